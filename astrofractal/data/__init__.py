@@ -1,0 +1,28 @@
+"""Files that the package ships: weights, reference maps, the example cloud."""
+
+from pathlib import Path
+
+__all__ = ["data_path"]
+
+
+def data_path(name):
+    """
+    Return the path of a bundled file.
+
+    Parameters
+    ----------
+    name : str
+        The file's name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the package has no such file; the message lists those it has.
+    """
+    folder = Path(__file__).parent
+    path = folder / name
+    if not path.is_file():
+        have = ", ".join(sorted(p.name for p in folder.iterdir() if p.suffix not in {".py", ""}))
+        msg = f"no bundled file {name!r}; there are: {have or 'none'}"
+        raise FileNotFoundError(msg)
+    return path
