@@ -1,0 +1,311 @@
+"""`FractalEncoder`: gas maps in, frozen features out."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import astrofractal
+from astrofractal._utils.progress import progress
+from astrofractal._utils.validation import positive_int
+from astrofractal.data import data_path
+
+from .architecture import BUNDLED_MODEL, create_backbone
+from .normalization import ChannelNormalization
+from .pooling import pool_tokens
+from .weights import load_weights
+
+__all__ = ["FractalEncoder"]
+
+BUNDLED_WEIGHTS = "astrofractal_vit_tiny_patch8_64.safetensors"
+
+
+class FractalEncoder:
+    """
+    A frozen Vision Transformer that turns gas maps into features.
+
+    The bundled model was pretrained by self-distillation (DINOv2) on fractal flames rendered as
+    gas, following Hirashima, Nozaki & Harada 2025 (arXiv:2510.24159); it never saw a simulation or
+    a telescope map.
+
+    Parameters
+    ----------
+    model : str, optional
+        Name of the architecture: the bundled one, or ``"timm:<name>"`` for any timm backbone.
+
+    weights : {"bundled", "random"} or path-like, optional
+        ``"bundled"`` weights (only for the bundled architecture), ``"random"`` initial weights
+        drawn with ``random_state`` (the baseline of every score), or a ``.safetensors`` file with
+        its card as `~astrofractal.encoder.save_weights` writes it.  Plain checkpoints
+        (``.safetensors``, ``.pt``, ``.pth``; timm, lightly or DINOv2 layout) without a card are
+        accepted too and are read without executing code.
+
+    random_state : int, optional
+        Seed of ``weights="random"``.
+
+    in_chans : int, optional
+        Number of input channels, for ``weights`` that have no card.
+
+    normalization : `~astrofractal.encoder.ChannelNormalization`, optional
+        The normalisation, for ``weights`` that have no card.
+
+    device : str, optional
+        A torch device; by default a GPU where there is one.
+
+    batch_size : int, optional
+        Maps in one forward pass.
+
+    symmetrize : bool, optional
+        Average the features over the eight rotations and reflections of the sky and the two signs
+        of the line-of-sight velocity, under which a mass does not change.  It costs 16 times the
+        forward passes.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        If the weights do not exist, do not belong to the model or fail their hash.
+    """
+
+    def __init__(
+        self,
+        model=BUNDLED_MODEL,
+        *,
+        weights="bundled",
+        random_state=0,
+        in_chans=3,
+        normalization=None,
+        device=None,
+        batch_size=64,
+        symmetrize=False,
+    ):
+        self.model_name = model.removeprefix("timm:")
+        self.batch_size = positive_int("batch_size", batch_size)
+        self.symmetrize = bool(symmetrize)
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.card = {
+            "architecture": self.model_name,
+            "in_chans": positive_int("in_chans", in_chans),
+            "normalization": (normalization or ChannelNormalization()).to_dict(),
+            "images_seen": 0,
+            "recipe": None,
+            "seed": random_state,
+        }
+        state = None
+        if isinstance(weights, str) and weights == "random":
+            self.weights_id = f"random-{random_state}"
+        else:
+            state = self._read(weights)
+        self.normalization = ChannelNormalization(**self.card["normalization"])
+        if self.normalization.n_channels != self.in_chans:
+            msg = (
+                f"normalization must have one value for each of the in_chans={self.in_chans} "
+                f"channels, got {self.normalization}"
+            )
+            raise ValueError(msg)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_state)
+            self.model = create_backbone(self.model_name, in_chans=self.in_chans)
+        if state is not None:
+            self._load(state, weights)
+        self.model.eval().requires_grad_(False).to(self.device)
+
+    def _read(self, weights):
+        if isinstance(weights, str) and weights == "bundled":
+            if self.model_name != BUNDLED_MODEL:
+                msg = (
+                    f"weights='bundled' are for {BUNDLED_MODEL!r}; give the path of the weights "
+                    f"of {self.model_name!r}, or weights='random'"
+                )
+                raise ValueError(msg)
+            path = data_path(BUNDLED_WEIGHTS)
+        else:
+            path = Path(weights)
+        if not path.is_file():
+            msg = f"weights: no file {str(path)!r}"
+            raise FileNotFoundError(msg)
+        if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
+            state, self.card = load_weights(path)
+            if self.card["architecture"] != self.model_name:
+                msg = (
+                    f"weights: {str(path)!r} are for the model {self.card['architecture']!r}, "
+                    f"not {self.model_name!r}"
+                )
+                raise ValueError(msg)
+            self.weights_id = f"{self.card['recipe']}-{self.card['sha256'][:8]}"
+            return state
+        from .checkpoints import read_checkpoint
+
+        self.weights_id = path.stem
+        return read_checkpoint(path)
+
+    def _load(self, state, weights):
+        own = self.model.state_dict()
+        missing = sorted(set(own) - set(state))
+        wrong = sorted(k for k in own if k in state and own[k].shape != state[k].shape)
+        if missing or wrong:
+            what = f"lack {missing[0]!r}" if missing else f"have another shape for {wrong[0]!r}"
+            msg = f"weights: {str(weights)!r} {what} of the model {self.model_name!r}"
+            raise ValueError(msg)
+        self.model.load_state_dict({name: state[name] for name in own})
+
+    def __repr__(self):
+        return (
+            f"FractalEncoder({self.model_name!r}, weights_id={self.weights_id!r}, "
+            f"version={astrofractal.__version__!r})"
+        )
+
+    @property
+    def in_chans(self):
+        """The number of channels that the model takes."""
+        return self.card["in_chans"]
+
+    @property
+    def embed_dim(self):
+        """The number of features of one token."""
+        return self.model.num_features
+
+    @property
+    def n_prefix_tokens(self):
+        """The number of class and register tokens before the patch tokens."""
+        return getattr(self.model, "num_prefix_tokens", 0)
+
+    @property
+    def patch_size(self):
+        """Side of a patch in pixels."""
+        if hasattr(self.model, "patch_embed"):
+            return self.model.patch_embed.patch_size[0]
+        return self.model.feature_info[-1]["reduction"]
+
+    @property
+    def image_size(self):
+        """Side in pixels of the maps that the model was made for."""
+        if hasattr(self.model, "patch_embed"):
+            return self.model.patch_embed.img_size[0]
+        return self.model.default_cfg["input_size"][-1]
+
+    def normalize(self, images):
+        """
+        Normalise physical channels; see `~astrofractal.encoder.ChannelNormalization`.
+
+        Parameters
+        ----------
+        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
+            Channels as `astrofractal.GasMap.to_array` gives them; NaN where there is no data.
+
+        Returns
+        -------
+        normalized : 4D float32 `~numpy.ndarray`
+            Zero where there is no data.
+        """
+        return self.normalization(images)
+
+    def _forward(self, batch):
+        """Tokens (n, n_tokens, d) and grid (height, width) of one normalised torch batch."""
+        with torch.inference_mode():
+            out = self.model.forward_features(batch.to(self.device))
+        if out.ndim == 4:  # convolutional, NCHW or NHWC
+            if out.shape[1] == self.embed_dim:
+                out = out.permute(0, 2, 3, 1)
+            grid = tuple(out.shape[1:3])
+            return out.flatten(1, 2).float(), grid
+        height, width = (-(-side // self.patch_size) for side in batch.shape[-2:])
+        return out.float(), (height, width)
+
+    def _batches(self, images, progress_bar):
+        images = np.asarray(images)
+        starts = range(0, len(images), self.batch_size)
+        for start in progress(starts, progress_bar, desc="encode"):
+            batch = self.normalize(images[start : start + self.batch_size])
+            yield torch.from_numpy(np.ascontiguousarray(batch))
+
+    def tokens(self, images, *, progress_bar=False):
+        """
+        Return all tokens of the last block.
+
+        Parameters
+        ----------
+        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
+            Physical channels; NaN where there is no data.
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        tokens : 3D float32 `~numpy.ndarray`, shape (n_images, n_tokens, embed_dim)
+            The class token, the register tokens and the patch tokens in row order.
+        """
+        parts = [self._forward(b)[0].cpu().numpy() for b in self._batches(images, progress_bar)]
+        return np.concatenate(parts) if parts else np.empty((0, 0, self.embed_dim), np.float32)
+
+    def patch_features(self, images, *, progress_bar=False):
+        """
+        Return the patch tokens on their grid.
+
+        Parameters
+        ----------
+        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
+            Physical channels; NaN where there is no data.
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        features : 4D float32 `~numpy.ndarray`, shape (n_images, rows, columns, embed_dim)
+            One feature vector a patch.
+        """
+        parts = []
+        for batch in self._batches(images, progress_bar):
+            tokens, grid = self._forward(batch)
+            patches = tokens[:, self.n_prefix_tokens :]
+            parts.append(patches.reshape(len(patches), *grid, -1).cpu().numpy())
+        return np.concatenate(parts) if parts else np.empty((0, 0, 0, self.embed_dim), np.float32)
+
+    def encode(self, images, *, pooling="central", symmetrize=None, progress_bar=False):
+        """
+        Return one feature vector a map.
+
+        Parameters
+        ----------
+        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
+            Physical channels; NaN where there is no data.
+
+        pooling : str, optional
+            How the tokens become one vector; see `~astrofractal.encoder.pooling.pool_tokens`.
+            Names joined by ``"+"`` are concatenated.
+
+        symmetrize : bool, optional
+            Overrides the encoder's own ``symmetrize``.
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        features : 2D float32 `~numpy.ndarray`, shape (n_images, n_features)
+            The features.
+        """
+        symmetrize = self.symmetrize if symmetrize is None else symmetrize
+        parts = []
+        for batch in self._batches(images, progress_bar):
+            views = _symmetric_views(batch) if symmetrize else [batch]
+            total = 0
+            for view in views:
+                tokens, grid = self._forward(view)
+                total = total + pool_tokens(tokens, grid, self.n_prefix_tokens, pooling)
+            parts.append((total / (16 if symmetrize else 1)).cpu().numpy())
+        if parts:
+            return np.concatenate(parts)
+        return np.empty((0, 0), np.float32)
+
+
+def _symmetric_views(batch):
+    """Yield a normalised batch under the 8 symmetries of the square and both velocity signs."""
+    sign = torch.ones(batch.shape[1])[:, None, None]
+    sign[1:2] = -1  # channel 1 is the line-of-sight velocity, centred on zero
+    for mirrored in (batch, batch.flip(-1)):
+        for quarter_turns in range(4):
+            view = torch.rot90(mirrored, quarter_turns, (-2, -1))
+            yield view
+            yield view * sign

@@ -1,0 +1,74 @@
+"""The fixed physical normalisation of the model's channels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["ChannelNormalization"]
+
+
+@dataclass(frozen=True)
+class ChannelNormalization:
+    """
+    Affine normalisation of the physical channels, ``(value - center) / scale``.
+
+    It is the same for every map: a minimum-to-maximum stretch of each map would throw away the
+    amplitude of the column density and of the velocities, which carries the mass.
+
+    Parameters
+    ----------
+    center : tuple of float, optional
+        One value a channel: log10 of N(H2) in cm-2, line-of-sight velocity and velocity
+        dispersion in km/s.
+
+    scale : tuple of float, optional
+        One positive value a channel, in the same units.
+    """
+
+    center: tuple = (22.0, 0.0, 0.4)
+    scale: tuple = (0.5, 0.4, 0.25)
+
+    def __post_init__(self):
+        object.__setattr__(self, "center", tuple(float(value) for value in self.center))
+        object.__setattr__(self, "scale", tuple(float(value) for value in self.scale))
+        if len(self.center) != len(self.scale):
+            msg = f"center and scale must have one value a channel, got {self.center}, {self.scale}"
+            raise ValueError(msg)
+        if not all(value > 0 for value in self.scale):
+            msg = f"scale must be positive, got {self.scale}"
+            raise ValueError(msg)
+
+    @property
+    def n_channels(self):
+        """The number of channels."""
+        return len(self.center)
+
+    def __call__(self, images):
+        """
+        Normalise a batch of maps.
+
+        Parameters
+        ----------
+        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
+            Physical channels; NaN where there is no data.
+
+        Returns
+        -------
+        normalized : 4D float32 `~numpy.ndarray`
+            Zero where ``images`` was not finite.
+        """
+        images = np.asarray(images, dtype=np.float32)
+        if images.ndim != 4 or images.shape[1] != self.n_channels:
+            msg = (
+                f"images must have the shape (n_images, {self.n_channels}, height, width), "
+                f"got {images.shape}"
+            )
+            raise ValueError(msg)
+        center = np.array(self.center, dtype=np.float32)[:, None, None]
+        scale = np.array(self.scale, dtype=np.float32)[:, None, None]
+        normalized = (images - center) / scale
+        return np.where(np.isfinite(normalized), normalized, np.float32(0))
+
+    def to_dict(self):
+        """Return the values as a dictionary for the weights' card."""
+        return {"center": list(self.center), "scale": list(self.scale)}

@@ -1,0 +1,138 @@
+"""Weights on disk: a safetensors file in 16 bit and its card."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import astrofractal
+from astrofractal._utils.atomic import atomic_path
+
+__all__ = ["load_weights", "read_card", "save_weights"]
+
+_REQUIRED = ("architecture", "in_chans", "normalization", "images_seen", "recipe", "seed", "sha256")
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_weights(state_dict, path, card):
+    """
+    Write weights in 16 bit with their card beside them.
+
+    Parameters
+    ----------
+    state_dict : dict of str to `torch.Tensor`
+        The backbone's state.
+
+    path : path-like
+        The ``.safetensors`` file; the card has the same name with ``.json``.
+
+    card : dict
+        ``architecture``, ``in_chans``, ``normalization``, ``images_seen``, ``recipe``, ``seed`` and
+        whatever else describes the run.  The package version and the file's SHA-256 are added.
+
+    Returns
+    -------
+    card : dict
+        The card as written.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    path = Path(path)
+    if path.suffix != ".safetensors":
+        msg = f"path must end in '.safetensors', got {str(path)!r}"
+        raise ValueError(msg)
+    tensors = {
+        name: value.detach().cpu().to(torch.float16 if value.is_floating_point() else value.dtype)
+        for name, value in state_dict.items()
+    }
+    tensors = {name: value.contiguous() for name, value in tensors.items()}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary)
+        card = {**card, "version": astrofractal.__version__, "sha256": _sha256(temporary)}
+        missing = [key for key in _REQUIRED if key not in card]
+        if missing:
+            msg = f"card must have {', '.join(missing)}"
+            raise ValueError(msg)
+        with atomic_path(path.with_suffix(".json")) as temporary_card:
+            temporary_card.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    return card
+
+
+def read_card(path):
+    """
+    Read the card of a weights file.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.safetensors`` file.
+
+    Returns
+    -------
+    card : dict
+        What the card says.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the weights or the card do not exist.
+
+    ValueError
+        If the card is not JSON or lacks an entry.
+    """
+    path = Path(path)
+    card_path = path.with_suffix(".json")
+    for needed in (path, card_path):
+        if not needed.is_file():
+            msg = f"weights: no file {str(needed)!r}"
+            raise FileNotFoundError(msg)
+    try:
+        card = json.loads(card_path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        msg = f"weights: the card {str(card_path)!r} is not JSON ({error})"
+        raise ValueError(msg) from error
+    missing = [key for key in _REQUIRED if key not in card]
+    if missing:
+        msg = f"weights: the card {str(card_path)!r} lacks {', '.join(missing)}"
+        raise ValueError(msg)
+    return card
+
+
+def load_weights(path):
+    """
+    Load weights after checking them against their card.
+
+    Parameters
+    ----------
+    path : path-like
+        The ``.safetensors`` file.
+
+    Returns
+    -------
+    state_dict : dict of str to `torch.Tensor`
+        32-bit tensors.
+
+    card : dict
+        The card.
+
+    Raises
+    ------
+    ValueError
+        If the file's SHA-256 is not the card's.
+    """
+    from safetensors.torch import load_file
+
+    card = read_card(path)
+    found = _sha256(path)
+    if found != card["sha256"]:
+        msg = (
+            f"weights: {str(path)!r} is damaged or not the file of its card "
+            f"(SHA-256 {found[:12]}..., the card says {card['sha256'][:12]}...)"
+        )
+        raise ValueError(msg)
+    state = load_file(path)
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, card
