@@ -1,0 +1,110 @@
+"""Sphinx configuration: sphinx-astropy's, and what is ours."""
+
+import builtins
+import os
+import sys
+import urllib.error
+import urllib.request
+import warnings
+from importlib.metadata import version as distribution_version
+
+from sphinx_astropy.conf.v3 import *
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# The tutorials must show the results and not the progress of an import.
+warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+project = "astrofractal"
+author = "The Astrofractal Developers"
+copyright = f"2026, {author}"
+release = distribution_version("astrofractal")
+version = ".".join(release.split(".")[:2])
+
+extensions += ["sphinx_design", "sphinx_gallery.gen_gallery"]
+exclude_patterns += ["benchmark/*.rst", "tutorials"]
+rst_epilog += """
+.. |paper| replace:: Hirashima, Nozaki & Harada (2025)
+.. _paper: https://arxiv.org/abs/2510.24159
+"""
+
+html_title = f"astrofractal {version}"
+html_last_updated_fmt = ""
+html_static_path = []
+html_theme_options = {
+    "logo": {"text": "astrofractal"},
+    "navbar_end": ["navbar-icon-links"],
+    "pygments_light_style": "tango",
+    "pygments_dark_style": "monokai",
+}
+html_context = {"default_mode": "auto"}
+copybutton_exclude = ".linenos, .gp, .go"
+
+# -- References ------------------------------------------------------------------------------------
+
+automodsumm_inherited_members = False
+numpydoc_show_class_members = False
+
+_PACKAGES = {
+    "python": "https://docs.python.org/3/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "astropy": "https://docs.astropy.org/en/stable/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "photutils": "https://photutils.readthedocs.io/en/stable/",
+    "regions": "https://astropy-regions.readthedocs.io/en/stable/",
+    "sklearn": "https://scikit-learn.org/stable/",
+}
+
+
+def _reachable(url):
+    """Return whether an inventory answers; without a network the links are left out."""
+    request = urllib.request.Request(url + "objects.inv", method="HEAD")
+    try:
+        with urllib.request.urlopen(request, timeout=3):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+intersphinx_mapping = {}  # all of them or none
+if all(_reachable(url) for url in _PACKAGES.values()):
+    intersphinx_mapping = {name: (url, None) for name, url in _PACKAGES.items()}
+
+nitpicky = True
+_ELSEWHERE = (
+    "astropy", "dask", "distributed", "lightly", "matplotlib", "mpl_toolkits", "numba", "numpy",
+    "np", "onnx", "onnxruntime", "pandas", "photutils", "pytorch_lightning", "lightning", "regions",
+    "reproject", "safetensors", "sarracen", "scipy", "sklearn", "spectral_cube", "timm", "torch",
+    "torchvision", "tqdm", "yt", "zarr", "radio_beam",
+)  # fmt: skip
+nitpick_ignore_regex = [
+    (r"py:.*", rf"({'|'.join(_ELSEWHERE)})(\..*)?"),
+    (r"py:.*", rf"({'|'.join(sorted(sys.stdlib_module_names))})(\..*)?"),
+    (r"py:.*", rf"({'|'.join(name for name in dir(builtins) if name[0] != '_')})(\..*)?"),
+    (r"py:(class|obj)", r"(optional|array-like|path-like|callable|iterable|sequence|generator)"),
+]
+
+# -- Tutorials: scripts that are run at every build --------------------------------------------------
+
+sphinx_gallery_conf = {
+    "examples_dirs": ["tutorials"],
+    "gallery_dirs": ["generated/tutorials"],
+    "filename_pattern": r"\.py$",
+    "ignore_pattern": r"__init__\.py",
+    "abort_on_example_error": True,
+    "remove_config_comments": True,
+    "download_all_examples": False,
+    "show_memory": False,
+    "show_signature": False,
+    "min_reported_time": 0,
+    "matplotlib_animations": False,
+    "capture_repr": ("_repr_html_", "__repr__"),
+    "default_thumb_file": None,
+}
+suppress_warnings += ["config.cache"]
+
+# -- Figures drawn by the pages ----------------------------------------------------------------------
+
+plot_formats = [("png", 130)]
+plot_html_show_formats = False
+plot_html_show_source_link = False
+plot_include_source = True
