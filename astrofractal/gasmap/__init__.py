@@ -1,0 +1,9 @@
+"""GasMap, the only door through which data come in: one validated map of gas.
+
+The public names are `GasMap`, `H2_MEAN_MOLECULAR_WEIGHT` and `column_to_mass`.
+"""
+
+from .core import GasMap
+from .units import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
+
+__all__ = ["H2_MEAN_MOLECULAR_WEIGHT", "GasMap", "column_to_mass"]

@@ -1,0 +1,187 @@
+"""One channel of a map: numbers, unit, mask and error, whatever class they came in."""
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData, StdDevUncertainty
+
+from ..exceptions import AstrofractalWarning
+from .units import logarithmic, parse_unit, to_column_density, to_velocity
+
+__all__ = ["Channel", "clean_numbers", "column_channel", "velocity_channel"]
+
+
+@dataclass
+class Channel:
+    """
+    Numbers with their unit, mask and standard deviation.
+
+    Attributes
+    ----------
+    values : `~numpy.ndarray`
+        Native-endian float64.
+
+    unit : `~astropy.units.UnitBase`
+        The unit of the values.
+
+    mask : `~numpy.ndarray` or `None`
+        `True` is masked.
+
+    error : `~numpy.ndarray` or `None`
+        Standard deviation in the unit of the values (in dex where the unit is a dex unit).
+
+    wcs : `~astropy.wcs.WCS` or `None`
+        The WCS that came with the numbers.
+
+    meta : dict
+        What else came with them.
+    """
+
+    values: np.ndarray
+    unit: object
+    mask: np.ndarray | None = None
+    error: np.ndarray | None = None
+    wcs: object = None
+    meta: dict | None = None
+
+    @classmethod
+    def of(cls, data, name):
+        """Return the channel of a Quantity, NDData, CCDData or Channel; refuse the rest."""
+        if isinstance(data, cls):
+            return data
+        if isinstance(data, u.Quantity):
+            mask = getattr(data, "mask", None)
+            data = data.unmasked if mask is not None else data
+            return cls(clean_numbers(data.value, name), data.unit, _mask(mask, data.shape, name))
+        if isinstance(data, NDData):
+            if data.unit is None:
+                msg = f"{name} has no unit; give the {type(data).__name__} a unit, or pass unit="
+                raise ValueError(msg)
+            numbers = data.data
+            return cls(
+                clean_numbers(numbers, name),
+                parse_unit(data.unit, name=name),
+                _mask(data.mask, np.shape(numbers), name),
+                _nddata_error(data, name),
+                data.wcs,
+                dict(data.meta),
+            )
+        if np.ndim(data) and not isinstance(data, str | bytes):
+            msg = f"{name} has no unit: it must be a Quantity or NDData, got {type(data).__name__}"
+            raise TypeError(msg)
+        msg = f"{name} must be a Quantity or NDData, got {type(data).__name__}: {data!r}"
+        raise TypeError(msg)
+
+    def squeezed(self, name):
+        """Return the channel as 2D, with axes of one pixel dropped; refuse any other shape."""
+        shape = self.values.shape
+        axes = tuple(axis for axis, n in enumerate(shape) if n == 1)
+        surplus = max(len(shape) - 2, 0)
+        if len(shape) < 2 or len(axes) < surplus or 0 in shape:
+            msg = f"{name} must be a 2D map, got {len(shape)}D data of shape {shape}"
+            raise ValueError(msg)
+        if not surplus:
+            return self
+
+        def squeeze(array):
+            return None if array is None else np.squeeze(array, axes[:surplus])
+
+        return Channel(
+            squeeze(self.values),
+            self.unit,
+            squeeze(self.mask),
+            squeeze(self.error),
+            self.wcs,
+            self.meta,
+        )
+
+
+def clean_numbers(data, name):
+    """Return any real array (integer, float16, big-endian, masked) as native float64."""
+    mask = np.ma.getmaskarray(data) if isinstance(data, np.ma.MaskedArray) else None
+    array = np.ma.getdata(data) if mask is not None else np.asarray(data)
+    if array.dtype.kind not in "iufb" or array.dtype.kind == "b":
+        msg = f"{name} must hold real numbers, got data of type {array.dtype}"
+        raise TypeError(msg)
+    array = array.astype(np.float64)
+    if mask is not None:
+        array[mask] = np.nan
+    return array
+
+
+def _mask(mask, shape, name):
+    if mask is None or mask is np.ma.nomask:
+        return None
+    mask = np.asarray(mask)
+    if mask.dtype.kind not in "biu":
+        msg = f"the mask of {name} must be boolean, got data of type {mask.dtype}"
+        raise TypeError(msg)
+    try:
+        return np.broadcast_to(mask.astype(bool), shape).copy()
+    except ValueError:
+        msg = f"the mask of {name} has shape {mask.shape}, the data have {tuple(shape)}"
+        raise ValueError(msg) from None
+
+
+def _nddata_error(data, name):
+    if data.uncertainty is None or data.uncertainty.array is None:
+        return None
+    try:
+        deviation = data.uncertainty.represent_as(StdDevUncertainty)
+    except Exception:
+        msg = (
+            f"{name} has an uncertainty of class {type(data.uncertainty).__name__}, which says no "
+            "standard deviation; it is dropped"
+        )
+        warnings.warn(msg, AstrofractalWarning, stacklevel=6)
+        return None
+    error = clean_numbers(deviation.array, name)
+    if deviation.unit is not None and deviation.unit != data.unit:
+        error = error * deviation.unit.to(data.unit)
+    return np.broadcast_to(error, np.shape(data.data)).copy()
+
+
+def column_channel(channel, name):
+    """
+    Return the values, mask and error of a column density in cm-2.
+
+    Masked, non-finite and non-positive values are NaN.
+    """
+    channel = channel.squeezed(name)
+    with np.errstate(over="ignore", invalid="ignore"):
+        column = to_column_density(u.Quantity(channel.values, channel.unit), name=name).value
+    error = channel.error
+    if error is not None:
+        if isinstance(channel.unit, u.function.FunctionUnitBase):
+            error = error * np.log(10) * column
+        else:
+            error = to_column_density(u.Quantity(error, channel.unit), name=name).value
+    if channel.mask is not None:
+        column = np.where(channel.mask, np.nan, column)
+    column = np.where(np.isfinite(column) & (column > 0), column, np.nan)
+    low, high = np.finfo(np.float32).tiny, np.finfo(np.float32).max
+    column[(column < low) | (column > high)] = np.nan
+    if logarithmic(column):
+        msg = (
+            f"{name} says {channel.unit} but its values lie between {np.nanmin(column):.4g} and "
+            f"{np.nanmax(column):.4g}: these look like log10 of a column density; pass log10=True "
+            "to GasMap.read or GasMap.from_maps (or use the unit dex(cm-2))"
+        )
+        raise ValueError(msg)
+    return column, error
+
+
+def velocity_channel(channel, name, *, positive=False):
+    """Return the values and error of a velocity or dispersion in km/s, NaN where there is none."""
+    channel = channel.squeezed(name)
+    factor = to_velocity(u.Quantity(1.0, channel.unit), name=name).value
+    values = channel.values * factor
+    error = None if channel.error is None else channel.error * factor
+    bad = ~np.isfinite(values)
+    if channel.mask is not None:
+        bad |= channel.mask
+    if positive:
+        bad |= values < 0
+    return np.where(bad, np.nan, values), error

@@ -1,0 +1,575 @@
+"""The class GasMap."""
+
+import numbers
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+
+from . import wcs as _wcs
+from .channels import Channel, column_channel, velocity_channel
+from .resample import Resampler
+from .units import column_to_mass
+
+__all__ = ["GasMap"]
+
+_COLUMN = u.cm**-2
+_VELOCITY = u.km / u.s
+_NAMES = ("column_density", "velocity", "dispersion")
+
+
+class GasMap:
+    """
+    A map of gas: column density and, where known, line-of-sight velocity and its dispersion.
+
+    This is the only door for data: units, byte order, number types, masks, NaNs and the WCS are
+    settled here, so that all that follows may rely on them.
+
+    Parameters
+    ----------
+    column_density : `~astropy.units.Quantity` or `~astropy.nddata.NDData`
+        2D column density: N(H2) (cm-2), or mass per area (g/cm2, Msun/pc2) which is converted with
+        2.8 hydrogen masses per H2 molecule.  Axes of a single pixel beyond two are dropped.
+        Values that are not finite or not positive are masked.
+
+    velocity : `~astropy.units.Quantity` or `~astropy.nddata.NDData`, optional
+        2D mean line-of-sight velocity (km/s, m/s, ...), in any rest frame.
+
+    dispersion : `~astropy.units.Quantity` or `~astropy.nddata.NDData`, optional
+        2D velocity dispersion: a standard deviation, neither FWHM nor variance.  Negative values
+        count as missing.
+
+    wcs : `~astropy.wcs.WCS` or `~astropy.io.fits.Header`, optional
+        The WCS; its celestial part is kept.  By default that of ``column_density`` if it is an
+        `~astropy.nddata.NDData`.
+
+    distance : `~astropy.units.Quantity`, optional
+        Distance to the gas.
+
+    mask : 2D `~numpy.ndarray` of bool, optional
+        `True` is masked; joined with the masks that the data carry.
+
+    beam : `~astropy.units.Quantity`, optional
+        FWHM of the beam, an angle.
+
+    meta : dict, optional
+        Anything else.  ``meta["pixel_scale"]`` (a length) gives the scale of a map without WCS.
+
+    Raises
+    ------
+    ValueError
+        If the data are not 2D, disagree in shape, have no finite positive column density, or have
+        a WCS without celestial axes.
+
+    TypeError
+        If a channel is neither Quantity nor NDData.
+
+    astropy.units.UnitsError
+        If a unit does not fit its parameter.
+
+    Notes
+    -----
+    The arrays are kept as float32 in native byte order and are read-only.  Standard deviations
+    are carried from `~astropy.nddata.NDData` with any uncertainty that can be represented as
+    `~astropy.nddata.StdDevUncertainty`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astrofractal import GasMap
+    >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, distance=300 * u.pc)
+    >>> gas.shape
+    (64, 64)
+    >>> gas.channels
+    ('column_density',)
+    >>> gas.to_array().shape
+    (3, 64, 64)
+    """
+
+    def __init__(
+        self,
+        column_density,
+        velocity=None,
+        dispersion=None,
+        *,
+        wcs=None,
+        distance=None,
+        mask=None,
+        beam=None,
+        meta=None,
+    ):
+        if isinstance(column_density, GasMap):
+            msg = "column_density must be a Quantity or NDData, got a GasMap: use GasMap.read"
+            raise TypeError(msg)
+        given = dict(zip(_NAMES, (column_density, velocity, dispersion), strict=True))
+        channels = {
+            name: Channel.of(value, name) for name, value in given.items() if value is not None
+        }
+        if "column_density" not in channels:
+            msg = "column_density must be a Quantity or NDData, got None"
+            raise TypeError(msg)
+        first = channels["column_density"]
+        arrays, errors = {}, {}
+        arrays["column_density"], errors["column_density"] = column_channel(first, _NAMES[0])
+        shape = arrays["column_density"].shape
+        for name in _NAMES[1:]:
+            if name in channels:
+                arrays[name], errors[name] = velocity_channel(
+                    channels[name], name, positive=name == "dispersion"
+                )
+                if arrays[name].shape != shape:
+                    msg = f"{name} has shape {arrays[name].shape}, column_density has {shape}"
+                    raise ValueError(msg)
+        if mask is not None:
+            array = np.asarray(mask)
+            if array.shape != shape or array.dtype.kind != "b":
+                msg = (
+                    f"mask must be a boolean array of shape {shape}, got {array.dtype} of shape "
+                    f"{array.shape}"
+                )
+                raise ValueError(msg)
+            arrays["column_density"][array] = np.nan
+        if not np.isfinite(arrays["column_density"]).any():
+            msg = (
+                f"column_density has no finite positive value that is not masked (shape {shape}): "
+                "there is no gas in this map"
+            )
+            raise ValueError(msg)
+        if wcs is None:
+            wcs = first.wcs
+        self._set(
+            arrays,
+            errors,
+            wcs=None if wcs is None else _wcs.celestial_wcs(wcs),
+            distance=check_distance(distance),
+            beam=check_beam(beam),
+            meta=dict(first.meta or {}) | dict(meta or {}),
+        )
+
+    def _set(self, arrays, errors, *, wcs, distance, beam, meta):
+        """Take arrays (cm-2, km/s) that are known to be good."""
+        masked = ~np.isfinite(arrays["column_density"])
+        self._arrays, self._errors = {}, {}
+        for name in _NAMES:
+            for source, target in ((arrays, self._arrays), (errors, self._errors)):
+                if source.get(name) is not None:
+                    array = np.asarray(source[name], dtype=np.float32).copy()
+                    array[masked] = np.nan
+                    array.flags.writeable = False
+                    target[name] = array
+        masked.flags.writeable = False
+        self._mask = masked
+        self._celestial = wcs
+        self._distance = distance
+        self._beam = beam
+        self._meta = meta
+        if "pixel_scale" in meta:
+            meta["pixel_scale"] = _length("meta['pixel_scale']", meta["pixel_scale"])
+
+    @classmethod
+    def _trusted(cls, arrays, errors, **attributes):
+        """Make a map of arrays that are known to be good, even one that is masked throughout."""
+        gas = cls.__new__(cls)
+        gas._set(arrays, errors, **attributes)
+        return gas
+
+    def _quantity(self, arrays, name):
+        array = arrays.get(name)
+        unit = _COLUMN if name == "column_density" else _VELOCITY
+        return None if array is None else array << unit
+
+    @property
+    def column_density(self):
+        """Column density N(H2), 2D `~astropy.units.Quantity` in cm-2, NaN where masked."""
+        return self._quantity(self._arrays, "column_density")
+
+    @property
+    def velocity(self):
+        """Mean line-of-sight velocity, 2D `~astropy.units.Quantity` in km/s, or `None`."""
+        return self._quantity(self._arrays, "velocity")
+
+    @property
+    def dispersion(self):
+        """Velocity dispersion, 2D `~astropy.units.Quantity` in km/s, or `None`."""
+        return self._quantity(self._arrays, "dispersion")
+
+    @property
+    def column_density_uncertainty(self):
+        """Standard deviation of the column density in cm-2, or `None`."""
+        return self._quantity(self._errors, "column_density")
+
+    @property
+    def velocity_uncertainty(self):
+        """Standard deviation of the velocity in km/s, or `None`."""
+        return self._quantity(self._errors, "velocity")
+
+    @property
+    def dispersion_uncertainty(self):
+        """Standard deviation of the velocity dispersion in km/s, or `None`."""
+        return self._quantity(self._errors, "dispersion")
+
+    @property
+    def mask(self):
+        """2D boolean array, `True` where there is no usable column density."""
+        return self._mask
+
+    @property
+    def wcs(self):
+        """Celestial `~astropy.wcs.WCS` of two axes, or `None`."""
+        return self._celestial
+
+    @property
+    def distance(self):
+        """Distance, `~astropy.units.Quantity` in pc, or `None`."""
+        return self._distance
+
+    @property
+    def beam(self):
+        """FWHM of the beam, `~astropy.units.Quantity` (an angle), or `None`."""
+        return self._beam
+
+    @property
+    def meta(self):
+        """Dictionary of anything else that is known about the map."""
+        return self._meta
+
+    @property
+    def shape(self):
+        """Shape (ny, nx)."""
+        return self._mask.shape
+
+    @property
+    def channels(self):
+        """Names of the channels that are present, column density first."""
+        return tuple(name for name in _NAMES if name in self._arrays)
+
+    @property
+    def pixel_solid_angle(self):
+        """Solid angle of the pixel at the centre of the map, `~astropy.units.Quantity` in sr."""
+        self._need_wcs("pixel_solid_angle")
+        centre = [(n - 1) / 2 for n in self.shape]
+        angle = float(_wcs.pixel_solid_angle(self.wcs, centre[1], centre[0]))
+        if not angle > 0:
+            msg = f"the WCS does not reach the centre of the map, pixel (x, y) = {centre[::-1]}"
+            raise ValueError(msg)
+        return angle * u.sr
+
+    @property
+    def pixel_area(self):
+        """Area of the pixel at the centre of the map, `~astropy.units.Quantity` in pc2."""
+        if "pixel_scale" in self.meta and (self.wcs is None or self.distance is None):
+            return self.meta["pixel_scale"] ** 2
+        self._need_wcs("pixel_area")
+        self._need_distance("pixel_area")
+        return self.pixel_solid_angle.value * self.distance**2
+
+    @property
+    def pixel_scale(self):
+        """
+        Width of the pixel at the centre of the map, `~astropy.units.Quantity` in pc.
+
+        It is the square root of the pixel's area, from WCS and distance, or what
+        ``meta["pixel_scale"]`` says where one of these is missing.
+        """
+        return np.sqrt(self.pixel_area)
+
+    @property
+    def mass(self):
+        """Mass of all gas in the map, `~astropy.units.Quantity` in solMass (masked pixels: none)."""
+        column = np.nansum(self._arrays["column_density"], dtype=np.float64) * _COLUMN
+        return column_to_mass(column, self.pixel_area)
+
+    def _need_wcs(self, what):
+        if self.wcs is None:
+            msg = f"{what} needs a WCS, the map has none: give wcs= (or pixel_scale= to GasMap.read)"
+            raise ValueError(msg)
+
+    def _need_distance(self, what):
+        if self.distance is None:
+            msg = f"{what} needs the distance, the map has none: give distance=, e.g. 300 * u.pc"
+            raise ValueError(msg)
+
+    def to_array(self):
+        """
+        Return the three channels that the models see.
+
+        Returns
+        -------
+        array : 3D `~numpy.ndarray`
+            float32 of shape (3, ny, nx): the decimal logarithm of N(H2) in cm-2, the velocity
+            minus its column-weighted mean over the map in km/s, the dispersion in km/s.  NaN where
+            masked; an absent channel is NaN throughout.
+        """
+        array = np.full((3, *self.shape), np.nan, dtype=np.float32)
+        column = self._arrays["column_density"]
+        array[0] = np.log10(column, where=~self._mask, out=np.full_like(column, np.nan))
+        if "velocity" in self._arrays:
+            velocity = self._arrays["velocity"].astype(np.float64)
+            known = np.isfinite(velocity)
+            if known.any():
+                weights = column[known].astype(np.float64)
+                array[1] = velocity - np.average(velocity[known], weights=weights)
+        if "dispersion" in self._arrays:
+            array[2] = self._arrays["dispersion"]
+        return array
+
+    def __getitem__(self, item):
+        """Return a part of the map, its WCS adapted: ``gas[y0:y1, x0:x1]``."""
+        if not isinstance(item, tuple):
+            item = (item,)
+        item = item + (slice(None),) * (2 - len(item))
+        if len(item) != 2 or not all(
+            isinstance(part, slice) and part.step in (None, 1) for part in item
+        ):
+            msg = f"a GasMap takes one or two slices of step 1, gas[y0:y1, x0:x1], got {item!r}"
+            raise IndexError(msg)
+        rows, columns = (
+            slice(*part.indices(n)[:2]) for part, n in zip(item, self.shape, strict=True)
+        )
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            msg = f"the slice {item!r} holds no pixel of a map of shape {self.shape}"
+            raise IndexError(msg)
+        item = (rows, columns)
+        return self._trusted(
+            {name: array[item] for name, array in self._arrays.items()},
+            {name: array[item] for name, array in self._errors.items()},
+            wcs=None if self.wcs is None else self.wcs.slice(item),
+            distance=self.distance,
+            beam=self.beam,
+            meta=dict(self.meta),
+        )
+
+    def cutout(self, position, *, size=0.5 * u.pc, shape=(64, 64)):
+        """
+        Return a part of the map of a given physical size, resampled.
+
+        Parameters
+        ----------
+        position : `~astropy.coordinates.SkyCoord` or tuple of float
+            The centre: a sky position in any frame, or a 0-based pixel (x, y).
+
+        size : `~astropy.units.Quantity`, optional
+            Width of the cutout: a length, or an angle.
+
+        shape : tuple of int, optional
+            Shape (ny, nx) of the cutout.  Pixels are square; for ny different from nx, ``size`` is
+            the width along x.
+
+        Returns
+        -------
+        cutout : `GasMap`
+            North is up and east is left in the frame of the map's WCS; its own WCS is a tangent
+            projection about ``position``.  A map without WCS keeps the directions of its pixels.
+            ``meta`` tells ``"flags"`` (list of str), ``"masked_fraction"``, ``"size"`` and
+            ``"pixel"``, the position in pixels of the parent.
+
+        Raises
+        ------
+        ValueError
+            If the position is not on the map, or WCS or distance are needed and missing.
+
+        Notes
+        -----
+        Values are interpolated bilinearly on positions that go through the WCS, so the scale is
+        that at the position.  Where the pixels of the cutout are wider than those of the map, each
+        is the mean over its area.  Velocities are weighted by column density; the dispersion
+        takes up the spread of the mean velocities that are averaged.  Masked pixels have no weight;
+        a pixel of the cutout is masked when more than half of its weight is.
+
+        The flags: ``"outside"`` (the position is not on the map; `cutouts` only), ``"edge"`` (the
+        cutout reaches over the border of the map), ``"masked"`` (it has masked pixels within
+        the map), ``"resampled"`` (the pixels of map and cutout differ by more than 5 % in width),
+        ``"beam"`` (the map resolves less than three pixels of the cutout: by its beam, or by its
+        pixels).
+        """
+        positions = position
+        if isinstance(position, SkyCoord):
+            if not position.isscalar and position.size != 1:
+                msg = f"position must be one SkyCoord, got {position.size}: use cutouts"
+                raise ValueError(msg)
+            positions = position.reshape(1)
+        else:
+            positions = np.atleast_2d(_pixels("position", position))
+            if positions.shape != (1, 2):
+                msg = f"position must be a SkyCoord or a pixel (x, y), got {position!r}"
+                raise ValueError(msg)
+        resampler = Resampler(self, size=size, shape=shape)
+        cutout = resampler(positions)[0]
+        if "outside" in cutout.meta["flags"]:
+            x, y = cutout.meta["pixel"]
+            where = position.to_string("decimal") if isinstance(position, SkyCoord) else position
+            msg = (
+                f"position {where} is not on the map: pixel (x, y) = ({x:.1f}, {y:.1f}), the shape "
+                f"(ny, nx) is {self.shape}"
+            )
+            raise ValueError(msg)
+        return cutout
+
+    def cutouts(self, positions, *, size=0.5 * u.pc, shape=(64, 64)):
+        """
+        Return parts of the map around many positions.
+
+        Parameters
+        ----------
+        positions : `~astropy.coordinates.SkyCoord` or 2D array-like
+            Sky positions, or 0-based pixels of shape (n, 2) in the order (x, y).
+
+        size : `~astropy.units.Quantity`, optional
+            See `cutout`.
+
+        shape : tuple of int, optional
+            See `cutout`.
+
+        Returns
+        -------
+        cutouts : list of `GasMap`
+            One for each position, in order.  A position that is not on the map gives a cutout that
+            is masked throughout and has the flag ``"outside"``.
+        """
+        if isinstance(positions, SkyCoord):
+            positions = positions.reshape(-1)
+        else:
+            array = _pixels("positions", positions)
+            if array.size == 0:
+                return []
+            if array.ndim != 2 or array.shape[1] != 2:
+                msg = (
+                    "positions must be a SkyCoord or pixels (x, y) of shape (n, 2), got shape "
+                    f"{array.shape}"
+                )
+                raise ValueError(msg)
+            positions = array
+        if len(positions) == 0:
+            return []
+        return Resampler(self, size=size, shape=shape)(positions)
+
+    def contains(self, positions):
+        """
+        Return which positions lie on the map.
+
+        Parameters
+        ----------
+        positions : `~astropy.coordinates.SkyCoord` or 2D array-like
+            As in `cutouts`.
+
+        Returns
+        -------
+        inside : 1D `~numpy.ndarray` of bool
+            `True` where the position is within the map, be it masked there or not.
+        """
+        x, y = self.to_pixel(positions)
+        with np.errstate(invalid="ignore"):
+            inside = (x >= -0.5) & (x <= self.shape[1] - 0.5)
+            return inside & (y >= -0.5) & (y <= self.shape[0] - 0.5)
+
+    def to_pixel(self, positions):
+        """
+        Return positions as pixels.
+
+        Parameters
+        ----------
+        positions : `~astropy.coordinates.SkyCoord` or 2D array-like
+            Sky positions in any frame, or pixels (x, y) of shape (n, 2), which are passed through.
+
+        Returns
+        -------
+        x, y : 1D `~numpy.ndarray`
+            0-based pixels; NaN where the projection does not reach.
+        """
+        if isinstance(positions, SkyCoord):
+            self._need_wcs("a position given as SkyCoord")
+            return _wcs.sky_to_pixel(self.wcs, positions.reshape(-1), shape=self.shape)
+        array = np.atleast_2d(_pixels("positions", positions))
+        return array[:, 0], array[:, 1]
+
+    def to_sky(self, x, y):
+        """
+        Return pixels as sky positions.
+
+        Parameters
+        ----------
+        x, y : array-like
+            0-based pixels.
+
+        Returns
+        -------
+        positions : `~astropy.coordinates.SkyCoord`
+            Sky positions in the frame of the WCS.
+        """
+        self._need_wcs("a sky position")
+        return _wcs.pixel_to_sky(self.wcs, x, y)
+
+    @classmethod
+    def read(cls, data, **options):
+        """
+        Read a map from whatever holds one.
+
+        See `astrofractal.gasmap.reading.read` for the parameters.
+        """
+        from .reading import read
+
+        return read(cls, data, **options)
+
+    def __repr__(self):
+        parts = [f"{self.shape[0]} x {self.shape[1]} px", " + ".join(self.channels)]
+        if "pixel_scale" in self.meta or (self.wcs is not None and self.distance is not None):
+            parts.append(f"{self.pixel_scale.value:.4g} pc/px")
+        if self.distance is not None:
+            parts.append(f"at {self.distance.value:.6g} pc")
+        if self.wcs is None:
+            parts.append("no WCS")
+        if self._mask.any():
+            parts.append(f"{self._mask.mean():.0%} masked")
+        return f"<GasMap {', '.join(parts)}>"
+
+
+def check_distance(distance):
+    """Return a distance in pc, or `None`; refuse what is none."""
+    if distance is None:
+        return None
+    if getattr(distance, "distance", None) is not None:  # a SkyCoord is no distance
+        msg = f"distance must be a Quantity such as 300 * u.pc, got {type(distance).__name__}"
+        raise TypeError(msg)
+    return _length("distance", distance)
+
+
+def _length(name, value):
+    if not isinstance(value, u.Quantity):
+        msg = f"{name} must be a Quantity such as 300 * u.pc, got {value!r}"
+        raise TypeError(msg)
+    if not value.unit.is_equivalent(u.pc):
+        msg = f"{name} must be a length such as 300 * u.pc, got {value}"
+        raise u.UnitConversionError(msg)
+    if value.size != 1 or not np.isfinite(value).all() or not np.all(value > 0):
+        msg = f"{name} must be one positive, finite length, got {value}"
+        raise ValueError(msg)
+    return u.Quantity(float(np.squeeze(value.to_value(u.pc))), u.pc)
+
+
+def check_beam(beam):
+    """Return the FWHM of a beam as an angle, or `None`; refuse what is none."""
+    if beam is None:
+        return None
+    if not isinstance(beam, u.Quantity):
+        msg = f"beam must be a Quantity such as 18 * u.arcsec, got {beam!r}"
+        raise TypeError(msg)
+    if not beam.unit.is_equivalent(u.arcsec):
+        msg = f"beam must be an angle (FWHM) such as 18 * u.arcsec, got {beam}"
+        raise u.UnitConversionError(msg)
+    if beam.size != 1 or not np.isfinite(beam).all() or not np.all(beam > 0):
+        msg = f"beam must be one positive, finite angle (FWHM), got {beam}"
+        raise ValueError(msg)
+    return u.Quantity(float(np.squeeze(beam.to_value(u.arcsec))), u.arcsec)
+
+
+def _pixels(name, value):
+    """Return pixel positions as floats; refuse quantities and words."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or isinstance(value, u.Quantity | str | numbers.Number):
+        msg = f"{name} must be a SkyCoord or pixels (x, y), got {value!r}"
+        raise TypeError(msg)
+    return array

@@ -1,0 +1,568 @@
+"""Reading a map from FITS files, HDUs, NDData: which array is which channel, and what is refused."""
+
+import os
+import re
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import NDData
+
+from . import wcs as _wcs
+from .channels import Channel, clean_numbers
+from .units import parse_unit
+
+__all__ = ["read"]
+
+#: Names of extensions (upper case, other characters dropped) that mean a channel.
+_EXTENSIONS = {
+    "column_density": (
+        "COLUMNDENSITY", "COLUMN", "COLDENS", "COLDENSITY", "NH2", "N", "SURFACEDENSITY",
+        "GASDENSITY", "LOGNH2", "LOGN", "LOGCOLUMNDENSITY",
+    ),
+    "velocity": (
+        "VLOS", "VELOCITY", "VLSR", "V", "VCEN", "CENTROID", "MEANVELOCITY", "VELOCITYLOS",
+        "MOM1", "MOMENT1", "VELO",
+    ),
+    "dispersion": (
+        "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
+        "LINEDISPERSION", "VELDISP",
+    ),
+}  # fmt: skip
+_ERROR_MARKS = re.compile(
+    r"^(?:E_|ERR_|ERROR_|UNCERT_|E(?=(?:N|V|SIGMA)))|(?:_?(?:ERROR|ERR|UNCERTAINTY|UNCERT|STD))$"
+)
+_MASK_MARK = re.compile(r"_?MASK$")
+
+#: Above this median a dispersion said to be in km/s is taken to be in m/s, and refused.
+_FAST = 50.0
+
+
+def read(
+    cls,
+    data,
+    *,
+    distance=None,
+    unit=None,
+    hdu=None,
+    wcs=None,
+    pixel_scale=None,
+    beam=None,
+    mask=None,
+    log10=False,
+    no_data=None,
+    x_factor=None,
+    meta=None,
+):
+    """
+    Read a `~astrofractal.GasMap` from whatever holds one.
+
+    Parameters
+    ----------
+    cls : type
+        `~astrofractal.GasMap`.
+
+    data : path-like, HDU, `~astropy.io.fits.HDUList`, `~astropy.nddata.NDData`, Quantity, GasMap
+        What is read:
+
+        * an image of two axes (further axes of one pixel are dropped): column density;
+        * an image of three planes without spectral axis: column density, velocity and dispersion,
+          the latter two in km/s unless ``unit`` gives three units;
+        * extensions named as channels, e.g. ``COLUMN_DENSITY``, ``V_LOS``, ``SIGMA_V``, with
+          their errors (``..._ERROR``) and masks (``MASK``) where there are any;
+        * a position-position-velocity cube, where ``x_factor`` is given;
+        * a `~astrofractal.GasMap`, returned as it is (with ``distance`` and ``beam`` if given).
+
+    distance : `~astropy.units.Quantity`, optional
+        Distance to the gas.  By default the header's ``DISTANCE``, if its comment names the unit
+        in the form ``[pc]``.
+
+    unit : unit, str, or sequence or dict of these, optional
+        Unit of the column density, or of each channel; replaces the header's ``BUNIT``.
+
+    hdu : int or str, optional
+        The extension that holds the column density, where a file has several.
+
+    wcs : `~astropy.wcs.WCS` or `~astropy.io.fits.Header`, optional
+        Replaces the file's WCS.
+
+    pixel_scale : `~astropy.units.Quantity`, optional
+        Width of a pixel (a length), for a map that has no WCS.
+
+    beam : `~astropy.units.Quantity`, optional
+        FWHM of the beam.  By default the geometric mean of the header's ``BMAJ`` and ``BMIN``.
+
+    mask : 2D `~numpy.ndarray` of bool, optional
+        `True` is masked.
+
+    log10 : bool, optional
+        Whether the values are the decimal logarithm of the column density.
+
+    no_data : float, optional
+        A value that means "nothing here".
+
+    x_factor : `~astropy.units.Quantity`, optional
+        Column density per integrated intensity, for a cube: see ``GasMap.from_cube``.
+
+    meta : dict, optional
+        See `~astrofractal.GasMap`.
+
+    Returns
+    -------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    Raises
+    ------
+    OSError
+        If a file is missing, truncated or no FITS; the message names it.
+
+    ValueError
+        If there is no map of the sky in the data: a spectrum, a position-velocity diagram, a cube
+        of parameters, an image without celestial WCS; the message says what was found.
+
+    astropy.units.UnitsError
+        If a unit does not fit.
+    """
+    from .core import GasMap
+
+    if isinstance(data, GasMap):
+        return _read_map(data, distance=distance, beam=beam)
+    options = {"distance": distance, "beam": beam, "mask": mask, "meta": dict(meta or {})}
+    if pixel_scale is not None:
+        options["meta"]["pixel_scale"] = pixel_scale
+    if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
+        with opened(data) as hdus:
+            cube = _cube_hdu(hdus, hdu)
+            if cube is not None:
+                return _read_cube(cls, data, cube, x_factor, hdu=hdu, **options)
+            channels, header = _channels(hdus, hdu, unit)
+            return build(
+                cls, channels, header, hdus, wcs=wcs, log10=log10, no_data=no_data, **options
+            )
+    if isinstance(data, NDData | u.Quantity | np.ndarray):
+        channels = _in_memory(data, unit)
+        return build(cls, channels, None, None, wcs=wcs, log10=log10, no_data=no_data, **options)
+    msg = (
+        "data must be a path, an HDU, an HDUList, NDData, a Quantity or a GasMap, got "
+        f"{type(data).__name__}: {data!r}"
+    )
+    raise TypeError(msg)
+
+
+def _read_map(gas, *, distance, beam):
+    """Return the map itself, or a copy with another distance or beam."""
+    from .core import check_beam, check_distance
+
+    if distance is None and beam is None:
+        return gas
+    return gas._trusted(
+        gas._arrays,
+        gas._errors,
+        wcs=gas.wcs,
+        distance=gas.distance if distance is None else check_distance(distance),
+        beam=gas.beam if beam is None else check_beam(beam),
+        meta=dict(gas.meta),
+    )
+
+
+def is_hdu(data):
+    """Return whether ``data`` is an image HDU of astropy."""
+    return isinstance(data, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
+
+
+@contextmanager
+def opened(data):
+    """Give the HDUList of a path, an HDU or an HDUList; close what was opened here."""
+    if isinstance(data, fits.HDUList):
+        yield data
+    elif is_hdu(data):
+        yield fits.HDUList([data])
+    else:
+        hdus = _open(data)
+        try:
+            yield hdus
+        finally:
+            hdus.close()
+
+
+def _open(path):
+    name = os.fspath(path)
+    if not Path(name).exists():
+        msg = f"no such file: {name!r}"
+        raise FileNotFoundError(msg)
+    if Path(name).is_dir():
+        msg = f"{name!r} is a folder, not a FITS file"
+        raise IsADirectoryError(msg)
+    with _strict(name):
+        return fits.open(name, lazy_load_hdus=False)
+
+
+@contextmanager
+def _strict(name):
+    """Turn whatever a damaged file provokes into one OSError that names the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated.*")
+            warnings.filterwarnings("error", message=".*Error validating header.*")
+            yield
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if "SIMPLE" in reason or "Empty or corrupt" in reason:
+            reason = "it is empty, or no FITS file"
+        elif not isinstance(error, OSError) or "truncated" in reason or "END card" in reason:
+            reason = f"it is truncated or damaged ({reason})"
+        msg = f"cannot read {name!r}: {reason}"
+        raise OSError(msg) from error
+
+
+def hdu_data(hdu, hdus=None):
+    """Return the data of an HDU; a damaged one is an OSError."""
+    name = (hdus.filename() if hdus is not None else None) or hdu.name or "the HDU"
+    with _strict(name):
+        data = hdu.data
+        return None if data is None else np.asarray(data)
+
+
+def label(hdu, hdus):
+    """Return how messages call an HDU."""
+    name = hdu.name or f"HDU {hdus.index_of(hdu) if hdu in hdus else 0}"
+    file = hdus.filename() if hdus is not None else None
+    return f"{Path(file).name}[{name}]" if file else f"HDU {name}"
+
+
+def _images(hdus):
+    """Return the HDUs that hold images, distortion tables left out."""
+    return [
+        hdu
+        for hdu in hdus
+        if (is_hdu(hdu) or getattr(hdu, "is_image", False))
+        and hdu.header.get("NAXIS", 0) > 0
+        and hdu.name not in ("WCSDVARR", "D2IMARR", "TEL_COORD")
+        and 0 not in hdu.shape
+    ]
+
+
+def _pick(hdus, key):
+    try:
+        return hdus[key]
+    except (KeyError, IndexError):
+        names = [hdu.name for hdu in hdus]
+        msg = f"hdu {key!r} is not in the file, which has {names}"
+        raise ValueError(msg) from None
+
+
+def _wide(hdu):
+    """Return the lengths of the axes of more than one pixel."""
+    return [n for n in hdu.shape if n > 1]
+
+
+def _cube_hdu(hdus, key):
+    """Return the HDU that is a position-position-velocity cube, or `None`."""
+    images = [_pick(hdus, key)] if key is not None else _images(hdus)
+    if key is None and any(_channel_name(hdu.name) for hdu in images):
+        return None
+    for hdu in images[:1]:
+        if len(_wide(hdu)) >= 3 or (hdu.header.get("NAXIS", 0) >= 3 and len(_wide(hdu)) < 2):
+            wcs = _wcs.read_wcs(hdu.header, hdus=hdus, name=label(hdu, hdus))
+            axis = _wcs.spectral_axis(wcs)
+            if axis is not None and hdu.shape[::-1][axis] > 1:
+                return hdu
+    return None
+
+
+def _read_cube(cls, data, cube, x_factor, *, hdu, **options):
+    if not hasattr(cls, "from_cube") or x_factor is None:
+        msg = (
+            f"{cube.name or 'the file'} is a position-position-velocity cube of shape "
+            f"{cube.shape}: give x_factor=, the column density per integrated intensity, e.g. "
+            "2e20 * u.cm**-2 / (u.K * u.km / u.s) (see GasMap.from_cube)"
+        )
+        raise ValueError(msg)
+    options.pop("mask")
+    meta = options.pop("meta")
+    return cls.from_cube(data, x_factor=x_factor, hdu=hdu, meta=meta, **options)
+
+
+def _channel_name(extname):
+    """Return the channel that an extension's name means, or `None`."""
+    plain = re.sub("[^A-Z0-9]", "", extname.upper())
+    for channel, names in _EXTENSIONS.items():
+        if plain in names:
+            return channel
+    return None
+
+
+def _channels(hdus, key, unit):
+    """Return a dict of channels, and the header that goes with the column density."""
+    images = _images(hdus)
+    if key is not None:
+        first = _pick(hdus, key)
+        if not is_hdu(first) or not first.shape:
+            msg = f"hdu {key!r} ({first.name}) holds no image"
+            raise ValueError(msg)
+        found = {"column_density": first}
+    else:
+        found = {}
+        for hdu in images:
+            name = _channel_name(hdu.name)
+            if name is not None:
+                found.setdefault(name, hdu)
+        if "column_density" not in found:
+            found = {"column_density": _only_image(hdus, images, found)} | found
+    first = found["column_density"]
+    planes = _wide(first)
+    where = label(first, hdus)
+    if len(planes) == 3 and len(found) == 1:
+        return _three_planes(first, hdus, unit), first.header
+    if len(planes) > 2:
+        msg = _refuse_cube(first, where)
+        raise ValueError(msg)
+    units = _units(unit, tuple(found))
+    channels = {}
+    for name, hdu in found.items():
+        channels[name] = image_channel(hdu, hdus, units.get(name), name)
+        channels[name].error = _error(hdus, hdu, name, channels[name], units.get(name))
+        channels[name].mask = _mask(hdus, hdu)
+    return channels, first.header
+
+
+def _only_image(hdus, images, found):
+    """Return the one image of a file whose extensions have no telling names."""
+    others = [hdu for hdu in images if hdu not in found.values()]
+    main = [
+        hdu
+        for hdu in others
+        if not _ERROR_MARKS.search(hdu.name.upper()) and not _MASK_MARK.search(hdu.name.upper())
+    ]
+    if len(main) > 1:
+        units = {id(hdu): str(hdu.header.get("BUNIT", "")).lower() for hdu in main}
+        columns = [hdu for hdu in main if re.search(r"cm\^?\(?-2|/ ?(cm|pc)", units[id(hdu)])]
+        main = columns if len(columns) == 1 else main
+    if len(main) == 1:
+        return main[0]
+    names = [hdu.name for hdu in hdus]
+    if not main:
+        msg = f"data holds no image of a column density; its extensions are {names}"
+    else:
+        msg = (
+            f"data holds {len(main)} images and none is named COLUMN_DENSITY; its extensions are "
+            f"{names}: give hdu="
+        )
+    raise ValueError(msg)
+
+
+def _refuse_cube(hdu, where):
+    """Say what an image of more than two axes is."""
+    header = hdu.header
+    parameters = [header[key] for key in header if re.fullmatch(r"PLANE\d+", key)]
+    named = f" (planes {', '.join(map(str, parameters))})" if parameters else ""
+    wide = len(_wide(hdu))
+    if wide == 3 or parameters:
+        return (
+            f"{where} is a cube of parameters of shape {hdu.shape}{named}, neither a map nor a "
+            "cube of three planes: pass the planes to GasMap.from_maps one by one"
+        )
+    return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
+
+
+def _three_planes(hdu, hdus, unit):
+    """Return the channels of a cube of three planes."""
+    data = np.squeeze(hdu_data(hdu, hdus))
+    parameters = [key for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+    if data.shape[0] != 3 or len(parameters) > 3:
+        raise ValueError(_refuse_cube(hdu, label(hdu, hdus)))
+    names = tuple(_EXTENSIONS)
+    if unit is None and "," in str(hdu.header.get("BUNIT", "")):
+        unit = [part.strip() for part in hdu.header["BUNIT"].split(",")]
+    units = _units(unit, names)
+    default = {"velocity": u.km / u.s, "dispersion": u.km / u.s}
+    channels = {}
+    for plane, name in enumerate(names):
+        chosen = units.get(name) or default.get(name) or _bunit(hdu, hdus)
+        channels[name] = Channel(clean_numbers(data[plane], name), chosen)
+    if "dispersion" not in units:
+        with np.errstate(invalid="ignore"):
+            values = np.abs(channels["dispersion"].values)
+            values = values[np.isfinite(values)]
+        if values.size and np.median(values) > _FAST:
+            msg = (
+                f"the third plane has a median of {np.median(values):.4g}, too much for a velocity "
+                "dispersion in km/s: give three units, as in unit=('cm-2', 'm/s', 'm/s')"
+            )
+            raise u.UnitsError(msg)
+    return channels
+
+
+def _units(unit, names):
+    """Return a dict of units from one, several or a dict of them."""
+    if unit is None:
+        return {}
+    if isinstance(unit, dict):
+        unknown = set(unit) - set(_EXTENSIONS)
+        if unknown:
+            msg = f"unit has unknown channels {sorted(unknown)}, known are {list(_EXTENSIONS)}"
+            raise ValueError(msg)
+        return {name: parse_unit(value) for name, value in unit.items()}
+    if isinstance(unit, list | tuple):
+        if len(unit) != len(names):
+            msg = f"unit must be one unit or {len(names)}, one for each of {names}, got {unit!r}"
+            raise ValueError(msg)
+        return {name: parse_unit(value) for name, value in zip(names, unit, strict=True)}
+    return {"column_density": parse_unit(unit)}
+
+
+def _bunit(hdu, hdus, parameter="unit"):
+    text = str(hdu.header.get("BUNIT", "") or "").strip()
+    where = label(hdu, hdus)
+    if not text:
+        msg = f"{where} has no BUNIT: say what its values are with {parameter}=, e.g. 'cm-2'"
+        raise ValueError(msg)
+    return parse_unit(text, name=f"BUNIT of {where}")
+
+
+def image_channel(hdu, hdus, unit, name):
+    """Return the channel of an image HDU, its axes of one pixel dropped."""
+    if unit is None:
+        key = "unit" if name == "column_density" else f"unit={{'{name}': ...}}, unit"
+        unit = _bunit(hdu, hdus, key)
+    data = hdu_data(hdu, hdus)
+    where = label(hdu, hdus)
+    if data is None or data.ndim < 2:
+        shape = None if data is None else data.shape
+        msg = f"{where} must be a 2D map, got {0 if data is None else data.ndim}D data of {shape}"
+        raise ValueError(msg)
+    return Channel(clean_numbers(data, where), unit).squeezed(where)
+
+
+def _error(hdus, hdu, name, channel, unit):
+    """Return the standard deviation of a channel from its own extension, or `None`."""
+    for other in _images(hdus):
+        extname = other.name.upper()
+        plain = _ERROR_MARKS.sub("", extname)
+        if plain == extname or other is hdu:
+            continue
+        kind = other.header.get("UTYPE", "StdDevUncertainty")
+        if _channel_name(plain) != name and not (plain == "" and hdu.name in ("", "PRIMARY")):
+            continue
+        if other.shape != hdu.shape:
+            continue
+        error = clean_numbers(np.squeeze(hdu_data(other, hdus)), other.name)
+        if "Variance" in kind:
+            error = np.sqrt(error)
+        elif "StdDev" not in kind:
+            return None
+        text = str(other.header.get("BUNIT", "") or "").strip()
+        if unit is None and text and "Variance" not in kind:
+            factor = parse_unit(text, name=f"BUNIT of {other.name}").to(channel.unit)
+            error = error * factor
+        return error
+    return None
+
+
+def _mask(hdus, hdu):
+    for other in _images(hdus):
+        extname = other.name.upper()
+        if extname in ("MASK", f"{hdu.name}_MASK") and other is not hdu:
+            if other.shape != hdu.shape:
+                continue
+            return np.squeeze(hdu_data(other, hdus)).astype(bool)
+    return None
+
+
+def _in_memory(data, unit):
+    units = _units(unit, ("column_density",))
+    if isinstance(data, NDData) and "column_density" in units:
+        if data.unit is not None and data.unit != units["column_density"]:
+            msg = f"unit {unit!r} disagrees with the unit of the data, {data.unit}"
+            raise u.UnitsError(msg)
+        if data.unit is None:
+            data = NDData(data, unit=units["column_density"])
+    elif isinstance(data, np.ndarray) and not isinstance(data, u.Quantity):
+        if "column_density" not in units:
+            msg = "data is an array without a unit: give unit=, e.g. 'cm-2'"
+            raise ValueError(msg)
+        return {
+            "column_density": Channel(
+                clean_numbers(data, "data"), units["column_density"]
+            ).squeezed("data")
+        }
+    return {"column_density": Channel.of(data, "column_density")}
+
+
+def build(
+    cls, channels, header, hdus, *, wcs, distance, beam, mask, meta, log10=False, no_data=None
+):
+    """Make the map of channels and of what the header says beside them."""
+    column = channels["column_density"]
+    if no_data is not None:
+        for channel in channels.values():
+            channel.values[channel.values == no_data] = np.nan
+    if log10 and not isinstance(column.unit, u.function.FunctionUnitBase):
+        column.unit = u.dex(column.unit)
+    if header is not None:
+        if wcs is None:
+            wcs = _file_wcs(header, hdus, needed="pixel_scale" not in meta)
+        distance = _header_distance(header, hdus) if distance is None else distance
+        if beam is None:
+            beam, axes = header_beam(header)
+            if axes is not None:
+                meta.setdefault("beam_axes", axes)
+        for key in ("OBJECT", "TELESCOP"):
+            if header.get(key):
+                meta.setdefault(key.lower(), header[key])
+    ordered = [channels.get(name) for name in _EXTENSIONS]
+    return cls(*ordered, wcs=wcs, distance=distance, beam=beam, mask=mask, meta=meta)
+
+
+def _file_wcs(header, hdus, *, needed):
+    """Return the celestial WCS of a header, or of another HDU over the same pixels."""
+    where = Path(hdus.filename()).name if hdus.filename() else "data"
+    try:
+        return _wcs.celestial_wcs(header, hdus=hdus, name=where)
+    except ValueError as error:
+        first = error
+    size = [header.get(f"NAXIS{axis}") for axis in (1, 2)]
+    own_axes = any(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2))
+    if not own_axes:
+        for hdu in hdus:
+            other = [hdu.header.get(f"NAXIS{axis}") for axis in (1, 2)]
+            if hdu.header is header or (hdu.header.get("NAXIS", 0) > 0 and other != size):
+                continue
+            try:
+                return _wcs.celestial_wcs(hdu.header, hdus=hdus, name=where)
+            except ValueError:
+                continue
+    if needed:
+        raise first
+    return None
+
+
+def _header_distance(header, hdus):
+    """Return DISTANCE where its comment names the unit, as the FITS standard proposes."""
+    for candidate in [header] + [hdu.header for hdu in hdus[:1]]:
+        if "DISTANCE" not in candidate:
+            continue
+        found = re.match(r"\s*\[\s*(k?pc|Mpc|lyr|AU)\s*\]", candidate.comments["DISTANCE"])
+        value = candidate["DISTANCE"]
+        if found and isinstance(value, int | float) and np.isfinite(value) and value > 0:
+            return value * u.Unit(found[1])
+    return None
+
+
+def header_beam(header):
+    """Return the FWHM (geometric mean) and the axes (major, minor, angle) of a header's beam."""
+    try:
+        major = float(header["BMAJ"])
+        minor = float(header.get("BMIN", major))
+        angle = float(header.get("BPA", 0.0))
+    except (KeyError, TypeError, ValueError):
+        return None, None
+    if not (np.isfinite([major, minor]).all() and major > 0 and minor > 0):
+        return None, None
+    axes = ((major * u.deg).to(u.arcsec), (minor * u.deg).to(u.arcsec), angle * u.deg)
+    return np.sqrt(axes[0] * axes[1]).to(u.arcsec), axes

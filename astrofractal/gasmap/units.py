@@ -1,0 +1,191 @@
+"""Units of gas: what counts as a column density or a velocity, and how columns become masses.
+
+Everything inside astrofractal is N(H2) in cm-2 and km/s.  The conversions live here and nowhere
+else.
+"""
+
+import re
+
+import numpy as np
+from astropy import constants as const
+from astropy import units as u
+
+__all__ = [
+    "H2_MEAN_MOLECULAR_WEIGHT",
+    "column_to_mass",
+    "parse_unit",
+    "to_column_density",
+    "to_velocity",
+]
+
+#: Mean molecular weight per hydrogen molecule, mu(H2), for gas with 71 % hydrogen, 27 % helium and
+#: 2 % metals by mass (Kauffmann et al. 2008, A&A 487, 993).  The mass of one "H2 particle" is this
+#: times the mass of the hydrogen atom.
+H2_MEAN_MOLECULAR_WEIGHT = 2.8
+
+_COLUMN = u.cm**-2
+_VELOCITY = u.km / u.s
+_HYDROGEN_MASS = const.m_p + const.m_e
+
+#: Spellings that are met in BUNIT and that astropy does not read.
+_H2_WORDS = re.compile(r"^(?:N?\(?H_?2\)?|molecules?|particles?)\s*(?=[/ \[(])\s*", re.IGNORECASE)
+_LOG_WORDS = re.compile(r"^(?:log10|log|dex)\s*[\[( ]\s*(?P<inner>.*?)\s*[\])]?$", re.IGNORECASE)
+
+
+def column_to_mass(column_density, area):
+    """
+    Return the mass of gas behind an area of the sky.
+
+    The mass is :math:`M = \\mu_{\\mathrm{H}_2} m_\\mathrm{H} N(\\mathrm{H}_2) A` with
+    :math:`\\mu_{\\mathrm{H}_2} = 2.8` (`H2_MEAN_MOLECULAR_WEIGHT`), helium and metals included.
+
+    Parameters
+    ----------
+    column_density : `~astropy.units.Quantity`
+        Column density: N(H2) (e.g. cm-2) or mass per area (e.g. g/cm2, Msun/pc2).
+
+    area : `~astropy.units.Quantity`
+        Area, e.g. in pc2; broadcast against ``column_density``.
+
+    Returns
+    -------
+    mass : `~astropy.units.Quantity`
+        Mass in solMass, one value for each of ``column_density``.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astrofractal.gasmap import column_to_mass
+    >>> print(f"{column_to_mass(1e22 / u.cm**2, 0.01 * u.pc**2):.2f}")
+    2.24 solMass
+    """
+    column = to_column_density(column_density, name="column_density")
+    area = u.Quantity(area).to(u.cm**2)
+    return (column * area * H2_MEAN_MOLECULAR_WEIGHT * _HYDROGEN_MASS).to(u.solMass)
+
+
+def to_column_density(quantity, *, name="column_density"):
+    """
+    Return a quantity as N(H2) in cm-2.
+
+    Parameters
+    ----------
+    quantity : `~astropy.units.Quantity`
+        Number of H2 molecules per area, mass per area (converted with
+        `H2_MEAN_MOLECULAR_WEIGHT`), or the decimal logarithm (``dex(cm-2)``) of one of these.
+
+    name : str, optional
+        The parameter's name, for the message.
+
+    Raises
+    ------
+    astropy.units.UnitConversionError
+        If the unit is no column density; the message names the parameter and, where there is one,
+        the argument that converts it.
+    """
+    if isinstance(quantity.unit, u.function.FunctionUnitBase):
+        quantity = quantity.physical
+    for scale in (1, 1 / (H2_MEAN_MOLECULAR_WEIGHT * _HYDROGEN_MASS)):
+        product = quantity.unit * getattr(scale, "unit", u.one)
+        if product.is_equivalent(_COLUMN):
+            factor = product.to(_COLUMN) * getattr(scale, "value", scale)
+            return (quantity.value * factor) << _COLUMN
+    msg = (
+        f"{name} must be a column density such as cm-2 (N(H2)), g/cm2 or Msun/pc2, got the unit "
+        f"{_text(quantity.unit)!r}{_remedy(quantity.unit)}"
+    )
+    raise u.UnitConversionError(msg)
+
+
+def to_velocity(quantity, *, name="velocity"):
+    """
+    Return a quantity in km/s.
+
+    Parameters
+    ----------
+    quantity : `~astropy.units.Quantity`
+        A velocity.
+
+    name : str, optional
+        The parameter's name, for the message.
+
+    Raises
+    ------
+    astropy.units.UnitConversionError
+        If the unit is no velocity; the message names the parameter.
+    """
+    try:
+        return quantity.to(_VELOCITY)
+    except u.UnitConversionError:
+        pass
+    hint = ""
+    if quantity.unit.is_equivalent(_VELOCITY**2):
+        hint = "; a map of variances (moment 2) goes through GasMap.from_maps(..., variance=True)"
+    msg = f"{name} must be a velocity such as km/s, got the unit {_text(quantity.unit)!r}{hint}"
+    raise u.UnitConversionError(msg)
+
+
+def parse_unit(text, *, name="unit"):
+    """
+    Return the unit that a FITS header or a user's text means.
+
+    Beside what `astropy.units.Unit` reads, ``log(...)`` / ``log10(...)`` are taken as ``dex(...)``
+    and a leading "H2" or "N(H2)" is dropped, for it states what the number counts.
+
+    Parameters
+    ----------
+    text : str or `~astropy.units.UnitBase`
+        The unit.
+
+    name : str, optional
+        Where the unit comes from, for the message.
+
+    Raises
+    ------
+    ValueError
+        If the text is not a unit.
+    """
+    if isinstance(text, u.UnitBase | u.function.FunctionUnitBase):
+        return text
+    if not isinstance(text, str):
+        msg = f"{name} must be a unit or its name, got {text!r}"
+        raise TypeError(msg)
+    plain = text.strip()
+    logarithm = _LOG_WORDS.match(plain)
+    inner = _H2_WORDS.sub("1 ", logarithm["inner"] if logarithm else plain).strip()
+    inner = re.sub(r"^1\s+(?=/)", "1", inner).replace("^{", "^").replace("}", "")
+    inner = re.sub(r"^1 +(?=[a-zA-Z])", "", inner)
+    try:
+        unit = u.Unit(inner)
+    except (ValueError, TypeError) as error:
+        msg = f"{name} {text!r} is not a unit that astropy reads; give the unit, as in unit='cm-2'"
+        raise ValueError(msg) from error
+    return u.dex(unit) if logarithm else unit
+
+
+def logarithmic(values):
+    """Return whether positive numbers called cm-2 look like log10 of a column density."""
+    values = values[np.isfinite(values) & (values > 0)]
+    return values.size > 0 and 10 <= values.min() and values.max() <= 30
+
+
+def _text(unit):
+    return unit.to_string() or "dimensionless"
+
+
+def _remedy(unit):
+    """Say which argument converts what is no column density but often stands for one."""
+    if unit == u.mag:
+        return "; extinction goes through GasMap.from_maps(..., extinction_ratio=N(H2) per mag)"
+    if unit.is_equivalent(u.K * u.km / u.s) or unit.is_equivalent(u.Jy / u.beam * u.km / u.s):
+        return "; integrated intensity goes through GasMap.from_maps(..., x_factor=...)"
+    if unit.is_equivalent(u.Jy / u.sr) or unit.is_equivalent(u.Jy / u.beam) or unit.is_equivalent(
+        u.Jy
+    ):
+        return (
+            "; dust continuum goes through GasMap.from_maps(..., dust_temperature=..., "
+            "dust_opacity=..., frequency=...)"
+        )
+    if unit == u.one:
+        return "; say which with unit="
+    return ""

@@ -1,0 +1,274 @@
+"""The celestial WCS of a map: found, reduced to two axes, or refused by name of what it is."""
+
+import re
+import warnings
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs.utils import wcs_to_celestial_frame
+
+__all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
+
+_SPECTRAL = re.compile(r"^(FREQ|ENER|WAVN|VRAD|WAVE|VOPT|ZOPT|AWAV|VELO|BETA|FELO|VLSR|VEL)", re.I)
+_CYLINDRICAL = ("CAR", "CEA", "MER", "CYP")
+
+
+def celestial_wcs(source, *, name="wcs", hdus=None):
+    """
+    Return the celestial part of a WCS, with distortions, as a WCS of two axes.
+
+    Parameters
+    ----------
+    source : `~astropy.wcs.WCS` or `~astropy.io.fits.Header`
+        Where the WCS is; further axes (velocity, Stokes) are dropped.
+
+    name : str, optional
+        What the WCS belongs to, for the message.
+
+    hdus : `~astropy.io.fits.HDUList`, optional
+        The file around a header, for distortions that are held in other extensions.
+
+    Returns
+    -------
+    wcs : `~astropy.wcs.WCS`
+        A WCS with two celestial axes, in the order of the pixels' axes.
+
+    Raises
+    ------
+    ValueError
+        If there is no celestial WCS; the message says what was found in its place.
+    """
+    wcs = read_wcs(source, hdus=hdus, name=name)
+    if not wcs.has_celestial:
+        msg = f"{name} {describe_axes(wcs)}"
+        raise ValueError(msg)
+    celestial = wcs if wcs.naxis == 2 else wcs.celestial
+    celestial.wcs.set()
+    return celestial
+
+
+def read_wcs(source, *, hdus=None, name="wcs"):
+    """Return the full WCS of a header, or a WCS as it is, or say why not."""
+    if isinstance(source, WCS):
+        return source
+    if not isinstance(source, fits.Header):
+        low_level = getattr(source, "low_level_wcs", source)
+        if isinstance(low_level, WCS):
+            return low_level
+        msg = f"{name} must be an astropy.wcs.WCS or a FITS header, got {type(source).__name__}"
+        raise TypeError(msg)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        warnings.filterwarnings("ignore", message=".*RADECSYS.*")
+        warnings.filterwarnings("ignore", message="Some non-standard WCS keywords")
+        try:
+            return WCS(source, fobj=hdus)
+        except Exception as error:  # wcslib and the distortion readers raise many classes
+            reason = " ".join(str(error).split()) or type(error).__name__
+            msg = f"{name} has a WCS that cannot be read: {reason}"
+            raise ValueError(msg) from error
+
+
+def describe_axes(wcs):
+    """Say what a WCS without two celestial axes is."""
+    ctypes = [str(ctype).strip() for ctype in wcs.wcs.ctype]
+    shown = ", ".join(repr(ctype) for ctype in ctypes)
+    spectral = [bool(_SPECTRAL.match(ctype)) for ctype in ctypes]
+    if sum(spectral) == 1 and len(ctypes) == 2:
+        return (
+            f"is a position-velocity diagram (CTYPE {shown}), not a map of the sky: a map needs "
+            "two celestial axes"
+        )
+    if not any(ctypes) or not any(re.search("[A-Za-z]", ctype) for ctype in ctypes):
+        return "has no celestial WCS (no CTYPE): give wcs= or pixel_scale="
+    return f"has no celestial WCS (CTYPE {shown}): give wcs= or pixel_scale="
+
+
+def spectral_axis(wcs):
+    """Return the number (0-based, FITS order) of the spectral axis of a WCS, or `None`."""
+    if wcs.wcs.spec >= 0:
+        return wcs.wcs.spec
+    for axis, ctype in enumerate(wcs.wcs.ctype):
+        if _SPECTRAL.match(str(ctype)):
+            return axis
+    return None
+
+
+def frame_of(wcs):
+    """Return the celestial frame of a WCS, `None` when it has none that astropy knows."""
+    try:
+        return wcs_to_celestial_frame(wcs)
+    except ValueError:
+        return None
+
+
+def sky_to_pixel(wcs, positions, *, shape=None):
+    """
+    Return the pixels (x, y), 0-based, of sky positions; NaN where the projection does not reach.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        A WCS of two celestial axes.
+
+    positions : `~astropy.coordinates.SkyCoord`
+        Positions in any frame.
+
+    shape : tuple of int, optional
+        The shape (ny, nx) of the map; on cylindrical projections a position that is one turn off
+        the map is then brought back into it.
+    """
+    frame = frame_of(wcs)
+    if frame is not None:
+        positions = positions.transform_to(frame)
+    longitude = np.atleast_1d(positions.spherical.lon.deg)
+    latitude = np.atleast_1d(positions.spherical.lat.deg)
+    return degrees_to_pixel(wcs, longitude, latitude, shape=shape)
+
+
+def degrees_to_pixel(wcs, longitude, latitude, *, shape=None):
+    """Return pixels (x, y) of longitudes and latitudes, degrees in the frame of the WCS."""
+    world = [None, None]
+    world[wcs.wcs.lng], world[wcs.wcs.lat] = longitude, latitude
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            x, y = wcs.all_world2pix(*world, 0, quiet=True)
+        except Exception:  # one position out of reach must not lose the others
+            x, y = np.transpose(
+                [_one_to_pixel(wcs, a, b) for a, b in zip(*np.broadcast_arrays(*world))]
+            )
+    if shape is not None:
+        x = _unwrap(wcs, x, shape[1])
+    return x, y
+
+
+def _one_to_pixel(wcs, first, second):
+    try:
+        return [float(value) for value in wcs.all_world2pix(first, second, 0, quiet=True)]
+    except Exception:
+        return [np.nan, np.nan]
+
+
+def _unwrap(wcs, x, nx):
+    """Bring positions one turn off a cylindrical map back into it."""
+    axis = wcs.wcs.lng
+    matrix = wcs.pixel_scale_matrix
+    if str(wcs.wcs.ctype[axis])[-3:] not in _CYLINDRICAL or axis != 0 or matrix[0, 0] == 0:
+        return x
+    if abs(matrix[0, 1]) > 1e-9 * abs(matrix[0, 0]):
+        return x
+    turn = 360.0 / abs(matrix[0, 0])
+    off = (x < -0.5) | (x > nx - 0.5)
+    for shift in (turn, -turn):
+        inside = off & (x + shift >= -0.5) & (x + shift <= nx - 0.5)
+        x = np.where(inside, x + shift, x)
+    return x
+
+
+def pixel_to_degrees(wcs, x, y):
+    """Return longitudes and latitudes in degrees, in the frame of the WCS, of pixels (x, y)."""
+    with np.errstate(all="ignore"):
+        world = wcs.all_pix2world(np.asarray(x, float), np.asarray(y, float), 0)
+    return world[wcs.wcs.lng], world[wcs.wcs.lat]
+
+
+def pixel_to_sky(wcs, x, y):
+    """
+    Return the sky positions of pixels (x, y), 0-based.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        A WCS of two celestial axes.
+
+    x, y : array-like
+        Pixels, 0-based, the centre of the first pixel at (0, 0).
+
+    Returns
+    -------
+    positions : `~astropy.coordinates.SkyCoord`
+        Positions in the frame of the WCS.
+    """
+    longitude, latitude = pixel_to_degrees(wcs, x, y)
+    return SkyCoord(longitude, latitude, unit="deg", frame=frame_of(wcs) or "icrs")
+
+
+def unit_vectors(longitude, latitude):
+    """Return unit vectors (..., 3) of longitudes and latitudes in degrees."""
+    longitude, latitude = np.radians(longitude), np.radians(latitude)
+    return np.stack(
+        [
+            np.cos(latitude) * np.cos(longitude),
+            np.cos(latitude) * np.sin(longitude),
+            np.sin(latitude),
+        ],
+        axis=-1,
+    )
+
+
+def pixel_solid_angle(wcs, x, y):
+    """
+    Return the solid angle in steradian of the pixels centred on (x, y), with distortions.
+
+    Parameters
+    ----------
+    wcs : `~astropy.wcs.WCS`
+        A WCS of two celestial axes.
+
+    x, y : array-like
+        Pixels, 0-based.
+    """
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    left, right, down, up = (
+        unit_vectors(*pixel_to_degrees(wcs, x + dx, y + dy))
+        for dx, dy in ((-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5))
+    )
+    return np.linalg.norm(np.cross(right - left, up - down), axis=-1)
+
+
+def tangent_wcs(template, longitude, latitude, step, shape):
+    """
+    Return a TAN WCS in the frame of ``template``, north up and east to the left.
+
+    Parameters
+    ----------
+    template : `~astropy.wcs.WCS`
+        The WCS whose frame is taken.
+
+    longitude, latitude : float
+        The centre in degrees.
+
+    step : float
+        The pixel's width in radians.
+
+    shape : tuple of int
+        The shape (ny, nx).
+    """
+    prefix = [str(template.wcs.ctype[axis]) for axis in (template.wcs.lng, template.wcs.lat)]
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = [_head(prefix[0]) + "-TAN", _head(prefix[1]) + "-TAN"]
+    wcs.wcs.cunit = ["deg", "deg"]
+    wcs.wcs.crval = [longitude, latitude]
+    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
+    degrees = np.degrees(step)
+    wcs.wcs.cdelt = [-degrees, degrees]
+    wcs.wcs.radesys = template.wcs.radesys
+    if np.isfinite(template.wcs.equinox):
+        wcs.wcs.equinox = template.wcs.equinox
+    wcs.array_shape = tuple(shape)
+    wcs.wcs.set()
+    return wcs
+
+
+def _head(ctype):
+    """Return the first four characters of a CTYPE, padded by '-' (as in 'RA--', 'GLON')."""
+    return ctype[:4].ljust(4, "-")
+
+
+def beam_area(major, minor):
+    """Return the solid angle of a Gaussian beam of the given FWHM."""
+    return (np.pi / (4 * np.log(2)) * major * minor).to(u.sr)
