@@ -6,9 +6,10 @@ import sys
 import urllib.error
 import urllib.request
 import warnings
-from importlib.metadata import version as distribution_version
 
 from sphinx_astropy.conf.v3 import *
+
+import astrofractal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tutorials must show the results and not the progress of an import.
@@ -17,7 +18,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 project = "astrofractal"
 author = "The Astrofractal Developers"
 copyright = f"2026, {author}"
-release = distribution_version("astrofractal")
+release = astrofractal.__version__
 version = ".".join(release.split(".")[:2])
 
 extensions += ["sphinx_design", "sphinx_gallery.gen_gallery"]
@@ -108,3 +109,20 @@ plot_formats = [("png", 130)]
 plot_html_show_formats = False
 plot_html_show_source_link = False
 plot_include_source = True
+
+
+def _resolve_top_level(app, env, node, contnode):
+    """Send `astrofractal.GasMap` and its like to where the class is documented."""
+    package, _, rest = node.get("reftarget", "").partition(".")
+    name, _, attribute = rest.partition(".")
+    if package != "astrofractal" or name not in astrofractal._HOMES:
+        return None
+    target = f"{astrofractal._HOMES[name]}.{name}" + (f".{attribute}" if attribute else "")
+    return env.domains["py"].resolve_xref(
+        env, node["refdoc"], app.builder, "obj", target, node, contnode
+    )
+
+
+def setup(app):
+    """Register what this file adds to Sphinx."""
+    app.connect("missing-reference", _resolve_top_level)

@@ -1,0 +1,64 @@
+"""
+A map of gas
+============
+
+Everything begins with a `~astrofractal.gasmap.GasMap`. Here: the bundled example cloud, a
+simulated cloud put at 300 pc, and a cutout around one of its protostars as the network sees it.
+"""
+
+import matplotlib.pyplot as plt
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable
+
+from astrofractal import GasMap
+from astrofractal.data import data_path
+
+path = data_path("example_cloud.fits")
+gas = GasMap.read(path, distance=300 * u.pc)
+gas
+
+# %%
+# The three channels, on the sky.
+
+names = {
+    "column_density": ("log$_{10}$ N(H$_2$) [cm$^{-2}$]", "viridis"),
+    "velocity": ("v$_{los}$ [km s$^{-1}$]", "RdBu_r"),
+    "dispersion": ("$\\sigma_v$ [km s$^{-1}$]", "magma"),
+}
+figure = plt.figure(figsize=(9, 4), layout="constrained")
+for k, (channel, (label, cmap)) in enumerate(names.items()):
+    axes = figure.add_subplot(1, 3, k + 1, projection=gas.wcs)
+    values = getattr(gas, channel).value
+    if channel == "column_density":
+        values = np.log10(values)
+    image = axes.imshow(values, origin="lower", cmap=cmap)
+    axes.coords[0].set_axislabel("Right ascension")
+    axes.coords[1].set_axislabel("Declination" if k == 0 else " ")
+    figure.colorbar(image, ax=axes, label=label, orientation="horizontal")
+
+# %%
+# Its protostars are known, because the cloud is simulated.
+
+sinks = QTable.read(path, hdu="SINKS")
+sinks["mass"].info.format = ".2f"
+sinks["ra", "dec", "mass"]
+
+# %%
+# A cutout is 0.5 pc wide on 64 × 64 pixels whatever the map's own pixels are: it is resampled
+# through the coordinate system and the distance. `~astrofractal.gasmap.GasMap.to_array` gives the three
+# numbers of each pixel that the network is shown.
+
+position = SkyCoord(sinks["ra"][0], sinks["dec"][0])
+cutout = gas.cutout(position, size=0.5 * u.pc, shape=(64, 64))
+channels = cutout.to_array()
+print(channels.shape, channels.dtype)
+
+figure = plt.figure(figsize=(9, 4), layout="constrained")
+for k, (label, cmap) in enumerate(names.values()):
+    axes = figure.add_subplot(1, 3, k + 1, projection=cutout.wcs)
+    image = axes.imshow(channels[k], origin="lower", cmap=cmap)
+    axes.coords[0].set_axislabel("Right ascension")
+    axes.coords[1].set_axislabel("Declination" if k == 0 else " ")
+    figure.colorbar(image, ax=axes, label=label, orientation="horizontal")
