@@ -1,6 +1,7 @@
 """The class GasMap."""
 
 import numbers
+from functools import partial
 
 import numpy as np
 from astropy import units as u
@@ -154,7 +155,7 @@ class GasMap:
         for name in _NAMES:
             for source, target in ((arrays, self._arrays), (errors, self._errors)):
                 if source.get(name) is not None:
-                    array = np.asarray(source[name], dtype=np.float32).copy()
+                    array = np.array(source[name], dtype=np.float32)
                     array[masked] = np.nan
                     array.flags.writeable = False
                     target[name] = array
@@ -217,6 +218,8 @@ class GasMap:
     @property
     def wcs(self):
         """Celestial `~astropy.wcs.WCS` of two axes, or `None`."""
+        if isinstance(self._celestial, partial):  # a cutout makes its WCS when it is asked for
+            self._celestial = self._celestial()
         return self._celestial
 
     @property
@@ -258,7 +261,7 @@ class GasMap:
     @property
     def pixel_area(self):
         """Area of the pixel at the centre of the map, `~astropy.units.Quantity` in pc2."""
-        if "pixel_scale" in self.meta and (self.wcs is None or self.distance is None):
+        if "pixel_scale" in self.meta and (self._celestial is None or self.distance is None):
             return self.meta["pixel_scale"] ** 2
         self._need_wcs("pixel_area")
         self._need_distance("pixel_area")
@@ -276,13 +279,15 @@ class GasMap:
 
     @property
     def mass(self):
-        """Mass of all gas in the map, `~astropy.units.Quantity` in solMass (masked pixels: none)."""
+        """Mass of all gas that is not masked, `~astropy.units.Quantity` in solMass."""
         column = np.nansum(self._arrays["column_density"], dtype=np.float64) * _COLUMN
         return column_to_mass(column, self.pixel_area)
 
     def _need_wcs(self, what):
         if self.wcs is None:
-            msg = f"{what} needs a WCS, the map has none: give wcs= (or pixel_scale= to GasMap.read)"
+            msg = (
+                f"{what} needs a WCS, the map has none: give wcs= (or pixel_scale= to GasMap.read)"
+            )
             raise ValueError(msg)
 
     def _need_distance(self, what):
@@ -513,7 +518,9 @@ class GasMap:
 
     def __repr__(self):
         parts = [f"{self.shape[0]} x {self.shape[1]} px", " + ".join(self.channels)]
-        if "pixel_scale" in self.meta or (self.wcs is not None and self.distance is not None):
+        if "pixel_scale" in self.meta or (
+            self._celestial is not None and self.distance is not None
+        ):
             parts.append(f"{self.pixel_scale.value:.4g} pc/px")
         if self.distance is not None:
             parts.append(f"at {self.distance.value:.6g} pc")

@@ -1,4 +1,4 @@
-"""Reading a map from FITS files, HDUs, NDData: which array is which channel, and what is refused."""
+"""Reading a map from FITS files, HDUs, NDData: which array is which channel; what is refused."""
 
 import os
 import re

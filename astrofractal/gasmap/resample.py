@@ -1,5 +1,7 @@
 """Cutouts: resampling through the WCS, NaN-aware, weighted by column density."""
 
+from functools import partial
+
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
@@ -12,6 +14,12 @@ __all__ = ["Resampler"]
 #: The widest ratio of output to input pixels that is reached by sub-sampling alone; beyond it the
 #: input is first averaged in blocks.
 _MAX_SUBSAMPLES = 4
+
+#: Scales of map and cutout that differ by less than this fraction count as the same.
+_SAME_SCALE = 0.05
+
+#: A grid that departs from the map's axes by less than this part of a pixel counts as parallel.
+_STRAIGHT = 0.1
 
 #: A beam or map pixel of more than this many pixels of the cutout is flagged.
 _BEAM_PIXELS = 3.0
@@ -91,8 +99,13 @@ class Resampler:
         for index, mapping in enumerate(maps):
             wcs = None
             if longitude is not None and np.isfinite(longitude[index]):
-                wcs = _wcs.tangent_wcs(
-                    self.gas.wcs, longitude[index], latitude[index], self.step, self.shape
+                wcs = partial(
+                    _wcs.tangent_wcs,
+                    self.gas.wcs,
+                    longitude[index],
+                    latitude[index],
+                    self.step,
+                    self.shape,
                 )
             cutouts.append(self._cut(mapping, (x[index], y[index]), inside[index], wcs))
         return cutouts
@@ -172,19 +185,8 @@ class Resampler:
         return np.reshape(x, shape), np.reshape(y, shape)
 
     def _cut(self, mapping, pixel, inside, wcs):
-        ny, nx = self.shape
         ratio = self._ratio(mapping)
-        n_sub = int(np.clip(np.ceil(ratio - 0.05), 1, _MAX_SUBSAMPLES))
-        block = max(int(ratio / 2), 1) if ratio > _MAX_SUBSAMPLES else 1
-        shift = (np.arange(n_sub) + 0.5) / n_sub - 0.5
-        i = (np.arange(nx)[:, None] + shift).ravel()
-        j = (np.arange(ny)[:, None] + shift).ravel()
-        x, y = mapping(i, j)
-        height, width = self.gas.shape
-        with np.errstate(invalid="ignore"):
-            within = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
-        arrays, errors = self._sample(x, y, within, n_sub, block, ratio)
-        covered = _mean(within.astype(np.float64), n_sub)
+        arrays, errors, covered = self._sample(mapping, ratio)
         masked = ~np.isfinite(arrays["column_density"])
         flags = []
         if not inside:
@@ -193,7 +195,7 @@ class Resampler:
             flags.append("edge")
         if (masked & (covered > 0.5)).any():
             flags.append("masked")
-        if abs(ratio - 1) > 0.05:
+        if abs(ratio - 1) > _SAME_SCALE:
             flags.append("resampled")
         if self._resolution(ratio) > _BEAM_PIXELS:
             flags.append("beam")
@@ -205,7 +207,7 @@ class Resampler:
             "pixel": (float(pixel[0]), float(pixel[1])),
         }
         if not self.angular:
-            meta["pixel_scale"] = self.size / nx
+            meta["pixel_scale"] = self.size / self.shape[1]
         return self.gas._trusted(
             arrays,
             errors,
@@ -231,48 +233,74 @@ class Resampler:
             pixels = max(pixels, self.gas.beam.to_value(u.rad) / self.step)
         return pixels
 
-    def _sample(self, x, y, within, n_sub, block, ratio):
-        """Return arrays and errors on the output grid."""
-        nothing = np.full(self.shape, np.nan)
-        if not within.any():
-            names = self.gas._arrays
-            return dict.fromkeys(names, nothing), dict.fromkeys(self.gas._errors, nothing)
-        margin = 1 + block
+    def _sample(self, mapping, ratio):
+        """Return arrays, errors and the part of each pixel that lies on the map."""
+        ny, nx = self.shape
         height, width = self.gas.shape
+        wide = ratio > 1 + _SAME_SCALE
+        x, y = mapping(np.arange(nx), np.arange(ny))
+        lines = _separable(x, y, ratio) if wide else None
+        n_sub = 1
+        if wide and lines is None:
+            n_sub = min(int(np.ceil(ratio)), _MAX_SUBSAMPLES)
+            shift = (np.arange(n_sub) + 0.5) / n_sub - 0.5
+            x, y = mapping(
+                (np.arange(nx)[:, None] + shift).ravel(), (np.arange(ny)[:, None] + shift).ravel()
+            )
+        with np.errstate(invalid="ignore"):
+            within = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+        if not within.any():
+            nothing = np.full(self.shape, np.nan)
+            arrays = dict.fromkeys(self.gas._arrays, nothing)
+            return arrays, dict.fromkeys(self.gas._errors, nothing), np.zeros(self.shape)
+        block = int(ratio / 2) if n_sub == _MAX_SUBSAMPLES and ratio > _MAX_SUBSAMPLES else 1
+        margin = int(np.ceil(max(ratio, 1))) + 1
         x0 = max(int(np.floor(x[within].min())) - margin, 0)
         y0 = max(int(np.floor(y[within].min())) - margin, 0)
         x1 = min(int(np.ceil(x[within].max())) + margin + 1, width)
         y1 = min(int(np.ceil(y[within].max())) + margin + 1, height)
-        part = (slice(y0, y1), slice(x0, x1))
+        planes, offset, scale = self._planes((slice(y0, y1), slice(x0, x1)), squares=wide)
+        stack = np.stack(list(planes.values()), axis=-1)
+        if lines is not None:
+            rows = _overlaps(lines[1] - y0, ratio, y1 - y0)
+            columns = _overlaps(lines[0] - x0, ratio, x1 - x0)
+            covered = np.outer(rows.sum(axis=1), columns.sum(axis=1))
+            sampled = np.einsum("yx...,ix->yi...", np.tensordot(rows, stack, 1), columns)
+        else:
+            covered = _mean(within.astype(np.float64), n_sub)
+            if block > 1:
+                stack = _blocks(stack, block)
+            px, py = ((value - at + 0.5) / block - 0.5 for value, at in ((x, x0), (y, y0)))
+            sampled = _mean(_bilinear(stack, px, py, within), n_sub)
+        planes = {name: sampled[..., index] for index, name in enumerate(planes)}
+        planes.setdefault("weight", covered)
+        arrays = _from_planes(planes, offset, scale)
+        return arrays, self._errors(planes, ratio, scale), covered
+
+    def _planes(self, part, *, squares):
+        """Return what is resampled: moments, and variances of the errors."""
         planes, offset, scale = _moment_planes(
-            {name: array[part] for name, array in self.gas._arrays.items()}, squares=block > 1
+            {name: array[part] for name, array in self.gas._arrays.items()}, squares=squares
         )
-        names = list(planes)
-        stack = np.stack([planes[name] for name in names], axis=-1)
-        error_names = list(self.gas._errors)
-        for name in error_names:
-            error = self.gas._errors[name][part].astype(np.float64)
-            if name == "column_density":
-                error = error / scale
+        for name, array in self.gas._errors.items():
+            error = array[part].astype(np.float64)
+            error = error / scale if name == "column_density" else error
             good = np.isfinite(error)
-            stack = np.concatenate(
-                [stack, np.where(good, error**2, 0)[..., None], good[..., None]], axis=-1
-            )
-        if block > 1:
-            stack = _blocks(stack, block)
-        px, py = ((value - start + 0.5) / block - 0.5 for value, start in ((x, x0), (y, y0)))
-        sampled = _bilinear(stack, px, py, within)
-        planes = {name: sampled[..., index] for index, name in enumerate(names)}
-        arrays = _from_planes(planes, offset, scale, n_sub)
-        errors = {}
+            planes[f"{name}_variance"] = np.where(good, error**2, 0)
+            planes[f"{name}_variance_weight"] = good.astype(np.float64)
+        return planes, offset, scale
+
+    def _errors(self, planes, ratio, scale):
+        """Return the errors; they fall with the number of independent values in a pixel."""
         independent = max(1.0, ratio**2 / self._pixels_per_resolution(ratio))
-        for index, name in enumerate(error_names):
-            variance = _mean(sampled[..., len(names) + 2 * index], n_sub)
-            weight = _mean(sampled[..., len(names) + 2 * index + 1], n_sub)
+        errors = {}
+        for name in self.gas._errors:
+            weight = planes[f"{name}_variance_weight"]
             with np.errstate(invalid="ignore", divide="ignore"):
-                error = np.sqrt(np.where(weight > 0, variance / weight, np.nan) / independent)
+                variance = np.where(weight > 0, planes[f"{name}_variance"] / weight, np.nan)
+                error = np.sqrt(variance / independent)
             errors[name] = error * scale if name == "column_density" else error
-        return arrays, errors
+        return errors
 
     def _pixels_per_resolution(self, ratio):
         """Return how many pixels of the map are not independent of one another."""
@@ -282,78 +310,92 @@ class Resampler:
         return max(1.0, area / (self.step / ratio) ** 2)
 
 
-def _moment_planes(arrays, *, squares=False):
+def _moment_planes(arrays, *, squares):
     """
     Return planes that may be added up, so that averages are right: weights, N, N v, N sigma^2.
 
-    With ``squares``, N v^2 as well, for input that is averaged in blocks first.
-
-    Also returned are the velocity and column density that were taken out for precision.
+    Also returned are the velocity and column density that were taken out for precision.  Weights
+    that are those of another plane are left out.  With ``squares``, there is N v^2 as well.
     """
     column = arrays["column_density"].astype(np.float64)
     valid = np.isfinite(column)
-    scale = float(np.mean(column[valid])) if valid.any() else 1.0
-    column = np.where(valid, column / scale, 0)
-    planes = {"weight": valid.astype(np.float64), "column": column}
+    scale = float(np.mean(column, where=valid)) if valid.any() else 1.0
+    complete = bool(valid.all())
+    column = column / scale if complete else np.where(valid, column / scale, 0)
+    planes = {"column": column}
+    if not complete:
+        planes["weight"] = valid.astype(np.float64)
     offset = 0.0
     for name in ("velocity", "dispersion"):
         if name not in arrays:
             continue
         values = arrays[name].astype(np.float64)
         known = np.isfinite(values)
-        weight = np.where(known, column, 0)
-        values = np.where(known, values, 0)
+        weight = column
+        if not known.all():
+            values[~known] = 0
+            if (known != valid).any():
+                weight = planes[f"{name}_weight"] = np.where(known, column, 0)
         if name == "velocity":
             total = weight.sum()
             offset = float((weight * values).sum() / total) if total > 0 else 0.0
-            values = np.where(known, values - offset, 0)
+            values -= offset
+            planes[name] = weight * values
             if squares:
-                planes["velocity_square"] = weight * values**2
+                planes["velocity_square"] = planes[name] * values
         else:
-            values = values**2
-        planes[f"{name}_weight"] = weight
-        planes[name] = weight * values
+            planes[name] = weight * values**2
     return planes, offset, scale
 
 
-def _from_planes(planes, offset, scale, n_sub):
-    """Return the channels of sampled planes, averaged over the n_sub x n_sub samples of a pixel."""
+def _from_planes(planes, offset, scale):
+    """Return the channels of sampled planes."""
     arrays = {}
+    weight, column = planes["weight"], planes["column"]
     with np.errstate(invalid="ignore", divide="ignore"):
-        weight, column = (_mean(planes[name], n_sub) for name in ("weight", "column"))
         arrays["column_density"] = np.where(weight >= 0.5, column / weight, np.nan) * scale
+        spread = 0.0
         if "velocity" in planes:
-            known = _mean(planes["velocity_weight"], n_sub)
-            mean = _mean(planes["velocity"], n_sub) / known
+            known = planes.get("velocity_weight", column)
+            mean = planes["velocity"] / known
             arrays["velocity"] = np.where(known >= 0.5 * column, mean + offset, np.nan)
+            if "velocity_square" in planes:
+                spread = np.maximum(planes["velocity_square"] / known - mean**2, 0)
+                spread = np.where(np.isfinite(spread), spread, 0)
         if "dispersion" in planes:
-            known = _mean(planes["dispersion_weight"], n_sub)
-            square = _mean(planes["dispersion"], n_sub) / known
-            if n_sub > 1 and "velocity" in planes:
-                square = square + _spread(planes, n_sub)
-            square = np.maximum(square, 0)
+            known = planes.get("dispersion_weight", column)
+            square = np.maximum(planes["dispersion"] / known + spread, 0)
             arrays["dispersion"] = np.where(known >= 0.5 * column, np.sqrt(square), np.nan)
     return arrays
 
 
-def _spread(planes, n_sub):
-    """Return the column-weighted variance of the velocities of the samples in each pixel."""
-    weight, product = planes["velocity_weight"], planes["velocity"]
-    if "velocity_square" in planes:
-        square = planes["velocity_square"]
-    else:
-        square = np.where(weight > 0, product**2 / np.where(weight > 0, weight, 1), 0)
-    total = _mean(weight, n_sub)
-    variance = _mean(square, n_sub) / total - (_mean(product, n_sub) / total) ** 2
-    return np.where(np.isfinite(variance), np.maximum(variance, 0), 0)
+def _separable(x, y, ratio):
+    """Return the lines (x of the columns, y of the rows) of a grid along the axes, or `None`."""
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        return None
+    across = max(np.ptp(x, axis=0).max(), np.ptp(y, axis=1).max())
+    if across > 2 * _STRAIGHT * ratio:
+        return None
+    return x.mean(axis=0), y.mean(axis=1)
+
+
+def _overlaps(centres, width, n):
+    """
+    Return which part of each box (rows) is covered by each of ``n`` pixels (columns).
+
+    At a width of one pixel these are the weights of linear interpolation.
+    """
+    low = np.clip(centres[:, None] - width / 2, np.arange(n) - 0.5, np.arange(n) + 0.5)
+    high = np.clip(centres[:, None] + width / 2, np.arange(n) - 0.5, np.arange(n) + 0.5)
+    return (high - low) / width
 
 
 def _mean(array, n_sub):
-    """Return the mean over blocks of n_sub x n_sub."""
+    """Return the mean over blocks of n_sub x n_sub of the first two axes."""
     if n_sub == 1:
         return array
-    height, width = array.shape
-    return array.reshape(height // n_sub, n_sub, width // n_sub, n_sub).mean(axis=(1, 3))
+    height, width = (n // n_sub for n in array.shape[:2])
+    return array.reshape(height, n_sub, width, n_sub, *array.shape[2:]).mean(axis=(1, 3))
 
 
 def _blocks(stack, block):

@@ -179,8 +179,10 @@ def _remedy(unit):
         return "; extinction goes through GasMap.from_maps(..., extinction_ratio=N(H2) per mag)"
     if unit.is_equivalent(u.K * u.km / u.s) or unit.is_equivalent(u.Jy / u.beam * u.km / u.s):
         return "; integrated intensity goes through GasMap.from_maps(..., x_factor=...)"
-    if unit.is_equivalent(u.Jy / u.sr) or unit.is_equivalent(u.Jy / u.beam) or unit.is_equivalent(
-        u.Jy
+    if (
+        unit.is_equivalent(u.Jy / u.sr)
+        or unit.is_equivalent(u.Jy / u.beam)
+        or unit.is_equivalent(u.Jy)
     ):
         return (
             "; dust continuum goes through GasMap.from_maps(..., dust_temperature=..., "
