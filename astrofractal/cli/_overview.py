@@ -1,0 +1,110 @@
+"""The picture that ``astrofractal demo`` draws."""
+
+import numpy as np
+
+# Okabe & Ito's colours, which the colour-blind tell apart, without black and grey.
+_COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#F0E442", "#009E73", "#0072B2", "#FFFFFF")
+
+
+def overview(gas, table, labels, regions):
+    """
+    Draw a cloud with its regions and protostars, and the masses beside the true ones.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.gasmap.GasMap`
+        The cloud, with a WCS and a distance.
+
+    table : `~astropy.table.QTable`
+        ``position``, ``sink``, ``true_mass``, ``mass``, ``mass_lower`` and ``mass_upper``.
+
+    labels : 2D int `~numpy.ndarray`
+        The segment of each pixel; 0 is none.
+
+    regions : `~regions.Regions`
+        The outlines on the sky; the ``text`` of a region's meta begins with its segment's number.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The figure.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 5.6), layout="constrained")
+    left, right = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
+    _draw_cloud(figure, left, gas, table, labels, regions)
+    _draw_masses(figure, right, table)
+    return figure
+
+
+def _draw_cloud(figure, cell, gas, table, labels, regions):
+    from matplotlib.lines import Line2D
+
+    axes = figure.add_subplot(cell, projection=gas.wcs)
+    column = np.log10(gas.column_density.to_value("cm-2"))
+    image = axes.imshow(column, origin="lower", cmap="gray", interpolation="nearest")
+    bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
+    bar.set_label("log$_{10}$ N(H$_2$)  [cm$^{-2}$]")
+    numbers = [int(k) for k in np.unique(labels) if k > 0]
+    colour = {k: _COLOURS[i % len(_COLOURS)] for i, k in enumerate(numbers)}
+    for region in regions:
+        number = int(str(region.meta["text"]).split()[-1].split(".")[0])
+        region.to_pixel(gas.wcs).plot(ax=axes, edgecolor=colour[number], linewidth=1.1)
+    x, y = gas.to_pixel(table["position"])
+    marks = {"marker": "*", "s": 90, "c": "white", "edgecolors": "black", "linewidths": 0.8}
+    axes.scatter(x, y, zorder=5, label="protostars", **marks)
+    handles = [Line2D([], [], color=colour[k], label=f"segment {k}") for k in numbers]
+    handles.append(
+        Line2D([], [], ls="", marker="*", ms=9, mfc="white", mec="black", label="protostar")
+    )
+    axes.legend(handles=handles, loc="upper left", fontsize=8, framealpha=0.9)
+    _draw_scale(axes, gas)
+    axes.set_xlim(-0.5, gas.shape[1] - 0.5)
+    axes.set_ylim(-0.5, gas.shape[0] - 0.5)
+    axes.coords[0].set_axislabel("Right ascension (ICRS)")
+    axes.coords[1].set_axislabel("Declination (ICRS)")
+    axes.set_title("Example cloud (simulated)")
+
+
+def _draw_scale(axes, gas):
+    """Draw a bar of 0.5 pc in the lower left corner."""
+    length = 0.5 / gas.pixel_scale.to_value("pc")
+    x, y = 0.06 * gas.shape[1], 0.06 * gas.shape[0]
+    axes.plot([x, x + length], [y, y], color="white", lw=2.5, solid_capstyle="butt")
+    axes.text(x + length / 2, y + 0.015 * gas.shape[0], "0.5 pc", color="white", ha="center")
+
+
+def _draw_masses(figure, cell, table):
+    axes = figure.add_subplot(cell)
+    true, mass, lower, upper = (
+        table[name].to_value("solMass") for name in ("true_mass", "mass", "mass_lower", "mass_upper")
+    )
+    axes.errorbar(
+        true,
+        mass,
+        yerr=[np.maximum(mass - lower, 0), np.maximum(upper - mass, 0)],
+        fmt="o",
+        color="#0072B2",
+        ecolor="0.6",
+        capsize=2,
+        label="68 % interval",
+    )
+    every = np.concatenate([true, lower, upper])
+    low, high = every.min() / 1.4, every.max() * 1.4
+    axes.plot([low, high], [low, high], color="0.3", ls="--", lw=1, label="equal")
+    for k, name in enumerate(table["sink"]):
+        axes.annotate(
+            str(name), (true[k], mass[k]), xytext=(5, 4), textcoords="offset points", fontsize=8
+        )
+    axes.set(
+        xscale="log",
+        yscale="log",
+        xlim=(low, high),
+        ylim=(low, high),
+        aspect="equal",
+        xlabel=r"true sink mass  [M$_\odot$]",
+        ylabel=r"estimated mass  [M$_\odot$]",
+        title="Masses, calibrated on other clouds",
+    )
+    axes.legend(loc="upper left", fontsize=8)
