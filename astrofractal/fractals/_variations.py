@@ -1,0 +1,357 @@
+"""
+The nonlinear variations, each as one branch-free loop over a block of walkers.
+
+Numbers are those of the flame paper (Draves & Reckase 2003, "The Fractal Flame Algorithm"), with its
+conventions: ``r`` is the radius, ``theta = arctan(x / y)``.  Sines and cosines of ``theta`` are taken
+as ``x / r`` and ``y / r``, and half angles by square roots, so that few of the loops need an angle.
+"""
+
+import numba as nb
+import numpy as np
+
+from astrofractal.fractals._math import arctan2, cosine, exponential, logarithm, sine
+from astrofractal.fractals._random import bits32
+
+__all__ = ["VARIATIONS", "add_variation"]
+
+#: Number in the flame paper -> name.
+VARIATIONS = {
+    0: "linear",
+    1: "sinusoidal",
+    2: "spherical",
+    3: "swirl",
+    4: "horseshoe",
+    5: "polar",
+    6: "handkerchief",
+    7: "heart",
+    8: "disc",
+    9: "spiral",
+    10: "hyperbolic",
+    11: "diamond",
+    12: "ex",
+    13: "julia",
+    14: "bent",
+    15: "waves",
+    16: "fisheye",
+    17: "popcorn",
+    18: "exponential",
+    19: "power",
+    20: "cosine",
+    24: "pdj",
+    27: "eyefish",
+    28: "bubble",
+    29: "cylinder",
+    31: "noise",
+    34: "blur",
+    35: "gaussian",
+    42: "tangent",
+    48: "cross",
+}
+
+_f = np.float32
+_EPS = _f(1e-6)
+_ZERO, _HALF, _ONE, _TWO, _THREE, _FOUR = _f(0), _f(0.5), _f(1), _f(2), _f(3), _f(4)
+_PI, _INV_PI, _TWO_PI = _f(np.pi), _f(1 / np.pi), _f(2 * np.pi)
+_CAP = _f(1e4)
+_U24 = _f(2.0**-24)
+_BIT = np.uint32(1)
+_EIGHT = np.uint32(8)
+_ODD = np.uint32(0x9E3779B9)
+
+
+@nb.njit(forceinline=True)
+def _random(i, key):
+    return np.float32(bits32((np.uint32(i) * _ODD) ^ key) >> _EIGHT) * _U24
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def add_variation(kind, w, xs, ys, ox, oy, affine, parameters, key):  # noqa: C901, PLR0912, PLR0915
+    """
+    Add ``w`` times a variation of points to ``ox``, ``oy``.
+
+    Parameters
+    ----------
+    kind : int
+        The number of the variation.
+
+    w : float32
+        The weight of the variation.
+
+    xs, ys : 1D `~numpy.ndarray` of float32
+        The points after the affine map.
+
+    ox, oy : 1D `~numpy.ndarray` of float32
+        The sums, changed in place.
+
+    affine : 1D `~numpy.ndarray` of float32
+        The six coefficients of the map, on which waves and popcorn depend.
+
+    parameters : 1D `~numpy.ndarray` of float32
+        The four parameters of the map's parametric variations.
+
+    key : uint32
+        The key of this step's random numbers.
+    """
+    n = xs.size
+    if kind == 0:  # linear
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            u = w * x
+            v = w * y
+            ox[i] += u
+            oy[i] += v
+    elif kind == 1:  # sinusoidal
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            u = w * sine(x)
+            v = w * sine(y)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 2:  # spherical
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            k = w / (x * x + y * y + _EPS)
+            u = k * x
+            v = k * y
+            ox[i] += u
+            oy[i] += v
+    elif kind == 3:  # swirl
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            r2 = x * x + y * y
+            s, c = sine(r2), cosine(r2)
+            u = w * (x * s - y * c)
+            v = w * (x * c + y * s)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 4:  # horseshoe
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            k = w / (np.sqrt(x * x + y * y) + _EPS)
+            u = k * (x - y) * (x + y)
+            v = k * _TWO * x * y
+            ox[i] += u
+            oy[i] += v
+    elif kind == 5:  # polar
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            u = w * arctan2(x, y) * _INV_PI
+            v = w * (np.sqrt(x * x + y * y) - _ONE)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 6:  # handkerchief
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            r = np.sqrt(x * x + y * y)
+            s, c = sine(r), cosine(r)
+            u = w * (x * c + y * s)
+            v = w * (y * c + x * s)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 7:  # heart
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            r = np.sqrt(x * x + y * y)
+            a = arctan2(x, y) * r
+            u = w * r * sine(a)
+            v = w * r * cosine(a)
+            ox[i] += u
+            oy[i] -= v
+    elif kind == 8:  # disc
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            a = w * arctan2(x, y) * _INV_PI
+            r = _PI * np.sqrt(x * x + y * y)
+            u = a * sine(r)
+            v = a * cosine(r)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 9:  # spiral
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            r = np.sqrt(x * x + y * y) + _EPS
+            k = _ONE / r
+            u = w * k * (y * k + sine(r))
+            v = w * k * (x * k - cosine(r))
+            ox[i] += u
+            oy[i] += v
+    elif kind == 10:  # hyperbolic
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            u = w * x / (x * x + y * y + _EPS)
+            v = w * y
+            ox[i] += u
+            oy[i] += v
+    elif kind == 11:  # diamond
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            r = np.sqrt(x * x + y * y) + _EPS
+            k = w / r
+            u = k * x * cosine(r)
+            v = k * y * sine(r)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 12:  # ex
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            r = np.sqrt(x * x + y * y) + _EPS
+            s, c = sine(r), cosine(r)
+            k = _ONE / r
+            p = k * (x * c + y * s)
+            q = k * (y * c + x * s)
+            p = p * p * p
+            q = q * q * q
+            u = w * r * (p + q)
+            v = w * r * (p - q)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 13:  # julia
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            r = np.sqrt(x * x + y * y)
+            s = np.float32(bits32((np.uint32(i) * _ODD) ^ key) & _BIT)
+            k = w * (_ONE - _TWO * s)
+            half = np.sqrt(max(_HALF * (r - y), _ZERO))
+            u = k * np.sqrt(max(_HALF * (r + y), _ZERO))
+            v = k * (half if x >= _ZERO else -half)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 14:  # bent
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            u = w * (x if x >= _ZERO else _TWO * x)
+            v = w * (y if y >= _ZERO else _HALF * y)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 15:  # waves
+        p = _ONE / (affine[2] * affine[2] + _f(0.01))
+        q = _ONE / (affine[5] * affine[5] + _f(0.01))
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            u = w * (x + affine[1] * sine(y * p))
+            v = w * (y + affine[4] * sine(x * q))
+            ox[i] += u
+            oy[i] += v
+    elif kind == 16:  # fisheye
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            k = _TWO * w / (np.sqrt(x * x + y * y) + _ONE)
+            u = k * y
+            v = k * x
+            ox[i] += u
+            oy[i] += v
+    elif kind == 17:  # popcorn
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            p, q = sine(_THREE * y) / cosine(_THREE * y), sine(_THREE * x) / cosine(_THREE * x)
+            p, q = min(max(p, -_CAP), _CAP), min(max(q, -_CAP), _CAP)
+            u = w * (x + affine[2] * sine(p))
+            v = w * (y + affine[5] * sine(q))
+            ox[i] += u
+            oy[i] += v
+    elif kind == 18:  # exponential
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            k = w * exponential(x - _ONE)
+            a = _PI * y
+            u = k * cosine(a)
+            v = k * sine(a)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 19:  # power
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            r = np.sqrt(x * x + y * y) + _EPS
+            k = _ONE / r
+            s, c = x * k, y * k
+            p = w * exponential(s * logarithm(r))
+            u = p * c
+            v = p * s
+            ox[i] += u
+            oy[i] += v
+    elif kind == 20:  # cosine
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            e = exponential(y)
+            g = _ONE / e
+            a = _PI * x
+            u = w * cosine(a) * _HALF * (e + g)
+            v = w * sine(a) * _HALF * (e - g)
+            ox[i] += u
+            oy[i] -= v
+    elif kind == 24:  # pdj
+        p, q, s, c = parameters[0], parameters[1], parameters[2], parameters[3]
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            u = w * (sine(p * y) - cosine(q * x))
+            v = w * (sine(s * x) - cosine(c * y))
+            ox[i] += u
+            oy[i] += v
+    elif kind == 27:  # eyefish
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            k = _TWO * w / (np.sqrt(x * x + y * y) + _ONE)
+            u = k * x
+            v = k * y
+            ox[i] += u
+            oy[i] += v
+    elif kind == 28:  # bubble
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            k = _FOUR * w / (x * x + y * y + _FOUR)
+            u = k * x
+            v = k * y
+            ox[i] += u
+            oy[i] += v
+    elif kind == 29:  # cylinder
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            u = w * sine(x)
+            v = w * y
+            ox[i] += u
+            oy[i] += v
+    elif kind == 31:  # noise
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            a = _TWO_PI * _random(i, key)
+            k = w * _random(i, ~key)
+            u = k * x * cosine(a)
+            v = k * y * sine(a)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 34:  # blur
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            a = _TWO_PI * _random(i, key)
+            k = w * _random(i, ~key)
+            u = k * cosine(a)
+            v = k * sine(a)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 35:  # gaussian
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            a = _TWO_PI * _random(i, key)
+            k = _random(i, ~key) + _random(i, key + _ODD)
+            k = w * (k + _random(i, ~key + _ODD) + _random(i, key - _ODD) - _TWO)
+            u = k * cosine(a)
+            v = k * sine(a)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 42:  # tangent
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            k = w / cosine(y)
+            u = k * sine(x)
+            v = k * sine(y)
+            ox[i] += u
+            oy[i] += v
+    elif kind == 48:  # cross
+        for i in range(n):
+            x, y = xs[i], ys[i]
+            d = x * x - y * y
+            k = w / (abs(d) + _EPS)
+            u = k * x
+            v = k * y
+            ox[i] += u
+            oy[i] += v

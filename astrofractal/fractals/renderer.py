@@ -1,0 +1,280 @@
+"""From a flame system to an image."""
+
+import numba as nb
+import numpy as np
+
+from astrofractal._utils.validation import one_of, positive_int
+from astrofractal.fractals._chaos import final_points, plot, start, step
+from astrofractal.fractals._framing import BURN_IN, REASONS, WALKERS, find_frame
+from astrofractal.fractals._math import logarithm
+from astrofractal.fractals._random import derive_key, key_of, uniform
+from astrofractal.fractals._smoothing import smooth
+from astrofractal.fractals.systems import FlameSystem, draw_system, random_system, system_buffers
+
+__all__ = ["CENTRES", "RENDERINGS", "accumulate", "moments_image", "palette_image", "render"]
+
+CENTRES = ("peak", "attractor")
+RENDERINGS = ("moments", "palette")
+MAX_ATTEMPTS = 20_000
+
+_ROWS = 512
+_f = np.float32
+_LOG10E = _f(0.4342944819)
+_MOMENTS = np.zeros((_ROWS, 4), np.float32)
+_MOMENTS[:, 0] = 1
+_MOMENTS[:, 1] = (np.arange(_ROWS, dtype=np.float32) + _f(0.5)) / _f(_ROWS)
+_MOMENTS[:, 2] = _MOMENTS[:, 1] * _MOMENTS[:, 1]
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _accumulate(key, system, frame, size, n_points, table):
+    n = WALKERS
+    walkers = np.empty((3, n), np.float32)
+    fresh = np.empty((3, n), np.float32)
+    home = np.empty((2, n), np.float32)
+    scratch = np.empty((4, n), np.float32)
+    turned = np.empty(6, np.float32)
+    where = np.empty((2, n), np.int32)
+    histogram = np.zeros((size * size + 1, 4), np.float32)
+    pixels = np.empty(3, np.float32)
+    pixels[0], pixels[1] = frame[0], frame[1]
+    pixels[2] = _f(size) / (_f(2) * frame[2])
+    inside = max(np.float64(frame[3]), 0.25)
+    steps = int(np.ceil(n_points / (inside * n)))
+    run = derive_key(key, 2)
+    start(run, walkers, home)
+    for number in range(BURN_IN + steps):
+        step(run, number, system, walkers, fresh, home, scratch, turned)
+        walkers, fresh = fresh, walkers
+        if number >= BURN_IN:
+            xs, ys = final_points(run, number, system, walkers, scratch, home)
+            plot(xs, ys, walkers[2], pixels, size, where, histogram, table)
+    return histogram[: size * size].reshape(size, size, 4)
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _search(key, affine, post, kinds, blend, parameters, weight, colour, speed, peak, coverage, frame,
+            max_attempts):  # fmt: skip
+    """Draw candidates until one is accepted."""
+    for attempt in range(max_attempts):
+        candidate = derive_key(key, attempt)
+        n_maps, symmetry, final = draw_system(
+            candidate, affine, post, kinds, blend, parameters, weight, colour, speed
+        )
+        system = (affine, post, kinds, blend, parameters, weight, colour, speed, n_maps, symmetry, final)
+        if find_frame(candidate, system, peak, coverage, frame) == 0:
+            return attempt, n_maps, symmetry, final
+    return -1, 0, 0, False
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _moments(fields, ambient, out):
+    """Turn smoothed sums (n, sum c, sum c**2) into relative log count, mean and deviation."""
+    size = fields.shape[0]
+    total, colour, scatter = 0.0, 0.0, 0.0
+    for y in range(size):
+        for x in range(size):
+            n, c, q = fields[y, x, 0], fields[y, x, 1], fields[y, x, 2]
+            total += n
+            colour += c
+            scatter += q - c * c / max(n, _f(1e-9))
+    mean_count = _f(total / (size * size))
+    mean_colour = _f(colour / total)
+    mean_square = mean_colour * mean_colour + _f(0.5 * scatter / total)
+    floor = ambient * mean_count
+    unit = _f(1) / (mean_count + floor)
+    for y in range(size):
+        for x in range(size):
+            n = fields[y, x, 0] + floor
+            c = (fields[y, x, 1] + floor * mean_colour) / n
+            q = (fields[y, x, 2] + floor * mean_square) / n
+            out[0, y, x] = logarithm(n * unit) * _LOG10E
+            out[1, y, x] = c
+            out[2, y, x] = np.sqrt(max(q - c * c, _f(0)))
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _tone(fields, bright, out):
+    """Map sums of (n, red, green, blue) to colours with a logarithmic brightness."""
+    size = fields.shape[0]
+    gain = _f(30) / bright
+    top = logarithm(_f(31))
+    for y in range(size):
+        for x in range(size):
+            n = fields[y, x, 0]
+            level = min(logarithm(_f(1) + n * gain) / top, _f(1))
+            for k in range(3):
+                out[k, y, x] = min(level * fields[y, x, k + 1] / max(n, _f(1e-9)), _f(1))
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _gradient(key, table):
+    """Draw a palette: straight lines in RGB between 3 to 6 random colours."""
+    stops = 3 + int(uniform(key, 0) * _f(4))
+    for i in range(table.shape[0]):
+        t = (_f(i) + _f(0.5)) / _f(table.shape[0]) * _f(stops - 1)
+        k = min(int(t), stops - 2)
+        w = t - _f(k)
+        table[i, 0] = _f(1)
+        for j in range(3):
+            low, high = uniform(key, 1 + 3 * k + j), uniform(key, 4 + 3 * k + j)
+            table[i, j + 1] = low + w * (high - low)
+
+
+def moments_image(fields, *, ambient=0.05):
+    """
+    Turn accumulated tracer moments into three channels.
+
+    Parameters
+    ----------
+    fields : 3D `~numpy.ndarray`
+        Shape (size, size, 4): per pixel the number of points and the sums of the tracer and of its
+        square, smoothed; the last field is not used.
+
+    ambient : float, optional
+        The diffuse floor in units of the mean number of points.  It has the frame's mean tracer and
+        half of the mean variance within a pixel.
+
+    Returns
+    -------
+    image : 3D `~numpy.ndarray` of float32
+        log10 of the number of points relative to its mean, mean tracer, standard deviation of the
+        tracer.  Finite everywhere.
+    """
+    out = np.empty((3, *fields.shape[:2]), np.float32)
+    _moments(fields, _f(ambient), out)
+    return out
+
+
+def palette_image(fields):
+    """
+    Turn accumulated palette colours into a picture with the logarithmic tone of the flame paper.
+
+    Parameters
+    ----------
+    fields : 3D `~numpy.ndarray`
+        Shape (size, size, 4): per pixel the number of points and the sums of red, green and blue.
+
+    Returns
+    -------
+    image : 3D `~numpy.ndarray` of float32
+        Red, green and blue in [0, 1].
+    """
+    count = np.sort(fields[..., 0], axis=None)
+    bright = max(count[int(0.995 * (count.size - 1))], _f(1e-3))
+    out = np.empty((3, *fields.shape[:2]), np.float32)
+    _tone(fields, bright, out)
+    return out
+
+
+def accumulate(system, key, frame, size, n_points, table=_MOMENTS):
+    """
+    Play the chaos game and add every point to its pixel.
+
+    Parameters
+    ----------
+    system : `FlameSystem` or tuple
+        The system, or its arrays.
+
+    key : `numpy.uint64`
+        The key of the random numbers.
+
+    frame : 1D `~numpy.ndarray` of float32
+        Centre x and y, half width, and the share of all points that fall inside.
+
+    size : int
+        Pixels on a side.
+
+    n_points : int
+        The number of points wanted in the frame.  At most four times as many are played.
+
+    table : 2D `~numpy.ndarray` of float32, optional
+        What a point adds, by its colour coordinate: a row of four numbers of which the first is 1.
+
+    Returns
+    -------
+    fields : 3D `~numpy.ndarray` of float32
+        Shape (size, size, 4).
+    """
+    arrays = system._arrays() if isinstance(system, FlameSystem) else system
+    return _accumulate(np.uint64(key), arrays, np.asarray(frame, np.float32), size, n_points, table)
+
+
+def find_flame(seed, index, *, coverage=0.5, centre="peak"):
+    """
+    Find the first candidate of an index that is not degenerate and covers its frame.
+
+    Parameters
+    ----------
+    seed, index : int
+        The seed of the stream and the index of the flame in it.
+
+    coverage : float, optional
+        The least share of 16 x 16 cells of the frame that must receive points of the pilot run.
+
+    centre : {"peak", "attractor"}, optional
+        See `FlameStream`.
+
+    Returns
+    -------
+    arrays, key, frame, attempt : tuple, `numpy.uint64`, 1D `~numpy.ndarray`, int
+        What `accumulate` takes, and the number of candidates rejected.
+
+    Raises
+    ------
+    ValueError
+        If no candidate covers the frame.
+    """
+    arrays = system_buffers()
+    frame = np.empty(4, np.float32)
+    key = key_of(seed, index)
+    attempt, n_maps, symmetry, final = _search(
+        key, *arrays, centre == "peak", float(coverage), frame, MAX_ATTEMPTS
+    )
+    if attempt < 0:
+        msg = f"coverage must be reachable, got {coverage!r}: {MAX_ATTEMPTS} candidates fell short"
+        raise ValueError(msg)
+    arrays = (*arrays, n_maps, symmetry, final)
+    return arrays, np.uint64(derive_key(key, np.uint64(attempt))), frame, int(attempt)
+
+
+def render(seed, index, size, n_points, rendering="moments", *, coverage=0.5, centre="peak", ambient=0.05):
+    """
+    Render one flame.
+
+    Parameters
+    ----------
+    seed, index : int
+        The seed of the stream and the index of the flame in it.
+
+    size : int
+        Pixels on a side.
+
+    n_points : int
+        The number of points wanted in the frame.  At most four times as many are played.
+
+    rendering : {"moments", "palette"}, optional
+        See `FlameStream`.
+
+    coverage, centre : float, str, optional
+        See `FlameStream`.
+
+    ambient : float, optional
+        The diffuse floor of ``"moments"``, see `moments_image`.
+
+    Returns
+    -------
+    image : 3D `~numpy.ndarray` of float32
+        Shape (3, size, size); a pure function of the arguments.
+    """
+    one_of("rendering", rendering, RENDERINGS)
+    one_of("centre", centre, CENTRES)
+    size = positive_int("size", size, minimum=8)
+    n_points = positive_int("n_points", n_points)
+    arrays, key, frame, _ = find_flame(seed, index, coverage=coverage, centre=centre)
+    if rendering == "moments":
+        fields = smooth(accumulate(arrays, key, frame, size, n_points))
+        return moments_image(fields, ambient=ambient)
+    table = np.empty((_ROWS, 4), np.float32)
+    _gradient(np.uint64(derive_key(key, np.uint64(3))), table)
+    return palette_image(smooth(accumulate(arrays, key, frame, size, n_points, table)))

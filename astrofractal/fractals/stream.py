@@ -1,0 +1,94 @@
+"""The deterministic stream of flames."""
+
+import operator
+
+import numpy as np
+
+from astrofractal._utils.validation import one_of, positive_int
+from astrofractal.fractals.gas import as_gas, draw_amplitude
+from astrofractal.fractals.renderer import CENTRES, render
+
+__all__ = ["STREAM_RENDERINGS", "FlameStream"]
+
+STREAM_RENDERINGS = ("gas", "moments", "palette")
+
+
+class FlameStream:
+    """
+    An endless series of fractal flames, in the manner of a torch map-style dataset.
+
+    Image ``i`` is a pure function of the parameters and of ``i``: the same for any order, number of
+    processes and platform.
+
+    Parameters
+    ----------
+    seed : int
+        The seed of the series.
+
+    size : int, optional
+        Pixels on a side.
+
+    n_points : int, optional
+        The number of points wanted in the frame.  At most four times as many are played, for
+        flames that lie mostly outside of it.
+
+    rendering : {"gas", "moments", "palette"}, optional
+        What the three channels are.  ``"moments"``: log10 of the number of points relative to its
+        mean, mean and standard deviation of the tracer that points carry.  ``"gas"``: the same as
+        log10 N(H2) [cm-2], velocity [km/s] and velocity dispersion [km/s], with physical scales
+        drawn once per image (`GasAmplitude`).  ``"palette"``: the classic flame, RGB in [0, 1].
+
+    coverage : float, optional
+        The least share of 16 x 16 cells of the frame that must receive points of an 8192-point
+        pilot run; other candidates are rejected.
+
+    centre : {"peak", "attractor"}, optional
+        ``"peak"`` centres the frame on a density peak, as gas maps are on a protostar, and zooms in
+        by a factor of 1 to 4, drawn per image.  ``"attractor"`` shows the whole flame.
+
+    n_images : int, optional
+        The length of the dataset.
+
+    Examples
+    --------
+    >>> from astrofractal.fractals import FlameStream
+    >>> stream = FlameStream(0, size=32, n_points=5000)
+    >>> stream[3].shape
+    (3, 32, 32)
+    """
+
+    def __init__(
+        self, seed, size=96, n_points=50_000, rendering="gas", *,
+        coverage=0.5, centre="peak", n_images=1_000_000,
+    ):  # fmt: skip
+        self.seed = positive_int("seed", seed, minimum=0)
+        self.size = positive_int("size", size, minimum=8)
+        self.n_points = positive_int("n_points", n_points)
+        self.rendering = one_of("rendering", rendering, STREAM_RENDERINGS)
+        self.centre = one_of("centre", centre, CENTRES)
+        self.n_images = positive_int("n_images", n_images)
+        self.coverage = float(coverage)
+        if not 0 <= self.coverage <= 1:
+            msg = f"coverage must be between 0 and 1, got {coverage!r}"
+            raise ValueError(msg)
+
+    def __len__(self):
+        return self.n_images
+
+    def __getitem__(self, index):
+        index = operator.index(index)
+        if not 0 <= index < self.n_images:
+            msg = f"index must be between 0 and {self.n_images - 1}, got {index}"
+            raise IndexError(msg)
+        gas = self.rendering == "gas"
+        image = render(
+            self.seed, index, self.size, self.n_points, "moments" if gas else self.rendering,
+            coverage=self.coverage, centre=self.centre,
+        )  # fmt: skip
+        return as_gas(image, draw_amplitude(self.seed, index)) if gas else image
+
+    def __repr__(self):
+        return (
+            f"FlameStream({self.seed}, {self.size}, {self.n_points}, {self.rendering!r}, "
+            f"coverage={self.coverage}, centre={self.centre!r}, n_images={self.n_images})"
+        )

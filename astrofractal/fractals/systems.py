@@ -1,0 +1,247 @@
+"""Random fractal flame systems."""
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+
+from astrofractal.fractals._math import cosine, exponential, logarithm, sine
+from astrofractal.fractals._random import key_of, uniform
+from astrofractal.fractals._variations import VARIATIONS
+
+__all__ = ["VARIATIONS", "FlameSystem", "random_system"]
+
+MAX_MAPS = 6
+MAX_BLEND = 3
+
+_f = np.float32
+_TWO_PI = _f(2 * np.pi)
+_KINDS = np.array(list(VARIATIONS), dtype=np.int32)
+# How often a variation is drawn: those that blur everything or shoot far away are drawn less.
+_SHARE = np.cumsum(
+    [{31: 0.35, 34: 0.25, 35: 0.25, 2: 1.5, 13: 2.0, 1: 1.3, 42: 0.7, 48: 0.6, 18: 0.7, 20: 0.7}.get(k, 1.0)
+     for k in VARIATIONS]
+).astype(np.float32)  # fmt: skip
+_SHARE /= _SHARE[-1]
+
+
+@dataclass(frozen=True)
+class FlameSystem:
+    """
+    An iterated function system of the fractal flame kind.
+
+    Map ``k`` takes a point through an affine map, a weighted sum of variations, and a second affine
+    map, and pulls the point's colour coordinate towards the map's colour:
+
+    ``p' = Post_k(sum_j blend[k, j] * V_j(Affine_k(p)))``, ``c' = (1 - speed_k) c + speed_k colour_k``.
+
+    Parameters
+    ----------
+    affine, post : 2D `~numpy.ndarray`
+        Coefficients ``(a, b, c, d, e, f)`` of ``x' = a x + b y + c``, ``y' = d x + e y + f``, a row a
+        map.
+
+    kinds : 2D `~numpy.ndarray`
+        The numbers of the variations, a row a map; -1 ends a row that has fewer than three.
+
+    blend : 2D `~numpy.ndarray`
+        The weights of the variations.
+
+    parameters : 2D `~numpy.ndarray`
+        The four parameters of parametric variations, a row a map.
+
+    weight : 1D `~numpy.ndarray`
+        The probabilities of the maps, which sum to 1.
+
+    colour, speed : 1D `~numpy.ndarray`
+        Colour coordinate, in [0, 1], and colour speed of the maps.
+
+    symmetry : int, optional
+        The order of the rotational symmetry (1 is none); negative for a dihedral one.
+
+    final : bool, optional
+        Whether the last row of the arrays is the final transform, which a point goes through only
+        on its way to the image (``weight`` has one element less then).
+
+    Notes
+    -----
+    The variations, with the numbers of the flame paper [1]_: 0 linear, 1 sinusoidal, 2 spherical,
+    3 swirl, 4 horseshoe, 5 polar, 6 handkerchief, 7 heart, 8 disc, 9 spiral, 10 hyperbolic,
+    11 diamond, 12 ex, 13 julia, 14 bent, 15 waves, 16 fisheye, 17 popcorn, 18 exponential, 19 power,
+    20 cosine, 24 pdj, 27 eyefish, 28 bubble, 29 cylinder, 31 noise, 34 blur, 35 gaussian,
+    42 tangent, 48 cross.
+
+    References
+    ----------
+    .. [1] Draves & Reckase 2003, "The Fractal Flame Algorithm".
+    """
+
+    affine: np.ndarray
+    post: np.ndarray
+    kinds: np.ndarray
+    blend: np.ndarray
+    parameters: np.ndarray
+    weight: np.ndarray
+    colour: np.ndarray
+    speed: np.ndarray
+    symmetry: int = 1
+    final: bool = False
+
+    def __post_init__(self):
+        for name in ("affine", "post", "blend", "parameters", "weight", "colour", "speed"):
+            object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), np.float32))
+        object.__setattr__(self, "kinds", np.ascontiguousarray(self.kinds, np.int32))
+        rows = len(self.weight) + bool(self.final)
+        shapes = {"affine": (rows, 6), "post": (rows, 6), "kinds": (rows, 3), "blend": (rows, 3),
+                  "parameters": (rows, 4), "colour": (rows,), "speed": (rows,)}  # fmt: skip
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                msg = f"{name} must have shape {shape}, got {getattr(self, name).shape}"
+                raise ValueError(msg)
+        unknown = set(self.kinds.ravel().tolist()) - set(VARIATIONS) - {-1}
+        if unknown:
+            msg = f"kinds must be numbers of known variations or -1, got {sorted(unknown)}"
+            raise ValueError(msg)
+        if not len(self.weight) or not np.all(self.weight >= 0) or not self.weight.sum() > 0:
+            msg = f"weight must be non-negative with a positive sum, got {self.weight!r}"
+            raise ValueError(msg)
+        if int(self.symmetry) == 0:
+            msg = f"symmetry must be a non-zero integer, got {self.symmetry!r}"
+            raise ValueError(msg)
+
+    @property
+    def n_maps(self):
+        """The number of maps, without the final transform."""
+        return len(self.weight)
+
+    @property
+    def variations(self):
+        """The names of each map's variations."""
+        return [tuple(VARIATIONS[int(k)] for k in row if k >= 0) for row in self.kinds]
+
+    def _arrays(self):
+        """Give what the renderer takes."""
+        return (self.affine, self.post, self.kinds, self.blend, self.parameters, self.weight,
+                self.colour, self.speed, self.n_maps, int(self.symmetry), bool(self.final))  # fmt: skip
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _draw_affine(out, key, start, low, high, flat, shift):
+    """Draw rotation x scales x rotation plus a shift; scales in [low, high] and ``flat`` below."""
+    t, p = _TWO_PI * uniform(key, start), _TWO_PI * uniform(key, start + 1)
+    s = low + (high - low) * uniform(key, start + 2)
+    q = s * (flat + (_f(1) - flat) * uniform(key, start + 3))
+    if uniform(key, start + 4) < _f(0.5):
+        q = -q
+    ct, st, cp, sp = cosine(t), sine(t), cosine(p), sine(p)
+    out[0], out[1] = s * ct * cp - q * st * sp, -s * ct * sp - q * st * cp
+    out[3], out[4] = s * st * cp + q * ct * sp, -s * st * sp + q * ct * cp
+    out[2] = shift * (_f(2) * uniform(key, start + 5) - _f(1))
+    out[5] = shift * (_f(2) * uniform(key, start + 6) - _f(1))
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def draw_system(key, affine, post, kinds, blend, parameters, weight, colour, speed):
+    """
+    Draw a system into arrays of ``MAX_MAPS + 1`` rows.
+
+    Returns
+    -------
+    n_maps, symmetry, final : int, int, bool
+        The numbers that go with the arrays.
+    """
+    n_maps = 2 + int(uniform(key, 0) * _f(5))
+    final = uniform(key, 1) < _f(0.25)
+    symmetry = 1
+    if uniform(key, 2) < _f(0.15):
+        symmetry = 2 + int(uniform(key, 3) * _f(4))
+        if uniform(key, 4) < _f(0.3):
+            symmetry = -symmetry
+    if n_maps == 2 and symmetry == 1 and uniform(key, 5) < _f(0.5):
+        n_maps = 3
+    rows = n_maps + (1 if final else 0)
+    total = _f(0)
+    for k in range(rows):
+        base = 100 * (k + 1)
+        _draw_affine(affine[k], key, base, _f(0.45), _f(1.2), _f(0.35), _f(1.0))
+        if uniform(key, base + 10) < _f(0.4):
+            _draw_affine(post[k], key, base + 11, _f(0.6), _f(1.2), _f(0.5), _f(0.4))
+        else:
+            post[k, :] = _f(0)
+            post[k, 0] = post[k, 4] = _f(1)
+        n_blend = 1 + int(uniform(key, base + 20) * _f(MAX_BLEND))
+        kinds[k, :] = -1
+        blend[k, :] = _f(0)
+        norm = _f(0)
+        for j in range(n_blend):
+            r = uniform(key, base + 21 + j)
+            m = 0
+            while r >= _SHARE[m] and m < len(_SHARE) - 1:
+                m += 1
+            kinds[k, j] = _KINDS[m]
+            blend[k, j] = _f(0.1) + uniform(key, base + 25 + j)
+            norm += blend[k, j]
+        for j in range(n_blend):
+            blend[k, j] /= norm
+        for j in range(4):
+            parameters[k, j] = _f(3) * (_f(2) * uniform(key, base + 30 + j) - _f(1))
+        # Weights follow the area that the affine map covers, times a factor that spreads by e.
+        area = abs(affine[k, 0] * affine[k, 4] - affine[k, 1] * affine[k, 3]) + _f(0.1)
+        share = np.sqrt(area) * exponential(_f(2) * uniform(key, base + 40) - _f(1))
+        colour[k] = uniform(key, base + 41)
+        speed[k] = _f(0.25) + _f(0.5) * uniform(key, base + 42)
+        if k < n_maps:
+            total += share
+            weight[k] = share
+    for k in range(n_maps):
+        weight[k] /= total
+    return n_maps, symmetry, final
+
+
+def random_system(seed, index, attempt=0):
+    """
+    Draw a random system.
+
+    Parameters
+    ----------
+    seed : int
+        The seed of the stream of flames.
+
+    index : int
+        The index of the flame in the stream.
+
+    attempt : int, optional
+        The number of candidates of this index that were rejected before.
+
+    Returns
+    -------
+    system : `FlameSystem`
+        The system: a pure function of the arguments.
+
+    Examples
+    --------
+    >>> from astrofractal.fractals import random_system
+    >>> system = random_system(1, 0)
+    >>> 2 <= system.n_maps <= 6
+    True
+    """
+    arrays = system_buffers()
+    n_maps, symmetry, final = draw_system(key_of(seed, index, attempt), *arrays)
+    affine, post, kinds, blend, parameters, weight, colour, speed = arrays
+    rows = n_maps + bool(final)
+    return FlameSystem(
+        affine[:rows], post[:rows], kinds[:rows], blend[:rows], parameters[:rows],
+        weight[:n_maps], colour[:rows], speed[:rows],
+        symmetry=int(symmetry), final=bool(final),
+    )  # fmt: skip
+
+
+def system_buffers():
+    """Give empty arrays for `draw_system`."""
+    rows = MAX_MAPS + 1
+    return (
+        np.zeros((rows, 6), np.float32), np.zeros((rows, 6), np.float32),
+        np.zeros((rows, MAX_BLEND), np.int32), np.zeros((rows, MAX_BLEND), np.float32),
+        np.zeros((rows, 4), np.float32), np.zeros(rows, np.float32),
+        np.zeros(rows, np.float32), np.zeros(rows, np.float32),
+    )  # fmt: skip
