@@ -1,0 +1,88 @@
+"""Code units of a simulation, given by the user or written in a header."""
+
+from astropy import units as u
+
+__all__ = ["code_units", "header_units"]
+
+_DIMENSIONS = {
+    "length": u.cm,
+    "mass": u.g,
+    "velocity": u.cm / u.s,
+    "time": u.s,
+    "density": u.g / u.cm**3,
+}
+_HEADER_NAMES = {
+    "length": ("UnitLength_in_cm", "UnitLength_In_CGS"),
+    "mass": ("UnitMass_in_g", "UnitMass_In_CGS"),
+    "velocity": ("UnitVelocity_in_cm_per_s", "UnitVelocity_In_CGS"),
+}
+
+
+def code_units(units):
+    """
+    Return one code unit of length, mass and time in cgs.
+
+    Parameters
+    ----------
+    units : dict
+        ``length``, ``mass`` or ``density``, ``velocity`` or ``time``, as Quantities (or units).
+
+    Returns
+    -------
+    units : dict of float
+        ``length``, ``mass`` and ``time`` in cm, g and s.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown or one of the three cannot be worked out.
+    """
+    unknown = set(units) - set(_DIMENSIONS)
+    if unknown:
+        msg = f"units knows {', '.join(_DIMENSIONS)}, got {sorted(unknown)}"
+        raise ValueError(msg)
+    values = {name: u.Quantity(value).to_value(_DIMENSIONS[name]) for name, value in units.items()}
+    if (
+        "length" not in values
+        or ("mass" in values) == ("density" in values)
+        or ("velocity" in values) == ("time" in values)
+    ):
+        msg = (
+            "units needs length, one of mass and density, and one of velocity and time, got "
+            f"{sorted(units)}"
+        )
+        raise ValueError(msg)
+    length = values["length"]
+    mass = values["mass"] if "mass" in values else values["density"] * length**3
+    time = values["time"] if "time" in values else length / values["velocity"]
+    return {"length": length, "mass": mass, "time": time}
+
+
+def header_units(path):
+    """
+    Return the code units that an HDF5 snapshot of the GADGET family states.
+
+    Parameters
+    ----------
+    path : path-like
+        The snapshot.
+
+    Returns
+    -------
+    units : dict of float or None
+        As `code_units`; `None` where the file does not state all three.
+    """
+    from astrofractal._utils.optional import require
+
+    h5py = require("h5py", extra="simulations")
+    found = {}
+    with h5py.File(path, "r") as file:
+        for group in ("Header", "Parameters", "Units"):
+            attributes = file[group].attrs if group in file else {}
+            for name, spellings in _HEADER_NAMES.items():
+                for spelling in spellings:
+                    if spelling in attributes:
+                        found.setdefault(name, float(attributes[spelling]))
+    if len(found) < len(_HEADER_NAMES):
+        return None
+    return code_units({name: value * _DIMENSIONS[name] for name, value in found.items()})

@@ -1,0 +1,185 @@
+"""From snapshots to labelled maps around their sink particles."""
+
+import warnings
+
+import numpy as np
+from astropy import units as u
+
+from astrofractal._utils.progress import progress
+from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.simulations.mapset import MapSet
+from astrofractal.simulations.projection import line_of_sight_basis, project
+from astrofractal.simulations.snapshot import Snapshot
+
+__all__ = ["map_set", "sink_maps"]
+
+
+def _named(lines_of_sight):
+    """Return pairs of a name and a line of sight."""
+    if isinstance(lines_of_sight, dict):
+        pairs = list(lines_of_sight.items())
+    elif isinstance(lines_of_sight, str):
+        pairs = [(lines_of_sight, lines_of_sight)]
+    else:
+        pairs = [(s if isinstance(s, str) else f"los{k}", s) for k, s in enumerate(lines_of_sight)]
+    for _, sight in pairs:
+        line_of_sight_basis(sight)
+    if not pairs:
+        msg = "lines_of_sight must hold at least one line of sight"
+        raise ValueError(msg)
+    return pairs
+
+
+def _chosen(snapshot, mass_range):
+    """Return the sinks of a snapshot within a range of masses."""
+    if mass_range is None:
+        return snapshot.sinks
+    low, high = u.Quantity(mass_range)
+    masses = snapshot.sinks["mass"]
+    return snapshot.sinks[(masses >= low) & (masses <= high)]
+
+
+def sink_maps(
+    snapshot,
+    *,
+    lines_of_sight=("x", "y", "z"),
+    size=0.5 * u.pc,
+    shape=(64, 64),
+    depth=None,
+    mass_range=(0.05, 30) * u.solMass,
+    thermal=None,
+    distance=None,
+):
+    """
+    Make a map around each sink particle of a snapshot, along each line of sight.
+
+    Parameters
+    ----------
+    snapshot : `Snapshot`
+        Gas and sink particles.
+
+    lines_of_sight : sequence or dict, optional
+        Axes, vectors or rotations, see `line_of_sight_basis`; the keys of a dictionary name them.
+
+    size, shape, depth, thermal, distance : optional
+        As for `project`.
+
+    mass_range : `~astropy.units.Quantity`, optional
+        Smallest and largest mass of the sinks that get a map, `None` for all.
+
+    Returns
+    -------
+    maps : list of `~astrofractal.GasMap`
+        One map for each sink and line of sight, the sink at the centre.  ``meta`` carries its
+        ``mass``, ``sink``, ``axis``, ``center``, ``time`` and ``cloud``.
+    """
+    maps = []
+    for row in _chosen(snapshot, mass_range):
+        center = u.Quantity([row["x"], row["y"], row["z"]])
+        for name, sight in _named(lines_of_sight):
+            gas = project(
+                snapshot,
+                line_of_sight=sight,
+                center=center,
+                size=size,
+                shape=shape,
+                depth=depth,
+                thermal=thermal,
+                distance=distance,
+            )
+            gas.meta.update(sink=str(row["sink"]), mass=row["mass"], axis=name)
+            maps.append(gas)
+    return maps
+
+
+def map_set(
+    snapshots,
+    *,
+    lines_of_sight=("x", "y", "z"),
+    size=0.5 * u.pc,
+    shape=(64, 64),
+    depth=None,
+    mass_range=(0.05, 30) * u.solMass,
+    thermal=None,
+    progress_bar=False,
+):
+    """
+    Make a labelled map set from snapshots, to calibrate a mass estimator with.
+
+    Parameters
+    ----------
+    snapshots : iterable of `Snapshot` or path-like, or one of these
+        Snapshots, or files that `read_snapshot` understands; read one at a time.  Snapshots of one
+        simulation must have one ``name``, and a sink one name at all times.
+
+    lines_of_sight, size, shape, depth, mass_range, thermal : optional
+        As for `sink_maps`.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress over the snapshots.
+
+    Returns
+    -------
+    maps : `MapSet`
+        The maps, their labels and where they come from.
+
+    Raises
+    ------
+    ValueError
+        If no snapshot holds a sink in ``mass_range``.
+
+    Warns
+    -----
+    AstrofractalWarning
+        If some snapshots hold no such sink.
+    """
+    from astrofractal.simulations.readers import read_snapshot
+
+    if isinstance(snapshots, Snapshot) or not hasattr(snapshots, "__iter__"):
+        snapshots = [snapshots]
+    maps, empty, clouds = [], [], {}
+    total = len(snapshots) if hasattr(snapshots, "__len__") else None
+    for item in progress(snapshots, progress_bar, total=total, desc="snapshots"):
+        snapshot = item if isinstance(item, Snapshot) else read_snapshot(item)
+        made = sink_maps(
+            snapshot,
+            lines_of_sight=lines_of_sight,
+            size=size,
+            shape=shape,
+            depth=depth,
+            mass_range=mass_range,
+            thermal=thermal,
+        )
+        if not made:
+            empty.append(repr(snapshot))
+            continue
+        cloud = snapshot.name or "cloud"
+        clouds.setdefault(cloud, {"DEPTH": None if depth is None else u.Quantity(depth).to_value(u.pc)})
+        maps.append(_as_set(made, cloud))
+    if not maps:
+        msg = f"no sink with a mass in {mass_range} in {len(empty)} snapshots: there is no label"
+        raise ValueError(msg)
+    if empty:
+        msg = f"{len(empty)} snapshots hold no sink with a mass in {mass_range}, e.g. {empty[0]}"
+        warnings.warn(msg, AstrofractalWarning, stacklevel=2)
+    result = MapSet.concatenate(maps)
+    result.meta["clouds"] = {
+        cloud: {key: value for key, value in properties.items() if value is not None}
+        for cloud, properties in clouds.items()
+    }
+    return result
+
+
+def _as_set(maps, cloud):
+    """Return the maps of one snapshot as a MapSet."""
+    times = [np.nan * u.Myr if gas.meta["time"] is None else gas.meta["time"] for gas in maps]
+    return MapSet(
+        np.stack([gas.to_array() for gas in maps]),
+        u.Quantity([gas.meta["mass"] for gas in maps]),
+        clouds=[cloud] * len(maps),
+        sinks=[gas.meta["sink"] for gas in maps],
+        times=u.Quantity(times),
+        axes=[gas.meta["axis"] for gas in maps],
+        positions=u.Quantity([gas.meta["center"] for gas in maps]),
+        pixel_size=maps[0].meta["pixel_scale"],
+    )

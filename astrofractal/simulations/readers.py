@@ -1,0 +1,222 @@
+"""Simulation snapshots from disk: which code wrote a file, and the gas and sinks in it."""
+
+import re
+from pathlib import Path
+
+from astropy import units as u
+
+from astrofractal.simulations._units import code_units
+
+__all__ = ["find_snapshots", "read_snapshot", "snapshot_format"]
+
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_PHANTOM_MAGIC = 60769
+_SEVERAL_FILES = re.compile(r"\.(\d+)\.(hdf5|h5)$")
+
+
+def snapshot_format(path):
+    """
+    Tell which code wrote a snapshot.
+
+    Parameters
+    ----------
+    path : path-like
+        A file, or the folder ``output_NNNNN`` of RAMSES.
+
+    Returns
+    -------
+    name : str or None
+        ``"gadget"`` (GADGET, GIZMO and AREPO HDF5), ``"flash"``, ``"athena++"``, ``"enzo"``,
+        ``"ramses"``, ``"phantom"``, or `None` for anything else.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return "ramses" if any(path.glob("info_[0-9]*.txt")) else None
+    if not path.is_file():
+        return None
+    if path.suffix == ".athdf":
+        return "athena++"
+    if path.suffix == ".hierarchy" or path.with_name(path.name + ".hierarchy").is_file():
+        return "enzo"
+    if re.fullmatch(r"info_\d+\.txt", path.name):
+        return "ramses"
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(_HDF5_SIGNATURE):
+        return _hdf5_format(path)
+    for order in ("little", "big"):
+        # a Fortran record that begins with Phantom's first magic number, of 4 or 8 bytes
+        if int.from_bytes(start[4:8], order) == _PHANTOM_MAGIC:
+            return "phantom"
+        if len(start) > 12 and int.from_bytes(start[4:12], order) == _PHANTOM_MAGIC:
+            return "phantom"
+    return None
+
+
+def _hdf5_format(path):
+    from astrofractal._utils.optional import require
+
+    h5py = require("h5py", extra="simulations")
+    try:
+        with h5py.File(path, "r") as file:
+            if "Header" in file and "PartType0" in file:
+                return "gadget"
+            if "bounding box" in file:
+                return "flash"
+    except OSError:
+        return None
+    return None
+
+
+def find_snapshots(folder):
+    """
+    List the snapshots in a folder, and in the folders directly below it.
+
+    Parameters
+    ----------
+    folder : path-like
+        Where to look.
+
+    Returns
+    -------
+    paths : list of `~pathlib.Path`
+        One path for each snapshot that `read_snapshot` can read, in the order of the numbers in
+        their names.  Of a snapshot in several files (GADGET) the first is listed, of Enzo the
+        parameter file, of RAMSES the folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``folder`` is not a folder.
+
+    ValueError
+        If there is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        msg = f"snapshot folder {str(folder)!r} does not exist or is not a folder"
+        raise FileNotFoundError(msg)
+    if snapshot_format(folder) == "ramses":
+        return [folder]
+    found = []
+    below = sorted(p for p in folder.iterdir() if p.name[0] != ".")
+    inside = [q for p in below if p.is_dir() and snapshot_format(p) is None for q in p.iterdir()]
+    for path in below + sorted(inside):
+        several = _SEVERAL_FILES.search(path.name)
+        if path.suffix == ".hierarchy" or (several and several[1] != "0"):
+            continue
+        if snapshot_format(path) is not None and path.name[0] != ".":
+            found.append(path)
+    if not found:
+        msg = (
+            f"no snapshot found in {str(folder)!r}: GADGET, GIZMO or AREPO HDF5, FLASH, "
+            "Athena++ (.athdf), Enzo, RAMSES (output_NNNNN) and Phantom dumps are looked for"
+        )
+        raise ValueError(msg)
+    return sorted(found, key=_natural)
+
+
+def _natural(path):
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", str(path))]
+
+
+def read_snapshot(
+    path,
+    *,
+    sinks=None,
+    units=None,
+    name=None,
+    region=None,
+    temperatures=False,
+    sink_type=None,
+    periodic=None,
+):
+    """
+    Read a snapshot of a simulation.
+
+    Phantom dumps are read by sarracen; HDF5 of GADGET, GIZMO and AREPO, and the grids of FLASH,
+    Enzo, Athena++ and RAMSES by yt.
+
+    Parameters
+    ----------
+    path : path-like
+        The snapshot: a file; for Enzo the parameter file; for RAMSES the folder ``output_NNNNN``.
+
+    sinks : `~astropy.table.QTable` or path-like, optional
+        Sink particles, where the snapshot does not hold them (Athena++, FLASH plot files) or holds
+        them otherwise: a table with the columns ``mass``, ``x``, ``y``, ``z`` with units and
+        ``sink``, see `Snapshot`.
+
+    units : dict, optional
+        What one code unit is, as Quantities: ``length``, and two of ``mass`` or ``density``,
+        ``velocity`` or ``time``.  Needed where the file does not say: Athena++, and GADGET files
+        without units in their header.  They are not guessed.
+
+    name : str, optional
+        Name of the simulation; by default the name of the folder that holds the snapshot.
+
+    region : tuple of `~astropy.units.Quantity`, optional
+        Lower and upper corner (3,) of the part of the box to read; not for Phantom.
+
+    temperatures : bool, optional
+        Whether to read gas temperatures, for the thermal part of the dispersion; not for Phantom.
+
+    sink_type : str, optional
+        The particle type (in yt's words) that holds the sinks.  By default ``sink`` or
+        ``sink_csv`` (RAMSES), ``PartType5`` and then ``PartType4`` (GADGET, GIZMO, AREPO), all
+        particles (``io``; Enzo, FLASH).
+
+    periodic : bool, optional
+        Whether the box repeats; by default what the snapshot says.
+
+    Returns
+    -------
+    snapshot : `Snapshot`
+        The gas, and the sinks found.
+
+    Raises
+    ------
+    FileNotFoundError
+        If ``path`` does not exist.
+
+    ValueError
+        If it is not a snapshot of a known code, or its units are not known.
+    """
+    path = Path(path)
+    if not path.exists():
+        msg = f"snapshot {str(path)!r} does not exist"
+        raise FileNotFoundError(msg)
+    code = snapshot_format(path)
+    if code is None:
+        msg = (
+            f"{str(path)!r} is not a snapshot of a known code (GADGET, GIZMO, AREPO, FLASH, "
+            "Athena++, Enzo, RAMSES, Phantom)"
+        )
+        raise ValueError(msg)
+    if units is not None:
+        units = code_units(units)
+    if name is None:
+        name = path.resolve().parent.name
+    if code == "phantom":
+        from astrofractal.simulations._phantom import read_phantom
+
+        if region is not None or temperatures:
+            msg = "region and temperatures are not supported for Phantom dumps"
+            raise ValueError(msg)
+        snapshot = read_phantom(path, units=units, name=name, periodic=periodic)
+    else:
+        from astrofractal.simulations._yt import read_yt
+
+        if region is not None:
+            region = tuple(u.Quantity(corner).to(u.pc) for corner in region)
+        snapshot = read_yt(
+            path,
+            code,
+            units=units,
+            name=name,
+            region=region,
+            temperatures=temperatures,
+            sink_type=sink_type,
+            periodic=periodic,
+        )
+    return snapshot if sinks is None else snapshot.with_sinks(sinks)

@@ -1,0 +1,233 @@
+"""One moment of a simulation: its gas, as particles or cells, and its sink particles."""
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable, Table
+
+__all__ = ["Snapshot"]
+
+_SINK_UNITS = {"mass": u.solMass, "x": u.pc, "y": u.pc, "z": u.pc}
+
+
+def _values(name, value, unit, shape):
+    """Return a Quantity's values in ``unit``, checked to be finite and of the shape expected."""
+    if not isinstance(value, u.Quantity):
+        msg = f"{name} must be a Quantity with units of {unit.physical_type}, got {type(value)}"
+        raise TypeError(msg)
+    array = np.ascontiguousarray(value.to_value(unit), dtype=float)
+    if array.shape != shape:
+        msg = f"{name} must have the shape {shape}, got {array.shape}"
+        raise ValueError(msg)
+    if not np.isfinite(array).all():
+        msg = f"{name} must be finite, got {np.count_nonzero(~np.isfinite(array))} values that are not"
+        raise ValueError(msg)
+    return array
+
+
+def _sink_table(sinks):
+    """Return a QTable with the columns sink (str), mass, x, y and z."""
+    if sinks is None:
+        sinks = {"mass": [] * u.solMass, "x": [] * u.pc, "y": [] * u.pc, "z": [] * u.pc}
+    table = QTable(sinks)
+    missing = [name for name in _SINK_UNITS if name not in table.colnames]
+    if missing:
+        msg = f"sinks needs the columns mass, x, y and z, got {table.colnames}"
+        raise ValueError(msg)
+    for name, unit in _SINK_UNITS.items():
+        if not isinstance(table[name], u.Quantity):
+            msg = f"the column {name!r} of sinks needs a unit, such as {unit}"
+            raise u.UnitsError(msg)
+    names = table["sink"] if "sink" in table.colnames else np.arange(len(table))
+    columns = {"sink": np.array([str(name) for name in names], dtype=str)}
+    columns |= {name: table[name].to(unit) for name, unit in _SINK_UNITS.items()}
+    table = QTable(columns)
+    if len(set(table["sink"])) < len(table):
+        msg = "the column 'sink' of sinks must name each sink once"
+        raise ValueError(msg)
+    return table
+
+
+class Snapshot:
+    """
+    The gas of a simulation at one time, with its sink particles.
+
+    Parameters
+    ----------
+    positions : `~astropy.units.Quantity`
+        Positions of the particles, or centres of the cells, (n, 3), in units of length.
+
+    masses : `~astropy.units.Quantity`
+        Their masses, (n,).
+
+    velocities : `~astropy.units.Quantity`
+        Their velocities, (n, 3).
+
+    smoothing_lengths : `~astropy.units.Quantity`, optional
+        For particles: smoothing lengths h of the M4 cubic spline, (n,).  The kernel vanishes at
+        2 h, as in Phantom; GADGET, GIZMO and others write the radius where it vanishes, twice
+        as much.
+
+    cell_widths : `~astropy.units.Quantity`, optional
+        For cells: widths along x, y and z, (n, 3) or (n,) for cubes.  Give this or
+        ``smoothing_lengths``.
+
+    temperatures : `~astropy.units.Quantity`, optional
+        Gas temperatures, (n,), for the thermal part of the velocity dispersion.
+
+    sinks : `~astropy.table.QTable`, optional
+        Sink (star) particles: the columns ``mass``, ``x``, ``y``, ``z`` with units, in the frame
+        of ``positions``, and ``sink``, a name or number that stays the same from snapshot to
+        snapshot (default: the row number).
+
+    time : `~astropy.units.Quantity`, optional
+        Time of the snapshot.
+
+    box_size : `~astropy.units.Quantity`, optional
+        Side of a periodic box, a scalar or (3,).  Without it the gas ends where it ends.
+
+    name : str, optional
+        Name of the simulation (the cloud): maps of one name are never split between a training
+        and a test set.
+
+    meta : dict, optional
+        Anything else; it is carried along.
+
+    Raises
+    ------
+    TypeError
+        If a value that has a dimension is not a `~astropy.units.Quantity`.
+
+    ValueError
+        If shapes disagree, values are not finite, or not exactly one of ``smoothing_lengths`` and
+        ``cell_widths`` is given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astrofractal.simulations import Snapshot
+    >>> random = np.random.default_rng(1)
+    >>> Snapshot(random.normal(size=(100, 3)) * u.pc, np.ones(100) * u.solMass,
+    ...          random.normal(size=(100, 3)) * u.km / u.s,
+    ...          smoothing_lengths=np.full(100, 0.1) * u.pc, name="blob")
+    <Snapshot 'blob': 100 particles, 100 solMass, 0 sinks>
+    """
+
+    def __init__(
+        self,
+        positions,
+        masses,
+        velocities,
+        *,
+        smoothing_lengths=None,
+        cell_widths=None,
+        temperatures=None,
+        sinks=None,
+        time=None,
+        box_size=None,
+        name=None,
+        meta=None,
+    ):
+        if (smoothing_lengths is None) == (cell_widths is None):
+            msg = "give either smoothing_lengths (particles) or cell_widths (cells)"
+            raise ValueError(msg)
+        n = len(positions)
+        self._positions = _values("positions", positions, u.pc, (n, 3))
+        self._masses = _values("masses", masses, u.solMass, (n,))
+        self._velocities = _values("velocities", velocities, u.km / u.s, (n, 3))
+        if cell_widths is None:
+            self._sizes = _values("smoothing_lengths", smoothing_lengths, u.pc, (n,))
+        else:
+            if np.ndim(cell_widths) == 1:
+                cell_widths = np.repeat(cell_widths[:, None], 3, axis=1)
+            self._sizes = _values("cell_widths", cell_widths, u.pc, (n, 3))
+        if (self._sizes <= 0).any() or (self._masses < 0).any():
+            msg = "masses must not be negative, smoothing_lengths and cell_widths must be positive"
+            raise ValueError(msg)
+        self._temperatures = None
+        if temperatures is not None:
+            self._temperatures = _values("temperatures", temperatures, u.K, (n,))
+        self.sinks = _sink_table(sinks)
+        self.time = None if time is None else u.Quantity(time).to(u.Myr)
+        self.box_size = None
+        if box_size is not None:
+            self.box_size = np.broadcast_to(u.Quantity(box_size).to_value(u.pc), (3,)) * u.pc
+        self.name = None if name is None else str(name)
+        self.meta = dict(meta or {})
+
+    def __len__(self):
+        return len(self._masses)
+
+    def __repr__(self):
+        kind = "cells" if self.is_grid else "particles"
+        name = "" if self.name is None else f" {self.name!r}"
+        return (
+            f"<Snapshot{name}: {len(self)} {kind}, {self.gas_mass:.6g}, {len(self.sinks)} sinks>"
+        )
+
+    @property
+    def is_grid(self):
+        """Whether the gas is in cells (`True`) or in particles (`False`)."""
+        return self._sizes.ndim == 2
+
+    @property
+    def positions(self):
+        """Positions of the particles or cell centres, (n, 3), in pc."""
+        return self._positions << u.pc
+
+    @property
+    def masses(self):
+        """Masses of the particles or cells, (n,), in solar masses."""
+        return self._masses << u.solMass
+
+    @property
+    def velocities(self):
+        """Velocities of the particles or cells, (n, 3), in km/s."""
+        return self._velocities << (u.km / u.s)
+
+    @property
+    def smoothing_lengths(self):
+        """Smoothing lengths of the particles in pc, or `None` for cells."""
+        return None if self.is_grid else self._sizes << u.pc
+
+    @property
+    def cell_widths(self):
+        """Widths of the cells in pc, (n, 3), or `None` for particles."""
+        return self._sizes << u.pc if self.is_grid else None
+
+    @property
+    def temperatures(self):
+        """Gas temperatures in K, or `None` where the snapshot has none."""
+        return None if self._temperatures is None else self._temperatures << u.K
+
+    @property
+    def gas_mass(self):
+        """Mass of all the gas."""
+        return self._masses.sum() * u.solMass
+
+    @property
+    def center(self):
+        """Centre of mass of the gas, (3,), in pc."""
+        return np.average(self._positions, axis=0, weights=self._masses) * u.pc
+
+    def with_sinks(self, sinks):
+        """
+        Return the same gas with other sink particles.
+
+        Parameters
+        ----------
+        sinks : `~astropy.table.QTable` or path-like
+            As for the constructor, or a table file that `astropy.table.QTable.read` understands
+            and that keeps units (ECSV, FITS, VOTable).
+
+        Returns
+        -------
+        snapshot : `Snapshot`
+            A snapshot that shares the gas with this one.
+        """
+        if not isinstance(sinks, (Table, dict)):
+            sinks = QTable.read(sinks)
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.sinks = _sink_table(sinks)
+        return other
