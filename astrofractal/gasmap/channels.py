@@ -10,7 +10,13 @@ from astropy.nddata import NDData, StdDevUncertainty
 from ..exceptions import AstrofractalWarning
 from .units import logarithmic, parse_unit, to_column_density, to_velocity
 
-__all__ = ["Channel", "clean_numbers", "column_channel", "velocity_channel"]
+__all__ = [
+    "Channel",
+    "check_logarithm",
+    "clean_numbers",
+    "column_channel",
+    "velocity_channel",
+]
 
 
 @dataclass
@@ -163,14 +169,21 @@ def column_channel(channel, name):
     column = np.where(np.isfinite(column) & (column > 0), column, np.nan)
     low, high = np.finfo(np.float32).tiny, np.finfo(np.float32).max
     column[(column < low) | (column > high)] = np.nan
-    if logarithmic(column):
+    if not isinstance(channel.unit, u.function.FunctionUnitBase):
+        check_logarithm(column, channel.unit, name)
+    return column, error
+
+
+def check_logarithm(values, unit, name):
+    """Refuse numbers that look like the logarithm of a column density without saying so."""
+    if logarithmic(values):
+        good = values[np.isfinite(values) & (values > 0)]
         msg = (
-            f"{name} says {channel.unit} but its values lie between {np.nanmin(column):.4g} and "
-            f"{np.nanmax(column):.4g}: these look like log10 of a column density; pass log10=True "
-            "to GasMap.read or GasMap.from_maps (or use the unit dex(cm-2))"
+            f"{name} is said to be in {unit}, but its values lie between {good.min():.4g} and "
+            f"{good.max():.4g}, which looks like log10 of a column density: pass log10=True to "
+            "GasMap.read or GasMap.from_maps (or give the unit dex(cm-2))"
         )
         raise ValueError(msg)
-    return column, error
 
 
 def velocity_channel(channel, name, *, positive=False):

@@ -9,8 +9,12 @@ from astropy.coordinates import SkyCoord
 
 from . import wcs as _wcs
 from .channels import Channel, column_channel, velocity_channel
+from .cube import from_cube
+from .maps import from_maps
+from .reading import read
 from .resample import Resampler
 from .units import column_to_mass
+from .writing import to_hdulist, write
 
 __all__ = ["GasMap"]
 
@@ -505,16 +509,34 @@ class GasMap:
         self._need_wcs("a sky position")
         return _wcs.pixel_to_sky(self.wcs, x, y)
 
-    @classmethod
-    def read(cls, data, **options):
-        """
-        Read a map from whatever holds one.
+    read = classmethod(read)
+    from_maps = classmethod(from_maps)
+    from_cube = classmethod(from_cube)
 
-        See `astrofractal.gasmap.reading.read` for the parameters.
+    def to_hdulist(self):
         """
-        from .reading import read
+        Return the map as FITS extensions.
 
-        return read(cls, data, **options)
+        Returns
+        -------
+        hdus : `~astropy.io.fits.HDUList`
+            ``COLUMN_DENSITY``, ``V_LOS``, ``SIGMA_V`` and their ``..._ERROR``, as far as present.
+        """
+        return to_hdulist(self)
+
+    def write(self, path, *, overwrite=False):
+        """
+        Write the map to a FITS file, which `read` reads.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        overwrite : bool, optional
+            Whether an existing file may be replaced.
+        """
+        write(self, path, overwrite=overwrite)
 
     def __repr__(self):
         parts = [f"{self.shape[0]} x {self.shape[1]} px", " + ".join(self.channels)]

@@ -62,9 +62,6 @@ def read(
 
     Parameters
     ----------
-    cls : type
-        `~astrofractal.GasMap`.
-
     data : path-like, HDU, `~astropy.io.fits.HDUList`, `~astropy.nddata.NDData`, Quantity, GasMap
         What is read:
 
@@ -105,7 +102,7 @@ def read(
         A value that means "nothing here".
 
     x_factor : `~astropy.units.Quantity`, optional
-        Column density per integrated intensity, for a cube: see ``GasMap.from_cube``.
+        Column density per integrated intensity, for a cube: see `GasMap.from_cube`.
 
     meta : dict, optional
         See `~astrofractal.GasMap`.
@@ -416,11 +413,12 @@ def _units(unit, names):
     return {"column_density": parse_unit(unit)}
 
 
-def _bunit(hdu, hdus, parameter="unit"):
+def _bunit(hdu, hdus, name="column_density"):
     text = str(hdu.header.get("BUNIT", "") or "").strip()
     where = label(hdu, hdus)
     if not text:
-        msg = f"{where} has no BUNIT: say what its values are with {parameter}=, e.g. 'cm-2'"
+        example = "unit='cm-2'" if name == "column_density" else f"unit={{{name!r}: 'km/s'}}"
+        msg = f"{where} has no BUNIT: say what the values of {name} are with unit=, as in {example}"
         raise ValueError(msg)
     return parse_unit(text, name=f"BUNIT of {where}")
 
@@ -428,8 +426,7 @@ def _bunit(hdu, hdus, parameter="unit"):
 def image_channel(hdu, hdus, unit, name):
     """Return the channel of an image HDU, its axes of one pixel dropped."""
     if unit is None:
-        key = "unit" if name == "column_density" else f"unit={{'{name}': ...}}, unit"
-        unit = _bunit(hdu, hdus, key)
+        unit = _bunit(hdu, hdus, name)
     data = hdu_data(hdu, hdus)
     where = label(hdu, hdus)
     if data is None or data.ndim < 2:
@@ -505,6 +502,9 @@ def build(
     if log10 and not isinstance(column.unit, u.function.FunctionUnitBase):
         column.unit = u.dex(column.unit)
     if header is not None:
+        if "pixel_scale" not in meta:
+            scale = _header_length("PIXSCALE", header, hdus)
+            meta |= {} if scale is None else {"pixel_scale": scale}
         if wcs is None:
             wcs = _file_wcs(header, hdus, needed="pixel_scale" not in meta)
         distance = _header_distance(header, hdus) if distance is None else distance
@@ -543,12 +543,16 @@ def _file_wcs(header, hdus, *, needed):
 
 
 def _header_distance(header, hdus):
-    """Return DISTANCE where its comment names the unit, as the FITS standard proposes."""
+    return _header_length("DISTANCE", header, hdus)
+
+
+def _header_length(key, header, hdus):
+    """Return a card whose comment names the unit in brackets, as the FITS standard proposes."""
     for candidate in [header] + [hdu.header for hdu in hdus[:1]]:
-        if "DISTANCE" not in candidate:
+        if key not in candidate:
             continue
-        found = re.match(r"\s*\[\s*(k?pc|Mpc|lyr|AU)\s*\]", candidate.comments["DISTANCE"])
-        value = candidate["DISTANCE"]
+        found = re.match(r"\s*\[\s*(k?pc|Mpc|lyr|AU)\s*\]", candidate.comments[key])
+        value = candidate[key]
         if found and isinstance(value, int | float) and np.isfinite(value) and value > 0:
             return value * u.Unit(found[1])
     return None

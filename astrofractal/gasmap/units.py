@@ -166,7 +166,10 @@ def parse_unit(text, *, name="unit"):
 def logarithmic(values):
     """Return whether positive numbers called cm-2 look like log10 of a column density."""
     values = values[np.isfinite(values) & (values > 0)]
-    return values.size > 0 and 10 <= values.min() and values.max() <= 30
+    if not values.size:
+        return False
+    low, high = np.quantile(values, [0.02, 0.98])
+    return bool(10 <= low and high <= 30)
 
 
 def _text(unit):

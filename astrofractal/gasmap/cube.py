@@ -1,0 +1,535 @@
+"""Position-position-velocity cubes: column density, mean velocity and dispersion as moments.
+
+The spectra are looked at one by one, so that a cube may be read in slabs of rows of any height and
+gives the same result.
+"""
+
+import os
+import warnings
+
+import numpy as np
+from astropy import constants as const
+from astropy import units as u
+from astropy.io import fits
+from scipy import ndimage
+
+from .._utils.optional import require
+from .._utils.progress import progress
+from .._utils.validation import one_of, positive_int
+from . import wcs as _wcs
+from .channels import Channel
+from .conversions import check_quantity, x_factor_unit
+from .reading import _header_distance, _images, _pick, _refuse_cube, is_hdu, label, opened
+from .units import parse_unit
+
+__all__ = ["from_cube", "signal_mask"]
+
+_VELOCITY = u.km / u.s
+_CONVENTIONS = {
+    "radio": u.doppler_radio,
+    "optical": u.doppler_optical,
+    "relativistic": u.doppler_relativistic,
+}
+
+#: Voxels that are held at once by default (64-bit, a handful of copies).
+_CHUNK_VOXELS = 2**22
+
+#: Median of the absolute value of the negative half of a Gaussian, in units of its sigma.
+_HALF_NORMAL = 0.6744897501960817
+
+
+def from_cube(
+    cls,
+    cube,
+    *,
+    x_factor,
+    distance=None,
+    unit=None,
+    hdu=None,
+    beam=None,
+    rest_frequency=None,
+    velocity_convention="radio",
+    velocity_range=None,
+    noise=None,
+    snr=4.0,
+    snr_edge=1.5,
+    n_pad=1,
+    chunk_rows=None,
+    progress_bar=False,
+    meta=None,
+):
+    """
+    Make a `~astrofractal.GasMap` of the moments of a position-position-velocity cube.
+
+    Parameters
+    ----------
+    cube : path-like, HDU, `~astropy.io.fits.HDUList` or `~spectral_cube.SpectralCube`
+        The cube, in K, Jy/beam or another surface brightness.  Axes of one pixel are dropped.
+
+    x_factor : `~astropy.units.Quantity`
+        N(H2) per integrated intensity, e.g. in cm-2 / (K km/s).  There is no default: it depends
+        on the line.  For an optically thin line,
+        `~astrofractal.gasmap.optically_thin_x_factor` computes it.
+
+    distance : `~astropy.units.Quantity`, optional
+        See `GasMap.read`.
+
+    unit : unit or str, optional
+        Unit of the intensity; replaces ``BUNIT``.
+
+    hdu : int or str, optional
+        The extension that holds the cube, where a file has several.
+
+    beam : `~astropy.units.Quantity`, optional
+        FWHM of a round beam, where the header has none (for Jy/beam).
+
+    rest_frequency : `~astropy.units.Quantity`, optional
+        Rest frequency (or wavelength) of the line, for a spectral axis of frequencies or
+        wavelengths; replaces the header's.
+
+    velocity_convention : {"radio", "optical", "relativistic"}, optional
+        How frequencies become velocities.  An axis that is in velocities already is taken as it
+        is.
+
+    velocity_range : `~astropy.units.Quantity`, optional
+        Two velocities: channels outside are left out of the moments, and used for the noise only.
+
+    noise : `~astropy.units.Quantity`, optional
+        The rms of a channel, one value or a map.  By default it is measured in each spectrum on
+        its negative values, which emission does not raise: the median of their absolute value
+        divided by 0.6745.
+
+    snr, snr_edge : float, optional
+        The mask of the moments: a run of channels above ``snr_edge`` times the noise counts if two
+        adjacent channels of it are above ``snr`` times the noise.
+
+    n_pad : int, optional
+        Channels by which each run is widened on both sides, for the wings of the line.
+
+    chunk_rows : int, optional
+        Rows of the sky that are read at once.  The result does not depend on it.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress.
+
+    meta : dict, optional
+        See `~astrofractal.GasMap`.
+
+    Returns
+    -------
+    gas : `~astrofractal.GasMap`
+        The map, with uncertainties from the noise.  Spectra without signal are masked.
+
+    Raises
+    ------
+    ImportError
+        If spectral-cube is not installed (the extra ``cube``).
+
+    ValueError
+        If the data are no cube of two celestial axes and a spectral one, or no spectrum has
+        signal.
+
+    astropy.units.UnitsError
+        If ``x_factor`` does not fit the intensities.
+
+    Notes
+    -----
+    With T the intensity and the sums over the channels of the mask, of width dv,
+    N = ``x_factor`` sum(T dv), v = sum(T v dv) / sum(T dv),
+    sigma^2 = sum(T (v_i - v)^2 dv) / sum(T dv).  The dispersion contains the resolution of the
+    spectrometer.  The errors are those of independent channels.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations within spectral-cube are not the caller's
+        require("spectral_cube", extra="cube")
+    one_of("velocity_convention", velocity_convention, tuple(_CONVENTIONS))
+    positive_int("n_pad", n_pad, minimum=0)
+    for name, value in (("snr", snr), ("snr_edge", snr_edge)):
+        if not 0 <= value < np.inf:
+            msg = f"{name} must be a number that is not negative, got {value!r}"
+            raise ValueError(msg)
+    options = {"hdu": hdu, "unit": unit}
+    if isinstance(cube, str | os.PathLike | fits.HDUList) or is_hdu(cube):
+        with opened(cube) as hdus:
+            spectral, found = _load(hdus, **options)
+            parts = _reduce(
+                spectral,
+                x_factor=x_factor,
+                beam=beam,
+                rest_frequency=rest_frequency,
+                convention=velocity_convention,
+                velocity_range=velocity_range,
+                noise=noise,
+                levels=(snr, snr_edge, n_pad),
+                chunk_rows=chunk_rows,
+                progress_bar=progress_bar,
+            )
+            distance = found if distance is None else distance
+    elif hasattr(cube, "spectral_axis") and hasattr(cube, "filled_data"):
+        parts = _reduce(
+            cube,
+            x_factor=x_factor,
+            beam=beam,
+            rest_frequency=rest_frequency,
+            convention=velocity_convention,
+            velocity_range=velocity_range,
+            noise=noise,
+            levels=(snr, snr_edge, n_pad),
+            chunk_rows=chunk_rows,
+            progress_bar=progress_bar,
+        )
+    else:
+        msg = f"cube must be a path, an HDU or a SpectralCube, got {type(cube).__name__}"
+        raise TypeError(msg)
+    channels, wcs, fwhm, axes = parts
+    meta = dict(meta or {})
+    if axes is not None:
+        meta.setdefault("beam_axes", axes)
+    return cls(*channels, wcs=wcs, distance=distance, beam=fwhm, meta=meta)
+
+
+def _load(hdus, *, hdu, unit):
+    """Return the SpectralCube of a file and the distance its header tells."""
+    from spectral_cube import SpectralCube
+
+    images = [_pick(hdus, hdu)] if hdu is not None else _images(hdus)
+    cubes = [image for image in images if len(image.shape) >= 3] or images
+    if not cubes:
+        msg = f"cube holds no image; its extensions are {[one.name for one in hdus]}"
+        raise ValueError(msg)
+    image = cubes[0]
+    where = label(image, hdus)
+    wcs = _wcs.read_wcs(image.header, hdus=hdus, name=where)
+    if not wcs.has_celestial:
+        msg = f"{where} {_wcs.describe_axes(wcs)}".replace("two celestial axes", "a spectral axis")
+        raise ValueError(msg.replace(": give wcs= or pixel_scale=", ""))
+    axis = _wcs.spectral_axis(wcs)
+    if axis is None:
+        if len(image.shape) == 2:
+            msg = f"{where} is a 2D map, not a cube: use GasMap.read or GasMap.from_maps"
+        else:
+            msg = f"{_refuse_cube(image, where)}; it has no spectral axis"
+        raise ValueError(msg)
+    header = image.header
+    text = str(header.get("BUNIT", "") or "").strip()
+    if unit is None and not text:
+        msg = f"{where} has no BUNIT: say what its intensities are with unit=, as in unit='K'"
+        raise ValueError(msg)
+    unit = parse_unit(unit if unit is not None else text, name=f"BUNIT of {where}")
+    data, plain = _three_axes(image, wcs, axis, where)
+    plain.header["BUNIT"] = unit.to_string("fits")
+    for key in ("BMAJ", "BMIN", "BPA", "CASAMBM"):
+        if key in header:
+            plain.header[key] = header[key]
+    tables = [one for one in hdus if one.name == "BEAMS"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if tables and header.get("CASAMBM"):
+            cube = SpectralCube.read(fits.HDUList([plain, *tables]), format="fits")
+        else:
+            plain.header.pop("CASAMBM", None)
+            cube = _plain_cube(data, plain.header, unit)
+    return cube, _header_distance(header, hdus)
+
+
+def _plain_cube(data, header, unit):
+    """Make a SpectralCube without the reader, which insists on a beam for Jy/beam."""
+    from radio_beam import Beam
+    from spectral_cube import SpectralCube
+
+    beam = None
+    if header.get("BMAJ", 0) > 0 and header.get("BMIN", header.get("BMAJ", 0)) > 0:
+        major = header["BMAJ"]
+        beam = Beam(major * u.deg, header.get("BMIN", major) * u.deg, header.get("BPA", 0) * u.deg)
+    wcs = _wcs.read_wcs(header)
+    return SpectralCube(
+        data=data,
+        wcs=wcs,
+        header=header,
+        meta={"BUNIT": unit.to_string()},
+        beam=beam,
+    )
+
+
+def _three_axes(image, wcs, spectral, where):
+    """Return the data as (spectral, y, x), and an HDU with the header of these three axes."""
+    keep = [wcs.wcs.lng, wcs.wcs.lat]
+    keep = [*sorted(keep), spectral]
+    shape = image.shape
+    others = [axis for axis in range(wcs.naxis) if axis not in keep]
+    lengths = shape[::-1]
+    surplus = [axis for axis in others if axis < len(lengths) and lengths[axis] > 1]
+    if surplus:
+        msg = (
+            f"{where} must have two celestial axes and a spectral one, got data of shape {shape} "
+            f"with the axes {[str(ctype) for ctype in wcs.wcs.ctype]}"
+        )
+        raise ValueError(msg)
+    data = image.data
+    order = [len(shape) - 1 - axis for axis in keep[::-1]]
+    rest = [axis for axis in range(len(shape)) if axis not in order]
+    data = np.transpose(data, [*rest, *order]).reshape([shape[axis] for axis in order])
+    sub = wcs.sub([axis + 1 for axis in keep])
+    header = sub.to_header()
+    return data, fits.PrimaryHDU(data, header=header)
+
+
+def _reduce(
+    cube,
+    *,
+    x_factor,
+    beam,
+    rest_frequency,
+    convention,
+    velocity_range,
+    noise,
+    levels,
+    chunk_rows,
+    progress_bar,
+):
+    """Return three channels, the celestial WCS, the beam's FWHM and its axes."""
+    velocity, frequency = _velocities(cube, rest_frequency, convention)
+    width = _widths(velocity)
+    factor, intensity = _intensity(cube, beam, frequency, x_factor)
+    per_line = x_factor_unit(x_factor, intensity * _VELOCITY)
+    use = np.ones(velocity.size, bool)
+    if velocity_range is not None:
+        use = _inside(velocity, velocity_range)
+    n_channels, n_rows, n_columns = cube.shape
+    rms = _given_noise(noise, intensity, (n_rows, n_columns))
+    if chunk_rows is None:
+        chunk_rows = max(1, _CHUNK_VOXELS // (n_channels * n_columns))
+    positive_int("chunk_rows", chunk_rows)
+    planes = np.full((6, n_rows, n_columns), np.nan)
+    starts = range(0, n_rows, chunk_rows)
+    for start in progress(starts, progress_bar, desc="cube"):
+        rows = slice(start, min(start + chunk_rows, n_rows))
+        data = np.asarray(cube.filled_data[:, rows, :].value, dtype=np.float64)
+        data = data * np.reshape(factor, (-1, 1, 1))
+        sigma = spectrum_noise(data) if rms is None else rms[rows]
+        planes[:, rows] = moments(data, velocity, width, sigma, levels, use=use)
+    planes[:2] *= per_line
+    if not np.isfinite(planes[0]).any():
+        msg = (
+            f"cube has no spectrum with two adjacent channels above snr={levels[0]} times the "
+            "noise: lower snr, or give noise="
+        )
+        raise ValueError(msg)
+    wcs = _wcs.celestial_wcs(cube.wcs, name="cube")
+    fwhm, axes = _beam(cube, beam)
+    units = (u.cm**-2, _VELOCITY, _VELOCITY)
+    channels = [
+        Channel(planes[2 * index], unit, None, planes[2 * index + 1])
+        for index, unit in enumerate(units)
+    ]
+    return channels, wcs, fwhm, axes
+
+
+def _velocities(cube, rest_frequency, convention):
+    """Return the velocities of the channels in km/s, and their frequencies or `None`."""
+    axis = u.Quantity(cube.spectral_axis)
+    rest = rest_frequency
+    if rest is None:
+        stored = cube.wcs.wcs
+        if stored.restfrq > 0:
+            rest = stored.restfrq * u.Hz
+        elif stored.restwav > 0:
+            rest = stored.restwav * u.m
+    else:
+        check_quantity("rest_frequency", rest, u.Hz, "110.2 * u.GHz", u.spectral())
+    rest = None if rest is None else rest.to(u.Hz, u.spectral())
+    if axis.unit.is_equivalent(_VELOCITY):
+        stored = str(cube.wcs.wcs.ctype[_wcs.spectral_axis(cube.wcs)])[:4]
+        own = "optical" if stored in ("VOPT", "FELO") else "radio"
+        frequency = None if rest is None else axis.to(u.Hz, _CONVENTIONS[own](rest))
+        return axis.to_value(_VELOCITY), frequency
+    if axis.unit == u.one and stored_redshift(cube):
+        return (axis.value * const.c).to_value(_VELOCITY), None
+    if not axis.unit.is_equivalent(u.Hz, u.spectral()):
+        msg = (
+            f"the spectral axis of cube is in {axis.unit}, which is neither velocity nor frequency"
+        )
+        raise u.UnitConversionError(msg)
+    if rest is None:
+        msg = (
+            f"the spectral axis of cube is in {axis.unit} and its header has no rest frequency: "
+            "give rest_frequency=, e.g. 110.201354 * u.GHz"
+        )
+        raise ValueError(msg)
+    frequency = axis.to(u.Hz, u.spectral())
+    return frequency.to_value(_VELOCITY, _CONVENTIONS[convention](rest)), frequency
+
+
+def stored_redshift(cube):
+    """Return whether the spectral axis is one of redshifts."""
+    return str(cube.wcs.wcs.ctype[cube.wcs.wcs.spec]).startswith("ZOPT")
+
+
+def _widths(velocity):
+    if velocity.size < 3:
+        msg = f"cube must have at least 3 channels, got {velocity.size}"
+        raise ValueError(msg)
+    return np.abs(np.gradient(velocity))
+
+
+def _inside(velocity, velocity_range):
+    if not isinstance(velocity_range, u.Quantity) or velocity_range.size != 2:
+        msg = f"velocity_range must be two velocities as one Quantity, got {velocity_range!r}"
+        raise TypeError(msg)
+    low, high = np.sort(velocity_range.to_value(_VELOCITY))
+    use = (velocity >= low) & (velocity <= high)
+    if use.sum() < 3:
+        msg = (
+            f"velocity_range {velocity_range} holds {use.sum()} channels of the cube, which goes "
+            f"from {velocity.min():.4g} to {velocity.max():.4g} km/s"
+        )
+        raise ValueError(msg)
+    return use
+
+
+def _beam(cube, beam):
+    """Return FWHM and axes of the beam of a cube (of the mean, where each channel has its own)."""
+    if beam is not None:
+        return beam, None
+    beams = getattr(cube, "beams", None) if hasattr(cube, "beams") else None
+    if beams is not None:
+        axes = (np.mean(beams.major).to(u.arcsec), np.mean(beams.minor).to(u.arcsec), beams.pa[0])
+    else:
+        one = getattr(cube, "_beam", None)
+        if one is None:
+            return None, None
+        axes = (one.major.to(u.arcsec), one.minor.to(u.arcsec), one.pa)
+    return np.sqrt(axes[0] * axes[1]).to(u.arcsec), axes
+
+
+def _intensity(cube, beam, frequency, x_factor):
+    """Return the factors of the channels and the unit of intensity that they lead to."""
+    unit = cube.unit
+    fitting = isinstance(x_factor, u.Quantity) and _fits(x_factor, unit * _VELOCITY)
+    if fitting or unit.is_equivalent(u.K):
+        return (1.0, unit) if fitting else (unit.to(u.K), u.K)
+    if frequency is None:
+        msg = (
+            f"cube is in {unit} and its header has no rest frequency, which is needed for K: give "
+            "rest_frequency="
+        )
+        raise ValueError(msg)
+    if unit.is_equivalent(u.Jy / u.sr):
+        brightness = np.full(frequency.size, unit.to(u.Jy / u.sr)) * u.Jy / u.sr
+    elif unit.is_equivalent(u.Jy / u.beam):
+        if beam is not None:
+            areas = _wcs.beam_area(beam, beam)
+        elif hasattr(cube, "beams"):
+            areas = cube.beams.sr
+        elif getattr(cube, "_beam", None) is not None:
+            areas = cube._beam.sr
+        else:
+            msg = f"cube is in {unit} and its header has no beam: give beam=, its FWHM"
+            raise ValueError(msg)
+        brightness = (np.ones(frequency.size) * unit.to(u.Jy / u.beam) * u.Jy) / areas
+    else:
+        msg = f"cube must be in K, Jy/beam or another surface brightness, got the unit {unit}"
+        raise u.UnitConversionError(msg)
+    kelvin = (brightness.to(u.Jy / u.sr) * u.sr * const.c**2 / (2 * const.k_B * frequency**2)).to(
+        u.K
+    )
+    return kelvin.value, u.K
+
+
+def _fits(x_factor, intensity):
+    try:
+        x_factor_unit(x_factor, intensity)
+    except (u.UnitsError, ValueError):
+        return False
+    return True
+
+
+def _given_noise(noise, intensity, shape):
+    if noise is None:
+        return None
+    check_quantity("noise", noise, None, "0.1 * u.K")
+    try:
+        values = noise.to_value(intensity)
+    except u.UnitConversionError:
+        msg = f"noise must be in the unit of the intensities, {intensity}, got {noise.unit}"
+        raise u.UnitConversionError(msg) from None
+    if np.shape(values) not in ((), shape):
+        msg = f"noise has shape {np.shape(values)}, the map has {shape}"
+        raise ValueError(msg)
+    return np.broadcast_to(values, shape)
+
+
+def spectrum_noise(data):
+    """
+    Return the noise of each spectrum, from its negative values.
+
+    Spectra with fewer than five of them are taken as free of noise.
+    """
+    negative = np.where(data < 0, -data, np.nan)
+    enough = np.isfinite(negative).sum(axis=0) >= 5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        median = np.nanmedian(negative, axis=0)
+    return np.where(enough, median / _HALF_NORMAL, 0.0)
+
+
+def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, n_pad=1):
+    """
+    Return where spectra have signal.
+
+    Parameters
+    ----------
+    data : 3D `~numpy.ndarray`
+        Intensities, the spectral axis first.
+
+    noise : 2D `~numpy.ndarray`
+        The rms of a channel.
+
+    snr, snr_edge : float, optional
+        A run of channels above ``snr_edge`` times the noise counts if two adjacent channels of it
+        are above ``snr`` times the noise.
+
+    n_pad : int, optional
+        Channels by which each run is widened on both sides.
+
+    Returns
+    -------
+    mask : 3D `~numpy.ndarray` of bool
+        `True` where there is signal.
+    """
+    with np.errstate(invalid="ignore"):
+        core = data > snr * noise
+        edge = data > snr_edge * noise
+    seed = np.zeros_like(core)
+    pair = core[1:] & core[:-1]
+    seed[1:] |= pair
+    seed[:-1] |= pair
+    along = np.zeros((3, 3, 3), bool)
+    along[:, 1, 1] = True
+    mask = ndimage.binary_propagation(seed, structure=along, mask=edge | seed)
+    if n_pad:
+        mask = ndimage.binary_dilation(mask, structure=along, iterations=n_pad)
+    return mask & np.isfinite(data)
+
+
+def moments(data, velocity, width, noise, levels, *, use):
+    """Return W, its error, v, its error, sigma and its error, (6, ny, nx), NaN without signal."""
+    snr, snr_edge, n_pad = levels
+    data = np.where(use[:, None, None], data, np.nan)
+    mask = signal_mask(data, noise, snr=snr, snr_edge=snr_edge, n_pad=n_pad)
+    dv = width[:, None, None]
+    weights = np.where(mask, data, 0) * dv
+    v = velocity[:, None, None]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = weights.sum(axis=0)
+        total = np.where(total > 0, total, np.nan)
+        mean = (weights * v).sum(axis=0) / total
+        offset = np.where(mask, v - mean, 0)
+        square = (weights * offset**2).sum(axis=0) / total
+        sigma = np.sqrt(np.where(square > 0, square, np.nan))
+        element = mask * dv**2
+        total_error = noise * np.sqrt(element.sum(axis=0))
+        mean_error = noise * np.sqrt((element * offset**2).sum(axis=0)) / total
+        spread = np.where(mask, offset**2 - square, 0)
+        sigma_error = noise * np.sqrt((element * spread**2).sum(axis=0)) / (2 * total * sigma)
+    return np.stack([total, total_error, mean, mean_error, sigma, sigma_error])

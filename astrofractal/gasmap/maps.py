@@ -1,0 +1,396 @@
+"""Maps that come one file a quantity: fitted lines, extinction, dust, integrated intensity."""
+
+import os
+import warnings
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import NDData
+
+from ..exceptions import AstrofractalWarning
+from . import wcs as _wcs
+from .channels import Channel, check_logarithm, clean_numbers
+from .conversions import (
+    check_abundance,
+    dust_column_factor,
+    extinction_factor,
+    surface_brightness,
+    x_factor_unit,
+)
+from .reading import (
+    _bunit,
+    _file_wcs,
+    _header_distance,
+    _images,
+    _only_image,
+    _refuse_cube,
+    _units,
+    _wide,
+    hdu_data,
+    header_beam,
+    image_channel,
+    is_hdu,
+    label,
+    opened,
+)
+from .units import to_column_density
+
+__all__ = ["from_maps"]
+
+#: Below this median (cm-2) a column density is hardly one of H2.
+_FAINT = 1e17
+
+
+def from_maps(
+    cls,
+    column_density,
+    velocity=None,
+    dispersion=None,
+    *,
+    column_density_error=None,
+    velocity_error=None,
+    dispersion_error=None,
+    unit=None,
+    log10=False,
+    no_data=None,
+    abundance=None,
+    variance=False,
+    extinction_ratio=None,
+    x_factor=None,
+    dust_temperature=None,
+    dust_opacity=None,
+    frequency=None,
+    distance=None,
+    wcs=None,
+    pixel_scale=None,
+    beam=None,
+    mask=None,
+    meta=None,
+):
+    """
+    Make a `~astrofractal.GasMap` of separate maps, all on one grid.
+
+    Parameters
+    ----------
+    column_density : path-like, HDU, NDData or Quantity
+        Map of the column density, or of what one of the arguments below converts to it.
+
+    velocity, dispersion : path-like, HDU, NDData or Quantity, optional
+        Maps of the mean velocity and of the velocity dispersion.
+
+    column_density_error, velocity_error, dispersion_error : path-like, HDU, NDData or Quantity
+        Standard deviations, in the unit of their maps (in dex if ``log10``).
+
+    unit : unit, str, or sequence or dict of these, optional
+        Unit of the column density, or of each map (in order, or by the names
+        ``"column_density"``, ``"velocity"``, ``"dispersion"``); replaces ``BUNIT``.
+
+    log10 : bool, optional
+        Whether the column density is given as its decimal logarithm.
+
+    no_data : float, optional
+        A value that means "no fit here", in all maps and errors.
+
+    abundance : float, optional
+        Molecules per H2, if the column density is that of another molecule: N(H2) is the column
+        divided by it.
+
+    variance : bool, optional
+        Whether ``dispersion`` is a variance (moment 2): its root is taken.  Its unit is the square
+        of a velocity; numbers called km/s are taken as (km/s)2.
+
+    extinction_ratio : `~astropy.units.Quantity`, optional
+        N(H2) per magnitude: the map is an extinction, A_V or A_K as the ratio says.  For A_V,
+        9.4e20 cm-2/mag is in use (Bohlin et al. 1978, R_V = 3.1).
+
+    x_factor : `~astropy.units.Quantity`, optional
+        N(H2) per integrated intensity: the map is an integrated line, e.g. in K km/s.
+
+    dust_temperature : `~astropy.units.Quantity`, optional
+        Dust temperature, one value or a map: the map is dust continuum.
+
+    dust_opacity : `~astropy.units.Quantity`, optional
+        Opacity per mass of gas and dust, e.g. of `~astrofractal.gasmap.hildebrand_opacity`.
+
+    frequency : `~astropy.units.Quantity`, optional
+        Frequency or wavelength of the continuum.
+
+    distance, wcs, pixel_scale, beam, mask, meta : optional
+        See `GasMap.read`.
+
+    Returns
+    -------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    Raises
+    ------
+    ValueError
+        If the maps are on different grids, if values called cm-2 look like logarithms, or as
+        in `GasMap.read`.
+
+    astropy.units.UnitsError
+        If a unit does not fit.
+
+    Notes
+    -----
+    Errors of the conversions themselves (abundance, ratio, X-factor, temperature, opacity) are
+    systematic and not part of the uncertainties.
+    """
+    given = {"column_density": column_density, "velocity": velocity, "dispersion": dispersion}
+    errors = {
+        "column_density": column_density_error,
+        "velocity": velocity_error,
+        "dispersion": dispersion_error,
+    }
+    for name, error in errors.items():
+        if error is not None and given[name] is None:
+            msg = f"{name}_error is given but {name} is not"
+            raise ValueError(msg)
+    names = tuple(name for name, value in given.items() if value is not None)
+    units = _units(unit, names)
+    needed = wcs is None and pixel_scale is None
+    loaded = {
+        name: _load(given[name], name, units.get(name), needed=needed and name == names[0])
+        for name in names
+    }
+    first = loaded["column_density"]
+    _same_grid(loaded)
+    for name in names:
+        if errors[name] is not None:
+            channel = loaded[name].channel
+            channel.error = _load_error(errors[name], name, channel, no_data, log10=log10)
+        if no_data is not None:
+            _blank(loaded[name].channel, no_data)
+    wcs = first.wcs if wcs is None else _wcs.celestial_wcs(wcs)
+    beam = first.beam if beam is None else beam
+    converter = _converter(
+        extinction_ratio=extinction_ratio,
+        x_factor=x_factor,
+        dust=(dust_temperature, dust_opacity, frequency),
+    )
+    channels = {name: part.channel for name, part in loaded.items()}
+    column = _column(channels["column_density"], log10, converter, wcs=wcs, beam=beam)
+    if abundance is not None:
+        fraction = check_abundance(abundance)
+        column.values = column.values / fraction
+        column.error = None if column.error is None else column.error / fraction
+    _warn_if_faint(column, abundance)
+    channels["column_density"] = column
+    if variance:
+        channels["dispersion"] = _root(channels.get("dispersion"))
+    meta = dict(meta or {})
+    if pixel_scale is not None:
+        meta["pixel_scale"] = pixel_scale
+    if first.axes is not None and beam is first.beam:
+        meta.setdefault("beam_axes", first.axes)
+    return cls(
+        column,
+        channels.get("velocity"),
+        channels.get("dispersion"),
+        wcs=wcs,
+        distance=first.distance if distance is None else distance,
+        mask=mask,
+        beam=beam,
+        meta=meta,
+    )
+
+
+class _Loaded:
+    """A channel and what its file says beside it."""
+
+    def __init__(self, channel, *, wcs=None, beam=None, axes=None, distance=None):
+        self.channel = channel
+        self.wcs = wcs
+        self.beam = beam
+        self.axes = axes
+        self.distance = distance
+
+
+def _load(data, name, unit, *, needed):
+    """Return the channel of a map, in its own unit."""
+    if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
+        with opened(data) as hdus:
+            hdu = _image(hdus, name)
+            channel = image_channel(hdu, hdus, unit, name)
+            beam, axes = header_beam(hdu.header)
+            return _Loaded(
+                channel,
+                wcs=_file_wcs(hdu.header, hdus, needed=needed),
+                beam=beam,
+                axes=axes,
+                distance=_header_distance(hdu.header, hdus),
+            )
+    if unit is not None and isinstance(data, NDData) and data.unit is None:
+        data = NDData(data, unit=unit)
+    if unit is not None and type(data) is np.ndarray:
+        data = Channel(clean_numbers(data, name), unit)
+    channel = Channel.of(data, name).squeezed(name)
+    channel = Channel(channel.values.copy(), channel.unit, channel.mask, channel.error, channel.wcs)
+    wcs = None if channel.wcs is None else _wcs.celestial_wcs(channel.wcs, name=name)
+    return _Loaded(channel, wcs=wcs)
+
+
+def _image(hdus, name):
+    """Return the image of a file that holds one quantity."""
+    images = _images(hdus)
+    hdu = images[0] if len(images) == 1 else _only_image(hdus, images, {})
+    if len(_wide(hdu)) > 2:
+        msg = f"{name}: {_refuse_cube(hdu, label(hdu, hdus))}"
+        raise ValueError(msg)
+    return hdu
+
+
+def _load_error(data, name, channel, no_data, *, log10):
+    """Return the standard deviation of a channel in the channel's unit."""
+    shape = channel.values.shape
+    dex = name == "column_density" and log10
+    if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
+        with opened(data) as hdus:
+            hdu = _image(hdus, f"{name}_error")
+            values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), f"{name}_error")
+            text = str(hdu.header.get("BUNIT", "") or "").strip()
+            unit = _bunit(hdu, hdus) if text else channel.unit
+    else:
+        error = Channel.of(data, f"{name}_error").squeezed(f"{name}_error")
+        values, unit = error.values.copy(), error.unit
+    if values.shape != shape:
+        msg = f"{name}_error has shape {values.shape}, {name} has {shape}"
+        raise ValueError(msg)
+    if not dex and unit != channel.unit:
+        try:
+            values = values * unit.to(channel.unit)
+        except u.UnitConversionError:
+            msg = f"{name}_error is in {unit}, which is not the {channel.unit} of {name}"
+            raise u.UnitConversionError(msg) from None
+    if no_data is not None:
+        values[values == no_data] = np.nan
+    return values
+
+
+def _blank(channel, no_data):
+    channel.values[channel.values == no_data] = np.nan
+
+
+def _same_grid(loaded):
+    """Refuse maps on different grids."""
+    first = loaded["column_density"]
+    shape = first.channel.values.shape
+    for name, part in loaded.items():
+        other = part.channel.values.shape
+        if other != shape:
+            msg = (
+                f"{name} has shape {other}, column_density has {shape}: reproject them to one grid"
+            )
+            raise ValueError(msg)
+        if part is first or part.wcs is None or first.wcs is None:
+            continue
+        y, x = np.meshgrid([0, (shape[0] - 1) / 2, shape[0] - 1], [0, shape[1] - 1])
+        positions = _wcs.pixel_to_sky(part.wcs, x.ravel(), y.ravel())
+        back = _wcs.sky_to_pixel(first.wcs, positions, shape=shape)
+        offset = np.nanmax(np.hypot(back[0] - x.ravel(), back[1] - y.ravel()))
+        if offset > 0.5:
+            msg = (
+                f"{name} is on another grid than column_density (off by up to {offset:.3g} pixels):"
+                " reproject them to one grid"
+            )
+            raise ValueError(msg)
+
+
+def _converter(*, extinction_ratio, x_factor, dust):
+    """Return the name of the one conversion asked for and its arguments."""
+    asked = []
+    if extinction_ratio is not None:
+        asked.append(("extinction_ratio", extinction_ratio))
+    if x_factor is not None:
+        asked.append(("x_factor", x_factor))
+    if any(value is not None for value in dust):
+        missing = [
+            name
+            for name, value in zip(
+                ("dust_temperature", "dust_opacity", "frequency"), dust, strict=True
+            )
+            if value is None
+        ]
+        if missing:
+            msg = f"dust continuum also needs {' and '.join(missing)}"
+            raise ValueError(msg)
+        asked.append(("dust", dust))
+    if len(asked) > 1:
+        msg = f"give only one of {', '.join(name for name, _ in asked)}"
+        raise ValueError(msg)
+    return asked[0] if asked else (None, None)
+
+
+def _column(channel, log10, converter, *, wcs, beam):
+    """Return the channel of the column density in cm-2."""
+    kind, argument = converter
+    unit = channel.unit
+    values, error = channel.values, channel.error
+    dex = isinstance(unit, u.function.FunctionUnitBase)
+    physical = unit.physical_unit if dex else unit
+    if not dex and not log10 and physical.is_equivalent(u.cm**-2):
+        check_logarithm(values, unit, "column_density")
+    if dex or log10:
+        with np.errstate(over="ignore"):
+            values = 10.0**values
+        error = None if error is None else error * np.log(10) * values
+    if kind is None:
+        factor = to_column_density(1.0 * physical).value
+    elif kind == "extinction_ratio":
+        _expect(physical, u.mag, "extinction_ratio", "a map in mag")
+        factor = extinction_factor(argument)
+    elif kind == "x_factor":
+        factor = x_factor_unit(argument, physical)
+    else:
+        temperature, opacity, frequency = argument
+        per_brightness = dust_column_factor(frequency, temperature, opacity).value
+        pixel = None if wcs is None else _map_pixel_angle(wcs, values.shape)
+        area = None if beam is None else _wcs.beam_area(beam, beam)
+        factor = per_brightness * surface_brightness(physical, beam_area=area, pixel_angle=pixel)
+        if np.shape(factor) not in ((), values.shape):
+            msg = f"dust_temperature has shape {np.shape(factor)}, the map has {values.shape}"
+            raise ValueError(msg)
+    return Channel(
+        values * factor, u.cm**-2, channel.mask, None if error is None else error * factor
+    )
+
+
+def _map_pixel_angle(wcs, shape):
+    return float(_wcs.pixel_solid_angle(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)) * u.sr
+
+
+def _expect(unit, wanted, name, what):
+    if unit != wanted:
+        msg = f"{name} needs {what}, got the unit {unit.to_string()!r}"
+        raise u.UnitConversionError(msg)
+
+
+def _root(channel):
+    """Return the dispersion of a channel of variances."""
+    if channel is None:
+        msg = "variance=True needs dispersion, got None"
+        raise ValueError(msg)
+    squared = u.km**2 / u.s**2
+    if channel.unit.is_equivalent(squared):
+        unit = channel.unit**0.5
+    elif channel.unit.is_equivalent(u.km / u.s):
+        unit = channel.unit
+    else:
+        msg = f"dispersion (variance=True) must be a squared velocity, got the unit {channel.unit}"
+        raise u.UnitConversionError(msg)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.sqrt(channel.values)
+        error = None if channel.error is None else channel.error / (2 * values)
+    return Channel(values, unit, channel.mask, error)
+
+
+def _warn_if_faint(column, abundance):
+    values = column.values[np.isfinite(column.values) & (column.values > 0)]
+    if values.size and np.median(values) < _FAINT and abundance is None:
+        msg = (
+            f"column_density has a median of {np.median(values):.3g} cm-2, little for H2: if it is "
+            "the column of another molecule, give abundance="
+        )
+        warnings.warn(msg, AstrofractalWarning, stacklevel=4)

@@ -1,0 +1,68 @@
+"""Writing a map as FITS, so that reading gives the same map."""
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+
+from .._utils.atomic import atomic_path
+
+__all__ = ["to_hdulist", "write"]
+
+_NAMES = {"column_density": "COLUMN_DENSITY", "velocity": "V_LOS", "dispersion": "SIGMA_V"}
+
+
+def to_hdulist(gas):
+    """
+    Return a map as a `~astropy.io.fits.HDUList` of named extensions.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+    """
+    header = gas.wcs.to_header(relax=True) if gas.wcs is not None else fits.Header()
+    if gas.beam is not None:
+        axes = gas.meta.get("beam_axes", (gas.beam, gas.beam, 0 * u.deg))
+        for key, value in zip(("BMAJ", "BMIN", "BPA"), axes, strict=True):
+            header[key] = (value.to_value(u.deg), "[deg]")
+    primary = fits.PrimaryHDU()
+    if gas.distance is not None:
+        primary.header["DISTANCE"] = (gas.distance.to_value(u.pc), "[pc]")
+    if "pixel_scale" in gas.meta:
+        primary.header["PIXSCALE"] = (gas.meta["pixel_scale"].to_value(u.pc), "[pc]")
+    for key in ("object", "telescop"):
+        if isinstance(gas.meta.get(key), str):
+            primary.header[key.upper()] = gas.meta[key]
+    hdus = fits.HDUList([primary])
+    for channel, name in _NAMES.items():
+        if channel not in gas.channels:
+            continue
+        for suffix, quantity in (
+            ("", getattr(gas, channel)),
+            ("_ERROR", getattr(gas, f"{channel}_uncertainty")),
+        ):
+            if quantity is None:
+                continue
+            hdu = fits.ImageHDU(np.array(quantity.value), header=header.copy(), name=name + suffix)
+            hdu.header["BUNIT"] = quantity.unit.to_string("fits")
+            hdus.append(hdu)
+    return hdus
+
+
+def write(gas, path, *, overwrite=False):
+    """
+    Write a map to a FITS file with one extension a channel.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    path : path-like
+        The file.
+
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+    """
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        to_hdulist(gas).writeto(temporary, checksum=True)
