@@ -1,0 +1,50 @@
+"""
+The fractals behind the network
+===============================
+
+The network behind the masses and the segments has never seen a cloud before it is used. It learned from
+images like these, which need the ``pretrain`` extra to be made.
+"""
+
+import matplotlib.pyplot as plt
+
+from astrofractal.fractals import FlameStream
+
+stream = FlameStream(seed=2, size=96, n_points=60_000, rendering="gas")
+
+# %%
+# The stream has no end, and image *i* is a function of the seed and of *i* alone. The three channels
+# stand for those of gas: here the log of the column density of the first twelve.
+
+figure, axes = plt.subplots(3, 4, figsize=(8, 6.2), layout="constrained")
+for i, ax in enumerate(axes.flat):
+    image = ax.imshow(stream[i][0], origin="lower", cmap="viridis")
+    ax.set(title=f"flame {i}", xticks=[], yticks=[])
+    figure.colorbar(image, ax=ax)
+
+# %%
+# One flame, as the network gets it. The velocity is the mean of a tracer that the points carry along,
+# and the dispersion is its spread within a pixel.
+
+labels = (
+    ("log$_{10}$ N(H$_2$) [cm$^{-2}$]", "viridis"),
+    ("v$_{los}$ [km s$^{-1}$]", "RdBu_r"),
+    ("$\\sigma_v$ [km s$^{-1}$]", "magma"),
+)
+figure, axes = plt.subplots(1, 3, figsize=(9, 3.6), layout="constrained")
+for ax, channel, (label, cmap) in zip(axes, stream[2], labels, strict=True):
+    image = ax.imshow(channel, origin="lower", cmap=cmap)
+    ax.set(xticks=[], yticks=[])
+    figure.colorbar(image, ax=ax, label=label, orientation="horizontal")
+
+# %%
+# The physical scales of each image are drawn once, so that they differ from image to image as they
+# differ from cloud to cloud.
+
+for i in range(4):
+    column, velocity, dispersion = stream[i]
+    print(
+        f"flame {i}: log N {column.min():.1f} to {column.max():.1f}, "
+        f"velocities over {velocity.max() - velocity.min():.1f} km/s, "
+        f"mean dispersion {dispersion.mean():.2f} km/s"
+    )
