@@ -1,0 +1,147 @@
+"""The order of the flames in a run: a function of the step, so that a resumed run goes on exactly."""
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from astrofractal.encoder import ChannelNormalization
+from astrofractal.fractals import FlameStream
+from astrofractal.fractals.cusps import add_cusps
+
+__all__ = ["Flames", "StepSampler", "flame_loader"]
+
+#: Normalisation of palette images in [0, 1], which have no physical units.
+PALETTE_NORMALIZATION = ChannelNormalization(center=(0.5,) * 3, scale=(0.25,) * 3)
+
+
+def recipe_normalization(recipe):
+    """Return the normalisation of a recipe's images."""
+    return ChannelNormalization() if recipe.rendering == "gas" else PALETTE_NORMALIZATION
+
+
+class Flames(Dataset):
+    """
+    Normalised flames of a recipe.
+
+    Parameters
+    ----------
+    recipe : `~astrofractal.pretraining.Recipe`
+        Gives the stream's seed and settings.
+
+    shards : path-like, optional
+        Folder of images rendered beforehand by ``astrofractal fractals``.
+    """
+
+    def __init__(self, recipe, shards=None):
+
+        self.recipe = recipe
+        self.normalization = recipe_normalization(recipe)
+        if shards is None:
+            self.source = FlameStream(
+                recipe.seed,
+                recipe.source_size,
+                recipe.n_points,
+                rendering=recipe.rendering,
+                centre=recipe.centre,
+                n_images=recipe.n_distinct or recipe.n_images,
+            )
+        else:
+            from astrofractal.fractals import ShardedFlames
+
+            self.source = ShardedFlames(shards)
+            self._check(shards)
+        self.n_distinct = recipe.n_distinct or recipe.n_images
+        if shards is not None:
+            self.n_distinct = min(self.n_distinct, len(self.source))
+
+    def _check(self, shards):
+        size = self.source[0].shape[-1]
+        if size < self.recipe.image_size:
+            msg = (
+                f"shards: the images of {str(shards)!r} are {size} px wide, the recipe's "
+                f"image_size is {self.recipe.image_size}"
+            )
+            raise ValueError(msg)
+
+    def __len__(self):
+        return self.recipe.n_images
+
+    def __getitem__(self, index):
+        index = int(index) % self.n_distinct
+        image = np.asarray(self.source[index])
+        if self.recipe.cusp_probability:
+            image = add_cusps(
+                image, self.recipe.seed, index, probability=self.recipe.cusp_probability
+            )
+        return self.normalization(image[None])[0]
+
+
+class StepSampler(Sampler):
+    """
+    Indices of the images of the steps between two checkpoints.
+
+    Parameters
+    ----------
+    recipe : `~astrofractal.pretraining.Recipe`
+        Gives ``batch_size`` and ``steps_per_checkpoint``.
+
+    rank, world_size : int
+        This process and the number of processes; process ``r`` takes the images ``r, r + n, ...`` of
+        every global batch.
+    """
+
+    def __init__(self, recipe, rank=0, world_size=1):
+        if recipe.batch_size % world_size:
+            msg = (
+                f"batch_size must be a multiple of the {world_size} processes, "
+                f"got {recipe.batch_size}"
+            )
+            raise ValueError(msg)
+        self.recipe, self.rank, self.world_size = recipe, rank, world_size
+        self.epoch = 0
+
+    def set_epoch(self, epoch):
+        """Go to the steps after the ``epoch``-th checkpoint."""
+        self.epoch = epoch
+
+    def __len__(self):
+        return self.recipe.steps_per_checkpoint * self.recipe.batch_size // self.world_size
+
+    def __iter__(self):
+        n_images = self.recipe.steps_per_checkpoint * self.recipe.batch_size
+        first = self.epoch * n_images
+        return iter(range(first + self.rank, first + n_images, self.world_size))
+
+
+def flame_loader(recipe, *, shards=None, workers=1, rank=0, world_size=1):
+    """
+    Create the loader of one process.
+
+    Parameters
+    ----------
+    recipe : `~astrofractal.pretraining.Recipe`
+        The recipe.
+
+    shards : path-like, optional
+        Images rendered beforehand.
+
+    workers : int, optional
+        Processes that render flames beside the training.
+
+    rank, world_size : int, optional
+        This process and the number of processes.
+
+    Returns
+    -------
+    loader : `torch.utils.data.DataLoader`
+        Batches of this process's share of the global batch.
+    """
+    return DataLoader(
+        Flames(recipe, shards),
+        batch_size=recipe.batch_size // world_size,
+        sampler=StepSampler(recipe, rank, world_size),
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        multiprocessing_context="spawn" if workers else None,
+        drop_last=True,
+    )

@@ -1,0 +1,104 @@
+"""DINOv2's losses on prototype logits; lightly's pieces, and the cross-entropy that joins them."""
+
+import torch
+from torch import nn
+
+__all__ = ["PrototypeLoss", "effective_rank"]
+
+
+class PrototypeLoss(nn.Module):
+    """
+    Cross-entropy between the teacher's and the student's assignment to prototypes.
+
+    It serves the class token (DINO, Caron et al. 2021, arXiv:2104.14294) and the masked patch tokens
+    (iBOT, Zhou et al. 2022, arXiv:2111.07832).  The teacher's logits are balanced over the prototypes
+    by Sinkhorn-Knopp iterations or by a moving mean, so that a constant output is never optimal.
+
+    Parameters
+    ----------
+    n_prototypes : int
+        Prototypes of the projection head.
+
+    centering : {"sinkhorn", "mean"}
+        How the teacher's logits are balanced.
+
+    student_temperature : float
+        Temperature of the student's softmax.
+    """
+
+    def __init__(self, n_prototypes, *, centering, student_temperature):
+        super().__init__()
+        from lightly.models.modules.center import Center
+
+        self.student_temperature = student_temperature
+        self.center = Center((1, n_prototypes), momentum=0.9) if centering == "mean" else None
+
+    @torch.no_grad()
+    def targets(self, logits, temperature):
+        """
+        Return the teacher's balanced assignments.
+
+        Parameters
+        ----------
+        logits : 2D `torch.Tensor`, shape (n_tokens, n_prototypes)
+            The teacher's logits.
+
+        temperature : float
+            The teacher's temperature.
+
+        Returns
+        -------
+        targets : 2D `torch.Tensor`
+            Probabilities; each row sums to one.
+        """
+        logits = logits.float()
+        if self.center is None:
+            from lightly.loss.swav_loss import sinkhorn
+
+            # Subtracting the maximum changes no assignment and keeps exp() in range.
+            return sinkhorn(logits - logits.max(), epsilon=temperature, gather_distributed=True)
+        targets = ((logits - self.center.value) / temperature).softmax(-1)
+        self.center.update(logits)
+        return targets
+
+    def forward(self, targets, logits):
+        """
+        Return the mean cross-entropy.
+
+        Parameters
+        ----------
+        targets : 2D `torch.Tensor`, shape (n_tokens, n_prototypes)
+            From `targets`.
+
+        logits : 2D `torch.Tensor`, shape (n_tokens, n_prototypes)
+            The student's logits.
+
+        Returns
+        -------
+        loss : 0D `torch.Tensor`
+            In nats.
+        """
+        log_probabilities = (logits.float() / self.student_temperature).log_softmax(-1)
+        return -(targets * log_probabilities).sum(-1).mean()
+
+
+@torch.no_grad()
+def effective_rank(features):
+    """
+    Return the effective rank of a feature matrix (Roy & Vetterli 2007).
+
+    Parameters
+    ----------
+    features : 2D `torch.Tensor`, shape (n_samples, n_features)
+        The features; they are centred first.
+
+    Returns
+    -------
+    rank : float
+        The exponential of the entropy of the normalised squared singular values: one for a collapsed
+        representation, at most the smaller dimension.
+    """
+    centered = features.float() - features.float().mean(0)
+    power = torch.linalg.svdvals(centered).square()
+    power = power / power.sum().clamp_min(1e-12)
+    return torch.exp(-(power * power.clamp_min(1e-12).log()).sum()).item()

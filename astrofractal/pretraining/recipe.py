@@ -1,0 +1,173 @@
+"""Recipes: every number of a pretraining run, in one small file each."""
+
+import json
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from importlib.resources import files
+from pathlib import Path
+
+from astrofractal._utils.validation import one_of
+
+__all__ = ["Recipe", "recipe_names"]
+
+_RECIPES = files("astrofractal.pretraining") / "recipes"
+
+
+def recipe_names():
+    """Return the names of the recipes that the package ships."""
+    return sorted(Path(entry.name).stem for entry in _RECIPES.iterdir())
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """
+    All that defines a pretraining run.
+
+    The values are documented where they are used; the shipped files ``compact`` and ``paper`` are
+    the places to read them.  Fractions (``warmup``, ``freeze_last_layer``) are of the whole run.
+
+    Parameters
+    ----------
+    name : str
+        The recipe's name, which becomes part of the weights' id.
+
+    n_images : int
+        Images seen in the whole run.
+
+    n_distinct : int
+        Distinct images; they repeat when ``n_images`` is larger.  Zero stands for ``n_images``.
+    """
+
+    name: str
+    model: str
+    n_images: int
+    source_size: int
+    n_points: int
+    rendering: str
+    centre: str
+    cusp_probability: float
+    image_size: int
+    n_global: int
+    n_local: int
+    local_grid: int
+    mask_ratio: float
+    mask_mode: str
+    max_shift: int
+    scale_min: float
+    blur_probability: float
+    noise: float
+    border_probability: float
+    drop_velocity_probability: float
+    n_prototypes: int
+    head_hidden: int
+    head_bottleneck: int
+    shared_head: bool
+    centering: str
+    student_temperature: float
+    teacher_temperature: float
+    teacher_temperature_warmup: float
+    dino_weight: float
+    ibot_weight: float
+    koleo_weight: float
+    pixel_weight: float
+    predictor_dim: int
+    predictor_depth: int
+    freeze_last_layer: float
+    batch_size: int
+    learning_rate: float
+    learning_rate_end: float
+    warmup: float
+    layer_decay: float
+    weight_decay: float
+    weight_decay_end: float
+    momentum: float
+    momentum_end: float
+    gradient_clip: float
+    drop_path: float
+    steps_per_checkpoint: int
+    seed: int
+    n_distinct: int = 0
+
+    def __post_init__(self):
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is float and type(value) is int:
+                object.__setattr__(self, field.name, float(value))
+            elif type(value) is not field.type:
+                msg = (
+                    f"recipe value {field.name} must be of type {field.type.__name__}, "
+                    f"got {value!r}"
+                )
+                raise ValueError(msg)
+        one_of("mask_mode", self.mask_mode, ("drop", "token"))
+        one_of("centering", self.centering, ("sinkhorn", "mean"))
+        for name in ("n_images", "batch_size", "n_global", "steps_per_checkpoint", "n_prototypes"):
+            if getattr(self, name) < 1:
+                msg = f"recipe value {name} must be at least 1, got {getattr(self, name)}"
+                raise ValueError(msg)
+        if not 0 < self.mask_ratio < 1:
+            msg = f"recipe value mask_ratio must be between 0 and 1, got {self.mask_ratio}"
+            raise ValueError(msg)
+        if self.mask_mode == "drop" and self.predictor_depth < 1:
+            msg = "mask_mode 'drop' needs a predictor: predictor_depth must be at least 1"
+            raise ValueError(msg)
+        if self.source_size < self.image_size:
+            msg = (
+                f"recipe value source_size must be at least image_size={self.image_size}, "
+                f"got {self.source_size}"
+            )
+            raise ValueError(msg)
+
+    @classmethod
+    def load(cls, name, **overrides):
+        """
+        Load a shipped recipe or a TOML or JSON file.
+
+        Parameters
+        ----------
+        name : str or path-like
+            ``"compact"``, ``"paper"``, or the path of a ``.toml`` or ``.json`` file.
+
+        **overrides : dict
+            Values that replace the file's.
+
+        Returns
+        -------
+        recipe : `Recipe`
+            The checked recipe.
+
+        Raises
+        ------
+        ValueError
+            If the recipe or one of its values is unknown, missing or of the wrong type.
+        """
+        if str(name) in recipe_names():
+            text, stem, suffix = (_RECIPES / f"{name}.toml").read_text(), str(name), ".toml"
+        elif Path(name).is_file():
+            path = Path(name)
+            text, stem, suffix = path.read_text(encoding="utf-8"), path.stem, path.suffix
+        else:
+            shipped = ", ".join(map(repr, recipe_names()))
+            msg = f"recipe must be one of {shipped} or the path of a file, got {str(name)!r}"
+            raise ValueError(msg)
+        values = json.loads(text) if suffix == ".json" else tomllib.loads(text)
+        values = {"name": stem, **values, **overrides}
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            msg = f"recipe value {unknown[0]!r} is unknown; known are {', '.join(sorted(known))}"
+            raise ValueError(msg)
+        missing = sorted(known - set(values) - {"n_distinct"})
+        if missing:
+            msg = f"recipe {stem!r} lacks the value {missing[0]!r}"
+            raise ValueError(msg)
+        return cls(**values)
+
+    @property
+    def n_steps(self):
+        """The number of optimiser steps."""
+        return max(1, self.n_images // self.batch_size)
+
+    def to_dict(self):
+        """Return the values as a dictionary that `load` can read back as JSON."""
+        return asdict(self)

@@ -1,0 +1,270 @@
+"""Pretraining runs: a folder each, with the resolved recipe, a checkpoint and a log."""
+
+import json
+import logging
+import os
+import time
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger
+
+from astrofractal._utils.atomic import atomic_path
+from astrofractal.encoder import create_backbone, save_weights
+
+from .data import flame_loader, recipe_normalization
+from .module import DINOv2
+from .recipe import Recipe
+
+__all__ = ["export_run", "fastest_precision", "pretrain"]
+
+log = logging.getLogger(__name__)
+
+CHECKPOINT, RECIPE = "checkpoint.ckpt", "recipe.json"
+
+
+def fastest_precision(recipe, *, repeats=3):
+    """
+    Time one transformer block in 32-bit and in bfloat16 on this machine.
+
+    CPUs with bfloat16 instructions train up to twice as fast with them; others emulate them, ten
+    times slower.
+
+    Parameters
+    ----------
+    recipe : `~astrofractal.pretraining.Recipe`
+        Gives the model.
+
+    repeats : int, optional
+        Timed passes of each precision; the fastest counts.
+
+    Returns
+    -------
+    precision : {"32-true", "bf16-mixed"}
+        Lightning's name of the faster one.
+    """
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
+    block = create_backbone(recipe.model).blocks[0]
+    tokens = torch.randn(recipe.batch_size, 32, block.norm1.normalized_shape[0])
+    seconds = {}
+    for precision in ("32-true", "bf16-mixed"):
+        times = []
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
+                out = block(tokens)
+            out.float().sum().backward()
+            times.append(time.perf_counter() - start)
+        seconds[precision] = min(times[1:])
+    best = min(seconds, key=seconds.get)
+    log.info(
+        "one block takes %.1f ms in 32 bit and %.1f ms in bfloat16: %s",
+        1e3 * seconds["32-true"], 1e3 * seconds["bf16-mixed"], best,
+    )
+    return best
+
+
+class _Checkpoint(Callback):
+    """Replace the run's checkpoint after every ``steps_per_checkpoint`` steps, or at the end."""
+
+    def __init__(self, folder):
+        self.path = Path(folder) / CHECKPOINT
+
+    def on_train_epoch_end(self, trainer, _module):
+        temporary = self.path.with_suffix(".tmp")
+        trainer.save_checkpoint(temporary)
+        if trainer.is_global_zero:
+            os.replace(temporary, self.path)
+
+
+def _csv_logger(folder):
+    """Log to ``folder/metrics-N.csv``, N counting the times that the run was started."""
+    n_starts = len(list(Path(folder).glob("log-*")))
+    return CSVLogger(folder, name="", version=f"log-{n_starts}")
+
+
+def pretrain(
+    recipe="compact",
+    *,
+    output=None,
+    resume=None,
+    shards=None,
+    precision=None,
+    workers=1,
+    devices="auto",
+    strategy="auto",
+    n_nodes=1,
+    max_steps=None,
+    progress_bar=False,
+    **overrides,
+):
+    """
+    Pretrain an encoder by DINOv2 on fractal flames.
+
+    The run's folder holds ``recipe.json``, ``checkpoint.ckpt`` and the CSV logs.  A run that was killed
+    goes on from its checkpoint with ``resume`` and ends with the same weights as one that was not.
+
+    Parameters
+    ----------
+    recipe : str or `~astrofractal.pretraining.Recipe`, optional
+        ``"compact"``, ``"paper"``, a recipe or the path of its file.
+
+    output : path-like, optional
+        The new run's folder; it must not hold a run.  Default ``runs/<recipe name>``.
+
+    resume : path-like, optional
+        The folder of a run to go on with; ``recipe`` is then the run's own.
+
+    shards : path-like, optional
+        Flames rendered beforehand by ``astrofractal fractals``; otherwise they are rendered on the way.
+
+    precision : str, optional
+        Lightning's precision; by default the faster one on this machine, measured at the start.
+
+    workers : int, optional
+        Processes that render flames.
+
+    devices, strategy, n_nodes : optional
+        Passed to `pytorch_lightning.Trainer`: several devices, DDP or FSDP, several machines.
+
+    max_steps : int, optional
+        Stop after this step, without changing the schedules; ``resume`` goes on.
+
+    progress_bar : bool, optional
+        Whether to show progress.
+
+    **overrides : dict
+        Values of the recipe to replace.
+
+    Returns
+    -------
+    folder : `~pathlib.Path`
+        The run's folder.
+
+    Raises
+    ------
+    FileExistsError
+        If ``output`` already holds a run.
+
+    FileNotFoundError
+        If ``resume`` holds none.
+    """
+    if resume is not None:
+        folder = Path(resume)
+        settings = _read_run(folder)
+        recipe = Recipe(**{**settings["recipe"], **overrides})
+        precision = precision or settings["precision"]
+    else:
+        if not isinstance(recipe, Recipe):
+            recipe = Recipe.load(recipe, **overrides)
+        elif overrides:
+            recipe = Recipe(**{**recipe.to_dict(), **overrides})
+        folder = Path(output or Path("runs") / recipe.name)
+        # Under torchrun every process comes here; the first one writes.
+        if (folder / RECIPE).exists() and int(os.environ.get("RANK", 0)) == 0:
+            msg = f"output: {str(folder)!r} already holds a run; go on with it by resume="
+            raise FileExistsError(msg)
+        precision = precision or fastest_precision(recipe)
+    torch.set_float32_matmul_precision("high")
+    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0:
+        with atomic_path(folder / RECIPE) as temporary:
+            settings = {"recipe": recipe.to_dict(), "precision": precision}
+            temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+    torch.manual_seed(recipe.seed)
+    module = DINOv2(recipe)
+    trainer = pl.Trainer(
+        max_steps=min(max_steps or recipe.n_steps, recipe.n_steps),
+        max_epochs=-1,
+        precision=precision,
+        accelerator="auto",
+        devices=devices,
+        num_nodes=n_nodes,
+        strategy=strategy,
+        gradient_clip_val=recipe.gradient_clip,
+        logger=_csv_logger(folder),
+        log_every_n_steps=10,
+        callbacks=[_Checkpoint(folder)]
+        + ([TQDMProgressBar(refresh_rate=1)] if progress_bar else []),
+        enable_progress_bar=bool(progress_bar),
+        enable_model_summary=False,
+        enable_checkpointing=False,
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+    )
+    loader = flame_loader(
+        recipe,
+        shards=shards,
+        workers=workers,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+    )
+    checkpoint = folder / CHECKPOINT
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        trainer.fit(
+            module,
+            loader,
+            ckpt_path=checkpoint if resume is not None and checkpoint.exists() else None,
+            weights_only=True,
+        )
+    return folder
+
+
+def _read_run(folder):
+    path = Path(folder) / RECIPE
+    if not path.is_file():
+        msg = f"{str(folder)!r} holds no pretraining run (no {RECIPE})"
+        raise FileNotFoundError(msg)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def export_run(run, path):
+    """
+    Write the teacher of a run as 16-bit weights with their card.
+
+    Parameters
+    ----------
+    run : path-like
+        The run's folder.
+
+    path : path-like
+        The ``.safetensors`` file to write.
+
+    Returns
+    -------
+    card : dict
+        The card, also written beside the weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no run or the run has no checkpoint yet.
+    """
+    recipe = Recipe(**_read_run(run)["recipe"])
+    checkpoint_path = Path(run) / CHECKPOINT
+    if not checkpoint_path.is_file():
+        msg = f"{str(run)!r} has no checkpoint yet"
+        raise FileNotFoundError(msg)
+    checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+    prefix = "teacher.backbone."
+    state = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    steps = checkpoint["global_step"]
+    card = {
+        "architecture": recipe.model,
+        "in_chans": 3,
+        "normalization": recipe_normalization(recipe).to_dict(),
+        "images_seen": steps * recipe.batch_size,
+        "steps": steps,
+        "recipe": recipe.name,
+        "recipe_values": recipe.to_dict(),
+        "seed": recipe.seed,
+    }
+    return save_weights(state, path, card)
