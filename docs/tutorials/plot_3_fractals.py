@@ -16,11 +16,11 @@ stream = FlameStream(seed=2, size=96, n_points=60_000, rendering="gas")
 # The stream has no end, and image *i* is a function of the seed and of *i* alone. The three channels
 # stand for those of gas: here the log of the column density of the first twelve.
 
-figure, axes = plt.subplots(3, 4, figsize=(8, 6.2), layout="constrained")
+figure, axes = plt.subplots(3, 4, figsize=(9, 6), layout="constrained")
 for i, ax in enumerate(axes.flat):
     image = ax.imshow(stream[i][0], origin="lower", cmap="viridis")
     ax.set(title=f"flame {i}", xticks=[], yticks=[])
-    figure.colorbar(image, ax=ax)
+    figure.colorbar(image, ax=ax, shrink=0.8)
 
 # %%
 # One flame, as the network gets it. The velocity is the mean of a tracer that the points carry along,
