@@ -17,34 +17,27 @@ from astrofractal.fractals._math import cosine, sine
 from astrofractal.fractals._random import mix64, uniform
 from astrofractal.fractals._variations import add_variation
 
-__all__ = ["RUNAWAY", "final_points", "plot", "start", "step"]
+__all__ = ["BURN_IN", "RUNAWAY", "WALKERS", "play"]
+
+#: The number of walkers (a power of two), and the steps that they take before points count.
+WALKERS = 1024
+BURN_IN = 16
 
 #: A point with a coordinate beyond this is started again.
 RUNAWAY = np.float32(1000)
 
 _f = np.float32
 _ZERO, _ONE, _TWO = _f(0), _f(1), _f(2)
+_FAR = _f(1e6)
 _TWO_PI = _f(2 * np.pi)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_S32, _S20, _S8 = np.uint64(32), np.uint64(20), np.uint64(8)
+_S32, _S20 = np.uint64(32), np.uint64(20)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def start(key, walkers, home):
-    """Spread walkers over the square [-1, 1]; ``home`` keeps the places for those that run away."""
-    for i in range(walkers.shape[1]):
-        walkers[0, i] = _TWO * uniform(key, 3 * i) - _ONE
-        walkers[1, i] = _TWO * uniform(key, 3 * i + 1) - _ONE
-        walkers[2, i] = uniform(key, 3 * i + 2)
-        home[0, i] = walkers[0, i]
-        home[1, i] = walkers[1, i]
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _gather(walkers, px, py, cs, coefficients, colour, speed, lo, multiplier, offset):
-    a, b, c = coefficients[0], coefficients[1], coefficients[2]
-    d, e, f = coefficients[3], coefficients[4], coefficients[5]
-    xs, ys, old = walkers[0], walkers[1], walkers[2]
+def _gather(xs, ys, old, px, py, cs, m, colour, speed, lo, multiplier, offset):
+    """Deal walkers to a segment, through the first affine map."""
+    a, b, c, d, e, f = m[0], m[1], m[2], m[3], m[4], m[5]
     keep, gain = _ONE - speed, speed * colour
     mask = np.uint32(xs.size - 1)
     first = np.uint32(multiplier * np.uint32(lo) + offset)
@@ -66,98 +59,39 @@ def _affine(px, py, qx, qy, m):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _finish(ox, oy, nx, ny, hx, hy, m):
-    """Apply the second affine map and bring runaways home; return how many there were."""
-    a, b, c, d, e, f = m[0], m[1], m[2], m[3], m[4], m[5]
+def _bring_home(xs, ys, hx, hy):
+    """Start walkers again that ran away; return how many there were."""
     lost = 0
-    for i in range(ox.size):
-        x, y = ox[i], oy[i]
-        u = a * x + b * y + c
-        v = d * x + e * y + f
-        good = (abs(u) < RUNAWAY) & (abs(v) < RUNAWAY)
-        nx[i] = u if good else hx[i]
-        ny[i] = v if good else hy[i]
+    for i in range(xs.size):
+        x, y = xs[i], ys[i]
+        good = (abs(x) < RUNAWAY) & (abs(y) < RUNAWAY)
+        xs[i] = x if good else hx[i]
+        ys[i] = y if good else hy[i]
         lost += 0 if good else 1
     return lost
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def step(key, number, system, walkers, fresh, home, scratch, turned):
-    """
-    Take all walkers one step further, from ``walkers`` to ``fresh``.
-
-    Returns
-    -------
-    lost : int
-        The number of walkers that ran away and were started again.
-    """
-    affine, post, kinds, blend, parameters, weight, colour, speed, n_maps, symmetry, _ = system
-    n = walkers.shape[1]
-    r = mix64(key + np.uint64(number + 1) * _GOLDEN)
-    s = mix64(r + _GOLDEN)
-    multiplier = np.uint32((r >> _S32) | np.uint64(1))
-    offset = np.uint32(r & np.uint64(0xFFFFFFFF))
-    dither = np.float64(np.uint32(s >> _S32)) * 2.0**-32
-    lost = 0
-    lo = 0
-    cumulative = 0.0
-    for k in range(n_maps):
-        cumulative += np.float64(weight[k])
-        hi = n if k == n_maps - 1 else min(n, int(cumulative * n + dither))
-        if hi <= lo:
-            continue
-        px, py = scratch[0, : hi - lo], scratch[1, : hi - lo]
-        ox, oy = scratch[2, : hi - lo], scratch[3, : hi - lo]
-        _gather(walkers, px, py, fresh[2, lo:hi], affine[k], colour[k], speed[k], lo, multiplier, offset)
-        ox[:] = _ZERO
-        oy[:] = _ZERO
-        s = mix64(s + _GOLDEN)
-        for j in range(kinds.shape[1]):
-            if kinds[k, j] >= 0:
-                add_variation(kinds[k, j], blend[k, j], px, py, ox, oy, affine[k], parameters[k],
-                              np.uint32(s >> _S32) + np.uint32(j))  # fmt: skip
-        second = post[k]
-        if symmetry != 1:
-            order = abs(symmetry)
-            angle = _TWO_PI * _f(int((s & np.uint64(0xFFFF)) * np.uint64(order) >> np.uint64(16))) / _f(order)
-            cs, sn = cosine(angle), sine(angle)
-            flip = -_ONE if symmetry < 0 and (s >> np.uint64(20)) & np.uint64(1) else _ONE
-            for j in range(3):
-                turned[j] = flip * (cs * post[k, j] - sn * post[k, 3 + j])
-                turned[3 + j] = sn * post[k, j] + cs * post[k, 3 + j]
-            second = turned
-        lost += _finish(ox, oy, fresh[0, lo:hi], fresh[1, lo:hi], home[0, lo:hi], home[1, lo:hi], second)
-        lo = hi
-    return lost
+def _turn(m, bits, symmetry, out):
+    """Give the affine map followed by a random element of the symmetry group."""
+    order = abs(symmetry)
+    part = _f(int((bits & np.uint64(0xFFFF)) * np.uint64(order) >> np.uint64(16)))
+    angle = _TWO_PI * part / _f(order)
+    c, s = cosine(angle), sine(angle)
+    flip = -_ONE if symmetry < 0 and (bits >> _S20) & np.uint64(1) else _ONE
+    for j in range(3):
+        out[j] = flip * (c * m[j] - s * m[3 + j])
+        out[3 + j] = s * m[j] + c * m[3 + j]
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def final_points(key, number, system, walkers, scratch, home):
-    """Give the points as they go to the image: through the final transform, where there is one."""
-    affine, post, kinds, blend, parameters, _, _, _, n_maps, _, final = system
-    if not final:
-        return walkers[0], walkers[1]
-    k = n_maps
-    _affine(walkers[0], walkers[1], scratch[0], scratch[1], affine[k])
-    scratch[2, :] = _ZERO
-    scratch[3, :] = _ZERO
-    s = np.uint32(mix64(key - np.uint64(number + 1) * _GOLDEN) >> _S32)
-    for j in range(kinds.shape[1]):
-        if kinds[k, j] >= 0:
-            add_variation(kinds[k, j], blend[k, j], scratch[0], scratch[1], scratch[2], scratch[3],
-                          affine[k], parameters[k], s + np.uint32(j))  # fmt: skip
-    _affine(scratch[2], scratch[3], scratch[0], scratch[1], post[k])
-    return scratch[0], scratch[1]
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def plot(xs, ys, cs, frame, size, where, histogram, table):
+def _plot(xs, ys, cs, frame, size, where, histogram, table):
     """
     Add the table's row of each point's colour to the pixel where it falls.
 
     Points outside of the frame, and those that are not finite, go to the histogram's last row.
     """
-    cx, cy, scale = frame[0], frame[1], frame[2]
+    cx, cy, scale = frame[0], frame[1], _f(size) / (_TWO * frame[2])
     half = _f(size) * _f(0.5)
     x0, y0 = half - cx * scale, half - cy * scale
     top = _f(size)
@@ -177,3 +111,123 @@ def plot(xs, ys, cs, frame, size, where, histogram, table):
         histogram[p, 1] += table[t, 1]
         histogram[p, 2] += table[t, 2]
         histogram[p, 3] += table[t, 3]
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _record(xs, ys, cs, points, lo):
+    """Keep the points themselves; those that are not finite are put far away."""
+    for i in range(xs.size):
+        good = (abs(xs[i]) < _FAR) & (abs(ys[i]) < _FAR)
+        points[0, lo + i] = xs[i] if good else _FAR
+        points[1, lo + i] = ys[i] if good else _FAR
+        points[2, lo + i] = cs[i]
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def play(key, system, steps, points, frame, size, histogram, table):  # noqa: PLR0912, PLR0915
+    """
+    Play the chaos game.
+
+    Parameters
+    ----------
+    key : uint64
+        The key of the random numbers.
+
+    system : tuple
+        The arrays of the system.
+
+    steps : int
+        The number of steps after the burn-in; each gives ``WALKERS`` points.
+
+    points : 2D `~numpy.ndarray` of float32
+        Receives x, y and colour of all points; of no columns to plot the points instead.
+
+    frame : 1D `~numpy.ndarray` of float32
+        Centre x and y, and half width.
+
+    size : int
+        Pixels on a side.
+
+    histogram : 2D `~numpy.ndarray` of float32
+        Receives the sums: a row a pixel, and one more for what falls outside.
+
+    table : 2D `~numpy.ndarray` of float32
+        What a point adds to its pixel, by colour.
+
+    Returns
+    -------
+    lost : int
+        How many times a walker ran away from the middle of the burn-in to its end.
+    """
+    affine, post, kinds, blend, parameters, weight, colour, speed, n_maps, symmetry, final = system
+    n = WALKERS
+    walkers = np.empty((3, n), np.float32)
+    fresh = np.empty((3, n), np.float32)
+    home = np.empty((2, n), np.float32)
+    scratch = np.empty((4, n), np.float32)
+    where = np.empty((2, n), np.int32)
+    second = np.empty(6, np.float32)
+    for i in range(n):
+        walkers[0, i] = _TWO * uniform(key, 3 * i) - _ONE
+        walkers[1, i] = _TWO * uniform(key, 3 * i + 1) - _ONE
+        walkers[2, i] = uniform(key, 3 * i + 2)
+        home[0, i] = walkers[0, i]
+        home[1, i] = walkers[1, i]
+    lost = 0
+    for number in range(BURN_IN + steps):
+        shown = number >= BURN_IN
+        r = mix64(key + np.uint64(number + 1) * _GOLDEN)
+        s = mix64(r + _GOLDEN)
+        multiplier = np.uint32((r >> _S32) | np.uint64(1))
+        offset = np.uint32(r & np.uint64(0xFFFFFFFF))
+        dither = np.float64(np.uint32(s >> _S32)) * 2.0**-32
+        gone = 0
+        lo = 0
+        cumulative = 0.0
+        # The maps, each with its segment of walkers, and then the final transform with all of them.
+        for k in range(n_maps + 1 if shown and final else n_maps):
+            if k < n_maps:
+                cumulative += np.float64(weight[k])
+                hi = n if k == n_maps - 1 else min(n, int(cumulative * n + dither))
+                if hi <= lo:
+                    continue
+                s = mix64(s + _GOLDEN)
+                draw = np.uint32(s >> _S32)
+            else:
+                lo, hi = 0, n
+                draw = np.uint32(mix64(key - np.uint64(number + 1) * _GOLDEN) >> _S32)
+            px, py = scratch[0, : hi - lo], scratch[1, : hi - lo]
+            ox, oy = scratch[2, : hi - lo], scratch[3, : hi - lo]
+            if k < n_maps:
+                _gather(walkers[0], walkers[1], walkers[2], px, py, fresh[2, lo:hi], affine[k],
+                        colour[k], speed[k], lo, multiplier, offset)  # fmt: skip
+            else:
+                _affine(fresh[0], fresh[1], px, py, affine[k])
+            for i in range(ox.size):
+                ox[i] = _ZERO
+                oy[i] = _ZERO
+            for j in range(kinds.shape[1]):
+                if kinds[k, j] >= 0:
+                    add_variation(kinds[k, j], blend[k, j], px, py, ox, oy, affine[k], parameters[k],
+                                  draw + np.uint32(j))  # fmt: skip
+            if k < n_maps:
+                if symmetry != 1:
+                    _turn(post[k], s, symmetry, second)
+                    _affine(ox, oy, fresh[0, lo:hi], fresh[1, lo:hi], second)
+                else:
+                    _affine(ox, oy, fresh[0, lo:hi], fresh[1, lo:hi], post[k])
+                gone += _bring_home(fresh[0, lo:hi], fresh[1, lo:hi], home[0, lo:hi], home[1, lo:hi])
+            else:
+                _affine(ox, oy, px, py, post[k])
+            lo = hi
+        walkers, fresh = fresh, walkers
+        if number >= BURN_IN // 2 and number <= BURN_IN:
+            lost += gone
+        if shown:
+            xs = scratch[0] if final else walkers[0]
+            ys = scratch[1] if final else walkers[1]
+            if points.shape[1] > 0:
+                _record(xs, ys, walkers[2], points, (number - BURN_IN) * n)
+            else:
+                _plot(xs, ys, walkers[2], frame, size, where, histogram, table)
+    return lost

@@ -3,20 +3,19 @@
 import numba as nb
 import numpy as np
 
-from astrofractal.fractals._chaos import final_points, start, step
+from astrofractal.fractals._chaos import WALKERS
 from astrofractal.fractals._math import exponential
-from astrofractal.fractals._random import derive_key, uniform
+from astrofractal.fractals._random import uniform
 
-__all__ = ["BURN_IN", "REASONS", "WALKERS", "find_frame"]
+__all__ = ["PILOT_STEPS", "REASONS", "judge"]
 
 #: Why a candidate is rejected; 0 is accepted.
 REASONS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one colour")
 
-#: The number of walkers, and the steps that they take before points count.
-WALKERS = 1024
-BURN_IN = 16
+#: The number of steps of the pilot run.
+PILOT_STEPS = 8
 
-_PILOT_STEPS = 8
+_TAIL = 0.025
 _CELLS = 16
 _STARTS = 6
 _f = np.float32
@@ -24,11 +23,39 @@ _LOG4 = _f(1.3862943611)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _extent(points, share):
-    """Give the middle of, and the distance between, the quantiles ``share`` and ``1 - share``."""
-    ordered = np.sort(points)
-    n = ordered.size
-    low, high = ordered[int(share * n)], ordered[n - 1 - int(share * n)]
+def _select(values, rank):
+    """Give the ``rank``-th smallest value, and reorder the array on the way (Hoare's selection)."""
+    left, right = 0, values.size - 1
+    while left < right:
+        pivot = values[(left + right) // 2]
+        i, j = left, right
+        while i <= j:
+            while values[i] < pivot:
+                i += 1
+            while values[j] > pivot:
+                j -= 1
+            if i <= j:
+                values[i], values[j] = values[j], values[i]
+                i += 1
+                j -= 1
+        if rank <= j:
+            right = j
+        elif rank >= i:
+            left = i
+        else:
+            break
+    return values[rank]
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _extent(points):
+    """Give the middle of, and the distance between, the 2.5th and 97.5th percentiles."""
+    values = np.empty(points.size, np.float32)
+    for i in range(points.size):
+        values[i] = points[i]
+    tail = int(_TAIL * points.size)
+    low = _select(values, tail)
+    high = _select(values, points.size - 1 - tail)
     return _f(0.5) * (low + high), high - low
 
 
@@ -67,78 +94,7 @@ def _climb(px, py, x, y, radius):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def find_frame(key, system, peak, coverage, frame):  # noqa: PLR0912
-    """
-    Run a pilot, place the frame and judge the system.
-
-    Parameters
-    ----------
-    key : uint64
-        The key of the candidate.
-
-    system : tuple
-        The arrays of the system.
-
-    peak : bool
-        Whether to centre the frame on a density peak and to zoom in, or on the whole attractor.
-
-    coverage : float
-        The least share of 16 x 16 cells of the frame that must receive points.
-
-    frame : 1D `~numpy.ndarray` of float32
-        Receives the centre x and y, the half width, and the share of points inside.
-
-    Returns
-    -------
-    reason : int
-        0 if the system is accepted, or else the index into ``REASONS``.
-    """
-    n = WALKERS
-    walkers = np.empty((3, n), np.float32)
-    fresh = np.empty((3, n), np.float32)
-    home = np.empty((2, n), np.float32)
-    scratch = np.empty((4, n), np.float32)
-    turned = np.empty(6, np.float32)
-    px = np.empty(n * _PILOT_STEPS, np.float32)
-    py = np.empty(n * _PILOT_STEPS, np.float32)
-    pc = np.empty(n * _PILOT_STEPS, np.float32)
-    pilot = derive_key(key, 1)
-    start(pilot, walkers, home)
-    lost = 0
-    mx, my, half = _f(0), _f(0), _f(0)
-    for number in range(BURN_IN + _PILOT_STEPS):
-        gone = step(pilot, number, system, walkers, fresh, home, scratch, turned)
-        walkers, fresh = fresh, walkers
-        lost += gone if number >= BURN_IN // 2 else 0
-        if number < BURN_IN:
-            continue
-        xs, ys = final_points(pilot, number, system, walkers, scratch, home)
-        lo = (number - BURN_IN) * n
-        for i in range(n):
-            good = (abs(xs[i]) < _f(1e6)) & (abs(ys[i]) < _f(1e6))
-            px[lo + i] = xs[i] if good else _f(1e6)
-            py[lo + i] = ys[i] if good else _f(1e6)
-            pc[lo + i] = walkers[2, i]
-        if number == BURN_IN:
-            if lost > n // 50:
-                return 1
-            mx, ex = _extent(px[:n], 0.025)
-            my, ey = _extent(py[:n], 0.025)
-            wide, narrow = max(ex, ey), min(ex, ey)
-            if wide > _f(500):
-                return 1
-            if not (wide > _f(0.05) and narrow > _f(0.1) * wide):
-                return 2
-            half = _f(0.55) * wide
-    if peak:
-        half *= exponential(-_LOG4 * uniform(pilot, 1_000_000))
-        first = _densest(pilot, px[:4096], py[:4096], _f(0.15) * half)
-        mx, my = _climb(px[:4096], py[:4096], px[first], py[first], _f(0.3) * half)
-    return _judge(px, py, pc, mx, my, half, coverage, frame)
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _judge(px, py, pc, mx, my, half, coverage, frame):
+def _look(px, py, pc, mx, my, half, coverage, frame):
     counts = np.zeros((_CELLS * _CELLS, 2), np.float64)
     inside = 0
     colour, square = 0.0, 0.0
@@ -176,3 +132,51 @@ def _judge(px, py, pc, mx, my, half, coverage, frame):
     if square / inside - average * average < 0.03**2 or between / inside - average * average < 0.02**2:
         return 6
     return 0
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def judge(key, points, lost, peak, coverage, frame):
+    """
+    Place the frame and judge the system by the points of a pilot run.
+
+    Parameters
+    ----------
+    key : uint64
+        The key of the pilot run.
+
+    points : 2D `~numpy.ndarray` of float32
+        x, y and colour of the points.
+
+    lost : int
+        How many times a walker ran away.
+
+    peak : bool
+        Whether to centre the frame on a density peak and to zoom in, or on the whole attractor.
+
+    coverage : float
+        The least share of 16 x 16 cells of the frame that must receive points.
+
+    frame : 1D `~numpy.ndarray` of float32
+        Receives the centre x and y, the half width, and the share of points inside.
+
+    Returns
+    -------
+    reason : int
+        0 if the system is accepted, or else the index into ``REASONS``.
+    """
+    px, py, pc = points[0], points[1], points[2]
+    if lost > WALKERS // 50:
+        return 1
+    mx, ex = _extent(px[:WALKERS])
+    my, ey = _extent(py[:WALKERS])
+    wide, narrow = max(ex, ey), min(ex, ey)
+    if wide > _f(500):
+        return 1
+    if not (wide > _f(0.05) and narrow > _f(0.1) * wide):
+        return 2
+    half = _f(0.55) * wide
+    if peak:
+        half *= exponential(-_LOG4 * uniform(key, 1_000_000))
+        first = _densest(key, px[:4096], py[:4096], _f(0.15) * half)
+        mx, my = _climb(px[:4096], py[:4096], px[first], py[first], _f(0.3) * half)
+    return _look(px, py, pc, mx, my, half, coverage, frame)

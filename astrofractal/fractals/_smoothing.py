@@ -43,6 +43,16 @@ def _binomial(image, out, gap, between, row):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
+def _blend(fine, area, depth, out):
+    """Go from ``out`` towards the finer level where its kernel holds enough points."""
+    for y in range(out.shape[0]):
+        for i in range(0, out.shape[1], depth):
+            m = fine[y, i] * area
+            w = m / (m + _POINTS)
+            for j in range(i, i + depth):
+                out[y, j] += w * (fine[y, j] - out[y, j])
+
+
 def smooth(image):
     """
     Smooth accumulated points: narrowly where there are many of them, widely where there are few.
@@ -62,22 +72,13 @@ def smooth(image):
         The fields, all blended in the same way, so that their ratios stay means.
     """
     n, depth = image.shape[0], image.shape[2]
-    levels = np.empty((4, n, n * depth), np.float32)
     between = np.empty((n, n * depth), np.float32)
     row = np.empty((n + 16) * depth, np.float32)
-    levels[0] = image.reshape(n, n * depth)
+    levels = [np.ascontiguousarray(image, np.float32).reshape(n, n * depth)]
     for k in range(3):
+        levels.append(np.empty((n, n * depth), np.float32))
         _binomial(levels[k], levels[k + 1], 1 << k, between, row)
-    out = levels[3]
     for k in (2, 1):
         # The kernel's effective area is 4 pi sigma**2; sigma**2 is 1 + 4 + ... .
-        area = _f(4 * np.pi) * _f((4**k - 1) // 3)
-        fine = levels[k]
-        for y in range(n):
-            for x in range(n):
-                m = fine[y, x * depth] * area
-                w = m / (m + _POINTS)
-                for j in range(depth):
-                    i = x * depth + j
-                    out[y, i] += w * (fine[y, i] - out[y, i])
-    return out.copy().reshape(n, n, depth)
+        _blend(levels[k], _f(4 * np.pi) * _f((4**k - 1) // 3), depth, levels[3])
+    return levels[3].reshape(n, n, depth)

@@ -1,15 +1,17 @@
 """From a flame system to an image."""
 
+import math
+
 import numba as nb
 import numpy as np
 
 from astrofractal._utils.validation import one_of, positive_int
-from astrofractal.fractals._chaos import final_points, plot, start, step
-from astrofractal.fractals._framing import BURN_IN, REASONS, WALKERS, find_frame
+from astrofractal.fractals._chaos import WALKERS, play
+from astrofractal.fractals._framing import PILOT_STEPS, judge
 from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
 from astrofractal.fractals._smoothing import smooth
-from astrofractal.fractals.systems import FlameSystem, draw_system, random_system, system_buffers
+from astrofractal.fractals.systems import FlameSystem, draw_system, system_buffers
 
 __all__ = ["CENTRES", "RENDERINGS", "accumulate", "moments_image", "palette_image", "render"]
 
@@ -20,51 +22,12 @@ MAX_ATTEMPTS = 20_000
 _ROWS = 512
 _f = np.float32
 _LOG10E = _f(0.4342944819)
+_NO_POINTS = np.empty((3, 0), np.float32)
+_NO_PIXELS = np.empty((0, 4), np.float32)
 _MOMENTS = np.zeros((_ROWS, 4), np.float32)
 _MOMENTS[:, 0] = 1
 _MOMENTS[:, 1] = (np.arange(_ROWS, dtype=np.float32) + _f(0.5)) / _f(_ROWS)
 _MOMENTS[:, 2] = _MOMENTS[:, 1] * _MOMENTS[:, 1]
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _accumulate(key, system, frame, size, n_points, table):
-    n = WALKERS
-    walkers = np.empty((3, n), np.float32)
-    fresh = np.empty((3, n), np.float32)
-    home = np.empty((2, n), np.float32)
-    scratch = np.empty((4, n), np.float32)
-    turned = np.empty(6, np.float32)
-    where = np.empty((2, n), np.int32)
-    histogram = np.zeros((size * size + 1, 4), np.float32)
-    pixels = np.empty(3, np.float32)
-    pixels[0], pixels[1] = frame[0], frame[1]
-    pixels[2] = _f(size) / (_f(2) * frame[2])
-    inside = max(np.float64(frame[3]), 0.25)
-    steps = int(np.ceil(n_points / (inside * n)))
-    run = derive_key(key, 2)
-    start(run, walkers, home)
-    for number in range(BURN_IN + steps):
-        step(run, number, system, walkers, fresh, home, scratch, turned)
-        walkers, fresh = fresh, walkers
-        if number >= BURN_IN:
-            xs, ys = final_points(run, number, system, walkers, scratch, home)
-            plot(xs, ys, walkers[2], pixels, size, where, histogram, table)
-    return histogram[: size * size].reshape(size, size, 4)
-
-
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _search(key, affine, post, kinds, blend, parameters, weight, colour, speed, peak, coverage, frame,
-            max_attempts):  # fmt: skip
-    """Draw candidates until one is accepted."""
-    for attempt in range(max_attempts):
-        candidate = derive_key(key, attempt)
-        n_maps, symmetry, final = draw_system(
-            candidate, affine, post, kinds, blend, parameters, weight, colour, speed
-        )
-        system = (affine, post, kinds, blend, parameters, weight, colour, speed, n_maps, symmetry, final)
-        if find_frame(candidate, system, peak, coverage, frame) == 0:
-            return attempt, n_maps, symmetry, final
-    return -1, 0, 0, False
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -197,7 +160,12 @@ def accumulate(system, key, frame, size, n_points, table=_MOMENTS):
         Shape (size, size, 4).
     """
     arrays = system._arrays() if isinstance(system, FlameSystem) else system
-    return _accumulate(np.uint64(key), arrays, np.asarray(frame, np.float32), size, n_points, table)
+    frame = np.asarray(frame, np.float32)
+    steps = math.ceil(n_points / (max(float(frame[3]), 0.25) * WALKERS))
+    histogram = np.zeros((size * size + 1, 4), np.float32)
+    run = np.uint64(derive_key(key, np.uint64(2)))
+    play(run, arrays, steps, _NO_POINTS, frame, size, histogram, table)
+    return histogram[:-1].reshape(size, size, 4)
 
 
 def find_flame(seed, index, *, coverage=0.5, centre="peak"):
@@ -225,17 +193,19 @@ def find_flame(seed, index, *, coverage=0.5, centre="peak"):
     ValueError
         If no candidate covers the frame.
     """
-    arrays = system_buffers()
+    buffers = system_buffers()
     frame = np.empty(4, np.float32)
+    points = np.empty((3, WALKERS * PILOT_STEPS), np.float32)
     key = key_of(seed, index)
-    attempt, n_maps, symmetry, final = _search(
-        key, *arrays, centre == "peak", float(coverage), frame, MAX_ATTEMPTS
-    )
-    if attempt < 0:
-        msg = f"coverage must be reachable, got {coverage!r}: {MAX_ATTEMPTS} candidates fell short"
-        raise ValueError(msg)
-    arrays = (*arrays, n_maps, symmetry, final)
-    return arrays, np.uint64(derive_key(key, np.uint64(attempt))), frame, int(attempt)
+    for attempt in range(MAX_ATTEMPTS):
+        candidate = np.uint64(derive_key(key, np.uint64(attempt)))
+        arrays = (*buffers, *draw_system(candidate, *buffers))
+        pilot = np.uint64(derive_key(candidate, np.uint64(1)))
+        lost = play(pilot, arrays, PILOT_STEPS, points, frame, 0, _NO_PIXELS, _MOMENTS)
+        if judge(pilot, points, lost, centre == "peak", float(coverage), frame) == 0:
+            return arrays, candidate, frame, attempt
+    msg = f"coverage must be reachable, got {coverage!r}: {MAX_ATTEMPTS} candidates fell short"
+    raise ValueError(msg)
 
 
 def render(seed, index, size, n_points, rendering="moments", *, coverage=0.5, centre="peak", ambient=0.05):
