@@ -19,7 +19,7 @@ from .._utils.validation import one_of, positive_int
 from . import wcs as _wcs
 from .channels import Channel
 from .conversions import check_quantity, x_factor_unit
-from .reading import _header_distance, _images, _pick, _refuse_cube, is_hdu, label, opened
+from .reading import _images, _pick, _refuse_cube, header_distance, is_hdu, label, opened
 from .units import parse_unit
 
 __all__ = ["from_cube", "signal_mask"]
@@ -54,6 +54,7 @@ def from_cube(
     snr=4.0,
     snr_edge=1.5,
     n_pad=1,
+    line_width=None,
     chunk_rows=None,
     progress_bar=False,
     meta=None,
@@ -106,6 +107,11 @@ def from_cube(
     n_pad : int, optional
         Channels by which each run is widened on both sides, for the wings of the line.
 
+    line_width : `~astropy.units.Quantity`, optional
+        A dispersion that is taken out of the dispersions in quadrature: that of the molecule's
+        thermal motion and of the spectrometer.  The reference maps of astrofractal have the
+        motions of the gas alone.  Dispersions below it become 0.
+
     chunk_rows : int, optional
         Rows of the sky that are read at once.  The result does not depend on it.
 
@@ -136,8 +142,8 @@ def from_cube(
     -----
     With T the intensity and the sums over the channels of the mask, of width dv,
     N = ``x_factor`` sum(T dv), v = sum(T v dv) / sum(T dv),
-    sigma^2 = sum(T (v_i - v)^2 dv) / sum(T dv).  The dispersion contains the resolution of the
-    spectrometer.  The errors are those of independent channels.
+    sigma^2 = sum(T (v_i - v)^2 dv) / sum(T dv) - ``line_width``^2.  The errors are those of
+    independent channels.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within spectral-cube are not the caller's
@@ -182,6 +188,8 @@ def from_cube(
         msg = f"cube must be a path, an HDU or a SpectralCube, got {type(cube).__name__}"
         raise TypeError(msg)
     channels, wcs, fwhm, axes = parts
+    if line_width is not None:
+        _narrow(channels[2], line_width)
     meta = dict(meta or {})
     if axes is not None:
         meta.setdefault("beam_axes", axes)
@@ -229,7 +237,7 @@ def _load(hdus, *, hdu, unit):
         else:
             plain.header.pop("CASAMBM", None)
             cube = _plain_cube(data, plain.header, unit)
-    return cube, _header_distance(header, hdus)
+    return cube, header_distance(header, hdus)
 
 
 def _plain_cube(data, header, unit):
@@ -323,6 +331,16 @@ def _reduce(
         for index, unit in enumerate(units)
     ]
     return channels, wcs, fwhm, axes
+
+
+def _narrow(channel, line_width):
+    """Take a line width out of a channel of dispersions in quadrature."""
+    check_quantity("line_width", line_width, _VELOCITY, "0.05 * u.km / u.s")
+    measured = channel.values
+    channel.values = np.sqrt(np.maximum(measured**2 - line_width.to_value(_VELOCITY) ** 2, 0))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        stretched = channel.error * measured / channel.values
+    channel.error = np.where(channel.values > 0, stretched, channel.error)
 
 
 def _velocities(cube, rest_frequency, convention):

@@ -21,14 +21,13 @@ from .conversions import (
 from .reading import (
     _bunit,
     _file_wcs,
-    _header_distance,
     _images,
     _only_image,
-    _refuse_cube,
     _units,
-    _wide,
+    check_shape,
     hdu_data,
     header_beam,
+    header_distance,
     image_channel,
     is_hdu,
     label,
@@ -171,12 +170,12 @@ def from_maps(
         dust=(dust_temperature, dust_opacity, frequency),
     )
     channels = {name: part.channel for name, part in loaded.items()}
-    column = _column(channels["column_density"], log10, converter, wcs=wcs, beam=beam)
+    column = column_of(channels["column_density"], log10, converter, wcs=wcs, beam=beam)
     if abundance is not None:
         fraction = check_abundance(abundance)
         column.values = column.values / fraction
         column.error = None if column.error is None else column.error / fraction
-    _warn_if_faint(column, abundance)
+    warn_if_faint(column, abundance)
     channels["column_density"] = column
     if variance:
         channels["dispersion"] = _root(channels.get("dispersion"))
@@ -213,14 +212,15 @@ def _load(data, name, unit, *, needed):
     if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
         with opened(data) as hdus:
             hdu = _image(hdus, name)
+            wcs = _file_wcs(hdu.header, hdus, needed=needed)
             channel = image_channel(hdu, hdus, unit, name)
             beam, axes = header_beam(hdu.header)
             return _Loaded(
                 channel,
-                wcs=_file_wcs(hdu.header, hdus, needed=needed),
+                wcs=wcs,
                 beam=beam,
                 axes=axes,
-                distance=_header_distance(hdu.header, hdus),
+                distance=header_distance(hdu.header, hdus),
             )
     if unit is not None and isinstance(data, NDData) and data.unit is None:
         data = NDData(data, unit=unit)
@@ -236,9 +236,7 @@ def _image(hdus, name):
     """Return the image of a file that holds one quantity."""
     images = _images(hdus)
     hdu = images[0] if len(images) == 1 else _only_image(hdus, images, {})
-    if len(_wide(hdu)) > 2:
-        msg = f"{name}: {_refuse_cube(hdu, label(hdu, hdus))}"
-        raise ValueError(msg)
+    check_shape(hdu, f"{name}: {label(hdu, hdus)}")
     return hdu
 
 
@@ -323,7 +321,7 @@ def _converter(*, extinction_ratio, x_factor, dust):
     return asked[0] if asked else (None, None)
 
 
-def _column(channel, log10, converter, *, wcs, beam):
+def column_of(channel, log10, converter, *, wcs, beam):
     """Return the channel of the column density in cm-2."""
     kind, argument = converter
     unit = channel.unit
@@ -337,7 +335,7 @@ def _column(channel, log10, converter, *, wcs, beam):
             values = 10.0**values
         error = None if error is None else error * np.log(10) * values
     if kind is None:
-        factor = to_column_density(1.0 * physical).value
+        factor = to_column_density(1.0 * physical, name="column_density").value
     elif kind == "extinction_ratio":
         _expect(physical, u.mag, "extinction_ratio", "a map in mag")
         factor = extinction_factor(argument)
@@ -352,9 +350,8 @@ def _column(channel, log10, converter, *, wcs, beam):
         if np.shape(factor) not in ((), values.shape):
             msg = f"dust_temperature has shape {np.shape(factor)}, the map has {values.shape}"
             raise ValueError(msg)
-    return Channel(
-        values * factor, u.cm**-2, channel.mask, None if error is None else error * factor
-    )
+    error = None if error is None else error * factor
+    return Channel(values * factor, u.cm**-2, channel.mask, error, channel.wcs, channel.meta)
 
 
 def _map_pixel_angle(wcs, shape):
@@ -386,7 +383,7 @@ def _root(channel):
     return Channel(values, unit, channel.mask, error)
 
 
-def _warn_if_faint(column, abundance):
+def warn_if_faint(column, abundance=None):
     values = column.values[np.isfinite(column.values) & (column.values > 0)]
     if values.size and np.median(values) < _FAINT and abundance is None:
         msg = (

@@ -131,18 +131,22 @@ def read(
     options = {"distance": distance, "beam": beam, "mask": mask, "meta": dict(meta or {})}
     if pixel_scale is not None:
         options["meta"]["pixel_scale"] = pixel_scale
+    values = {"log10": log10, "no_data": no_data, "x_factor": x_factor}
     if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
         with opened(data) as hdus:
             cube = _cube_hdu(hdus, hdu)
             if cube is not None:
-                return _read_cube(cls, data, cube, x_factor, hdu=hdu, **options)
-            channels, header = _channels(hdus, hdu, unit)
-            return build(
-                cls, channels, header, hdus, wcs=wcs, log10=log10, no_data=no_data, **options
-            )
+                return _read_cube(cls, hdus, cube, x_factor, hdu=hdu, unit=unit, **options)
+            found = _find(hdus, hdu)
+            if wcs is None:
+                needed = pixel_scale is None
+                wcs = _file_wcs(found["column_density"].header, hdus, needed=needed)
+            channels = _channels(found, hdus, unit)
+            header = found["column_density"].header
+            _header_options(header, hdus, options)
+            return build(cls, channels, wcs=wcs, **values, **options)
     if isinstance(data, NDData | u.Quantity | np.ndarray):
-        channels = _in_memory(data, unit)
-        return build(cls, channels, None, None, wcs=wcs, log10=log10, no_data=no_data, **options)
+        return build(cls, _in_memory(data, unit), wcs=wcs, **values, **options)
     msg = (
         "data must be a path, an HDU, an HDUList, NDData, a Quantity or a GasMap, got "
         f"{type(data).__name__}: {data!r}"
@@ -272,17 +276,24 @@ def _cube_hdu(hdus, key):
     return None
 
 
-def _read_cube(cls, data, cube, x_factor, *, hdu, **options):
-    if not hasattr(cls, "from_cube") or x_factor is None:
+def _read_cube(cls, hdus, cube, x_factor, *, hdu, unit, **options):
+    where = label(cube, hdus)
+    wcs = _wcs.read_wcs(cube.header, hdus=hdus, name=where)
+    if not wcs.has_celestial:
+        msg = f"{where} {_wcs.describe_axes(wcs)}".replace(": give wcs= or pixel_scale=", "")
+        raise ValueError(msg)
+    if x_factor is None:
         msg = (
-            f"{cube.name or 'the file'} is a position-position-velocity cube of shape "
-            f"{cube.shape}: give x_factor=, the column density per integrated intensity, e.g. "
+            f"{where} is a position-position-velocity cube of shape {cube.shape}: give x_factor=, "
+            "the column density per integrated intensity, e.g. "
             "2e20 * u.cm**-2 / (u.K * u.km / u.s) (see GasMap.from_cube)"
         )
         raise ValueError(msg)
-    options.pop("mask")
-    meta = options.pop("meta")
-    return cls.from_cube(data, x_factor=x_factor, hdu=hdu, meta=meta, **options)
+    mask = options.pop("mask")
+    if mask is not None:
+        msg = "mask is for maps; a cube is masked before (see GasMap.from_cube)"
+        raise ValueError(msg)
+    return cls.from_cube(hdus, x_factor=x_factor, hdu=hdu, unit=unit, **options)
 
 
 def _channel_name(extname):
@@ -294,8 +305,8 @@ def _channel_name(extname):
     return None
 
 
-def _channels(hdus, key, unit):
-    """Return a dict of channels, and the header that goes with the column density."""
+def _find(hdus, key):
+    """Return the HDU of each channel, the column density first; refuse what is no map."""
     images = _images(hdus)
     if key is not None:
         first = _pick(hdus, key)
@@ -312,20 +323,38 @@ def _channels(hdus, key, unit):
         if "column_density" not in found:
             found = {"column_density": _only_image(hdus, images, found)} | found
     first = found["column_density"]
-    planes = _wide(first)
-    where = label(first, hdus)
-    if len(planes) == 3 and len(found) == 1:
-        return _three_planes(first, hdus, unit), first.header
-    if len(planes) > 2:
-        msg = _refuse_cube(first, where)
+    check_shape(first, label(first, hdus), three_planes=len(found) == 1)
+    return found
+
+
+def check_shape(hdu, where, *, three_planes=False):
+    """Refuse an image that is neither a map nor, if these are allowed, three planes."""
+    if len(hdu.shape) < 2:
+        msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
         raise ValueError(msg)
+    if len(_wide(hdu)) <= 2 or (three_planes and _is_three_planes(hdu)):
+        return
+    raise ValueError(_refuse_cube(hdu, where))
+
+
+def _is_three_planes(hdu):
+    shape = [n for n in hdu.shape[:-2] if n > 1]
+    parameters = [key for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+    return shape == [3] and len(parameters) <= 3
+
+
+def _channels(found, hdus, unit):
+    """Return the channel of each HDU, with its error and mask."""
+    first = found["column_density"]
+    if len(_wide(first)) > 2:
+        return _three_planes(first, hdus, unit)
     units = _units(unit, tuple(found))
     channels = {}
     for name, hdu in found.items():
         channels[name] = image_channel(hdu, hdus, units.get(name), name)
         channels[name].error = _error(hdus, hdu, name, channels[name], units.get(name))
         channels[name].mask = _mask(hdus, hdu)
-    return channels, first.header
+    return channels
 
 
 def _only_image(hdus, images, found):
@@ -369,10 +398,8 @@ def _refuse_cube(hdu, where):
 
 def _three_planes(hdu, hdus, unit):
     """Return the channels of a cube of three planes."""
-    data = np.squeeze(hdu_data(hdu, hdus))
-    parameters = [key for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
-    if data.shape[0] != 3 or len(parameters) > 3:
-        raise ValueError(_refuse_cube(hdu, label(hdu, hdus)))
+    data = hdu_data(hdu, hdus)
+    data = data.reshape(-1, *data.shape[-2:])
     names = tuple(_EXTENSIONS)
     if unit is None and "," in str(hdu.header.get("BUNIT", "")):
         unit = [part.strip() for part in hdu.header["BUNIT"].split(",")]
@@ -492,31 +519,40 @@ def _in_memory(data, unit):
 
 
 def build(
-    cls, channels, header, hdus, *, wcs, distance, beam, mask, meta, log10=False, no_data=None
+    cls, channels, *, wcs, distance, beam, mask, meta, log10=False, no_data=None, x_factor=None
 ):
-    """Make the map of channels and of what the header says beside them."""
-    column = channels["column_density"]
-    if no_data is not None:
-        for channel in channels.values():
+    """Make the map of its channels."""
+    from .maps import column_of, warn_if_faint
+
+    for name, channel in channels.items():
+        if no_data is not None:
             channel.values[channel.values == no_data] = np.nan
-    if log10 and not isinstance(column.unit, u.function.FunctionUnitBase):
-        column.unit = u.dex(column.unit)
-    if header is not None:
-        if "pixel_scale" not in meta:
-            scale = _header_length("PIXSCALE", header, hdus)
-            meta |= {} if scale is None else {"pixel_scale": scale}
-        if wcs is None:
-            wcs = _file_wcs(header, hdus, needed="pixel_scale" not in meta)
-        distance = _header_distance(header, hdus) if distance is None else distance
-        if beam is None:
-            beam, axes = header_beam(header)
-            if axes is not None:
-                meta.setdefault("beam_axes", axes)
-        for key in ("OBJECT", "TELESCOP"):
-            if header.get(key):
-                meta.setdefault(key.lower(), header[key])
+        channels[name] = channel.squeezed(name)
+    column = channels["column_density"]
+    converter = (None, None) if x_factor is None else ("x_factor", x_factor)
+    channels["column_density"] = column = column_of(column, log10, converter, wcs=wcs, beam=beam)
+    warn_if_faint(column)
     ordered = [channels.get(name) for name in _EXTENSIONS]
+    wcs = column.wcs if wcs is None else wcs
+    meta = dict(column.meta or {}) | meta
     return cls(*ordered, wcs=wcs, distance=distance, beam=beam, mask=mask, meta=meta)
+
+
+def _header_options(header, hdus, options):
+    """Fill in what a header says of distance, scale, beam and names."""
+    meta = options["meta"]
+    if "pixel_scale" not in meta:
+        scale = _header_length("PIXSCALE", header, hdus)
+        meta |= {} if scale is None else {"pixel_scale": scale}
+    if options["distance"] is None:
+        options["distance"] = header_distance(header, hdus)
+    if options["beam"] is None:
+        options["beam"], axes = header_beam(header)
+        if axes is not None:
+            meta.setdefault("beam_axes", axes)
+    for key in ("OBJECT", "TELESCOP"):
+        if header.get(key):
+            meta.setdefault(key.lower(), header[key])
 
 
 def _file_wcs(header, hdus, *, needed):
@@ -542,7 +578,7 @@ def _file_wcs(header, hdus, *, needed):
     return None
 
 
-def _header_distance(header, hdus):
+def header_distance(header, hdus):
     return _header_length("DISTANCE", header, hdus)
 
 
