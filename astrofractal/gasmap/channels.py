@@ -134,17 +134,19 @@ def _mask(mask, shape, name):
 def _nddata_error(data, name):
     if data.uncertainty is None or data.uncertainty.array is None:
         return None
+    deviation = data.uncertainty
     try:
-        deviation = data.uncertainty.represent_as(StdDevUncertainty)
-    except Exception:
+        if not isinstance(deviation, StdDevUncertainty):  # no conversion, which dex units refuse
+            deviation = deviation.represent_as(StdDevUncertainty)
+    except Exception:  # each class raises its own
         msg = (
-            f"{name} has an uncertainty of class {type(data.uncertainty).__name__}, which says no "
+            f"{name} has an uncertainty of class {type(deviation).__name__}, which says no "
             "standard deviation; it is dropped"
         )
         warnings.warn(msg, AstrofractalWarning, stacklevel=6)
         return None
     error = clean_numbers(deviation.array, name)
-    if deviation.unit is not None and deviation.unit != data.unit:
+    if isinstance(deviation.unit, u.UnitBase) and deviation.unit != data.unit:
         error = error * deviation.unit.to(data.unit)
     return np.broadcast_to(error, np.shape(data.data)).copy()
 
@@ -156,20 +158,22 @@ def column_channel(channel, name):
     Masked, non-finite and non-positive values are NaN.
     """
     channel = channel.squeezed(name)
-    with np.errstate(over="ignore", invalid="ignore"):
-        column = to_column_density(u.Quantity(channel.values, channel.unit), name=name).value
-    error = channel.error
-    if error is not None:
-        if isinstance(channel.unit, u.function.FunctionUnitBase):
-            error = error * np.log(10) * column
-        else:
-            error = to_column_density(u.Quantity(error, channel.unit), name=name).value
+    unit, values, error = channel.unit, channel.values, channel.error
+    logarithm = isinstance(unit, u.function.FunctionUnitBase)
+    if logarithm:
+        with np.errstate(over="ignore"):
+            values = 10.0**values
+        error = None if error is None else error * np.log(10) * values
+        unit = unit.physical_unit
+    factor = to_column_density(1.0 * unit, name=name).value
+    column = values * factor
+    error = None if error is None else error * factor
     if channel.mask is not None:
         column = np.where(channel.mask, np.nan, column)
     column = np.where(np.isfinite(column) & (column > 0), column, np.nan)
     low, high = np.finfo(np.float32).tiny, np.finfo(np.float32).max
     column[(column < low) | (column > high)] = np.nan
-    if not isinstance(channel.unit, u.function.FunctionUnitBase):
+    if not logarithm:
         check_logarithm(column, channel.unit, name)
     return column, error
 

@@ -191,7 +191,7 @@ class Resampler:
         flags = []
         if not inside:
             flags.append("outside")
-        if (covered < 1).any():
+        if (covered < 0.999).any():
             flags.append("edge")
         if (masked & (covered > 0.5)).any():
             flags.append("masked")

@@ -194,7 +194,8 @@ def pixel_to_sky(wcs, x, y):
         Positions in the frame of the WCS.
     """
     longitude, latitude = pixel_to_degrees(wcs, x, y)
-    return SkyCoord(longitude, latitude, unit="deg", frame=frame_of(wcs) or "icrs")
+    frame = frame_of(wcs)
+    return SkyCoord(longitude, latitude, unit="deg", frame="icrs" if frame is None else frame)
 
 
 def unit_vectors(longitude, latitude):

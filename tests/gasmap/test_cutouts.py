@@ -1,0 +1,251 @@
+"""Cutouts: scale, position, averages, flags."""
+
+import time
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.nddata import NDData, StdDevUncertainty
+
+from astrofractal import GasMap
+
+PIXEL = 0.005 * u.pc
+STEP = np.degrees(0.005 / 300)  # of a pixel of 0.005 pc at 300 pc
+
+
+@pytest.fixture
+def exact(numbers, make_wcs):
+    """A map whose pixels are 0.005 pc wide."""
+    units = (u.cm**-2, u.km / u.s, u.km / u.s)
+    channels = [value * unit for value, unit in zip(numbers, units, strict=True)]
+    return GasMap(*channels, wcs=make_wcs((80, 100), step=STEP), distance=300 * u.pc)
+
+
+def test_same_scale_gives_the_same_pixels(exact):
+    cutout = exact.cutout((49.5, 39.5), size=0.2 * u.pc, shape=(40, 40))
+    part = exact[20:60, 30:70]
+    for name in exact.channels:
+        np.testing.assert_allclose(
+            getattr(cutout, name).value, getattr(part, name).value, rtol=2e-5, atol=1e-6
+        )
+    assert cutout.meta["flags"] == []
+    assert cutout.meta["masked_fraction"] == 0
+    assert cutout.pixel_scale.to_value(u.pc) == pytest.approx(0.005, rel=1e-6)
+    assert cutout.to_sky(19.5, 19.5).separation(exact.to_sky(49.5, 39.5)).arcsec < 1e-6
+
+
+def test_sky_positions_in_any_frame(exact):
+    position = exact.to_sky(44.3, 41.8)
+    by_pixel = exact.cutout((44.3, 41.8), size=0.1 * u.pc, shape=(16, 16))
+    for frame in ("icrs", "galactic", "fk5"):
+        by_sky = exact.cutout(position.transform_to(frame), size=0.1 * u.pc, shape=(16, 16))
+        np.testing.assert_allclose(by_sky.to_array(), by_pixel.to_array(), atol=1e-5)
+    angle = (0.1 / 300) * u.rad
+    by_angle = exact.cutout((44.3, 41.8), size=angle, shape=(16, 16))
+    np.testing.assert_allclose(by_angle.to_array(), by_pixel.to_array(), atol=1e-5)
+
+
+@pytest.mark.parametrize("turn", [0, 30, 137])
+@pytest.mark.parametrize("flip", [1, -1])
+def test_north_is_up_whatever_the_pixels_do(make_wcs, turn, flip):
+    """A star to the north-east of the centre is at the upper left of the cutout."""
+    wcs = make_wcs((120, 120), step=STEP)
+    angle = np.radians(turn)
+    wcs.wcs.pc = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    wcs.wcs.cdelt = [flip * STEP, STEP]
+    wcs.wcs.set()
+    centre = SkyCoord(72.0, 31.0, unit="deg")
+    star = centre.spherical_offsets_by(15 * STEP * u.deg, 10 * STEP * u.deg)
+    x0, y0 = wcs.world_to_pixel(star)
+    y, x = np.mgrid[:120, :120]
+    column = 1e21 + 1e23 * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 8)
+    gas = GasMap(column / u.cm**2, wcs=wcs, distance=300 * u.pc)
+    cutout = gas.cutout(centre, size=0.205 * u.pc, shape=(41, 41))
+    row, pixel = np.unravel_index(np.nanargmax(cutout.column_density.value), (41, 41))
+    assert (pixel, row) == (20 - 15, 20 + 10)
+    assert cutout.to_sky(pixel, row).separation(star) < STEP * u.deg
+
+
+def test_scale_is_local_on_wide_fields(make_wcs):
+    """On a plate carree map at 60 degrees of latitude, a pixel is half as wide along x."""
+    wcs = make_wcs((200, 400), step=0.02, ctype=("GLON-CAR", "GLAT-CAR"), crval=(30.0, 0.0))
+    wcs.wcs.crpix = [200.5, 100.5 - 60 / 0.02]
+    wcs.wcs.set()
+    y, x = np.mgrid[:200, :400]
+    column = 1e21 * (1 + 0.01 * x + 0.003 * y)
+    gas = GasMap(column / u.cm**2, wcs=wcs, distance=100 * u.pc)
+    assert gas.pixel_solid_angle.to_value(u.deg**2) == pytest.approx(0.02**2 / 2, rel=1e-3)
+    size = np.tan(np.radians(0.64) / 2) * 2 * 100 * u.pc
+    cutout = gas.cutout((200, 100), size=size, shape=(32, 32))
+    expected = SkyCoord(gas.to_sky(200, 100))
+    for pixel in ((0, 0), (31, 31), (0, 31), (15.5, 15.5)):
+        sky = cutout.to_sky(*pixel)
+        px, py = gas.wcs.world_to_pixel(sky)
+        value = cutout.column_density.value
+        here = 1e21 * (1 + 0.01 * px + 0.003 * py)
+        got = value[int(pixel[1]), int(pixel[0])] if float(pixel[0]).is_integer() else None
+        if got is not None:
+            assert got == pytest.approx(here, rel=2e-3)
+    assert cutout.to_sky(15.5, 15.5).separation(expected).arcsec < 1e-3
+
+
+def test_positions_across_the_seam_of_a_cylindrical_map(make_wcs):
+    wcs = make_wcs((20, 60), step=0.5, ctype=("GLON-CAR", "GLAT-CAR"), crval=(0.0, 0.0))
+    wcs.wcs.crpix = [381.0, 10.5]  # the map lies at longitudes 160 to 190
+    wcs.wcs.set()
+    gas = GasMap(np.full((20, 60), 1e21) / u.cm**2, wcs=wcs, distance=100 * u.pc)
+    positions = SkyCoord([178.0, 182.0], [0.0, 0.0], unit="deg", frame="galactic")
+    assert gas.contains(positions).all()
+    cutouts = gas.cutouts(positions, size=4 * u.deg, shape=(8, 8))
+    assert [cutout.meta["masked_fraction"] for cutout in cutouts] == [0, 0]
+
+
+def test_averaging_keeps_the_mass_and_weights_velocities(make_wcs):
+    rng = np.random.default_rng(0)
+    column = rng.lognormal(size=(64, 64)) * 1e21
+    velocity, dispersion = rng.normal(5, 1, (64, 64)), rng.uniform(0.1, 0.3, (64, 64))
+    gas = GasMap(
+        column / u.cm**2,
+        velocity * u.km / u.s,
+        dispersion * u.km / u.s,
+        wcs=make_wcs((64, 64), step=STEP),
+        distance=300 * u.pc,
+    )
+    cutout = gas.cutout((31.5, 31.5), size=64 * PIXEL, shape=(16, 16))
+    assert cutout.meta["flags"] == ["resampled"]
+
+    def block(array):
+        return array.reshape(16, 4, 16, 4).sum(axis=(1, 3))
+
+    total = block(column)
+    mean = block(column * velocity) / total
+    square = block(column * (dispersion**2 + velocity**2)) / total - mean**2
+    np.testing.assert_allclose(cutout.column_density.value, total / 16, rtol=1e-4)
+    np.testing.assert_allclose(cutout.velocity.value, mean, atol=1e-4)
+    np.testing.assert_allclose(cutout.dispersion.value, np.sqrt(square), rtol=1e-3)
+
+
+@pytest.mark.parametrize("ratio", [3, 10])
+def test_averaging_of_a_turned_map(make_wcs, ratio):
+    """The general path agrees with the plain one where both apply, and removes noise alike."""
+    rng = np.random.default_rng(1)
+    wcs = make_wcs((240, 240), step=STEP)
+    wcs.wcs.pc = [[np.cos(0.6), -np.sin(0.6)], [np.sin(0.6), np.cos(0.6)]]
+    wcs.wcs.set()
+    column = 1e21 * (10 + rng.normal(size=(240, 240)))
+    gas = GasMap(column / u.cm**2, column / 1e21 * u.km / u.s, wcs=wcs, distance=300 * u.pc)
+    n = 150 // ratio
+    cutout = gas.cutout((119.5, 119.5), size=n * ratio * PIXEL, shape=(n, n))
+    values = cutout.column_density.value / 1e21
+    assert values.mean() == pytest.approx(10, abs=0.1)
+    assert values.std() == pytest.approx(1 / ratio, rel=0.25)
+
+
+def test_masked_pixels_have_no_weight(numbers, make_wcs):
+    column = numbers[0].copy()
+    column[38:42, 48:52] = np.nan
+    gas = GasMap(
+        column / u.cm**2,
+        numbers[1] * u.km / u.s,
+        wcs=make_wcs((80, 100), step=STEP),
+        distance=300 * u.pc,
+    )
+    cutout = gas.cutout((49.5, 39.5), size=20 * PIXEL, shape=(20, 20))
+    assert cutout.meta["flags"] == ["masked"]
+    assert cutout.meta["masked_fraction"] == pytest.approx(16 / 400)
+    coarse = gas.cutout((49.5, 39.5), size=40 * PIXEL, shape=(5, 5))
+    assert not coarse.mask.any()
+    block = column[36:44, 46:54]
+    assert coarse.column_density.value[2, 2] == pytest.approx(np.nanmean(block), rel=1e-3)
+
+
+def test_edges_are_flagged(exact):
+    cutout = exact.cutout((2, 40), size=0.1 * u.pc, shape=(20, 20))
+    assert cutout.meta["flags"] == ["edge"]
+    # seven or eight of twenty columns are off the map
+    assert cutout.meta["masked_fraction"] == pytest.approx(0.375, abs=0.03)
+
+
+def test_beam_and_coarse_pixels_are_flagged(numbers, make_wcs):
+    options = {"wcs": make_wcs((80, 100), step=STEP), "distance": 300 * u.pc}
+    sharp = GasMap(numbers[0] / u.cm**2, beam=2 * STEP * u.deg, **options)
+    blunt = GasMap(numbers[0] / u.cm**2, beam=4 * STEP * u.deg, **options)
+    assert sharp.cutout((50, 40), size=0.1 * u.pc, shape=(20, 20)).meta["flags"] == []
+    assert blunt.cutout((50, 40), size=0.1 * u.pc, shape=(20, 20)).meta["flags"] == ["beam"]
+    fine = blunt.cutout((50, 40), size=0.1 * u.pc, shape=(80, 80))
+    assert fine.meta["flags"] == ["resampled", "beam"]
+
+
+def test_off_the_map(exact):
+    with pytest.raises(ValueError, match=r"position \(300, 40\) is not on the map.*\(80, 100\)"):
+        exact.cutout((300, 40))
+    far = SkyCoord(252, -31, unit="deg")
+    with pytest.raises(ValueError, match="is not on the map"):
+        exact.cutout(far)
+    cutouts = exact.cutouts(SkyCoord([72, 252], [31, -31], unit="deg"), size=0.1 * u.pc)
+    assert "outside" not in cutouts[0].meta["flags"]
+    assert "outside" in cutouts[1].meta["flags"]
+    assert cutouts[1].meta["masked_fraction"] == 1
+    assert np.isnan(cutouts[1].to_array()).all()
+
+
+def test_wrong_arguments(exact, numbers):
+    with pytest.raises(ValueError, match=r"positions must be .*\(n, 2\), got shape \(3, 4\)"):
+        exact.cutouts(np.zeros((3, 4)))
+    with pytest.raises(TypeError, match="positions must be a SkyCoord or pixels"):
+        exact.cutouts("here")
+    with pytest.raises(ValueError, match="position must be one SkyCoord, got 2"):
+        exact.cutout(SkyCoord([1, 2], [3, 4], unit="deg"))
+    with pytest.raises(u.UnitsError, match="size must be a length or an angle"):
+        exact.cutout((50, 40), size=3 * u.s)
+    with pytest.raises(TypeError, match="size must be a Quantity"):
+        exact.cutout((50, 40), size=3)
+    with pytest.raises(ValueError, match="shape"):
+        exact.cutout((50, 40), shape=(0, 3))
+    bare = GasMap(numbers[0] / u.cm**2)
+    with pytest.raises(ValueError, match="needs a WCS"):
+        bare.cutout((50, 40))
+    with pytest.raises(ValueError, match="SkyCoord needs a WCS"):
+        GasMap(numbers[0] / u.cm**2, meta={"pixel_scale": PIXEL}).cutout(SkyCoord("0d 0d"))
+    with pytest.raises(ValueError, match="needs the distance"):
+        GasMap(numbers[0] / u.cm**2, wcs=exact.wcs).cutout((50, 40))
+    assert exact.cutouts([]) == []
+
+
+def test_without_wcs_the_pixel_scale_is_enough(numbers):
+    gas = GasMap(numbers[0] / u.cm**2, meta={"pixel_scale": PIXEL})
+    cutout = gas.cutout((49.5, 39.5), size=0.1 * u.pc, shape=(20, 20))
+    np.testing.assert_allclose(
+        cutout.column_density.value, gas.column_density.value[30:50, 40:60], rtol=1e-5
+    )
+    assert cutout.wcs is None
+    assert cutout.pixel_scale.to_value(u.pc) == pytest.approx(0.005)
+
+
+def test_uncertainties_fall_when_pixels_are_averaged(numbers, make_wcs):
+    data = NDData(numbers[0], unit="cm-2", uncertainty=StdDevUncertainty(np.full((80, 100), 1e20)))
+    options = {"wcs": make_wcs((80, 100), step=STEP), "distance": 300 * u.pc}
+    same = GasMap(data, **options).cutout((50, 40), size=20 * PIXEL, shape=(20, 20))
+    np.testing.assert_allclose(same.column_density_uncertainty.value, 1e20, rtol=1e-5)
+    coarse = GasMap(data, **options).cutout((50, 40), size=40 * PIXEL, shape=(10, 10))
+    np.testing.assert_allclose(coarse.column_density_uncertainty.value, 0.25e20, rtol=1e-3)
+    beam = GasMap(data, beam=4 * STEP * u.deg, **options)
+    correlated = beam.cutout((50, 40), size=40 * PIXEL, shape=(10, 10))
+    np.testing.assert_allclose(correlated.column_density_uncertainty.value, 1e20, rtol=0.1)
+
+
+def test_other_shapes(exact):
+    cutout = exact.cutout((49.5, 39.5), size=0.2 * u.pc, shape=(20, 40))
+    np.testing.assert_allclose(
+        cutout.column_density.value, exact.column_density.value[30:50, 30:70], rtol=1e-4
+    )
+
+
+def test_many_cutouts_are_fast(gas):
+    """About a millisecond each; the bound leaves room for a busy machine."""
+    positions = np.random.default_rng(0).uniform(20, 60, (200, 2))
+    gas.cutouts(positions[:2])
+    start = time.process_time()
+    gas.cutouts(positions)
+    assert time.process_time() - start < 2.0
