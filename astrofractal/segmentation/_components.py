@@ -1,0 +1,132 @@
+"""Principal components of features, from one pass over any amount of data."""
+
+import numpy as np
+
+__all__ = ["Moments", "PrincipalComponents"]
+
+# Below this correlation with log N a component's sign is fixed by its largest loading.
+_WEAK = 0.1
+
+
+class Moments:
+    """
+    Running mean and covariance of features, exact for any number of batches.
+
+    Parameters
+    ----------
+    n_features : int
+        The number of features.
+    """
+
+    def __init__(self, n_features):
+        self.count = 0
+        self.shift = None  # a first mean, subtracted so that the sums stay small
+        self.sum = np.zeros(n_features + 1)
+        self.products = np.zeros((n_features + 1, n_features + 1))
+
+    def update(self, features, log_column):
+        """
+        Add a batch.
+
+        Parameters
+        ----------
+        features : 2D `~numpy.ndarray`, shape (n_samples, n_features)
+            The features.
+
+        log_column : 1D `~numpy.ndarray`
+            log10 of the column density of the same samples, against which signs are fixed.
+        """
+        for start in range(0, len(features), 16384):
+            batch = np.empty((len(features[start : start + 16384]), len(self.sum)))
+            batch[:, :-1] = features[start : start + 16384]
+            batch[:, -1] = log_column[start : start + 16384]
+            if self.shift is None:
+                self.shift = batch.mean(0)
+            batch -= self.shift
+            self.count += len(batch)
+            self.sum += batch.sum(0)
+            self.products += batch.T @ batch
+
+    def components(self, n_components):
+        """
+        Diagonalise the covariance.
+
+        Parameters
+        ----------
+        n_components : int
+            The number of components to keep.
+
+        Returns
+        -------
+        components : `PrincipalComponents`
+            Ordered by variance.  The sign of a component is such that it grows with the column
+            density; where the two are hardly correlated, such that its largest loading is positive.
+        """
+        mean = self.sum / self.count
+        covariance = self.products / self.count - np.outer(mean, mean)
+        with_column = covariance[:-1, -1]
+        column_variance = max(covariance[-1, -1], 1e-30)
+        values, vectors = np.linalg.eigh(covariance[:-1, :-1])
+        order = np.argsort(values)[::-1][:n_components]
+        total = max(np.clip(values, 0, None).sum(), 1e-30)
+        variances = np.clip(values[order], 1e-12 * total, None)
+        axes = vectors[:, order]
+        correlation = (with_column @ axes) / np.sqrt(variances * column_variance)
+        largest = np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0)[0]
+        axes = axes * np.where(np.where(np.abs(correlation) > _WEAK, correlation, largest) < 0, -1, 1)
+        center = (mean + self.shift)[:-1]
+        return PrincipalComponents(center, axes, variances, variances / total)
+
+
+class PrincipalComponents:
+    """
+    A linear projection of features.
+
+    Parameters
+    ----------
+    center : 1D `~numpy.ndarray`
+        The mean of the features.
+
+    axes : 2D `~numpy.ndarray`, shape (n_features, n_components)
+        Orthonormal axes.
+
+    variances : 1D `~numpy.ndarray`
+        Variance along each axis.
+
+    ratios : 1D `~numpy.ndarray`
+        Share of the total variance along each axis.
+    """
+
+    def __init__(self, center, axes, variances, ratios):
+        self.center = np.asarray(center, dtype=np.float32)
+        self.axes = np.asarray(axes, dtype=np.float32)
+        self.variances = np.asarray(variances)
+        self.ratios = np.asarray(ratios)
+
+    def __len__(self):
+        return self.axes.shape[1]
+
+    def __call__(self, features):
+        """
+        Project features.
+
+        Parameters
+        ----------
+        features : `~numpy.ndarray`, shape (..., n_features)
+            The features.
+
+        Returns
+        -------
+        projected : float32 `~numpy.ndarray`, shape (..., n_components)
+            Unit of the features; see ``variances`` for their spread.
+        """
+        shape = features.shape[:-1]
+        flat = features.reshape(-1, features.shape[-1])
+        projected = np.empty((len(flat), len(self)), np.float32)
+        offset = self.center @ self.axes
+        for start in range(0, len(flat), 65536):
+            stop = start + 65536
+            np.matmul(flat[start:stop].astype(np.float32, copy=False), self.axes,
+                      out=projected[start:stop])
+            projected[start:stop] -= offset
+        return projected.reshape(*shape, len(self))

@@ -1,0 +1,133 @@
+"""Connected pieces of segments: numbering, merging of small ones, nesting."""
+
+import numpy as np
+
+__all__ = ["connected_pieces", "merge_small", "parents"]
+
+
+def connected_pieces(labels):
+    """
+    Number the connected pieces of all segments.
+
+    Parameters
+    ----------
+    labels : 2D int `~numpy.ndarray`
+        Segments; 0 is no segment.
+
+    Returns
+    -------
+    pieces : 2D int32 `~numpy.ndarray`
+        Numbers from 1, by segment and then by position; pixels that touch only at a corner belong
+        to different pieces.  0 where ``labels`` is.
+
+    segments : 1D `~numpy.ndarray`
+        The segment of each piece; the first is that of piece 1.
+    """
+    from scipy.ndimage import label
+
+    pieces = np.zeros(labels.shape, np.int32)
+    segments = []
+    for segment in np.unique(labels[labels > 0]):
+        mask = labels == segment
+        found, n_found = label(mask)
+        pieces[mask] = found[mask] + len(segments)
+        segments += [segment] * n_found
+    return pieces, np.array(segments, dtype=np.int32)
+
+
+def _borders(pieces):
+    """Pairs of pieces that touch along a pixel edge, and the length of their border."""
+    pairs = []
+    for one, other in ((pieces[:, 1:], pieces[:, :-1]), (pieces[1:], pieces[:-1])):
+        edge = one != other
+        pairs.append(np.stack([one[edge], other[edge]], 1))
+    pairs = np.concatenate(pairs)
+    pairs = np.concatenate([pairs, pairs[:, ::-1]])
+    if not len(pairs):
+        return np.empty((0, 2), int), np.empty(0, int)
+    return np.unique(pairs, axis=0, return_counts=True)
+
+
+def merge_small(labels, n_pixels):
+    """
+    Give pieces that are too small to their neighbours.
+
+    Parameters
+    ----------
+    labels : 2D int `~numpy.ndarray`
+        Segments; 0 is no segment.
+
+    n_pixels : float
+        A piece with fewer pixels joins the segment with which it shares the longest border; an
+        island with no neighbour becomes 0.
+
+    Returns
+    -------
+    labels : 2D int `~numpy.ndarray`
+        New labels; none is given to a pixel that had none.
+    """
+    labels = labels.copy()
+    while n_pixels > 1:
+        pieces, segments = connected_pieces(labels)
+        sizes = np.bincount(pieces.ravel(), minlength=len(segments) + 1)
+        small = sizes < n_pixels
+        small[0] = False
+        if not small.any():
+            break
+        segment_of = np.r_[0, segments]
+        pairs, lengths = _borders(pieces)
+        # Into large neighbours first; where there are none, small ones join one another.  Only ever
+        # into a piece of higher rank, so that no two pieces change places for ever.
+        use = small[pairs[:, 0]] & (pairs[:, 1] > 0)
+        has_large = np.zeros(len(sizes), dtype=bool)
+        has_large[pairs[use & ~small[pairs[:, 1]], 0]] = True
+        rank = np.empty(len(sizes), dtype=int)
+        rank[np.lexsort((-np.arange(len(sizes)), sizes))] = np.arange(len(sizes))
+        higher = rank[pairs[:, 1]] > rank[pairs[:, 0]]
+        alone = np.ones(len(sizes), dtype=bool)
+        alone[pairs[use, 0]] = False
+        use &= np.where(has_large[pairs[:, 0]], ~small[pairs[:, 1]], higher)
+        pairs, lengths = pairs[use], lengths[use]
+        order = np.lexsort((-pairs[:, 1], lengths))  # the longest border last, so that it wins
+        target = np.arange(len(sizes))
+        target[pairs[order, 0]] = pairs[order, 1]
+        target[small & alone] = 0
+        while not np.array_equal(target, target[target]):
+            target = target[target]
+        labels = segment_of[target][pieces].astype(labels.dtype)
+    return labels
+
+
+def parents(pieces):
+    """
+    Find for each piece the smallest piece that encloses it.
+
+    Parameters
+    ----------
+    pieces : 2D int `~numpy.ndarray`
+        Numbered pieces.
+
+    Returns
+    -------
+    parent : 1D `~numpy.ndarray`
+        For piece 1, 2, ...: the number of the piece in whose hole it lies, or 0.
+    """
+    from scipy.ndimage import binary_fill_holes, find_objects
+
+    boxes = find_objects(pieces)
+    parent = np.zeros(len(boxes), np.int32)
+    around = np.full(len(boxes), np.inf)
+    for number, box in enumerate(boxes, start=1):
+        if box is None or min(part.stop - part.start for part in box) < 3:
+            continue
+        here = pieces[box] == number
+        filled = binary_fill_holes(here)
+        area = filled.sum()
+        if area == here.sum():
+            continue
+        inside = np.unique(pieces[box][filled & ~here])
+        inside = inside[inside > 0]
+        closer = inside[area < around[inside - 1]]
+        parent[closer - 1] = number
+        around[closer - 1] = area
+    return parent

@@ -1,0 +1,125 @@
+"""Files of a segmentation."""
+
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+import astrofractal
+from astrofractal._utils.atomic import atomic_path
+
+__all__ = ["write_segmentation"]
+
+_NAMES = {
+    "labels": "labels.fits",
+    "components": "components.fits",
+    "regions": "regions.reg",
+    "regions_crtf": "regions.crtf",
+    "regions_fits": "regions.fits",
+    "segments": "segments.ecsv",
+    "pieces": "pieces.ecsv",
+    "correlations": "correlations.ecsv",
+    "overview": "overview.png",
+}
+
+
+def write_segmentation(result, directory, *, overwrite):
+    """
+    Write a segmentation: all files or none.
+
+    Parameters
+    ----------
+    result : `~astrofractal.segmentation.Segmentation`
+        The segmentation.
+
+    directory : path-like
+        The folder.
+
+    overwrite : bool
+        Whether files may be replaced.
+
+    Returns
+    -------
+    paths : dict of str to `~pathlib.Path`
+        What was written.
+    """
+    directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        msg = f"directory must be a folder, {str(directory)!r} is a file"
+        raise NotADirectoryError(msg)
+    names = dict(_NAMES)
+    if result.gas.wcs is None:
+        del names["regions_crtf"]
+    is_new = not directory.exists()
+    try:
+        with ExitStack() as stack:
+            paths = {
+                key: stack.enter_context(atomic_path(directory / name, overwrite=overwrite))
+                for key, name in names.items()
+            }
+            _write_images(result, paths)
+            _write_regions(result, paths)
+            for key, table in (
+                ("segments", result.table),
+                ("pieces", result.piece_table),
+                ("correlations", result.correlations),
+            ):
+                table.write(paths[key], format="ascii.ecsv")
+            _write_picture(result, paths["overview"])
+    except BaseException:
+        if is_new and directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+        raise
+    return {key: directory / name for key, name in names.items()}
+
+
+def _header(result):
+    header = fits.Header() if result.gas.wcs is None else result.gas.wcs.to_header(relax=True)
+    header["CREATOR"] = f"astrofractal {astrofractal.__version__}"
+    header["WEIGHTS"] = (str(result.meta.get("weights_id", "")), "encoder weights")
+    header["METHOD"] = (str(result.meta.get("method", "")), "clustering")
+    header["NSEGMENT"] = (result.n_segments, "number of segments")
+    if result.gas.distance is not None:
+        header["DISTANCE"] = (float(result.gas.distance.to_value("pc")), "[pc]")
+    return header
+
+
+def _write_images(result, paths):
+    header = _header(result)
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(result.labels.data.astype(np.int32), header, name="LABELS"),
+            fits.ImageHDU(result.pieces.data.astype(np.int32), header, name="PIECES"),
+        ]
+    ).writeto(paths["labels"])
+    rgb = np.moveaxis(result.rgb.data, -1, 0)
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(result.components.data, header, name="COMPONENTS"),
+            fits.ImageHDU(rgb, header, name="RGB"),
+        ]
+    ).writeto(paths["components"])
+
+
+def _write_regions(result, paths):
+    sky = result.regions
+    sky.write(paths["regions"], format="ds9", precision=9)
+    if "regions_crtf" in paths:
+        sky.write(paths["regions_crtf"], format="crtf", fmt=".9f")
+    result.pixel_regions.write(paths["regions_fits"], format="fits")
+
+
+def _write_picture(result, path):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.5, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        result.plot(figure=figure)
+        figure.savefig(path, dpi=150)

@@ -1,0 +1,310 @@
+"""`Segmentation`: what a segmenter found in a map."""
+
+from functools import cached_property
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+
+from astrofractal._utils.validation import one_of
+
+from ._measures import correlation_table, segment_table
+from ._outlines import piece_rings, polygon_regions
+from ._pieces import connected_pieces, parents
+from ._plotting import plot_segmentation, segment_colors
+
+__all__ = ["Segmentation"]
+
+
+class Segmentation:
+    """
+    Segments of a gas map, with everything that can be said about them.
+
+    It is made by `astrofractal.FeatureSegmenter.segment`.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    labels : 2D int `~numpy.ndarray`
+        1..n_segments, ordered by column density; 0 where there are no data.
+
+    components : 3D `~numpy.ndarray`, shape (n_components, height, width)
+        Components of the features on the pixel grid, NaN where there are none.
+
+    n_segments : int
+        The number of segments, found in this map or not.
+
+    explained_variance_ratio : 1D `~numpy.ndarray`
+        Share of the variance of the features along each component.
+
+    rgb_limits : 2D `~numpy.ndarray`, shape (3, 2)
+        Values of the first three components that are shown as 0 and 1.
+
+    meta : dict, optional
+        How the segmentation was made.
+    """
+
+    def __init__(
+        self,
+        gas,
+        labels,
+        components,
+        *,
+        n_segments,
+        explained_variance_ratio,
+        rgb_limits,
+        meta=None,
+    ):
+        self.gas = gas
+        self.n_segments = int(n_segments)
+        self.explained_variance_ratio = np.asarray(explained_variance_ratio)
+        self.meta = dict(meta or {})
+        self._labels = labels
+        self._components = components
+        self._rgb_limits = np.asarray(rgb_limits, dtype=np.float32)
+
+    def __repr__(self):
+        height, width = self._labels.shape
+        return (
+            f"<Segmentation {height} x {width} px, {self.n_segments} segments, "
+            f"{(self._labels > 0).mean():.0%} labelled>"
+        )
+
+    @property
+    def labels(self):
+        """`~astropy.nddata.NDData` of int32 with WCS: 1 to ``n_segments``, 0 where no data are."""
+        return NDData(self._labels, wcs=self.gas.wcs, mask=self._labels == 0, meta=self.meta)
+
+    @property
+    def masks(self):
+        """Dictionary of label to 2D boolean array, `True` inside the segment."""
+        return {label: self._labels == label for label in range(1, self.n_segments + 1)}
+
+    @property
+    def components(self):
+        """
+        `~astropy.nddata.NDData`, shape (n_components, height, width), ordered by variance.
+
+        The WCS has a third axis that counts the components.
+        """
+        mask = ~np.isfinite(self._components)
+        wcs = None if self.gas.wcs is None else self.gas.wcs.sub([1, 2, 0])
+        return NDData(self._components, wcs=wcs, mask=mask, meta=self.meta)
+
+    @property
+    def rgb(self):
+        """
+        `~astropy.nddata.NDData`, shape (height, width, 3): the first three components from 0 to 1.
+
+        The limits are the 2nd and 98th percentiles of the maps that the segmenter was fitted on, so
+        that a colour means the same in all maps of one fitted segmenter.  NaN where no data are.
+        The WCS has a first axis (numpy's last) that counts the colours.
+        """
+        shown = np.full((*self._labels.shape, 3), 0.5, dtype=np.float32)
+        shown[self._labels == 0] = np.nan
+        for channel, plane in enumerate(self._components[:3]):
+            low, high = self._rgb_limits[channel]
+            shown[..., channel] = np.clip((plane - low) / max(high - low, 1e-12), 0, 1)
+        wcs = None if self.gas.wcs is None else self.gas.wcs.sub([0, 1, 2])
+        return NDData(shown, wcs=wcs, mask=np.isnan(shown), meta=self.meta)
+
+    @cached_property
+    def _numbered(self):
+        return connected_pieces(self._labels)
+
+    @property
+    def pieces(self):
+        """`~astropy.nddata.NDData` of int32: each connected piece of a segment has its number."""
+        pieces = self._numbered[0]
+        return NDData(pieces, wcs=self.gas.wcs, mask=pieces == 0, meta=self.meta)
+
+    @property
+    def piece_segments(self):
+        """1D array: the segment of each piece, the first that of piece 1."""
+        return self._numbered[1]
+
+    @cached_property
+    def outlines(self):
+        """List for each piece of its rings (x, y) along the edges of pixels: outer, then holes."""
+        return piece_rings(self._numbered[0])
+
+    @property
+    def colors(self):
+        """List of one colour a segment, the same in the plot and in the regions."""
+        return segment_colors(self.n_segments)
+
+    def to_regions(self, kind="sky", *, holes="keyhole"):
+        """
+        Return the outlines as regions.
+
+        Parameters
+        ----------
+        kind : {"sky", "pixel"}, optional
+            Sky regions need a WCS.
+
+        holes : {"keyhole", "fill"}, optional
+            ``"keyhole"``: the polygon of a piece runs to its holes and back along a line of no
+            width, so that the region holds exactly the pixels of the piece.  ``"fill"``: the outer
+            outline alone, which covers the holes.
+
+        Returns
+        -------
+        regions : `regions.Regions`
+            One polygon for each connected piece; ``meta["text"]`` tells segment and piece.
+
+        Raises
+        ------
+        ValueError
+            If sky regions are asked for and the map has no WCS.
+        """
+        one_of("kind", kind, ("sky", "pixel"))
+        one_of("holes", holes, ("keyhole", "fill"))
+        if kind == "sky" and self.gas.wcs is None:
+            msg = "kind='sky' needs a WCS, the map has none: use kind='pixel' or give wcs="
+            raise ValueError(msg)
+        return polygon_regions(
+            self.outlines,
+            self.piece_segments.tolist(),
+            holes=holes,
+            wcs=self.gas.wcs if kind == "sky" else None,
+            colors=self.colors,
+        )
+
+    @property
+    def regions(self):
+        """`regions.Regions` of the pieces: sky polygons, or pixel polygons of a map without WCS."""
+        return self.to_regions("pixel" if self.gas.wcs is None else "sky")
+
+    @property
+    def pixel_regions(self):
+        """`regions.Regions` of the pieces in pixels."""
+        return self.to_regions("pixel")
+
+    @cached_property
+    def table(self):
+        """
+        `~astropy.table.QTable` with one row a segment.
+
+        Masses and areas are sums over the label map, never over polygons.  Columns that need a WCS,
+        a distance or a velocity that the map lacks are absent.  ``table.meta`` states distance and
+        mean molecular weight.
+        """
+        table = segment_table(self.gas, self._labels, self.n_segments, self._components)
+        segments = self.piece_segments
+        counts = np.bincount(segments, minlength=self.n_segments + 1)[1:]
+        table.add_column(counts, name="n_pieces", index=2)
+        return table
+
+    @cached_property
+    def piece_table(self):
+        """
+        `~astropy.table.QTable` with one row for each connected piece.
+
+        The columns of ``table``, the ``segment`` of the piece, and its ``parent``: the smallest
+        piece in whose hole it lies, 0 if there is none.
+        """
+        pieces, segments = self._numbered
+        table = segment_table(self.gas, pieces, len(segments), self._components)
+        table.add_column(segments, name="segment", index=1)
+        table.add_column(parents(pieces), name="parent", index=2)
+        return table
+
+    @property
+    def masses(self):
+        """
+        Gas mass of each segment, `~astropy.units.Quantity` in solMass.
+
+        Raises
+        ------
+        ValueError
+            If the map has no WCS or no distance.
+        """
+        if "gas_mass" not in self.table.colnames:
+            _ = self.gas.pixel_area  # says what is missing
+        return self.table["gas_mass"]
+
+    @cached_property
+    def correlations(self):
+        """
+        `~astropy.table.QTable`: Spearman correlation of each component with physical quantities.
+
+        The columns are log N, the velocity relative to the column-weighted mean, the dispersion, the
+        modulus of the gradient of N, and the slope of the local power spectrum of log N.
+        """
+        spacing = int(self.meta.get("cell_pixels", 8))
+        scale = int(np.clip(4 * spacing, 24, 64))
+        return correlation_table(
+            self.gas, self._labels, self._components, spacing=spacing, scale=scale
+        )
+
+    def plot(self, *, figure=None, outlines=True, legend=True):
+        """
+        Draw the outlines over the column density beside the first three components.
+
+        Parameters
+        ----------
+        figure : `~matplotlib.figure.Figure`, optional
+            The figure to draw in; a new one by default.
+
+        outlines, legend : bool, optional
+            Whether to draw them.
+
+        Returns
+        -------
+        figure : `~matplotlib.figure.Figure`
+            The figure, with celestial axes where the map has a WCS and a scale bar where the size
+            of a pixel is known.
+        """
+        return plot_segmentation(self, figure=figure, outlines=outlines, legend=legend)
+
+    def write(self, directory, *, overwrite=False):
+        """
+        Write everything into a folder.
+
+        Parameters
+        ----------
+        directory : path-like
+            The folder; made if needed.  Other files in it are left alone.
+
+        overwrite : bool, optional
+            Whether files of an earlier result may be replaced.
+
+        Returns
+        -------
+        paths : dict of str to `~pathlib.Path`
+            ``labels`` (FITS: labels and pieces), ``components`` (FITS: components and RGB),
+            ``regions`` (DS9), ``regions_crtf`` (sky only), ``regions_fits`` (pixels), ``segments``
+            and ``pieces`` (ECSV), ``correlations`` (ECSV), ``overview`` (PNG).
+
+        Raises
+        ------
+        FileExistsError
+            If a file exists and ``overwrite`` is `False`; nothing is written then.
+        """
+        from ._writing import write_segmentation
+
+        return write_segmentation(self, directory, overwrite=overwrite)
+
+    def area(self, label):
+        """
+        Return the area of a segment.
+
+        Parameters
+        ----------
+        label : int
+            The segment.
+
+        Returns
+        -------
+        area : `~astropy.units.Quantity`
+            In pc2.
+
+        Raises
+        ------
+        ValueError
+            If ``label`` is not a segment, or the map has no WCS or no distance.
+        """
+        one_of("label", label, range(1, self.n_segments + 1))
+        return (np.count_nonzero(self._labels == label) * self.gas.pixel_area).to(u.pc**2)
