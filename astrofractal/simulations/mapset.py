@@ -72,7 +72,8 @@ class MapSet:
     - ``LOG_NH2``, ``V_LOS`` and ``SIGMA_V``: (n_maps, ny, nx) 16-bit integers, RICE-compressed; the
       physical value is the stored one times the header's ``QSCALE``, in ``BUNIT`` (dex(cm-2) of
       N(H2) with a mean molecular weight of 2.8 per H2, km/s, km/s).  A stored value equal to the
-      header's ``QBLANK``, where that is given, is not a number.  A velocity extension may be absent.
+      header's ``QBLANK``, where that is given, is not a number.  A velocity extension may be
+      absent.
     - ``SINKS``: a table with a row for each map: ``sink`` (identity within the cloud), ``time``,
       ``axis``, ``mass``, the position ``x``, ``y``, ``z`` and, where the file has several clouds,
       ``cloud``.

@@ -1,0 +1,125 @@
+"""Any map to the standard one: centred on a protostar, of one physical width, on one grid."""
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+
+from astrofractal.gasmap import GasMap
+from astrofractal.simulations.mapset import MapSet
+
+__all__ = ["standard_batches"]
+
+_BATCH = 256
+_TOLERANCE = 0.02
+_MASKED_FRACTION = 0.05
+
+
+def standard_batches(maps, *, size, shape):
+    """
+    Yield images and flags in batches.
+
+    Parameters
+    ----------
+    maps : map or iterable of maps
+        Whatever `~astrofractal.StellarMassEstimator.predict` takes.
+
+    size : `~astropy.units.Quantity`
+        The width of the standard map.
+
+    shape : tuple of int
+        Its shape.
+
+    Yields
+    ------
+    images : 4D `~numpy.ndarray`, shape (n, 3, ny, nx)
+        The model's channels.
+
+    flags : list of list of str
+        The flags of each map.
+    """
+    if isinstance(maps, MapSet):
+        _check_width(maps.pixel_size * maps.images.shape[-1], size)
+        maps = maps.images
+    if isinstance(maps, np.ndarray) and maps.ndim == 4 and not isinstance(maps, u.Quantity):
+        if maps.shape[1:] != (3, *shape):
+            msg = f"an array of maps must have the shape (n_maps, 3, {shape[0]}, {shape[1]}), got "
+            raise ValueError(msg + str(maps.shape))
+        for start in range(0, len(maps), _BATCH):
+            batch = np.asarray(maps[start : start + _BATCH], dtype=np.float32)
+            masked = ~np.isfinite(batch[:, 0])
+            if masked.all((1, 2)).any():
+                msg = f"map {start + int(masked.all((1, 2)).argmax())} has no column density"
+                raise ValueError(msg)
+            yield batch, [["masked"] if m > _MASKED_FRACTION else [] for m in masked.mean((1, 2))]
+        return
+    images, flags = [], []
+    for number, gas in enumerate([maps] if is_single(maps) else maps):
+        try:
+            image, flag = _standard(gas, size, shape)
+        except (ValueError, TypeError) as error:
+            if is_single(maps):
+                raise
+            msg = f"map {number}: {error}"
+            raise type(error)(msg) from error
+        images.append(image)
+        flags.append(flag)
+        if len(images) == _BATCH:
+            yield np.stack(images), flags
+            images, flags = [], []
+    if images:
+        yield np.stack(images), flags
+
+
+def is_single(maps):
+    """Tell one map from many."""
+    if isinstance(maps, (MapSet, list, tuple)):
+        # An HDUList is a list, and one map.
+        return type(maps).__name__ == "HDUList"
+    if isinstance(maps, (GasMap, NDData, u.Quantity, str)) or hasattr(maps, "__fspath__"):
+        return True
+    if isinstance(maps, np.ndarray):
+        return maps.ndim < 4
+    return not hasattr(maps, "__iter__") or hasattr(maps, "header")
+
+
+def _standard(gas, size, shape):
+    gas = GasMap.read(gas) if not isinstance(gas, GasMap) else gas
+    if gas.shape != shape or not _has_width(gas, size):
+        if "pixel_scale" not in gas.meta and (gas.wcs is None or gas.distance is None):
+            missing = "WCS" if gas.wcs is None else "distance"
+            msg = (
+                f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing})"
+                f" so that the {size:.3g} around its centre can be taken; give them to GasMap, or "
+                f"give a map of shape {shape} of that width"
+            )
+            raise ValueError(msg)
+        centre = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
+        gas = gas.cutout(centre, size=size, shape=shape)
+    image = gas.to_array()
+    flags = list(gas.meta.get("flags", []))
+    masked = gas.meta.get("masked_fraction")
+    masked = gas.mask.mean() if masked is None else masked
+    if masked > _MASKED_FRACTION and "masked" not in flags:
+        flags.append("masked")
+    if gas.beam is not None and gas.distance is not None and "flags" not in gas.meta:
+        width = (gas.beam.to_value(u.rad) * gas.distance).to_value(u.pc)
+        if width > 3 * size.to_value(u.pc) / shape[1]:
+            flags.append("beam")
+    return image, flags
+
+
+def _has_width(gas, size):
+    """Whether the map is as wide as the standard one, or of unknown width."""
+    scale = gas.meta.get("pixel_scale")
+    if scale is None and gas.wcs is not None and gas.distance is not None:
+        scale = gas.pixel_scale
+    if scale is None:
+        return True
+    width = scale.to_value(u.pc) * gas.shape[1]
+    return abs(width / size.to_value(u.pc) - 1) < _TOLERANCE
+
+
+def _check_width(width, size):
+    if abs((width / size).to_value(u.one) - 1) > _TOLERANCE:
+        msg = f"maps are {width:.3g} wide, the estimator needs {size:.3g}"
+        raise ValueError(msg)

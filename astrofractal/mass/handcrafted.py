@@ -1,0 +1,340 @@
+"""Hand-crafted features of a gas map: the baselines, and the physics that may join the encoder."""
+
+import functools
+
+import numpy as np
+import scipy.fft
+from astropy import constants, units
+
+__all__ = [
+    "MOMENTS",
+    "PROFILES",
+    "SCALARS",
+    "aperture_mass",
+    "moments",
+    "physical_scalars",
+    "radial_profiles",
+    "virial_mass",
+]
+
+#: Edges of the rings of the radial profiles, as fractions of half the width of the map: on 64 px
+#: these are 0, 1, 2, 4, 8, 16 and 32 px.
+RING_EDGES = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+
+# Velocities (km/s) below this are noise; it keeps their logarithms finite.
+_FLOOR = 0.02
+
+#: Names of the radial profiles and the channel that each needs; each has six rings.
+PROFILES = {
+    "column_density": "column_density",
+    "velocity": "velocity",
+    "dispersion": "dispersion",
+    "column_density_scatter": "column_density",
+    "dispersion_scatter": "dispersion",
+}
+
+#: Names of the physical scalars and the channel that each needs.
+SCALARS = {
+    "total_column": "column_density",
+    "peak_column": "column_density",
+    "central_column": "column_density",
+    "column_spread": "column_density",
+    "velocity_spread": "velocity",
+    "velocity_gradient": "velocity",
+    "mean_dispersion": "dispersion",
+    "central_dispersion": "dispersion",
+}
+
+#: Names of the moments: mean, standard deviation, skewness, kurtosis and slope of the power
+#: spectrum of each channel.
+MOMENTS = tuple(
+    f"{channel}_{moment}"
+    for channel in ("column_density", "velocity", "dispersion")
+    for moment in ("mean", "std", "skewness", "kurtosis", "slope")
+)
+
+
+def _batched(function):
+    """Run a function of images in batches that fit into the processor's cache."""
+
+    @functools.wraps(function)
+    def wrapper(images, *args, **kwargs):
+        images = np.asarray(images, dtype=np.float32)
+        starts = range(0, max(len(images), 1), 64)
+        return np.concatenate([function(images[i : i + 64], *args, **kwargs) for i in starts])
+
+    return wrapper
+
+
+def _radius(shape):
+    """Distance of each pixel from the centre, in units of half the width of the map."""
+    ny, nx = shape
+    y = (np.arange(ny) - (ny - 1) / 2) / (ny / 2)
+    x = (np.arange(nx) - (nx - 1) / 2) / (nx / 2)
+    return np.hypot(y[:, None], x[None, :])
+
+
+def _masked_mean(values, weights):
+    """Weighted means over pixels: (n, n_pixels) and (n_pixels, k) give (n, k), ignoring NaN."""
+    good = np.isfinite(values)
+    if good.all():
+        return values @ (weights / weights.sum(0))
+    filled = np.where(good, values, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (filled @ weights) / (good.astype(values.dtype) @ weights)
+
+
+@_batched
+def radial_profiles(images, names=("column_density", "velocity", "dispersion")):
+    """
+    Describe each channel in six rings around the protostar.
+
+    The profiles do not change when the sky is rotated or mirrored or the line of sight reversed.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    names : iterable of str, optional
+        Which profiles: ``"column_density"`` (mean of log10 N), ``"velocity"`` (log10 of the
+        standard deviation of the line-of-sight velocity over the ring, km/s), ``"dispersion"``
+        (log10 of the mean velocity dispersion, km/s), ``"column_density_scatter"`` (standard
+        deviation of log10 N), ``"dispersion_scatter"`` (log10 of the standard deviation of the
+        dispersion).
+
+    Returns
+    -------
+    profiles : 2D float32 `~numpy.ndarray`, shape (n_maps, 6 len(names))
+        From the inner to the outer ring of each profile in turn; NaN where a ring has no data.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    check_names("profiles", names, PROFILES)
+    radius = _radius(images.shape[2:]).ravel()
+    rings = [(radius >= a) & (radius < b) for a, b in zip(RING_EDGES, RING_EDGES[1:])]
+    rings = np.stack(rings, axis=1).astype(np.float32)
+    log_n, velocity, dispersion = (images[:, c].reshape(len(images), -1) for c in range(3))
+    blocks = []
+    for name in names:
+        if name == "column_density":
+            blocks.append(_masked_mean(log_n, rings))
+        elif name == "velocity":
+            blocks.append(_log(_ring_std(velocity, rings)))
+        elif name == "dispersion":
+            blocks.append(_log(_masked_mean(dispersion, rings)))
+        elif name == "column_density_scatter":
+            blocks.append(_ring_std(log_n - 22, rings))
+        else:
+            blocks.append(_log(_ring_std(dispersion, rings)))
+    return np.hstack(blocks) if blocks else np.empty((len(images), 0), np.float32)
+
+
+def check_names(parameter, names, known):
+    """Raise `ValueError` if one of ``names`` is not ``known``."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        msg = f"{parameter} must be among {', '.join(map(repr, known))}, got {unknown[0]!r}"
+        raise ValueError(msg)
+
+
+def _ring_std(values, rings):
+    mean = _masked_mean(values, rings)
+    return np.sqrt(np.maximum(_masked_mean(values**2, rings) - mean**2, 0))
+
+
+def _log(values):
+    return np.log10(np.maximum(values, 0) + _FLOOR)
+
+
+@_batched
+def physical_scalars(images, names=tuple(SCALARS)):
+    """
+    Reduce each map to a few physical numbers.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    names : iterable of str, optional
+        Which of ``SCALARS``.
+
+    Returns
+    -------
+    scalars : 2D float32 `~numpy.ndarray`, shape (n_maps, len(names))
+        All of them are log10 of the mean, the largest and the central column density,
+        the standard deviation of log10 N; the column-weighted standard deviation of the velocity
+        and of its gradient across the map (km/s); the column-weighted mean dispersion and that of
+        the centre (km/s).  NaN where a channel is absent.
+    """
+    check_names("scalars", names, SCALARS)
+    n, _, ny, nx = images.shape
+    log_n = images[:, 0].reshape(n, -1)
+    good = np.isfinite(log_n)
+    column = np.where(good, 10.0 ** (np.where(good, log_n, 0) - 22), 0)
+    centre = (_radius((ny, nx)).ravel() < 1 / 16).astype(np.float32)[:, None]
+    y, x = (np.mgrid[:ny, :nx].reshape(2, -1) / max(ny, nx) - 0.5).astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result = [
+            22 + np.log10(column.sum(1) / good.sum(1)),
+            22 + np.log10(column.max(1)),
+            _masked_mean(log_n, centre)[:, 0],
+            np.sqrt(_weighted(_deviation(log_n) ** 2, good)),
+        ]
+        velocity = images[:, 1].reshape(n, -1)
+        mean = _weighted(velocity, column)[:, None]
+        result.append(np.sqrt(_weighted((velocity - mean) ** 2, column)))
+        slopes = [
+            _weighted((velocity - mean) * t, column) / _weighted(t**2, column) for t in (x, y)
+        ]
+        result.append(np.hypot(*slopes))
+        dispersion = images[:, 2].reshape(n, -1)
+        result.append(_weighted(dispersion, column))
+        result.append(_masked_mean(dispersion, centre)[:, 0])
+    values = dict(zip(SCALARS, result))
+    columns = [values[name] for name in names]
+    return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((n, 0), np.float32)
+
+
+@_batched
+def moments(images):
+    """
+    Moments of each channel and the slope of its power spectrum.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    Returns
+    -------
+    moments : 2D float32 `~numpy.ndarray`, shape (n_maps, 15)
+        In the order of ``MOMENTS``: mean (root mean square for the velocity), standard deviation,
+        skewness (without its sign for the velocity), excess kurtosis, and the slope of the
+        azimuthally averaged power spectrum between 2 and a quarter of the width in cycles.  NaN
+        where a channel is absent.
+    """
+    n = len(images)
+    columns = []
+    for c in range(3):
+        values = images[:, c].reshape(n, -1)
+        weight = np.isfinite(values)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            deviation = _deviation(values)
+            std = np.sqrt(_weighted(deviation**2, weight))
+            scaled = deviation / np.maximum(std, 1e-6)[:, None]
+            square = scaled * scaled
+            skewness = _weighted(square * scaled, weight)
+            mean = np.sqrt(_weighted(values**2, weight)) if c == 1 else _weighted(values, weight)
+            columns += [
+                mean,
+                std,
+                np.abs(skewness) if c == 1 else skewness,
+                _weighted(square * square, weight) - 3,
+                _spectral_slope(images[:, c]),
+            ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _deviation(values):
+    good = np.isfinite(values)
+    return values - _weighted(values, good)[:, None]
+
+
+def _weighted(values, weights):
+    weights = np.where(np.isfinite(values), weights, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (np.where(weights > 0, values, 0) * weights).sum(1) / weights.sum(1)
+
+
+def _spectral_slope(maps):
+    good = np.isfinite(maps)
+    flat = _deviation(maps.reshape(len(maps), -1)).reshape(maps.shape)
+    ny, nx = maps.shape[1:]
+    window = (np.hanning(ny)[:, None] * np.hanning(nx)).astype(np.float32)
+    power = np.abs(scipy.fft.rfft2(np.where(good, flat, 0) * window)) ** 2
+    k = np.hypot(np.fft.fftfreq(ny)[:, None] * ny, np.fft.rfftfreq(nx) * nx)
+    edges = np.unique(np.geomspace(2, max(4, min(ny, nx) / 4), 8).round(2))
+    inside = [(k >= a) & (k < b) for a, b in zip(edges, edges[1:])]
+    inside = [ring for ring in inside if ring.any()]
+    log_k = np.array([np.log10(k[ring].mean()) for ring in inside])
+    log_p = np.stack([np.log10(power[:, ring].mean(1) + 1e-20) for ring in inside], axis=1)
+    log_k -= log_k.mean()
+    slope = (log_p @ log_k) / (log_k**2).sum()
+    return np.where(good.any((1, 2)), slope, np.nan)
+
+
+def virial_mass(images, pixel_size, *, radius=0.1 * units.pc):
+    r"""
+    Estimate the virial mass, the classical estimate that the method replaces.
+
+    :math:`M = 5 \sigma^2 R / G` of a uniform sphere (Bertoldi & McKee 1992,
+    `doi:10.1086/171638 <https://doi.org/10.1086/171638>`_), where :math:`\sigma^2` adds the
+    column-weighted mean square of the velocity dispersion to the variance of the line-of-sight
+    velocity within the radius.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    pixel_size : `~astropy.units.Quantity`
+        The width of a pixel.
+
+    radius : `~astropy.units.Quantity`, optional
+        The radius of the sphere.
+
+    Returns
+    -------
+    mass : `~astropy.units.Quantity`
+        One mass a map; NaN without velocities.
+    """
+    images = np.asarray(images, dtype=float)
+    inside = _aperture(images.shape[2:], pixel_size, radius)
+    log_n, velocity, dispersion = np.moveaxis(images[:, :, inside], 1, 0)
+    column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
+    mean = _weighted(velocity, column)[:, None]
+    variance = _weighted((velocity - mean) ** 2, column) + _weighted(dispersion**2, column)
+    sigma2 = variance * (units.km / units.s) ** 2
+    return (5 * sigma2 * radius / constants.G).to(units.solMass)
+
+
+def aperture_mass(images, pixel_size, *, radius=0.1 * units.pc):
+    """
+    Sum the gas mass in a round aperture around the protostar.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    pixel_size : `~astropy.units.Quantity`
+        The width of a pixel.
+
+    radius : `~astropy.units.Quantity`, optional
+        The radius of the aperture.
+
+    Returns
+    -------
+    mass : `~astropy.units.Quantity`
+        One mass a map, of the pixels that have data.
+    """
+    from astrofractal.gasmap import column_to_mass
+
+    images = np.asarray(images, dtype=float)
+    inside = _aperture(images.shape[2:], pixel_size, radius)
+    column = np.nansum(10 ** images[:, 0, inside], axis=1) / units.cm**2
+    return column_to_mass(column, pixel_size**2).to(units.solMass)
+
+
+def _aperture(shape, pixel_size, radius):
+    width = max(shape) * units.Quantity(pixel_size)
+    inside = _radius(shape) * (width / 2) <= radius
+    if not inside.any():
+        msg = f"radius must be larger than half a pixel ({pixel_size / 2:.3g}), got {radius}"
+        raise ValueError(msg)
+    return inside
