@@ -1,17 +1,27 @@
 """Fractal flames: random systems, their renderer, the deterministic stream of images, shards."""
 
-from astrofractal.fractals.gas import GasAmplitude, as_gas, draw_amplitude
-from astrofractal.fractals.renderer import render
-from astrofractal.fractals.stream import FlameStream
-from astrofractal.fractals.systems import VARIATIONS, FlameSystem, random_system
+from astrofractal._utils.optional import require
+
+require("numba", extra="pretrain")
+
+from astrofractal.fractals.contact_sheet import write_contact_sheet  # noqa: E402
+from astrofractal.fractals.gas import GasAmplitude, as_gas, draw_amplitude  # noqa: E402
+from astrofractal.fractals.renderer import frame_system, render  # noqa: E402
+from astrofractal.fractals.shards import ShardedFlames, write_shards  # noqa: E402
+from astrofractal.fractals.stream import FlameStream  # noqa: E402
+from astrofractal.fractals.systems import VARIATIONS, FlameSystem, random_system  # noqa: E402
 
 __all__ = [
     "VARIATIONS",
     "FlameStream",
     "FlameSystem",
     "GasAmplitude",
+    "ShardedFlames",
     "as_gas",
     "draw_amplitude",
+    "frame_system",
     "random_system",
     "render",
+    "write_contact_sheet",
+    "write_shards",
 ]

@@ -1,13 +1,15 @@
 """
 The chaos game, many walkers at once.
 
-A step sorts the walkers into as many contiguous segments as there are maps, of lengths in proportion
-to the maps' probabilities, and each segment goes through its map in loops without branches, which
-compilers turn into vector instructions.  Walkers that always shared a segment would see the same
-sequence of contractions and end at the same point; so at every step each slot takes its walker from
-slot ``(a i + b) mod n`` with new random odd ``a`` and any ``b``: the walkers of a segment are dealt
-over all segments like cards.  Random rotations and reflections of symmetric systems are multiplied
-into the second affine map, where they cost nothing.
+A step sorts the walkers into as many contiguous segments as there are maps, of lengths in
+proportion to the maps' probabilities, and each segment goes through its map in loops without
+branches, which compilers turn into vector instructions.  Walkers that always shared a segment
+would see the same sequence of contractions and end at the same point; so at every step each slot
+takes its walker from slot ``(a i + b) mod n`` with new random odd ``a`` and any ``b``: the walkers
+of a segment are dealt over all segments like cards.  Random rotations and reflections of symmetric
+systems are multiplied into the second affine map, where they cost nothing.
+
+All arithmetic is in float32 and in a fixed order, with basic operations only: see `_math`.
 """
 
 import numba as nb
@@ -124,7 +126,7 @@ def _record(xs, ys, cs, points, lo):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def play(key, system, steps, points, frame, size, histogram, table):  # noqa: PLR0912, PLR0915
+def play(key, system, steps, points, frame, size, histogram, table):
     """
     Play the chaos game.
 
@@ -208,15 +210,17 @@ def play(key, system, steps, points, frame, size, histogram, table):  # noqa: PL
                 oy[i] = _ZERO
             for j in range(kinds.shape[1]):
                 if kinds[k, j] >= 0:
-                    add_variation(kinds[k, j], blend[k, j], px, py, ox, oy, affine[k], parameters[k],
-                                  draw + np.uint32(j))  # fmt: skip
+                    add_variation(kinds[k, j], blend[k, j], px, py, ox, oy, affine[k],
+                                  parameters[k], draw + np.uint32(j))  # fmt: skip
             if k < n_maps:
                 if symmetry != 1:
                     _turn(post[k], s, symmetry, second)
                     _affine(ox, oy, fresh[0, lo:hi], fresh[1, lo:hi], second)
                 else:
                     _affine(ox, oy, fresh[0, lo:hi], fresh[1, lo:hi], post[k])
-                gone += _bring_home(fresh[0, lo:hi], fresh[1, lo:hi], home[0, lo:hi], home[1, lo:hi])
+                gone += _bring_home(
+                    fresh[0, lo:hi], fresh[1, lo:hi], home[0, lo:hi], home[1, lo:hi]
+                )
             else:
                 _affine(ox, oy, px, py, post[k])
             lo = hi

@@ -7,10 +7,10 @@ from astrofractal.fractals._chaos import WALKERS
 from astrofractal.fractals._math import exponential
 from astrofractal.fractals._random import uniform
 
-__all__ = ["PILOT_STEPS", "REASONS", "judge"]
+__all__ = ["PILOT_STEPS", "VERDICTS", "judge"]
 
-#: Why a candidate is rejected; 0 is accepted.
-REASONS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one colour")
+#: What a pilot run says of a system.
+VERDICTS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one colour")
 
 #: The number of steps of the pilot run.
 PILOT_STEPS = 8
@@ -76,7 +76,7 @@ def _densest(key, px, py, radius):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _climb(px, py, x, y, radius):
-    """Move a point to the mean of its neighbours, within a radius that shrinks, to a density peak."""
+    """Move a point to a density peak: to the mean of its neighbours, again and again."""
     for _ in range(9):
         sx, sy, n = _f(0), _f(0), _f(0)
         r2 = radius * radius
@@ -129,9 +129,10 @@ def _look(px, py, pc, mx, my, half, coverage, frame):
     if spread / counts.shape[0] - mean < 0.15 * mean * mean:
         return 5
     average = colour / inside
-    if square / inside - average * average < 0.03**2 or between / inside - average * average < 0.02**2:
-        return 6
-    return 0
+    varied = square / inside - average * average >= 0.03**2
+    if varied and between / inside - average * average >= 0.02**2:
+        return 0
+    return 6
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -161,8 +162,8 @@ def judge(key, points, lost, peak, coverage, frame):
 
     Returns
     -------
-    reason : int
-        0 if the system is accepted, or else the index into ``REASONS``.
+    verdict : int
+        0 if the system is accepted, or else why not: the index into ``VERDICTS``.
     """
     px, py, pc = points[0], points[1], points[2]
     if lost > WALKERS // 50:

@@ -26,20 +26,22 @@ def _combine(a, b, c, d, e, out):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _binomial(image, out, gap, between, row):
-    """Convolve rows of interleaved fields with (1, 4, 6, 4, 1) / 16, the taps ``gap`` pixels apart."""
+    """Convolve interleaved fields with (1, 4, 6, 4, 1) / 16, the taps ``gap`` pixels apart."""
     n, width = image.shape
     depth = width // n
     for y in range(n):
-        _combine(image[_mirror(y - 2 * gap, n)], image[_mirror(y - gap, n)], image[y],
-                 image[_mirror(y + gap, n)], image[_mirror(y + 2 * gap, n)], between[y])  # fmt: skip
+        a, b, c = image[_mirror(y - 2 * gap, n)], image[_mirror(y - gap, n)], image[y]
+        d, e = image[_mirror(y + gap, n)], image[_mirror(y + 2 * gap, n)]
+        _combine(a, b, c, d, e, between[y])
     shift = gap * depth
     for y in range(n):
         for x in range(-2 * gap, n + 2 * gap):
             at = _mirror(x, n)
             for k in range(depth):
                 row[(x + 2 * gap) * depth + k] = between[y, at * depth + k]
-        _combine(row[:width], row[shift : shift + width], row[2 * shift : 2 * shift + width],
-                 row[3 * shift : 3 * shift + width], row[4 * shift : 4 * shift + width], out[y])  # fmt: skip
+        a, b, c = row[:width], row[shift : shift + width], row[2 * shift : 2 * shift + width]
+        d, e = row[3 * shift : 3 * shift + width], row[4 * shift : 4 * shift + width]
+        _combine(a, b, c, d, e, out[y])
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")

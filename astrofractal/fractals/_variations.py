@@ -1,9 +1,9 @@
 """
 The nonlinear variations, each as one branch-free loop over a block of walkers.
 
-Numbers are those of the flame paper (Draves & Reckase 2003, "The Fractal Flame Algorithm"), with its
-conventions: ``r`` is the radius, ``theta = arctan(x / y)``.  Sines and cosines of ``theta`` are taken
-as ``x / r`` and ``y / r``, and half angles by square roots, so that few of the loops need an angle.
+Numbers are those of the flame paper (Draves & Reckase 2003, "The Fractal Flame Algorithm"), with
+its conventions: ``r`` is the radius, ``theta = arctan(x / y)``.  Sines and cosines of ``theta`` are
+taken as ``x / r`` and ``y / r``, and half angles by square roots, so that few loops need an angle.
 """
 
 import numba as nb
@@ -65,7 +65,7 @@ def _random(i, key):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def add_variation(kind, w, xs, ys, ox, oy, affine, parameters, key):  # noqa: C901, PLR0912, PLR0915
+def add_variation(kind, w, xs, ys, ox, oy, affine, parameters, key):
     """
     Add ``w`` times a variation of points to ``ox``, ``oy``.
 
@@ -243,7 +243,8 @@ def add_variation(kind, w, xs, ys, ox, oy, affine, parameters, key):  # noqa: C9
     elif kind == 17:  # popcorn
         for i in range(n):
             x, y = xs[i], ys[i]
-            p, q = sine(_THREE * y) / cosine(_THREE * y), sine(_THREE * x) / cosine(_THREE * x)
+            p = sine(_THREE * y) / cosine(_THREE * y)
+            q = sine(_THREE * x) / cosine(_THREE * x)
             p, q = min(max(p, -_CAP), _CAP), min(max(q, -_CAP), _CAP)
             u = w * (x + affine[2] * sine(p))
             v = w * (y + affine[5] * sine(q))

@@ -95,7 +95,8 @@ def _gas(moments, mean, spread, velocity, shear, gx, gy, floor, turbulence, powe
     for y in range(size):
         for x in range(size):
             out[0, y, x] = mean + k0 * (moments[0, y, x] - m0)
-            v = k1 * (moments[1, y, x] - m1) + ramp * (gx * (_f(x) - middle) + gy * (_f(y) - middle))
+            along = gx * (_f(x) - middle) + gy * (_f(y) - middle)
+            v = k1 * (moments[1, y, x] - m1) + ramp * along
             out[1, y, x] = v
             s1 += v
             q1 += v * v
@@ -135,7 +136,8 @@ def draw_amplitude(seed, index):
     amplitude : `GasAmplitude`
         A pure function of the arguments.
     """
-    return GasAmplitude(*(float(x) for x in _draw(np.uint64(derive_key(key_of(seed, index), np.uint64(2**32))))))
+    key = derive_key(key_of(seed, index), np.uint64(2**32))
+    return GasAmplitude(*(float(x) for x in _draw(np.uint64(key))))
 
 
 def as_gas(moments, amplitude):
@@ -164,5 +166,6 @@ def as_gas(moments, amplitude):
     turn = _f(2 * np.pi) * a.angle
     gx, gy = _direction(turn)
     out = np.empty_like(moments)
-    _gas(moments, a.mean, a.spread, a.velocity, a.shear, gx, gy, a.floor, a.turbulence, a.power, a.coupling, out)
+    scales = (a.mean, a.spread, a.velocity, a.shear, gx, gy)
+    _gas(moments, *scales, a.floor, a.turbulence, a.power, a.coupling, out)
     return out

@@ -7,13 +7,24 @@ import numpy as np
 
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals._chaos import WALKERS, play
-from astrofractal.fractals._framing import PILOT_STEPS, judge
+from astrofractal.fractals._framing import PILOT_STEPS, VERDICTS, judge
 from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
 from astrofractal.fractals._smoothing import smooth
-from astrofractal.fractals.systems import FlameSystem, draw_system, system_buffers
+from astrofractal.fractals.systems import draw_system, system_buffers
 
-__all__ = ["CENTRES", "RENDERINGS", "accumulate", "moments_image", "palette_image", "render"]
+__all__ = [
+    "CENTRES",
+    "RENDERINGS",
+    "VERDICTS",
+    "accumulate",
+    "draw_image",
+    "find_flame",
+    "frame_system",
+    "moments_image",
+    "palette_image",
+    "render",
+]
 
 CENTRES = ("peak", "attractor")
 RENDERINGS = ("moments", "palette")
@@ -130,20 +141,14 @@ def palette_image(fields):
     return out
 
 
-def accumulate(system, key, frame, size, n_points, table=_MOMENTS):
+def accumulate(arrays, key, frame, size, n_points, table=_MOMENTS):
     """
     Play the chaos game and add every point to its pixel.
 
     Parameters
     ----------
-    system : `FlameSystem` or tuple
-        The system, or its arrays.
-
-    key : `numpy.uint64`
-        The key of the random numbers.
-
-    frame : 1D `~numpy.ndarray` of float32
-        Centre x and y, half width, and the share of all points that fall inside.
+    arrays, key, frame : tuple, `numpy.uint64`, 1D `~numpy.ndarray`
+        See `find_flame`.
 
     size : int
         Pixels on a side.
@@ -159,8 +164,6 @@ def accumulate(system, key, frame, size, n_points, table=_MOMENTS):
     fields : 3D `~numpy.ndarray` of float32
         Shape (size, size, 4).
     """
-    arrays = system._arrays() if isinstance(system, FlameSystem) else system
-    frame = np.asarray(frame, np.float32)
     steps = math.ceil(n_points / (max(float(frame[3]), 0.25) * WALKERS))
     histogram = np.zeros((size * size + 1, 4), np.float32)
     run = np.uint64(derive_key(key, np.uint64(2)))
@@ -168,7 +171,15 @@ def accumulate(system, key, frame, size, n_points, table=_MOMENTS):
     return histogram[:-1].reshape(size, size, 4)
 
 
-def find_flame(seed, index, *, coverage=0.5, centre="peak"):
+def _pilot(arrays, key, centre, coverage, frame):
+    """Play a pilot run, place the frame and give the verdict, as an index into ``VERDICTS``."""
+    points = np.empty((3, WALKERS * PILOT_STEPS), np.float32)
+    pilot = np.uint64(derive_key(key, np.uint64(1)))
+    lost = play(pilot, arrays, PILOT_STEPS, points, frame, 0, _NO_PIXELS, _MOMENTS)
+    return judge(pilot, points, lost, centre == "peak", float(coverage), frame)
+
+
+def find_flame(seed, index, *, coverage, centre):
     """
     Find the first candidate of an index that is not degenerate and covers its frame.
 
@@ -177,16 +188,25 @@ def find_flame(seed, index, *, coverage=0.5, centre="peak"):
     seed, index : int
         The seed of the stream and the index of the flame in it.
 
-    coverage : float, optional
-        The least share of 16 x 16 cells of the frame that must receive points of the pilot run.
+    coverage : float
+        See `FlameStream`.
 
-    centre : {"peak", "attractor"}, optional
+    centre : {"peak", "attractor"}
         See `FlameStream`.
 
     Returns
     -------
-    arrays, key, frame, attempt : tuple, `numpy.uint64`, 1D `~numpy.ndarray`, int
-        What `accumulate` takes, and the number of candidates rejected.
+    arrays : tuple
+        The arrays of the system.
+
+    key : `numpy.uint64`
+        The key of its random numbers.
+
+    frame : 1D `~numpy.ndarray`
+        Centre x and y, half width, and the share of the points inside.
+
+    attempt : int
+        The number of candidates that were rejected.
 
     Raises
     ------
@@ -195,56 +215,126 @@ def find_flame(seed, index, *, coverage=0.5, centre="peak"):
     """
     buffers = system_buffers()
     frame = np.empty(4, np.float32)
-    points = np.empty((3, WALKERS * PILOT_STEPS), np.float32)
     key = key_of(seed, index)
     for attempt in range(MAX_ATTEMPTS):
         candidate = np.uint64(derive_key(key, np.uint64(attempt)))
         arrays = (*buffers, *draw_system(candidate, *buffers))
-        pilot = np.uint64(derive_key(candidate, np.uint64(1)))
-        lost = play(pilot, arrays, PILOT_STEPS, points, frame, 0, _NO_PIXELS, _MOMENTS)
-        if judge(pilot, points, lost, centre == "peak", float(coverage), frame) == 0:
+        if _pilot(arrays, candidate, centre, coverage, frame) == 0:
             return arrays, candidate, frame, attempt
     msg = f"coverage must be reachable, got {coverage!r}: {MAX_ATTEMPTS} candidates fell short"
     raise ValueError(msg)
 
 
-def render(seed, index, size, n_points, rendering="moments", *, coverage=0.5, centre="peak", ambient=0.05):
+def frame_system(system, *, seed=0, coverage=0.5, centre="attractor"):
     """
-    Render one flame.
+    Place the frame of a system and judge whether it makes an image.
 
     Parameters
     ----------
-    seed, index : int
-        The seed of the stream and the index of the flame in it.
+    system : `FlameSystem`
+        The system.
 
-    size : int
-        Pixels on a side.
+    seed : int, optional
+        The seed of the chaos game.
 
-    n_points : int
-        The number of points wanted in the frame.  At most four times as many are played.
+    coverage : float, optional
+        The least share of 16 x 16 cells of the frame that must receive points.
 
-    rendering : {"moments", "palette"}, optional
+    centre : {"peak", "attractor"}, optional
         See `FlameStream`.
 
-    coverage, centre : float, str, optional
-        See `FlameStream`.
+    Returns
+    -------
+    frame : 1D `~numpy.ndarray`
+        Centre x and y, half width, and the share of the points inside; NaN where a point, a line or
+        a runaway has none.
 
-    ambient : float, optional
-        The diffuse floor of ``"moments"``, see `moments_image`.
+    verdict : str
+        ``"accepted"``, or why `FlameStream` would reject the system: ``"runaway"``,
+        ``"point or line"``, ``"coverage"``, ``"blob"`` (a quarter of the points in one cell),
+        ``"flat"`` (no contrast between cells) or ``"one colour"`` (no tracer contrast).
+    """
+    one_of("centre", centre, CENTRES)
+    frame = np.full(4, np.nan, np.float32)
+    return frame, VERDICTS[_pilot(system._arrays(), key_of(seed), centre, coverage, frame)]
+
+
+def draw_image(arrays, key, frame, size, n_points, rendering, *, ambient=0.05):
+    """
+    Render a system that has been framed.
+
+    Parameters
+    ----------
+    arrays, key, frame : tuple, `numpy.uint64`, 1D `~numpy.ndarray`
+        See `find_flame`.
+
+    size, n_points, rendering, ambient : int, int, str, float
+        See `render`.
 
     Returns
     -------
     image : 3D `~numpy.ndarray` of float32
-        Shape (3, size, size); a pure function of the arguments.
+        Shape (3, size, size).
     """
-    one_of("rendering", rendering, RENDERINGS)
-    one_of("centre", centre, CENTRES)
-    size = positive_int("size", size, minimum=8)
-    n_points = positive_int("n_points", n_points)
-    arrays, key, frame, _ = find_flame(seed, index, coverage=coverage, centre=centre)
     if rendering == "moments":
         fields = smooth(accumulate(arrays, key, frame, size, n_points))
         return moments_image(fields, ambient=ambient)
     table = np.empty((_ROWS, 4), np.float32)
     _gradient(np.uint64(derive_key(key, np.uint64(3))), table)
     return palette_image(smooth(accumulate(arrays, key, frame, size, n_points, table)))
+
+
+def render(
+    system, size=336, n_points=1_000_000, rendering="palette", *, seed=0, frame=None, ambient=0.05
+):
+    """
+    Render a system of one's own.
+
+    Parameters
+    ----------
+    system : `FlameSystem`
+        The system.
+
+    size : int, optional
+        Pixels on a side.
+
+    n_points : int, optional
+        The number of points wanted in the frame.  At most four times as many are played.
+
+    rendering : {"moments", "palette"}, optional
+        See `FlameStream`.
+
+    seed : int, optional
+        The seed of the chaos game and of the palette.
+
+    frame : 1D array_like, optional
+        Centre x and y, half width, and the share of the points inside; by default that of
+        `frame_system`.
+
+    ambient : float, optional
+        The diffuse floor of ``"moments"`` in units of the mean number of points.
+
+    Returns
+    -------
+    image : 3D `~numpy.ndarray` of float32
+        Shape (3, size, size).
+
+    Raises
+    ------
+    ValueError
+        If the system has no extent to put a frame around.
+    """
+    one_of("rendering", rendering, RENDERINGS)
+    size = positive_int("size", size, minimum=8)
+    n_points = positive_int("n_points", n_points)
+    if frame is None:
+        frame, verdict = frame_system(system, seed=seed, coverage=0.0)
+        if not np.isfinite(frame).all():
+            msg = f"system must have an image, but its points are a {verdict}"
+            raise ValueError(msg)
+    frame = np.asarray(frame, np.float32)
+    if frame.shape != (4,) or not np.isfinite(frame).all() or not frame[2] > 0:
+        msg = f"frame must be (x, y, half width > 0, share inside), got {frame!r}"
+        raise ValueError(msg)
+    arrays = system._arrays()
+    return draw_image(arrays, key_of(seed), frame, size, n_points, rendering, ambient=ambient)

@@ -2,11 +2,10 @@
 
 import operator
 
-import numpy as np
-
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.gas import as_gas, draw_amplitude
-from astrofractal.fractals.renderer import CENTRES, render
+from astrofractal.fractals.renderer import CENTRES, draw_image, find_flame
+from astrofractal.fractals.systems import random_system
 
 __all__ = ["STREAM_RENDERINGS", "FlameStream"]
 
@@ -81,11 +80,29 @@ class FlameStream:
             msg = f"index must be between 0 and {self.n_images - 1}, got {index}"
             raise IndexError(msg)
         gas = self.rendering == "gas"
-        image = render(
-            self.seed, index, self.size, self.n_points, "moments" if gas else self.rendering,
-            coverage=self.coverage, centre=self.centre,
-        )  # fmt: skip
+        rendering = "moments" if gas else self.rendering
+        arrays, key, frame, _ = self._find(index)
+        image = draw_image(arrays, key, frame, self.size, self.n_points, rendering)
         return as_gas(image, draw_amplitude(self.seed, index)) if gas else image
+
+    def _find(self, index):
+        return find_flame(self.seed, index, coverage=self.coverage, centre=self.centre)
+
+    def system(self, index):
+        """
+        Give the system of an image.
+
+        Parameters
+        ----------
+        index : int
+            The index of the image.
+
+        Returns
+        -------
+        system : `FlameSystem`
+            The first candidate of the index that was not rejected.
+        """
+        return random_system(self.seed, index, attempt=self._find(index)[3])
 
     def __repr__(self):
         return (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numba as nb
 import numpy as np
 
-from astrofractal.fractals._math import cosine, exponential, logarithm, sine
+from astrofractal.fractals._math import cosine, exponential, sine
 from astrofractal.fractals._random import key_of, uniform
 from astrofractal.fractals._variations import VARIATIONS
 
@@ -17,11 +17,9 @@ MAX_BLEND = 3
 _f = np.float32
 _TWO_PI = _f(2 * np.pi)
 _KINDS = np.array(list(VARIATIONS), dtype=np.int32)
-# How often a variation is drawn: those that blur everything or shoot far away are drawn less.
-_SHARE = np.cumsum(
-    [{31: 0.35, 34: 0.25, 35: 0.25, 2: 1.5, 13: 2.0, 1: 1.3, 42: 0.7, 48: 0.6, 18: 0.7, 20: 0.7}.get(k, 1.0)
-     for k in VARIATIONS]
-).astype(np.float32)  # fmt: skip
+# How often a variation is drawn, beside 1: what blurs everything or shoots far away less.
+_OFTEN = {1: 1.3, 2: 1.5, 13: 2.0, 18: 0.7, 20: 0.7, 31: 0.35, 34: 0.25, 35: 0.25, 42: 0.7, 48: 0.6}
+_SHARE = np.cumsum([_OFTEN.get(number, 1.0) for number in VARIATIONS]).astype(np.float32)
 _SHARE /= _SHARE[-1]
 
 
@@ -30,16 +28,17 @@ class FlameSystem:
     """
     An iterated function system of the fractal flame kind.
 
-    Map ``k`` takes a point through an affine map, a weighted sum of variations, and a second affine
-    map, and pulls the point's colour coordinate towards the map's colour:
+    Map ``k`` takes a point through an affine map, a weighted sum of variations, and a second
+    affine map, and pulls the point's colour coordinate towards the map's colour:
 
-    ``p' = Post_k(sum_j blend[k, j] * V_j(Affine_k(p)))``, ``c' = (1 - speed_k) c + speed_k colour_k``.
+    ``p' = Post_k(sum_j blend[k, j] * V_j(Affine_k(p)))``,
+    ``c' = (1 - speed_k) c + speed_k colour_k``.
 
     Parameters
     ----------
     affine, post : 2D `~numpy.ndarray`
-        Coefficients ``(a, b, c, d, e, f)`` of ``x' = a x + b y + c``, ``y' = d x + e y + f``, a row a
-        map.
+        Coefficients ``(a, b, c, d, e, f)`` of ``x' = a x + b y + c``, ``y' = d x + e y + f``, a row
+        a map.
 
     kinds : 2D `~numpy.ndarray`
         The numbers of the variations, a row a map; -1 ends a row that has fewer than three.
@@ -51,7 +50,7 @@ class FlameSystem:
         The four parameters of parametric variations, a row a map.
 
     weight : 1D `~numpy.ndarray`
-        The probabilities of the maps, which sum to 1.
+        The probabilities of the maps; they are scaled to a sum of 1.
 
     colour, speed : 1D `~numpy.ndarray`
         Colour coordinate, in [0, 1], and colour speed of the maps.
@@ -65,11 +64,11 @@ class FlameSystem:
 
     Notes
     -----
-    The variations, with the numbers of the flame paper [1]_: 0 linear, 1 sinusoidal, 2 spherical,
-    3 swirl, 4 horseshoe, 5 polar, 6 handkerchief, 7 heart, 8 disc, 9 spiral, 10 hyperbolic,
-    11 diamond, 12 ex, 13 julia, 14 bent, 15 waves, 16 fisheye, 17 popcorn, 18 exponential, 19 power,
-    20 cosine, 24 pdj, 27 eyefish, 28 bubble, 29 cylinder, 31 noise, 34 blur, 35 gaussian,
-    42 tangent, 48 cross.
+    The variations, with the numbers of the flame paper [1]_: 0 linear, 1 sinusoidal,
+    2 spherical, 3 swirl, 4 horseshoe, 5 polar, 6 handkerchief, 7 heart, 8 disc, 9 spiral,
+    10 hyperbolic, 11 diamond, 12 ex, 13 julia, 14 bent, 15 waves, 16 fisheye, 17 popcorn,
+    18 exponential, 19 power, 20 cosine, 24 pdj, 27 eyefish, 28 bubble, 29 cylinder, 31 noise,
+    34 blur, 35 gaussian, 42 tangent, 48 cross.
 
     References
     ----------
@@ -105,6 +104,9 @@ class FlameSystem:
         if not len(self.weight) or not np.all(self.weight >= 0) or not self.weight.sum() > 0:
             msg = f"weight must be non-negative with a positive sum, got {self.weight!r}"
             raise ValueError(msg)
+        total = self.weight.sum()
+        if abs(total - 1) > 1e-6:
+            object.__setattr__(self, "weight", self.weight / total)
         if int(self.symmetry) == 0:
             msg = f"symmetry must be a non-zero integer, got {self.symmetry!r}"
             raise ValueError(msg)
@@ -121,8 +123,9 @@ class FlameSystem:
 
     def _arrays(self):
         """Give what the renderer takes."""
-        return (self.affine, self.post, self.kinds, self.blend, self.parameters, self.weight,
-                self.colour, self.speed, self.n_maps, int(self.symmetry), bool(self.final))  # fmt: skip
+        maps = (self.affine, self.post, self.kinds, self.blend, self.parameters, self.weight)
+        counts = (self.n_maps, int(self.symmetry), bool(self.final))
+        return (*maps, self.colour, self.speed, *counts)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")

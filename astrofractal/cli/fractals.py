@@ -1,0 +1,86 @@
+"""Make fractal flames: a folder of images for the pretraining, a picture to look at, or both.
+
+Image i depends on the seed and i alone. An interrupted command is resumed by the same command, and
+a larger --n-images adds to a folder. The folder gets:
+
+  flames-000000.npy, ...   16-bit images of shape (n, 3, size, size)
+  flames.json              the settings, and the SHA-256 of each file
+"""
+
+NAME = "fractals"
+HELP = "render fractal flames to files or to a picture"
+
+
+def add_arguments(parser):
+    """Declare the arguments of ``astrofractal fractals``."""
+    add = parser.add_argument
+    add("--n-images", type=int, default=64, metavar="N", help="how many (default: %(default)s)")
+    add(
+        "--size", type=int, default=96, metavar="PX", help="pixels on a side (default: %(default)s)"
+    )
+    add("--seed", type=int, default=0, help="the seed of the stream (default: %(default)s)")
+    add(
+        "--n-points",
+        type=int,
+        default=50_000,
+        metavar="N",
+        help="points of the chaos game inside the frame (default: %(default)s)",
+    )
+    add(
+        "--rendering",
+        default="gas",
+        choices=("gas", "moments", "palette"),
+        help="log N, velocity and dispersion; their unitless moments; or colours (default: gas)",
+    )
+    add(
+        "--centre",
+        default="peak",
+        choices=("peak", "attractor"),
+        help="zoom in on a density peak, or show the whole flame (default: peak)",
+    )
+    add(
+        "--coverage",
+        type=float,
+        default=0.5,
+        metavar="SHARE",
+        help="the least share of the frame that a flame must cover (default: %(default)s)",
+    )
+    add("--output", metavar="DIR", help="the folder to write to, or to go on with")
+    add("--shard-size", type=int, default=1000, metavar="N", help="images a file (default: 1000)")
+    add("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    add("--verify", action="store_true", help="compare all files with their checksums at the end")
+    add("--contact-sheet", metavar="PNG", help="write the first images, 64 at most, as one picture")
+    add("--quiet", action="store_true", help="show no progress")
+
+
+def run(args):
+    """Run ``astrofractal fractals``."""
+    if args.output is None and args.contact_sheet is None:
+        msg = "one of --output and --contact-sheet is needed"
+        raise ValueError(msg)
+    from astrofractal.fractals import FlameStream, write_contact_sheet, write_shards
+
+    images = FlameStream(
+        args.seed,
+        args.size,
+        args.n_points,
+        args.rendering,
+        coverage=args.coverage,
+        centre=args.centre,
+        n_images=args.n_images,
+    )
+    if args.output is not None:
+        images = write_shards(
+            args.output,
+            images,
+            shard_size=args.shard_size,
+            n_workers=args.workers,
+            progress_bar=not args.quiet,
+        )
+        if args.verify:
+            images.verify(progress_bar=not args.quiet)
+        print(f"{args.output}: {len(images)} images")
+    if args.contact_sheet is not None:
+        shown = [images[i] for i in range(min(64, len(images)))]
+        write_contact_sheet(shown, args.contact_sheet, rendering=args.rendering)
+        print(args.contact_sheet)

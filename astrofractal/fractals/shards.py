@@ -1,0 +1,269 @@
+"""Flames on disk: files of many images each, with a manifest."""
+
+import hashlib
+import json
+import multiprocessing
+import shutil
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from pathlib import Path
+
+import numpy as np
+
+from astrofractal import __version__
+from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.progress import progress
+from astrofractal._utils.validation import positive_int
+
+__all__ = ["ShardedFlames", "write_shards"]
+
+_MANIFEST = "flames.json"
+
+#: The layout of the folder.
+_FORMAT = 1
+
+#: Two versions of the package with the same number make the same images.
+_GENERATOR = 1
+
+# Subtracted before the images are rounded to 16 bits, which hold numbers near zero best.
+_OFFSETS = {"gas": (22.0, 0.0, 0.0), "moments": (0.0, 0.5, 0.0), "palette": (0.5, 0.5, 0.5)}
+
+_SETTINGS = ("seed", "size", "n_points", "rendering", "coverage", "centre")
+
+
+def _checksum(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(folder):
+    path = folder / _MANIFEST
+    keys = {"n_images", "shard_size", "offset", "shards", *_SETTINGS}
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        known = keys <= manifest.keys() and manifest["format"] == _FORMAT
+    except (ValueError, AttributeError, KeyError):
+        known = False
+    if not known:
+        msg = f"{str(path)!r} is not a manifest of flames of format {_FORMAT}"
+        raise ValueError(msg)
+    return manifest
+
+
+def _write_manifest(folder, manifest):
+    with atomic_path(folder / _MANIFEST) as path:
+        path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+class _Plan:
+    """The shards that a manifest asks for: their names, images and sizes."""
+
+    def __init__(self, manifest):
+        self.n_images, self.shard_size = manifest["n_images"], manifest["shard_size"]
+        self.size = manifest["size"]
+        self.n_shards = -(-self.n_images // self.shard_size)
+
+    def name(self, number):
+        return f"flames-{number:06d}.npy"
+
+    def images(self, number):
+        first = number * self.shard_size
+        return range(first, min(first + self.shard_size, self.n_images))
+
+    def is_written(self, folder, number, record):
+        """Whether a shard has all of its images, as far as sizes tell."""
+        path = folder / self.name(number)
+        return (
+            record is not None
+            and record["n_images"] == len(self.images(number))
+            and path.is_file()
+            and path.stat().st_size == record["n_bytes"]
+        )
+
+
+def _write_shard(path, stream, indices, offset):
+    """Render images and write them to a file; return what the manifest keeps of it."""
+    offset = np.asarray(offset, np.float32)[:, None, None]
+    images = np.empty((len(indices), 3, stream.size, stream.size), "<f2")
+    for image, index in zip(images, indices, strict=True):
+        image[...] = stream[index] - offset
+    with atomic_path(path) as temporary:
+        with temporary.open("wb") as file:
+            np.save(file, images, allow_pickle=False)
+        return {
+            "n_images": len(indices),
+            "n_bytes": temporary.stat().st_size,
+            "sha256": _checksum(temporary),
+        }
+
+
+def _start(folder, stream, shard_size):
+    """Give the manifest to go on with: a new one, or that of an interrupted run."""
+    wanted = {"format": _FORMAT, "generator": _GENERATOR, "shard_size": shard_size}
+    wanted |= {name: getattr(stream, name) for name in _SETTINGS}
+    wanted["offset"] = list(_OFFSETS[stream.rendering])
+    shards = {}
+    if (folder / _MANIFEST).exists():
+        manifest = _read_manifest(folder)
+        for name, value in wanted.items():
+            if manifest.get(name) != value:
+                msg = (
+                    f"{name} must be {manifest.get(name)!r} to go on with the flames in "
+                    f"{str(folder)!r}, got {value!r}"
+                )
+                raise ValueError(msg)
+        shards = manifest["shards"]
+    return {**wanted, "version": __version__, "n_images": len(stream), "shards": shards}
+
+
+def write_shards(folder, stream, *, shard_size=1000, n_workers=1, progress_bar=False):
+    """
+    Render a stream into a folder of files.
+
+    An interrupted call is resumed by the same call: finished files are kept.  With a longer stream
+    of the same settings it adds to the folder.  Every file appears under its name only when it is
+    complete, and the manifest ``flames.json`` has its SHA-256.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder; made if it does not exist.
+
+    stream : `FlameStream`
+        The images, of which all ``n_images`` are written.
+
+    shard_size : int, optional
+        The number of images in a file.
+
+    n_workers : int, optional
+        The number of processes.  They are spawned: a script that asks for more than one needs the
+        usual ``if __name__ == "__main__":``.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress, in files, or a callable like tqdm.
+
+    Returns
+    -------
+    flames : `ShardedFlames`
+        The images on disk.
+
+    Raises
+    ------
+    ValueError
+        If the folder has images with other settings.
+
+    Notes
+    -----
+    A file is an array of 16-bit floats of shape (n, 3, size, size) in NumPy's format, less the
+    manifest's ``offset`` of each channel.
+    """
+    folder = Path(folder)
+    shard_size = positive_int("shard_size", shard_size)
+    n_workers = positive_int("n_workers", n_workers)
+    if folder.exists() and not folder.is_dir():
+        msg = f"folder must be a folder, got the file {str(folder)!r}"
+        raise NotADirectoryError(msg)
+    manifest = _start(folder, stream, shard_size)
+    plan = _Plan(manifest)
+    kept = {number: manifest["shards"].get(plan.name(number)) for number in range(plan.n_shards)}
+    todo = [number for number in kept if not plan.is_written(folder, number, kept[number])]
+    manifest["shards"] = {plan.name(k): kept[k] for k in kept if k not in set(todo)}
+    folder.mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(".tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    _write_manifest(folder, manifest)
+
+    done = _render(folder, stream, plan, todo, manifest["offset"], min(n_workers, len(todo)))
+    for number, record in progress(done, progress_bar, total=len(todo), desc="shards of flames"):
+        manifest["shards"][plan.name(number)] = record
+        _write_manifest(folder, manifest)
+    return ShardedFlames(folder)
+
+
+def _render(folder, stream, plan, todo, offset, n_workers):
+    """Write shards in this process or in others, and yield number and record of each."""
+    tasks = {k: (folder / plan.name(k), stream, plan.images(k), offset) for k in todo}
+    if n_workers <= 1:
+        for number, task in tasks.items():
+            yield number, _write_shard(*task)
+        return
+    stream[0]  # compiles the renderer, which the workers then find in the cache
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
+        try:
+            futures = {pool.submit(_write_shard, *task): number for number, task in tasks.items()}
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+class ShardedFlames:
+    """
+    Images that `write_shards` wrote, in the manner of a torch map-style dataset.
+
+    Parameters
+    ----------
+    folder : path-like
+        The folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder has no manifest.
+
+    ValueError
+        If the manifest cannot be read, or images are missing.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.manifest = _read_manifest(self.folder)
+        self._plan = _Plan(self.manifest)
+        self._offset = np.asarray(self.manifest["offset"], np.float32)[:, None, None]
+        records = self.manifest["shards"]
+        missing = [
+            self._plan.name(k)
+            for k in range(self._plan.n_shards)
+            if not self._plan.is_written(self.folder, k, records.get(self._plan.name(k)))
+        ]
+        if missing:
+            msg = (
+                f"{str(self.folder)!r} lacks {len(missing)} of {self._plan.n_shards} files "
+                f"({missing[0]!r} is missing or cut short): run the command that wrote it again"
+            )
+            raise ValueError(msg)
+
+    def __len__(self):
+        return self._plan.n_images
+
+    def __getitem__(self, index):
+        if not 0 <= index < len(self):
+            msg = f"index must be between 0 and {len(self) - 1}, got {index}"
+            raise IndexError(msg)
+        number, place = divmod(int(index), self._plan.shard_size)
+        # Mapped anew each time, so that a dataset can be pickled and keeps no files open.
+        images = np.load(self.folder / self._plan.name(number), mmap_mode="r", allow_pickle=False)
+        return images[place].astype(np.float32) + self._offset
+
+    def __repr__(self):
+        return f"ShardedFlames({str(self.folder)!r}): {len(self)} images"
+
+    def verify(self, *, progress_bar=False):
+        """
+        Compare every file with its checksum.
+
+        Parameters
+        ----------
+        progress_bar : bool or callable, optional
+            Whether to show progress, or a callable like tqdm.
+
+        Raises
+        ------
+        ValueError
+            If a file is not what was written; the message names it.
+        """
+        records = self.manifest["shards"]
+        for name in progress(list(records), progress_bar, desc="checksums"):
+            if _checksum(self.folder / name) != records[name]["sha256"]:
+                msg = f"{str(self.folder / name)!r} has changed since it was written: delete it"
+                raise ValueError(msg)
