@@ -18,7 +18,7 @@ __all__ = ["read_yt"]
 _ETA = 1.2  # h = eta (m / rho)^(1/3), the usual choice for the M4 spline (Price 2012)
 _SINK_TYPES = {
     "gadget": ("PartType5", "PartType4"),
-    "ramses": ("sink", "sink_csv"),
+    "ramses": ("sink",),
     "enzo": ("SinkParticle", "AccretingParticle", "io"),
     "flash": ("io",),
     "athena++": (),
@@ -74,7 +74,7 @@ def read_yt(
             periodic = all(dataset.periodicity)
         return Snapshot(
             **gas,
-            sinks=_sinks(data, sink_type, code),
+            sinks=_sinks(data, path, sink_type, code),
             time=float(dataset.current_time.to("Myr")) * u.Myr,
             box_size=_value(dataset.domain_width, "pc") * u.pc if periodic else None,
             name=name,
@@ -122,7 +122,7 @@ def _options(path, code, units, scratch):
             "index_filename": str(Path(scratch) / "index.ewah"),
         }
     if units is None:
-        if code == "athena++":
+        if code == "athena++" or (code == "enzo" and not _enzo_states_units(path)):
             _refuse(path, "{'length': 1 * u.pc, 'density': ..., 'velocity': 1 * u.km / u.s}")
         return {}
     return {
@@ -132,6 +132,11 @@ def _options(path, code, units, scratch):
             "time_unit": (units["time"], "s"),
         }
     }
+
+
+def _enzo_states_units(path):
+    text = Path(_entry(path, "enzo")).read_text(encoding="utf-8", errors="replace")
+    return any(word in text for word in ("LengthUnits", "ComovingCoordinates = 1", "Internal:"))
 
 
 def _refuse(path, example):
@@ -181,9 +186,35 @@ def _cells(data):
     }
 
 
-def _sinks(data, sink_type, code):
+def _ramses_sinks(dataset, path):
+    """Sinks of the table sink_NNNNN.csv, in code units; `None` where there is none."""
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    files = sorted(folder.glob("sink_[0-9]*.csv"))
+    if not files:
+        return None
+    lines = files[0].read_text(encoding="utf-8").splitlines()
+    names = [name.strip() for name in lines[0].strip(" #").split(",")]
+    rows = [line.split(",") for line in lines if line.strip() and not line.strip().startswith("#")]
+    if not rows or "msink" not in names:
+        return None
+    column = {name: [float(row[k]) for row in rows] for k, name in enumerate(names[:5])}
+    length = float(dataset.length_unit.to("pc")) / dataset.parameters["boxlen"] * u.pc
+    return QTable(
+        {
+            "sink": np.array(column["id"], dtype=np.int64),
+            "mass": np.array(column["msink"]) * float(dataset.mass_unit.to("Msun")) * u.solMass,
+            **{axis: np.array(column[axis]) * length for axis in "xyz"},
+        }
+    )
+
+
+def _sinks(data, path, sink_type, code):
     """Sink particles, or `None` where the snapshot has none."""
     dataset = data.ds
+    if code == "ramses" and sink_type is None:
+        sinks = _ramses_sinks(dataset, path)
+        if sinks is not None:
+            return sinks
     present = {ptype for ptype, _ in dataset.field_list}
     if sink_type is not None and sink_type not in present:
         msg = f"sink_type must be one of {sorted(present)}, got {sink_type!r}"

@@ -1,0 +1,217 @@
+"""Snapshots of every supported code, written here in small, come back in the right units."""
+
+import numpy as np
+import pytest
+from astropy import constants as const
+from astropy import units as u
+from astropy.table import QTable
+
+from astrofractal.simulations import find_snapshots, read_snapshot, snapshot_format
+
+PC, MSUN = (1 * u.pc).to_value(u.cm), (1 * u.solMass).to_value(u.g)
+UNITS = {"length": 2 * u.pc, "density": 1e-20 * u.g / u.cm**3, "time": 1 * u.Myr}
+GRID_UNITS = {"length": 2 * PC, "unit_density": 1e-20, "unit_time": UNITS["time"].to_value(u.s)}
+
+
+@pytest.fixture
+def particles():
+    random = np.random.default_rng(3)
+    n = 300
+    return (
+        random.uniform(3, 7, (n, 3)),
+        random.uniform(0.5, 1.5, n),
+        random.normal(size=(n, 3)),
+        random.uniform(0.2, 0.4, n),
+    )
+
+
+@pytest.fixture
+def grid():
+    random = np.random.default_rng(4)
+    return random.uniform(1, 2, (8, 8, 8)), random.normal(size=(3, 8, 8, 8))
+
+
+SINKS = (np.array([[4.0, 5.0, 6.0], [5.0, 5.0, 5.0]]), np.array([2.0, 0.5]), np.array([11, 12]))
+INNER_SINKS = (np.array([[0.2, 0.5, 0.7], [0.5, 0.5, 0.5]]), np.array([2.0, 0.5]), np.array([11, 12]))
+
+
+@pytest.mark.parametrize("flavour", ["gadget", "gizmo", "arepo"])
+def test_gadget_family(tmp_path, writers, particles, flavour):
+    positions, masses, velocities, h = particles
+    path = tmp_path / "snapshot_010.hdf5"
+    density = masses / h**3
+    stored = {} if flavour == "arepo" else {"h": h}
+    writers.write_gadget(
+        path, positions, masses, velocities, flavour=flavour, density=density, sinks=SINKS,
+        units=(PC, MSUN, 1e5), **stored
+    )  # fmt: skip
+    assert snapshot_format(path) == "gadget"
+    snapshot = read_snapshot(path)
+    order = np.argsort(snapshot.positions[:, 0])
+    expected = np.argsort(positions[:, 0])
+    assert np.allclose(snapshot.positions[order].value, positions[expected], rtol=1e-6)
+    assert np.allclose(snapshot.masses[order].value, masses[expected], rtol=1e-4)
+    assert np.allclose(snapshot.velocities[order].value, velocities[expected], rtol=1e-6)
+    scale = 1.2 if flavour == "arepo" else 0.5  # the file's kernel vanishes at the stored length
+    assert np.allclose(snapshot.smoothing_lengths[order].value, scale * h[expected], rtol=1e-3)
+    assert snapshot.time.to_value(u.Myr) == pytest.approx(0.5 * 0.97779, rel=1e-3)
+    assert snapshot.sinks["sink"].tolist() == ["11", "12"]
+    assert np.allclose(snapshot.sinks["mass"].to_value(u.solMass), SINKS[1], rtol=1e-4)
+    assert np.allclose(snapshot.sinks["z"].to_value(u.pc), SINKS[0][:, 2], rtol=1e-6)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["snapshot_010.hdf5"]
+    assert snapshot.name == tmp_path.name
+
+
+def test_gadget_units_are_not_guessed(tmp_path, writers, particles):
+    path = tmp_path / "snap.hdf5"
+    positions, masses, velocities, h = particles
+    writers.write_gadget(path, positions, masses, velocities, h=h, units=None)
+    with pytest.raises(ValueError, match="does not state its units"):
+        read_snapshot(path)
+    units = {"length": 1 * u.kpc, "mass": 1e5 * u.solMass, "velocity": 1 * u.m / u.s}
+    snapshot = read_snapshot(path, units=units, periodic=False)
+    assert u.isclose(snapshot.gas_mass, masses.sum() * 1e5 * u.solMass, rtol=1e-4)
+    assert snapshot.box_size is None
+    assert snapshot.positions.max() > 6000 * u.pc
+    with pytest.raises(ValueError, match="one of velocity and time"):
+        read_snapshot(path, units={"length": 1 * u.pc, "mass": 1 * u.solMass})
+    with pytest.raises(ValueError, match="units knows"):
+        read_snapshot(path, units={"lenght": 1 * u.pc})
+
+
+def test_gadget_temperatures_and_sinks_of_another_file(tmp_path, writers, particles):
+    positions, masses, velocities, h = particles
+    path = tmp_path / "snap.hdf5"
+    writers.write_gadget(path, positions, masses, velocities, h=h, units=(PC, MSUN, 1e5))
+    table = QTable({"mass": [1.5] * u.solMass})
+    for axis in "xyz":
+        table[axis] = [5.0] * u.pc
+    table.write(tmp_path / "sinks.ecsv")
+    snapshot = read_snapshot(path, sinks=tmp_path / "sinks.ecsv", temperatures=True)
+    assert snapshot.sinks["mass"].to_value(u.solMass).tolist() == [1.5]
+    assert (snapshot.temperatures > 10 * u.K).all()
+    assert len(read_snapshot(path).sinks) == 0
+
+
+def check_grid(snapshot, grid, *, sinks=True):
+    """Compare a snapshot in the units above with the arrays that were written."""
+    density, velocity = grid
+    n = density.shape[0]
+    assert len(snapshot) == n**3
+    assert snapshot.is_grid
+    index = tuple(np.floor(snapshot.positions.to_value(u.pc) / 2 * n).astype(int).T)
+    cell = (2 * u.pc / n) ** 3
+    expected = density[index] * UNITS["density"] * cell
+    assert u.allclose(snapshot.masses, expected, rtol=1e-4)
+    speed = (UNITS["length"] / UNITS["time"]).to(u.km / u.s)
+    for axis in range(3):
+        found = snapshot.velocities[:, axis]
+        assert u.allclose(found, velocity[axis][index] * speed, rtol=1e-4, atol=1e-6 * speed)
+    assert u.allclose(snapshot.cell_widths, 2 * u.pc / n, rtol=1e-6)
+    if sinks:
+        assert np.allclose(snapshot.sinks["x"].to_value(u.pc), 2 * INNER_SINKS[0][:, 0], rtol=1e-5)
+
+
+def test_athena(tmp_path, writers, grid):
+    path = tmp_path / "cloud.out2.00010.athdf"
+    writers.write_athena(path, *grid)
+    with pytest.raises(ValueError, match="does not state its units"):
+        read_snapshot(path)
+    check_grid(read_snapshot(path, units=UNITS), grid, sinks=False)
+
+
+def test_region_is_a_part(tmp_path, writers, grid):
+    path = tmp_path / "cloud.athdf"
+    writers.write_athena(path, *grid)
+    snapshot = read_snapshot(path, units=UNITS, region=([0, 0, 0] * u.pc, [1, 1, 2] * u.pc))
+    assert len(snapshot) == 4 * 4 * 8
+
+
+def test_flash(tmp_path, writers, grid):
+    density, velocity = grid
+    path = tmp_path / "cloud_hdf5_chk_0003"
+    speed = (UNITS["length"] / UNITS["time"]).to_value(u.cm / u.s)
+    sinks = (INNER_SINKS[0], INNER_SINKS[1] * MSUN)
+    writers.write_flash(path, density * 1e-20, velocity * speed, length=2 * PC, sinks=sinks)
+    snapshot = read_snapshot(path)
+    check_grid(snapshot, grid)
+    assert u.allclose(snapshot.sinks["mass"], INNER_SINKS[1] * u.solMass, rtol=1e-4)
+    assert u.isclose(snapshot.time, 1 * u.Myr, rtol=1e-3)
+    assert snapshot.box_size is None
+
+
+def test_enzo(tmp_path, writers, grid):
+    path = tmp_path / "DD0001"
+    mass_unit = 1e-20 * (2 * PC) ** 3
+    sinks = (INNER_SINKS[0], INNER_SINKS[1] * MSUN / mass_unit, INNER_SINKS[2])
+    writers.write_enzo(path, *grid, sinks=sinks, **GRID_UNITS)
+    snapshot = read_snapshot(path)
+    check_grid(snapshot, grid)
+    assert u.allclose(snapshot.sinks["mass"], INNER_SINKS[1] * u.solMass, rtol=1e-4)
+    assert snapshot.sinks["sink"].tolist() == ["11", "12"]
+
+
+def test_enzo_without_units_is_refused(tmp_path, writers, grid):
+    path = tmp_path / "DD0002"
+    writers.write_enzo(path, *grid, **GRID_UNITS)
+    text = path.read_text()
+    path.write_text("\n".join(line for line in text.splitlines() if "Units" not in line))
+    with pytest.raises(ValueError, match="does not state its units"):
+        read_snapshot(path)
+
+
+def test_ramses(tmp_path, writers, grid):
+    folder = tmp_path / "run" / "output_00007"
+    mass_unit = 1e-20 * (2 * PC) ** 3
+    sinks = (INNER_SINKS[0], INNER_SINKS[1] * MSUN / mass_unit, INNER_SINKS[2])
+    writers.write_ramses(folder, *grid, sinks=sinks, **GRID_UNITS)
+    snapshot = read_snapshot(folder)
+    check_grid(snapshot, grid)
+    assert snapshot.name == "run"
+    assert u.allclose(snapshot.sinks["mass"], INNER_SINKS[1] * u.solMass, rtol=1e-4)
+
+
+def test_phantom(tmp_path, writers, particles):
+    positions, _, velocities, h = particles
+    h[5] = -h[5]  # accreted
+    sinks = (np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [4.0, 4.0, 4.0]]), [1.0, -1.0, 3.0])
+    path = tmp_path / "cloud_00010"
+    time = np.sqrt(PC**3 / (const.G.cgs.value * MSUN))
+    writers.write_phantom(
+        path, positions, 0.01, velocities, h, sinks=sinks, units=(PC, MSUN, time)
+    )
+    snapshot = read_snapshot(path)
+    assert len(snapshot) == len(h) - 1
+    assert u.isclose(snapshot.gas_mass, 0.01 * (len(h) - 1) * u.solMass)
+    keep = h > 0
+    assert np.allclose(snapshot.positions.value, positions[keep])
+    assert np.allclose(snapshot.smoothing_lengths.value, h[keep], rtol=1e-6)
+    speed = (PC / time) / 1e5
+    assert np.allclose(snapshot.velocities.value, velocities[keep] * speed, rtol=1e-6)
+    assert snapshot.sinks["sink"].tolist() == ["0", "2"]  # the dead one keeps its number
+    assert u.isclose(snapshot.time, time * u.s)
+    with pytest.raises(ValueError, match="not supported for Phantom"):
+        read_snapshot(path, temperatures=True)
+
+
+def test_folder_is_searched_in_the_order_of_numbers(tmp_path, writers, grid, particles):
+    positions, _, velocities, h = particles
+    for number in (2, 10, 1):
+        writers.write_phantom(tmp_path / f"cloud_{number}", positions, 1.0, velocities, h)
+    (tmp_path / "DD0001").mkdir()
+    writers.write_enzo(tmp_path / "DD0001" / "DD0001", *grid, **GRID_UNITS)
+    (tmp_path / "notes.txt").write_text("not a snapshot")
+    found = [path.relative_to(tmp_path).as_posix() for path in find_snapshots(tmp_path)]
+    assert found == ["DD0001/DD0001", "cloud_1", "cloud_2", "cloud_10"]
+
+
+def test_what_is_not_a_snapshot_is_refused(tmp_path):
+    (tmp_path / "notes.txt").write_text("not a snapshot")
+    with pytest.raises(ValueError, match="not a snapshot of a known code"):
+        read_snapshot(tmp_path / "notes.txt")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        read_snapshot(tmp_path / "absent")
+    with pytest.raises(ValueError, match="no snapshot found"):
+        find_snapshots(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        find_snapshots(tmp_path / "absent")
