@@ -2,27 +2,20 @@
 
 import numpy as np
 
-# Okabe & Ito's colours, which the colour-blind tell apart, without black and grey.
-_COLOURS = ("#E69F00", "#56B4E9", "#CC79A7", "#D55E00", "#F0E442", "#009E73", "#0072B2", "#FFFFFF")
+__all__ = ["overview"]
 
 
-def overview(gas, table, labels, regions):
+def overview(table, result):
     """
     Draw a cloud with its regions and protostars, and the masses beside the true ones.
 
     Parameters
     ----------
-    gas : `~astrofractal.gasmap.GasMap`
-        The cloud, with a WCS and a distance.
-
     table : `~astropy.table.QTable`
-        ``position``, ``sink``, ``true_mass``, ``mass``, ``mass_lower`` and ``mass_upper``.
+        ``id``, ``ra``, ``dec``, ``mass_true``, ``mass``, ``mass_lower`` and ``mass_upper``.
 
-    labels : 2D int `~numpy.ndarray`
-        The segment of each pixel; 0 is none.
-
-    regions : `~regions.Regions`
-        The outlines on the sky; the ``text`` of a region's meta begins with its segment's number.
+    result : `~astrofractal.segmentation.Segmentation`
+        The segmentation of the cloud, which has a WCS and a distance.
 
     Returns
     -------
@@ -33,31 +26,35 @@ def overview(gas, table, labels, regions):
 
     figure = Figure(figsize=(12, 5.6), layout="constrained")
     left, right = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
-    _draw_cloud(figure, left, gas, table, labels, regions)
+    _draw_cloud(figure, left, table, result)
     _draw_masses(figure, right, table)
     return figure
 
 
-def _draw_cloud(figure, cell, gas, table, labels, regions):
+def _draw_cloud(figure, cell, table, result):
+    from astropy.coordinates import SkyCoord
+    from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
+    gas = result.gas
     axes = figure.add_subplot(cell, projection=gas.wcs)
     column = np.log10(gas.column_density.to_value("cm-2"))
     image = axes.imshow(column, origin="lower", cmap="gray", interpolation="nearest")
     bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
     bar.set_label("log$_{10}$ N(H$_2$)  [cm$^{-2}$]")
-    numbers = [int(k) for k in np.unique(labels) if k > 0]
-    colour = {k: _COLOURS[i % len(_COLOURS)] for i, k in enumerate(numbers)}
-    for region in regions:
-        number = int(str(region.meta["text"]).split()[-1].split(".")[0])
-        region.to_pixel(gas.wcs).plot(ax=axes, edgecolor=colour[number], linewidth=1.1)
-    x, y = gas.to_pixel(table["position"])
-    marks = {"marker": "*", "s": 90, "c": "white", "edgecolors": "black", "linewidths": 0.8}
-    axes.scatter(x, y, zorder=5, label="protostars", **marks)
-    handles = [Line2D([], [], color=colour[k], label=f"segment {k}") for k in numbers]
-    handles.append(
-        Line2D([], [], ls="", marker="*", ms=9, mfc="white", mec="black", label="protostar")
-    )
+    handles = []
+    for number, colour in enumerate(result.colors, start=1):
+        rings = [
+            np.concatenate([ring, ring[:1]])
+            for outline, segment in zip(result.outlines, result.piece_segments, strict=True)
+            if segment == number
+            for ring in outline
+        ]
+        axes.add_collection(LineCollection(rings, colors=colour, linewidths=1.2), autolim=False)
+        handles.append(Line2D([], [], color=colour, label=f"region {number}"))
+    marks = {"marker": "*", "markersize": 10, "mfc": "white", "mec": "black", "ls": "none"}
+    axes.plot(*gas.to_pixel(SkyCoord(table["ra"], table["dec"])), zorder=5, **marks)
+    handles.append(Line2D([], [], label="protostar", **marks))
     axes.legend(handles=handles, loc="upper left", fontsize=8, framealpha=0.9)
     _draw_scale(axes, gas)
     axes.set_xlim(-0.5, gas.shape[1] - 0.5)
@@ -78,7 +75,8 @@ def _draw_scale(axes, gas):
 def _draw_masses(figure, cell, table):
     axes = figure.add_subplot(cell)
     true, mass, lower, upper = (
-        table[name].to_value("solMass") for name in ("true_mass", "mass", "mass_lower", "mass_upper")
+        table[name].to_value("solMass")
+        for name in ("mass_true", "mass", "mass_lower", "mass_upper")
     )
     axes.errorbar(
         true,
@@ -93,7 +91,7 @@ def _draw_masses(figure, cell, table):
     every = np.concatenate([true, lower, upper])
     low, high = every.min() / 1.4, every.max() * 1.4
     axes.plot([low, high], [low, high], color="0.3", ls="--", lw=1, label="equal")
-    for k, name in enumerate(table["sink"]):
+    for k, name in enumerate(table["id"]):
         axes.annotate(
             str(name), (true[k], mass[k]), xytext=(5, 4), textcoords="offset points", fontsize=8
         )

@@ -1,0 +1,195 @@
+"""Weigh the protostars of a bundled cloud and divide its gas into regions.
+
+The cloud is simulated, so the true masses are known; it is left out of the calibration that
+weighs it. Written to the output folder:
+
+  masses.ecsv    the table of masses, beside the true ones
+  regions.reg    the outlines of the regions on the sky (DS9)
+  labels.fits    the region that each pixel belongs to
+  overview.png   the picture
+"""
+
+NAME = "demo"
+HELP = "weigh the protostars of a bundled cloud and map its regions"
+
+_CLOUD = "example_cloud.fits"
+_FILES = ("masses.ecsv", "regions.reg", "labels.fits", "overview.png")
+
+
+def add_arguments(parser):
+    """Declare the arguments of ``astrofractal demo``."""
+    parser.add_argument(
+        "--output",
+        default="astrofractal-demo",
+        metavar="DIR",
+        help="the folder to write to; a former demo's is replaced (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--n-segments", type=int, default=4, metavar="N", help="how many regions (default: 4)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def run(args):
+    """Run ``astrofractal demo``."""
+    import tempfile
+    from pathlib import Path
+
+    from astrofractal import FeatureSegmenter, GasMap
+    from astrofractal._utils.atomic import atomic_path
+    from astrofractal.data import data_path
+
+    folder = Path(args.output)
+    _check_folder(folder)
+    segmenter = FeatureSegmenter(n_segments=args.n_segments)
+    gas = GasMap.read(data_path(_CLOUD))
+    table = weigh(gas, progress_bar=not args.quiet)
+    result = segmenter.segment(gas, progress_bar=not args.quiet)
+    with atomic_path(folder) as temporary:
+        temporary.mkdir()
+        table.write(temporary / "masses.ecsv")
+        with tempfile.TemporaryDirectory(dir=temporary.parent) as scratch:
+            paths = result.write(scratch)
+            paths["regions"].rename(temporary / "regions.reg")
+            paths["labels"].rename(temporary / "labels.fits")
+        from ._overview import overview
+
+        overview(table, result).savefig(temporary / "overview.png", dpi=150)
+    _report(table, result, folder)
+
+
+def weigh(gas, *, progress_bar=False):
+    """
+    Weigh the protostars of the example cloud with a calibration that has not seen it.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.gasmap.GasMap`
+        The example cloud.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        The catalogue, with ``mass_true`` and ``within``: whether the true mass lies within the
+        interval.
+    """
+    from astropy.io import fits
+    from astropy.table import QTable
+
+    from astrofractal import StellarMassEstimator
+    from astrofractal.data import data_path
+
+    path = data_path(_CLOUD)
+    sinks = QTable.read(path, hdu="SINKS")
+    sinks.rename_column("sink", "id")
+    estimator = leave_out(StellarMassEstimator(), fits.getval(path, "CLOUD"))
+    table = estimator.catalog(gas, sinks["id", "ra", "dec"], progress_bar=progress_bar)
+    table["id"].info.description = "number of the sink particle"
+    table.add_column(sinks["mass"].to("solMass"), name="mass_true", index=5)
+    table["mass_true"].info.description = "mass of the sink particle"
+    table["mass_true"].info.format = ".3g"
+    inside = (table["mass_lower"] <= table["mass_true"]) & (
+        table["mass_true"] <= table["mass_upper"]
+    )
+    table.add_column(inside, name="within", index=9)
+    table["within"].info.description = "whether the true mass lies within the interval"
+    table.meta["cloud"] = "simulated; not part of this calibration"
+    return table
+
+
+def leave_out(estimator, cloud):
+    """
+    Calibrate on the bundled reference maps without those of one cloud.
+
+    Parameters
+    ----------
+    estimator : `~astrofractal.mass.StellarMassEstimator`
+        The bundled one.  It keeps the features of the reference maps, so that nothing has to be
+        encoded again.
+
+    cloud : str
+        The name of the cloud to leave out.
+
+    Returns
+    -------
+    estimator : `~astrofractal.mass.StellarMassEstimator`
+        The same estimator, with its full calibration alone, which is fitted anew.
+    """
+    import numpy as np
+
+    from astrofractal.mass import Calibration
+    from astrofractal.simulations import reference_maps
+
+    maps = reference_maps()
+    full = max(estimator.calibrations.values(), key=lambda c: len(c.channels))
+    if not np.allclose(full.y, maps.log_masses):
+        msg = f"the calibration {estimator.reference_id} is not of the bundled reference maps"
+        raise ValueError(msg)
+    keep = maps.clouds != cloud
+    if keep.all():
+        msg = f"cloud must be among the reference maps, got {cloud!r}"
+        raise ValueError(msg)
+    factor = np.where(full.scaler.factor_ == 0, np.inf, full.scaler.factor_)
+    features = full.X[keep] / factor + full.scaler.center_
+    new = Calibration(full.channels, full.features, full.regressor).fit(
+        features,
+        full.y[keep],
+        blocks=full.scaler.blocks,
+        appearance=full.look[keep],
+        groups=maps.clouds[keep],
+    )
+    estimator.calibrations = {new.channels: new}
+    estimator.reference_id = f"{estimator.reference_id} without {cloud}"
+    return estimator
+
+
+def _check_folder(folder):
+    """Refuse to replace what is not a former demo's."""
+    if folder.exists() and not folder.is_dir():
+        msg = f"--output must be a folder, {str(folder)!r} is a file"
+        raise NotADirectoryError(msg)
+    found = [path.name for path in folder.iterdir()] if folder.exists() else []
+    others = sorted(set(found) - set(_FILES))
+    if others:
+        msg = (
+            f"--output {str(folder)!r} has other files, such as {others[0]!r}: it would be "
+            "replaced; name another folder"
+        )
+        raise FileExistsError(msg)
+
+
+def _report(table, result, folder):
+    import numpy as np
+
+    columns = (
+        "id",
+        "mass_true",
+        "mass",
+        "mass_lower",
+        "mass_upper",
+        "within",
+        "ood_score",
+        "flags",
+    )
+    shown = table[columns]
+    print("\nProtostars of the example cloud, by a calibration on other clouds (solar masses):\n")
+    print("\n".join(shown.pformat(max_lines=-1, max_width=-1, show_unit=False)))
+    error = np.log10((table["mass"] / table["mass_true"]).to_value(""))
+    print(
+        f"\n{np.count_nonzero(table['within'])} of {len(table)} true masses lie within their "
+        f"{table.meta['level']:.0%} interval; "
+        f"root-mean-square error {np.sqrt(np.mean(error**2)):.2f} dex."
+    )
+    print(f"\n{result.n_segments} regions, from thin to dense gas:\n")
+    wanted = ("label", "n_pieces", "area", "gas_mass", "virial_parameter")
+    regions = result.table[[name for name in wanted if name in result.table.colnames]]
+    for name in regions.colnames:
+        if regions[name].dtype.kind == "f":
+            regions[name].info.format = ".3g"
+    print("\n".join(regions.pformat(max_lines=-1, max_width=-1)))
+    print(f"\nWritten to {folder}:")
+    for name in _FILES:
+        print(f"  {name}")

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.wcs import WCS
+from regions import Regions
+
+from astrofractal.cli import main
+from astrofractal.data import data_path
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    assert main(["demo", "--quiet", "--output", str(folder)]) == 0
+    return folder
+
+
+def test_files(output):
+    found = sorted(path.name for path in output.iterdir())
+    assert found == ["labels.fits", "masses.ecsv", "overview.png", "regions.reg"]
+    assert [path.name for path in output.parent.iterdir()] == ["out"]  # nothing temporary is left
+    assert (output / "overview.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_masses(output):
+    table = QTable.read(output / "masses.ecsv")
+    sinks = QTable.read(data_path("example_cloud.fits"), hdu="SINKS")
+    assert list(table["id"]) == list(sinks["sink"])
+    assert np.allclose(table["ra"], sinks["ra"])
+    assert np.allclose(table["mass_true"], sinks["mass"])
+    assert str(table["mass"].unit) == "solMass"
+    assert (table["mass_lower"] < table["mass"]).all()
+    assert (table["mass"] < table["mass_upper"]).all()
+    inside = (table["mass_lower"] <= sinks["mass"]) & (sinks["mass"] <= table["mass_upper"])
+    assert (table["within"] == inside).all()
+    assert table.meta["reference_id"].endswith("without cloud04")
+
+
+def test_labels_and_regions_are_on_the_cloud(output):
+    with fits.open(output / "labels.fits") as hdus:
+        labels = hdus["LABELS"].data
+        wcs = WCS(hdus["LABELS"].header)
+    with fits.open(data_path("example_cloud.fits")) as hdus:
+        column = hdus["COLUMN_DENSITY"].data
+        true_wcs = WCS(hdus["COLUMN_DENSITY"].header)
+    assert labels.shape == column.shape
+    corners = np.array([0, 319, 0, 319]), np.array([0, 0, 319, 319])
+    offsets = wcs.pixel_to_world(*corners).separation(true_wcs.pixel_to_world(*corners))
+    assert (offsets.arcsec < 0.01).all()
+    densest = labels.max()
+    assert np.median(column[labels == densest]) > 3 * np.median(column[labels == 1])
+    regions = Regions.read(output / "regions.reg", format="ds9")
+    area = sum(region.to_pixel(true_wcs).area for region in regions)
+    assert area >= 0.9 * np.count_nonzero(labels)
+
+
+def test_a_former_result_is_replaced(output, capsys):
+    (output / "masses.ecsv").write_text("old")
+    assert main(["demo", "--quiet", "--output", str(output)]) == 0
+    assert len(QTable.read(output / "masses.ecsv")) == 10
+    out = capsys.readouterr().out
+    assert "mass_true" in out
+    assert str(output) in out
+
+
+@pytest.mark.parametrize("kind", ["folder", "file"])
+def test_other_files_are_not_replaced(kind, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    mine.write_text("precious")
+    target = tmp_path if kind == "folder" else mine
+    assert main(["demo", "--quiet", "--output", str(target)]) == 1
+    error = capsys.readouterr().err
+    assert str(target) in error
+    assert len(error.splitlines()) == 1
+    assert mine.read_text() == "precious"
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+def test_wrong_number_of_segments(tmp_path, capsys):
+    assert main(["demo", "--quiet", "--n-segments", "0", "--output", str(tmp_path / "out")]) == 1
+    assert "n_segments must be a positive integer, got 0" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
