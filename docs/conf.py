@@ -40,7 +40,7 @@ html_theme_options = {
 html_context = {"default_mode": "auto"}
 copybutton_exclude = ".linenos, .gp, .go"
 
-# -- References ------------------------------------------------------------------------------------
+# -- References --------------------------------------------------------------------------------
 
 automodsumm_inherited_members = False
 numpydoc_show_class_members = False
@@ -84,7 +84,7 @@ nitpick_ignore_regex = [
     (r"py:(class|obj)", r"(optional|array-like|path-like|callable|iterable|sequence|generator)"),
 ]
 
-# -- Tutorials: scripts that are run at every build --------------------------------------------------
+# -- Tutorials: scripts that are run at every build --------------------------------------------
 
 sphinx_gallery_conf = {
     "examples_dirs": ["tutorials"],
@@ -104,7 +104,7 @@ sphinx_gallery_conf = {
 }
 suppress_warnings += ["config.cache"]
 
-# -- Figures drawn by the pages ----------------------------------------------------------------------
+# -- Figures drawn by the pages ----------------------------------------------------------------
 
 plot_formats = [("png", 130)]
 plot_html_show_formats = False
