@@ -84,35 +84,34 @@ class StepSampler(Sampler):
     recipe : `~astrofractal.pretraining.Recipe`
         Gives ``batch_size`` and ``steps_per_checkpoint``.
 
-    rank, world_size : int
+    current_step : callable
+        Returns the optimiser step that comes next; asked whenever an iteration starts.
+
+    rank, world_size : int, optional
         This process and the number of processes; process ``r`` takes the images ``r, r + n, ...`` of
         every global batch.
     """
 
-    def __init__(self, recipe, rank=0, world_size=1):
+    def __init__(self, recipe, current_step, *, rank=0, world_size=1):
         if recipe.batch_size % world_size:
             msg = (
                 f"batch_size must be a multiple of the {world_size} processes, "
                 f"got {recipe.batch_size}"
             )
             raise ValueError(msg)
-        self.recipe, self.rank, self.world_size = recipe, rank, world_size
-        self.epoch = 0
-
-    def set_epoch(self, epoch):
-        """Go to the steps after the ``epoch``-th checkpoint."""
-        self.epoch = epoch
+        self.recipe, self.current_step = recipe, current_step
+        self.rank, self.world_size = rank, world_size
 
     def __len__(self):
         return self.recipe.steps_per_checkpoint * self.recipe.batch_size // self.world_size
 
     def __iter__(self):
-        n_images = self.recipe.steps_per_checkpoint * self.recipe.batch_size
-        first = self.epoch * n_images
-        return iter(range(first + self.rank, first + n_images, self.world_size))
+        first = self.current_step() * self.recipe.batch_size
+        last = first + self.recipe.steps_per_checkpoint * self.recipe.batch_size
+        return iter(range(first + self.rank, last, self.world_size))
 
 
-def flame_loader(recipe, *, shards=None, workers=1, rank=0, world_size=1):
+def flame_loader(recipe, current_step, *, shards=None, workers=1, rank=0, world_size=1):
     """
     Create the loader of one process.
 
@@ -120,6 +119,9 @@ def flame_loader(recipe, *, shards=None, workers=1, rank=0, world_size=1):
     ----------
     recipe : `~astrofractal.pretraining.Recipe`
         The recipe.
+
+    current_step : callable
+        Returns the optimiser step that comes next.
 
     shards : path-like, optional
         Images rendered beforehand.
@@ -138,7 +140,7 @@ def flame_loader(recipe, *, shards=None, workers=1, rank=0, world_size=1):
     return DataLoader(
         Flames(recipe, shards),
         batch_size=recipe.batch_size // world_size,
-        sampler=StepSampler(recipe, rank, world_size),
+        sampler=StepSampler(recipe, current_step, rank=rank, world_size=world_size),
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,

@@ -42,7 +42,7 @@ class Predictor(nn.Module):
 
     The student encodes visible tokens only, as in a masked autoencoder (He et al. 2022,
     arXiv:2111.06377), which makes a step several times cheaper on a CPU; this module puts mask tokens
-    in the empty places and predicts the teacher's tokens (and, optionally, the pixels) there.
+    in the empty places and predicts the teacher's tokens and the structure targets there.
 
     Parameters
     ----------
@@ -52,14 +52,14 @@ class Predictor(nn.Module):
     n_tokens : int
         Patches of an image.
 
-    n_pixels : int
-        Values of one patch, all channels together.
+    n_targets : int
+        Structure targets of one patch.
 
     dim, depth : int
         Width and number of blocks.
     """
 
-    def __init__(self, embed_dim, n_tokens, n_pixels, *, dim, depth):
+    def __init__(self, embed_dim, n_tokens, n_targets, *, dim, depth):
         super().__init__()
         self.enter = nn.Linear(embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(dim))
@@ -67,11 +67,11 @@ class Predictor(nn.Module):
         self.blocks = nn.Sequential(*(Block(dim, num_heads=max(1, dim // 32)) for _ in range(depth)))
         self.norm = nn.LayerNorm(dim)
         self.to_token = nn.Linear(dim, embed_dim)
-        self.to_pixels = nn.Linear(dim, n_pixels)
+        self.to_structure = nn.Linear(dim, n_targets)
 
     def forward(self, tokens, n_prefix, order):
         """
-        Predict the hidden tokens, and the pixels of all patches.
+        Predict what is in the hidden patches.
 
         Parameters
         ----------
@@ -87,15 +87,15 @@ class Predictor(nn.Module):
         Returns
         -------
         tokens : 3D `torch.Tensor`, shape (batch, n_hidden, embed_dim)
-            The predicted hidden tokens.
+            The predicted tokens, in the order of the hidden patches.
 
-        pixels : 3D `torch.Tensor`, shape (batch, n_tokens, n_pixels)
-            The predicted pixels of all patches, in the order of ``order``.
+        structure : 3D `torch.Tensor`, shape (batch, n_hidden, n_targets)
+            The predicted structure targets.
         """
         entered = self.enter(tokens)
         n_hidden = order.shape[1] - (tokens.shape[1] - n_prefix)
         hidden = self.mask_token.to(entered.dtype).expand(len(tokens), n_hidden, -1)
         patches = torch.cat([entered[:, n_prefix:], hidden], 1) + self.position[order]
         out = self.blocks(torch.cat([entered[:, :n_prefix], patches], 1))
-        out = self.norm(out[:, n_prefix:])
-        return self.to_token(out[:, -n_hidden:]), self.to_pixels(out)
+        out = self.norm(out[:, -n_hidden:])
+        return self.to_token(out), self.to_structure(out)

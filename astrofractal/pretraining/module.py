@@ -10,9 +10,11 @@ from torch import nn
 from astrofractal.encoder import create_backbone
 
 from .augmentations import ViewSampler
+from .data import recipe_normalization
 from .heads import Predictor, projection_head
 from .losses import PrototypeLoss, effective_rank
 from .recipe import Recipe
+from .structure import n_structure_targets, structure_targets
 
 __all__ = ["DINOv2"]
 
@@ -24,8 +26,8 @@ class DINOv2(pl.LightningModule):
     The teacher encodes whole global views.  The student encodes a part of the tokens of the same
     views, and local crops: windows of tokens of other views, at their true place and scale.  Its class
     tokens match the teacher's (DINO), its hidden patch tokens match the teacher's patch tokens (iBOT),
-    the class tokens of a batch are spread (KoLeo), and where the recipe asks for it the clean pixels of
-    all patches, hidden and visible, are predicted as well.
+    the class tokens of a batch are spread (KoLeo), and where the recipe asks for it the structure of all
+    patches, hidden and visible, is predicted as well.
 
     Parameters
     ----------
@@ -40,6 +42,7 @@ class DINOv2(pl.LightningModule):
         if isinstance(recipe, dict):
             recipe = Recipe(**recipe)
         self.recipe = recipe
+        self.normalization = recipe_normalization(recipe)
         self.student = _network(recipe, drop_path=recipe.drop_path)
         self.teacher = _network(recipe, drop_path=0.0)
         self.teacher.load_state_dict(self.student.state_dict())
@@ -49,11 +52,15 @@ class DINOv2(pl.LightningModule):
         self.patch_size = backbone.patch_embed.patch_size[0]
         self.grid = recipe.image_size // self.patch_size
         self.n_prefix = backbone.num_prefix_tokens
-        n_tokens, n_pixels = self.grid**2, 3 * self.patch_size**2
         if recipe.mask_mode == "drop":
             self.predictor = Predictor(
-                embed_dim, n_tokens, n_pixels, dim=recipe.predictor_dim, depth=recipe.predictor_depth
+                embed_dim,
+                self.grid**2,
+                n_structure_targets(),
+                dim=recipe.predictor_dim,
+                depth=recipe.predictor_depth,
             )
+            self.to_structure = nn.Linear(embed_dim, n_structure_targets())
         else:
             self.mask_token = nn.Parameter(torch.zeros(embed_dim))
         loss_options = {
@@ -112,7 +119,7 @@ class DINOv2(pl.LightningModule):
         losses["koleo"] = sum(self.koleo_loss(t.float()) for t in class_tokens) / recipe.n_global
         weights = {
             "dino": recipe.dino_weight, "ibot": recipe.ibot_weight,
-            "koleo": recipe.koleo_weight, "pixel": recipe.pixel_weight,
+            "koleo": recipe.koleo_weight, "structure": recipe.structure_weight,
         }
         total = sum(weights[name] * value for name, value in losses.items())
         self.log("loss", total.detach(), prog_bar=True)
@@ -139,13 +146,17 @@ class DINOv2(pl.LightningModule):
                 [sampler.kept_tokens(self.grid, n_keep) for _ in range(recipe.n_global)]
             ).to(self.device)
             tokens = self._encode(student["backbone"], views, kept=order[:, :n_keep])
-            predicted, pixels = self.predictor(tokens, self.n_prefix, order)
+            predicted, structure = self.predictor(tokens, self.n_prefix, order)
             hidden = order[:, n_keep:]
             target_tokens = _take(teacher_tokens[:, self.n_prefix :], hidden).flatten(0, 1)
             predicted = predicted.flatten(0, 1)
-            if recipe.pixel_weight:
-                patches = F.pixel_unshuffle(clean, self.patch_size).flatten(2).transpose(1, 2)
-                losses["pixel"] = F.smooth_l1_loss(pixels.float(), _take(patches, order))
+            if recipe.structure_weight:
+                # Visible patches are read from the encoder's own tokens by one linear map, so that
+                # a linear or nearest-neighbour regressor finds their structure there later.
+                visible = self.to_structure(tokens[:, self.n_prefix :])
+                found = torch.cat([visible, structure], 1).float()
+                targets = structure_targets(clean, self.patch_size, self.normalization)
+                losses["structure"] = F.smooth_l1_loss(found, _take(targets, order))
         else:
             masked = self._block_masks(len(views)).to(self.device)
             tokens = self._encode(student["backbone"], views, masked=masked)

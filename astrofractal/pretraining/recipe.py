@@ -69,7 +69,7 @@ class Recipe:
     dino_weight: float
     ibot_weight: float
     koleo_weight: float
-    pixel_weight: float
+    structure_weight: float
     predictor_dim: int
     predictor_depth: int
     freeze_last_layer: float
@@ -110,6 +110,12 @@ class Recipe:
             raise ValueError(msg)
         if self.mask_mode == "drop" and self.predictor_depth < 1:
             msg = "mask_mode 'drop' needs a predictor: predictor_depth must be at least 1"
+            raise ValueError(msg)
+        if self.structure_weight and (self.mask_mode, self.rendering) != ("drop", "gas"):
+            msg = (
+                "structure_weight needs mask_mode 'drop' and rendering 'gas', got "
+                f"{self.mask_mode!r} and {self.rendering!r}"
+            )
             raise ValueError(msg)
         if self.source_size < self.image_size:
             msg = (

@@ -5,12 +5,14 @@ import logging
 import os
 import time
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities import rank_zero_only
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.encoder import create_backbone, save_weights
@@ -85,6 +87,27 @@ def _csv_logger(folder):
     """Log to ``folder/metrics-N.csv``, N counting the times that the run was started."""
     n_starts = len(list(Path(folder).glob("log-*")))
     return CSVLogger(folder, name="", version=f"log-{n_starts}")
+
+
+@contextmanager
+def _quiet_lightning():
+    """Keep Lightning's advice about other products, and its own deprecations, from the user."""
+    names = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)
+        warnings.filterwarnings("ignore", ".*GPU available but not used.*")
+        warnings.filterwarnings("ignore", ".*log_every_n_steps.*|.*logging interval.*")
+        warnings.filterwarnings("ignore", ".*isn't allowed to be re-loaded.*|.*ckpt_path.*")
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels):
+                logger.setLevel(level)
 
 
 def pretrain(
@@ -164,47 +187,50 @@ def pretrain(
         elif overrides:
             recipe = Recipe(**{**recipe.to_dict(), **overrides})
         folder = Path(output or Path("runs") / recipe.name)
-        # Under torchrun every process comes here; the first one writes.
-        if (folder / RECIPE).exists() and int(os.environ.get("RANK", 0)) == 0:
+        # Each process of a distributed run comes here; only the first one checks and writes.
+        if (folder / RECIPE).exists() and rank_zero_only.rank == 0:
             msg = f"output: {str(folder)!r} already holds a run; go on with it by resume="
             raise FileExistsError(msg)
         precision = precision or fastest_precision(recipe)
     torch.set_float32_matmul_precision("high")
-    if int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", 0))) == 0:
+    if rank_zero_only.rank == 0:
         with atomic_path(folder / RECIPE) as temporary:
             settings = {"recipe": recipe.to_dict(), "precision": precision}
             temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     torch.manual_seed(recipe.seed)
     module = DINOv2(recipe)
-    trainer = pl.Trainer(
-        max_steps=min(max_steps or recipe.n_steps, recipe.n_steps),
-        max_epochs=-1,
-        precision=precision,
-        accelerator="auto",
-        devices=devices,
-        num_nodes=n_nodes,
-        strategy=strategy,
-        gradient_clip_val=recipe.gradient_clip,
-        logger=_csv_logger(folder),
-        log_every_n_steps=10,
-        callbacks=[_Checkpoint(folder)]
-        + ([TQDMProgressBar(refresh_rate=1)] if progress_bar else []),
-        enable_progress_bar=bool(progress_bar),
-        enable_model_summary=False,
-        enable_checkpointing=False,
-        use_distributed_sampler=False,
-        num_sanity_val_steps=0,
-    )
+    callbacks = [_Checkpoint(folder)]
+    if progress_bar:
+        callbacks.append(TQDMProgressBar(refresh_rate=1))
+    with _quiet_lightning():
+        trainer = pl.Trainer(
+            max_steps=min(max_steps or recipe.n_steps, recipe.n_steps),
+            max_epochs=-1,
+            precision=precision,
+            accelerator="auto",
+            devices=devices,
+            num_nodes=n_nodes,
+            strategy=strategy,
+            gradient_clip_val=recipe.gradient_clip,
+            logger=_csv_logger(folder),
+            log_every_n_steps=10,
+            callbacks=callbacks,
+            enable_progress_bar=bool(progress_bar),
+            enable_model_summary=False,
+            enable_checkpointing=False,
+            use_distributed_sampler=False,
+            num_sanity_val_steps=0,
+        )
     loader = flame_loader(
         recipe,
+        lambda: trainer.global_step,
         shards=shards,
         workers=workers,
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )
     checkpoint = folder / CHECKPOINT
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    with _quiet_lightning():
         trainer.fit(
             module,
             loader,

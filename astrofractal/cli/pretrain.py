@@ -1,0 +1,96 @@
+"""
+Pretrain an encoder by DINOv2 on fractal flames, go on with a run, or export its weights.
+
+  astrofractal pretrain --recipe compact --output runs/mine       start
+  astrofractal pretrain --resume runs/mine                        go on after any interruption
+  astrofractal pretrain --export runs/mine --to mine.safetensors  write the teacher's weights
+
+Any value of a recipe can be replaced: --set batch_size=128 --set n_images=1000000.  On several GPUs or
+machines start it with torchrun and add --strategy ddp.  Needs: python -m pip install
+"astrofractal[pretrain]".
+"""
+
+import json
+
+__all__ = ["HELP", "NAME", "add_arguments", "run"]
+
+NAME = "pretrain"
+HELP = "pretrain an encoder on fractal flames"
+
+
+def add_arguments(parser):
+    """Add the subcommand's arguments to its parser."""
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    action.add_argument("--export", metavar="RUN", help="write the weights of this run and stop")
+    parser.add_argument("--to", metavar="FILE", help="with --export: the .safetensors file to write")
+    parser.add_argument(
+        "--recipe", default="compact", help="compact, paper or a file (default: %(default)s)"
+    )
+    parser.add_argument("--output", metavar="RUN", help="the run's folder (default: runs/RECIPE)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="replace a value of the recipe; may be given several times",
+    )
+    parser.add_argument("--shards", metavar="DIR", help="flames of 'astrofractal fractals'")
+    parser.add_argument(
+        "--precision", help="32-true, bf16-mixed, ... (default: the faster, measured at start)"
+    )
+    parser.add_argument(
+        "--workers", type=int, default=1, help="processes that render (default: %(default)s)"
+    )
+    parser.add_argument("--devices", default="auto", help="as in Lightning (default: %(default)s)")
+    parser.add_argument("--strategy", default="auto", help="ddp, fsdp, ... (default: %(default)s)")
+    parser.add_argument("--n-nodes", type=int, default=1, help="machines (default: %(default)s)")
+    parser.add_argument("--max-steps", type=int, help="stop after this step; --resume goes on")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def _overrides(settings):
+    overrides = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        if not equals:
+            msg = f"--set must be NAME=VALUE, got {setting!r}"
+            raise ValueError(msg)
+        try:
+            overrides[name] = json.loads(text)
+        except json.JSONDecodeError:
+            overrides[name] = text
+    return overrides
+
+
+def run(args):
+    """Run the subcommand."""
+    import logging
+
+    from astrofractal.pretraining import export_run, pretrain
+
+    if bool(args.export) != bool(args.to):
+        msg = "--export RUN and --to FILE go together"
+        raise ValueError(msg)
+    if args.export:
+        card = export_run(args.export, args.to)
+        print(f"{args.to}: {card['architecture']}, {card['images_seen']} images seen")
+        return
+    if not args.quiet:
+        logging.basicConfig(level=logging.INFO, format="%(message)s")
+    devices = int(args.devices) if args.devices.isdigit() else args.devices
+    folder = pretrain(
+        args.recipe,
+        output=args.output,
+        resume=args.resume,
+        shards=args.shards,
+        precision=args.precision,
+        workers=args.workers,
+        devices=devices,
+        strategy=args.strategy,
+        n_nodes=args.n_nodes,
+        max_steps=args.max_steps,
+        progress_bar=not args.quiet,
+        **_overrides(args.set),
+    )
+    print(f"run: {folder}")

@@ -1,0 +1,75 @@
+"""Scale-space structure of a view: what the masked-prediction term asks the student for.
+
+Masked feature prediction (MaskFeat, Wei et al. 2022, arXiv:2112.09133) replaces the pixels of a masked
+autoencoder by descriptors of the image. For gas the natural ones are local moments at a few scales:
+column density, velocity, the logarithm of the velocity dispersion and the logarithm of the velocity
+scatter, in Gaussian apertures. Logarithms, because physical amplitudes span decades and scale as
+powers of one another; small apertures, because what a protostar does to its gas fills a few pixels
+that a loss on raw pixels hardly notices.
+"""
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["n_structure_targets", "structure_targets"]
+
+#: Widths (standard deviations) of the Gaussian apertures in pixels.
+APERTURES = (0.7, 1.4, 2.8)
+
+_N_FIELDS = 4
+_REACH = 9
+_LATTICE = 3  # apertures along a side of a patch: at its edges and its middle
+
+
+def n_structure_targets():
+    """Return the number of targets of one patch."""
+    return _N_FIELDS * len(APERTURES) * _LATTICE**2
+
+
+@torch.no_grad()
+def structure_targets(views, patch_size, normalization):
+    """
+    Compute the targets of all patches.
+
+    Parameters
+    ----------
+    views : 4D `torch.Tensor`, shape (batch, 3, size, size)
+        Normalised gas maps; ``patch_size`` divides ``size``.
+
+    patch_size : int
+        Side of a patch in pixels.
+
+    normalization : `~astrofractal.encoder.ChannelNormalization`
+        How the views were normalised.
+
+    Returns
+    -------
+    targets : 3D `torch.Tensor`, shape (batch, n_patches, n_targets)
+        Of order one; the patches in row order.
+    """
+    _, v_scale, sigma_scale = normalization.scale
+    velocity = v_scale * views[:, 1]
+    dispersion = (sigma_scale * views[:, 2] + normalization.center[2]).clamp_min(0.02)
+    fields = torch.stack([views[:, 0], velocity, velocity**2, dispersion**2], 1)
+    # Apertures are centred on pixel corners, where patches meet, hence kernels of even size.
+    offsets = torch.arange(-_REACH, _REACH, dtype=views.dtype, device=views.device) + 0.5
+    widths = torch.tensor(APERTURES, dtype=views.dtype, device=views.device)
+    rows = torch.exp(-0.5 * (offsets / widths[:, None]) ** 2)
+    rows = rows / rows.sum(1, keepdim=True)
+    kernels = (rows[:, :, None] * rows[:, None, :])[:, None]
+    padded = F.pad(fields, (_REACH,) * 4, mode="replicate").flatten(0, 1)[:, None]
+    stride = patch_size // (_LATTICE - 1)
+    means = F.conv2d(padded, kernels, stride=stride)
+    means = means.unflatten(0, (len(views), fields.shape[1]))
+    column, mean, square, variance = means.unbind(1)
+    scatter = (square - mean**2).clamp_min(1e-4)
+    targets = torch.cat(
+        [
+            column,
+            torch.asinh(mean / v_scale),
+            torch.log(variance) + 2.0,  # twice the logarithm, around 0.4 km/s
+            0.5 * torch.log(scatter) + 2.0,
+        ],
+        1,
+    )
+    return F.unfold(targets, _LATTICE, stride=_LATTICE - 1).transpose(1, 2)

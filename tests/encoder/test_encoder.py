@@ -1,0 +1,176 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from astrofractal.encoder import (
+    ChannelNormalization,
+    FractalEncoder,
+    create_backbone,
+    load_weights,
+    save_weights,
+)
+from astrofractal.encoder.pooling import pool_tokens
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return FractalEncoder(weights="random", batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def images():
+    random = np.random.default_rng(0)
+    images = random.normal(size=(6, 3, 64, 64)) * 0.2
+    images[:, 0] += 22
+    images[:, 2] += 0.5
+    return images
+
+
+CARD = {
+    "architecture": "astrofractal_vit_tiny_patch8_64",
+    "in_chans": 3,
+    "normalization": ChannelNormalization().to_dict(),
+    "images_seen": 0,
+    "recipe": "test",
+    "seed": 0,
+}
+
+
+@pytest.fixture(scope="module")
+def saved(encoder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    return path, save_weights(encoder.model.state_dict(), path, CARD)
+
+
+def test_architecture_is_the_design():
+    model = create_backbone("astrofractal_vit_tiny_patch8_64")
+    n_parameters = sum(p.numel() for p in model.parameters())
+    assert 5.3e6 < n_parameters < 5.5e6
+    assert model.num_prefix_tokens == 5
+    assert model.patch_embed.grid_size == (8, 8)
+
+
+def test_bundled_weights_are_verified_and_finite(images):
+    encoder = FractalEncoder()
+    assert encoder.card["images_seen"] >= 50_000
+    assert encoder.weights_id.endswith(encoder.card["sha256"][:8])
+    assert encoder.weights_id in repr(encoder)
+    assert np.isfinite(encoder.encode(images)).all()
+
+
+@pytest.mark.parametrize("pooling", ["class", "mean", "central", "surround", "class+central"])
+def test_shape_of_features(encoder, images, pooling):
+    features = encoder.encode(images, pooling=pooling)
+    assert features.shape == (6, 192 * len(pooling.split("+")))
+    assert features.dtype == np.float32
+
+
+def test_batches_do_not_matter(images, encoder):
+    other = FractalEncoder(weights="random", batch_size=5)
+    np.testing.assert_allclose(encoder.encode(images), other.encode(images), atol=2e-5)
+
+
+def test_random_weights_follow_the_seed(images):
+    one, same, other = (
+        FractalEncoder(weights="random", random_state=seed).encode(images[:1]) for seed in (1, 1, 2)
+    )
+    np.testing.assert_array_equal(one, same)
+    assert abs(one - other).max() > 0.01
+
+
+def test_no_data_is_the_centre_of_the_normalisation(encoder, images):
+    holed, filled = images.copy(), images.copy()
+    holed[:, :, :10] = np.nan
+    filled[:, 0, :10], filled[:, 1, :10], filled[:, 2, :10] = 22, 0, 0.4
+    np.testing.assert_allclose(encoder.encode(holed), encoder.encode(filled), atol=1e-5)
+
+
+def test_symmetrised_features_do_not_know_the_orientation(encoder, images):
+    turned = np.rot90(images, axes=(-2, -1)).copy()
+    mirrored = images[..., ::-1].copy()
+    reversed_sight = images * np.array([1, -1, 1])[:, None, None]
+    options = {"pooling": "class+central+surround", "symmetrize": True}
+    expected = encoder.encode(images, **options)
+    for other in (turned, mirrored, reversed_sight):
+        np.testing.assert_allclose(encoder.encode(other, **options), expected, atol=1e-4)
+    assert abs(encoder.encode(turned) - encoder.encode(images)).max() > 1e-3
+
+
+def test_central_pooling_takes_the_four_tokens_around_the_centre():
+    tokens = torch.arange(1 + 64, dtype=torch.float32).reshape(1, -1, 1)
+    central = pool_tokens(tokens, (8, 8), 1, "central")
+    assert central.item() == pytest.approx(1 + np.mean([27, 28, 35, 36]))
+    surround = pool_tokens(tokens, (8, 8), 1, "surround")
+    assert surround.item() == pytest.approx(1 + 31.5)
+
+
+def test_patch_features_of_any_size(encoder):
+    features = encoder.patch_features(np.zeros((2, 3, 60, 90)))
+    assert features.shape == (2, 8, 12, 192)
+
+
+@pytest.mark.parametrize(("name", "in_chans"), [("timm:resnet18", 3), ("timm:vit_tiny_patch16_224", 1)])
+def test_any_timm_backbone_stands_in(name, in_chans):
+    normalization = ChannelNormalization((22.0,) * in_chans, (0.5,) * in_chans)
+    encoder = FractalEncoder(
+        name, weights="random", in_chans=in_chans, normalization=normalization
+    )
+    images = np.full((2, in_chans, 64, 64), 22.5)
+    assert encoder.encode(images, pooling="central").shape == (2, encoder.embed_dim)
+    assert encoder.patch_features(images).ndim == 4
+
+
+def test_saved_weights_come_back_in_16_bit_precision(saved, encoder, images):
+    path, _ = saved
+    again = FractalEncoder(weights=path)
+    expected = encoder.encode(images)
+    np.testing.assert_allclose(again.encode(images), expected, atol=0.02 * expected.std())
+
+
+def test_damaged_weights_are_refused(saved, tmp_path):
+    path, card = saved
+    damaged = tmp_path / path.name
+    content = bytearray(path.read_bytes())
+    content[-10] ^= 1
+    damaged.write_bytes(content)
+    damaged.with_suffix(".json").write_text(json.dumps(card))
+    with pytest.raises(ValueError, match="is damaged or not the file of its card"):
+        load_weights(damaged)
+
+
+@pytest.mark.parametrize(
+    ("card", "message"),
+    [({"architecture": "x"}, "lacks in_chans"), (None, "is not JSON")],
+)
+def test_bad_card_is_named(saved, tmp_path, card, message):
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(saved[0].read_bytes())
+    path.with_suffix(".json").write_text("{" if card is None else json.dumps(card))
+    with pytest.raises(ValueError, match=message):
+        FractalEncoder(weights=path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"model": "vit_huge_of_nowhere"}, ValueError, "model must be the name of a timm model"),
+        ({"weights": "nowhere.safetensors"}, FileNotFoundError, "weights: no file"),
+        ({"model": "timm:resnet18"}, ValueError, "weights='bundled' are for"),
+        ({"batch_size": 0}, ValueError, "batch_size must be a positive integer, got 0"),
+    ],
+)
+def test_bad_arguments_are_named(arguments, error, message):
+    arguments = {"weights": "random", **arguments}
+    if arguments["model"] == "timm:resnet18" if "model" in arguments else False:
+        arguments["weights"] = "bundled"
+    with pytest.raises(error, match=message):
+        FractalEncoder(**arguments)
+
+
+def test_bad_images_are_named(encoder):
+    with pytest.raises(ValueError, match=r"images must have the shape .* got \(3, 64, 64\)"):
+        encoder.encode(np.zeros((3, 64, 64)))
+    with pytest.raises(ValueError, match="pooling must be one of .* got 'max'"):
+        encoder.encode(np.zeros((1, 3, 64, 64)), pooling="max")

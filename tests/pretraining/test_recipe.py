@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+from astrofractal.pretraining import Recipe, recipe_names
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_survive_a_round_trip(name, tmp_path):
+    recipe = Recipe.load(name)
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps(recipe.to_dict()))
+    assert Recipe.load(path) == recipe
+
+
+def test_paper_recipe_is_the_published_one():
+    recipe = Recipe.load("paper")
+    assert recipe.batch_size == 1024
+    assert recipe.n_images == 100 * recipe.n_distinct == 100_000_000
+    assert recipe.image_size == recipe.source_size == 336
+    assert recipe.warmup == 0.1
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"batch_sise": 3}, "'batch_sise' is unknown"),
+        ({"batch_size": "many"}, "batch_size must be of type int, got 'many'"),
+        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"mask_ratio": 1.5}, "mask_ratio must be between 0 and 1, got 1.5"),
+        ({"centering": "median"}, "centering must be one of .*, got 'median'"),
+        ({"predictor_depth": 0}, "predictor_depth"),
+        ({"source_size": 32}, "source_size must be at least image_size=64, got 32"),
+    ],
+)
+def test_bad_values_are_named(overrides, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe.load("compact", **overrides)
+
+
+def test_unknown_recipe_lists_the_shipped_ones():
+    with pytest.raises(ValueError, match="'compact', 'paper'.*got 'huge'"):
+        Recipe.load("huge")
