@@ -143,13 +143,16 @@ class GasMap:
             raise ValueError(msg)
         if wcs is None:
             wcs = first.wcs
+        meta = dict(first.meta or {}) | dict(meta or {})
+        if "pixel_scale" in meta:
+            meta["pixel_scale"] = _length("meta['pixel_scale']", meta["pixel_scale"])
         self._set(
             arrays,
             errors,
             wcs=None if wcs is None else _wcs.celestial_wcs(wcs),
             distance=check_distance(distance),
             beam=check_beam(beam),
-            meta=dict(first.meta or {}) | dict(meta or {}),
+            meta=meta,
         )
 
     def _set(self, arrays, errors, *, wcs, distance, beam, meta):
@@ -169,8 +172,6 @@ class GasMap:
         self._distance = distance
         self._beam = beam
         self._meta = meta
-        if "pixel_scale" in meta:
-            meta["pixel_scale"] = _length("meta['pixel_scale']", meta["pixel_scale"])
 
     @classmethod
     def _trusted(cls, arrays, errors, **attributes):

@@ -138,12 +138,12 @@ def read(
             if cube is not None:
                 return _read_cube(cls, hdus, cube, x_factor, hdu=hdu, unit=unit, **options)
             found = _find(hdus, hdu)
-            if wcs is None:
-                needed = pixel_scale is None
-                wcs = _file_wcs(found["column_density"].header, hdus, needed=needed)
-            channels = _channels(found, hdus, unit)
             header = found["column_density"].header
             _header_options(header, hdus, options)
+            if wcs is None:
+                needed = "pixel_scale" not in options["meta"]
+                wcs = _file_wcs(header, hdus, needed=needed)
+            channels = _channels(found, hdus, unit)
             return build(cls, channels, wcs=wcs, **values, **options)
     if isinstance(data, NDData | u.Quantity | np.ndarray):
         return build(cls, _in_memory(data, unit), wcs=wcs, **values, **options)
@@ -183,14 +183,16 @@ def opened(data):
     elif is_hdu(data):
         yield fits.HDUList([data])
     else:
-        hdus = _open(data)
-        try:
+        name = _existing(data)
+        # the file is opened here, so that it is closed also where astropy gives up on it
+        with Path(name).open("rb") as file:
+            with _strict(name):
+                hdus = fits.open(file, lazy_load_hdus=False)
             yield hdus
-        finally:
             hdus.close()
 
 
-def _open(path):
+def _existing(path):
     name = os.fspath(path)
     if not Path(name).exists():
         msg = f"no such file: {name!r}"
@@ -198,8 +200,7 @@ def _open(path):
     if Path(name).is_dir():
         msg = f"{name!r} is a folder, not a FITS file"
         raise IsADirectoryError(msg)
-    with _strict(name):
-        return fits.open(name, lazy_load_hdus=False)
+    return name
 
 
 @contextmanager

@@ -63,6 +63,8 @@ class Resampler:
         self.shape = _shape(shape)
         self.size = _size(size)
         self.angular = self.size.unit.is_equivalent(u.rad)
+        if not self.angular:
+            self.pixel_scale = (self.size / self.shape[1]).to(u.pc)
         self.on_sky = gas.wcs is not None and (self.angular or gas.distance is not None)
         if self.on_sky:
             if self.angular:
@@ -207,7 +209,7 @@ class Resampler:
             "pixel": (float(pixel[0]), float(pixel[1])),
         }
         if not self.angular:
-            meta["pixel_scale"] = self.size / self.shape[1]
+            meta["pixel_scale"] = self.pixel_scale
         return self.gas._trusted(
             arrays,
             errors,
@@ -239,7 +241,7 @@ class Resampler:
         height, width = self.gas.shape
         wide = ratio > 1 + _SAME_SCALE
         x, y = mapping(np.arange(nx), np.arange(ny))
-        lines = _separable(x, y, ratio) if wide else None
+        lines = _separable(x, y, ratio)
         n_sub = 1
         if wide and lines is None:
             n_sub = min(int(np.ceil(ratio)), _MAX_SUBSAMPLES)
@@ -262,10 +264,11 @@ class Resampler:
         planes, offset, scale = self._planes((slice(y0, y1), slice(x0, x1)), squares=wide)
         stack = np.stack(list(planes.values()), axis=-1)
         if lines is not None:
-            rows = _overlaps(lines[1] - y0, ratio, y1 - y0)
-            columns = _overlaps(lines[0] - x0, ratio, x1 - x0)
+            rows = _overlaps(lines[1] - y0, max(ratio, 1), y1 - y0)
+            columns = _overlaps(lines[0] - x0, max(ratio, 1), x1 - x0)
             covered = np.outer(rows.sum(axis=1), columns.sum(axis=1))
-            sampled = np.einsum("yx...,ix->yi...", np.tensordot(rows, stack, 1), columns)
+            sampled = np.tensordot(np.tensordot(rows, stack, 1), columns, (1, 1))
+            sampled = np.moveaxis(sampled, -1, 1)
         else:
             covered = _mean(within.astype(np.float64), n_sub)
             if block > 1:

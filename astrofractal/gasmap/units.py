@@ -147,6 +147,8 @@ def parse_unit(text, *, name="unit"):
     """
     if isinstance(text, u.UnitBase | u.function.FunctionUnitBase):
         return text
+    if isinstance(text, u.Quantity) and text.isscalar:
+        return u.Unit(text)
     if not isinstance(text, str):
         msg = f"{name} must be a unit or its name, got {text!r}"
         raise TypeError(msg)
