@@ -111,6 +111,7 @@ TopGridDimensions = {n} {n} {n}
 RefineBy = 2
 HydroMethod = 0
 MultiSpecies = 0
+DualEnergyFormalism = 0
 Gamma = 1.6667
 ComovingCoordinates = 0
 NumberOfParticles = 0
