@@ -53,7 +53,7 @@ def from_cube(
     noise=None,
     snr=4.0,
     snr_edge=1.5,
-    n_pad=1,
+    widen=0.25,
     line_width=None,
     chunk_rows=None,
     progress_bar=False,
@@ -104,8 +104,9 @@ def from_cube(
         The mask of the moments: a run of channels above ``snr_edge`` times the noise counts if two
         adjacent channels of it are above ``snr`` times the noise.
 
-    n_pad : int, optional
-        Channels by which each run is widened on both sides, for the wings of the line.
+    widen : float, optional
+        Fraction of its length by which each run is widened on both sides (rounded up), for the
+        wings of the line.  Without it, dispersions of faint lines come out up to 15 % too small.
 
     line_width : `~astropy.units.Quantity`, optional
         A dispersion that is taken out of the dispersions in quadrature: that of the molecule's
@@ -149,8 +150,7 @@ def from_cube(
         warnings.simplefilter("ignore")  # deprecations within spectral-cube are not the caller's
         require("spectral_cube", extra="cube")
     one_of("velocity_convention", velocity_convention, tuple(_CONVENTIONS))
-    positive_int("n_pad", n_pad, minimum=0)
-    for name, value in (("snr", snr), ("snr_edge", snr_edge)):
+    for name, value in (("snr", snr), ("snr_edge", snr_edge), ("widen", widen)):
         if not 0 <= value < np.inf:
             msg = f"{name} must be a number that is not negative, got {value!r}"
             raise ValueError(msg)
@@ -166,7 +166,7 @@ def from_cube(
                 convention=velocity_convention,
                 velocity_range=velocity_range,
                 noise=noise,
-                levels=(snr, snr_edge, n_pad),
+                levels=(snr, snr_edge, widen),
                 chunk_rows=chunk_rows,
                 progress_bar=progress_bar,
             )
@@ -180,7 +180,7 @@ def from_cube(
             convention=velocity_convention,
             velocity_range=velocity_range,
             noise=noise,
-            levels=(snr, snr_edge, n_pad),
+            levels=(snr, snr_edge, widen),
             chunk_rows=chunk_rows,
             progress_bar=progress_bar,
         )
@@ -212,11 +212,11 @@ def _load(hdus, *, hdu, unit):
         msg = f"{where} {_wcs.describe_axes(wcs)}".replace("two celestial axes", "a spectral axis")
         raise ValueError(msg.replace(": give wcs= or pixel_scale=", ""))
     axis = _wcs.spectral_axis(wcs)
+    if len(image.shape) == 2:
+        msg = f"{where} is a 2D map, not a cube: use GasMap.read or GasMap.from_maps"
+        raise ValueError(msg)
     if axis is None:
-        if len(image.shape) == 2:
-            msg = f"{where} is a 2D map, not a cube: use GasMap.read or GasMap.from_maps"
-        else:
-            msg = f"{_refuse_cube(image, where)}; it has no spectral axis"
+        msg = f"{_refuse_cube(image, where)}; it has no spectral axis"
         raise ValueError(msg)
     header = image.header
     text = str(header.get("BUNIT", "") or "").strip()
@@ -491,7 +491,7 @@ def spectrum_noise(data):
     return np.where(enough, median / _HALF_NORMAL, 0.0)
 
 
-def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, n_pad=1):
+def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, widen=0.25):
     """
     Return where spectra have signal.
 
@@ -507,8 +507,8 @@ def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, n_pad=1):
         A run of channels above ``snr_edge`` times the noise counts if two adjacent channels of it
         are above ``snr`` times the noise.
 
-    n_pad : int, optional
-        Channels by which each run is widened on both sides.
+    widen : float, optional
+        Fraction of its length by which each run is widened on both sides, rounded up.
 
     Returns
     -------
@@ -525,16 +525,29 @@ def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, n_pad=1):
     along = np.zeros((3, 3, 3), bool)
     along[:, 1, 1] = True
     mask = ndimage.binary_propagation(seed, structure=along, mask=edge | seed)
-    if n_pad:
-        mask = ndimage.binary_dilation(mask, structure=along, iterations=n_pad)
-    return mask & np.isfinite(data)
+    return _widened(mask, widen) & np.isfinite(data)
+
+
+def _widened(mask, fraction):
+    """Return the runs of a mask along its first axis, widened by a fraction of their length."""
+    if not fraction:
+        return mask
+    n_channels = mask.shape[0]
+    flat = mask.reshape(n_channels, -1).T
+    steps = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    (spectrum, start), end = np.nonzero(steps == 1), np.nonzero(steps == -1)[1]
+    pad = np.ceil(fraction * (end - start)).astype(int)
+    count = np.zeros((flat.shape[0], n_channels + 1), dtype=np.int32)
+    np.add.at(count, (spectrum, np.maximum(start - pad, 0)), 1)
+    np.add.at(count, (spectrum, np.minimum(end + pad, n_channels)), -1)
+    return (count.cumsum(axis=1)[:, :-1] > 0).T.reshape(mask.shape)
 
 
 def moments(data, velocity, width, noise, levels, *, use):
     """Return W, its error, v, its error, sigma and its error, (6, ny, nx), NaN without signal."""
-    snr, snr_edge, n_pad = levels
+    snr, snr_edge, widen = levels
     data = np.where(use[:, None, None], data, np.nan)
-    mask = signal_mask(data, noise, snr=snr, snr_edge=snr_edge, n_pad=n_pad)
+    mask = signal_mask(data, noise, snr=snr, snr_edge=snr_edge, widen=widen)
     dv = width[:, None, None]
     weights = np.where(mask, data, 0) * dv
     v = velocity[:, None, None]
