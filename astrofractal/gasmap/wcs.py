@@ -67,6 +67,10 @@ def read_wcs(source, *, hdus=None, name="wcs"):
         try:
             return WCS(source, fobj=hdus)
         except Exception as error:  # wcslib and the distortion readers raise many classes
+            ctypes = [source.get(f"CTYPE{axis}", "") for axis in (1, 2)]
+            if source.get("NAXIS", 2) == 2 and any(map(_SPECTRAL.match, map(str, ctypes))):
+                msg = f"{name} {describe_ctypes(ctypes)}"
+                raise ValueError(msg) from error
             reason = " ".join(str(error).split()) or type(error).__name__
             msg = f"{name} has a WCS that cannot be read: {reason}"
             raise ValueError(msg) from error
@@ -74,7 +78,12 @@ def read_wcs(source, *, hdus=None, name="wcs"):
 
 def describe_axes(wcs):
     """Say what a WCS without two celestial axes is."""
-    ctypes = [str(ctype).strip() for ctype in wcs.wcs.ctype]
+    return describe_ctypes(wcs.wcs.ctype)
+
+
+def describe_ctypes(ctypes):
+    """Say what an image is whose axes, as named by CTYPE, are not two celestial ones."""
+    ctypes = [str(ctype).strip() for ctype in ctypes]
     shown = ", ".join(repr(ctype) for ctype in ctypes)
     spectral = [bool(_SPECTRAL.match(ctype)) for ctype in ctypes]
     if sum(spectral) == 1 and len(ctypes) == 2:

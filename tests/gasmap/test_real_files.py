@@ -1,0 +1,161 @@
+"""Observations as found in the wild: what should work does, what should not is refused by name."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+
+from astrofractal import GasMap
+from astrofractal.gasmap import hildebrand_opacity
+
+X_FACTOR = 1e21 * u.cm**-2 / (u.K * u.km / u.s)
+DISTANCE = 300 * u.pc
+
+
+@pytest.fixture
+def real(shared_data):
+    """Give the path of an observed file."""
+    return lambda name: shared_data / "real" / f"{name}.fits"
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "match"),
+    [
+        ("astrodendro_L1551_scuba_850mu", ValueError, "no BUNIT.*unit="),
+        ("astrodendro_PerA_Extn2MASS_F_Gal", ValueError, "no BUNIT.*unit="),
+        ("b5_NH3_11_TdV", u.UnitsError, "x_factor"),
+        ("b5_NH3_Vlsr", u.UnitsError, "column_density must be a column density.*km / s"),
+        ("b5_NH3_sigma_v", u.UnitsError, "column_density must be a column density.*km / s"),
+        ("droplets_L1688_N_NH3", ValueError, "looks like log10.*log10=True"),
+        ("droplets_L1688_eVlsr", u.UnitsError, "column_density must be"),
+        ("ngc1333_13CO_TdV", u.UnitsError, "x_factor"),
+        ("pyspeckit_n2hp_cube", ValueError, "no celestial WCS.*VELOCITY"),
+        ("reproject_equatorial_3d", ValueError, "position-position-velocity cube.*x_factor="),
+        ("reproject_galactic_2d", ValueError, "no BUNIT.*unit="),
+        ("reproject_image_with_distortion_map", ValueError, "no celestial WCS"),
+        ("spectralcube_example_cube", ValueError, "position-position-velocity cube.*x_factor="),
+    ],
+)
+def test_refused_by_name_of_the_reason(real, name, error, match):
+    with pytest.raises(error, match=match):
+        GasMap.read(real(name), distance=DISTANCE)
+
+
+def test_ammonia_of_l1688(real):
+    """log10 N(NH3) that says cm-2, 0 for no fit, ragged borders."""
+    name = "droplets_L1688_"
+    gas = GasMap.from_maps(
+        real(name + "N_NH3"),
+        real(name + "Vlsr"),
+        real(name + "Sigma"),
+        column_density_error=real(name + "eN_NH3"),
+        velocity_error=real(name + "eVlsr"),
+        dispersion_error=real(name + "eSigma"),
+        log10=True,
+        no_data=0,
+        abundance=1e-8,
+        distance=138 * u.pc,
+    )
+    assert gas.beam.to_value(u.arcsec) == pytest.approx(31.8, abs=0.1)
+    assert 3 < np.nanmedian(gas.velocity.value) < 4
+    assert 0.1 < np.nanmedian(gas.dispersion.value) < 0.5
+    assert 21 < np.log10(np.nanmedian(gas.column_density.value)) < 23
+    assert np.nanmin(gas.velocity_uncertainty.value) > 0
+    # Oph A, dense and in the map
+    cutout = gas.cutout(SkyCoord("16h26m27.5s -24d23m54s"), size=0.1 * u.pc)
+    assert "resampled" in cutout.meta["flags"]
+    assert np.isfinite(cutout.to_array()[:, 32, 32]).all()
+
+
+def test_barnard_5(real):
+    gas = GasMap.from_maps(
+        real("b5_NH3_11_TdV"),
+        real("b5_NH3_Vlsr"),
+        real("b5_NH3_sigma_v"),
+        x_factor=X_FACTOR,
+        distance=DISTANCE,
+    )
+    assert gas.channels == ("column_density", "velocity", "dispersion")
+    assert np.nanmedian(gas.velocity.value) == pytest.approx(10.2, abs=0.1)
+    assert gas.to_sky(79.5, 99).ra.deg == pytest.approx(56.901, abs=1e-3)
+
+
+def test_carbon_monoxide_of_ngc1333(real):
+    gas = GasMap.read(real("ngc1333_13CO_TdV"), x_factor=X_FACTOR, distance=DISTANCE)
+    assert 0 < gas.mask.mean() < 0.05  # noise below zero
+    assert gas.meta["object"] == "PERSEUS"
+    assert gas.beam.to_value(u.arcsec) == pytest.approx(46)
+
+
+def test_extinction_of_perseus(real):
+    gas = GasMap.from_maps(
+        real("astrodendro_PerA_Extn2MASS_F_Gal"),
+        unit="mag",
+        extinction_ratio=9.4e20 * u.cm**-2 / u.mag,
+        distance=DISTANCE,
+    )
+    # IC 348 is in the cloud
+    position = SkyCoord("3h44m34s +32d09.8m")
+    assert gas.contains(position)[0]
+    cutout = gas.cutout(position, size=8 * u.pc)
+    assert np.nanmax(cutout.column_density.value) > 5e21
+    assert 1e4 < gas.mass.value < 2e5  # the map is far wider than the cloud
+
+
+def test_dust_of_l1551(real):
+    """An old EPOCH header without unit and beam."""
+    options = {
+        "unit": "Jy/beam",
+        "dust_temperature": 15 * u.K,
+        "dust_opacity": hildebrand_opacity(850 * u.um),
+        "frequency": 850 * u.um,
+    }
+    name = real("astrodendro_L1551_scuba_850mu")
+    with pytest.raises(ValueError, match="give beam="):
+        GasMap.from_maps(name, **options)
+    gas = GasMap.from_maps(name, beam=14 * u.arcsec, distance=140 * u.pc, **options)
+    y, x = np.unravel_index(np.nanargmax(gas.column_density.value), gas.shape)
+    irs5 = SkyCoord("4h31m34.1s +18d08m05s")
+    assert gas.to_sky(x, y).icrs.separation(irs5).arcsec < 15
+
+
+def test_plate_carree_without_unit(real):
+    gas = GasMap.read(real("reproject_galactic_2d"), unit="1e26 cm-2", distance=DISTANCE)
+    centre = gas.to_sky(19, 20.5)
+    assert centre.frame.name == "galactic"
+    assert centre.separation(SkyCoord(0, 0, unit="deg", frame="galactic")).arcsec < 1e-6
+    assert gas.cutout(centre, size=0.1 * u.pc).meta["masked_fraction"] == 0
+
+
+def test_cube_of_four_axes(real):
+    pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
+    name = real("spectralcube_example_cube")
+    gas = GasMap.from_cube(
+        name, x_factor=X_FACTOR, snr=0.5, snr_edge=0, noise=0.05 * u.K, distance=DISTANCE
+    )
+    assert gas.shape == fits.getdata(name).shape[-2:]
+    assert gas.to_sky(0, 0).ra.deg == pytest.approx(52.2315, abs=1e-3)
+
+
+def test_cube_of_optical_velocities(real):
+    pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
+    with pytest.raises(ValueError, match="no BUNIT.*unit='K'"):
+        GasMap.from_cube(real("reproject_equatorial_3d"), x_factor=X_FACTOR)
+    gas = GasMap.from_cube(real("reproject_equatorial_3d"), x_factor=X_FACTOR, unit="K")
+    assert gas.shape == (5, 7)
+    assert np.nanmedian(gas.velocity.value) == pytest.approx(0.08, abs=0.05)
+
+
+@pytest.mark.parametrize("name", ["cloud01_x", "cloud02_z", "cloud04_z"])
+def test_simulated_fields(shared_data, name):
+    path = shared_data / "fields" / f"{name}.fits"
+    gas = GasMap.read(path)
+    assert gas.distance == DISTANCE  # its header tells the unit
+    mass = fits.getheader(path)["MCLOUD"]
+    assert 1 < gas.mass.value / mass < 1.25  # the cloud and some of the warm medium around it
+    sinks = fits.getdata(path, "SINKS")
+    positions = SkyCoord(sinks["ra"], sinks["dec"], unit="deg")
+    x, y = gas.to_pixel(positions)
+    np.testing.assert_allclose(x, sinks["x"], atol=1e-6)
+    np.testing.assert_allclose(y, sinks["y"], atol=1e-6)
