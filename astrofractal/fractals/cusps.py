@@ -15,7 +15,7 @@ def add_cusps(gas, seed, index, *, probability=0.8):
     """
     Add point-like accretion signatures to a flame rendered as gas.
 
-    The first point is at the centre of the frame, up to three more lie on its densest pixels.  Each has
+    The first point is at the centre of the frame, up to four more lie on its densest pixels.  Each has
     a softened power-law profile in the radius, elliptical as an inclined disc, that raises the column
     density, adds to the velocity dispersion in quadrature, shifts the velocity and adds a dipole of
     rotation or infall.
@@ -43,7 +43,7 @@ def add_cusps(gas, seed, index, *, probability=0.8):
         return gas
     size = gas.shape[-1]
     y, x = np.indices((size, size), dtype=np.float32)
-    n_more = random.integers(0, 4)
+    n_more = random.integers(0, 5)
     dense = np.flatnonzero(gas[0] >= np.quantile(gas[0], 0.95))
     places = [(0.5 * (size - 1),) * 2]
     for pixel in random.choice(dense, n_more):
@@ -51,7 +51,7 @@ def add_cusps(gas, seed, index, *, probability=0.8):
         places.append((pixel // size + offset[0], pixel % size + offset[1]))
     for row, column in places:
         speed = 0.45 * np.exp(0.7 * random.standard_normal())
-        softening = np.exp(random.uniform(np.log(0.4), np.log(1.5)))
+        softening = np.exp(random.uniform(np.log(0.4), np.log(4.0)))
         slope = random.uniform(0.7, 2.0)
         angle, minor = random.uniform(0, 2 * np.pi), random.uniform(0.4, 1.0)
         inclination = np.sqrt(1 - minor**2)

@@ -146,9 +146,14 @@ class ViewSampler:
         Returns
         -------
         order : 2D `torch.Tensor`, shape (batch, grid**2)
-            A permutation of the token indices an image; the first ``n_keep`` are kept.
+            A permutation of the token indices an image; the first ``n_keep`` are kept.  The central
+            2 x 2 tokens, where a protostar will be, are kept in at least half of the images.
         """
-        order = self.uniform(grid * grid).argsort(1)
+        keys = self.uniform(grid * grid)
+        middle = torch.zeros(grid, grid)
+        middle[(grid - 1) // 2 : grid // 2 + 1, (grid - 1) // 2 : grid // 2 + 1] = 1
+        keys = keys - (self.uniform() < 0.5)[:, None] * middle.flatten()
+        order = keys.argsort(1)
         return torch.cat([order[:, :n_keep].sort(1).values, order[:, n_keep:]], 1)
 
     def window_tokens(self, grid, side):

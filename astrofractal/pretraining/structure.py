@@ -1,11 +1,12 @@
 """Scale-space structure of a view: what the masked-prediction term asks the student for.
 
 Masked feature prediction (MaskFeat, Wei et al. 2022, arXiv:2112.09133) replaces the pixels of a masked
-autoencoder by descriptors of the image. For gas the natural ones are local moments at a few scales:
-column density, velocity, the logarithm of the velocity dispersion and the logarithm of the velocity
-scatter, in Gaussian apertures. Logarithms, because physical amplitudes span decades and scale as
-powers of one another; small apertures, because what a protostar does to its gas fills a few pixels
-that a loss on raw pixels hardly notices.
+autoencoder by descriptors of the image. For gas the natural ones are local moments in Gaussian
+apertures: column density, velocity, and the logarithms of the velocity dispersion and of the velocity
+scatter, each in the widest aperture and as the contrast of every aperture with the next wider one.
+Logarithms, because physical amplitudes span decades and scale as powers of one another; contrasts of
+unit variance, because what a protostar does to its gas fills a few pixels, which a loss on raw pixels
+or on levels hardly notices.
 """
 
 import torch
@@ -14,10 +15,13 @@ import torch.nn.functional as F
 __all__ = ["n_structure_targets", "structure_targets"]
 
 #: Widths (standard deviations) of the Gaussian apertures in pixels.
-APERTURES = (0.7, 1.4, 2.8)
+APERTURES = (0.7, 1.4, 2.8, 5.6)
 
 _N_FIELDS = 4
-_REACH = 9
+
+#: Standard deviations of the contrasts over flames: a row a field, narrow apertures first.
+_SPREAD = ((0.06, 0.11, 0.16), (0.055, 0.10, 0.145), (0.09, 0.145, 0.18), (0.28, 0.27, 0.26))
+_REACH = 14
 _LATTICE = 3  # apertures along a side of a patch: at its edges and its middle
 
 
@@ -63,7 +67,7 @@ def structure_targets(views, patch_size, normalization):
     means = means.unflatten(0, (len(views), fields.shape[1]))
     column, mean, square, variance = means.unbind(1)
     scatter = (square - mean**2).clamp_min(1e-4)
-    targets = torch.cat(
+    levels = torch.stack(
         [
             column,
             torch.asinh(mean / v_scale),
@@ -72,4 +76,6 @@ def structure_targets(views, patch_size, normalization):
         ],
         1,
     )
+    contrasts = (levels[:, :, :-1] - levels[:, :, 1:]) / levels.new_tensor(_SPREAD)[:, :, None, None]
+    targets = torch.cat([levels[:, :, -1:], contrasts], 2).flatten(1, 2)
     return F.unfold(targets, _LATTICE, stride=_LATTICE - 1).transpose(1, 2)
