@@ -167,13 +167,51 @@ class Calibration:
             The cloud of each map.  Without it every map is its own group: the intervals are then
             valid for maps like these only, and too narrow for another cloud.
         """
-        groups = np.arange(len(y)) if groups is None else np.asarray(groups)
         self.scaler = Scaler(blocks).fit(X)
+        groups = None if groups is None else np.asarray(groups).astype(str)
+        return self._calibrate(
+            self.scaler.transform(X), np.asarray(y, dtype=float), np.asarray(appearance), groups
+        )
+
+    def leave_out(self, groups):
+        """
+        Calibrate again without some groups.
+
+        Parameters
+        ----------
+        groups : iterable of str
+            The groups to leave out.
+
+        Returns
+        -------
+        calibration : `Calibration`
+            A new one.
+
+        Raises
+        ------
+        ValueError
+            If there is no such group, or too little remains.
+        """
+        known = [] if self.groups is None else sorted(set(self.groups.tolist()))
+        unknown = [str(g) for g in groups if str(g) not in known]
+        if unknown:
+            msg = f"groups must be among {', '.join(known) or 'none'}, got {unknown[0]!r}"
+            raise ValueError(msg)
+        keep = ~np.isin(self.groups, [str(g) for g in groups])
+        if keep.sum() < 10:
+            msg = f"groups: {keep.sum()} maps remain, a calibration needs 10"
+            raise ValueError(msg)
+        new = Calibration(self.channels, self.features, self.regressor)
+        new.scaler = self.scaler
+        return new._calibrate(self.X[keep], self.y[keep], self.look[keep], self.groups[keep])
+
+    def _calibrate(self, X, y, look, groups):
         # Kept in 16 bit on disk: the fit sees what a loaded calibration will see.
-        self.X = self.scaler.transform(X).astype(np.float16).astype(np.float32)
-        self.y = np.asarray(y, dtype=float)
-        self.look = np.asarray(appearance, dtype=np.float16).astype(np.float32)
-        self.folds = grouped_folds(groups)
+        self.X = X.astype(np.float16).astype(np.float32)
+        self.y = y
+        self.look = look.astype(np.float16).astype(np.float32)
+        self.groups = groups
+        self.folds = grouped_folds(np.arange(len(y)) if groups is None else groups)
         self._fit_model()
         predicted = (
             leave_out_predictions(self.regressor, self.X, self.y, self.folds)
@@ -306,7 +344,12 @@ class Calibration:
             "factor": self.scaler.factor_,
             "check": self.check,
         }
+        names = None
+        if self.groups is not None:
+            names, index = np.unique(self.groups, return_inverse=True)
+            arrays["groups"], names = index.astype(np.int32), names.tolist()
         card = {
+            "groups": names,
             "channels": list(self.channels),
             "features": self.features.to_dict(),
             "regressor": spec_to_json(self.regressor),
@@ -327,6 +370,9 @@ class Calibration:
         new.look = arrays["look"].astype(np.float32)
         for name in ("y", "folds", "scores", "residuals", "domain_scale", "check"):
             setattr(new, name, arrays[name])
+        new.groups = None
+        if card["groups"] is not None:
+            new.groups = np.array(card["groups"])[arrays["groups"]]
         new.scaler = Scaler(card["blocks"])
         new.scaler.center_, new.scaler.factor_ = arrays["center"], arrays["factor"]
         new.spread_scale = card["spread_scale"]

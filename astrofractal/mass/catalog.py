@@ -8,13 +8,22 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
+from scipy.spatial import cKDTree
 
 import astrofractal
+from astrofractal._utils.atomic import atomic_path
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.units import to_column_density
 
-__all__ = ["find_protostars", "make_catalog", "resolve_positions", "write_catalog"]
+__all__ = [
+    "check_suffix",
+    "find_protostars",
+    "make_catalog",
+    "resolve_positions",
+    "write_catalog",
+    "write_regions",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +49,13 @@ _SKY_COLUMNS = (
 _GALACTIC_COLUMNS = (("l", "b"), ("glon", "glat"))
 _PIXEL_COLUMNS = (("x", "y"), ("xcentroid", "ycentroid"), ("x_centroid", "y_centroid"),
                   ("x_peak", "y_peak"))  # fmt: skip
+_FORMATS = {
+    ".ecsv": "ascii.ecsv",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".fits": "fits",
+    ".csv": "ascii.csv",
+}
 _REGION_SUFFIXES = {".reg": "ds9", ".crtf": "crtf"}
 
 
@@ -77,7 +93,7 @@ def find_protostars(gas, *, min_separation=0.05 * u.pc, threshold=None, max_sour
     if not min_separation.unit.is_equivalent(u.pc):
         msg = f"min_separation must be a length such as 0.05 * u.pc, got {min_separation}"
         raise u.UnitConversionError(msg)
-    separation = max(1.0, (min_separation / scale).to_value(u.one))
+    separation = (min_separation / scale).to_value(u.one)
     column = gas.column_density.value.astype(float)
     data, limit = column, 3e22
     if isinstance(threshold, u.Quantity) and threshold.unit != u.one:
@@ -89,7 +105,6 @@ def find_protostars(gas, *, min_separation=0.05 * u.pc, threshold=None, max_sour
         peaks = find_peaks(
             np.where(gas.mask, 0, data),
             limit,
-            box_size=2 * int(np.ceil(separation)) + 1,
             mask=np.array(gas.mask),
         )
     if peaks is None or len(peaks) == 0:
@@ -101,8 +116,20 @@ def find_protostars(gas, *, min_separation=0.05 * u.pc, threshold=None, max_sour
         warnings.warn(msg, AstrofractalWarning, stacklevel=2)
         return np.empty((0, 2))
     peaks.sort("peak_value", reverse=True)
-    columns = ("x_peak", "y_peak")
-    return np.column_stack([np.asarray(peaks[name], float) for name in columns])[:max_sources]
+    pixels = np.column_stack([np.asarray(peaks[name], float) for name in ("x_peak", "y_peak")])
+    return pixels[_separated(pixels, separation)][:max_sources]
+
+
+def _separated(pixels, separation):
+    """Keep, from the first on, what is no closer than ``separation`` to what is kept."""
+    near = cKDTree(pixels).query_ball_point(pixels, separation)
+    free = np.ones(len(pixels), dtype=bool)
+    keep = []
+    for number, neighbours in enumerate(near):
+        if free[number]:
+            keep.append(number)
+            free[neighbours] = False
+    return keep
 
 
 def _noise(gas):
@@ -110,7 +137,7 @@ def _noise(gas):
         return np.where(gas.mask, np.nan, gas.column_density_uncertainty.value)
     from astropy.stats import sigma_clipped_stats
 
-    _, _, noise = sigma_clipped_stats(gas.column_density.value[~gas.mask])
+    _, _, noise = sigma_clipped_stats(gas.column_density.value[~gas.mask].astype(float))
     return max(float(noise), 1e-30)
 
 
@@ -334,6 +361,13 @@ def _icrs(sky):
     return u.Quantity(lon, u.deg).reshape(-1), u.Quantity(lat, u.deg).reshape(-1)
 
 
+def check_suffix(path):
+    """Raise `ValueError` if `write_catalog` has no format for the suffix of ``path``."""
+    if Path(path).suffix not in _FORMATS:
+        msg = f"output must end in one of {', '.join(_FORMATS)}, got {str(path)!r}"
+        raise ValueError(msg)
+
+
 def write_catalog(table, path, *, overwrite=False):
     """
     Write a catalogue as ECSV, VOTable, FITS or CSV, by the suffix of its name.
@@ -354,25 +388,21 @@ def write_catalog(table, path, *, overwrite=False):
     ValueError
         If the suffix is another one.
     """
-    from astrofractal._utils.atomic import atomic_path
-
     path = Path(path)
-    formats = {".ecsv": "ascii.ecsv", ".vot": "votable", ".xml": "votable", ".fits": "fits",
-               ".csv": "ascii.csv"}  # fmt: skip
-    if path.suffix not in formats:
-        msg = f"output must end in one of {', '.join(formats)}, got {str(path)!r}"
-        raise ValueError(msg)
+    check_suffix(path)
     with atomic_path(path, overwrite=overwrite) as temporary:
+        table = table.copy()
+        for name in table.colnames:
+            table[name].info.format = None  # some writers would round by it
         if path.suffix == ".fits":
             # Plain keywords: FITS has eight characters for their names.
-            table = table.copy()
             keys = {"weights_id": "WEIGHTS", "reference_id": "REFMAPS", "version": "VERSION",
                     "level": "LEVEL"}  # fmt: skip
             table.meta = {keys.get(k, k): v for k, v in table.meta.items()}
-        if formats[path.suffix] == "votable":
+        if _FORMATS[path.suffix] == "votable":
             _write_votable(table, temporary)
         else:
-            table.write(temporary, format=formats[path.suffix])
+            table.write(temporary, format=_FORMATS[path.suffix])
 
 
 def _write_votable(table, path):
@@ -384,3 +414,36 @@ def _write_votable(table, path):
         info = Info(name=str(key), value=str(value), ID=str(key))
         votable.resources[0].infos.append(info)
     votable.to_xml(str(path))
+
+
+def write_regions(table, path, *, radius=5 * u.arcsec, overwrite=False):
+    """
+    Write a circle at each position for DS9, with the mass as its text.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        The catalogue, with sky positions.
+
+    path : path-like
+        The file.
+
+    radius : `~astropy.units.Quantity`, optional
+        The radius of the circles.
+
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+    """
+    from regions import CircleSkyRegion, Regions
+
+    if "ra" not in table.colnames:
+        msg = "regions need sky positions, the map has no WCS"
+        raise ValueError(msg)
+    circles = []
+    for row in table[np.isfinite(table["ra"])]:
+        mass = row["mass"].to_value(u.solMass)
+        text = f"{row['id']}: {mass:.2g} Msun" if np.isfinite(mass) else f"{row['id']}"
+        center = SkyCoord(row["ra"], row["dec"])
+        circles.append(CircleSkyRegion(center, radius, meta={"text": text}))
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        Regions(circles).write(temporary, format="ds9")

@@ -1,5 +1,6 @@
 """`StellarMassEstimator`: gas maps in, masses of the protostars in them out."""
 
+import copy
 import hashlib
 import warnings
 
@@ -127,14 +128,15 @@ class StellarMassEstimator:
     def meta(self):
         """What the masses come from: weights, reference maps, version (`dict`)."""
         return {
-            "weights_id": self.encoder.weights_id,
+            "weights_id": self.encoder.weights_id if self._needs_encoder() else "none",
             "reference_id": self.reference_id,
             "version": astrofractal.__version__,
         }
 
     def __repr__(self):
         state = "not calibrated" if not self.calibrations else f"reference {self.reference_id!r}"
-        return f"<StellarMassEstimator: {self.encoder!r}, {state}>"
+        encoder = repr(self.encoder) if self._needs_encoder() else "no encoder"
+        return f"<StellarMassEstimator: {encoder}, {state}, version {astrofractal.__version__}>"
 
     def _recipe(self, channels):
         """Features and regressor for a combination of channels."""
@@ -240,6 +242,36 @@ class StellarMassEstimator:
         self.reference_id = f"{len(images)}maps-{digest.hexdigest()[:8]}"
         return self
 
+    def leave_out(self, *clouds):
+        """
+        Calibrate again without some of the clouds, to weigh these honestly.
+
+        Parameters
+        ----------
+        *clouds : str
+            Names of clouds (groups) of the reference maps.
+
+        Returns
+        -------
+        estimator : `StellarMassEstimator`
+            A new one; the encoder's features of the other clouds are not computed again.
+
+        Raises
+        ------
+        ValueError
+            If the reference maps have no such cloud.
+        """
+        new = copy.copy(self)
+        new.calibrations = {k: c.leave_out(clouds) for k, c in self._calibrated().items()}
+        new.reference_id = f"{self.reference_id}-without-{'-'.join(clouds)}"
+        return new
+
+    def _calibrated(self):
+        if not self.calibrations:
+            msg = "this StellarMassEstimator is not calibrated: call fit first"
+            raise RuntimeError(msg)
+        return self.calibrations
+
     @property
     def map_shape(self):
         """The shape (ny, nx) of the standard map."""
@@ -286,9 +318,7 @@ class StellarMassEstimator:
         RuntimeError
             If the estimator is not calibrated.
         """
-        if not self.calibrations:
-            msg = "this StellarMassEstimator is not calibrated: call fit first"
-            raise RuntimeError(msg)
+        self._calibrated()
         total = None
         if hasattr(maps, "__len__") and not is_single(maps):
             total = -(-len(maps) // 256)

@@ -130,7 +130,8 @@ def radial_profiles(images, names=("column_density", "velocity", "dispersion")):
             blocks.append(_ring_std(log_n - 22, rings))
         else:
             blocks.append(_log(_ring_std(dispersion, rings)))
-    return np.hstack(blocks) if blocks else np.empty((len(images), 0), np.float32)
+    blocks = blocks or [np.empty((len(images), 0))]
+    return np.hstack(blocks).astype(np.float32)
 
 
 def check_names(parameter, names, known):
@@ -142,6 +143,7 @@ def check_names(parameter, names, known):
 
 
 def _ring_std(values, rings):
+    values = values.astype(np.float64)  # the difference of two squares
     mean = _masked_mean(values, rings)
     return np.sqrt(np.maximum(_masked_mean(values**2, rings) - mean**2, 0))
 
@@ -256,8 +258,8 @@ def _spectral_slope(maps):
     flat = _deviation(maps.reshape(len(maps), -1)).reshape(maps.shape)
     ny, nx = maps.shape[1:]
     window = (np.hanning(ny)[:, None] * np.hanning(nx)).astype(np.float32)
-    power = np.abs(scipy.fft.rfft2(np.where(good, flat, 0) * window)) ** 2
-    k = np.hypot(np.fft.fftfreq(ny)[:, None] * ny, np.fft.rfftfreq(nx) * nx)
+    power = np.abs(scipy.fft.fft2(np.where(good, flat, 0) * window)) ** 2
+    k = np.hypot(np.fft.fftfreq(ny)[:, None] * ny, np.fft.fftfreq(nx) * nx)
     edges = np.unique(np.geomspace(2, max(4, min(ny, nx) / 4), 8).round(2))
     inside = [(k >= a) & (k < b) for a, b in zip(edges, edges[1:])]
     inside = [ring for ring in inside if ring.any()]

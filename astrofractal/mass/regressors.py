@@ -186,7 +186,7 @@ class MLPEnsemble:
             warnings.simplefilter("ignore", ConvergenceWarning)
             for member in range(self.n_members):
                 model = MLPRegressor(
-                    tuple(self.hidden),
+                    hidden_layer_sizes=tuple(self.hidden),
                     alpha=self.alpha,
                     max_iter=self.max_iter,
                     learning_rate_init=1e-3,

@@ -52,9 +52,12 @@ def save_estimator(estimator, path, *, overwrite=False):
         own, card = calibration.state()
         arrays |= {f"{number}.{name}": np.ascontiguousarray(v) for name, v in own.items()}
         cards.append(card)
-    encoder = estimator.encoder
+    encoder = None
+    if estimator._needs_encoder():
+        encoder = estimator.encoder
+        encoder = {"model": encoder.model_name, "weights_id": encoder.weights_id}
     card = {
-        "encoder": {"model": encoder.model_name, "weights_id": encoder.weights_id},
+        "encoder": encoder,
         "reference_id": estimator.reference_id,
         "calibrations": cards,
     }
@@ -133,7 +136,19 @@ def load_estimator(estimator, path):
         The same one.
     """
     card, arrays = read_card(path)
-    wanted = card["encoder"]
+    if card["encoder"] is not None:
+        _check_encoder(estimator, card["encoder"], path)
+    estimator.calibrations = {}
+    for number, own in enumerate(card["calibrations"]):
+        prefix = f"{number}."
+        state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+        calibration = Calibration.from_state(state, own)
+        estimator.calibrations[calibration.channels] = calibration
+    estimator.reference_id = card["reference_id"]
+    return estimator
+
+
+def _check_encoder(estimator, wanted, path):
     if estimator._encoder is None:
         estimator._encoder = _encoder(wanted, path)
     found = estimator._encoder.weights_id
@@ -144,14 +159,6 @@ def load_estimator(estimator, path):
             "give that encoder, or calibrate again"
         )
         raise ValueError(msg)
-    estimator.calibrations = {}
-    for number, own in enumerate(card["calibrations"]):
-        prefix = f"{number}."
-        state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        calibration = Calibration.from_state(state, own)
-        estimator.calibrations[calibration.channels] = calibration
-    estimator.reference_id = card["reference_id"]
-    return estimator
 
 
 def _encoder(wanted, path):

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable, Table
+from astropy.wcs import WCS
+from numpy.testing import assert_allclose
+from regions import CircleSkyRegion, PixCoord, PointPixelRegion, PolygonPixelRegion, Regions
+
+from astrofractal import GasMap
+from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.mass import find_protostars
+from astrofractal.mass.catalog import resolve_positions, write_catalog, write_regions
+
+PEAKS = [(60.0, 80.0), (140.0, 90.0)]
+
+
+@pytest.fixture(scope="module")
+def gas():
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [52, 31]
+    wcs.wcs.crpix = [100.5, 80.5]
+    scale = np.degrees(0.5 / 64 / 300)
+    wcs.wcs.cdelt = [-scale, scale]
+    y, x = np.mgrid[:160, :200]
+    column = np.full((160, 200), 3e21)
+    for px, py in PEAKS:
+        column += (1e23 + 100 * px) * np.exp(-np.hypot(x - px, y - py) / 8)
+    rng = np.random.default_rng(0)
+    velocity = rng.standard_normal((20, 25)).repeat(8, 0).repeat(8, 1) * 0.3
+    return GasMap(
+        column / u.cm**2,
+        velocity * u.km / u.s,
+        (0.3 + column / 1e24) * u.km / u.s,
+        wcs=wcs,
+        distance=300 * u.pc,
+    )
+
+
+def test_detection(gas):
+    found = find_protostars(gas)
+    assert_allclose(found, PEAKS[::-1], atol=1)
+    assert len(find_protostars(gas, max_sources=1)) == 1
+    assert len(find_protostars(gas, min_separation=1 * u.pc)) == 1
+    assert len(find_protostars(gas, threshold=5.0)) == 2
+    high = (1.12e23 / u.cm**2).to(u.m**-2)
+    with pytest.warns(AstrofractalWarning, match="lower threshold"):
+        assert len(find_protostars(gas, threshold=100 * high)) == 0
+    with pytest.raises(u.UnitConversionError, match="min_separation"):
+        find_protostars(gas, min_separation=3 * u.arcsec)
+    with pytest.raises(u.UnitConversionError, match="threshold"):
+        find_protostars(gas, threshold=3 * u.K)
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_catalog(gas, estimator):
+    table = estimator.catalog(gas)
+    assert isinstance(table, QTable)
+    assert table.colnames == [
+        "id", "ra", "dec", "x", "y", "mass", "mass_lower", "mass_upper", "ood_score", "channels",
+        "flags",
+    ]  # fmt: skip
+    assert table["mass"].unit == u.solMass
+    assert np.all((table["mass_lower"] < table["mass"]) & (table["mass"] < table["mass_upper"]))
+    assert all(table[name].info.description for name in table.colnames)
+    sky = SkyCoord(table["ra"], table["dec"])
+    assert_allclose(np.transpose(gas.wcs.world_to_pixel(sky)), PEAKS[::-1], atol=1)
+    assert table.meta["reference_id"] == estimator.reference_id
+    assert {"weights_id", "version", "level"} <= set(table.meta)
+    cut = gas.cutout(PEAKS[1])
+    assert_allclose(estimator.predict(cut), table["mass"][0], rtol=0.02)
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_positions_off_the_map(gas, estimator):
+    table = estimator.catalog(gas, [(60, 80), (5, 5), (900, 80)])
+    assert np.isfinite(table["mass"][:2]).all()
+    assert np.isnan(table["mass"][2])
+    assert table["flags"][2] == "outside"
+    assert "edge" in table["flags"][1]
+    assert len(estimator.catalog(gas, np.empty((0, 2)))) == 0
+
+
+def test_kinds_of_positions(tmp_path, gas):
+    sky = gas.to_sky(*np.transpose(PEAKS)).icrs
+    circles = [CircleSkyRegion(s, 3 * u.arcsec, meta={"text": f"s{i}"}) for i, s in enumerate(sky)]
+    Regions(circles).write(tmp_path / "a.reg", format="ds9")
+    ra_dec = Table({"Name": ["p", "q"], "RAJ2000": sky.ra.deg, "DEJ2000": sky.dec.deg})
+    ra_dec.write(tmp_path / "a.csv")
+    galactic = Table({"l": sky.galactic.l.deg, "b": sky.galactic.b.deg})
+    strings = Table({"ra": sky.ra.to_string(u.hour, sep=":"), "dec": sky.dec.to_string(sep=":")})
+    cases = [
+        sky,
+        PEAKS,
+        QTable({"position": sky}),
+        ra_dec,
+        tmp_path / "a.csv",
+        str(tmp_path / "a.reg"),
+        Regions(circles),
+        galactic,
+        strings,
+        Table({"x": [60, 140], "y": [80, 90]}),
+        Regions([PointPixelRegion(PixCoord(*p)) for p in PEAKS]),
+    ]
+    for case in cases:
+        positions, names = resolve_positions(gas, case)
+        assert_allclose(np.transpose(gas.to_pixel(positions)), PEAKS, atol=0.1)
+        assert names in (None, ["p", "q"], ["s0", "s1"])
+
+
+def test_errors_of_positions(tmp_path, gas):
+    with pytest.raises(ValueError, match=r"no column of positions.*has mass, colour"):
+        resolve_positions(gas, Table({"mass": [1], "colour": [2]}))
+    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
+        resolve_positions(gas, "none.csv")
+    (tmp_path / "a.fits").write_text("no")
+    with pytest.raises(ValueError, match="cannot read a table"):
+        resolve_positions(gas, tmp_path / "a.fits")
+    with pytest.raises(ValueError, match="shape"):
+        resolve_positions(gas, [1, 2, 3])
+    with pytest.raises(TypeError, match="positions must be"):
+        resolve_positions(gas, 3 * u.pc)
+    polygon = PolygonPixelRegion(PixCoord([1, 2, 3], [1, 2, 1]))
+    with pytest.raises(ValueError, match="PolygonPixelRegion"):
+        resolve_positions(gas, Regions([polygon]))
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_no_scale(gas, estimator):
+    flat = GasMap(gas.column_density)
+    with pytest.raises(ValueError, match=r"wcs|WCS"):
+        estimator.catalog(flat)
+    with pytest.raises(ValueError, match="not for given positions"):
+        estimator.catalog(gas, PEAKS, threshold=3.0)
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_written_tables(tmp_path, gas, estimator):
+    table = estimator.catalog(gas)
+    for suffix in (".ecsv", ".vot", ".fits", ".csv"):
+        path = tmp_path / f"masses{suffix}"
+        write_catalog(table, path)
+        kind = {".vot": "votable", ".csv": "ascii.csv"}.get(suffix)
+        back = QTable.read(path, format=kind) if kind else QTable.read(path)
+        assert_allclose(
+            back["mass"].value if suffix != ".csv" else back["mass"], table["mass"].value
+        )
+        if suffix != ".csv":
+            assert back["mass"].unit == u.solMass
+            assert estimator.reference_id in path.read_bytes().decode(errors="ignore")
+        with pytest.raises(FileExistsError):
+            write_catalog(table, path)
+    assert fits.getval(tmp_path / "masses.fits", "REFMAPS", 1) == estimator.reference_id
+    assert QTable.read(tmp_path / "masses.ecsv").meta["version"] == table.meta["version"]
+    write_regions(table, tmp_path / "masses.reg")
+    regions = Regions.read(tmp_path / "masses.reg")
+    assert len(regions) == len(table)
+    assert "Msun" in regions[0].meta["text"]
+    with pytest.raises(ValueError, match="output must end in"):
+        write_catalog(table, tmp_path / "masses.doc")

@@ -1,0 +1,94 @@
+import json
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from sklearn.linear_model import BayesianRidge
+from sklearn.pipeline import make_pipeline
+
+from astrofractal import FractalEncoder, StellarMassEstimator
+
+ALL = ("column_density", "velocity", "dispersion")
+
+
+def fitted(mapset, regressor, **options):
+    options = {"features": "none", "profiles": ("dispersion",), **options}
+    return StellarMassEstimator(regressor=regressor, **options).fit(mapset, channels=[ALL])
+
+
+@pytest.mark.parametrize(
+    "regressor",
+    ["knn", ("svr", {"C": 3.0}), "kernel_ridge", "boosting", "mlp", "gp", BayesianRidge()],
+    ids=str,
+)
+def test_round_trip(tmp_path, mapset, new_maps, regressor):
+    estimator = fitted(mapset[:60], regressor)
+    path = tmp_path / "my.astrofractal"
+    estimator.save(path)
+    back = StellarMassEstimator.load(path)
+    assert_allclose(back.predict(new_maps), estimator.predict(new_maps), rtol=1e-5)
+    assert_allclose(back.predict_interval(new_maps)[0], estimator.predict_interval(new_maps)[0])
+    assert_allclose(back.ood_score(new_maps), estimator.ood_score(new_maps), rtol=1e-4)
+    assert back.reference_id == estimator.reference_id
+    assert back.calibrations[ALL].skill == estimator.calibrations[ALL].skill
+    assert back.leave_out("cloud0").calibrations[ALL].skill["n_groups"] == 2
+    with pytest.raises(FileExistsError):
+        estimator.save(path)
+
+
+def test_encoder_must_be_the_same(tmp_path, mapset):
+    encoder = FractalEncoder(weights="random", random_state=3)
+    estimator = StellarMassEstimator(encoder, profiles=()).fit(mapset[:20], channels=[ALL])
+    estimator.save(tmp_path / "a.astrofractal")
+    back = StellarMassEstimator.load(tmp_path / "a.astrofractal")
+    assert back.meta["weights_id"] == "random-3"
+    other = FractalEncoder(weights="random", random_state=4)
+    with pytest.raises(ValueError, match="calibrated with the weights 'random-3'"):
+        StellarMassEstimator.load(tmp_path / "a.astrofractal", encoder=other)
+
+
+def test_pickle_is_refused(tmp_path, mapset):
+    estimator = fitted(mapset[:30], make_pipeline(BayesianRidge()))
+    with pytest.raises(TypeError, match="without pickle"):
+        estimator.save(tmp_path / "a.astrofractal")
+    assert list(tmp_path.iterdir()) == []
+
+
+def rewrite(path, *, arrays=None, **metadata):
+    with safe_open(path, framework="numpy") as file:
+        old = file.metadata()
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    save_file({**tensors, **(arrays or {})}, path, metadata={**old, **metadata})
+
+
+def test_damaged_files(tmp_path, mapset):
+    path = tmp_path / "a.astrofractal"
+    estimator = fitted(mapset[:30], "ridge")
+    estimator.save(path)
+    whole = path.read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        StellarMassEstimator.load(tmp_path / "nothing")
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match="damaged"):
+        StellarMassEstimator.load(path)
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="not a calibration"):
+        StellarMassEstimator.load(path)
+    path.write_bytes(whole)
+    rewrite(path, format="99", version="7.0")
+    with pytest.raises(ValueError, match=r"format 99 of astrofractal 7\.0"):
+        StellarMassEstimator.load(path)
+    path.write_bytes(whole)
+    rewrite(path, arrays={"0.y": np.zeros(30)})
+    with pytest.raises(ValueError, match="changed after it was saved"):
+        StellarMassEstimator.load(path)
+    path.write_bytes(whole)
+    with safe_open(path, framework="numpy") as file:
+        card = json.loads(file.metadata()["card"])
+    card["calibrations"][0]["skill"]["r2"] = 0.99
+    rewrite(path, card=json.dumps(card))
+    with pytest.raises(ValueError, match="changed after it was saved"):
+        StellarMassEstimator.load(path)
