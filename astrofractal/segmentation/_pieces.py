@@ -48,7 +48,7 @@ def _borders(pieces):
     return np.unique(pairs, axis=0, return_counts=True)
 
 
-def merge_small(labels, n_pixels):
+def merge_small(labels, n_pixels, *, keep_islands=False):
     """
     Give pieces that are too small to their neighbours.
 
@@ -58,8 +58,10 @@ def merge_small(labels, n_pixels):
         Segments; 0 is no segment.
 
     n_pixels : float
-        A piece with fewer pixels joins the segment with which it shares the longest border; an
-        island with no neighbour becomes 0.
+        A piece with fewer pixels joins the segment with which it shares the longest border.
+
+    keep_islands : bool, optional
+        Whether a small piece with no neighbour keeps its label or becomes 0.
 
     Returns
     -------
@@ -91,7 +93,10 @@ def merge_small(labels, n_pixels):
         order = np.lexsort((-pairs[:, 1], lengths))  # the longest border last, so that it wins
         target = np.arange(len(sizes))
         target[pairs[order, 0]] = pairs[order, 1]
-        target[small & alone] = 0
+        if not keep_islands:
+            target[small & alone] = 0
+        if np.array_equal(target, np.arange(len(sizes))):
+            break
         while not np.array_equal(target, target[target]):
             target = target[target]
         labels = segment_of[target][pieces].astype(labels.dtype)

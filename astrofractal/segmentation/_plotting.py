@@ -5,9 +5,8 @@ from astropy import units as u
 
 __all__ = ["plot_segmentation", "segment_colors"]
 
-# Okabe & Ito's colours, which the colour-blind tell apart, and line styles for print without colour.
-_PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#F0E442", "#E69F00", "#D55E00", "#CC79A7")
-_STYLES = ("-", "--", ":", "-.")
+# Okabe & Ito's colours, which the colour-blind tell apart; without the yellow, which print loses.
+_PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#D55E00")
 
 
 def segment_colors(n_segments):
@@ -22,13 +21,12 @@ def segment_colors(n_segments):
     Returns
     -------
     colors : list of str
-        Hexadecimal colours: Okabe & Ito's for up to seven segments, matplotlib's ``cividis`` for
+        Hexadecimal colours: Okabe & Ito's for up to six segments, matplotlib's ``cividis`` for
         more.
     """
-    chosen = {1: [5], 2: [0, 5], 3: [0, 4, 5], 4: [0, 2, 4, 5], 5: [0, 1, 2, 4, 5]}
-    if n_segments <= len(_PALETTE):
-        index = chosen.get(n_segments, [0, 1, 2, 3, 4, 5, 6][:n_segments])
-        return [_PALETTE[i] for i in index]
+    chosen = {1: [5], 2: [0, 5], 3: [0, 2, 5], 4: [0, 1, 2, 5], 5: [0, 1, 2, 4, 5], 6: range(6)}
+    if n_segments in chosen:
+        return [_PALETTE[index] for index in chosen[n_segments]]
     import matplotlib
     from matplotlib.colors import to_hex
 
@@ -75,19 +73,18 @@ def _outline(ax, outlines, segments, colors, legend):
             if own == segment
             for ring in outline
         ]
-        style = _STYLES[(len(colors) - segment) % len(_STYLES)]
-        options = {"colors": colors[segment - 1], "linestyles": style, "linewidths": 1.1}
         ax.add_collection(
             LineCollection(
                 lines,
-                **options,
+                colors=colors[segment - 1],
+                linewidths=1.1,
                 path_effects=[Stroke(linewidth=2.2, foreground="white"), Normal()],
                 zorder=2 + segment / 100,
             ),
             autolim=False,
         )
         handles.append(
-            Line2D([], [], color=colors[segment - 1], linestyle=style, label=f"{segment}")
+            Line2D([], [], color=colors[segment - 1], label=f"{segment}")
         )
     if legend and handles:
         ax.figure.legend(
@@ -96,6 +93,31 @@ def _outline(ax, outlines, segments, colors, legend):
             loc="lower center",
             ncols=min(len(handles), 8),
             frameon=False,
+        )
+
+
+def _numbers(ax, pieces, segments, colors):
+    """Write the number of each segment into its largest piece, for print without colours."""
+    from matplotlib.patheffects import Normal, Stroke
+    from scipy.ndimage import distance_transform_edt, find_objects
+
+    sizes = np.bincount(pieces.ravel(), minlength=len(segments) + 1)
+    boxes = find_objects(pieces)
+    for segment in sorted(set(segments)):
+        own = np.flatnonzero(segments == segment) + 1
+        largest = own[sizes[own].argmax()]
+        box = boxes[largest - 1]
+        depth = distance_transform_edt(np.pad(pieces[box] == largest, 1))[1:-1, 1:-1]
+        y, x = np.unravel_index(depth.argmax(), depth.shape)
+        ax.annotate(
+            f"{segment}",
+            (x + box[1].start, y + box[0].start),
+            ha="center",
+            va="center",
+            color=colors[segment - 1],
+            weight="bold",
+            path_effects=[Stroke(linewidth=3, foreground="white"), Normal()],
+            zorder=4,
         )
 
 
@@ -184,6 +206,7 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
     right.set_title(f"Components 1, 2, 3 as red, green, blue ({ratios})")
     if outlines:
         _outline(left, result.outlines, result.piece_segments, result.colors, legend)
+        _numbers(left, result.pieces.data, result.piece_segments, result.colors)
     for ax in (left, right):
         ax.set_xlim(limits[0])
         ax.set_ylim(limits[1])

@@ -110,7 +110,24 @@ def _write_regions(result, paths):
     sky.write(paths["regions"], format="ds9", precision=9)
     if "regions_crtf" in paths:
         sky.write(paths["regions_crtf"], format="crtf", fmt=".9f")
-    result.pixel_regions.write(paths["regions_fits"], format="fits")
+    _same_length(result.pixel_regions).write(paths["regions_fits"], format="fits")
+
+
+def _same_length(polygons):
+    """Repeat last vertices: a FITS table would fill shorter polygons with vertices at (0, 0)."""
+    from regions import PixCoord, PolygonPixelRegion, Regions
+
+    longest = max((len(polygon.vertices.x) for polygon in polygons), default=0)
+    padded = []
+    for polygon in polygons:
+        x, y = polygon.vertices.x, polygon.vertices.y
+        n_more = longest - len(x)
+        padded.append(
+            PolygonPixelRegion(
+                PixCoord(np.r_[x, np.repeat(x[-1], n_more)], np.r_[y, np.repeat(y[-1], n_more)])
+            )
+        )
+    return Regions(padded)
 
 
 def _write_picture(result, path):

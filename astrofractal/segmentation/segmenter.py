@@ -80,9 +80,9 @@ class FeatureSegmenter:
         map.  With ``"local"`` a part of a map is segmented as the whole is.
 
     min_area : int or `~astropy.units.Quantity`, optional
-        Smaller connected pieces join the neighbour with the longest common border; islands become
-        unlabelled.  In pixels, or an area (pc2), a solid angle, or beams (``2 * u.beam``).  By
-        default the area of one patch of the encoder.
+        Smaller connected pieces join the neighbour with the longest common border, and islands
+        without a neighbour become unlabelled.  In pixels, or an area (pc2), a solid angle, or beams
+        (``2 * u.beam``).  By default the area of one patch of the encoder, and islands are kept.
 
     sharpness : float, optional
         How different a pixel may be from a feature cell to take part in it, in units of the encoder's
@@ -236,7 +236,7 @@ class FeatureSegmenter:
             features = self._features(working, progress_bar, model.components)
             values = features.values
         labels, components = self._to_pixels(gas, working, features, values, model)
-        labels = merge_small(labels, smallest)
+        labels = merge_small(labels, smallest, keep_islands=self.min_area is None)
         components[:, labels == 0] = np.nan
         return Segmentation(
             gas,

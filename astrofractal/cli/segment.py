@@ -1,0 +1,203 @@
+"""Divide a map of gas into segments by the features of the frozen network.
+
+FILE is a FITS map of the column density; extensions V_LOS and SIGMA_V, or a cube of three planes, add
+the velocities, or --velocity and --dispersion name their files. The unit is BUNIT (cm-2, g/cm2,
+Msun/pc2), or say it with --unit. No label is needed: segments are numbered by column density, from 1
+(thin) up; 0 is where the map has no data. Written to the output folder:
+
+  labels.fits        the segment and the connected piece that each pixel belongs to
+  regions.reg        the outlines on the sky (DS9); also regions.crtf (CASA), regions.fits (pixels)
+  segments.ecsv      area, column density, gas mass, velocities, virial parameter of each segment
+  pieces.ecsv        the same for each connected piece, and which piece encloses it
+  components.fits    the principal components of the features, and their colours
+  correlations.ecsv  what the components follow
+  overview.png       the picture
+
+examples:
+  astrofractal segment cloud.fits --distance 300
+  astrofractal segment N.fits --velocity v.fits --dispersion sigma.fits --distance 140 -n 5
+  astrofractal segment nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138
+"""
+
+NAME = "segment"
+HELP = "divide a map into segments: labels, regions, masses, a picture"
+
+
+def add_arguments(parser):
+    """Declare the arguments of ``astrofractal segment``."""
+    parser.add_argument("file", metavar="FILE", help="the map (FITS)")
+    parser.add_argument(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="the folder to write to (default: FILE's name with -segments, in this folder)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace files of an earlier run")
+    _add_map_arguments(parser.add_argument_group("the map"))
+    group = parser.add_argument_group("the segments")
+    group.add_argument(
+        "-n",
+        "--n-segments",
+        default="6",
+        metavar="N",
+        help="how many segments, or 'auto' (default: %(default)s)",
+    )
+    group.add_argument(
+        "--method",
+        choices=("kmeans", "gmm", "hdbscan"),
+        default="kmeans",
+        help="the clustering (default: %(default)s)",
+    )
+    group.add_argument(
+        "--min-area",
+        metavar="AREA",
+        help="smaller pieces join a neighbour: pixels, or with a unit, as '0.01 pc2', '3 beam'",
+    )
+    group.add_argument(
+        "--scale",
+        metavar="PC",
+        help="parsecs a pixel at which the network sees the map, or 'none' for pixels as they are "
+        "(default: 0.5 pc for a window, where WCS and distance are known)",
+    )
+    group.add_argument("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
+    group.add_argument(
+        "--weights", default="bundled", metavar="FILE", help="weights other than the bundled ones"
+    )
+    parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar, no table")
+
+
+def _add_map_arguments(group):
+    group.add_argument("--velocity", metavar="FILE", help="map of the line-of-sight velocity")
+    group.add_argument("--dispersion", metavar="FILE", help="map of the velocity dispersion")
+    group.add_argument(
+        "--distance", type=float, metavar="PC", help="distance in pc (default: the header's)"
+    )
+    group.add_argument("--unit", help="unit of the column density, in place of BUNIT")
+    group.add_argument("--log10", action="store_true", help="the values are log10 of the column")
+    group.add_argument(
+        "--no-data", type=float, metavar="VALUE", help="a value that means 'nothing here', as 0"
+    )
+    group.add_argument(
+        "--abundance", type=float, help="molecules per H2, where N is that of another molecule"
+    )
+    group.add_argument("--beam", type=float, metavar="ARCSEC", help="FWHM of the beam")
+
+
+def run(args):
+    """Run ``astrofractal segment``."""
+    from pathlib import Path
+
+    output = args.output
+    if output is None:
+        stem = Path(args.file).name
+        for suffix in (".gz", ".fits", ".fit"):
+            stem = stem.removesuffix(suffix)
+        output = f"{stem}-segments"
+    folder = Path(output)
+    if not args.overwrite and folder.is_dir() and any(folder.iterdir()):
+        msg = f"--output {output!r} is not empty: choose another folder or add --overwrite"
+        raise FileExistsError(msg)
+    gas = _read_map(args)
+
+    from astrofractal import FeatureSegmenter, FractalEncoder
+
+    segmenter = FeatureSegmenter(
+        _number(args.n_segments),
+        method=args.method,
+        encoder=FractalEncoder(weights=args.weights),
+        min_area=_area(args.min_area),
+        pixel_scale=_scale(args.scale),
+        random_state=args.random_state,
+    )
+    result = segmenter.segment(gas, progress_bar=not args.quiet)
+    paths = result.write(folder, overwrite=args.overwrite)
+    if args.quiet:
+        return
+    print(f"{gas!r}")
+    _print_table(result.table)
+    print(f"{len(result.piece_segments)} pieces; written to {folder}:")
+    print("  " + ", ".join(path.name for path in paths.values()))
+
+
+def _read_map(args):
+    from astropy import units as u
+
+    from astrofractal import GasMap
+
+    options = {
+        "distance": None if args.distance is None else args.distance * u.pc,
+        "beam": None if args.beam is None else args.beam * u.arcsec,
+        "unit": args.unit,
+        "log10": args.log10,
+        "no_data": args.no_data,
+    }
+    if args.velocity is None and args.dispersion is None and args.abundance is None:
+        return GasMap.read(args.file, **options)
+    return GasMap.from_maps(
+        args.file,
+        args.velocity,
+        args.dispersion,
+        abundance=args.abundance,
+        **options,
+    )
+
+
+def _number(text):
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        msg = f"--n-segments must be a number or 'auto', got {text!r}"
+        raise ValueError(msg) from None
+
+
+def _quantity(name, text, example):
+    from astropy import units as u
+
+    try:
+        return u.Quantity(text)
+    except (TypeError, ValueError):
+        msg = f"{name} must be a number with a unit, as {example!r}, got {text!r}"
+        raise ValueError(msg) from None
+
+
+def _area(text):
+    if text is None:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return _quantity("--min-area", text, "0.01 pc2")
+
+
+def _scale(text):
+    from astropy import units as u
+
+    if text is None:
+        return "auto"
+    if text == "none":
+        return None
+    try:
+        return float(text) * u.pc
+    except ValueError:
+        return _quantity("--scale", text, "0.01 pc")
+
+
+def _print_table(table):
+    shown = (
+        "label",
+        "n_pieces",
+        "area",
+        "n_pixels",
+        "mean_column_density",
+        "gas_mass",
+        "mean_velocity",
+        "total_dispersion",
+        "virial_parameter",
+    )
+    brief = table[[name for name in shown if name in table.colnames]]
+    for name in brief.colnames:
+        if brief[name].dtype.kind == "f":
+            brief[name].info.format = ".3g"
+    print("\n".join(brief.pformat(max_lines=-1, max_width=-1)))

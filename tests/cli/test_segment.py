@@ -1,0 +1,67 @@
+"""The command ``astrofractal segment``."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from astrofractal.cli import main
+
+
+@pytest.fixture
+def cloud(tmp_path):
+    y, x = np.mgrid[:70, :70]
+    column = 1e21 + 5e22 * np.exp(-((x - 20) ** 2 + (y - 40) ** 2) / 100)
+    header = fits.Header(
+        {
+            "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 35.0, "CRPIX2": 35.0,
+            "CRVAL1": 52.0, "CRVAL2": 31.0, "CDELT1": -0.0015, "CDELT2": 0.0015,
+            "BUNIT": "cm-2",
+        }
+    )  # fmt: skip
+    path = tmp_path / "cloud.fits"
+    fits.writeto(path, column, header)
+    return path
+
+
+def arguments(cloud, *more):
+    return ["segment", str(cloud), "--distance", "300", "-n", "3", "--weights", "random", *more]
+
+
+def test_writes_everything(cloud, tmp_path, capsys):
+    output = tmp_path / "result"
+    assert main(arguments(cloud, "--output", str(output))) == 0
+    assert sorted(path.name for path in output.iterdir()) == [
+        "components.fits", "correlations.ecsv", "labels.fits", "overview.png", "pieces.ecsv",
+        "regions.crtf", "regions.fits", "regions.reg", "segments.ecsv",
+    ]  # fmt: skip
+    shown = capsys.readouterr()
+    assert "gas_mass" in shown.out
+    assert "labels.fits" in shown.out
+
+
+def test_does_not_replace_unasked(cloud, tmp_path, capsys):
+    output = tmp_path / "result"
+    output.mkdir()
+    (output / "notes.txt").write_text("mine")
+    assert main(arguments(cloud, "--output", str(output))) == 1
+    assert "add --overwrite" in capsys.readouterr().err
+    assert [path.name for path in output.iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--min-area", "3 furlong2x"], "--min-area must be a number with a unit"),
+        (["--min-area", "2 beam"], "needs the beam"),
+        (["-n", "some"], "--n-segments must be a number or 'auto', got 'some'"),
+        (["--unit", "km/s"], "km"),
+        (["--velocity", "nowhere.fits"], "nowhere.fits"),
+    ],
+)
+def test_errors_are_one_line_and_leave_nothing(cloud, tmp_path, capsys, more, words):
+    output = tmp_path / "result"
+    assert main(arguments(cloud, "--output", str(output), "--quiet", *more)) == 1
+    err = capsys.readouterr().err.strip()
+    assert words in err
+    assert err.count("\n") == 0
+    assert not output.exists()

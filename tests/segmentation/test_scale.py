@@ -1,0 +1,105 @@
+"""The map at the encoder's scale, and areas in all units."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from astrofractal import GasMap
+from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.segmentation._area import area_in_pixels, check_area
+from astrofractal.segmentation._scale import scale_factor, working_map
+
+
+@pytest.fixture
+def at(make_gas):
+    """The function that makes a map at a distance in pc."""
+
+    def make(distance, **options):
+        return make_gas((40, 40), distance=distance * u.pc, **options)
+
+    return make
+
+
+def test_factor_follows_the_distance(at):
+    assert scale_factor(at(300), "auto", 64) == 1
+    assert scale_factor(at(400), "auto", 64) == 1
+    assert scale_factor(at(100), "auto", 64) == pytest.approx(3, rel=1e-3)
+    assert scale_factor(at(900), "auto", 64) == pytest.approx(1 / 3, rel=1e-3)
+    assert scale_factor(at(900), None, 64) == 1
+    assert scale_factor(at(300), 0.1 * u.pc, 64) == pytest.approx(12.8, rel=1e-3)
+    assert scale_factor(at(300, wcs=False), "auto", 64) == 1
+
+
+def test_coarse_maps_warn(at):
+    with pytest.warns(AstrofractalWarning, match="much wider than those of the encoder"):
+        assert scale_factor(at(6000), "auto", 64) == pytest.approx(1 / 6)
+    with pytest.raises(ValueError, match="needs a WCS"):
+        scale_factor(at(300, wcs=False), 0.1 * u.pc, 64)
+
+
+@pytest.mark.parametrize("factor", [3.0, 2.3, 1 / 2.7])
+def test_resampling_keeps_the_column(at, factor):
+    gas = at(300, nan=False)
+    array = gas.to_array()
+    working = working_map(gas, array, factor)
+    mean = (10.0 ** working.array[0].astype(float)).mean()
+    assert mean == pytest.approx(gas.column_density.value.mean(), rel=0.1)
+    rows = (np.arange(40) + 0.5 - working.origin[0]) / factor
+    assert rows.min() >= 0
+    assert rows.max() <= working.array.shape[1]
+    assert np.isfinite(working.array).mean() > 0.9
+
+
+def test_wide_pixels_take_up_the_spread_of_velocities():
+    velocity = np.where(np.arange(40) % 2, 1.0, -1.0) * np.ones((40, 1)) * u.km / u.s
+    gas = GasMap(
+        np.full((40, 40), 1e22) / u.cm**2, velocity, np.full((40, 40), 0.5) * u.km / u.s
+    )
+    working = working_map(gas, gas.to_array(), 2.0)
+    np.testing.assert_allclose(working.array[1], 0, atol=1e-6)
+    np.testing.assert_allclose(working.array[2], np.hypot(1, 0.5), rtol=1e-5)
+
+
+def test_grids_of_parts_coincide(at):
+    gas = at(300, nan=False)
+    whole = working_map(gas, gas.to_array(), 2.3)
+    part = gas[7:, 11:]
+    other = working_map(part, part.to_array(), 2.3)
+    shift = (np.array(other.origin) + (7, 11) - whole.origin) / 2.3
+    np.testing.assert_allclose(shift, np.rint(shift), atol=1e-9)
+    rows, columns = np.rint(shift).astype(int)
+    same = whole.array[0, rows:, columns:]
+    np.testing.assert_allclose(same[1:, 1:], other.array[0, 1:, 1:], rtol=1e-6)
+    assert [a - b for a, b in zip(whole.anchor, other.anchor, strict=True)] == [rows, columns]
+
+
+def test_areas(gas):
+    pixel = gas.pixel_area
+    assert area_in_pixels(12, gas) == 12
+    assert area_in_pixels(4 * u.pix, gas) == 4
+    assert area_in_pixels(5 * pixel, gas) == pytest.approx(5)
+    assert area_in_pixels(3 * gas.pixel_solid_angle, gas) == pytest.approx(3)
+    fwhm = 3 * np.sqrt(gas.pixel_solid_angle).to(u.arcsec, u.dimensionless_angles())
+    beamed = GasMap(gas.column_density, wcs=gas.wcs, distance=gas.distance, beam=fwhm)
+    assert area_in_pixels(2 * u.beam, beamed) == pytest.approx(2 * 1.1331 * 9, rel=1e-3)
+    with pytest.raises(ValueError, match="needs the beam"):
+        area_in_pixels(2 * u.beam, gas)
+    without = GasMap(gas.column_density, wcs=gas.wcs)
+    with pytest.raises(ValueError, match="needs the distance"):
+        area_in_pixels(0.01 * u.pc**2, without)
+
+
+@pytest.mark.parametrize(
+    ("area", "error"),
+    [
+        (3 * u.km / u.s, u.UnitConversionError),
+        ("big", TypeError),
+        (True, TypeError),
+        (-1, ValueError),
+        (np.nan, ValueError),
+        ([1, 2] * u.pc**2, ValueError),
+    ],
+)
+def test_wrong_areas(area, error):
+    with pytest.raises(error, match="min_area"):
+        check_area(area)

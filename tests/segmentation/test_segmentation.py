@@ -1,0 +1,198 @@
+"""What a segmentation tells and writes."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+from astropy.wcs import WCS
+from regions import PixCoord, Regions
+
+from astrofractal import FeatureSegmenter, GasMap
+from astrofractal.gasmap import column_to_mass
+from astrofractal.segmentation import Segmentation
+from astrofractal.segmentation._measures import virial_parameter
+
+
+def build(gas, labels, components=None):
+    if components is None:
+        components = np.stack([np.log10(gas.column_density.value), gas.column_density.value / 1e22])
+    return Segmentation(
+        gas, labels, components, n_segments=labels.max(),
+        explained_variance_ratio=[0.7, 0.2], rgb_limits=[[21, 23], [0, 1], [0, 0]],
+        meta={"weights_id": "none", "method": "hand"},
+    )  # fmt: skip
+
+
+@pytest.fixture
+def result(gas):
+    column = gas.column_density.value
+    labels = np.digitize(np.nan_to_num(column, nan=-1), [0, 2e21, 1e22]).astype(np.int32)
+    return build(gas, labels)
+
+
+def test_nddata_carry_wcs_and_mask(result, gas):
+    assert result.labels.wcs is gas.wcs
+    np.testing.assert_array_equal(result.labels.mask, gas.mask)
+    assert result.components.wcs.naxis == 3
+    assert result.rgb.data.shape == (*gas.shape, 3)
+    np.testing.assert_array_equal(np.isnan(result.rgb.data).all(-1), gas.mask)
+    shown = result.rgb.data[~gas.mask]
+    assert shown.min() >= 0
+    assert shown.max() <= 1
+    assert set(result.masks) == {1, 2, 3}
+    assert result.masks[3].sum() == (result.labels.data == 3).sum()
+    assert "3 segments" in repr(result)
+
+
+def test_table_in_physical_units(result, gas):
+    table, column = result.table, gas.column_density
+    here = result.masks[3]
+    row = table[2]
+    assert row["label"] == 3
+    assert row["n_pixels"] == here.sum()
+    assert row["n_pieces"] == (result.piece_segments == 3).sum()
+    assert u.isclose(row["area"], here.sum() * gas.pixel_area)
+    assert u.isclose(row["mean_column_density"], column[here].mean(), rtol=1e-5)
+    assert u.isclose(row["peak_column_density"], column[here].max())
+    mass = column_to_mass(column[here].sum(), gas.pixel_area)
+    assert u.isclose(row["gas_mass"], mass, rtol=1e-5)
+    assert u.isclose(table["gas_mass"].sum(), gas.mass, rtol=1e-5)
+    mean = np.average(gas.velocity[here], weights=column[here])
+    assert u.isclose(row["mean_velocity"], mean, rtol=1e-4)
+    spread = np.sqrt(np.average((gas.velocity[here] - mean) ** 2, weights=column[here]))
+    assert u.isclose(row["total_dispersion"], np.hypot(0.3 * u.km / u.s, spread), rtol=1e-4)
+    assert u.isclose(row["effective_radius"], np.sqrt(row["area"] / np.pi))
+    alpha = virial_parameter(row["gas_mass"], row["effective_radius"], row["total_dispersion"])
+    assert u.isclose(row["virial_parameter"], alpha)
+    assert row["dominant_component"] in (1, 2)
+    assert table.meta["mu_H2"] == 2.8
+    assert table.meta["distance_pc"] == 300
+    np.testing.assert_array_equal(result.masses, table["gas_mass"])
+    assert u.isclose(result.area(3), row["area"])
+    with pytest.raises(ValueError, match="label must be one of"):
+        result.area(4)
+
+
+def test_virial_parameter_of_a_known_sphere():
+    alpha = virial_parameter(1 * u.solMass, 0.1 * u.pc, 0.2 * u.km / u.s)
+    assert alpha.value == pytest.approx(5 * 0.04 * 0.1 / 0.0043009, rel=1e-3)
+
+
+def test_pieces_and_parents(result, gas):
+    table = result.piece_table
+    assert u.isclose(table["gas_mass"].sum(), gas.mass, rtol=1e-5)
+    np.testing.assert_array_equal(table["segment"], result.piece_segments)
+    peak = np.unravel_index(np.nanargmax(gas.column_density.value), gas.shape)
+    densest = result.pieces.data[peak]
+    parent = table["parent"][densest - 1]
+    assert table["segment"][parent - 1] == 2
+
+
+def test_empty_segment_and_missing_channels(make_gas):
+    gas = make_gas(velocities=False)
+    labels = np.where(gas.mask, 0, 1).astype(np.int32)
+    labels[~gas.mask & (gas.column_density.value > 1e22)] = 3
+    table = build(gas, labels).table
+    assert table["n_pixels"][1] == 0
+    assert np.isnan(table["mean_column_density"][1])
+    assert "mean_velocity" not in table.colnames
+    assert "virial_parameter" not in table.colnames
+    assert np.isnan(build(gas, labels).correlations["velocity"]).all()
+
+
+def test_correlations(result):
+    table = result.correlations
+    assert table["log_column_density"][0] == pytest.approx(1)
+    assert table["log_column_density"][1] == pytest.approx(1)
+    assert np.abs(table["velocity"]).max() < 0.9
+    assert np.isnan(table["dispersion"]).all()  # constant in this map
+    assert np.isfinite(table["spectral_slope"]).all()
+
+
+def test_regions_lie_where_the_gas_is(result, gas):
+    y, x = np.indices(gas.shape)
+    pieces = result.pieces.data
+    assert len(result.regions) == len(result.pixel_regions) == pieces.max()
+    for number, (sky, pixel) in enumerate(
+        zip(result.regions, result.pixel_regions, strict=True), start=1
+    ):
+        here = pieces == number
+        np.testing.assert_array_equal(pixel.contains(PixCoord(x, y)), here)
+        np.testing.assert_array_equal(sky.to_pixel(gas.wcs).contains(PixCoord(x, y)), here)
+    filled = result.to_regions("pixel", holes="fill")
+    assert sum(r.contains(PixCoord(x, y)).sum() for r in filled) > (pieces > 0).sum()
+    with pytest.raises(ValueError, match="kind must be one of"):
+        result.to_regions("image")
+
+
+def test_files_round_trip(result, gas, tmp_path):
+    paths = result.write(tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(
+        p.name for p in paths.values()
+    )
+    y, x = np.indices(gas.shape)
+    for key, format in (("regions", "ds9"), ("regions_crtf", "crtf"), ("regions_fits", "fits")):
+        back = Regions.read(paths[key], format=format)
+        assert len(back) == len(result.regions)
+        covered = np.zeros(gas.shape, int)
+        for number, region in enumerate(back, start=1):
+            pixel = region if format == "fits" else region.to_pixel(gas.wcs)
+            covered[pixel.contains(PixCoord(x, y))] = number
+        np.testing.assert_array_equal(covered, result.pieces.data)
+    assert Regions.read(paths["regions"])[0].meta["text"] == "segment 1 piece 1"
+    with fits.open(paths["labels"]) as hdus:
+        np.testing.assert_array_equal(hdus["LABELS"].data, result.labels.data)
+        sky = WCS(hdus["LABELS"].header).pixel_to_world(10, 20)
+        assert sky.separation(gas.wcs.pixel_to_world(10, 20)) < 1e-6 * u.deg
+        assert hdus["LABELS"].header["DISTANCE"] == 300
+    with fits.open(paths["components"]) as hdus:
+        assert hdus["COMPONENTS"].data.shape == result.components.data.shape
+        assert hdus["RGB"].data.shape == (3, *gas.shape)
+    table = QTable.read(paths["segments"])
+    assert u.allclose(table["gas_mass"], result.table["gas_mass"])
+    assert table["gas_mass"].unit == u.solMass
+
+
+def test_files_are_not_replaced_unasked(result, tmp_path):
+    other = tmp_path / "notes.txt"
+    other.write_text("mine")
+    (tmp_path / "labels.fits").write_text("old")
+    with pytest.raises(FileExistsError, match=r"labels\.fits"):
+        result.write(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["labels.fits", "notes.txt"]
+    result.write(tmp_path, overwrite=True)
+    assert other.read_text() == "mine"
+    with pytest.raises(NotADirectoryError):
+        result.write(other)
+
+
+def test_nothing_is_left_of_a_failed_write(result, tmp_path, monkeypatch):
+    def fail(*_args, **_kwargs):
+        msg = "no"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr(Segmentation, "plot", fail)
+    with pytest.raises(RuntimeError):
+        result.write(tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_map_without_wcs_is_drawn_and_written(encoder, tmp_path):
+    column = 10 ** np.random.default_rng(0).normal(22, 0.3, (40, 40)) / u.cm**2
+    result = FeatureSegmenter(2, encoder=encoder).segment(GasMap(column))
+    paths = result.write(tmp_path / "out")
+    assert "regions_crtf" not in paths
+    assert len(Regions.read(paths["regions"])) == len(result.pixel_regions)
+
+
+def test_plot(result):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    assert result.plot(figure=figure) is figure
+    assert len(figure.axes) == 3
+    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["3", "2", "1"]
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert any("pc" in text for text in texts)
+    assert len(set(result.colors)) == 3

@@ -1,0 +1,50 @@
+"""Real maps, as found in the wild, and simulated clouds."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+
+from astrofractal import FeatureSegmenter, GasMap
+
+REAL = {
+    "L1688": lambda folder: GasMap.from_maps(
+        folder / "droplets_L1688_N_NH3.fits",
+        folder / "droplets_L1688_Vlsr.fits",
+        folder / "droplets_L1688_Sigma.fits",
+        unit="cm-2", log10=True, no_data=0, abundance=1e-8, distance=138 * u.pc,
+    ),
+    "PerA": lambda folder: GasMap.from_maps(
+        folder / "astrodendro_PerA_Extn2MASS_F_Gal.fits", unit="mag",
+        extinction_ratio=9.4e20 / u.cm**2 / u.mag, distance=300 * u.pc,
+    )[20:80, 30:90],
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
+@pytest.mark.filterwarnings("ignore::astrofractal.exceptions.AstrofractalWarning")
+@pytest.mark.parametrize("name", REAL)
+def test_regions_of_real_maps_are_where_the_gas_is(shared_data, encoder, name):
+    gas = REAL[name](shared_data / "real")
+    result = FeatureSegmenter(4, encoder=encoder).segment(gas)
+    labels = result.labels.data
+    assert not labels[gas.mask].any()
+    assert (labels[~gas.mask] > 0).mean() > 0.7
+    column = gas.column_density.value
+    assert np.nanmean(column[labels == 4]) > 1.5 * np.nanmean(column[labels == 1])
+    densest = np.unravel_index(np.nanargmax(np.where(labels > 0, column, np.nan)), gas.shape)
+    sky = gas.wcs.pixel_to_world(densest[1], densest[0])
+    containing = [
+        region for region in result.regions if region.contains(sky, gas.wcs)
+    ]
+    assert len(containing) == 1
+    assert containing[0].meta["text"].startswith(f"segment {labels[densest]} ")
+
+
+def test_halves_of_a_simulated_cloud(shared_data, encoder):
+    gas = GasMap.read(shared_data / "fields" / "cloud04_z.fits")
+    fitted = FeatureSegmenter(5, encoder=encoder).fit(gas)
+    whole = fitted.segment(gas).labels.data
+    lower = fitted.segment(gas[:, :190]).labels.data
+    upper = fitted.segment(gas[:, 130:]).labels.data
+    assert (lower[:, :128] == whole[:, :128]).mean() > 0.99
+    assert (upper[:, 62:] == whole[:, 192:]).mean() > 0.99
