@@ -37,7 +37,11 @@ def uniform(key, counter):
 
 @nb.njit(cache=True, nogil=True, forceinline=True)
 def bits32(z):
-    """Scramble 32 bits, in a form that compilers vectorise (hash by C. Wellons, public domain)."""
+    """
+    Scramble 32 bits, in a form that compilers vectorise (hash by C. Wellons, public domain).
+
+    Numba carries products of 32-bit integers in 64 bits; the low 32 bits are the ones to use.
+    """
     z = (z ^ (z >> _T16)) * _H1
     z = (z ^ (z >> _T15)) * _H2
     return z ^ (z >> _T16)

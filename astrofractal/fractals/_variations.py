@@ -56,12 +56,14 @@ _CAP = _f(1e4)
 _U24 = _f(2.0**-24)
 _BIT = np.uint32(1)
 _EIGHT = np.uint32(8)
+_LOW24 = np.uint32(0xFFFFFF)
 _ODD = np.uint32(0x9E3779B9)
 
 
 @nb.njit(forceinline=True)
 def _random(i, key):
-    return np.float32(bits32((np.uint32(i) * _ODD) ^ key) >> _EIGHT) * _U24
+    bits = bits32((np.uint32(i) * _ODD) ^ key)
+    return np.float32(np.int32((bits >> _EIGHT) & _LOW24)) * _U24
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")

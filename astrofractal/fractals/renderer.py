@@ -11,7 +11,7 @@ from astrofractal.fractals._framing import PILOT_STEPS, VERDICTS, judge
 from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
 from astrofractal.fractals._smoothing import smooth
-from astrofractal.fractals.systems import draw_system, system_buffers
+from astrofractal.fractals.systems import draw_system, is_blurred, system_buffers
 
 __all__ = [
     "CENTRES",
@@ -183,6 +183,9 @@ def find_flame(seed, index, *, coverage, centre):
     """
     Find the first candidate of an index that is not degenerate and covers its frame.
 
+    Systems that scatter points at random (noise, blur, gaussian) are passed over: their discs hide
+    the structure that there is to learn.
+
     Parameters
     ----------
     seed, index : int
@@ -218,7 +221,10 @@ def find_flame(seed, index, *, coverage, centre):
     key = key_of(seed, index)
     for attempt in range(MAX_ATTEMPTS):
         candidate = np.uint64(derive_key(key, np.uint64(attempt)))
-        arrays = (*buffers, *draw_system(candidate, *buffers))
+        n_maps, symmetry, final = draw_system(candidate, *buffers)
+        if is_blurred(buffers[2], n_maps + final):
+            continue
+        arrays = (*buffers, n_maps, symmetry, final)
         if _pilot(arrays, candidate, centre, coverage, frame) == 0:
             return arrays, candidate, frame, attempt
     msg = f"coverage must be reachable, got {coverage!r}: {MAX_ATTEMPTS} candidates fell short"

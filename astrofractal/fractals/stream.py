@@ -48,6 +48,11 @@ class FlameStream:
     n_images : int, optional
         The length of the dataset.
 
+    Notes
+    -----
+    A candidate is drawn by `random_system` and passed over if it scatters points at random (noise,
+    blur, gaussian), or if `frame_system` does not accept it: one in two, at the default coverage.
+
     Examples
     --------
     >>> from astrofractal.fractals import FlameStream

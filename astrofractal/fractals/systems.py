@@ -201,6 +201,16 @@ def draw_system(key, affine, post, kinds, blend, parameters, weight, colour, spe
     return n_maps, symmetry, final
 
 
+@nb.njit(cache=True, nogil=True)
+def is_blurred(kinds, rows):
+    """Whether the first rows have one of the variations that scatter points at random."""
+    for k in range(rows):
+        for j in range(kinds.shape[1]):
+            if kinds[k, j] == 31 or kinds[k, j] == 34 or kinds[k, j] == 35:
+                return True
+    return False
+
+
 def random_system(seed, index, attempt=0):
     """
     Draw a random system.
