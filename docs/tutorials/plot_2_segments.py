@@ -23,11 +23,11 @@ figure = result.plot()
 # Regions are numbered from thin to dense gas. Masses are sums over the label map, with the distance
 # and the mean molecular weight stated in the table's ``meta``.
 
-table = result.table
-for name in table.colnames:
-    if table[name].dtype.kind == "f":
-        table[name].info.format = ".3g"
-table["label", "n_pieces", "area", "gas_mass", "effective_radius", "virial_parameter"]
+names = ["label", "n_pieces", "area", "gas_mass", "effective_radius", "virial_parameter"]
+table = result.table[names]
+for name in names[2:]:
+    table[name].info.format = ".3g"
+table
 
 # %%
 # What the components follow
@@ -36,9 +36,8 @@ table["label", "n_pieces", "area", "gas_mass", "effective_radius", "virial_param
 # network saw.
 
 correlations = result.correlations
-for name in correlations.colnames:
-    if correlations[name].dtype.kind == "f":
-        correlations[name].info.format = ".2f"
+for name in correlations.colnames[1:]:
+    correlations[name].info.format = ".2f"
 correlations
 
 # %%
