@@ -74,7 +74,8 @@ class GasMap:
 
     Notes
     -----
-    The arrays are kept as float32 in native byte order and are read-only.  Standard deviations
+    The arrays are kept in native byte order, column densities as float64 (their squares exceed
+    single precision), velocities as float32, and are read-only.  Standard deviations
     are carried from `~astropy.nddata.NDData` with any uncertainty that can be represented as
     `~astropy.nddata.StdDevUncertainty`.
 
@@ -162,7 +163,9 @@ class GasMap:
         for name in _NAMES:
             for source, target in ((arrays, self._arrays), (errors, self._errors)):
                 if source.get(name) is not None:
-                    array = np.array(source[name], dtype=np.float32)
+                    # single precision cannot hold the square of a column density in cm-2
+                    dtype = np.float64 if name == "column_density" else np.float32
+                    array = np.array(source[name], dtype=dtype)
                     array[masked] = np.nan
                     array.flags.writeable = False
                     target[name] = array
@@ -313,12 +316,12 @@ class GasMap:
         """
         array = np.full((3, *self.shape), np.nan, dtype=np.float32)
         column = self._arrays["column_density"]
-        array[0] = np.log10(column, where=~self._mask, out=np.full_like(column, np.nan))
+        array[0] = np.log10(column)
         if "velocity" in self._arrays:
             velocity = self._arrays["velocity"].astype(np.float64)
             known = np.isfinite(velocity)
             if known.any():
-                weights = column[known].astype(np.float64)
+                weights = column[known]
                 array[1] = velocity - np.average(velocity[known], weights=weights)
         if "dispersion" in self._arrays:
             array[2] = self._arrays["dispersion"]

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from .._utils.validation import positive_int
 from . import wcs as _wcs
 
-__all__ = ["Resampler"]
+__all__ = ["Resampler", "overlaps"]
 
 #: The widest ratio of output to input pixels that is reached by sub-sampling alone; beyond it the
 #: input is first averaged in blocks.
@@ -264,8 +264,8 @@ class Resampler:
         planes, offset, scale = self._planes((slice(y0, y1), slice(x0, x1)), squares=wide)
         stack = np.stack(list(planes.values()), axis=-1)
         if lines is not None:
-            rows = _overlaps(lines[1] - y0, max(ratio, 1), y1 - y0)
-            columns = _overlaps(lines[0] - x0, max(ratio, 1), x1 - x0)
+            rows = overlaps(lines[1] - y0, max(ratio, 1), y1 - y0)
+            columns = overlaps(lines[0] - x0, max(ratio, 1), x1 - x0)
             covered = np.outer(rows.sum(axis=1), columns.sum(axis=1))
             sampled = np.tensordot(np.tensordot(rows, stack, 1), columns, (1, 1))
             sampled = np.moveaxis(sampled, -1, 1)
@@ -382,7 +382,7 @@ def _separable(x, y, ratio):
     return x.mean(axis=0), y.mean(axis=1)
 
 
-def _overlaps(centres, width, n):
+def overlaps(centres, width, n):
     """
     Return which part of each box (rows) is covered by each of ``n`` pixels (columns).
 

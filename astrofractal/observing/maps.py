@@ -1,0 +1,318 @@
+"""Observing one map."""
+
+import numpy as np
+from astropy import units as u
+from astropy.convolution import convolve_fft
+from astropy.wcs.utils import proj_plane_pixel_scales
+
+from ..gasmap import GasMap
+from ..gasmap.core import check_distance
+from .beam import beam_kernel, parse_beam, to_length
+from .moments import blur
+from .noise import add_noise, column_level, velocity_level
+
+__all__ = ["observe"]
+
+
+def observe(
+    gas,
+    *,
+    distance=None,
+    beam=None,
+    pixel=None,
+    noise=None,
+    velocity_noise=None,
+    dispersion_noise=None,
+    correlated=False,
+    footprint=None,
+    random_state=0,
+):
+    """
+    Return a map as a telescope would see it.
+
+    The steps are, in this order: distance, beam, pixel grid, noise, footprint.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`, or what `GasMap.read` takes
+        The map, usually a simulated one.
+
+    distance : `~astropy.units.Quantity`, optional
+        Where the cloud is put; lengths in the cloud stay, angles change.
+
+    beam : `~astropy.units.Quantity` or tuple, optional
+        FWHM of the beam of the result, an angle or a length, or (major, minor, position angle),
+        the last from north to east (without a WCS: from the y axis, counter-clockwise).  A map
+        that has a beam already is convolved with what is missing.
+
+    pixel : `~astropy.units.Quantity`, optional
+        Width of the pixels of the result, an angle or a length.  A result on a new grid has north
+        up and covers the same area.
+
+    noise : `~astropy.units.Quantity` or float, optional
+        Standard deviation of the column density in a pixel: a column density, or a fraction of
+        the pixel's value.
+
+    velocity_noise, dispersion_noise : `~astropy.units.Quantity`, optional
+        Standard deviations of velocity and dispersion in a pixel.
+
+    correlated : bool, optional
+        Whether the noise is correlated over the beam (at the same standard deviation), as in maps
+        with pixels smaller than the beam.
+
+    footprint : 2D `~numpy.ndarray` of bool or `~regions.Region`, optional
+        The part that is observed (`True` is observed), on the grid of the result, or a pixel or
+        sky region.
+
+    random_state : int or `~numpy.random.Generator`, optional
+        The seed of the noise.
+
+    Returns
+    -------
+    gas : `~astrofractal.GasMap`
+        The observed map.  Its uncertainties are those of the noise that was added.  Column
+        densities that the noise makes negative are masked.
+
+    Raises
+    ------
+    ValueError
+        If the beam is narrower than that of the map, the distance is needed and unknown, or the
+        footprint has another shape.
+
+    astropy.units.UnitsError
+        If a unit does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astrofractal import GasMap
+    >>> from astrofractal.observing import observe
+    >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, meta={"pixel_scale": 0.01 * u.pc})
+    >>> seen = observe(gas, distance=140 * u.pc, beam=36 * u.arcsec, noise=1e21 / u.cm**2)
+    >>> print(f"{np.std(seen.column_density.value):.1e}")
+    1.0e+21
+    """
+    gas = GasMap.read(gas)
+    levels = (
+        column_level(noise),
+        velocity_level("velocity_noise", velocity_noise),
+        velocity_level("dispersion_noise", dispersion_noise),
+    )
+    beam = parse_beam(beam)
+    if distance is not None:
+        gas = _moved(gas, check_distance(distance))
+    if beam is not None:
+        gas = _through_beam(gas, beam)
+    if pixel is not None:
+        gas = _on_grid(gas, pixel)
+    gas = _with_noise(gas, levels, beam if correlated else None, random_state)
+    if footprint is not None:
+        gas = _within(gas, footprint)
+    return gas
+
+
+def _replaced(gas, arrays, errors=None, **changes):
+    """Return a map with other arrays and attributes."""
+    attributes = {
+        "wcs": gas.wcs,
+        "distance": gas.distance,
+        "beam": gas.beam,
+        "meta": dict(gas.meta),
+    }
+    return gas._trusted(arrays, errors or {}, **(attributes | changes))
+
+
+def _arrays(gas):
+    """Return the three channels in double precision, NaN for absent ones."""
+    nothing = np.full(gas.shape, np.nan)
+    return tuple(
+        gas._arrays[name].astype(np.float64) if name in gas.channels else nothing
+        for name in ("column_density", "velocity", "dispersion")
+    )
+
+
+def _named(gas, arrays):
+    names = ("column_density", "velocity", "dispersion")
+    return {name: array for name, array in zip(names, arrays, strict=True) if name in gas.channels}
+
+
+def _moved(gas, distance):
+    """Return the map at another distance: the same lengths, other angles."""
+    beam, wcs = gas.beam, gas.wcs
+    if gas.distance is not None:
+        ratio = (gas.distance / distance).to_value(u.one)
+        beam = None if beam is None else beam * ratio
+        if wcs is not None and ratio != 1:
+            if wcs.has_distortion:
+                msg = "distance cannot change for a map with a distorted WCS: cut it out first"
+                raise ValueError(msg)
+            wcs = wcs.deepcopy()
+            if wcs.wcs.has_cd():
+                wcs.wcs.cd = wcs.wcs.cd * ratio
+            else:
+                wcs.wcs.cdelt = wcs.wcs.cdelt * ratio
+            wcs.wcs.set()
+    meta = {key: value for key, value in gas.meta.items() if key != "beam_axes"}
+    return _replaced(
+        gas, gas._arrays, gas._errors, wcs=wcs, beam=beam, distance=distance, meta=meta
+    )
+
+
+def _pixel_length(gas):
+    """Return the width of a pixel in pc."""
+    if gas.wcs is not None and gas.distance is None and "pixel_scale" not in gas.meta:
+        msg = "gas has no distance, which lengths need: give distance="
+        raise ValueError(msg)
+    return gas.pixel_scale
+
+
+def _widths(gas, quantities, name):
+    """Return angles or lengths in pixels of the map."""
+    if gas.wcs is not None and all(one.unit.is_equivalent(u.rad) for one in quantities):
+        width = np.sqrt(gas.pixel_solid_angle.to_value(u.sr))
+        return [one.to_value(u.rad) / width for one in quantities]
+    scale = _pixel_length(gas)
+    lengths = [to_length(name, one, distance=gas.distance, pixel_scale=scale) for one in quantities]
+    return [(length / scale).to_value(u.one) for length in lengths]
+
+
+def _direction(gas, angle):
+    """Return the direction of a position angle in pixels, counter-clockwise from x."""
+    if gas.wcs is None:
+        return angle + 90 * u.deg
+    centre = [(n - 1) / 2 for n in gas.shape[::-1]]
+    sky = gas.to_sky(*centre)
+    step = np.sqrt(gas.pixel_solid_angle.to_value(u.sr)) * u.rad
+    x, y = gas.to_pixel(sky.directional_offset_by(angle, step))
+    return np.arctan2(y[0] - centre[1], x[0] - centre[0]) * u.rad
+
+
+def _kernel(gas, beam):
+    """Return the kernel that gives a map its new beam."""
+    major, minor, angle = beam
+    pixels = _widths(gas, (major, minor), "beam")
+    if gas.beam is not None:
+        (own,) = _widths(gas, (gas.beam,), "beam")
+        if own > pixels[1] * 1.001:
+            msg = f"beam {minor} is narrower than that of the map, {gas.beam}"
+            raise ValueError(msg)
+        pixels = [np.sqrt(max(width**2 - own**2, 0)) for width in pixels]
+    return beam_kernel(*pixels, angle=_direction(gas, angle))
+
+
+def _convolver(kernel):
+    def spread(array):
+        return convolve_fft(
+            array, kernel, boundary="fill", fill_value=0.0, normalize_kernel=True, allow_huge=True
+        )
+
+    return spread
+
+
+def _through_beam(gas, beam):
+    """Return the map convolved to a beam."""
+    kernel = _kernel(gas, beam)
+    arrays = _arrays(gas)
+    if kernel is not None:
+        arrays = blur(*arrays, _convolver(kernel))
+    major, minor, angle = beam
+    meta = dict(gas.meta)
+    fwhm = np.sqrt(major * minor)
+    if not fwhm.unit.is_equivalent(u.rad):
+        meta["resolution"] = fwhm.to(u.pc)
+        axes = None
+        if gas.distance is not None:
+            axes = [(one / gas.distance).to_value(u.one) * u.rad for one in (major, minor)]
+    else:
+        axes = [major, minor]
+    meta.pop("beam_axes", None)
+    fwhm = None
+    if axes is not None:
+        meta["beam_axes"] = (axes[0].to(u.arcsec), axes[1].to(u.arcsec), angle)
+        fwhm = np.sqrt(axes[0] * axes[1]).to(u.arcsec)
+    return _replaced(gas, _named(gas, arrays), beam=fwhm, meta=meta)
+
+
+def _on_grid(gas, pixel):
+    """Return the map on pixels of another width."""
+    if not isinstance(pixel, u.Quantity) or not pixel.isscalar or not pixel.value > 0:
+        msg = f"pixel must be a positive angle or length such as 6 * u.arcsec, got {pixel!r}"
+        raise TypeError(msg)
+    (width,) = _widths(gas, (pixel,), "pixel")
+    ny, nx = gas.shape
+    scales = (1.0, 1.0)
+    if gas.wcs is not None:
+        sides = proj_plane_pixel_scales(gas.wcs)
+        scales = sides / np.sqrt(np.prod(sides))
+    shape = [
+        max(int(n * scale / width + 0.01), 1)
+        for n, scale in zip((ny, nx), scales[::-1], strict=True)
+    ]
+    if gas.wcs is not None and pixel.unit.is_equivalent(u.rad):
+        size = 2 * np.arctan(shape[1] * pixel.to_value(u.rad) / 2) * u.rad
+    else:
+        length = to_length("pixel", pixel, distance=gas.distance, pixel_scale=_pixel_length(gas))
+        size = shape[1] * length
+    cutout = gas.cutout(((nx - 1) / 2, (ny - 1) / 2), size=size, shape=shape)
+    meta = dict(gas.meta)
+    if "pixel_scale" in cutout.meta:
+        meta["pixel_scale"] = cutout.meta["pixel_scale"]
+    return _replaced(cutout, cutout._arrays, meta=meta)
+
+
+def _with_noise(gas, levels, beam, random_state):
+    """Return the map with noise and its uncertainties."""
+    (absolute, relative), velocity_noise, dispersion_noise = levels
+    arrays = _arrays(gas)
+    random = np.random.default_rng(random_state).standard_normal((3, *gas.shape))
+    if beam is not None:
+        major, minor, angle = beam
+        kernel = beam_kernel(*_widths(gas, (major, minor), "beam"), angle=_direction(gas, angle))
+        if kernel is not None:
+            gain = np.sqrt((kernel.array**2).sum())
+            random = np.stack([_periodic(one, kernel.array) / gain for one in random])
+    noisy = add_noise(arrays, levels, random)
+    column = np.where(noisy[0] > 0, noisy[0], np.nan)
+    errors = {
+        "column_density": np.hypot(absolute, relative * arrays[0]),
+        "velocity": np.full(gas.shape, velocity_noise),
+        "dispersion": np.full(gas.shape, dispersion_noise),
+    }
+    wanted = {
+        "column_density": bool(absolute or relative),
+        "velocity": bool(velocity_noise),
+        "dispersion": bool(dispersion_noise),
+    }
+    errors = {name: errors[name] for name in gas.channels if wanted[name]}
+    return _replaced(gas, _named(gas, (column, *noisy[1:])), errors)
+
+
+def _periodic(array, kernel):
+    """Return a convolution that wraps around, which keeps the variance of noise at the border."""
+    return convolve_fft(array, kernel, boundary="wrap", normalize_kernel=True, allow_huge=True)
+
+
+def _within(gas, footprint):
+    """Return the map, masked outside a footprint."""
+    if hasattr(footprint, "contains"):
+        footprint = _region_mask(gas, footprint)
+    footprint = np.asarray(footprint)
+    if footprint.shape != gas.shape or footprint.dtype.kind != "b":
+        msg = (
+            f"footprint must be a region or a boolean array of shape {gas.shape}, got "
+            f"{footprint.dtype} of shape {footprint.shape}"
+        )
+        raise ValueError(msg)
+    arrays = {name: np.where(footprint, array, np.nan) for name, array in gas._arrays.items()}
+    return _replaced(gas, arrays, gas._errors)
+
+
+def _region_mask(gas, region):
+    if hasattr(region, "to_pixel"):
+        gas._need_wcs("a footprint given as a sky region")
+        region = region.to_pixel(gas.wcs)
+    from regions import PixCoord
+
+    y, x = np.mgrid[: gas.shape[0], : gas.shape[1]]
+    return region.contains(PixCoord(x, y))
