@@ -1,0 +1,348 @@
+"""`survey_catalog`: the protostars of many maps, or of a map larger than memory, weighed."""
+
+import hashlib
+import warnings
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.table import QTable, vstack
+
+from astrofractal._utils.atomic import atomic_path
+from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap import GasMap
+from astrofractal.surveys._inputs import is_lazy, named_maps, open_map
+from astrofractal.surveys._runner import run_tasks
+from astrofractal.surveys._store import SurveyFolder, fingerprint
+
+__all__ = ["survey_catalog"]
+
+
+def survey_catalog(
+    estimator,
+    maps,
+    positions=None,
+    *,
+    level=0.68,
+    distance=None,
+    tile_shape=(1024, 1024),
+    client=None,
+    output=None,
+    resume=True,
+    progress_bar=False,
+    **detection,
+):
+    """
+    Weigh the protostars of many maps, or of a map larger than memory.
+
+    Parameters
+    ----------
+    estimator : `~astrofractal.StellarMassEstimator`
+        The estimator, calibrated.
+
+    maps : iterable of maps, path of a folder, `LazyMap`, or one map
+        FITS paths, HDUs, NDData, `~astrofractal.GasMap`; Zarr groups (paths ending in ``.zarr``),
+        `LazyMap` and NDData around a Dask array, which are read tile by tile.
+
+    positions : optional
+        Where the protostars are: as for `~astrofractal.StellarMassEstimator.catalog`, on all maps
+        (positions off a map are left out there); a dictionary of map name to such positions; or
+        ``"center"``, for files that are cut out around their protostars.  By default photutils
+        looks for peaks of the column density.
+
+    level : float, optional
+        The probability of the intervals.
+
+    distance : `~astropy.units.Quantity`, optional
+        Distance of the gas, for maps that do not tell it.
+
+    tile_shape : tuple of int, optional
+        Shape (ny, nx) of the tiles of a map that is read part by part.  A tile is read with a
+        border wide enough for the maps around its protostars.
+
+    client : `distributed.Client`, optional
+        A Dask cluster.  Maps given by path must be readable there.  Without it everything runs
+        here, with the same result.
+
+    output : path-like, optional
+        A folder that keeps each finished tile and, at the end, ``catalog.ecsv``.
+
+    resume : bool, optional
+        Whether tiles that are finished in ``output`` are taken from there.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress over the tiles.
+
+    **detection : dict
+        ``min_separation``, ``threshold`` and ``max_sources`` (for each map) of
+        `~astrofractal.mass.find_protostars`.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        The columns of `~astrofractal.StellarMassEstimator.catalog` behind ``map``, the name of
+        the map.  ``meta["failed"]`` tells the maps that could not be used, with the reason.
+
+    Raises
+    ------
+    ValueError
+        If no map could be used, or ``output`` holds another survey.
+
+    Warns
+    -----
+    AstrofractalWarning
+        If some maps could not be used.
+    """
+    named = named_maps(maps)
+    by_name = positions if isinstance(positions, dict) else dict.fromkeys(named, positions)
+    absent = set(by_name) - set(named)
+    if absent:
+        msg = f"positions names maps that are not there: {sorted(absent)[:3]}"
+        raise ValueError(msg)
+    options = {"level": level, "distance": distance, "detection": detection}
+    tasks, tiles = {}, {}
+    for name, item in named.items():
+        if is_lazy(item):
+            lazy = open_map(item, distance=distance)
+            parts = _tiles(lazy, estimator, tile_shape, by_name.get(name), detection)
+            for tile, own in parts:
+                tasks[f"{name}__{tile.name}"] = (lazy, tile, own, options)
+                tiles[f"{name}__{tile.name}"] = (name, tile)
+        else:
+            tasks[name] = (item, None, by_name.get(name), options)
+            tiles[name] = (name, None)
+    results = {}
+    folder = None
+    if output is not None:
+        folder = SurveyFolder(
+            output, _settings(estimator, by_name, options, tile_shape), resume=resume
+        )
+        results = _finished(folder, named, tiles)
+
+    def keep(key, table):
+        results[key] = table
+        if folder is not None:
+            table.meta["input"] = fingerprint(named[tiles[key][0]])
+            with atomic_path(folder.tile(key, ".ecsv")) as temporary:
+                table.write(temporary, format="ascii.ecsv")
+
+    left = {key: arguments for key, arguments in tasks.items() if key not in results}
+    failed = run_tasks(
+        _catalog_tile, estimator, left, keep, client=client, progress_bar=progress_bar, desc="tiles"
+    )
+    table = _assemble(estimator, results, tiles, named, failed, level, detection)
+    if folder is not None:
+        with atomic_path(folder.path / "catalog.ecsv") as temporary:
+            table.write(temporary, format="ascii.ecsv")
+    return table
+
+
+def _tiles(lazy, estimator, tile_shape, positions, detection):
+    """Yield the tiles of a map with the positions in each; those without are left out."""
+    names = None
+    pixels = None
+    if isinstance(positions, str) and positions == "center":
+        pixels = np.array([[(n - 1) / 2 for n in lazy.shape[::-1]]])
+    elif positions is not None:
+        from astrofractal.mass.catalog import resolve_positions
+
+        positions, names = resolve_positions(None, positions)
+        pixels = positions
+        if isinstance(positions, SkyCoord):
+            pixels = _to_pixel(lazy, positions)
+    else:
+        threshold = detection.get("threshold")
+        if threshold is not None and not isinstance(threshold, u.Quantity):
+            msg = (
+                "threshold must be a column density (Quantity) for a map that is read part by "
+                f"part, whose noise is not known, got {threshold!r}"
+            )
+            raise ValueError(msg)
+    for tile in lazy.tiles(tile_shape, overlap=_border(lazy, estimator, detection)):
+        if pixels is None:
+            yield tile, None
+            continue
+        with np.errstate(invalid="ignore"):
+            inside = _inside(tile, pixels[:, 0], pixels[:, 1])
+        if inside.any():
+            order = np.flatnonzero(inside)
+            ids = order + 1 if names is None else np.asarray(names)[inside]
+            yield tile, (np.asarray(pixels)[inside], ids, order)
+
+
+def _to_pixel(lazy, positions):
+    from astrofractal.gasmap.wcs import sky_to_pixel
+
+    if lazy.wcs is None:
+        msg = f"sky positions need a WCS, the map {lazy.name!r} has none"
+        raise ValueError(msg)
+    return np.column_stack(sky_to_pixel(lazy.wcs.celestial, positions, shape=lazy.shape))
+
+
+def _inside(tile, x, y):
+    """Whether pixels belong to a tile; the outer half of the first and last pixels is theirs."""
+    return (
+        (x >= tile.columns.start - 0.5)
+        & (x < tile.columns.stop - 0.5)
+        & (y >= tile.rows.start - 0.5)
+        & (y < tile.rows.stop - 0.5)
+    )
+
+
+def _border(lazy, estimator, detection):
+    """Pixels around a tile that the maps of its protostars and the detection need."""
+    if lazy.wcs is None or lazy.distance is None:
+        msg = f"the map {lazy.name!r} needs a WCS and a distance, to know its physical scale"
+        raise ValueError(msg)
+    scales = []
+    for row in (0, lazy.shape[0] // 2, lazy.shape[0] - 1):
+        for column in (0, lazy.shape[1] // 2, lazy.shape[1] - 1):
+            wcs = lazy.wcs.celestial[row : row + 1, column : column + 1]
+            pixel = GasMap(np.ones((1, 1)) * 1e22 / u.cm**2, wcs=wcs, distance=lazy.distance)
+            scale = pixel.pixel_scale.to_value(u.pc)
+            if np.isfinite(scale) and scale > 0:
+                scales.append(scale)
+    if not scales:
+        msg = f"the map {lazy.name!r} has no pixel on the sky"
+        raise ValueError(msg)
+    reach = max(
+        estimator.size.to_value(u.pc) * 0.5**0.5,
+        2 * u.Quantity(detection.get("min_separation", 0.05 * u.pc)).to_value(u.pc),
+    )
+    return int(np.ceil(reach / min(scales))) + 3
+
+
+def _catalog_tile(estimator, item, tile, positions, options):
+    """Weigh the protostars of one tile; runs on a worker."""
+    if tile is None:
+        return _catalog_map(estimator, item, positions, options)
+    gas = item.read(tile.outer_rows, tile.outer_columns)
+    if gas is None:
+        return QTable()
+    corner = np.array([tile.outer_columns.start, tile.outer_rows.start])
+    if positions is not None:
+        pixels, ids, order = positions
+        table = estimator.catalog(gas, pixels - corner, level=options["level"])
+        table["id"] = ids
+        table["_order"] = order
+    else:
+        pixels = _peaks(gas, tile, corner, options["detection"])
+        if not len(pixels):
+            return QTable()
+        table = estimator.catalog(gas, pixels - corner, level=options["level"])
+        x, y = (pixels - corner).astype(int).T
+        table["_peak"] = gas.column_density.value[y, x]
+    table["x"] += corner[0]
+    table["y"] += corner[1]
+    return table
+
+
+def _peaks(gas, tile, corner, detection):
+    """Return the peaks that belong to a tile, in pixels of the whole map."""
+    from astrofractal.mass.catalog import find_protostars
+
+    detection = {key: value for key, value in detection.items() if key != "max_sources"}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no peak above the threshold")
+        pixels = find_protostars(gas, **detection) + corner
+    return pixels[_inside(tile, *pixels.T)]
+
+
+def _catalog_map(estimator, item, positions, options):
+    """Weigh the protostars of a map that fits into memory."""
+    gas = GasMap.read(item, distance=options["distance"])
+    given = positions is not None
+    if isinstance(positions, str) and positions == "center":
+        positions = np.array([[(n - 1) / 2 for n in gas.shape[::-1]]])
+    detection = {} if given else options["detection"]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no peak above the threshold")
+        table = estimator.catalog(gas, positions, level=options["level"], **detection)
+    return table[np.asarray(table["flags"]) != "outside"] if given else table
+
+
+def _settings(estimator, by_name, options, tile_shape):
+    """Return what the tiles depend on, as plain values."""
+    text = "".join(f"{name}:{_describe(by_name[name])};" for name in sorted(by_name))
+    return {
+        "kind": "catalog",
+        "weights_id": estimator.meta["weights_id"],
+        "reference_id": estimator.meta["reference_id"],
+        "level": options["level"],
+        "distance": None if options["distance"] is None else str(options["distance"]),
+        "detection": {key: str(value) for key, value in options["detection"].items()},
+        "tile_shape": list(tile_shape),
+        "positions": None
+        if all(value is None for value in by_name.values())
+        else hashlib.sha256(text.encode()).hexdigest()[:16],
+    }
+
+
+def _describe(positions):
+    if isinstance(positions, SkyCoord):
+        return positions.to_string("decimal", precision=9)
+    if isinstance(positions, np.ndarray):
+        return positions.tolist()
+    if hasattr(positions, "colnames"):
+        return "\n".join(positions.pformat(max_lines=-1, max_width=-1))
+    return f"{positions}{fingerprint(positions)}"
+
+
+def _finished(folder, named, tiles):
+    """Read the tables of the tiles that are finished and whose input has not changed."""
+    found = {}
+    for key, (name, _) in tiles.items():
+        path = folder.tile(key, ".ecsv")
+        if path.is_file():
+            table = QTable.read(path, format="ascii.ecsv")
+            if table.meta.get("input", "") == fingerprint(named[name]):
+                found[key] = table
+    return found
+
+
+def _assemble(estimator, results, tiles, named, failed, level, detection):
+    """Join the tables in the order of the maps, peaks of tiled maps the highest first."""
+    if failed and not results:
+        key, reason = next(iter(failed.items()))
+        msg = f"none of {len(failed)} maps could be used; {key}: {reason}"
+        raise ValueError(msg)
+    rows = {name: [] for name in named}
+    for key, (name, _) in tiles.items():
+        if key in results and len(results[key]):
+            table = results[key].copy()
+            table.meta = {}
+            rows[name].append(table)
+    joined = []
+    for name, tables in rows.items():
+        if not tables:
+            continue
+        table = vstack(tables, metadata_conflicts="silent") if len(tables) > 1 else tables[0]
+        table = _merge_tiles(table, detection)
+        table.add_column(np.full(len(table), name), name="map", index=0)
+        joined.append(table)
+    if joined:
+        table = vstack(joined, metadata_conflicts="silent") if len(joined) > 1 else joined[0]
+    else:
+        msg = f"no protostar was found in {len(results)} tiles: lower threshold, or give positions"
+        warnings.warn(msg, AstrofractalWarning, stacklevel=3)
+        table = next((t.copy() for t in results.values() if t.colnames), QTable())
+        table.add_column(np.empty(0, dtype="U1"), name="map", index=0)
+    table.meta = {**estimator.meta, "level": level, "failed": failed}
+    if failed:
+        key, reason = next(iter(failed.items()))
+        msg = f"{len(failed)} of {len(tiles)} tiles could not be used, e.g. {key}: {reason}"
+        warnings.warn(msg, AstrofractalWarning, stacklevel=3)
+    return table
+
+
+def _merge_tiles(table, detection):
+    """Order and number the protostars of a tiled map as if it had been one."""
+    if "_peak" in table.colnames:
+        table = table[np.argsort(-np.asarray(table["_peak"]), kind="stable")]
+        table = table[: detection.get("max_sources")]
+        table["id"] = np.arange(1, len(table) + 1)
+        table.remove_column("_peak")
+    elif "_order" in table.colnames:
+        table.sort("_order")
+        table.remove_column("_order")
+    return table

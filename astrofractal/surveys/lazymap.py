@@ -1,0 +1,281 @@
+"""Maps larger than memory: read tile by tile from Dask, Zarr or anything that can be sliced."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import NDData
+
+from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.optional import require
+from astrofractal._utils.validation import positive_int
+from astrofractal.gasmap import GasMap
+
+__all__ = ["LazyMap", "Tile", "write_zarr"]
+
+_CHANNELS = ("column_density", "velocity", "dispersion")
+
+
+@dataclass(frozen=True)
+class Tile:
+    """
+    A part of a map.
+
+    Parameters
+    ----------
+    rows, columns : slice
+        The part of the map that the tile answers for; the tiles of a map do not overlap.
+
+    outer_rows, outer_columns : slice
+        The part that is read.
+    """
+
+    rows: slice
+    columns: slice
+    outer_rows: slice
+    outer_columns: slice
+
+    @property
+    def name(self):
+        """A name for files, from the first pixel."""
+        return f"y{self.rows.start:06d}_x{self.columns.start:06d}"
+
+
+class LazyMap:
+    """
+    A gas map that is read part by part.
+
+    Parameters
+    ----------
+    column_density : array or `~astropy.nddata.NDData`
+        2D: anything with ``shape`` that can be sliced, such as a `dask.array.Array`, a `zarr.Array`
+        or a `numpy.memmap`, or an NDData around one.
+
+    velocity, dispersion : array or `~astropy.nddata.NDData`, optional
+        Of the same shape.
+
+    unit, velocity_unit : `~astropy.units.Unit` or str, optional
+        Units of plain arrays: column density (cm-2 by default) and velocities (km/s by default).
+
+    wcs : `~astropy.wcs.WCS`, optional
+        The celestial WCS; taken from an NDData.
+
+    distance : `~astropy.units.Quantity`, optional
+        Distance of the gas.
+
+    name : str, optional
+        Name of the map in tables and files.
+
+    Raises
+    ------
+    ValueError
+        If the arrays are not 2D or differ in shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astrofractal.surveys import LazyMap
+    >>> gas = LazyMap(np.full((300, 500), 1e22), name="plane")
+    >>> gas
+    <LazyMap 'plane': 300 x 500 px, column_density>
+    >>> [tile.name for tile in gas.tiles((256, 256), overlap=10)]
+    ['y000000_x000000', 'y000000_x000256', 'y000256_x000000', 'y000256_x000256']
+    >>> gas.read(slice(0, 20), slice(0, 30)).shape
+    (20, 30)
+    """
+
+    def __init__(
+        self,
+        column_density,
+        velocity=None,
+        dispersion=None,
+        *,
+        unit=None,
+        velocity_unit=None,
+        wcs=None,
+        distance=None,
+        name="map",
+    ):
+        self._arrays, self._masks, self._units = {}, {}, {}
+        for channel, value in zip(_CHANNELS, (column_density, velocity, dispersion)):
+            if value is None:
+                continue
+            array, own_unit, own_wcs, mask = _unpack(value)
+            if len(array.shape) != 2:
+                msg = f"{channel} must be 2D, got the shape {tuple(array.shape)}"
+                raise ValueError(msg)
+            given, default = (unit, "cm-2") if channel == _CHANNELS[0] else (velocity_unit, "km/s")
+            self._arrays[channel] = array
+            self._masks[channel] = mask
+            self._units[channel] = u.Unit(given or own_unit or default)
+            wcs = own_wcs if wcs is None else wcs
+        shapes = {tuple(array.shape) for array in self._arrays.values()}
+        if len(shapes) != 1:
+            msg = f"column_density, velocity and dispersion must have one shape, got {shapes}"
+            raise ValueError(msg)
+        self.shape = shapes.pop()
+        self.wcs = None if wcs is None else getattr(wcs, "low_level_wcs", wcs)
+        self.distance = None if distance is None else u.Quantity(distance).to(u.pc)
+        self.name = str(name)
+
+    def __repr__(self):
+        size = f"{self.shape[0]} x {self.shape[1]} px"
+        return f"<LazyMap {self.name!r}: {size}, {', '.join(self._arrays)}>"
+
+    @classmethod
+    def open_zarr(cls, path, *, distance=None):
+        """
+        Open a Zarr group as `write_zarr` makes it.
+
+        Parameters
+        ----------
+        path : path-like
+            The group, with an array ``column_density``, and ``velocity`` and ``dispersion`` where
+            there are.  The attribute ``unit`` of each tells its unit (cm-2 and km/s without), the
+            group's ``header`` is a FITS header (text) with the WCS, ``distance_pc`` the distance.
+
+        distance : `~astropy.units.Quantity`, optional
+            Distance, in the place of the group's own.
+
+        Returns
+        -------
+        gas : `LazyMap`
+            Named after the file.
+
+        Raises
+        ------
+        ValueError
+            If there is no such array.
+        """
+        zarr = require("zarr", extra="dask")
+        from astropy.wcs import WCS
+
+        group = zarr.open_group(str(path), mode="r")
+        if "column_density" not in group:
+            msg = f"{str(path)!r} has no array 'column_density'"
+            raise ValueError(msg)
+        arrays = {name: group[name] for name in _CHANNELS if name in group}
+        header = group.attrs.get("header")
+        if distance is None and "distance_pc" in group.attrs:
+            distance = group.attrs["distance_pc"] * u.pc
+        new = cls(
+            **arrays,
+            wcs=None if header is None else WCS(fits.Header.fromstring(header, sep="\n")),
+            distance=distance,
+            name=Path(path).stem,
+        )
+        for name, array in arrays.items():
+            if "unit" in array.attrs:
+                new._units[name] = u.Unit(array.attrs["unit"])
+        return new
+
+    def read(self, rows, columns):
+        """
+        Read a part.
+
+        Parameters
+        ----------
+        rows, columns : slice
+            Pixels, with start and stop.
+
+        Returns
+        -------
+        gas : `~astrofractal.GasMap` or None
+            The part, `None` where it holds no usable pixel.
+        """
+        channels = {}
+        for name, array in self._arrays.items():
+            values = _load(array, rows, columns)
+            if self._masks[name] is not None:
+                values = np.where(_load(self._masks[name], rows, columns), np.nan, values)
+            channels[name] = u.Quantity(values.astype(np.float32), self._units[name])
+        column = channels["column_density"].value
+        if not np.any(np.isfinite(column) & (column > 0)):
+            return None
+        wcs = None
+        if self.wcs is not None:
+            wcs = self.wcs.celestial[rows.start : rows.stop, columns.start : columns.stop]
+        return GasMap(**channels, wcs=wcs, distance=self.distance)
+
+    def tiles(self, shape=(1024, 1024), *, overlap=0):
+        """
+        Divide the map.
+
+        Parameters
+        ----------
+        shape : tuple of int, optional
+            Shape (ny, nx) of the tiles without overlap; the last ones are smaller.
+
+        overlap : int, optional
+            Pixels that are read beyond a tile on every side.
+
+        Returns
+        -------
+        tiles : list of `Tile`
+            Row by row.
+        """
+        height, width = (positive_int("tile_shape", n) for n in shape)
+        overlap = positive_int("overlap", overlap, minimum=0)
+
+        def parts(length, step):
+            for start in range(0, length, step):
+                stop = min(start + step, length)
+                outer = slice(max(start - overlap, 0), min(stop + overlap, length))
+                yield slice(start, stop), outer
+
+        return [
+            Tile(rows, columns, outer_rows, outer_columns)
+            for rows, outer_rows in parts(self.shape[0], height)
+            for columns, outer_columns in parts(self.shape[1], width)
+        ]
+
+
+def _unpack(value):
+    """Return array, unit, WCS and mask of an array or an NDData."""
+    if isinstance(value, NDData):
+        return value.data, value.unit, value.wcs, value.mask
+    if isinstance(value, u.Quantity):
+        return value.value, value.unit, None, None
+    return value, None, None, None
+
+
+def _load(array, rows, columns):
+    part = array[rows, columns]
+    if hasattr(part, "compute"):  # a task of a cluster runs its own graph, without asking for help
+        part = part.compute(scheduler="synchronous")
+    return np.asarray(part)
+
+
+def write_zarr(gas, path, *, chunks=(512, 512), overwrite=False):
+    """
+    Write a map as a Zarr group, for surveys on many machines.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    path : path-like
+        The folder.
+
+    chunks : tuple of int, optional
+        Shape of the chunks.
+
+    overwrite : bool, optional
+        Whether an existing folder may be replaced.
+    """
+    zarr = require("zarr", extra="dask")
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        group = zarr.open_group(str(temporary), mode="w")
+        for name in gas.channels:
+            values = getattr(gas, name)
+            chunk = tuple(min(c, n) for c, n in zip(chunks, values.shape))
+            array = group.create_array(name, shape=values.shape, chunks=chunk, dtype="float32")
+            array[:] = values.value.astype(np.float32)
+            array.attrs["unit"] = values.unit.to_string()
+        if gas.wcs is not None:
+            group.attrs["header"] = gas.wcs.to_header(relax=True).tostring(sep="\n")
+        if gas.distance is not None:
+            group.attrs["distance_pc"] = float(gas.distance.to_value(u.pc))

@@ -1,0 +1,254 @@
+"""`survey_segment`: the same segments in many maps, or in a map larger than memory."""
+
+import hashlib
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import QTable
+
+from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.validation import positive_int
+from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap import GasMap
+from astrofractal.surveys._inputs import is_lazy, named_maps, open_map
+from astrofractal.surveys._runner import run_tasks
+from astrofractal.surveys._store import SurveyFolder, fingerprint
+
+__all__ = ["survey_segment"]
+
+
+def survey_segment(
+    segmenter,
+    maps,
+    *,
+    output,
+    distance=None,
+    tile_shape=(1024, 1024),
+    overlap=192,
+    n_fit=16,
+    client=None,
+    resume=True,
+    overwrite_labels=True,
+    progress_bar=False,
+):
+    """
+    Segment many maps, or a map larger than memory, with one meaning of the labels.
+
+    Parameters
+    ----------
+    segmenter : `~astrofractal.FeatureSegmenter`
+        The segmenter.  One that is not fitted is fitted first, here, on ``n_fit`` of the maps or
+        tiles, evenly spread.
+
+    maps : iterable of maps, path of a folder, `LazyMap`, or one map
+        As for `survey_catalog`.
+
+    output : path-like
+        The folder: ``labels/<map>.fits`` for each map (``LABELS``, 0 where no data are, with the
+        WCS), ``segments.ecsv``, and each finished tile.
+
+    distance : `~astropy.units.Quantity`, optional
+        Distance of the gas, for maps that do not tell it.
+
+    tile_shape : tuple of int, optional
+        Shape (ny, nx) of the tiles of a map that is read part by part.
+
+    overlap : int, optional
+        Pixels that are read beyond a tile: three windows of the encoder by default, where the map
+        has the encoder's pixel scale.
+
+    n_fit : int, optional
+        Number of maps or tiles for a fit.
+
+    client : `distributed.Client`, optional
+        A Dask cluster; without it everything runs here, with the same result.
+
+    resume : bool, optional
+        Whether tiles that are finished in ``output`` are taken from there.
+
+    overwrite_labels : bool, optional
+        Whether existing label files may be replaced.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress over the tiles.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        ``map``, ``segment``, ``n_pixels`` and ``labels``, the file.  ``meta["failed"]`` tells the
+        maps that could not be used, with the reason.
+
+    Raises
+    ------
+    ValueError
+        If no map could be used, or ``output`` holds another survey.
+
+    Notes
+    -----
+    A map in one piece has exactly the labels of `FeatureSegmenter.segment`.  In a map read tile by
+    tile the features are the same, too; small pieces are merged within each tile and its border, so
+    that a piece that reaches further than ``overlap`` beyond a tile can be treated in another way
+    there.
+    """
+    named = named_maps(maps)
+    positive_int("overlap", overlap, minimum=0)
+    work, shapes, wcs = {}, {}, {}
+    for name, item in named.items():
+        if is_lazy(item):
+            lazy = open_map(item, distance=distance)
+            shapes[name], wcs[name] = lazy.shape, lazy.wcs
+            for tile in lazy.tiles(tile_shape, overlap=overlap):
+                work[f"{name}__{tile.name}"] = (name, lazy, tile)
+        else:
+            work[name] = (name, item, None)
+    settings = {
+        "kind": "segment",
+        "segmenter": repr(segmenter).replace("fitted=True", "").replace("fitted=False", ""),
+        "weights_id": segmenter.encoder.weights_id,
+        "model": None if segmenter._model is None else _digest(segmenter._model),
+        "distance": None if distance is None else str(distance),
+        "tile_shape": list(tile_shape),
+        "overlap": overlap,
+        "n_fit": n_fit,
+    }
+    folder = SurveyFolder(output, settings, resume=resume)
+    segmenter = _fitted(segmenter, folder, work, distance, n_fit, resume)
+    done = {
+        key: path
+        for key, (name, _, _) in work.items()
+        if (path := folder.tile(key, ".npz")).is_file() and _input(path) == fingerprint(named[name])
+    }
+
+    def keep(key, result):
+        with atomic_path(folder.tile(key, ".npz")) as temporary:
+            np.savez_compressed(temporary, **result, input=fingerprint(named[work[key][0]]))
+        done[key] = folder.tile(key, ".npz")
+
+    tasks = {
+        key: (item, tile, distance) for key, (_, item, tile) in work.items() if key not in done
+    }
+    failed = run_tasks(
+        _segment_tile, segmenter, tasks, keep, client=client, progress_bar=progress_bar, desc="tiles"
+    )
+    if failed and not done:
+        key, reason = next(iter(failed.items()))
+        msg = f"none of {len(failed)} maps could be used; {key}: {reason}"
+        raise ValueError(msg)
+    table = _assemble(folder, named, work, done, shapes, wcs, overwrite_labels)
+    table.meta = {"weights_id": segmenter.encoder.weights_id, "failed": failed}
+    with atomic_path(folder.path / "segments.ecsv") as temporary:
+        table.write(temporary, format="ascii.ecsv")
+    if failed:
+        key, reason = next(iter(failed.items()))
+        msg = f"{len(failed)} of {len(work)} tiles could not be used, e.g. {key}: {reason}"
+        warnings.warn(msg, AstrofractalWarning, stacklevel=2)
+    return table
+
+
+def _digest(model):
+    return hashlib.sha256(pickle.dumps(model)).hexdigest()[:16]
+
+
+def _input(path):
+    with np.load(path) as stored:
+        return str(stored["input"])
+
+
+def _read(item, tile, distance):
+    if tile is None:
+        return GasMap.read(item, distance=distance)
+    return item.read(tile.outer_rows, tile.outer_columns)
+
+
+def _fitted(segmenter, folder, work, distance, n_fit, resume):
+    """Return a fitted segmenter: the one given, or one fitted on a few tiles."""
+    if segmenter._model is not None:
+        return segmenter
+    import copy
+
+    n_fit = min(positive_int("n_fit", n_fit), len(work))
+    keys = list(work)
+    spread = np.unique(np.linspace(0, len(keys) - 1, n_fit).round().astype(int))
+    maps = []
+    for index in spread:
+        _, item, tile = work[keys[index]]
+        try:
+            gas = _read(item, tile, distance)
+        except (ValueError, TypeError, OSError):
+            continue  # the run itself says what is wrong with it
+        if gas is not None:
+            maps.append(gas)
+    if not maps:
+        msg = f"none of {len(spread)} maps could be read to fit the segmenter"
+        raise ValueError(msg)
+    return copy.copy(segmenter).fit(maps)
+
+
+def _segment_tile(segmenter, item, tile, distance):
+    """Segment one tile; runs on a worker."""
+    gas = _read(item, tile, distance)
+    if gas is None:
+        shape = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
+        return {"labels": np.zeros(shape, np.int16), "header": ""}
+    labels = segmenter.segment(gas).labels.data.astype(np.int16)
+    if tile is not None:
+        first, left = tile.outer_rows.start, tile.outer_columns.start
+        labels = labels[
+            tile.rows.start - first : tile.rows.stop - first,
+            tile.columns.start - left : tile.columns.stop - left,
+        ]
+    header = "" if gas.wcs is None else gas.wcs.to_header(relax=True).tostring(sep="\n")
+    return {"labels": labels, "header": header}
+
+
+def _assemble(folder, named, work, done, shapes, wcs, overwrite):
+    """Write one label map for each map and count the pixels of the segments."""
+    rows = []
+    for name in named:
+        keys = [key for key, (owner, _, _) in work.items() if owner == name and key in done]
+        if not keys:
+            continue
+        path = folder.path / "labels" / f"{name.replace('/', '_')}.fits"
+        if name in shapes:
+            header = fits.Header()
+            if wcs[name] is not None:
+                header = wcs[name].celestial.to_header(relax=True)
+            shape = shapes[name]
+        else:
+            with np.load(done[keys[0]]) as stored:
+                header = fits.Header.fromstring(str(stored["header"]), sep="\n")
+                shape = stored["labels"].shape
+        counts = np.zeros(0, int)
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            _empty_labels(temporary, header, shape)
+            with fits.open(temporary, mode="update", memmap=True) as hdus:
+                for key in keys:
+                    with np.load(done[key]) as stored:
+                        labels = stored["labels"]
+                    tile = work[key][2]
+                    where = (slice(None),) * 2 if tile is None else (tile.rows, tile.columns)
+                    hdus["LABELS"].data[where] = labels
+                    found = np.bincount(labels.ravel())
+                    size = max(len(found), len(counts))
+                    counts = np.pad(counts, (0, size - len(counts)))
+                    counts += np.pad(found, (0, size - len(found)))
+        for segment in range(1, len(counts)):
+            rows.append((name, segment, counts[segment], f"labels/{path.name}"))
+    names = ("map", "segment", "n_pixels", "labels")
+    return QTable(rows=rows, names=names, dtype=("U128", int, int, "U160"))
+
+
+def _empty_labels(path, header, shape):
+    """Write a file of zeros without holding it in memory."""
+    header = header.copy()
+    header["EXTNAME"] = "LABELS"
+    cards = fits.ImageHDU(np.zeros((1, 1), np.int16), header).header
+    cards["NAXIS1"], cards["NAXIS2"] = shape[1], shape[0]
+    fits.HDUList([fits.PrimaryHDU()]).writeto(path)
+    size = 2 * shape[0] * shape[1]
+    with Path(path).open("ab") as file:
+        file.write(cards.tostring().encode("ascii"))
+        file.truncate(file.tell() + size + -size % 2880)
