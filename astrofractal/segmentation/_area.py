@@ -75,7 +75,9 @@ def area_in_pixels(area, gas):
         return float((area / gas.pixel_area).to_value(u.one))
     if unit.is_equivalent(u.beam):
         if gas.beam is None:
-            msg = f"min_area={area} needs the beam, the map has none: give beam=, e.g. 18 * u.arcsec"
+            msg = (
+                f"min_area={area} needs the beam, the map has none: give beam=, e.g. 18 * u.arcsec"
+            )
             raise ValueError(msg)
         beam = np.pi / (4 * np.log(2)) * gas.beam**2
         return float((area.to_value(u.beam) * beam / gas.pixel_solid_angle).to_value(u.one))

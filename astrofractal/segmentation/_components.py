@@ -73,7 +73,9 @@ class Moments:
         axes = vectors[:, order]
         correlation = (with_column @ axes) / np.sqrt(variances * column_variance)
         largest = np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0)[0]
-        axes = axes * np.where(np.where(np.abs(correlation) > _WEAK, correlation, largest) < 0, -1, 1)
+        axes = axes * np.where(
+            np.where(np.abs(correlation) > _WEAK, correlation, largest) < 0, -1, 1
+        )
         center = (mean + self.shift)[:-1]
         return PrincipalComponents(center, axes, variances, variances / total)
 
@@ -126,7 +128,10 @@ class PrincipalComponents:
         offset = self.center @ self.axes
         for start in range(0, len(flat), 65536):
             stop = start + 65536
-            np.matmul(flat[start:stop].astype(np.float32, copy=False), self.axes,
-                      out=projected[start:stop])
+            np.matmul(
+                flat[start:stop].astype(np.float32, copy=False),
+                self.axes,
+                out=projected[start:stop],
+            )
             projected[start:stop] -= offset
         return projected.reshape(*shape, len(self))

@@ -41,8 +41,12 @@ def _axes(figure, position, gas):
         return ax
     ax = figure.add_subplot(position, projection=gas.wcs)
     names = [str(ctype)[:4].strip("-") for ctype in gas.wcs.wcs.ctype]
-    known = {"RA": "Right ascension", "DEC": "Declination",
-             "GLON": "Galactic longitude", "GLAT": "Galactic latitude"}
+    known = {
+        "RA": "Right ascension",
+        "DEC": "Declination",
+        "GLON": "Galactic longitude",
+        "GLAT": "Galactic latitude",
+    }
     for coord, name in zip(ax.coords, names, strict=True):
         coord.set_axislabel(known.get(name, name))
         coord.set_ticklabel(exclude_overlapping=True)
@@ -83,9 +87,7 @@ def _outline(ax, outlines, segments, colors, legend):
             ),
             autolim=False,
         )
-        handles.append(
-            Line2D([], [], color=colors[segment - 1], label=f"{segment}")
-        )
+        handles.append(Line2D([], [], color=colors[segment - 1], label=f"{segment}"))
     if legend and handles:
         ax.figure.legend(
             handles=handles[::-1],
@@ -192,7 +194,7 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
     figure.colorbar(
         image, ax=left, label=r"$N(\mathrm{H}_2)$ [cm$^{-2}$]", shrink=0.8, extend="both"
     )
-    left.set_title("Column density and segments")
+    left.set_title("Column density and segments", fontsize="medium")
     right = _axes(figure, 122, gas)
     right.set_facecolor("0.85")
     rgb = result.rgb.data
@@ -203,7 +205,7 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
         interpolation="nearest",
     )
     ratios = ", ".join(f"{ratio:.0%}" for ratio in result.explained_variance_ratio[:3])
-    right.set_title(f"Components 1, 2, 3 as red, green, blue ({ratios})")
+    right.set_title(f"Components as red, green, blue\n({ratios} of the variance)", fontsize="medium")
     if outlines:
         _outline(left, result.outlines, result.piece_segments, result.colors, legend)
         _numbers(left, result.pieces.data, result.piece_segments, result.colors)

@@ -200,6 +200,4 @@ def working_map(gas, array, factor):
         ):
             plane[...] = _weighted(values, np.isfinite(channel) * 1.0, rows, columns)[0]
     result[:, share < 0.5 * full] = np.nan
-    return WorkingMap(
-        result, factor, origin, tuple(-n for n in first)
-    )
+    return WorkingMap(result, factor, origin, tuple(-n for n in first))

@@ -100,7 +100,7 @@ class FeatureSegmenter:
     >>> from astropy import units as u
     >>> from astrofractal import FeatureSegmenter, FractalEncoder, GasMap
     >>> y, x = np.mgrid[:64, :64]
-    >>> column = 1e21 + 5e22 * np.exp(-((x - 20)**2 + (y - 40)**2) / 50)
+    >>> column = 1e21 + 5e22 * np.exp(-((x - 20) ** 2 + (y - 40) ** 2) / 50)
     >>> gas = GasMap(column / u.cm**2)
     >>> segmenter = FeatureSegmenter(3, encoder=FractalEncoder(weights="random"))
     >>> result = segmenter.segment(gas)
@@ -136,9 +136,7 @@ class FeatureSegmenter:
         self.whiten = bool(whiten)
         self.stride = None if stride is None else positive_int("stride", stride)
         self.pixel_scale = _check_scale(pixel_scale)
-        self.velocity_reference = one_of(
-            "velocity_reference", velocity_reference, ("local", "map")
-        )
+        self.velocity_reference = one_of("velocity_reference", velocity_reference, ("local", "map"))
         self.min_area = check_area(min_area)
         if not sharpness > 0:
             msg = f"sharpness must be positive, got {sharpness!r}"

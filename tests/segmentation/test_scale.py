@@ -52,9 +52,7 @@ def test_resampling_keeps_the_column(at, factor):
 
 def test_wide_pixels_take_up_the_spread_of_velocities():
     velocity = np.where(np.arange(40) % 2, 1.0, -1.0) * np.ones((40, 1)) * u.km / u.s
-    gas = GasMap(
-        np.full((40, 40), 1e22) / u.cm**2, velocity, np.full((40, 40), 0.5) * u.km / u.s
-    )
+    gas = GasMap(np.full((40, 40), 1e22) / u.cm**2, velocity, np.full((40, 40), 0.5) * u.km / u.s)
     working = working_map(gas, gas.to_array(), 2.0)
     np.testing.assert_allclose(working.array[1], 0, atol=1e-6)
     np.testing.assert_allclose(working.array[2], np.hypot(1, 0.5), rtol=1e-5)

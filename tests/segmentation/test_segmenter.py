@@ -47,9 +47,7 @@ def test_fit_on_several_maps_gives_labels_one_meaning(encoder, gas, make_gas):
     bright, weak = fitted.segment(gas), fitted.segment(faint)
     assert bright.labels.data.max() == 3
     assert np.median(weak.labels.data[weak.labels.data > 0]) == 1
-    np.testing.assert_array_equal(
-        bright.explained_variance_ratio, weak.explained_variance_ratio
-    )
+    np.testing.assert_array_equal(bright.explained_variance_ratio, weak.explained_variance_ratio)
     assert "fitted=True" in repr(fitted)
     assert "fitted=False" in repr(segmenter(encoder))
 

@@ -33,9 +33,7 @@ def test_regions_of_real_maps_are_where_the_gas_is(shared_data, encoder, name):
     assert np.nanmean(column[labels == 4]) > 1.5 * np.nanmean(column[labels == 1])
     densest = np.unravel_index(np.nanargmax(np.where(labels > 0, column, np.nan)), gas.shape)
     sky = gas.wcs.pixel_to_world(densest[1], densest[0])
-    containing = [
-        region for region in result.regions if region.contains(sky, gas.wcs)
-    ]
+    containing = [region for region in result.regions if region.contains(sky, gas.wcs)]
     assert len(containing) == 1
     assert containing[0].meta["text"].startswith(f"segment {labels[densest]} ")
 
