@@ -212,7 +212,7 @@ def optically_thin_x_factor(
     ...     abundance=1.6e-6,
     ... )
     >>> print(f"{x_factor:.2g}")
-    8.4e+20 s / (K km cm2)
+    6.2e+20 s / (K km cm2)
     """
     nu = frequency.to(u.Hz, u.spectral())
     energy = (const.h * nu / const.k_B).to(u.K)

@@ -73,7 +73,7 @@ def from_cube(
         `~astrofractal.gasmap.optically_thin_x_factor` computes it.
 
     distance : `~astropy.units.Quantity`, optional
-        See `GasMap.read`.
+        See `~astrofractal.GasMap.read`.
 
     unit : unit or str, optional
         Unit of the intensity; replaces ``BUNIT``.

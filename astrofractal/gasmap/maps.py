@@ -116,7 +116,7 @@ def from_maps(
         Frequency or wavelength of the continuum.
 
     distance, wcs, pixel_scale, beam, mask, meta : optional
-        See `GasMap.read`.
+        See `~astrofractal.GasMap.read`.
 
     Returns
     -------
@@ -127,7 +127,7 @@ def from_maps(
     ------
     ValueError
         If the maps are on different grids, if values called cm-2 look like logarithms, or as
-        in `GasMap.read`.
+        in `~astrofractal.GasMap.read`.
 
     astropy.units.UnitsError
         If a unit does not fit.

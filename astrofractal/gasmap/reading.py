@@ -102,7 +102,7 @@ def read(
         A value that means "nothing here".
 
     x_factor : `~astropy.units.Quantity`, optional
-        Column density per integrated intensity, for a cube: see `GasMap.from_cube`.
+        Column density per integrated intensity, for a cube: see `~astrofractal.GasMap.from_cube`.
 
     meta : dict, optional
         See `~astrofractal.GasMap`.

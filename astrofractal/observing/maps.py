@@ -34,7 +34,7 @@ def observe(
 
     Parameters
     ----------
-    gas : `~astrofractal.GasMap`, or what `GasMap.read` takes
+    gas : `~astrofractal.GasMap`, or what `~astrofractal.GasMap.read` takes
         The map, usually a simulated one.
 
     distance : `~astropy.units.Quantity`, optional
