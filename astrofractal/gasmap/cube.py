@@ -141,10 +141,14 @@ def from_cube(
 
     Notes
     -----
-    With T the intensity and the sums over the channels of the mask, of width dv,
-    N = ``x_factor`` sum(T dv), v = sum(T v dv) / sum(T dv),
-    sigma^2 = sum(T (v_i - v)^2 dv) / sum(T dv) - ``line_width``^2.  The errors are those of
-    independent channels.
+    With the intensity T of the channels of the mask, of width dv, and the X-factor X,
+
+    .. math::
+
+        N = X \\sum T\\,dv, \\quad v = \\frac{\\sum T v_i\\,dv}{\\sum T\\,dv}, \\quad
+        \\sigma^2 = \\frac{\\sum T (v_i - v)^2\\,dv}{\\sum T\\,dv} - \\sigma_\\mathrm{line}^2 .
+
+    The errors are those of independent channels.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within spectral-cube are not the caller's

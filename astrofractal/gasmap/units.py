@@ -37,7 +37,7 @@ def column_to_mass(column_density, area):
     Return the mass of gas behind an area of the sky.
 
     The mass is :math:`M = \\mu_{\\mathrm{H}_2} m_\\mathrm{H} N(\\mathrm{H}_2) A` with
-    :math:`\\mu_{\\mathrm{H}_2} = 2.8` (`H2_MEAN_MOLECULAR_WEIGHT`), helium and metals included.
+    :math:`\\mu_{\\mathrm{H}_2} = 2.8` (``H2_MEAN_MOLECULAR_WEIGHT``), helium and metals included.
 
     Parameters
     ----------
