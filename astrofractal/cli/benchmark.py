@@ -1,0 +1,67 @@
+"""Score the masses on clouds that the calibration has not seen, beside simpler methods.
+
+MAPS is a folder of labelled maps (or a file), in the format that the documentation of
+astrofractal.simulations.MapSet describes. Written to the output folder:
+
+  scores.ecsv        one row a protocol, method, features, regressor and channels
+  learning.ecsv      scores against the number of labelled maps
+  degradation.ecsv   scores against beam and noise
+  mass_ranges.ecsv   bias and scatter by mass
+  predictions.ecsv   the masses of the default, each cloud predicted by the others
+  *.rst, *.png       the tables and figures of the documentation
+
+examples:
+  astrofractal benchmark --data MAPS --output OUT --quick       minutes
+  astrofractal benchmark --data MAPS --output OUT               an hour on two cores
+  astrofractal benchmark --data MAPS --output OUT --weights mine.safetensors
+"""
+
+NAME = "benchmark"
+HELP = "score the masses on unseen clouds, beside simpler methods"
+
+
+def add_arguments(parser):
+    """Declare the arguments of ``astrofractal benchmark``."""
+    parser.add_argument("--data", metavar="MAPS", required=True, help="labelled maps")
+    parser.add_argument("--output", metavar="OUT", required=True, help="the folder to write to")
+    parser.add_argument(
+        "--quick", action="store_true", help="a part of the maps, in less than five minutes"
+    )
+    parser.add_argument(
+        "--weights",
+        metavar="FILE",
+        default="bundled",
+        help="weights other than the bundled ones, or 'random'",
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=50.0,
+        help="how long it may take, roughly: the trainings of the supervised networks get what "
+        "the rest leaves (default: %(default)s)",
+    )
+    parser.add_argument("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
+    parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
+    parser.add_argument("--quiet", action="store_true", help="no progress bars, no table")
+
+
+def run(args):
+    """Run ``astrofractal benchmark``."""
+    from astrofractal.benchmark import run_benchmark
+
+    benchmark = run_benchmark(
+        args.data,
+        args.output,
+        weights=args.weights,
+        quick=args.quick,
+        minutes=args.minutes,
+        random_state=args.random_state,
+        overwrite=args.overwrite,
+        progress_bar=not args.quiet,
+    )
+    if args.quiet:
+        return
+    columns = ("protocol", "method", "features", "regressor", "channels", "r2", "r2_err", "rmse")
+    table = benchmark.scores[columns]
+    print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    print(f"{benchmark.notes['minutes']:.1f} minutes; written to {args.output}")

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable
+
+from astrofractal.benchmark import COLUMNS, run_benchmark
+from astrofractal.simulations import MapSet
+
+
+@pytest.fixture(scope="module")
+def maps():
+    """Three clouds of six protostars, whose dispersion follows their mass."""
+    rng = np.random.default_rng(0)
+    n = 36
+    log_mass = rng.normal(0, 0.5, n // 2).repeat(2)
+    y, x = np.mgrid[:64, :64] - 31.5
+    peak = np.exp(-np.hypot(x, y) / 10)
+    smooth = rng.standard_normal((n, 2, 8, 8)).repeat(8, axis=2).repeat(8, axis=3)
+    images = np.empty((n, 3, 64, 64))
+    images[:, 0] = 21.8 + 0.2 * smooth[:, 0] + peak
+    images[:, 1] = 0.3 * smooth[:, 1]
+    images[:, 2] = 0.2 + 0.2 * 10 ** (0.5 * log_mass[:, None, None]) * peak
+    return MapSet(
+        images,
+        10**log_mass * u.solMass,
+        clouds=np.repeat(["a", "b", "c"], n // 3),
+        sinks=np.arange(n) // 2,
+    )
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_quick_run(tmp_path, maps, monkeypatch):
+    # One cheap network, and no natural images: what is tested is the way through.
+    from astrofractal.benchmark import run, supervised
+
+    monkeypatch.setattr(run, "_levels", lambda quick: [("beam", 4)])
+    monkeypatch.setattr(run, "natural_image_weights", lambda: None)
+    monkeypatch.setattr(run, "SUPERVISED", {"supervised ResNet-18": "resnet10t"})
+    monkeypatch.setattr(supervised, "SUPERVISED", {"supervised ResNet-18": "resnet10t"})
+    benchmark = run_benchmark(maps, tmp_path / "out", weights="random", quick=True, minutes=0.02)
+    scores = QTable.read(tmp_path / "out" / "scores.ecsv")
+    assert scores.colnames == list(COLUMNS)
+    assert set(scores["protocol"]) == {"leave-cloud-out"}
+    methods = set(scores["method"])
+    assert {"default", "fractal ViT", "random ViT", "hand-crafted", "virial mass"} <= methods
+    assert {"supervised ResNet-18", "aperture gas mass", "mean mass"} <= methods
+    assert len(set(scores["channels"])) == 4
+    assert scores["rmse"].unit == u.dex
+    assert scores["fit_time"].unit == u.s
+    best = scores[scores["method"] == "hand-crafted profiles"]["r2"].max()
+    assert best > 0.5
+    assert scores[scores["method"] == "mean mass"]["r2"][0] <= 0
+    assert scores.meta["weights_id"] == "random-0"
+    for name in ("predicted.png", "coverage.png", "degradation.png", "scores.rst"):
+        assert (tmp_path / "out" / name).stat().st_size > 500
+    assert "R\\ :sup:`2`" in (tmp_path / "out" / "scores.rst").read_text(encoding="utf-8")
+    assert set(benchmark.degradation["matched"]) == {True, False}
+    with pytest.raises(FileExistsError, match="overwrite"):
+        run_benchmark(maps, tmp_path / "out", weights="random", quick=True)
+
+
+def test_nothing_is_written_after_an_error(tmp_path, maps):
+    with pytest.raises(ValueError, match="at least two clouds"):
+        run_benchmark(maps[:12], tmp_path / "out", weights="random", quick=True)
+    assert list(tmp_path.iterdir()) == []
