@@ -105,9 +105,12 @@ class FractalEncoder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.model = create_backbone(self.model_name, in_chans=self.in_chans)
+        self.readout = None
         if state is not None:
             self._load(state, weights)
         self.model.eval().requires_grad_(False).to(self.device)
+        if self.readout is not None:
+            self.readout.to(self.device)
 
     def _read(self, weights):
         if isinstance(weights, str) and weights == "bundled":
@@ -139,6 +142,7 @@ class FractalEncoder:
         return read_checkpoint(path)
 
     def _load(self, state, weights):
+        self.readout = _readout(state)
         own = self.model.state_dict()
         missing = sorted(set(own) - set(state))
         wrong = sorted(k for k in own if k in state and own[k].shape != state[k].shape)
@@ -293,11 +297,23 @@ class FractalEncoder:
             total = 0
             for view in views:
                 tokens, grid = self._forward(view)
-                total = total + pool_tokens(tokens, grid, self.n_prefix_tokens, pooling)
+                total = total + pool_tokens(
+                    tokens, grid, self.n_prefix_tokens, pooling, self.readout
+                )
             parts.append((total / (16 if symmetrize else 1)).cpu().numpy())
         if parts:
             return np.concatenate(parts)
         return np.empty((0, 0), np.float32)
+
+
+def _readout(state):
+    """The linear readout of local structure that pretraining leaves beside the backbone."""
+    if "structure_readout.weight" not in state:
+        return None
+    weight, bias = (state[f"structure_readout.{name}"] for name in ("weight", "bias"))
+    readout = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    readout.load_state_dict({"weight": weight, "bias": bias})
+    return readout.eval().requires_grad_(False)
 
 
 def _symmetric_views(batch):

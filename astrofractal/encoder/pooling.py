@@ -1,9 +1,12 @@
 """Poolings: how the tokens of a map become one feature vector."""
 
-__all__ = ["POOLINGS", "pool_tokens"]
+__all__ = ["LATTICE", "POOLINGS", "pool_tokens"]
+
+#: Apertures along a side of a patch in the structure readout: at its edges and its middle.
+LATTICE = 3
 
 
-def _class(tokens, _grid, n_prefix):
+def _class(tokens, _grid, n_prefix, _readout):
     return tokens[:, 0] if n_prefix else tokens.mean(1)
 
 
@@ -11,7 +14,7 @@ def _patches(tokens, grid, n_prefix):
     return tokens[:, n_prefix:].unflatten(1, grid)
 
 
-def _mean(tokens, _grid, n_prefix):
+def _mean(tokens, _grid, n_prefix, _readout):
     return tokens[:, n_prefix:].mean(1)
 
 
@@ -21,14 +24,22 @@ def _central_slice(length, width):
     return slice(start, start + width)
 
 
-def _central(tokens, grid, n_prefix):
+def _inner(tokens, grid, n_prefix):
     rows, columns = (_central_slice(length, 2) for length in grid)
-    return _patches(tokens, grid, n_prefix)[:, rows, columns].mean((1, 2))
+    return _patches(tokens, grid, n_prefix)[:, rows, columns]
 
 
-def _surround(tokens, grid, n_prefix):
+def _central(tokens, grid, n_prefix, _readout):
+    return _inner(tokens, grid, n_prefix).mean((1, 2))
+
+
+def _quadrants(tokens, grid, n_prefix, _readout):
+    return _inner(tokens, grid, n_prefix).flatten(1)
+
+
+def _surround(tokens, grid, n_prefix, _readout):
     patches = _patches(tokens, grid, n_prefix)
-    inner = patches[:, *(_central_slice(length, 2) for length in grid)]
+    inner = _inner(tokens, grid, n_prefix)
     outer = patches[:, *(_central_slice(length, 4) for length in grid)]
     n_ring = outer.shape[1] * outer.shape[2] - inner.shape[1] * inner.shape[2]
     if n_ring == 0:
@@ -36,11 +47,41 @@ def _surround(tokens, grid, n_prefix):
     return (outer.sum((1, 2)) - inner.sum((1, 2))) / n_ring
 
 
-#: Name to function of (tokens, grid, number of prefix tokens).
-POOLINGS = {"class": _class, "mean": _mean, "central": _central, "surround": _surround}
+def _structure(tokens, grid, n_prefix, readout):
+    import torch
+
+    if readout is None:
+        msg = "pooling 'structure' needs weights with a structure readout; these have none"
+        raise ValueError(msg)
+    if any(length % 2 for length in grid):
+        msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
+        raise ValueError(msg)
+    found = readout(_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
+    # Turn the lattice of each quadrant so that its first point is the centre of the map.
+    quadrants = torch.stack(
+        [
+            found[:, row, column].flip([-2] * (1 - row) + [-1] * (1 - column))
+            for row in range(2)
+            for column in range(2)
+        ]
+    ).mean(0)
+    quadrants = 0.5 * (quadrants + quadrants.transpose(-1, -2))
+    row, column = torch.triu_indices(LATTICE, LATTICE)
+    return quadrants[..., row, column].flatten(1)
 
 
-def pool_tokens(tokens, grid, n_prefix_tokens, pooling):
+#: Name to function of (tokens, grid, number of prefix tokens, structure readout).
+POOLINGS = {
+    "class": _class,
+    "mean": _mean,
+    "central": _central,
+    "quadrants": _quadrants,
+    "surround": _surround,
+    "structure": _structure,
+}
+
+
+def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
     """
     Pool the tokens of each map into one vector.
 
@@ -59,8 +100,12 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling):
         ``"class"``: the class token (the mean of all tokens where a model has none); ``"mean"``:
         the mean of the patch tokens; ``"central"``: the mean of the central 2 x 2 patch tokens (3
         where the grid is odd), those of the protostar on which the map is centred;
-        ``"surround"``: the mean of the ring of patch tokens around those.  Names joined by ``"+"``
-        are concatenated.
+        ``"quadrants"``: the same tokens concatenated; ``"surround"``: the mean of the ring of patch
+        tokens around those; ``"structure"``: what the pretrained readout finds in the central 2 x 2
+        tokens, by distance from the centre of the map.  Names joined by ``"+"`` are concatenated.
+
+    readout : `torch.nn.Module`, optional
+        The pretrained linear readout from a patch token to the local moments of its gas.
 
     Returns
     -------
@@ -70,7 +115,7 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling):
     Raises
     ------
     ValueError
-        If a name is unknown.
+        If a name is unknown, or ``"structure"`` is asked of weights without a readout.
     """
     import torch
 
@@ -82,4 +127,5 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling):
             f"got {pooling!r}"
         )
         raise ValueError(msg)
-    return torch.cat([POOLINGS[name](tokens, grid, n_prefix_tokens) for name in names], dim=1)
+    arguments = (tokens, grid, n_prefix_tokens, readout)
+    return torch.cat([POOLINGS[name](*arguments) for name in names], dim=1)

@@ -282,6 +282,12 @@ def export_run(run, path):
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(prefix)
     }
+    readout = "to_structure."
+    state |= {
+        f"structure_readout.{name.removeprefix(readout)}": value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(readout)
+    }
     steps = checkpoint["global_step"]
     card = {
         "architecture": recipe.model,

@@ -12,6 +12,8 @@ or on levels hardly notices.
 import torch
 import torch.nn.functional as F
 
+from astrofractal.encoder.pooling import LATTICE
+
 __all__ = ["n_structure_targets", "structure_targets"]
 
 #: Widths (standard deviations) of the Gaussian apertures in pixels.
@@ -22,12 +24,11 @@ _N_FIELDS = 4
 #: Standard deviations of the contrasts over flames: a row a field, narrow apertures first.
 _SPREAD = ((0.06, 0.11, 0.16), (0.055, 0.10, 0.145), (0.09, 0.145, 0.18), (0.28, 0.27, 0.26))
 _REACH = 14
-_LATTICE = 3  # apertures along a side of a patch: at its edges and its middle
 
 
 def n_structure_targets():
     """Return the number of targets of one patch."""
-    return _N_FIELDS * len(APERTURES) * _LATTICE**2
+    return _N_FIELDS * len(APERTURES) * LATTICE**2
 
 
 @torch.no_grad()
@@ -62,7 +63,7 @@ def structure_targets(views, patch_size, normalization):
     rows = rows / rows.sum(1, keepdim=True)
     kernels = (rows[:, :, None] * rows[:, None, :])[:, None]
     padded = F.pad(fields, (_REACH,) * 4, mode="replicate").flatten(0, 1)[:, None]
-    stride = patch_size // (_LATTICE - 1)
+    stride = patch_size // (LATTICE - 1)
     means = F.conv2d(padded, kernels, stride=stride)
     means = means.unflatten(0, (len(views), fields.shape[1]))
     column, mean, square, variance = means.unbind(1)
@@ -78,4 +79,4 @@ def structure_targets(views, patch_size, normalization):
     )
     contrasts = (levels[:, :, :-1] - levels[:, :, 1:]) / levels.new_tensor(_SPREAD)[:, :, None, None]
     targets = torch.cat([levels[:, :, -1:], contrasts], 2).flatten(1, 2)
-    return F.unfold(targets, _LATTICE, stride=_LATTICE - 1).transpose(1, 2)
+    return F.unfold(targets, LATTICE, stride=LATTICE - 1).transpose(1, 2)

@@ -106,6 +106,30 @@ def test_central_pooling_takes_the_four_tokens_around_the_centre():
     assert surround.item() == pytest.approx(1 + 31.5)
 
 
+def test_structure_pooling_is_ordered_by_distance_from_the_centre():
+    # One feature a token, which the readout copies to the nine points of the lattice, numbered.
+    readout = torch.nn.Linear(1, 9)
+    torch.nn.init.zeros_(readout.weight)
+    with torch.no_grad():
+        readout.bias.copy_(torch.arange(9.0))
+    tokens = torch.zeros(1, 1 + 4, 1)
+    found = pool_tokens(tokens, (2, 2), 1, "structure", readout)
+    # By symmetry all points average to the middle of the lattice.
+    torch.testing.assert_close(found, torch.full((1, 6), 4.0))
+    with torch.no_grad():
+        readout.weight[8] = 1.0  # the lower right corner: the centre for the upper left token
+        readout.bias.zero_()
+    tokens[0, 1] = 4.0
+    torch.testing.assert_close(
+        pool_tokens(tokens, (2, 2), 1, "structure", readout), torch.tensor([[1.0, 0, 0, 0, 0, 0]])
+    )
+
+
+def test_structure_pooling_needs_a_readout(encoder, images):
+    with pytest.raises(ValueError, match="needs weights with a structure readout"):
+        encoder.encode(images, pooling="structure")
+
+
 def test_patch_features_of_any_size(encoder):
     features = encoder.patch_features(np.zeros((2, 3, 60, 90)))
     assert features.shape == (2, 8, 12, 192)
