@@ -1,0 +1,176 @@
+"""
+Speed of the flame renderer, as ratios that depend little on the machine.
+
+    python benchmarks/bench_fractals.py
+
+Two comparisons at 336 x 336 pixels and a million points, in CPU time of one core: with
+``flam3-render`` (Debian package flam3-utils; skipped where it is absent), which is given the same
+flames, and with the bare loop that iterates affine maps and fills the histogram, without
+variations.  Then whole images of the compact recipe.
+"""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from xml.etree import ElementTree
+
+import numba as nb
+import numpy as np
+
+from astrofractal.fractals import FlameStream
+from astrofractal.fractals._chaos import BURN_IN, WALKERS, _gather, _plot
+from astrofractal.fractals.renderer import _MOMENTS, accumulate, find_flame
+from astrofractal.fractals.systems import VARIATIONS
+
+SIZE, N_POINTS, N_FLAMES, ROUNDS = 336, 1_000_000, 12, 3
+
+
+def flames():
+    """Give flames in frames that hold all of their points."""
+    found = [find_flame(1, i, coverage=0.5, centre="attractor")[:3] for i in range(N_FLAMES)]
+    for _, _, frame in found:
+        frame[3] = 1  # so that exactly N_POINTS are played
+    return found
+
+
+def bare_maps(arrays):
+    """Give the affine maps of a system, shrunk to be contractions, and their weights."""
+    maps = arrays[0][: arrays[8]].copy()
+    for m in maps:
+        largest = np.linalg.svd(m[[0, 1, 3, 4]].reshape(2, 2), compute_uv=False)[0]
+        m[[0, 1, 3, 4]] *= min(1, 0.8 / largest)
+    return maps, np.cumsum(arrays[5][: arrays[8]], dtype=np.float64)
+
+
+@nb.njit(error_model="numpy")
+def bare_loop(maps, cumulative, steps, frame, size, histogram, table, deals):
+    """Iterate affine maps and fill the histogram: what no renderer of flames can do without."""
+    n = WALKERS
+    walkers = np.zeros((3, n), np.float32)
+    fresh = np.zeros((3, n), np.float32)
+    where = np.empty((2, n), np.int32)
+    for number in range(BURN_IN + steps):
+        lo = 0
+        for k in range(maps.shape[0]):
+            hi = n if k == maps.shape[0] - 1 else int(cumulative[k] * n)
+            if hi > lo:
+                _gather(
+                    walkers[0], walkers[1], walkers[2],
+                    fresh[0, lo:hi], fresh[1, lo:hi], fresh[2, lo:hi],
+                    maps[k], np.float32(0.5), np.float32(0.5), lo, deals[0, number], deals[1, number],
+                )  # fmt: skip
+            lo = hi
+        walkers, fresh = fresh, walkers
+        if number >= BURN_IN:
+            _plot(walkers[0], walkers[1], walkers[2], frame, size, where, histogram, table)
+
+
+def time_bare(arrays):
+    maps, cumulative = bare_maps(arrays)
+    steps = -(-N_POINTS // WALKERS)
+    deals = np.random.default_rng(0).integers(0, 2**32, (2, BURN_IN + steps), dtype=np.uint32)
+    deals[0] |= 1
+    wide = np.array([0, 0, 3, 1], np.float32)
+    began = time.process_time()
+    histogram = np.zeros((SIZE * SIZE + 1, 4), np.float32)
+    bare_loop(maps, cumulative, steps, wide, SIZE, histogram, _MOMENTS, deals)
+    return time.process_time() - began
+
+
+def time_flames(arrays, key, frame):
+    began = time.process_time()
+    accumulate(arrays, key, frame, SIZE, N_POINTS)
+    return time.process_time() - began
+
+
+def genome(arrays, frame, n_points):
+    """Describe a flame to flam3."""
+    affine, post, kinds, blend, parameters, weight, colour, speed, n_maps, _, final = arrays
+    flame = ElementTree.Element(
+        "flame",
+        size=f"{SIZE} {SIZE}",
+        center=f"{frame[0]} {frame[1]}",
+        scale=str(SIZE / (2 * frame[2])),
+        quality=str(n_points / SIZE**2),
+        estimator_radius="0",
+        temporal_samples="1",
+    )
+    for k in range(n_maps + final):
+        a, b, c, d, e, f = affine[k]
+        options = {"coefs": f"{a} {d} {b} {e} {c} {f}", "color": str(colour[k])}
+        if k < n_maps:
+            options |= {"weight": str(weight[k]), "color_speed": str(speed[k])}
+        if not np.array_equal(post[k], [1, 0, 0, 0, 1, 0]):
+            a, b, c, d, e, f = post[k]
+            options["post"] = f"{a} {d} {b} {e} {c} {f}"
+        for kind, share in zip(kinds[k], blend[k], strict=True):
+            if kind >= 0:
+                name = VARIATIONS[int(kind)]
+                options[name] = str(share + float(options.get(name, 0)))
+                if name == "pdj":
+                    options |= {
+                        f"pdj_{x}": str(p) for x, p in zip("abcd", parameters[k], strict=True)
+                    }
+        ElementTree.SubElement(flame, "xform" if k < n_maps else "finalxform", options)
+    return ElementTree.tostring(flame)
+
+
+def time_flam3(program, folder, arrays, frame, n_points):
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    environment = {**os.environ, "nthreads": "1", "prefix": f"{folder}/", "verbose": "0"}
+    subprocess.run(
+        [program], input=genome(arrays, frame, n_points), env=environment, cwd=folder,
+        check=True, capture_output=True,
+    )  # fmt: skip
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - used.ru_utime - used.ru_stime
+
+
+def main():
+    found = flames()
+    time_flames(*found[0])
+    time_bare(found[0][0])
+    ours = np.min([[time_flames(*flame) for flame in found] for _ in range(ROUNDS)], axis=0)
+    bare = np.min([[time_bare(flame[0]) for flame in found] for _ in range(ROUNDS)], axis=0)
+    speed = N_POINTS / ours.mean() / 1e6
+    print(f"{SIZE} px, {N_POINTS:,} points, mean of {N_FLAMES} flames, one core")
+    print(
+        f"astrofractal          {speed:6.1f} million points a second (least: {1 / ours.max():.1f})"
+    )
+    print(f"bare affine loop      {1 / bare.mean():6.1f}")
+    print(
+        f"ratio to the bare loop       {bare.mean() / ours.mean():5.2f}   (wanted: at least 0.60)"
+    )
+
+    program = shutil.which("flam3-render")
+    if program is None:
+        print("flam3-render is not installed: not compared", file=sys.stderr)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            # The difference of two runs leaves out the start of the program and the writing.
+            many, few = (
+                np.min(
+                    [[time_flam3(program, folder, a, f, n) for a, _, f in found] for _ in range(2)],
+                    axis=0,
+                )
+                for n in (5 * N_POINTS, N_POINTS)
+            )
+        slope = (many - few).mean() / 4
+        print(f"flam3-render          {1 / slope:6.1f}   (whole process: {1 / few.mean():.1f})")
+        print(f"ratio to flam3-render        {slope / ours.mean():5.2f}   (wanted: at least 5)")
+
+    stream = FlameStream(0, 96, 50_000)
+    began = time.process_time()
+    for index in range(300):
+        stream[index]
+    rate = 300 / (time.process_time() - began)
+    print(f"images of 96 px, {stream.n_points:,} points: {rate:.0f} a second and core")
+    print(f"a million of them on two cores: {1e6 / rate / 120:.0f} minutes   (wanted: under 40)")
+
+
+if __name__ == "__main__":
+    main()
