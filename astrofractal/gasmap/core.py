@@ -1,6 +1,5 @@
 """The class GasMap."""
 
-import numbers
 from functools import partial
 
 import numpy as np
@@ -9,6 +8,7 @@ from astropy.coordinates import SkyCoord
 
 from . import wcs as _wcs
 from .channels import Channel, column_channel, velocity_channel
+from .checks import check_beam, check_distance, check_length, check_pixels
 from .cube import from_cube
 from .maps import from_maps
 from .reading import read
@@ -146,7 +146,7 @@ class GasMap:
             wcs = first.wcs
         meta = dict(first.meta or {}) | dict(meta or {})
         if "pixel_scale" in meta:
-            meta["pixel_scale"] = _length("meta['pixel_scale']", meta["pixel_scale"])
+            meta["pixel_scale"] = check_length("meta['pixel_scale']", meta["pixel_scale"])
         self._set(
             arrays,
             errors,
@@ -403,7 +403,7 @@ class GasMap:
                 raise ValueError(msg)
             positions = position.reshape(1)
         else:
-            positions = np.atleast_2d(_pixels("position", position))
+            positions = np.atleast_2d(check_pixels("position", position))
             if positions.shape != (1, 2):
                 msg = f"position must be a SkyCoord or a pixel (x, y), got {position!r}"
                 raise ValueError(msg)
@@ -443,7 +443,7 @@ class GasMap:
         if isinstance(positions, SkyCoord):
             positions = positions.reshape(-1)
         else:
-            array = _pixels("positions", positions)
+            array = check_pixels("positions", positions)
             if array.size == 0:
                 return []
             if array.ndim != 2 or array.shape[1] != 2:
@@ -493,7 +493,7 @@ class GasMap:
         if isinstance(positions, SkyCoord):
             self._need_wcs("a position given as SkyCoord")
             return _wcs.sky_to_pixel(self.wcs, positions.reshape(-1), shape=self.shape)
-        array = np.atleast_2d(_pixels("positions", positions))
+        array = np.atleast_2d(check_pixels("positions", positions))
         return array[:, 0], array[:, 1]
 
     def to_sky(self, x, y):
@@ -555,54 +555,3 @@ class GasMap:
         if self._mask.any():
             parts.append(f"{self._mask.mean():.0%} masked")
         return f"<GasMap {', '.join(parts)}>"
-
-
-def check_distance(distance):
-    """Return a distance in pc, or `None`; refuse what is none."""
-    if distance is None:
-        return None
-    if getattr(distance, "distance", None) is not None:  # a SkyCoord is no distance
-        msg = f"distance must be a Quantity such as 300 * u.pc, got {type(distance).__name__}"
-        raise TypeError(msg)
-    return _length("distance", distance)
-
-
-def _length(name, value):
-    if not isinstance(value, u.Quantity):
-        msg = f"{name} must be a Quantity such as 300 * u.pc, got {value!r}"
-        raise TypeError(msg)
-    if not value.unit.is_equivalent(u.pc):
-        msg = f"{name} must be a length such as 300 * u.pc, got {value}"
-        raise u.UnitConversionError(msg)
-    if value.size != 1 or not np.isfinite(value).all() or not np.all(value > 0):
-        msg = f"{name} must be one positive, finite length, got {value}"
-        raise ValueError(msg)
-    return u.Quantity(float(np.squeeze(value.to_value(u.pc))), u.pc)
-
-
-def check_beam(beam):
-    """Return the FWHM of a beam as an angle, or `None`; refuse what is none."""
-    if beam is None:
-        return None
-    if not isinstance(beam, u.Quantity):
-        msg = f"beam must be a Quantity such as 18 * u.arcsec, got {beam!r}"
-        raise TypeError(msg)
-    if not beam.unit.is_equivalent(u.arcsec):
-        msg = f"beam must be an angle (FWHM) such as 18 * u.arcsec, got {beam}"
-        raise u.UnitConversionError(msg)
-    if beam.size != 1 or not np.isfinite(beam).all() or not np.all(beam > 0):
-        msg = f"beam must be one positive, finite angle (FWHM), got {beam}"
-        raise ValueError(msg)
-    return u.Quantity(float(np.squeeze(beam.to_value(u.arcsec))), u.arcsec)
-
-
-def _pixels(name, value):
-    """Return pixel positions as floats; refuse quantities and words."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        array = None
-    if array is None or isinstance(value, u.Quantity | str | numbers.Number):
-        msg = f"{name} must be a SkyCoord or pixels (x, y), got {value!r}"
-        raise TypeError(msg)
-    return array

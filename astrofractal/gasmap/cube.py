@@ -11,7 +11,6 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 from astropy.io import fits
-from scipy import ndimage
 
 from .._utils.optional import require
 from .._utils.progress import progress
@@ -19,10 +18,11 @@ from .._utils.validation import one_of, positive_int
 from . import wcs as _wcs
 from .channels import Channel
 from .conversions import check_quantity, x_factor_unit
-from .reading import _images, _pick, _refuse_cube, header_distance, is_hdu, label, opened
+from .fits_files import describe_cube, header_distance, image_hdus, is_hdu, label, opened, pick
+from .moments import moments, spectrum_noise
 from .units import parse_unit
 
-__all__ = ["from_cube", "signal_mask"]
+__all__ = ["from_cube"]
 
 _VELOCITY = u.km / u.s
 _CONVENTIONS = {
@@ -33,9 +33,6 @@ _CONVENTIONS = {
 
 #: Voxels that are held at once by default (64-bit, a handful of copies).
 _CHUNK_VOXELS = 2**22
-
-#: Median of the absolute value of the negative half of a Gaussian, in units of its sigma.
-_HALF_NORMAL = 0.6744897501960817
 
 
 def from_cube(
@@ -204,7 +201,7 @@ def _load(hdus, *, hdu, unit):
     """Return the SpectralCube of a file and the distance its header tells."""
     from spectral_cube import SpectralCube
 
-    images = [_pick(hdus, hdu)] if hdu is not None else _images(hdus)
+    images = [pick(hdus, hdu)] if hdu is not None else image_hdus(hdus)
     cubes = [image for image in images if len(image.shape) >= 3] or images
     if not cubes:
         msg = f"cube holds no image; its extensions are {[one.name for one in hdus]}"
@@ -220,7 +217,7 @@ def _load(hdus, *, hdu, unit):
         msg = f"{where} is a 2D map, not a cube: use GasMap.read or GasMap.from_maps"
         raise ValueError(msg)
     if axis is None:
-        msg = f"{_refuse_cube(image, where)}; it has no spectral axis"
+        msg = f"{describe_cube(image, where)}; it has no spectral axis"
         raise ValueError(msg)
     header = image.header
     text = str(header.get("BUNIT", "") or "").strip()
@@ -479,92 +476,3 @@ def _given_noise(noise, intensity, shape):
         msg = f"noise has shape {np.shape(values)}, the map has {shape}"
         raise ValueError(msg)
     return np.broadcast_to(values, shape)
-
-
-def spectrum_noise(data):
-    """
-    Return the noise of each spectrum, from its negative values.
-
-    Spectra with fewer than five of them are taken as free of noise.
-    """
-    negative = np.where(data < 0, -data, np.nan)
-    enough = np.isfinite(negative).sum(axis=0) >= 5
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        median = np.nanmedian(negative, axis=0)
-    return np.where(enough, median / _HALF_NORMAL, 0.0)
-
-
-def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, widen=0.25):
-    """
-    Return where spectra have signal.
-
-    Parameters
-    ----------
-    data : 3D `~numpy.ndarray`
-        Intensities, the spectral axis first.
-
-    noise : 2D `~numpy.ndarray`
-        The rms of a channel.
-
-    snr, snr_edge : float, optional
-        A run of channels above ``snr_edge`` times the noise counts if two adjacent channels of it
-        are above ``snr`` times the noise.
-
-    widen : float, optional
-        Fraction of its length by which each run is widened on both sides, rounded up.
-
-    Returns
-    -------
-    mask : 3D `~numpy.ndarray` of bool
-        `True` where there is signal.
-    """
-    with np.errstate(invalid="ignore"):
-        core = data > snr * noise
-        edge = data > snr_edge * noise
-    seed = np.zeros_like(core)
-    pair = core[1:] & core[:-1]
-    seed[1:] |= pair
-    seed[:-1] |= pair
-    along = np.zeros((3, 3, 3), bool)
-    along[:, 1, 1] = True
-    mask = ndimage.binary_propagation(seed, structure=along, mask=edge | seed)
-    return _widened(mask, widen) & np.isfinite(data)
-
-
-def _widened(mask, fraction):
-    """Return the runs of a mask along its first axis, widened by a fraction of their length."""
-    if not fraction:
-        return mask
-    n_channels = mask.shape[0]
-    flat = mask.reshape(n_channels, -1).T
-    steps = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    (spectrum, start), end = np.nonzero(steps == 1), np.nonzero(steps == -1)[1]
-    pad = np.ceil(fraction * (end - start)).astype(int)
-    count = np.zeros((flat.shape[0], n_channels + 1), dtype=np.int32)
-    np.add.at(count, (spectrum, np.maximum(start - pad, 0)), 1)
-    np.add.at(count, (spectrum, np.minimum(end + pad, n_channels)), -1)
-    return (count.cumsum(axis=1)[:, :-1] > 0).T.reshape(mask.shape)
-
-
-def moments(data, velocity, width, noise, levels, *, use):
-    """Return W, its error, v, its error, sigma and its error, (6, ny, nx), NaN without signal."""
-    snr, snr_edge, widen = levels
-    data = np.where(use[:, None, None], data, np.nan)
-    mask = signal_mask(data, noise, snr=snr, snr_edge=snr_edge, widen=widen)
-    dv = width[:, None, None]
-    weights = np.where(mask, data, 0) * dv
-    v = velocity[:, None, None]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        total = weights.sum(axis=0)
-        total = np.where(total > 0, total, np.nan)
-        mean = (weights * v).sum(axis=0) / total
-        offset = np.where(mask, v - mean, 0)
-        square = (weights * offset**2).sum(axis=0) / total
-        sigma = np.sqrt(np.where(square > 0, square, np.nan))
-        element = mask * dv**2
-        total_error = noise * np.sqrt(element.sum(axis=0))
-        mean_error = noise * np.sqrt((element * offset**2).sum(axis=0)) / total
-        spread = np.where(mask, offset**2 - square, 0)
-        sigma_error = noise * np.sqrt((element * spread**2).sum(axis=0)) / (2 * total * sigma)
-    return np.stack([total, total_error, mean, mean_error, sigma, sigma_error])

@@ -18,21 +18,18 @@ from .conversions import (
     surface_brightness,
     x_factor_unit,
 )
-from .reading import (
-    _bunit,
-    _file_wcs,
-    _images,
-    _only_image,
-    _units,
+from .fits_files import (
     check_shape,
+    file_wcs,
     hdu_data,
     header_beam,
     header_distance,
-    image_channel,
+    image_hdus,
     is_hdu,
     label,
     opened,
 )
+from .reading import _bunit, _only_image, _units, image_channel
 from .units import to_column_density
 
 __all__ = ["from_maps"]
@@ -212,7 +209,7 @@ def _load(data, name, unit, *, needed):
     if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
         with opened(data) as hdus:
             hdu = _image(hdus, name)
-            wcs = _file_wcs(hdu.header, hdus, needed=needed)
+            wcs = file_wcs(hdu.header, hdus, needed=needed)
             channel = image_channel(hdu, hdus, unit, name)
             beam, axes = header_beam(hdu.header)
             return _Loaded(
@@ -234,7 +231,7 @@ def _load(data, name, unit, *, needed):
 
 def _image(hdus, name):
     """Return the image of a file that holds one quantity."""
-    images = _images(hdus)
+    images = image_hdus(hdus)
     hdu = images[0] if len(images) == 1 else _only_image(hdus, images, {})
     check_shape(hdu, f"{name}: {label(hdu, hdus)}")
     return hdu

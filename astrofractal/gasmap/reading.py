@@ -2,9 +2,6 @@
 
 import os
 import re
-import warnings
-from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -13,6 +10,20 @@ from astropy.nddata import NDData
 
 from . import wcs as _wcs
 from .channels import Channel, clean_numbers
+from .fits_files import (
+    check_shape,
+    file_wcs,
+    hdu_data,
+    header_beam,
+    header_distance,
+    header_length,
+    image_hdus,
+    is_hdu,
+    label,
+    opened,
+    pick,
+    wide_axes,
+)
 from .units import parse_unit
 
 __all__ = ["read"]
@@ -142,7 +153,7 @@ def read(
             _header_options(header, hdus, options)
             if wcs is None:
                 needed = "pixel_scale" not in options["meta"]
-                wcs = _file_wcs(header, hdus, needed=needed)
+                wcs = file_wcs(header, hdus, needed=needed)
             channels = _channels(found, hdus, unit)
             return build(cls, channels, wcs=wcs, **values, **options)
     if isinstance(data, NDData | u.Quantity | np.ndarray):
@@ -156,7 +167,7 @@ def read(
 
 def _read_map(gas, *, distance, beam):
     """Return the map itself, or a copy with another distance or beam."""
-    from .core import check_beam, check_distance
+    from .checks import check_beam, check_distance
 
     if distance is None and beam is None:
         return gas
@@ -170,106 +181,15 @@ def _read_map(gas, *, distance, beam):
     )
 
 
-def is_hdu(data):
-    """Return whether ``data`` is an image HDU of astropy."""
-    return isinstance(data, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
-
-
-@contextmanager
-def opened(data):
-    """Give the HDUList of a path, an HDU or an HDUList; close what was opened here."""
-    if isinstance(data, fits.HDUList):
-        yield data
-    elif is_hdu(data):
-        yield fits.HDUList([data])
-    else:
-        name = _existing(data)
-        # the file is opened here, so that it is closed also where astropy gives up on it
-        with Path(name).open("rb") as file:
-            with _strict(name):
-                hdus = fits.open(file, lazy_load_hdus=False)
-            yield hdus
-            hdus.close()
-
-
-def _existing(path):
-    name = os.fspath(path)
-    if not Path(name).exists():
-        msg = f"no such file: {name!r}"
-        raise FileNotFoundError(msg)
-    if Path(name).is_dir():
-        msg = f"{name!r} is a folder, not a FITS file"
-        raise IsADirectoryError(msg)
-    return name
-
-
-@contextmanager
-def _strict(name):
-    """Turn whatever a damaged file provokes into one OSError that names the file."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.filterwarnings("error", message=".*truncated.*")
-            warnings.filterwarnings("error", message=".*Error validating header.*")
-            yield
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if "SIMPLE" in reason or "Empty or corrupt" in reason:
-            reason = "it is empty, or no FITS file"
-        elif not isinstance(error, OSError) or "truncated" in reason or "END card" in reason:
-            reason = f"it is truncated or damaged ({reason})"
-        msg = f"cannot read {name!r}: {reason}"
-        raise OSError(msg) from error
-
-
-def hdu_data(hdu, hdus=None):
-    """Return the data of an HDU; a damaged one is an OSError."""
-    name = (hdus.filename() if hdus is not None else None) or hdu.name or "the HDU"
-    with _strict(name):
-        data = hdu.data
-        return None if data is None else np.asarray(data)
-
-
-def label(hdu, hdus):
-    """Return how messages call an HDU."""
-    name = hdu.name or f"HDU {hdus.index_of(hdu) if hdu in hdus else 0}"
-    file = hdus.filename() if hdus is not None else None
-    return f"{Path(file).name}[{name}]" if file else f"HDU {name}"
-
-
-def _images(hdus):
-    """Return the HDUs that hold images, distortion tables left out."""
-    return [
-        hdu
-        for hdu in hdus
-        if (is_hdu(hdu) or getattr(hdu, "is_image", False))
-        and hdu.header.get("NAXIS", 0) > 0
-        and hdu.name not in ("WCSDVARR", "D2IMARR", "TEL_COORD")
-        and 0 not in hdu.shape
-    ]
-
-
-def _pick(hdus, key):
-    try:
-        return hdus[key]
-    except (KeyError, IndexError):
-        names = [hdu.name for hdu in hdus]
-        msg = f"hdu {key!r} is not in the file, which has {names}"
-        raise ValueError(msg) from None
-
-
-def _wide(hdu):
-    """Return the lengths of the axes of more than one pixel."""
-    return [n for n in hdu.shape if n > 1]
-
-
 def _cube_hdu(hdus, key):
     """Return the HDU that is a position-position-velocity cube, or `None`."""
-    images = [_pick(hdus, key)] if key is not None else _images(hdus)
+    images = [pick(hdus, key)] if key is not None else image_hdus(hdus)
     if key is None and any(_channel_name(hdu.name) for hdu in images):
         return None
     for hdu in images[:1]:
-        if len(_wide(hdu)) >= 3 or (hdu.header.get("NAXIS", 0) >= 3 and len(_wide(hdu)) < 2):
+        if len(wide_axes(hdu)) >= 3 or (
+            hdu.header.get("NAXIS", 0) >= 3 and len(wide_axes(hdu)) < 2
+        ):
             wcs = _wcs.read_wcs(hdu.header, hdus=hdus, name=label(hdu, hdus))
             axis = _wcs.spectral_axis(wcs)
             if axis is not None and hdu.shape[::-1][axis] > 1:
@@ -308,9 +228,9 @@ def _channel_name(extname):
 
 def _find(hdus, key):
     """Return the HDU of each channel, the column density first; refuse what is no map."""
-    images = _images(hdus)
+    images = image_hdus(hdus)
     if key is not None:
-        first = _pick(hdus, key)
+        first = pick(hdus, key)
         if not is_hdu(first) or not first.shape:
             msg = f"hdu {key!r} ({first.name}) holds no image"
             raise ValueError(msg)
@@ -328,26 +248,10 @@ def _find(hdus, key):
     return found
 
 
-def check_shape(hdu, where, *, three_planes=False):
-    """Refuse an image that is neither a map nor, if these are allowed, three planes."""
-    if len(hdu.shape) < 2:
-        msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
-        raise ValueError(msg)
-    if len(_wide(hdu)) <= 2 or (three_planes and _is_three_planes(hdu)):
-        return
-    raise ValueError(_refuse_cube(hdu, where))
-
-
-def _is_three_planes(hdu):
-    shape = [n for n in hdu.shape[:-2] if n > 1]
-    parameters = [key for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
-    return shape == [3] and len(parameters) <= 3
-
-
 def _channels(found, hdus, unit):
     """Return the channel of each HDU, with its error and mask."""
     first = found["column_density"]
-    if len(_wide(first)) > 2:
+    if len(wide_axes(first)) > 2:
         return _three_planes(first, hdus, unit)
     units = _units(unit, tuple(found))
     channels = {}
@@ -381,20 +285,6 @@ def _only_image(hdus, images, found):
             f"{names}: give hdu="
         )
     raise ValueError(msg)
-
-
-def _refuse_cube(hdu, where):
-    """Say what an image of more than two axes is."""
-    header = hdu.header
-    parameters = [header[key] for key in header if re.fullmatch(r"PLANE\d+", key)]
-    named = f" (planes {', '.join(map(str, parameters))})" if parameters else ""
-    wide = len(_wide(hdu))
-    if wide == 3 or parameters:
-        return (
-            f"{where} is a cube of parameters of shape {hdu.shape}{named}, neither a map nor a "
-            "cube of three planes: pass the planes to GasMap.from_maps one by one"
-        )
-    return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
 
 
 def _three_planes(hdu, hdus, unit):
@@ -466,7 +356,7 @@ def image_channel(hdu, hdus, unit, name):
 
 def _error(hdus, hdu, name, channel, unit):
     """Return the standard deviation of a channel from its own extension, or `None`."""
-    for other in _images(hdus):
+    for other in image_hdus(hdus):
         extname = other.name.upper()
         plain = _ERROR_MARKS.sub("", extname)
         if plain == extname or other is hdu:
@@ -490,7 +380,7 @@ def _error(hdus, hdu, name, channel, unit):
 
 
 def _mask(hdus, hdu):
-    for other in _images(hdus):
+    for other in image_hdus(hdus):
         extname = other.name.upper()
         if extname in ("MASK", f"{hdu.name}_MASK") and other is not hdu:
             if other.shape != hdu.shape:
@@ -543,7 +433,7 @@ def _header_options(header, hdus, options):
     """Fill in what a header says of distance, scale, beam and names."""
     meta = options["meta"]
     if "pixel_scale" not in meta:
-        scale = _header_length("PIXSCALE", header, hdus)
+        scale = header_length("PIXSCALE", header, hdus)
         meta |= {} if scale is None else {"pixel_scale": scale}
     if options["distance"] is None:
         options["distance"] = header_distance(header, hdus)
@@ -554,56 +444,3 @@ def _header_options(header, hdus, options):
     for key in ("OBJECT", "TELESCOP"):
         if header.get(key):
             meta.setdefault(key.lower(), header[key])
-
-
-def _file_wcs(header, hdus, *, needed):
-    """Return the celestial WCS of a header, or of another HDU over the same pixels."""
-    where = Path(hdus.filename()).name if hdus.filename() else "data"
-    try:
-        return _wcs.celestial_wcs(header, hdus=hdus, name=where)
-    except ValueError as error:
-        first = error
-    size = [header.get(f"NAXIS{axis}") for axis in (1, 2)]
-    own_axes = any(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2))
-    if not own_axes:
-        for hdu in hdus:
-            other = [hdu.header.get(f"NAXIS{axis}") for axis in (1, 2)]
-            if hdu.header is header or (hdu.header.get("NAXIS", 0) > 0 and other != size):
-                continue
-            try:
-                return _wcs.celestial_wcs(hdu.header, hdus=hdus, name=where)
-            except ValueError:
-                continue
-    if needed:
-        raise first
-    return None
-
-
-def header_distance(header, hdus):
-    return _header_length("DISTANCE", header, hdus)
-
-
-def _header_length(key, header, hdus):
-    """Return a card whose comment names the unit in brackets, as the FITS standard proposes."""
-    for candidate in [header] + [hdu.header for hdu in hdus[:1]]:
-        if key not in candidate:
-            continue
-        found = re.match(r"\s*\[\s*(k?pc|Mpc|lyr|AU)\s*\]", candidate.comments[key])
-        value = candidate[key]
-        if found and isinstance(value, int | float) and np.isfinite(value) and value > 0:
-            return value * u.Unit(found[1])
-    return None
-
-
-def header_beam(header):
-    """Return the FWHM (geometric mean) and the axes (major, minor, angle) of a header's beam."""
-    try:
-        major = float(header["BMAJ"])
-        minor = float(header.get("BMIN", major))
-        angle = float(header.get("BPA", 0.0))
-    except (KeyError, TypeError, ValueError):
-        return None, None
-    if not (np.isfinite([major, minor]).all() and major > 0 and minor > 0):
-        return None, None
-    axes = ((major * u.deg).to(u.arcsec), (minor * u.deg).to(u.arcsec), angle * u.deg)
-    return np.sqrt(axes[0] * axes[1]).to(u.arcsec), axes

@@ -5,7 +5,7 @@ from astropy import units as u
 from scipy import fft
 
 from .._utils.validation import positive_int
-from ..gasmap.core import check_distance
+from ..gasmap.checks import check_distance
 from ..gasmap.resample import overlaps
 from .beam import beam_kernel, parse_beam, to_length
 from .moments import blur, mean_velocity

@@ -6,7 +6,7 @@ from astropy.convolution import convolve_fft
 from astropy.wcs.utils import proj_plane_pixel_scales
 
 from ..gasmap import GasMap
-from ..gasmap.core import check_distance
+from ..gasmap.checks import check_distance
 from .beam import beam_kernel, parse_beam, to_length
 from .moments import blur
 from .noise import add_noise, column_level, velocity_level
