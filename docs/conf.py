@@ -6,6 +6,7 @@ import sys
 import urllib.error
 import urllib.request
 import warnings
+from importlib import import_module
 
 from sphinx_astropy.conf.v3 import *
 
@@ -112,18 +113,44 @@ plot_html_show_source_link = False
 plot_include_source = True
 
 
-def _resolve_top_level(app, env, node, contnode):
-    """Send `astrofractal.GasMap` and its like to where the class is documented."""
-    package, _, rest = node.get("reftarget", "").partition(".")
-    name, _, attribute = rest.partition(".")
-    if package != "astrofractal" or name not in astrofractal._HOMES:
-        return None
-    target = f"{astrofractal._HOMES[name]}.{name}" + (f".{attribute}" if attribute else "")
-    return env.domains["py"].resolve_xref(
-        env, node["refdoc"], app.builder, "obj", target, node, contnode
-    )
+def _exists(name):
+    """Return whether a dotted name is something of this package."""
+    parts = name.split(".")
+    for n in range(len(parts), 0, -1):
+        try:
+            found = import_module(".".join(parts[:n]))
+        except ImportError:
+            continue
+        for part in parts[n:]:
+            if not hasattr(found, part):
+                return False
+            found = getattr(found, part)
+        return True
+    return False
+
+
+def _resolve(app, env, node, contnode):
+    """
+    Send `astrofractal.GasMap` and its like to where the class is documented.
+
+    What exists but has no page of its own is shown without a link.
+    """
+    target = node.get("reftarget", "")
+    for name in (target, f"astrofractal.{target}", f"{node.get('py:module')}.{target}"):
+        package, _, rest = name.partition(".")
+        if package != "astrofractal":
+            continue
+        top, _, attribute = rest.partition(".")
+        if top in astrofractal._HOMES:
+            name = f"{astrofractal._HOMES[top]}.{top}" + (f".{attribute}" if attribute else "")
+        found = env.domains["py"].resolve_xref(
+            env, node["refdoc"], app.builder, "obj", name, node, contnode
+        )
+        if found is not None or _exists(name):
+            return contnode if found is None else found
+    return None
 
 
 def setup(app):
     """Register what this file adds to Sphinx."""
-    app.connect("missing-reference", _resolve_top_level)
+    app.connect("missing-reference", _resolve)

@@ -31,8 +31,8 @@ for calibration in estimator.calibrations.values():
     skill = calibration.skill
     print(
         f"{' + '.join(calibration.channels)}:\n"
-        f"    R2 {skill['r2']:.2f}, RMSE {skill['rmse']:.2f} dex, "
-        f"68 % interval holds {skill['coverage_68']:.0%}"
+        f"    R2 {skill['r2']:.2f}, RMSE {skill['rmse']:.2f} dex,"
+        f" 68 % interval holds {skill['coverage_68']:.0%}"
     )
 
 # %%
@@ -45,7 +45,8 @@ estimator = leave_out(estimator, fits.getval(path, "CLOUD"))
 sinks = QTable.read(path, hdu="SINKS")
 sinks.rename_column("sink", "id")
 table = estimator.catalog(gas, sinks["id", "ra", "dec"])
-table["id", "mass", "mass_lower", "mass_upper", "ood_score", "flags"]
+shown = ["id", "mass", "mass_lower", "mass_upper", "ood_score", "flags"]
+table[shown]
 
 # %%
 # The interval is the result; the mass is its centre.
@@ -56,7 +57,7 @@ above = table["mass_upper"].value - mass
 figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
 axes.errorbar(true, mass, yerr=[below, above], fmt="o", capsize=2)
 axes.axline((1, 1), (10, 10), ls="--", color="0.3")
-axes.set(
+_ = axes.set(
     xscale="log",
     yscale="log",
     xlabel="true mass [M$_\\odot$]",
@@ -70,6 +71,8 @@ axes.set(
 # pairs merge, and a peak need not hold a protostar.
 
 found = estimator.catalog(gas, min_separation=0.05 * u.pc, threshold=3e22 / u.cm**2)
+for name in ("ra", "dec"):
+    found[name].info.format = ".4f"
 found["id", "ra", "dec", "mass", "mass_lower", "mass_upper"]
 
 # %%

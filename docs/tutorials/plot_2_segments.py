@@ -17,13 +17,14 @@ from astrofractal.data import data_path
 path = data_path("example_cloud.fits")
 gas = GasMap.read(path, distance=300 * u.pc)
 result = FeatureSegmenter(n_segments=4).segment(gas)
-figure = result.plot()
+figure = plt.figure(figsize=(9.5, 4.8), layout="constrained")
+_ = result.plot(figure=figure)
 
 # %%
 # Regions are numbered from thin to dense gas. Masses are sums over the label map, with the distance
 # and the mean molecular weight stated in the table's ``meta``.
 
-names = ["label", "n_pieces", "area", "gas_mass", "effective_radius", "virial_parameter"]
+names = ["label", "n_pieces", "area", "gas_mass", "virial_parameter"]
 table = result.table[names]
 for name in names[2:]:
     table[name].info.format = ".3g"
@@ -46,17 +47,21 @@ correlations
 
 sinks = QTable.read(path, hdu="SINKS")
 labels = result.labels.data
-at = labels[np.rint(sinks["y"]).astype(int), np.rint(sinks["x"]).astype(int)]
+x, y = (np.rint(sinks[name]).astype(int) for name in "xy")
+at = labels[y, x]
 for number in range(1, result.n_segments + 1):
+    n = np.count_nonzero(at == number)
     share = np.mean(labels == number)
-    print(f"region {number}: {np.count_nonzero(at == number)} protostars, {share:.0%} of the map")
+    print(f"region {number}: {n} protostars, {share:.0%} of the map")
 
 # %%
 # Masks are arrays, and regions can be drawn, written and read by other programs.
 
 figure = plt.figure(figsize=(5.5, 5), layout="constrained")
 axes = figure.add_subplot(projection=gas.wcs)
-axes.imshow(np.log10(gas.column_density.value), origin="lower", cmap="gray")
-axes.contour(result.masks[result.n_segments], levels=[0.5], colors="tab:orange")
+log_column = np.log10(gas.column_density.value)
+axes.imshow(log_column, origin="lower", cmap="gray")
+densest = result.masks[result.n_segments]
+axes.contour(densest, levels=[0.5], colors="tab:orange")
 axes.set(xlabel="Right ascension", ylabel="Declination")
 print(result.regions[0])

@@ -7,10 +7,11 @@ images like these, which need the ``pretrain`` extra to be made.
 """
 
 import matplotlib.pyplot as plt
+import numpy as np
 
 from astrofractal.fractals import FlameStream
 
-stream = FlameStream(seed=2, size=96, n_points=60_000, rendering="gas")
+stream = FlameStream(seed=2, size=96, n_points=60_000)
 
 # %%
 # The stream has no end, and image *i* is a function of the seed and of *i* alone. The three channels
@@ -44,7 +45,7 @@ for ax, channel, (label, cmap) in zip(axes, stream[2], labels, strict=True):
 for i in range(4):
     column, velocity, dispersion = stream[i]
     print(
-        f"flame {i}: log N {column.min():.1f} to {column.max():.1f}, "
-        f"velocities over {velocity.max() - velocity.min():.1f} km/s, "
-        f"mean dispersion {dispersion.mean():.2f} km/s"
+        f"flame {i}: log N {column.min():.1f} to {column.max():.1f},"
+        f" v over {np.ptp(velocity):.1f} km/s,"
+        f" mean sigma {dispersion.mean():.2f} km/s"
     )
