@@ -30,7 +30,9 @@ def add_arguments(parser):
         "--axes", nargs="+", default=["x", "y", "z"], metavar="AXIS",
         help="lines of sight: x, y, z or vectors as 1,1,0 (default: x y z)",
     )  # fmt: skip
-    parser.add_argument("--size", type=float, default=0.5, help="width of a map in pc (%(default)s)")
+    parser.add_argument(
+        "--size", type=float, default=0.5, help="width of a map in pc (%(default)s)"
+    )
     parser.add_argument("--pixels", type=int, default=64, help="pixels a side (%(default)s)")
     parser.add_argument(
         "--depth", type=float, help="depth along the line of sight in pc (default: all the gas)"

@@ -105,9 +105,13 @@ def convert_state_dict(state):
     --------
     >>> import torch
     >>> from astrofractal.encoder.checkpoints import convert_state_dict
-    >>> state = {"teacher": {"backbone.patch_embed.proj.weight": torch.zeros(8, 3, 4, 4),
-    ...                      "backbone.blocks.0.3.norm1.weight": torch.ones(8),
-    ...                      "dino_head.mlp.0.weight": torch.ones(2, 2)}}
+    >>> state = {
+    ...     "teacher": {
+    ...         "backbone.patch_embed.proj.weight": torch.zeros(8, 3, 4, 4),
+    ...         "backbone.blocks.0.3.norm1.weight": torch.ones(8),
+    ...         "dino_head.mlp.0.weight": torch.ones(2, 2),
+    ...     }
+    ... }
     >>> sorted(convert_state_dict(state))
     ['blocks.3.norm1.weight', 'patch_embed.proj.weight']
     """

@@ -75,7 +75,7 @@ def export_onnx(encoder, path, *, overwrite=False):
         "n_prefix_tokens": json.dumps(encoder.n_prefix_tokens),
         "patch_size": json.dumps(encoder.patch_size),
     }
-    with atomic_path(path, overwrite=overwrite) as temporary, _quiet():
+    with atomic_path(path, overwrite=overwrite) as temporary, _Quiet():
         program = torch.onnx.export(
             model,
             (example,),
@@ -92,7 +92,7 @@ def export_onnx(encoder, path, *, overwrite=False):
     return metadata
 
 
-class _quiet(warnings.catch_warnings):
+class _Quiet(warnings.catch_warnings):
     """Silence the deprecations and logs inside the exporter."""
 
     def __enter__(self):

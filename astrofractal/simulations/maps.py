@@ -154,7 +154,9 @@ def map_set(
             empty.append(repr(snapshot))
             continue
         cloud = snapshot.name or "cloud"
-        clouds.setdefault(cloud, {"DEPTH": None if depth is None else u.Quantity(depth).to_value(u.pc)})
+        clouds.setdefault(
+            cloud, {"DEPTH": None if depth is None else u.Quantity(depth).to_value(u.pc)}
+        )
         maps.append(_as_set(made, cloud))
     if not maps:
         msg = f"no sink with a mass in {mass_range} in {len(empty)} snapshots: there is no label"

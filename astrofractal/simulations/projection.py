@@ -155,7 +155,14 @@ def _deposit(snapshot, basis, center, shape, pixel, depth, squares, bulk):
     size = snapshot._sizes / pixel
     if not snapshot.is_grid:
         loops.deposit_particles(
-            grid, cumulative_table(), position, size, snapshot._masses, velocity, squares, half_depth
+            grid,
+            cumulative_table(),
+            position,
+            size,
+            snapshot._masses,
+            velocity,
+            squares,
+            half_depth,
         )
     elif np.allclose(np.abs(basis).max(axis=1), 1, rtol=0, atol=1e-12):
         loops.deposit_aligned_cells(
@@ -270,10 +277,12 @@ def project(
     >>> from astropy import units as u
     >>> from astrofractal.simulations import Snapshot, project
     >>> random = np.random.default_rng(1)
-    >>> snapshot = Snapshot(random.normal(scale=0.1, size=(1000, 3)) * u.pc,
-    ...                     np.full(1000, 0.1) * u.solMass,
-    ...                     random.normal(size=(1000, 3)) * u.km / u.s,
-    ...                     smoothing_lengths=np.full(1000, 0.03) * u.pc)
+    >>> snapshot = Snapshot(
+    ...     random.normal(scale=0.1, size=(1000, 3)) * u.pc,
+    ...     np.full(1000, 0.1) * u.solMass,
+    ...     random.normal(size=(1000, 3)) * u.km / u.s,
+    ...     smoothing_lengths=np.full(1000, 0.03) * u.pc,
+    ... )
     >>> gas = project(snapshot, line_of_sight=[1, 1, 0], size=2 * u.pc, shape=(32, 32))
     >>> gas.shape
     (32, 32)

@@ -107,9 +107,13 @@ class Snapshot:
     >>> from astropy import units as u
     >>> from astrofractal.simulations import Snapshot
     >>> random = np.random.default_rng(1)
-    >>> Snapshot(random.normal(size=(100, 3)) * u.pc, np.ones(100) * u.solMass,
-    ...          random.normal(size=(100, 3)) * u.km / u.s,
-    ...          smoothing_lengths=np.full(100, 0.1) * u.pc, name="blob")
+    >>> Snapshot(
+    ...     random.normal(size=(100, 3)) * u.pc,
+    ...     np.ones(100) * u.solMass,
+    ...     random.normal(size=(100, 3)) * u.km / u.s,
+    ...     smoothing_lengths=np.full(100, 0.1) * u.pc,
+    ...     name="blob",
+    ... )
     <Snapshot 'blob': 100 particles, 100 solMass, 0 sinks>
     """
 
@@ -161,9 +165,7 @@ class Snapshot:
     def __repr__(self):
         kind = "cells" if self.is_grid else "particles"
         name = "" if self.name is None else f" {self.name!r}"
-        return (
-            f"<Snapshot{name}: {len(self)} {kind}, {self.gas_mass:.6g}, {len(self.sinks)} sinks>"
-        )
+        return f"<Snapshot{name}: {len(self)} {kind}, {self.gas_mass:.6g}, {len(self.sinks)} sinks>"
 
     @property
     def is_grid(self):

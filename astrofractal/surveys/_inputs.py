@@ -58,15 +58,15 @@ def named_maps(maps):
     """
     if isinstance(maps, (str, Path)) and Path(maps).is_dir() and not is_lazy(maps):
         folder = Path(maps)
-        maps = sorted(p for p in folder.iterdir() if p.name.endswith((".fits", ".fits.gz", ".zarr")))
+        maps = sorted(
+            p for p in folder.iterdir() if p.name.endswith((".fits", ".fits.gz", ".zarr"))
+        )
         if not maps:
             msg = f"folder {str(folder)!r} has no FITS file and no Zarr map"
             raise ValueError(msg)
-    elif not is_survey(maps) and (
+    elif is_lazy(maps) or (
         isinstance(maps, (str, Path, GasMap, NDData, fits.HDUList)) or not hasattr(maps, "__iter__")
     ):
-        maps = [maps]
-    elif is_lazy(maps):
         maps = [maps]
     maps = list(maps)
     if not maps:

@@ -1,8 +1,8 @@
 """Many independent tasks, here or on a Dask cluster, each result kept as soon as it is there."""
 
+import itertools
 import logging
-import pickle
-import warnings
+import uuid
 
 from astrofractal._utils.progress import progress
 
@@ -71,46 +71,45 @@ def _here(function, tool, tasks, _client):
         yield (key, *_guarded(function, tool, arguments))
 
 
-def _on_worker(function, tool, arguments):
+def _on_worker(function, name, arguments):
     import torch
+    from distributed import get_worker
 
     # every thread of a worker runs a task of its own: they must not fight for the cores
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
-    return _guarded(function, tool, arguments)
+    return _guarded(function, get_worker().plugins[name].get(), arguments)
 
 
 def _on_cluster(function, tool, tasks, client):
     from distributed import CancelledError, KilledWorker, as_completed
 
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Sending large graph")
-        # a task like any other: if all workers that hold it die, the scheduler makes it again
-        shared = client.submit(pickle.loads, pickle.dumps(tool), pure=False)
+    from astrofractal.surveys._plugin import ToolPlugin
+
+    if not tasks:
+        return
+    name = f"astrofractal-{uuid.uuid4().hex}"
+    client.register_plugin(ToolPlugin(tool), name=name)
+    keys = {}
+    try:
         waiting = iter(tasks.items())
-        keys = {}
-
-        def submit():
-            for key, arguments in waiting:
-                future = client.submit(_on_worker, function, shared, arguments, pure=False)
-                keys[future] = key
-                return future
-            return None
-
-        def room():
-            return max(16, 4 * sum(client.nthreads().values()))
-
         running = as_completed([])
-        try:
-            while len(keys) < room() and (future := submit()) is not None:
+
+        def fill():
+            room = max(16, 4 * sum(client.nthreads().values()))
+            for key, arguments in itertools.islice(waiting, max(room - len(keys), 0)):
+                future = client.submit(_on_worker, function, name, arguments, pure=False)
+                keys[future] = key
                 running.add(future)
-            for future in running:
-                key = keys.pop(future)
-                try:
-                    yield (key, *future.result())
-                except (KilledWorker, CancelledError) as error:
-                    yield key, None, f"{type(error).__name__}: {' '.join(str(error).split())}"
-                while len(keys) < room() and (new := submit()) is not None:
-                    running.add(new)
-        finally:
-            client.cancel(list(keys))
+
+        fill()
+        for future in running:
+            key = keys.pop(future)
+            try:
+                yield (key, *future.result())
+            except (KilledWorker, CancelledError) as error:
+                yield key, None, f"{type(error).__name__}: {' '.join(str(error).split())}"
+            fill()
+    finally:
+        client.cancel(list(keys))
+        client.unregister_worker_plugin(name)

@@ -131,7 +131,13 @@ def survey_segment(
         key: (item, tile, distance) for key, (_, item, tile) in work.items() if key not in done
     }
     failed = run_tasks(
-        _segment_tile, segmenter, tasks, keep, client=client, progress_bar=progress_bar, desc="tiles"
+        _segment_tile,
+        segmenter,
+        tasks,
+        keep,
+        client=client,
+        progress_bar=progress_bar,
+        desc="tiles",
     )
     if failed and not done:
         key, reason = next(iter(failed.items()))

@@ -34,7 +34,9 @@ def test_parity(encoder, exported):
     assert [p.name for p in path.parent.iterdir()] == [path.name]  # one file, weights inside
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     random = np.random.default_rng(1)
-    images = random.normal([[[[22]], [[0]], [[0.4]]]], [[[[0.5]], [[0.4]], [[0.2]]]], (5, 3, 64, 64))
+    images = random.normal(
+        [[[[22]], [[0]], [[0.4]]]], [[[[0.5]], [[0.4]], [[0.2]]]], (5, 3, 64, 64)
+    )
     images = images.astype(np.float32)
     images[0, :, :10] = np.nan
     images[1, 1:] = np.nan

@@ -32,7 +32,11 @@ def grid():
 
 
 SINKS = (np.array([[4.0, 5.0, 6.0], [5.0, 5.0, 5.0]]), np.array([2.0, 0.5]), np.array([11, 12]))
-INNER_SINKS = (np.array([[0.2, 0.5, 0.7], [0.5, 0.5, 0.5]]), np.array([2.0, 0.5]), np.array([11, 12]))
+INNER_SINKS = (
+    np.array([[0.2, 0.5, 0.7], [0.5, 0.5, 0.5]]),
+    np.array([2.0, 0.5]),
+    np.array([11, 12]),
+)
 
 
 @pytest.mark.parametrize("flavour", ["gadget", "gizmo", "arepo"])
@@ -177,9 +181,7 @@ def test_phantom(tmp_path, writers, particles):
     sinks = (np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0], [4.0, 4.0, 4.0]]), [1.0, -1.0, 3.0])
     path = tmp_path / "cloud_00010"
     time = np.sqrt(PC**3 / (const.G.cgs.value * MSUN))
-    writers.write_phantom(
-        path, positions, 0.01, velocities, h, sinks=sinks, units=(PC, MSUN, time)
-    )
+    writers.write_phantom(path, positions, 0.01, velocities, h, sinks=sinks, units=(PC, MSUN, time))
     snapshot = read_snapshot(path)
     assert len(snapshot) == len(h) - 1
     assert u.isclose(snapshot.gas_mass, 0.01 * (len(h) - 1) * u.solMass)

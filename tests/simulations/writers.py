@@ -99,7 +99,12 @@ def write_flash(path, density, velocity, *, length, sinks=None):
         if n_sinks:
             names = ["blk", "mass", "posx", "posy", "posz", "tag"]
             file["particle names"] = np.array(names, "S24")[:, None]
-            columns = [np.ones(n_sinks), sinks[1], *(np.asarray(sinks[0]).T * length), 7 + np.arange(n_sinks)]
+            columns = [
+                np.ones(n_sinks),
+                sinks[1],
+                *(np.asarray(sinks[0]).T * length),
+                7 + np.arange(n_sinks),
+            ]
             file["tracer particles"] = np.array(columns, float).T
 
 
@@ -188,7 +193,9 @@ def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, 
                            ("omega_l", 0), ("omega_k", 0), ("omega_b", 0), ("unit_l", length),
                            ("unit_d", unit_density), ("unit_t", unit_time)):  # fmt: skip
             info.write(f"{key:<12}= {value:.15E}\n")
-        info.write("\nordering type=hilbert\n   DOMAIN   ind_min   ind_max\n       1  0.0  1.0E+05\n")
+        info.write(
+            "\nordering type=hilbert\n   DOMAIN   ind_min   ind_max\n       1  0.0  1.0E+05\n"
+        )
     octs = [_octs(k) for k in range(1, level + 1)]
     with (folder / f"amr_{number}.out00001").open("wb") as file:
         for integers in ([1], [3], [1, 1, 1], [level], [1000], [0], [sum(map(len, octs))]):
@@ -231,7 +238,9 @@ def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, 
                     _record(file, f8(plane[tuple(index.T)]))
     if sinks is not None:
         with (folder / f"sink_{number}.csv").open("w") as file:
-            file.write(" # id,msink,x,y,z,vx,vy,vz,rot_period,lx,ly,lz,acc_rate,acc_lum,age,int_lum,Teff\n")
+            file.write(
+                " # id,msink,x,y,z,vx,vy,vz,rot_period,lx,ly,lz,acc_rate,acc_lum,age,int_lum,Teff\n"
+            )
             file.write(" # 1,m,l,l,l,l t**-1,l t**-1,l t**-1,t,m l**2 t**-1,m l**2 t**-1,"
                        "m l**2 t**-1,m t**-1,l,t,l,k\n")  # fmt: skip
             for (x, y, z), mass, identity in zip(*sinks):

@@ -13,7 +13,6 @@ from astropy.wcs import WCS
 
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
-
 from astrofractal.surveys import LazyMap, survey_catalog, write_zarr
 
 DISTANCE = 300 * u.pc
@@ -162,9 +161,7 @@ def test_two_workers_give_the_same(estimator, files, big, client, tmp_path):
     compare(there, here)
     assert there["map"].tolist() == here["map"].tolist()
     write_zarr(big, tmp_path / "plane.zarr")
-    tiled = survey_catalog(
-        estimator, tmp_path / "plane.zarr", client=client, tile_shape=(128, 150)
-    )
+    tiled = survey_catalog(estimator, tmp_path / "plane.zarr", client=client, tile_shape=(128, 150))
     compare(tiled, estimator.catalog(big))
 
 
@@ -267,5 +264,3 @@ def test_wrong_input_is_named(estimator, big):
         LazyMap(np.zeros(3))
     with pytest.raises(ValueError, match="one shape"):
         LazyMap(np.zeros((3, 3)), np.zeros((3, 4)))
-
-

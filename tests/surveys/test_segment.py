@@ -1,0 +1,104 @@
+"""Labels of many maps and of a tiled map are those of the segmenter."""
+
+import warnings
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from astrofractal import FeatureSegmenter, FractalEncoder, GasMap
+from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.surveys import LazyMap, survey_segment
+
+DISTANCE = 300 * u.pc
+
+
+def make_map(shape, seed=0):
+    """Smooth random gas with a WCS at the encoder's scale."""
+    from scipy.ndimage import gaussian_filter
+
+    random = np.random.default_rng(seed)
+    field = gaussian_filter(random.normal(size=shape), 6)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
+    wcs.wcs.crval = [52.0, 31.0]
+    wcs.wcs.crpix = [1, 1]
+    step = np.degrees(0.5 / 64 / 300)
+    wcs.wcs.cdelt = [-step, step]
+    return GasMap(10 ** (22 + 8 * field) * u.cm**-2, wcs=wcs, distance=DISTANCE)
+
+
+@pytest.fixture(scope="module")
+def segmenter():
+    encoder = FractalEncoder(weights="random", device="cpu")
+    segmenter = FeatureSegmenter(3, encoder=encoder, stride=8, n_components=4)
+    return segmenter.fit([make_map((128, 128))])
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("maps")
+    for k in range(2):
+        make_map((96, 96), seed=k).write(folder / f"cloud{k}.fits")
+    return folder
+
+
+def test_files(segmenter, files, tmp_path):
+    table = survey_segment(segmenter, files, output=tmp_path / "run")
+    assert sorted(set(table["map"])) == ["cloud0", "cloud1"]
+    for k in range(2):
+        expected = segmenter.segment(files / f"cloud{k}.fits").labels.data
+        with fits.open(tmp_path / "run" / "labels" / f"cloud{k}.fits", checksum=True) as hdus:
+            assert np.array_equal(hdus["LABELS"].data, expected)
+            assert WCS(hdus["LABELS"].header).has_celestial
+        rows = table[table["map"] == f"cloud{k}"]
+        assert rows["n_pixels"].sum() == (expected > 0).sum()
+    # nothing is done again
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "tiles").iterdir()}
+    assert len(before) == 2
+    again = survey_segment(segmenter, files, output=tmp_path / "run")
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "tiles").iterdir()}
+    assert again["n_pixels"].tolist() == table["n_pixels"].tolist()
+
+
+def test_tiles_of_a_lazy_map(segmenter, tmp_path):
+    gas = make_map((260, 300), seed=7)
+    expected = segmenter.segment(gas).labels.data
+    lazy = LazyMap(gas.column_density.value, wcs=gas.wcs, distance=DISTANCE, name="plane")
+    survey_segment(segmenter, lazy, output=tmp_path / "run", tile_shape=(130, 150), overlap=128)
+    found = fits.getdata(tmp_path / "run" / "labels" / "plane.fits", "LABELS")
+    assert found.shape == expected.shape
+    assert (found == expected).mean() > 0.995
+
+
+def test_two_workers(segmenter, files, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cluster = distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        )
+        client = distributed.Client(cluster)
+        survey_segment(segmenter, files, output=tmp_path / "there", client=client)
+        client.close()
+        cluster.close()
+    for k in range(2):
+        expected = segmenter.segment(files / f"cloud{k}.fits").labels.data
+        found = fits.getdata(tmp_path / "there" / "labels" / f"cloud{k}.fits", "LABELS")
+        assert (found == expected).mean() > 0.999
+
+
+def test_a_segmenter_is_fitted_on_the_survey(files, tmp_path):
+    bad = tmp_path / "bad.fits"
+    bad.write_text("nothing")
+    segmenter = FeatureSegmenter(
+        2, encoder=FractalEncoder(weights="random", device="cpu"), stride=8, n_components=4
+    )
+    with pytest.warns(AstrofractalWarning, match="1 of 3 tiles could not be used"):
+        table = survey_segment(segmenter, [*sorted(files.iterdir()), bad], output=tmp_path / "run")
+    assert list(table.meta["failed"]) == ["bad"]
+    assert segmenter._model is None  # the one given stays as it was
+    with pytest.raises(ValueError, match="holds a survey with overlap=192, not 64"):
+        survey_segment(segmenter, files, output=tmp_path / "run", overlap=64)
