@@ -76,23 +76,28 @@ def write_segmentation(result, directory, *, overwrite):
 
 
 def _header(result):
-    header = fits.Header() if result.gas.wcs is None else result.gas.wcs.to_header(relax=True)
+    """Header of an image, and the extensions that hold its WCS's tables of distortion."""
+    header, tables = fits.Header(), []
+    if result.gas.wcs is not None:
+        primary, *tables = result.gas.wcs.to_fits(relax=True)
+        header = primary.header.copy(strip=True)
     header["CREATOR"] = f"astrofractal {astrofractal.__version__}"
     header["WEIGHTS"] = (str(result.meta.get("weights_id", "")), "encoder weights")
     header["METHOD"] = (str(result.meta.get("method", "")), "clustering")
     header["NSEGMENT"] = (result.n_segments, "number of segments")
     if result.gas.distance is not None:
         header["DISTANCE"] = (float(result.gas.distance.to_value("pc")), "[pc]")
-    return header
+    return header, tables
 
 
 def _write_images(result, paths):
-    header = _header(result)
+    header, tables = _header(result)
     fits.HDUList(
         [
             fits.PrimaryHDU(),
             fits.ImageHDU(result.labels.data.astype(np.int32), header, name="LABELS"),
             fits.ImageHDU(result.pieces.data.astype(np.int32), header, name="PIECES"),
+            *tables,
         ]
     ).writeto(paths["labels"])
     rgb = np.moveaxis(result.rgb.data, -1, 0)
@@ -101,6 +106,7 @@ def _write_images(result, paths):
             fits.PrimaryHDU(),
             fits.ImageHDU(result.components.data, header, name="COMPONENTS"),
             fits.ImageHDU(rgb, header, name="RGB"),
+            *(table.copy() for table in tables),
         ]
     ).writeto(paths["components"])
 

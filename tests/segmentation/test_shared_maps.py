@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.io import fits
+from astropy.wcs import WCS
 
 from astrofractal import FeatureSegmenter, GasMap
 
@@ -36,6 +38,25 @@ def test_regions_of_real_maps_are_where_the_gas_is(shared_data, encoder, name):
     containing = [region for region in result.regions if region.contains(sky, gas.wcs)]
     assert len(containing) == 1
     assert containing[0].meta["text"].startswith(f"segment {labels[densest]} ")
+
+
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
+def test_tables_of_distortion_are_written(shared_data, encoder, tmp_path):
+    with fits.open(shared_data / "real" / "reproject_image_with_distortion_map.fits") as hdus:
+        header, shape = hdus[0].header, hdus[0].data.shape
+        header.update({"CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRVAL1": 52, "CRVAL2": 31})
+        header.update({"CDELT1": -0.0015, "CDELT2": 0.0015, "LATPOLE": 31})
+        wcs = WCS(header, hdus)
+    column = 10 ** np.random.default_rng(0).normal(22, 0.3, shape)
+    result = FeatureSegmenter(2, encoder=encoder).segment(GasMap(column / u.cm**2, wcs=wcs))
+    paths = result.write(tmp_path / "out")
+    assert result.components.data.shape[1:] == shape
+    with fits.open(paths["labels"]) as hdus:
+        back = WCS(hdus["LABELS"].header, hdus)
+    pixels = [3.0, 50.0], [7.0, 40.0]
+    np.testing.assert_allclose(
+        back.all_pix2world(*pixels, 0), wcs.all_pix2world(*pixels, 0), rtol=0, atol=1e-9
+    )
 
 
 def test_halves_of_a_simulated_cloud(shared_data, encoder):
