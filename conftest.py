@@ -5,6 +5,9 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 
+# Scripts, not tests: the documentation's build runs them.
+collect_ignore_glob = ["benchmarks/*", "docs/*.py", "docs/*/*.py", "tools/*"]
+
 try:
     from pytest_astropy_header.display import PYTEST_HEADER_MODULES, TESTED_VERSIONS
 except ImportError:
