@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import wcs_to_celestial_frame
+from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
 __all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
 
@@ -58,6 +59,8 @@ def read_wcs(source, *, hdus=None, name="wcs"):
         low_level = getattr(source, "low_level_wcs", source)
         if isinstance(low_level, WCS):
             return low_level
+        if isinstance(low_level, SlicedLowLevelWCS) and isinstance(low_level._wcs, WCS):
+            return _sliced(low_level)
         msg = f"{name} must be an astropy.wcs.WCS or a FITS header, got {type(source).__name__}"
         raise TypeError(msg)
     with warnings.catch_warnings():
@@ -74,6 +77,18 @@ def read_wcs(source, *, hdus=None, name="wcs"):
             reason = " ".join(str(error).split()) or type(error).__name__
             msg = f"{name} has a WCS that cannot be read: {reason}"
             raise ValueError(msg) from error
+
+
+def _sliced(view):
+    """Return the WCS of a slice of NDData, which holds the whole and the slices."""
+    parts = [
+        part if isinstance(part, slice) else slice(part, part + 1) for part in view._slices_array
+    ]
+    wcs = view._wcs.slice(parts)
+    kept = [
+        axis + 1 for axis, part in enumerate(view._slices_array[::-1]) if isinstance(part, slice)
+    ]
+    return wcs if len(kept) == wcs.naxis else wcs.sub(kept)
 
 
 def describe_axes(wcs):

@@ -5,6 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.nddata import NDDataRef
 from astropy.wcs import WCS
 
 from astrofractal import GasMap
@@ -157,3 +158,14 @@ def test_position_out_of_reach_of_the_projection():
     cutouts = gas.cutouts(positions, size=0.02 * u.pc, shape=(8, 8))
     assert cutouts[0].meta["masked_fraction"] == 0
     assert "outside" in cutouts[1].meta["flags"]
+
+
+def test_slices_of_nddata():
+    header = sky_header(CTYPE3="VRAD", CRVAL3=0.0, CDELT3=100.0, CUNIT3="m/s", CRPIX3=1.0)
+    cube = NDDataRef(np.full((5, 64, 64), 1e22), unit="cm-2", wcs=WCS(header))
+    flat = NDDataRef(np.full((64, 64), 1e22), unit="cm-2", wcs=WCS(sky_header()))
+    expected = WCS(sky_header()).pixel_to_world(7, 4)
+    for data in (flat[4:20, 7:], cube[2, 4:20, 7:], cube[2:3, 4:20, 7:]):
+        gas = GasMap(data)
+        assert gas.shape == (16, 57)
+        assert gas.to_sky(0, 0).separation(expected).arcsec < 1e-6
