@@ -52,6 +52,7 @@ def save_weights(state_dict, path, card):
     tensors = {name: value.contiguous() for name, value in tensors.items()}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
+        temporary.chmod(0o644)  # safetensors makes files that only their owner can read
         card = {**card, "version": astrofractal.__version__, "sha256": _sha256(temporary)}
         missing = [key for key in _REQUIRED if key not in card]
         if missing:

@@ -131,9 +131,9 @@ class ViewSampler:
         outside = (torch.cos(angle) * x + torch.sin(angle) * y > edge)[:, None]
         return self.chance(self.recipe.border_probability) & outside
 
-    def kept_tokens(self, grid, n_keep):
+    def scattered_tokens(self, grid, n_keep):
         """
-        Draw the patch tokens that the student sees of each image.
+        Draw patch tokens all over each image for the student to see.
 
         Parameters
         ----------
@@ -149,12 +149,36 @@ class ViewSampler:
             A permutation of the token indices an image; the first ``n_keep`` are kept.  The central
             2 x 2 tokens, where a protostar will be, are kept in at least half of the images.
         """
-        keys = self.uniform(grid * grid)
         middle = torch.zeros(grid, grid)
         middle[(grid - 1) // 2 : grid // 2 + 1, (grid - 1) // 2 : grid // 2 + 1] = 1
-        keys = keys - (self.uniform() < 0.5)[:, None] * middle.flatten()
-        order = keys.argsort(1)
-        return torch.cat([order[:, :n_keep].sort(1).values, order[:, n_keep:]], 1)
+        keys = self.uniform(grid * grid)
+        return _kept_first(keys - (self.uniform() < 0.5)[:, None] * middle.flatten(), n_keep)
+
+    def block_tokens(self, grid, side):
+        """
+        Draw a square block of patch tokens an image for the student to see.
+
+        Parameters
+        ----------
+        grid : int
+            Patches along a side.
+
+        side : int
+            Patches along a side of the block.
+
+        Returns
+        -------
+        order : 2D `torch.Tensor`, shape (batch, grid**2)
+            A permutation of the token indices an image; the first ``side**2`` are kept.  The block is
+            in the middle of the image for half of the images.
+        """
+        keys = self.uniform(grid * grid)
+        window = self.window_tokens(grid, side)
+        start = (grid - side) // 2
+        rows = (torch.arange(start, start + side)[:, None] * grid).expand(side, side)
+        middle = (rows + torch.arange(start, start + side)).flatten()
+        kept = torch.where((self.uniform() < 0.5)[:, None], middle, window)
+        return _kept_first(keys.scatter_add(1, kept, -torch.ones(kept.shape)), side**2)
 
     def window_tokens(self, grid, side):
         """
@@ -177,6 +201,12 @@ class ViewSampler:
         offsets = torch.arange(side)
         rows, columns = (start[:, axis, None] + offsets for axis in range(2))
         return (rows[:, :, None] * grid + columns[:, None]).flatten(1)
+
+
+def _kept_first(keys, n_keep):
+    """Permutations with the smallest keys first, the kept and the hidden tokens each in order."""
+    order = keys.argsort(1)
+    return torch.cat([order[:, :n_keep].sort(1).values, order[:, n_keep:]], 1)
 
 
 def _blurred(images, width):

@@ -110,13 +110,20 @@ class DINOv2(pl.LightningModule):
         clean = [sampler.geometric(images) for _ in range(recipe.n_global)]
         losses, class_tokens = self._global_losses(clean, sampler)
         student_logits = [losses.pop("_student_logits")]
+        structure = [losses.pop("structure")] if recipe.structure_weight else []
         for _ in range(recipe.n_local):
-            view = sampler.degraded(sampler.geometric(images)).to(self.device)
+            local = sampler.geometric(images)
+            view = sampler.degraded(local).to(self.device)
             kept = sampler.window_tokens(self.grid, recipe.local_grid).to(self.device)
             tokens = self._encode(self.student["backbone"], view, kept=kept)
+            if recipe.structure_weight and not self._scattered():
+                found = self.to_structure(tokens[:, self.n_prefix :])
+                structure.append(self._structure_loss(found, local.to(self.device), kept))
             student_logits.append(self.student["class_head"](tokens[:, 0]))
         losses["dino"] = self._class_loss(losses.pop("_targets"), student_logits)
         losses["koleo"] = sum(self.koleo_loss(t.float()) for t in class_tokens) / recipe.n_global
+        if structure:
+            losses["structure"] = sum(structure) / len(structure)
         weights = {
             "dino": recipe.dino_weight, "ibot": recipe.ibot_weight,
             "koleo": recipe.koleo_weight, "structure": recipe.structure_weight,
@@ -141,10 +148,18 @@ class DINOv2(pl.LightningModule):
             ]
         losses = {"_targets": targets}
         if recipe.mask_mode == "drop":
-            n_keep = n_tokens - round(recipe.mask_ratio * n_tokens)
-            order = torch.cat(
-                [sampler.kept_tokens(self.grid, n_keep) for _ in range(recipe.n_global)]
-            ).to(self.device)
+            if self._scattered():
+                n_keep = n_tokens - round(recipe.mask_ratio * n_tokens)
+                orders = [
+                    sampler.scattered_tokens(self.grid, n_keep) for _ in range(recipe.n_global)
+                ]
+            else:
+                n_keep = recipe.block_side**2
+                orders = [
+                    sampler.block_tokens(self.grid, recipe.block_side)
+                    for _ in range(recipe.n_global)
+                ]
+            order = torch.cat(orders).to(self.device)
             tokens = self._encode(student["backbone"], views, kept=order[:, :n_keep])
             predicted, structure = self.predictor(tokens, self.n_prefix, order)
             hidden = order[:, n_keep:]
@@ -154,9 +169,8 @@ class DINOv2(pl.LightningModule):
                 # Visible patches are read from the encoder's own tokens by one linear map, so that
                 # a linear or nearest-neighbour regressor finds their structure there later.
                 visible = self.to_structure(tokens[:, self.n_prefix :])
-                found = torch.cat([visible, structure], 1).float()
-                targets = structure_targets(clean, self.patch_size, self.normalization)
-                losses["structure"] = F.smooth_l1_loss(found, _take(targets, order))
+                found = torch.cat([visible, structure], 1)
+                losses["structure"] = self._structure_loss(found, clean, order)
         else:
             masked = self._block_masks(len(views)).to(self.device)
             tokens = self._encode(student["backbone"], views, masked=masked)
@@ -170,6 +184,10 @@ class DINOv2(pl.LightningModule):
         losses["_student_logits"] = student["class_head"](tokens[:, 0])
         self._log_features(teacher_tokens)
         return losses, tokens[:, 0].chunk(recipe.n_global)
+
+    def _structure_loss(self, found, clean, index):
+        targets = structure_targets(clean, self.patch_size, self.normalization)
+        return F.smooth_l1_loss(found.float(), _take(targets, index))
 
     def _class_loss(self, targets, student_logits):
         """Every teacher view against every student view but, if there are two, its own."""
@@ -209,6 +227,9 @@ class DINOv2(pl.LightningModule):
 
     def _progress(self):
         return min(1.0, self.global_step / self.recipe.n_steps)
+
+    def _scattered(self):
+        return self._progress() < self.recipe.scattered_until
 
     def _teacher_temperature(self):
         recipe = self.recipe

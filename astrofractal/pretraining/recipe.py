@@ -52,6 +52,8 @@ class Recipe:
     local_grid: int
     mask_ratio: float
     mask_mode: str
+    scattered_until: float
+    block_side: int
     max_shift: int
     scale_min: float
     blur_probability: float

@@ -64,9 +64,16 @@ def test_windows_are_square_blocks(recipe):
         assert torch.equal(axis.amax(1) - axis.amin(1), torch.full((8,), 2))
 
 
-def test_kept_tokens_are_a_permutation(recipe):
-    order = ViewSampler(recipe, 0).kept_tokens(8, 19)
+def test_scattered_tokens_are_a_permutation(recipe):
+    order = ViewSampler(recipe, 0).scattered_tokens(8, 19)
     assert torch.equal(order.sort(1).values, torch.arange(64).expand(8, -1))
+
+
+def test_blocks_are_a_permutation_that_starts_with_a_square(recipe):
+    order = ViewSampler(recipe, 0).block_tokens(8, 4)
+    assert torch.equal(order.sort(1).values, torch.arange(64).expand(8, -1))
+    for axis in (order[:, :16] // 8, order[:, :16] % 8):
+        assert torch.equal(axis.amax(1) - axis.amin(1), torch.full((8,), 3))
 
 
 @pytest.mark.parametrize("centering", ["sinkhorn", "mean"])
