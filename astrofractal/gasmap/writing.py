@@ -20,7 +20,12 @@ def to_hdulist(gas):
     gas : `~astrofractal.GasMap`
         The map.
     """
-    header = gas.wcs.to_header(relax=True) if gas.wcs is not None else fits.Header()
+    header, tables = fits.Header(), []
+    if gas.wcs is not None:
+        header = gas.wcs.to_header(relax=True)
+        if gas.wcs.cpdis1 is not None or gas.wcs.cpdis2 is not None:
+            whole = gas.wcs.to_fits(relax=True)  # distortions that are tables
+            header, tables = whole[0].header, whole[1:]
     if gas.beam is not None:
         axes = gas.meta.get("beam_axes", (gas.beam, gas.beam, 0 * u.deg))
         for key, value in zip(("BMAJ", "BMIN", "BPA"), axes, strict=True):
@@ -46,6 +51,7 @@ def to_hdulist(gas):
             hdu = fits.ImageHDU(np.array(quantity.value), header=header.copy(), name=name + suffix)
             hdu.header["BUNIT"] = quantity.unit.to_string("fits")
             hdus.append(hdu)
+    hdus.extend(tables)
     return hdus
 
 

@@ -6,7 +6,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import NDDataRef
-from astropy.wcs import WCS
+from astropy.wcs import WCS, DistortionLookupTable
 
 from astrofractal import GasMap
 
@@ -169,3 +169,17 @@ def test_slices_of_nddata():
         gas = GasMap(data)
         assert gas.shape == (16, 57)
         assert gas.to_sky(0, 0).separation(expected).arcsec < 1e-6
+
+
+def test_lookup_tables_survive_writing(tmp_path):
+    wcs = WCS(sky_header())
+    table = np.linspace(-2, 2, 64 * 64, dtype=np.float32).reshape(64, 64)
+    wcs.cpdis1 = DistortionLookupTable(table, (1.0, 1.0), (1.0, 1.0), (1.0, 1.0))
+    wcs.cpdis2 = DistortionLookupTable(table.T.copy(), (1.0, 1.0), (1.0, 1.0), (1.0, 1.0))
+    gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, wcs=wcs)
+    gas.write(tmp_path / "tables.fits")
+    again = GasMap.read(tmp_path / "tables.fits")
+    expected = wcs.pixel_to_world(50, 60)
+    assert expected.separation(WCS(sky_header()).pixel_to_world(50, 60)).arcsec > 1
+    assert again.to_sky(50, 60).separation(expected).arcsec < 1e-3
+    np.testing.assert_allclose(np.ravel(again.to_pixel(expected)), [50, 60], atol=1e-3)
