@@ -31,6 +31,7 @@ RUNAWAY = np.float32(1000)
 _f = np.float32
 _ZERO, _ONE, _TWO = _f(0), _f(1), _f(2)
 _FAR = _f(1e6)
+_BLOCK = 32
 _TWO_PI = _f(2 * np.pi)
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _S32, _S20 = np.uint64(32), np.uint64(20)
@@ -43,7 +44,7 @@ def _gather(xs, ys, old, px, py, cs, m, colour, speed, lo, multiplier, offset):
     keep, gain = _ONE - speed, speed * colour
     mask = np.uint32(xs.size - 1)
     first = np.uint32(multiplier * np.uint32(lo) + offset)
-    for i in range(px.size):
+    for i in range(cs.size):
         j = (np.uint32(i) * multiplier + first) & mask
         x, y, t = xs[j], ys[j], old[j]
         px[i] = a * x + b * y + c
@@ -61,15 +62,26 @@ def _affine(px, py, qx, qy, m):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _bring_home(xs, ys, hx, hy):
-    """Start walkers again that ran away; return how many there were."""
+def _affine_home(px, py, qx, qy, m, hx, hy):
+    """Apply an affine map, and start walkers again that run away."""
+    a, b, c, d, e, f = m[0], m[1], m[2], m[3], m[4], m[5]
+    for i in range(qx.size):
+        x, y = px[i], py[i]
+        u = a * x + b * y + c
+        v = d * x + e * y + f
+        good = (abs(u) < RUNAWAY) & (abs(v) < RUNAWAY)
+        qx[i] = u if good else hx[i]
+        qy[i] = v if good else hy[i]
+
+
+@nb.njit(cache=True, nogil=True, error_model="numpy")
+def _count_runaways(px, py, m):
+    """Count the walkers that an affine map takes too far."""
     lost = 0
-    for i in range(xs.size):
-        x, y = xs[i], ys[i]
-        good = (abs(x) < RUNAWAY) & (abs(y) < RUNAWAY)
-        xs[i] = x if good else hx[i]
-        ys[i] = y if good else hy[i]
-        lost += 0 if good else 1
+    for i in range(px.size):
+        u = m[0] * px[i] + m[1] * py[i] + m[2]
+        v = m[3] * px[i] + m[4] * py[i] + m[5]
+        lost += 0 if (abs(u) < RUNAWAY) & (abs(v) < RUNAWAY) else 1
     return lost
 
 
@@ -166,7 +178,7 @@ def play(key, system, steps, points, frame, size, histogram, table):
     walkers = np.empty((3, n), np.float32)
     fresh = np.empty((3, n), np.float32)
     home = np.empty((2, n), np.float32)
-    scratch = np.empty((4, n), np.float32)
+    scratch = np.zeros((4, n), np.float32)
     where = np.empty((2, n), np.int32)
     second = np.empty(6, np.float32)
     for i in range(n):
@@ -183,7 +195,6 @@ def play(key, system, steps, points, frame, size, histogram, table):
         multiplier = np.uint32((r >> _S32) | np.uint64(1))
         offset = np.uint32(r & np.uint64(0xFFFFFFFF))
         dither = np.float64(np.uint32(s >> _S32)) * 2.0**-32
-        gone = 0
         lo = 0
         cumulative = 0.0
         # The maps, each with its segment of walkers, and then the final transform with all of them.
@@ -198,8 +209,10 @@ def play(key, system, steps, points, frame, size, histogram, table):
             else:
                 lo, hi = 0, n
                 draw = np.uint32(mix64(key - np.uint64(number + 1) * _GOLDEN) >> _S32)
-            px, py = scratch[0, : hi - lo], scratch[1, : hi - lo]
-            ox, oy = scratch[2, : hi - lo], scratch[3, : hi - lo]
+            # Whole blocks, for the vector loops; what the last one has too much is never read.
+            padded = min(n, (hi - lo + _BLOCK - 1) // _BLOCK * _BLOCK)
+            px, py = scratch[0, :padded], scratch[1, :padded]
+            ox, oy = scratch[2, :padded], scratch[3, :padded]
             if k < n_maps:
                 _gather(walkers[0], walkers[1], walkers[2], px, py, fresh[2, lo:hi], affine[k],
                         colour[k], speed[k], lo, multiplier, offset)  # fmt: skip
@@ -213,20 +226,18 @@ def play(key, system, steps, points, frame, size, histogram, table):
                     add_variation(kinds[k, j], blend[k, j], px, py, ox, oy, affine[k],
                                   parameters[k], draw + np.uint32(j))  # fmt: skip
             if k < n_maps:
+                last = post[k]
                 if symmetry != 1:
                     _turn(post[k], s, symmetry, second)
-                    _affine(ox, oy, fresh[0, lo:hi], fresh[1, lo:hi], second)
-                else:
-                    _affine(ox, oy, fresh[0, lo:hi], fresh[1, lo:hi], post[k])
-                gone += _bring_home(
-                    fresh[0, lo:hi], fresh[1, lo:hi], home[0, lo:hi], home[1, lo:hi]
-                )
+                    last = second
+                if number >= BURN_IN // 2 and number <= BURN_IN:
+                    lost += _count_runaways(ox[: hi - lo], oy[: hi - lo], last)
+                fx, fy, hx, hy = fresh[0, lo:hi], fresh[1, lo:hi], home[0, lo:hi], home[1, lo:hi]
+                _affine_home(ox, oy, fx, fy, last, hx, hy)
             else:
                 _affine(ox, oy, px, py, post[k])
             lo = hi
         walkers, fresh = fresh, walkers
-        if number >= BURN_IN // 2 and number <= BURN_IN:
-            lost += gone
         if shown:
             xs = scratch[0] if final else walkers[0]
             ys = scratch[1] if final else walkers[1]
