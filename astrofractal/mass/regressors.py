@@ -60,7 +60,11 @@ class PublishedKNN:
 
 class GroupRidge:
     """
-    Ridge regression whose penalty is chosen by leaving whole groups out.
+    Ridge regression within groups, whose penalty is chosen by leaving whole groups out.
+
+    The slopes are those of the maps of one cloud about that cloud's mean (the fixed-effects
+    estimator): how a few clouds differ from one another in features and in mass is chance, and
+    does not carry over to the next cloud.
 
     Parameters
     ----------
@@ -81,22 +85,26 @@ class GroupRidge:
         if folds.max() > 0:
             for fold in range(folds.max() + 1):
                 test = folds == fold
-                coefs, intercepts = self._path(X[~test], y[~test], alphas)
+                coefs, intercepts = self._path(X[~test], y[~test], folds[~test], alphas)
                 errors += ((X[test] @ coefs + intercepts - y[test, None]) ** 2).sum(0)
         else:
             errors = np.abs(np.log(alphas / 0.01))
         self.alpha_ = float(alphas[np.argmin(errors)])
-        coefs, intercepts = self._path(X, y, np.array([self.alpha_]))
+        coefs, intercepts = self._path(X, y, folds, np.array([self.alpha_]))
         self.coef_, self.intercept_ = coefs[:, 0], float(intercepts[0])
         return self
 
     @staticmethod
-    def _path(X, y, alphas):
+    def _path(X, y, folds, alphas):
         mean, offset = X.mean(0), y.mean()
-        centred = X - mean
+        centred, targets = X.copy(), y.copy()
+        for fold in np.unique(folds):
+            rows = folds == fold
+            centred[rows] -= centred[rows].mean(0)
+            targets[rows] -= targets[rows].mean()
         values, vectors = np.linalg.eigh(centred.T @ centred)
         values = np.maximum(values, 0)
-        projected = vectors.T @ (centred.T @ (y - offset))
+        projected = vectors.T @ (centred.T @ targets)
         scale = max(values.mean(), 1e-12)
         coefs = vectors @ (projected[:, None] / (values[:, None] + scale * alphas))
         return coefs, offset - mean @ coefs

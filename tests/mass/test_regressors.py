@@ -41,15 +41,19 @@ def test_svr_is_sklearns():
     assert_allclose(ours.predict(X), theirs.predict(X), atol=1e-4)
 
 
-def test_ridge_penalty_holds_for_new_groups():
-    """A feature that is constant in a group and memorises its mean must be penalised."""
+def test_ridge_does_not_learn_what_tells_groups_apart():
+    """Features that are constant in a group memorise its mean; they must get no slope."""
     groups = np.repeat(np.arange(6), 20)
     offset = RNG.standard_normal(6)[groups]
     labels = RNG.standard_normal((6, 40))[groups]
-    features = np.hstack([labels, 0.1 * RNG.standard_normal((120, 3))])
-    ridge = make_regressor("ridge").fit(features, offset, groups=groups)
-    naive = make_regressor("ridge").fit(features, offset)
-    assert ridge.alpha_ > naive.alpha_
+    signal = RNG.standard_normal((120, 3))
+    features = np.hstack([labels, signal])
+    target = offset + signal[:, 0]
+    ridge = make_regressor("ridge").fit(features, target, groups=groups)
+    naive = make_regressor("ridge").fit(features, target)
+    assert_allclose(ridge.coef_[:40], 0, atol=1e-6)
+    assert_allclose(ridge.coef_[40:], [1, 0, 0], atol=0.05)
+    assert abs(naive.coef_[:40]).max() > 0.05
 
 
 def test_folds():
