@@ -46,18 +46,11 @@ def block_means(array, origin, stride, shape):
 
 
 def _neighbours(positions, n_cells):
-    """Return the four nearest cells of each position and their cubic B-spline weights."""
-    base = np.floor(positions).astype(np.intp)
-    t = (positions - base).astype(np.float32)
-    weights = np.stack(
-        [
-            (1 - t) ** 3 / 6,
-            (3 * t**3 - 6 * t**2 + 4) / 6,
-            (-3 * t**3 + 3 * t**2 + 3 * t + 1) / 6,
-            t**3 / 6,
-        ]
-    )
-    index = base + np.arange(-1, 3)[:, None]
+    """Return the three nearest cells of each position and their quadratic B-spline weights."""
+    nearest = np.rint(positions).astype(np.intp)
+    t = (positions - nearest).astype(np.float32)
+    weights = np.stack([(0.5 - t) ** 2 / 2, 0.75 - t**2, (0.5 + t) ** 2 / 2])
+    index = nearest + np.arange(-1, 2)[:, None]
     weights *= (index >= 0) & (index < n_cells)
     return np.clip(index, 0, n_cells - 1), weights
 
@@ -66,7 +59,7 @@ def guided_rows(values, valid, cell_guide, guide, positions, *, sharpness, block
     """
     Yield bands of rows of features on the pixel grid.
 
-    A pixel takes the mean of the 4 x 4 cells around it, weighted by a cubic B-spline of their
+    A pixel takes the mean of the 3 x 3 cells around it, weighted by a quadratic B-spline of their
     distance and by a Gaussian of the difference between the pixel and the mean of the cell in the
     guide (joint bilateral upsampling, Kopf et al. 2007): features do not leak over an edge that
     the map itself shows.
