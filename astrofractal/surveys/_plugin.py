@@ -3,6 +3,7 @@
 import pickle
 import threading
 
+import cloudpickle
 from distributed import WorkerPlugin
 
 __all__ = ["ToolPlugin"]
@@ -21,7 +22,7 @@ class ToolPlugin(WorkerPlugin):
     idempotent = True
 
     def __init__(self, tool):
-        self._packed = pickle.dumps(tool)
+        self._packed = cloudpickle.dumps(tool)
         self._unpacked = None
         self._lock = threading.Lock()
 
