@@ -57,17 +57,14 @@ def _structure(tokens, grid, n_prefix, readout):
         msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
         raise ValueError(msg)
     found = readout(_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
-    # Turn the lattice of each quadrant so that its first point is the centre of the map.
-    quadrants = torch.stack(
-        [
-            found[:, row, column].flip([-2] * (1 - row) + [-1] * (1 - column))
-            for row in range(2)
-            for column in range(2)
-        ]
-    ).mean(0)
-    quadrants = 0.5 * (quadrants + quadrants.transpose(-1, -2))
-    row, column = torch.triu_indices(LATTICE, LATTICE)
-    return quadrants[..., row, column].flatten(1)
+    # The four tokens meet at the centre of the map: the last lattice point of the upper left one,
+    # the first of the lower right one.
+    corners = [
+        found[:, row, column, :, -(1 - row), -(1 - column)]
+        for row in range(2)
+        for column in range(2)
+    ]
+    return torch.stack(corners).mean(0)
 
 
 #: Name to function of (tokens, grid, number of prefix tokens, structure readout).
@@ -101,8 +98,9 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
         the mean of the patch tokens; ``"central"``: the mean of the central 2 x 2 patch tokens (3
         where the grid is odd), those of the protostar on which the map is centred;
         ``"quadrants"``: the same tokens concatenated; ``"surround"``: the mean of the ring of patch
-        tokens around those; ``"structure"``: what the pretrained readout finds in the central 2 x 2
-        tokens, by distance from the centre of the map.  Names joined by ``"+"`` are concatenated.
+        tokens around those; ``"structure"``: the local moments of the gas at the centre of the map
+        that the pretrained readout finds in the central 2 x 2 tokens.  Names joined by ``"+"`` are
+        concatenated.
 
     readout : `torch.nn.Module`, optional
         The pretrained linear readout from a patch token to the local moments of its gas.

@@ -19,7 +19,7 @@ _ALL_PROFILES = (
     "dispersion_scatter",
 )
 
-_SHARED = (FeatureSet(pooling="central", profiles=_ALL_PROFILES), "ridge")
+_SHARED = (FeatureSet(pooling="structure", profiles=_ALL_PROFILES), "ridge")
 
 #: Channels to (features, regressor).
 DEFAULTS = {
