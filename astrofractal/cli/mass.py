@@ -218,7 +218,7 @@ def _positions(texts):
     except ValueError as error:
         msg = f"--positions must be one file or RA,DEC in degrees, got {' '.join(texts)!r}"
         raise ValueError(msg) from error
-    return SkyCoord(ra, dec, unit=u.deg)
+    return SkyCoord(list(ra), list(dec), unit=u.deg)
 
 
 def _weigh_map(args):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .handcrafted import _batched, _deviation, _weighted
+from .handcrafted import _batched
 
 __all__ = ["appearance"]
 
@@ -25,29 +25,49 @@ def appearance(images):
         neighbouring pixels relative to twice the variance (1 for white noise); for the column
         density also its contrast of centre and border and its skewness.  NaN where absent.
     """
-    n, _, ny, nx = images.shape
-    quarter = np.zeros((ny, nx), dtype=bool)
-    quarter[ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4] = True
+    ny, nx = images.shape[2:]
+    inner = (slice(None), slice(ny // 4, ny - ny // 4), slice(nx // 4, nx - nx // 4))
     columns = []
     for c in range(3):
-        values = images[:, c].reshape(n, -1)
-        if c == 0:
-            values = values - 22  # keeps float32 sums exact
-        good = np.isfinite(values)
-        deviation = _deviation(values)
-        std = np.sqrt(_weighted(deviation**2, good))
-        cube = deviation.reshape(n, ny, nx)
-        steps = [np.diff(cube, axis=axis).reshape(n, -1) ** 2 for axis in (1, 2)]
-        step = sum(_weighted(s, np.isfinite(s)) for s in steps) / 4
+        cube = images[:, c] - np.float32(22 if c == 0 else 0)  # keeps float32 sums exact
+        good = np.isfinite(cube)
+        if good.all():
+            good = None
+        level = _mean(cube, good)
+        cube = cube - level[:, None, None]
+        if good is not None:
+            cube[~good] = 0
+        std = np.sqrt(_mean(cube, good, power=2))
         if c != 1:
-            columns.append(_weighted(values, good))
+            columns.append(level)
         columns.append(np.log10(std + 0.01))
+        step = 0
+        for one, two in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1])):
+            both = None if good is None else good[one] & good[two]
+            step = step + _mean(cube[one] - cube[two], both, power=2) / 4
         columns.append(np.log10((step + 1e-5) / (std**2 + 1e-4)))
         if c == 0:
-            inner = quarter.ravel()
-            columns.append(
-                _weighted(deviation[:, inner], good[:, inner])
-                - _weighted(deviation[:, ~inner], good[:, ~inner])
-            )
-            columns.append(_weighted((deviation / (std[:, None] + 0.01)) ** 3, good))
+            columns.append(_contrast(cube, good, inner))
+            columns.append(_mean(cube, good, power=3) / (std + 0.01) ** 3)
     return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _mean(cube, good, power=1):
+    """Mean of a power over the good pixels of each map; `None`: all are good."""
+    if good is not None:
+        cube = np.where(good, cube, 0)
+    if power == 1:
+        total = cube.sum((1, 2))
+    else:
+        total = np.einsum("ijk,ijk->i", cube * cube if power == 3 else cube, cube)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total / (cube[0].size if good is None else good.sum((1, 2)))
+
+
+def _contrast(cube, good, inner):
+    """Mean over the central quarter minus the mean over the rest."""
+    known = np.ones(cube.shape, bool) if good is None else good
+    n_inner, n_all = known[inner].sum((1, 2)), known.sum((1, 2))
+    total_inner, total = cube[inner].sum((1, 2)), cube.sum((1, 2))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total_inner / n_inner - (total - total_inner) / (n_all - n_inner)

@@ -350,12 +350,13 @@ class StellarMassEstimator:
             )
             look = appearance(keep_channels(chosen, channels))
             log_mass[rows], difficulty[rows], ood[rows] = calibration.evaluate(X, look)
+        ranges = {c: np.percentile(self.calibrations[c].y, [1, 99]) for c in set(kinds)}
         for i, channels in enumerate(kinds):
             calibration = self.calibrations[channels]
             new = list(flags[i])
             if ood[i] > self.ood_threshold:
                 new.append("ood")
-            low, high = np.percentile(calibration.y, [1, 99])
+            low, high = ranges[channels]
             if not low <= log_mass[i] <= high:
                 new.append("extrapolated")
             new += [f"no-{name}" for name in CHANNELS if name not in channels]

@@ -60,8 +60,8 @@ def _batched(function):
     @functools.wraps(function)
     def wrapper(images, *args, **kwargs):
         images = np.asarray(images, dtype=np.float32)
-        starts = range(0, max(len(images), 1), 64)
-        return np.concatenate([function(images[i : i + 64], *args, **kwargs) for i in starts])
+        starts = range(0, max(len(images), 1), 16)
+        return np.concatenate([function(images[i : i + 16], *args, **kwargs) for i in starts])
 
     return wrapper
 

@@ -1,0 +1,117 @@
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+from astropy.table import QTable
+
+from astrofractal import StellarMassEstimator
+from astrofractal.cli import main
+from astrofractal.simulations import MapSet
+
+pytestmark = pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+
+
+def make_mapset(n_maps=36):
+    rng = np.random.default_rng(0)
+    log_mass = rng.normal(0, 0.5, n_maps)
+    y, x = np.mgrid[:64, :64] - 31.5
+    peak = np.exp(-np.hypot(x, y) / 10)
+    images = np.empty((n_maps, 3, 64, 64))
+    images[:, 0] = 21.8 + peak + 0.05 * rng.standard_normal((n_maps, 64, 64))
+    images[:, 1] = 0.3 * rng.standard_normal((n_maps, 64, 64))
+    images[:, 2] = 0.2 + 0.2 * 10 ** (0.5 * log_mass[:, None, None]) * peak
+    clouds = [f"c{i // 2 % 3}" for i in range(n_maps)]
+    return MapSet(images, 10**log_mass * u.solMass, clouds=clouds, sinks=np.arange(n_maps) // 2)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A calibration, a map set and a map of a field with two peaks."""
+    folder = tmp_path_factory.mktemp("mass")
+    maps = make_mapset()
+    maps[:6].write(folder / "maps.fits")
+    estimator = StellarMassEstimator(features="none", profiles="all", regressor="ridge")
+    estimator.fit(maps).save(folder / "my.astrofractal")
+    y, x = np.mgrid[:128, :160]
+    column = np.full((128, 160), 3e21)
+    for px, py in ((50, 60), (120, 70)):
+        column += 1e23 * np.exp(-np.hypot(x - px, y - py) / 8)
+    hdu = fits.PrimaryHDU(column.astype(">f4"))
+    step = np.degrees(0.5 / 64 / 300)
+    hdu.header.update(
+        CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRVAL1=52.0, CRVAL2=31.0, CRPIX1=80.5, CRPIX2=64.5,
+        CDELT1=-step, CDELT2=step, CUNIT1="deg", CUNIT2="deg", BUNIT="cm-2",
+    )  # fmt: skip
+    hdu.writeto(folder / "cloud.fits")
+    return folder
+
+
+def run(folder, *arguments):
+    calibration = ["--calibration", str(folder / "my.astrofractal"), "--quiet"]
+    return main(["mass", *map(str, arguments), *calibration])
+
+
+def test_catalog(folder, tmp_path):
+    output, regions = tmp_path / "masses.ecsv", tmp_path / "masses.reg"
+    arguments = [folder / "cloud.fits", "--distance", 300, "--output", output]
+    assert run(folder, *arguments, "--regions", regions) == 0
+    table = QTable.read(output)
+    assert len(table) == 2
+    assert table["mass"].unit == u.solMass
+    assert "no-velocity" in table["flags"][0]
+    assert regions.read_text().count("circle") == 2
+    assert run(folder, *arguments) == 1
+
+
+def test_positions(folder, tmp_path, capsys):
+    output = tmp_path / "masses.vot"
+    arguments = [folder / "cloud.fits", "--distance", 300, "--positions"]
+    assert run(folder, *arguments, "52.0,31.0", "52.01,31.0", "--output", output) == 0
+    assert len(QTable.read(output, format="votable")) == 2
+    (tmp_path / "stars.csv").write_text("name,colour\na,red\n")
+    assert run(folder, *arguments, tmp_path / "stars.csv") == 1
+    error = capsys.readouterr().err
+    assert "no column of positions" in error
+    assert error.count("\n") == 1
+
+
+def test_cutouts(folder, tmp_path):
+    for name, options, rows in (("all", [], 6), ("each", ["--combine", "median"], 3)):
+        output = tmp_path / f"{name}.fits"
+        arguments = [folder / "maps.fits", "--cutouts", "--output", output, *options]
+        assert run(folder, *arguments) == 0
+        table = QTable.read(output)
+        assert len(table) == rows
+        assert np.all(table["mass_lower"] < table["mass_upper"])
+
+
+def test_thin(folder, tmp_path):
+    maps = tmp_path / "few.fits"
+    arguments = ["mass", "--calibrate", str(folder / "maps.fits"), "--thin", "4"]
+    assert main([*arguments, "--write-maps", str(maps)]) == 0
+    assert len(MapSet.read(maps)) == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["cloud.fits"], "distance"),
+        (["none.fits", "--distance", "300"], "none.fits"),
+        (["cloud.fits", "--distance", "300", "--output", "x.doc"], "output must end in"),
+        (["cloud.fits", "--distance", "300", "--positions", "none.csv"], "none.csv"),
+        (["cloud.fits", "--distance", "300", "--positions", "1,2,3"], "--positions"),
+        (["cloud.fits", "--distance", "300", "--combine", "median"], "--cutouts"),
+        (["cloud.fits", "--distance", "300", "--snr", "3", "--threshold", "1e22"], "exclude"),
+        (["cloud.fits", "cloud.fits"], "one FILE"),
+        ([], "FILE is needed"),
+        (["--save", "x"], "--calibrate"),
+    ],
+)
+def test_errors(folder, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(folder)
+    before = sorted(folder.iterdir())
+    assert run(folder, *arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(folder.iterdir()) == before
