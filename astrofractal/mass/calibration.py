@@ -60,7 +60,7 @@ def leave_out_predictions(spec, X, y, folds, groups=None):
     Parameters
     ----------
     spec : object
-        As `~astrofractal.mass.regressors.make_regressor` takes it.
+        As `~astrofractal.mass.make_regressor` takes it.
 
     X, y : `~numpy.ndarray`
         Features and log10 masses.
@@ -124,11 +124,11 @@ class Calibration:
     channels : tuple of str
         The channels that the maps have.
 
-    features : `~astrofractal.mass.features.FeatureSet`
+    features : `~astrofractal.mass.FeatureSet`
         What the maps are described by.
 
     regressor : object
-        As `~astrofractal.mass.regressors.make_regressor` takes it.
+        As `~astrofractal.mass.make_regressor` takes it.
 
     Attributes
     ----------
@@ -161,7 +161,7 @@ class Calibration:
             The number of features of each kind.
 
         appearance : 2D `~numpy.ndarray`
-            See `~astrofractal.mass.appearance.appearance`.
+            See `~astrofractal.mass.appearance`.
 
         groups : array-like, optional
             The cloud of each map.  Without it every map is its own group: the intervals are then
@@ -280,7 +280,7 @@ class Calibration:
             Features, not scaled.
 
         appearance : 2D `~numpy.ndarray`
-            See `~astrofractal.mass.appearance.appearance`.
+            See `~astrofractal.mass.appearance`.
 
         Returns
         -------

@@ -51,11 +51,11 @@ class StellarMassEstimator:
 
     profiles : iterable of str, optional
         Radial profiles to add, by name; ``"all"`` for all.  See
-        `~astrofractal.mass.handcrafted.radial_profiles`.
+        `~astrofractal.mass.radial_profiles`.
 
     scalars : iterable of str, optional
         Physical scalars to add, by name; ``"all"`` for all.  See
-        `~astrofractal.mass.handcrafted.physical_scalars`.
+        `~astrofractal.mass.physical_scalars`.
 
     symmetrize : bool, optional
         Whether the encoder's features are averaged over the symmetries of the sky (16 times the
@@ -64,7 +64,7 @@ class StellarMassEstimator:
     Attributes
     ----------
     calibrations : dict
-        The `~astrofractal.mass.calibration.Calibration` of each combination of channels; its
+        The `~astrofractal.mass.Calibration` of each combination of channels; its
         ``skill`` tells how well it does on a cloud that it has not seen.
 
     Notes
@@ -310,7 +310,7 @@ class StellarMassEstimator:
 
         Returns
         -------
-        result : `~astrofractal.mass.estimator.Evaluation`
+        result : `~astrofractal.mass.Evaluation`
             One entry a map.
 
         Raises
@@ -600,7 +600,7 @@ class Evaluation:
     flags : list of list of str
         The flags of each map.
 
-    calibrations : list of `~astrofractal.mass.calibration.Calibration`
+    calibrations : list of `~astrofractal.mass.Calibration`
         The one that was used for each map.
     """
 

@@ -91,10 +91,10 @@ class FeatureSet:
         Whether the encoder's features are averaged over the symmetries of the sky.
 
     profiles : tuple of str, optional
-        Names of radial profiles; see `~astrofractal.mass.handcrafted.radial_profiles`.
+        Names of radial profiles; see `~astrofractal.mass.radial_profiles`.
 
     scalars : tuple of str, optional
-        Names of physical scalars; see `~astrofractal.mass.handcrafted.physical_scalars`.
+        Names of physical scalars; see `~astrofractal.mass.physical_scalars`.
 
     moments : bool, optional
         Whether the moments and spectral slopes of the channels are added.
