@@ -1,20 +1,20 @@
 """The methods that are compared, and the features that they share."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from astrofractal.encoder import FractalEncoder
-from astrofractal.mass._defaults import DEFAULTS
+from astrofractal.mass._defaults import default_recipe
 from astrofractal.mass.features import CHANNELS, FeatureSet, keep_channels
 
 __all__ = ["FeatureCache", "Method", "feature_methods"]
 
 logger = logging.getLogger(__name__)
 
-_POOLINGS = ("class", "mean", "central", "surround")
+_POOLINGS = ("class", "mean", "central", "quadrants", "structure")
 _PROFILES = ("column_density", "velocity", "dispersion")
 
 
@@ -55,7 +55,7 @@ class Method:
         return self.regressor if isinstance(self.regressor, str) else str(self.regressor[0])
 
 
-def feature_methods(channels=CHANNELS, *, natural=True):
+def feature_methods(channels=CHANNELS, *, natural=True, has_readout=True):
     """
     List the methods that are a regressor on features.
 
@@ -67,14 +67,19 @@ def feature_methods(channels=CHANNELS, *, natural=True):
     natural : bool, optional
         Whether the encoder that was trained on natural images is there.
 
+    has_readout : bool, optional
+        Whether the weights under test have a structure readout.
+
     Returns
     -------
     methods : list of `Method`
         The default first.
     """
-    default, regressor = DEFAULTS[channels]
+    default, regressor = default_recipe(channels, has_readout=has_readout)
+    opponent, _ = default_recipe(channels, has_readout=False)
     knn, raw = "knn", ("knn", {"whiten": False})
     central, token = FeatureSet(pooling="central"), FeatureSet(pooling="class")
+    quadrants = FeatureSet(pooling="quadrants")
     symmetric = FeatureSet(pooling="central", symmetrize=True)
     profiles = FeatureSet(pooling=None, profiles=_PROFILES)
     everything = FeatureSet(pooling=None, profiles="all", scalars="all", moments=True)
@@ -86,9 +91,17 @@ def feature_methods(channels=CHANNELS, *, natural=True):
             Method(f"{source} ViT", source, central, raw, "knn"),
             Method(f"{source} ViT", source, central, knn, "whitened knn"),
             Method(f"{source} ViT", source, central, "ridge"),
+            Method(f"{source} ViT", source, quadrants, "ridge"),
+            Method(f"{source} ViT", source, quadrants, "svr"),
             Method(f"{source} ViT", source, symmetric, "ridge"),
         ]
-    methods.append(Method("default with random ViT", "random", default, regressor))
+    if has_readout:
+        structure = FeatureSet(pooling="structure")
+        for name in ("whitened knn", "ridge", "svr"):
+            chosen = knn if name == "whitened knn" else name
+            methods.append(Method("fractal ViT", "fractal", structure, chosen, name))
+    methods.append(Method("default with random ViT", "random", opponent, regressor))
+    methods.append(Method("default without ViT", None, replace(default, pooling=None), regressor))
     if natural:
         natural_mean = FeatureSet(pooling="mean")
         methods += [
@@ -191,16 +204,24 @@ class FeatureCache:
         if key not in self._encoded:
             encoder = self.encoder(source)
             images = keep_channels(self.images, channels)
-            names = ("mean",) if source == "efficientnet" else _POOLINGS
+            names = self._poolings(source, encoder)
             all_of_them = encoder.encode(
                 images,
                 pooling="+".join(names),
                 symmetrize=symmetrize,
                 progress_bar=self.progress_bar,
             )
-            parts = np.split(all_of_them, len(names), axis=1)
+            # All but the last, shorter one are made of whole tokens, four for the quadrants.
+            sizes = [encoder.embed_dim * (4 if name == "quadrants" else 1) for name in names]
+            parts = np.split(all_of_them, np.cumsum(sizes)[:-1], axis=1)
             self._encoded[key] = dict(zip(names, parts))
         return np.hstack([self._encoded[key][name] for name in pooling.split("+")])
+
+    @staticmethod
+    def _poolings(source, encoder):
+        if source == "efficientnet":
+            return ("mean",)
+        return _POOLINGS if encoder.readout is not None else _POOLINGS[:-1]
 
 
 def natural_image_weights():
@@ -226,6 +247,7 @@ class _Enlarged:
 
     def __init__(self, model, normalize):
         self.model = model
+        self.embed_dim = model.num_features
         self.normalize = normalize
 
     def encode(self, images, *, pooling, symmetrize, progress_bar):

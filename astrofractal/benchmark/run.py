@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,14 @@ import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
-from astrofractal.mass._defaults import DEFAULTS
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration
-from astrofractal.mass.features import CHANNEL_SETS, CHANNELS, keep_channels
+from astrofractal.mass.features import CHANNEL_SETS, CHANNELS, for_encoder, keep_channels
 from astrofractal.observing import observe_images
 from astrofractal.simulations.mapset import MapSet
 
 from .classical import CLASSICAL, classical_predictions
-from .methods import FeatureCache, Method, feature_methods, natural_image_weights
+from .methods import FeatureCache, feature_methods, natural_image_weights
 from .protocols import make_protocol
 from .report import write_report
 from .scoring import mass_range_scores, score
@@ -196,6 +196,19 @@ class Benchmark:
         self.scores = _table(rows)
         self.notes["minutes"] = (time.perf_counter() - start) / 60
 
+    def _methods(self, channels=CHANNELS, *, natural=False):
+        """Methods that the encoder under test allows."""
+        encoder = self.cache.encoder("fractal")
+        methods = []
+        for method in feature_methods(channels, natural=natural):
+            if method.source == "fractal":
+                features = for_encoder(method.features, encoder)
+                if features != method.features and method.name != "default":
+                    continue
+                method = replace(method, features=features)
+            methods.append(method)
+        return methods
+
     # -- one method on one protocol --------------------------------------------------------------
 
     def _appearance(self, channels):
@@ -287,10 +300,14 @@ class Benchmark:
             channels=channels,
         )
 
+    def _methods(self, channels=CHANNELS, *, natural=False):
+        has_readout = getattr(self.cache.encoder("fractal"), "readout", None) is not None
+        return feature_methods(channels, natural=natural, has_readout=has_readout)
+
     # -- the parts -------------------------------------------------------------------------------
 
     def _feature_rows(self, protocol):
-        methods = feature_methods(natural=self.natural)
+        methods = self._methods(natural=self.natural)
         if self.quick:
             # Symmetrised features cost sixteen passes; of the default's own they are needed.
             methods = [m for m in methods if m.name == "default" or not m.features.symmetrize]
@@ -335,12 +352,11 @@ class Benchmark:
         """The default and its strongest opponent on fewer channels."""
         rows = []
         for channels in CHANNEL_SETS[:-1]:
-            features, regressor = DEFAULTS[channels]
-            methods = [Method("default", "fractal", features, regressor)]
-            methods += [
+            methods = [
                 m
-                for m in feature_methods(channels, natural=False)
-                if m.name.startswith("hand-crafted") and not m.features.moments
+                for m in self._methods(channels)
+                if m.name == "default"
+                or (m.name.startswith("hand-crafted") and not m.features.moments)
             ]
             for method in methods:
                 result = self._evaluate(method, protocol, channels)
@@ -350,7 +366,7 @@ class Benchmark:
     def _learning_rows(self, protocol):
         """Scores against the number of labelled maps."""
         methods = {}
-        for method in feature_methods(natural=False):
+        for method in self._methods():
             if method.name in ("default", "default with random ViT") or (
                 method.name == "hand-crafted profiles"
             ):
@@ -384,7 +400,7 @@ class Benchmark:
         protocol = make_protocol(_HEADLINE, small, random_state=self.random_state)
         methods = [
             m
-            for m in feature_methods(natural=False)
+            for m in self._methods()
             if (m.name, m.regressor_label) == ("hand-crafted profiles", "ridge")
             or m.name == "default"
         ]

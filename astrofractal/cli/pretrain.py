@@ -23,7 +23,9 @@ def add_arguments(parser):
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     action.add_argument("--export", metavar="RUN", help="write the weights of this run and stop")
-    parser.add_argument("--to", metavar="FILE", help="with --export: the .safetensors file to write")
+    parser.add_argument(
+        "--to", metavar="FILE", help="with --export: the .safetensors file to write"
+    )
     parser.add_argument(
         "--recipe", default="compact", help="compact, paper or a file (default: %(default)s)"
     )

@@ -128,9 +128,7 @@ def create_backbone(name, *, in_chans=3, **kwargs):
     options = {"in_chans": in_chans, "num_classes": 0, **kwargs}
     if "vit" in timm_name and not timm_name.startswith("astrofractal"):
         try:
-            return create_model(
-                timm_name, dynamic_img_size=True, dynamic_img_pad=True, **options
-            )
+            return create_model(timm_name, dynamic_img_size=True, dynamic_img_pad=True, **options)
         except TypeError:  # a hybrid that only looks like a ViT by name
             pass
     return create_model(timm_name, **options)

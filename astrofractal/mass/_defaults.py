@@ -4,9 +4,11 @@ Chosen by leave-cloud-out cross-validation on the five clouds of the reference m
 stand in the documentation.
 """
 
+from dataclasses import replace
+
 from .features import FeatureSet
 
-__all__ = ["DEFAULTS", "REFERENCE_SIZE"]
+__all__ = ["REFERENCE_SIZE", "default_recipe"]
 
 #: The number of maps that are bundled for the calibration.
 REFERENCE_SIZE = 2050
@@ -21,10 +23,37 @@ _ALL_PROFILES = (
 
 _SHARED = (FeatureSet(pooling="structure", profiles=_ALL_PROFILES), "ridge")
 
-#: Channels to (features, regressor).
-DEFAULTS = {
+# Channels to (features, regressor).
+_DEFAULTS = {
     ("column_density",): _SHARED,
     ("column_density", "velocity"): _SHARED,
     ("column_density", "dispersion"): _SHARED,
     ("column_density", "velocity", "dispersion"): _SHARED,
 }
+
+
+def default_recipe(channels, *, has_readout=True):
+    """
+    Return the default features and regressor.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        The channels that the maps have.
+
+    has_readout : bool, optional
+        Whether the encoder's weights have a structure readout; other weights (random ones, or those
+        of another project) are pooled over the central tokens instead.
+
+    Returns
+    -------
+    features : `~astrofractal.mass.FeatureSet`
+        The features.
+
+    regressor : str
+        The name of the regressor.
+    """
+    features, regressor = _DEFAULTS[channels]
+    if features.pooling == "structure" and not has_readout:
+        features = replace(features, pooling="central")
+    return features, regressor

@@ -13,11 +13,18 @@ from astrofractal._utils.validation import one_of
 from astrofractal.encoder import FractalEncoder
 from astrofractal.simulations.mapset import MapSet
 
-from ._defaults import DEFAULTS
+from ._defaults import default_recipe
 from ._standard import is_single, standard_batches
 from .appearance import appearance
 from .calibration import Calibration, NoSkillWarning, r2_score
-from .features import CHANNEL_SETS, CHANNELS, FeatureSet, channels_of, keep_channels
+from .features import (
+    CHANNEL_SETS,
+    CHANNELS,
+    FeatureSet,
+    channels_of,
+    for_encoder,
+    keep_channels,
+)
 
 __all__ = ["StellarMassEstimator"]
 
@@ -140,7 +147,8 @@ class StellarMassEstimator:
 
     def _recipe(self, channels):
         """Features and regressor for a combination of channels."""
-        features, regressor = DEFAULTS[channels]
+        has_readout = getattr(self.encoder, "readout", None) is not None
+        features, regressor = default_recipe(channels, has_readout=has_readout)
         given = {}
         if self.features is not None:
             given["pooling"] = None if self.features == "none" else self.features
@@ -149,6 +157,8 @@ class StellarMassEstimator:
                 given[name] = getattr(self, name)
         if given:
             features = FeatureSet(**{**features.to_dict(), **given})
+        if self.features is None and self._encoder is not None:
+            features = for_encoder(features, self._encoder)
         regressor = regressor if self.regressor is None else self.regressor
         from .regressors import make_regressor
 

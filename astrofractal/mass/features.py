@@ -1,6 +1,6 @@
 """What the regressors are given: pooled features of the encoder, and physics by name."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .handcrafted import (
     radial_profiles,
 )
 
-__all__ = ["CHANNELS", "CHANNEL_SETS", "FeatureSet", "channels_of", "keep_channels"]
+__all__ = ["CHANNELS", "CHANNEL_SETS", "FeatureSet", "channels_of", "for_encoder", "keep_channels"]
 
 #: The model's channels.
 CHANNELS = ("column_density", "velocity", "dispersion")
@@ -74,6 +74,28 @@ def keep_channels(images, channels):
         images = np.array(images)
         images[:, absent] = np.nan
     return images
+
+
+def for_encoder(features, encoder):
+    """
+    Return features that an encoder has: without a structure readout, the central tokens.
+
+    Parameters
+    ----------
+    features : `~astrofractal.mass.FeatureSet`
+        The features.
+
+    encoder : `~astrofractal.FractalEncoder`
+        The encoder.
+
+    Returns
+    -------
+    features : `~astrofractal.mass.FeatureSet`
+        The same ones, or with the pooling ``"central"``.
+    """
+    if features.pooling == "structure" and getattr(encoder, "readout", None) is None:
+        return replace(features, pooling="central")
+    return features
 
 
 @dataclass(frozen=True)

@@ -108,9 +108,9 @@ class ViewSampler:
         width = 0.5 + 1.5 * torch.rand((), generator=self.generator).item()
         views = torch.where(self.chance(recipe.blur_probability), _blurred(views, width), views)
         level = self.uniform(3, low=0, high=recipe.noise)[:, : views.shape[1], None, None]
-        noise = torch.randn(
-            recipe.batch_size, *views.shape[1:], generator=self.generator
-        )[self.share]
+        noise = torch.randn(recipe.batch_size, *views.shape[1:], generator=self.generator)[
+            self.share
+        ]
         views = views + level * noise
         views = torch.where(self._border(views), 0.0, views)
         dropped = self.chance(recipe.drop_velocity_probability)

@@ -64,7 +64,9 @@ class Predictor(nn.Module):
         self.enter = nn.Linear(embed_dim, dim)
         self.mask_token = nn.Parameter(torch.zeros(dim))
         self.position = nn.Parameter(0.02 * torch.randn(n_tokens, dim))
-        self.blocks = nn.Sequential(*(Block(dim, num_heads=max(1, dim // 32)) for _ in range(depth)))
+        self.blocks = nn.Sequential(
+            *(Block(dim, num_heads=max(1, dim // 32)) for _ in range(depth))
+        )
         self.norm = nn.LayerNorm(dim)
         self.to_token = nn.Linear(dim, embed_dim)
         self.to_structure = nn.Linear(dim, n_targets)

@@ -64,7 +64,8 @@ class DINOv2(pl.LightningModule):
         else:
             self.mask_token = nn.Parameter(torch.zeros(embed_dim))
         loss_options = {
-            "centering": recipe.centering, "student_temperature": recipe.student_temperature
+            "centering": recipe.centering,
+            "student_temperature": recipe.student_temperature,
         }
         self.class_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
         self.patch_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
@@ -125,8 +126,10 @@ class DINOv2(pl.LightningModule):
         if structure:
             losses["structure"] = sum(structure) / len(structure)
         weights = {
-            "dino": recipe.dino_weight, "ibot": recipe.ibot_weight,
-            "koleo": recipe.koleo_weight, "structure": recipe.structure_weight,
+            "dino": recipe.dino_weight,
+            "ibot": recipe.ibot_weight,
+            "koleo": recipe.koleo_weight,
+            "structure": recipe.structure_weight,
         }
         total = sum(weights[name] * value for name, value in losses.items())
         self.log("loss", total.detach(), prog_bar=True)
@@ -254,14 +257,18 @@ class DINOv2(pl.LightningModule):
                 continue
             layer = depth
             if name.startswith("student.backbone"):
-                layer = int(name.split(".")[3]) if ".blocks." in name else depth * (".norm." in name)
+                layer = (
+                    int(name.split(".")[3]) if ".blocks." in name else depth * (".norm." in name)
+                )
             decayed = parameter.ndim > 1 and "token" not in name and "pos_embed" not in name
             last = "last_layer" in name
             group = groups.setdefault(
                 (layer, decayed, last),
                 {
-                    "params": [], "scale": recipe.layer_decay ** (depth - layer),
-                    "decayed": decayed, "last_layer": last,
+                    "params": [],
+                    "scale": recipe.layer_decay ** (depth - layer),
+                    "decayed": decayed,
+                    "last_layer": last,
                 },
             )
             group["params"].append(parameter)

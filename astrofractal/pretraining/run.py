@@ -65,7 +65,9 @@ def fastest_precision(recipe, *, repeats=3):
     best = min(seconds, key=seconds.get)
     log.info(
         "one block takes %.1f ms in 32 bit and %.1f ms in bfloat16: %s",
-        1e3 * seconds["32-true"], 1e3 * seconds["bf16-mixed"], best,
+        1e3 * seconds["32-true"],
+        1e3 * seconds["bf16-mixed"],
+        best,
     )
     return best
 

@@ -77,6 +77,8 @@ def structure_targets(views, patch_size, normalization):
         ],
         1,
     )
-    contrasts = (levels[:, :, :-1] - levels[:, :, 1:]) / levels.new_tensor(_SPREAD)[:, :, None, None]
+    contrasts = (levels[:, :, :-1] - levels[:, :, 1:]) / levels.new_tensor(_SPREAD)[
+        :, :, None, None
+    ]
     targets = torch.cat([levels[:, :, -1:], contrasts], 2).flatten(1, 2)
     return F.unfold(targets, LATTICE, stride=LATTICE - 1).transpose(1, 2)

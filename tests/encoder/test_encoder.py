@@ -130,12 +130,12 @@ def test_patch_features_of_any_size(encoder):
     assert features.shape == (2, 8, 12, 192)
 
 
-@pytest.mark.parametrize(("name", "in_chans"), [("timm:resnet18", 3), ("timm:vit_tiny_patch16_224", 1)])
+@pytest.mark.parametrize(
+    ("name", "in_chans"), [("timm:resnet18", 3), ("timm:vit_tiny_patch16_224", 1)]
+)
 def test_any_timm_backbone_stands_in(name, in_chans):
     normalization = ChannelNormalization((22.0,) * in_chans, (0.5,) * in_chans)
-    encoder = FractalEncoder(
-        name, weights="random", in_chans=in_chans, normalization=normalization
-    )
+    encoder = FractalEncoder(name, weights="random", in_chans=in_chans, normalization=normalization)
     images = np.full((2, in_chans, 64, 64), 22.5)
     assert encoder.encode(images, pooling="central").shape == (2, encoder.embed_dim)
     assert encoder.patch_features(images).ndim == 4

@@ -40,7 +40,9 @@ def test_round_trip(tmp_path, mapset, new_maps, regressor):
 
 def test_encoder_must_be_the_same(tmp_path, mapset):
     encoder = FractalEncoder(weights="random", random_state=3)
-    estimator = StellarMassEstimator(encoder, profiles=()).fit(mapset[:20], channels=[ALL])
+    estimator = StellarMassEstimator(encoder, features="central", profiles=()).fit(
+        mapset[:20], channels=[ALL]
+    )
     estimator.save(tmp_path / "a.astrofractal")
     back = StellarMassEstimator.load(tmp_path / "a.astrofractal")
     assert back.meta["weights_id"] == "random-3"

@@ -93,8 +93,14 @@ def test_two_processes_see_the_loss_of_one(whole_run, tmp_path):
     }
     subprocess.run([sys.executable, str(script)], check=True, timeout=240, env=environment)
     single = tmp_path / "single"
-    pretrain("compact", output=single, precision="32-true", workers=0, devices=1,
-             **{**SMALL, "koleo_weight": 0.0})
+    pretrain(
+        "compact",
+        output=single,
+        precision="32-true",
+        workers=0,
+        devices=1,
+        **{**SMALL, "koleo_weight": 0.0},
+    )
     # KoLeo compares the images of one process, so it is left out here.  Adam's first steps divide by
     # tiny gradients, which magnifies rounding: the teacher, an average, is what stays close.
     one, two = _checkpoint(single)["state_dict"], _checkpoint(folder)["state_dict"]
@@ -106,7 +112,14 @@ def test_two_processes_see_the_loss_of_one(whole_run, tmp_path):
 def test_log_has_the_losses_and_the_feature_health(whole_run):
     header, *rows = (whole_run / "log-0" / "metrics.csv").read_text().splitlines()
     columns = header.split(",")
-    for name in ("loss_dino", "loss_ibot", "loss_koleo", "loss_structure", "std_class", "rank_central"):
+    for name in (
+        "loss_dino",
+        "loss_ibot",
+        "loss_koleo",
+        "loss_structure",
+        "std_class",
+        "rank_central",
+    ):
         assert name in columns
     assert rows
 
