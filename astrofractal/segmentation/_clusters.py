@@ -155,8 +155,14 @@ def fit_clusters(sample, log_column, *, method, n_segments, random_state, min_cl
     ]
     number = np.zeros(model.n_clusters + 1, dtype=np.int32)  # the last one is the noise, -1
     number[np.argsort(means, kind="stable")] = np.arange(1, model.n_clusters + 1)
+    return _Numbered(model, number), model.n_clusters
 
-    def predict(values):
-        return number[model.predict(values)]
 
-    return predict, model.n_clusters
+class _Numbered:
+    """A fitted model whose labels are numbered; it can be sent to other processes."""
+
+    def __init__(self, model, number):
+        self.model, self.number = model, number
+
+    def __call__(self, values):
+        return self.number[self.model.predict(values)]

@@ -205,7 +205,9 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
         interpolation="nearest",
     )
     ratios = ", ".join(f"{ratio:.0%}" for ratio in result.explained_variance_ratio[:3])
-    right.set_title(f"Components as red, green, blue\n({ratios} of the variance)", fontsize="medium")
+    right.set_title(
+        f"Components as red, green, blue\n({ratios} of the variance)", fontsize="medium"
+    )
     if outlines:
         _outline(left, result.outlines, result.piece_segments, result.colors, legend)
         _numbers(left, result.pieces.data, result.piece_segments, result.colors)

@@ -1,5 +1,7 @@
 """FeatureSegmenter from map to labels."""
 
+import pickle
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -50,6 +52,15 @@ def test_fit_on_several_maps_gives_labels_one_meaning(encoder, gas, make_gas):
     np.testing.assert_array_equal(bright.explained_variance_ratio, weak.explained_variance_ratio)
     assert "fitted=True" in repr(fitted)
     assert "fitted=False" in repr(segmenter(encoder))
+
+
+@pytest.mark.parametrize("method", ["kmeans", "gmm", "hdbscan"])
+def test_fitted_segmenter_can_be_sent_to_a_worker(encoder, gas, method):
+    fitted = segmenter(encoder, method=method).fit(gas)
+    fitted._encoder = None  # of the tests' own, which no other process can import
+    back = pickle.loads(pickle.dumps(fitted))
+    back._encoder = fitted._encoder = encoder
+    np.testing.assert_array_equal(back.segment(gas).labels.data, fitted.segment(gas).labels.data)
 
 
 def test_segment_does_not_keep_a_fit(encoder, gas, make_gas):
