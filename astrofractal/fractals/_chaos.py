@@ -223,8 +223,8 @@ def play(key, system, steps, points, frame, size, histogram, table):
                 oy[i] = _ZERO
             for j in range(kinds.shape[1]):
                 if kinds[k, j] >= 0:
-                    add_variation(kinds[k, j], blend[k, j], px, py, ox, oy, affine[k],
-                                  parameters[k], draw + np.uint32(j))  # fmt: skip
+                    add_variation(kinds[k, j], blend[k, j], scratch, padded, affine, parameters, k,
+                                  draw + np.uint32(j))  # fmt: skip
             if k < n_maps:
                 last = post[k]
                 if symmetry != 1:

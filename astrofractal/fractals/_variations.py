@@ -67,9 +67,9 @@ def _random(i, key):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def add_variation(kind, w, xs, ys, ox, oy, affine, parameters, key):
+def add_variation(kind, w, block, n, affine, parameters, row, key):
     """
-    Add ``w`` times a variation of points to ``ox``, ``oy``.
+    Add ``w`` times a variation of points to sums.
 
     Parameters
     ----------
@@ -79,22 +79,26 @@ def add_variation(kind, w, xs, ys, ox, oy, affine, parameters, key):
     w : float32
         The weight of the variation.
 
-    xs, ys : 1D `~numpy.ndarray` of float32
-        The points after the affine map.
+    block : 2D `~numpy.ndarray` of float32
+        Rows: x and y of the points after the affine map; the sums of x and y, changed in place.
 
-    ox, oy : 1D `~numpy.ndarray` of float32
-        The sums, changed in place.
+    n : int
+        The number of points.
 
-    affine : 1D `~numpy.ndarray` of float32
-        The six coefficients of the map, on which waves and popcorn depend.
+    affine : 2D `~numpy.ndarray` of float32
+        The coefficients of the maps, on which waves and popcorn depend.
 
-    parameters : 1D `~numpy.ndarray` of float32
-        The four parameters of the map's parametric variations.
+    parameters : 2D `~numpy.ndarray` of float32
+        The four parameters of each map's parametric variations.
+
+    row : int
+        The map's row in these.
 
     key : uint32
         The key of this step's random numbers.
     """
-    n = xs.size
+    xs, ys, ox, oy = block[0, :n], block[1, :n], block[2, :n], block[3, :n]
+    affine, parameters = affine[row], parameters[row]
     if kind == 0:  # linear
         for i in range(n):
             x, y = xs[i], ys[i]
