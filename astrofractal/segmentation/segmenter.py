@@ -20,7 +20,7 @@ from .segmentation import Segmentation
 __all__ = ["FeatureSegmenter"]
 
 # Cells on which clusters are fitted; principal components use them all.
-_SAMPLE = 20_000
+_SAMPLE = 10_000
 # Cells with a smaller share of good pixels are not used in a fit.
 _FIT_SHARE = 0.5
 
