@@ -36,17 +36,17 @@ class Moments:
         log_column : 1D `~numpy.ndarray`
             log10 of the column density of the same samples, against which signs are fixed.
         """
-        for start in range(0, len(features), 16384):
-            batch = np.empty((len(features[start : start + 16384]), len(self.sum)))
-            batch[:, :-1] = features[start : start + 16384]
-            batch[:, -1] = log_column[start : start + 16384]
+        for start in range(0, len(features), 4096):
+            # 32 bit are exact enough for one batch; the sums over batches have 64.
+            batch = np.empty((len(features[start : start + 4096]), len(self.sum)), np.float32)
+            batch[:, :-1] = features[start : start + 4096]
+            batch[:, -1] = log_column[start : start + 4096]
             if self.shift is None:
                 self.shift = batch.mean(0)
             batch -= self.shift
             self.count += len(batch)
             self.sum += batch.sum(0)
-            small = batch.astype(np.float32)  # exact enough for one batch, and twice as fast
-            self.products += small.T @ small
+            self.products += batch.T @ batch
 
     def components(self, n_components):
         """
