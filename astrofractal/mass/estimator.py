@@ -499,14 +499,26 @@ class StellarMassEstimator:
             raise ValueError(msg)
         return r2_score(true, predicted), float(np.sqrt(np.mean((true - predicted) ** 2)))
 
-    def catalog(self, gas, positions=None, *, level=0.68, progress_bar=False, **detection):
+    def catalog(
+        self,
+        gas,
+        positions=None,
+        *,
+        level=0.68,
+        client=None,
+        output=None,
+        progress_bar=False,
+        **options,
+    ):
         """
-        Weigh the protostars of a map.
+        Weigh the protostars of a map, or of a survey.
 
         Parameters
         ----------
-        gas : map
-            As in `predict`, with a WCS and a distance.
+        gas : map, or list of maps
+            As in `predict`, with a WCS and a distance.  Several maps, NDData around a Dask array,
+            Zarr and `~astrofractal.surveys.LazyMap` make a survey; see
+            `~astrofractal.surveys.survey_catalog`.
 
         positions : optional
             Where the protostars are: a `~astropy.coordinates.SkyCoord`, a table with sky or pixel
@@ -516,12 +528,19 @@ class StellarMassEstimator:
         level : float, optional
             The probability of the intervals.
 
+        client : `distributed.Client`, optional
+            A Dask cluster that a survey runs on.
+
+        output : path-like, optional
+            A folder that keeps the finished parts of a survey, which then can be resumed.
+
         progress_bar : bool or callable, optional
             Whether to show progress.
 
-        **detection : dict
+        **options : dict
             ``min_separation`` (a length), ``threshold`` (a column density or a signal-to-noise
-            ratio) and ``max_sources`` of `~astrofractal.mass.find_protostars`.
+            ratio) and ``max_sources`` of `~astrofractal.mass.find_protostars`; for a survey also the
+            options of `~astrofractal.surveys.survey_catalog`.
 
         Returns
         -------
@@ -529,14 +548,17 @@ class StellarMassEstimator:
             ``id``, ``ra``, ``dec`` (ICRS; absent without WCS), ``x``, ``y`` (0-based pixels),
             ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``, ``channels``, ``flags``
             (joined by commas).  Positions off the map have a mass that is not a number and the
-            flag "outside".
+            flag "outside".  For a survey ``map``, the name of the map, comes first.
         """
+        from astrofractal.surveys import is_survey, survey_catalog
+
         from .catalog import make_catalog
 
         _check_level(level)
-        return make_catalog(
-            self, gas, positions, level=level, progress_bar=progress_bar, **detection
-        )
+        options = {"level": level, "progress_bar": progress_bar, **options}
+        if client is not None or output is not None or is_survey(gas):
+            return survey_catalog(self, gas, positions, client=client, output=output, **options)
+        return make_catalog(self, gas, positions, **options)
 
     def save(self, path, *, overwrite=False):
         """

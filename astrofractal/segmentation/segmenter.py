@@ -195,24 +195,36 @@ class FeatureSegmenter:
         self._model = fit.finish()
         return self
 
-    def segment(self, gas, *, progress_bar=False):
+    def segment(self, gas, *, client=None, output=None, progress_bar=False, **options):
         """
-        Segment a map.
+        Segment a map, or a survey.
 
         A segmenter that was not fitted is fitted on this map alone, and does not keep the fit.
 
         Parameters
         ----------
         gas : `~astrofractal.GasMap`, or what `GasMap.read` takes
-            The map.
+            The map.  Several maps, NDData around a Dask array, Zarr and
+            `~astrofractal.surveys.LazyMap` make a survey and need ``output``; see
+            `~astrofractal.surveys.survey_segment`.
+
+        client : `distributed.Client`, optional
+            A Dask cluster that a survey runs on.
+
+        output : path-like, optional
+            The folder of a survey's label maps, which also keeps its finished parts.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
 
+        **options : dict
+            For a survey: the options of `~astrofractal.surveys.survey_segment`.
+
         Returns
         -------
         result : `~astrofractal.segmentation.Segmentation`
-            Labels, components, regions and measures.
+            Labels, components, regions and measures; for a survey a `~astropy.table.QTable` of its
+            segments and label files.
 
         Raises
         ------
@@ -220,6 +232,17 @@ class FeatureSegmenter:
             If the map has fewer good pixels than the segments need, or ``min_area`` needs a
             distance or a beam that the map lacks.
         """
+        from astrofractal.surveys import is_survey, survey_segment
+
+        if client is not None or output is not None or is_survey(gas):
+            if output is None:
+                msg = "output must be a folder for a survey of several or large maps, got None"
+                raise ValueError(msg)
+            options = {"output": output, "progress_bar": progress_bar, **options}
+            return survey_segment(self, gas, client=client, **options)
+        if options:
+            msg = f"segment() of one map takes no option {next(iter(options))!r}"
+            raise TypeError(msg)
         gas = GasMap.read(gas)
         smallest = area_in_pixels(self._area(gas), gas)
         working = self._working(gas)

@@ -22,7 +22,19 @@ def is_lazy(item):
 
 
 def is_survey(maps):
-    """Whether something is more than one map in memory: many maps, or a map read part by part."""
+    """
+    Tell whether something is more than one map in memory.
+
+    Parameters
+    ----------
+    maps : object
+        What a user gave in the place of a map.
+
+    Returns
+    -------
+    survey : bool
+        `True` for a list or tuple of maps and for a map that is read part by part.
+    """
     return is_lazy(maps) or (isinstance(maps, (list, tuple)) and not isinstance(maps, fits.HDUList))
 
 

@@ -268,3 +268,12 @@ def test_wrong_input_is_named(estimator, big):
         LazyMap(np.zeros(3))
     with pytest.raises(ValueError, match="one shape"):
         LazyMap(np.zeros((3, 3)), np.zeros((3, 4)))
+
+
+def test_catalog_takes_several_maps(estimator):
+    maps = [make_map(seed=k) for k in (50, 51)]
+    table = estimator.catalog(maps, "center")
+    expected = survey_catalog(estimator, maps, "center")
+    assert table.colnames == expected.colnames
+    assert table.colnames[0] == "map"
+    np.testing.assert_array_equal(table["mass"], expected["mass"])

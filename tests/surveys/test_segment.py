@@ -102,3 +102,13 @@ def test_a_segmenter_is_fitted_on_the_survey(files, tmp_path):
     assert segmenter._model is None  # the one given stays as it was
     with pytest.raises(ValueError, match="holds a survey with overlap=192, not 64"):
         survey_segment(segmenter, files, output=tmp_path / "run", overlap=64)
+
+
+def test_segment_takes_several_maps(segmenter, files, tmp_path):
+    paths = sorted(files.glob("*.fits"))
+    table = segmenter.segment(paths, output=tmp_path / "run")
+    assert sorted(set(table["map"])) == ["cloud0", "cloud1"]
+    with pytest.raises(ValueError, match="output must be a folder for a survey"):
+        segmenter.segment(paths)
+    with pytest.raises(TypeError, match="takes no option 'overlap'"):
+        segmenter.segment(paths[0], overlap=3)
