@@ -215,7 +215,7 @@ def pretrain(
             strategy=strategy,
             gradient_clip_val=recipe.gradient_clip,
             logger=_csv_logger(folder),
-            log_every_n_steps=10,
+            log_every_n_steps=min(10, recipe.steps_per_checkpoint),
             callbacks=callbacks,
             enable_progress_bar=bool(progress_bar),
             enable_model_summary=False,
