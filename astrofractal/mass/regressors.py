@@ -212,13 +212,16 @@ class MLPEnsemble:
 class _SklearnRegressor:
     """An estimator with scikit-learn's interface, given ``groups`` where it takes none."""
 
-    def __init__(self, model):
+    def __init__(self, model, n_threads=None):
         self.model = model
+        self.n_threads = n_threads
 
     def fit(self, X, y, groups=None):
         from sklearn.base import clone
+        from threadpoolctl import threadpool_limits
 
-        self.model_ = clone(self.model).fit(np.asarray(X, np.float64), y)
+        with threadpool_limits(self.n_threads):
+            self.model_ = clone(self.model).fit(np.asarray(X, np.float64), y)
         return self
 
     def predict(self, X):
@@ -268,7 +271,8 @@ def _boosting(n_estimators=150, learning_rate=0.05, max_depth=3, random_state=0)
             max_depth=max_depth,
             early_stopping=False,
             random_state=random_state,
-        )
+        ),
+        n_threads=1,  # a few thousand maps: threads would wait for one another
     )
 
 
