@@ -103,8 +103,8 @@ def _scores_page(benchmark):
     epochs = {k: v for k, v in benchmark.notes.items() if k.startswith("epochs of")}
     for name, values in epochs.items():
         parts.append(
-            f"The {name.removeprefix('epochs of ')} was trained for {min(values)} to "
-            f"{max(values)} epochs, with augmentation, a cosine schedule and early stopping on a "
+            f"The {name.removeprefix('epochs of ')} was trained for {min(values):g} to "
+            f"{max(values):g} epochs, with augmentation, a cosine schedule and early stopping on a "
             "validation set; more time may improve it.\n"
         )
     return "\n".join(parts)

@@ -163,7 +163,7 @@ class Benchmark:
         self.progress_bar = progress_bar
         self.minutes = float(minutes)
         if self.quick:
-            maps = maps.thin(700)
+            maps = maps.thin(600)
             self.minutes = min(self.minutes, 4.0)
         self.maps = maps
         self.y = maps.log_masses

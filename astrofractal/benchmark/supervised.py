@@ -98,6 +98,8 @@ def supervised_predictions(
         tick = time.perf_counter()
         _step(model, optimizer, images[rows[:batch_size]], target[rows[:batch_size]])
     tick = time.perf_counter() - tick
+    # Where not even one epoch fits, a part of one: such a score says nothing.
+    whole, n_batches = n_batches, min(n_batches, max(3, int(seconds / (1.1 * tick))))
     n_epochs = int(np.clip(seconds / (tick * n_batches * 1.1), 1, max_epochs))
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: _cosine(step, n_epochs * n_batches)
@@ -126,7 +128,7 @@ def supervised_predictions(
         "half_90": np.full(len(test), np.quantile(residual, 0.90)),
         "fit_time": fit_time,
         "predict_time": time.perf_counter() - start,
-        "n_epochs": n_epochs,
+        "n_epochs": round(n_epochs * n_batches / whole, 2),
     }
 
 
