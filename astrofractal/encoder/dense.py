@@ -32,6 +32,9 @@ class DenseFeatures:
 
     n_windows : int
         The number of windows that went through the encoder.
+
+    positions : 3D `~numpy.ndarray`, shape (rows, columns, embed_dim), optional
+        What was subtracted from the tokens because of their position in the window.
     """
 
     values: np.ndarray
@@ -39,6 +42,7 @@ class DenseFeatures:
     origin: tuple
     stride: int
     n_windows: int
+    positions: np.ndarray | None = None
 
 
 def dense_features(
@@ -50,6 +54,7 @@ def dense_features(
     anchor=(0, 0),
     min_good_fraction=0.1,
     transform=None,
+    center_positions=False,
     dtype=np.float32,
     progress_bar=False,
 ):
@@ -92,6 +97,12 @@ def dense_features(
     transform : callable, optional
         Applied to the tokens, 4D array (n_windows, rows, columns, embed_dim), before they are
         blended; a linear projection keeps the memory small.
+
+    center_positions : bool, optional
+        Subtract from the tokens the mean over all windows of the tokens at the same position in
+        the window, less the mean over all positions: a Vision Transformer also tells where in its
+        window a token is, which draws the grid of the windows on the map.  The
+        means are shrunk by what they owe to chance, to zero where windows are few.
 
     dtype : `~numpy.dtype`, optional
         Type of the result; sums are made in 32 bit.
@@ -140,6 +151,7 @@ def dense_features(
     ]
     windows = _useful_windows(good, axes, min_good_fraction)
     blender = _Blender(axes, patch // stride, window // patch, dtype)
+    positions = _Positions() if center_positions else None
     batches = range(0, len(windows), encoder.batch_size)
     for start in progress(batches, progress_bar, desc="dense features"):
         batch = windows[start : start + encoder.batch_size]
@@ -148,15 +160,24 @@ def dense_features(
         if transform is not None:
             tokens = transform(tokens)
         for (y, x), token in zip(batch, tokens, strict=True):
-            seen = good[axes[0].index(y)][:, axes[1].index(x)]
-            seen = seen.reshape(window // patch, patch, window // patch, patch).mean((1, 3))
+            seen = _share_seen(good, axes, y, x, patch)
             blender.add(y, x, token, seen)
+            if center_positions:
+                positions.add(token, seen)
     n_features = encoder.embed_dim
     if transform is not None:
         n_features = transform(np.zeros((1, 1, 1, n_features), np.float32)).shape[-1]
     values, valid = blender.finish(n_features)
+    means = None
+    if center_positions and windows:
+        means = positions.means()
+        # Blending is linear: take the blended means from the blended tokens.
+        offset = _Blender(axes, patch // stride, window // patch, dtype, subtract_from=values)
+        for y, x in windows:
+            offset.add(y, x, means, _share_seen(good, axes, y, x, patch))
+        values, _ = offset.finish(n_features)
     origin = (axes[0].first_cell, axes[1].first_cell)
-    return DenseFeatures(values, valid, origin, stride, len(windows))
+    return DenseFeatures(values, valid, origin, stride, len(windows), means)
 
 
 class _Axis:
@@ -227,10 +248,45 @@ def _fill(array):
     return filled
 
 
+def _share_seen(good, axes, y, x, patch):
+    """Share of good pixels in each patch of a window."""
+    seen = good[axes[0].index(y)][:, axes[1].index(x)]
+    n = len(seen) // patch
+    return seen.reshape(n, patch, n, patch).mean((1, 3))
+
+
+class _Positions:
+    """Means of the tokens at each position in the window."""
+
+    # Windows overlap and gas has large structures: of so many windows one counts as independent.
+    N_ALIKE = 8
+
+    def __init__(self):
+        self.total, self.weight, self.squares, self.n_windows = 0.0, 0.0, 0.0, 0
+
+    def add(self, tokens, seen):
+        self.total = self.total + seen[..., None] * tokens
+        self.weight = self.weight + seen
+        self.squares += float((seen * (tokens.astype(np.float64) ** 2).sum(-1)).sum())
+        self.n_windows += 1
+
+    def means(self):
+        """Means less the mean of all, shrunk by what chance makes of them (James & Stein 1961)."""
+        weight = self.weight.sum()
+        mean = self.total / np.maximum(self.weight, 1e-12)[..., None]
+        overall = self.total.sum((0, 1)) / weight
+        deviation = np.where(self.weight[..., None] > 0, mean - overall, 0)
+        spread = (self.weight * (deviation**2).sum(-1)).sum() / weight
+        scatter = max(self.squares / weight - (overall**2).sum() - spread, 0.0)
+        chance = scatter * self.N_ALIKE / self.n_windows
+        kept = max(0.0, 1 - chance / spread) if spread > 0 else 0.0
+        return (kept * deviation).astype(np.float32)
+
+
 class _Blender:
     """Weighted mean of overlapping windows; only one band of windows is held in 32 bit."""
 
-    def __init__(self, axes, spread, tokens_per_side, dtype):
+    def __init__(self, axes, spread, tokens_per_side, dtype, *, subtract_from=None):
         self.rows, self.columns = axes
         self.spread, self.dtype = spread, dtype
         n_cells = tokens_per_side * spread
@@ -239,13 +295,16 @@ class _Blender:
         self.height = n_cells
         self.top = 0  # the map's row of cells at the top of the band
         self.band = self.weight = self.values = None
+        self.former = subtract_from
         self.valid = np.zeros((self.rows.n_cells, self.columns.n_cells), dtype=bool)
 
     def _start(self, n_features):
         width = self.columns.n_cells
         self.band = np.zeros((self.height, width, n_features), np.float32)
         self.weight = np.zeros((self.height, width), np.float32)
-        self.values = np.zeros((self.rows.n_cells, width, n_features), self.dtype)
+        self.values = self.former
+        if self.values is None:
+            self.values = np.zeros((self.rows.n_cells, width, n_features), self.dtype)
 
     def _flush(self, top):
         """Finish the rows above ``top``, where no window will follow, and move the band there."""
@@ -255,7 +314,10 @@ class _Blender:
         weight = self.weight[done]
         self.valid[self.top : stop] = weight > 0
         mean = self.band[done] / np.where(weight > 0, weight, 1)[..., None]
-        self.values[self.top : stop] = mean
+        if self.former is None:
+            self.values[self.top : stop] = mean
+        else:
+            self.values[self.top : stop] -= mean.astype(self.dtype)
         for buffer in (self.band, self.weight):
             buffer[:-n_rows] = buffer[n_rows:].copy() if n_rows < self.height else 0
             buffer[-n_rows:] = 0

@@ -27,13 +27,18 @@ _FIT_SHARE = 0.5
 
 @dataclass
 class _Model:
-    """What was fitted: components, clusters, and the range of the colours."""
+    """What was fitted: means by position, components, clusters, the range of the colours."""
 
     components: object
+    positions: np.ndarray
     predict: object
     n_segments: int
     rgb_limits: np.ndarray
     scale: np.ndarray
+
+    def project(self, tokens):
+        """Components of tokens (..., rows, columns, n_features) of whole windows."""
+        return self.components(tokens - self.positions)
 
 
 class FeatureSegmenter:
@@ -254,7 +259,7 @@ class FeatureSegmenter:
             model = fit.finish()
             values = model.components(features.values)
         else:
-            features = self._features(working, progress_bar, model.components)
+            features = self._features(working, progress_bar, model.project)
             values = features.values
         labels, components = self._to_pixels(gas, working, features, values, model)
         labels = merge_small(labels, smallest, keep_islands=self.min_area is None)
@@ -304,6 +309,7 @@ class FeatureSegmenter:
             stride=stride,
             anchor=working.anchor,
             transform=transform,
+            center_positions=transform is None,
             dtype=np.float16 if transform is None else np.float32,
             progress_bar=progress_bar,
         )
@@ -358,6 +364,7 @@ class _Fit:
         self.segmenter, self.n_sample = segmenter, n_sample
         self.rng = np.random.default_rng(segmenter.random_state)
         self.moments = None
+        self.positions = []
         self.sample, self.column = [], []
 
     def add(self, working, features):
@@ -378,6 +385,7 @@ class _Fit:
             self.moments = Moments(features.values.shape[-1])
         found, column = features.values[use], log_column[use]
         self.moments.update(found, column)
+        self.positions.append((features.n_windows, features.positions))
         chosen = slice(None)
         if len(found) > self.n_sample:
             chosen = np.sort(self.rng.choice(len(found), self.n_sample, replace=False))
@@ -403,7 +411,9 @@ class _Fit:
         )
         limits = np.zeros((3, 2), np.float32)
         limits[: min(len(components), 3)] = np.percentile(sample[:, :3], [2, 98], axis=0).T
-        return _Model(components, predict, n_segments, limits, scale)
+        weights, means = zip(*self.positions, strict=True)
+        positions = np.average(means, axis=0, weights=weights).astype(np.float32)
+        return _Model(components, positions, predict, n_segments, limits, scale)
 
 
 def _check_scale(pixel_scale):

@@ -122,3 +122,29 @@ def test_wrong_arguments(array, options, match):
 def test_wrong_shape(array):
     with pytest.raises(ValueError, match="array must have the shape"):
         dense_features(Positions(), array[0])
+
+
+def test_means_of_positions_are_taken_out(array):
+    """The second feature tells nothing but the place in the window."""
+    wide = np.tile(array, (1, 4, 4))
+    plain = dense_features(Positions(), wide, stride=4)
+    found = dense_features(Positions(), wide, stride=4, center_positions=True)
+    assert plain.positions is None
+    assert found.positions.shape == (4, 4, 2)
+    assert found.values[..., 1].std() < 0.1 * plain.values[..., 1].std()
+    assert np.corrcoef(found.values[..., 0].ravel(), plain.values[..., 0].ravel())[0, 1] > 0.97
+    again = dense_features(
+        Positions(), wide, stride=4, transform=lambda tokens: tokens - found.positions
+    )
+    np.testing.assert_allclose(again.values, found.values, atol=1e-4)
+
+
+def test_one_window_keeps_its_features(array):
+    one = dense_features(Positions(), array[:, :32, :32], center_positions=True)
+    plain = dense_features(Positions(), array[:, :32, :32])
+    assert one.n_windows == 1
+    assert one.values.std() > 0.85 * plain.values.std()
+
+
+def test_nothing_to_center_without_windows(array):
+    assert dense_features(Positions(), array * np.nan, center_positions=True).positions is None
