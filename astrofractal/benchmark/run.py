@@ -163,7 +163,7 @@ class Benchmark:
         self.progress_bar = progress_bar
         self.minutes = float(minutes)
         if self.quick:
-            maps = maps.thin(600)
+            maps = _part(maps, 600, self.random_state)
             self.minutes = min(self.minutes, 4.0)
         self.maps = maps
         self.y = maps.log_masses
@@ -410,7 +410,7 @@ class Benchmark:
         clean = self.cache
         whole = self.maps, self.y, self._look
         # A part of the maps is enough here, and each level is encoded anew.
-        small = self.maps.thin(300 if self.quick else 1000)
+        small = _part(self.maps, 300 if self.quick else 1000, self.random_state)
         self.maps, self.y, self._look = small, small.log_masses, {}
         self.cache = clean.sibling(small.images)
         protocol = make_protocol(_HEADLINE, small, random_state=self.random_state)
@@ -539,6 +539,12 @@ class _Total:
 
     def result(self):
         return {**self.arrays, **self.times, "n_labels": int(np.mean(self.sizes))}
+
+
+def _part(maps, n_maps, random_state):
+    """Some maps at random: the masses are distributed as in the whole set."""
+    order = np.random.default_rng(random_state).permutation(len(maps))
+    return maps[np.sort(order[:n_maps])]
 
 
 def _levels(quick):
