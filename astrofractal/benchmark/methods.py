@@ -8,7 +8,7 @@ import numpy as np
 
 from astrofractal.encoder import FractalEncoder
 from astrofractal.mass._defaults import default_recipe
-from astrofractal.mass.features import CHANNELS, FeatureSet, keep_channels
+from astrofractal.mass.features import CHANNELS, FeatureSet, for_encoder, keep_channels
 
 __all__ = ["FeatureCache", "Method", "feature_methods"]
 
@@ -55,7 +55,7 @@ class Method:
         return self.regressor if isinstance(self.regressor, str) else str(self.regressor[0])
 
 
-def feature_methods(channels=CHANNELS, *, natural=True, has_readout=True):
+def feature_methods(channels=CHANNELS, *, natural=True):
     """
     List the methods that are a regressor on features.
 
@@ -67,16 +67,13 @@ def feature_methods(channels=CHANNELS, *, natural=True, has_readout=True):
     natural : bool, optional
         Whether the encoder that was trained on natural images is there.
 
-    has_readout : bool, optional
-        Whether the weights under test have a structure readout.
-
     Returns
     -------
     methods : list of `Method`
         The default first.
     """
-    default, regressor = default_recipe(channels, has_readout=has_readout)
-    opponent, _ = default_recipe(channels, has_readout=False)
+    default, regressor = default_recipe(channels)
+    opponent = for_encoder(default, None)
     knn, raw = "knn", ("knn", {"whiten": False})
     central, token = FeatureSet(pooling="central"), FeatureSet(pooling="class")
     quadrants = FeatureSet(pooling="quadrants")
@@ -95,11 +92,10 @@ def feature_methods(channels=CHANNELS, *, natural=True, has_readout=True):
             Method(f"{source} ViT", source, quadrants, "svr"),
             Method(f"{source} ViT", source, symmetric, "ridge"),
         ]
-    if has_readout:
-        structure = FeatureSet(pooling="structure")
-        for name in ("whitened knn", "ridge", "svr"):
-            chosen = knn if name == "whitened knn" else name
-            methods.append(Method("fractal ViT", "fractal", structure, chosen, name))
+    structure = FeatureSet(pooling="structure")
+    for name in ("whitened knn", "ridge", "svr"):
+        chosen = knn if name == "whitened knn" else name
+        methods.append(Method("fractal ViT", "fractal", structure, chosen, name))
     methods.append(Method("default with random ViT", "random", opponent, regressor))
     methods.append(Method("default without ViT", None, replace(default, pooling=None), regressor))
     if natural:

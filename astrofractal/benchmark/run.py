@@ -310,10 +310,6 @@ class Benchmark:
             channels=channels,
         )
 
-    def _methods(self, channels=CHANNELS, *, natural=False):
-        has_readout = getattr(self.cache.encoder("fractal"), "readout", None) is not None
-        return feature_methods(channels, natural=natural, has_readout=has_readout)
-
     # -- the parts -------------------------------------------------------------------------------
 
     def _feature_rows(self, protocol):

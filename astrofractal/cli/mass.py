@@ -22,6 +22,8 @@ examples:
   astrofractal mass --calibrate MAPS --save my.astrofractal
 """
 
+from ._maps import add_map_arguments, read_map
+
 NAME = "mass"
 HELP = "weigh protostars: a table of masses with intervals and flags"
 
@@ -38,21 +40,7 @@ def add_arguments(parser):
         "--level", type=float, default=0.68, help="probability of the intervals (default: 0.68)"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
-    group = parser.add_argument_group("the map")
-    group.add_argument("--velocity", metavar="FILE", help="map of the line-of-sight velocity")
-    group.add_argument("--dispersion", metavar="FILE", help="map of the velocity dispersion")
-    group.add_argument(
-        "--distance", type=float, metavar="PC", help="distance in pc (default: the header's)"
-    )
-    group.add_argument("--unit", help="unit of the column density, in place of BUNIT")
-    group.add_argument("--log10", action="store_true", help="the values are log10 of the column")
-    group.add_argument(
-        "--no-data", type=float, metavar="VALUE", help="a value that means 'nothing here', as 0"
-    )
-    group.add_argument(
-        "--abundance", type=float, help="molecules per H2, where N is that of another molecule"
-    )
-    group.add_argument("--beam", type=float, metavar="ARCSEC", help="FWHM of the beam")
+    add_map_arguments(parser.add_argument_group("the map"))
     group = parser.add_argument_group("the protostars")
     group.add_argument(
         "--positions", metavar="FILE|RA,DEC", nargs="+", help="where they are (default: peaks)"
@@ -186,25 +174,6 @@ def _calibrate(args):
     print(f"written to {args.save}")
 
 
-def _read_map(args, path):
-    from astropy import units as u
-
-    from astrofractal import GasMap
-
-    options = {
-        "distance": None if args.distance is None else args.distance * u.pc,
-        "beam": None if args.beam is None else args.beam * u.arcsec,
-        "unit": args.unit,
-        "log10": args.log10,
-        "no_data": args.no_data,
-    }
-    if args.velocity is None and args.dispersion is None and args.abundance is None:
-        return GasMap.read(path, **options)
-    return GasMap.from_maps(
-        path, args.velocity, args.dispersion, abundance=args.abundance, **options
-    )
-
-
 def _positions(texts):
     """Return a path, or the sky positions that were written out."""
     if texts is None or (len(texts) == 1 and "," not in texts[0]):
@@ -230,7 +199,7 @@ def _weigh_map(args):
     if args.combine is not None:
         msg = "--combine needs --cutouts"
         raise ValueError(msg)
-    gas = _read_map(args, args.file[0])
+    gas = read_map(args, args.file[0])
     if gas.wcs is None or gas.distance is None:
         gas.pixel_scale  # noqa: B018 - raises the error that says what is missing
     options = {}
@@ -269,7 +238,7 @@ def _weigh_cutouts(args):
         maps = MapSet.read(args.file[0])
         names, groups = [f"{args.file[0]}[{i}]" for i in range(len(maps))], maps.sinks
     else:
-        maps = [_read_map(args, path) for path in args.file]
+        maps = [read_map(args, path) for path in args.file]
         names, groups = list(args.file), np.full(len(args.file), "combined")
     result = _estimator(args).evaluate(maps, progress_bar=not args.quiet)
     half = result.half_width(args.level)

@@ -19,6 +19,8 @@ examples:
   astrofractal segment nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138
 """
 
+from ._maps import add_map_arguments, read_map
+
 NAME = "segment"
 HELP = "divide a map into segments: labels, regions, masses, a picture"
 
@@ -33,7 +35,7 @@ def add_arguments(parser):
         help="the folder to write to (default: FILE's name with -segments, in this folder)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace files of an earlier run")
-    _add_map_arguments(parser.add_argument_group("the map"))
+    add_map_arguments(parser.add_argument_group("the map"))
     group = parser.add_argument_group("the segments")
     group.add_argument(
         "-n",
@@ -66,23 +68,6 @@ def add_arguments(parser):
     parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar, no table")
 
 
-def _add_map_arguments(group):
-    group.add_argument("--velocity", metavar="FILE", help="map of the line-of-sight velocity")
-    group.add_argument("--dispersion", metavar="FILE", help="map of the velocity dispersion")
-    group.add_argument(
-        "--distance", type=float, metavar="PC", help="distance in pc (default: the header's)"
-    )
-    group.add_argument("--unit", help="unit of the column density, in place of BUNIT")
-    group.add_argument("--log10", action="store_true", help="the values are log10 of the column")
-    group.add_argument(
-        "--no-data", type=float, metavar="VALUE", help="a value that means 'nothing here', as 0"
-    )
-    group.add_argument(
-        "--abundance", type=float, help="molecules per H2, where N is that of another molecule"
-    )
-    group.add_argument("--beam", type=float, metavar="ARCSEC", help="FWHM of the beam")
-
-
 def run(args):
     """Run ``astrofractal segment``."""
     from pathlib import Path
@@ -97,7 +82,7 @@ def run(args):
     if not args.overwrite and folder.is_dir() and any(folder.iterdir()):
         msg = f"--output {output!r} is not empty: choose another folder or add --overwrite"
         raise FileExistsError(msg)
-    gas = _read_map(args)
+    gas = read_map(args, args.file)
 
     from astrofractal import FeatureSegmenter, FractalEncoder
 
@@ -117,29 +102,6 @@ def run(args):
     _print_table(result.table)
     print(f"{len(result.piece_segments)} pieces; written to {folder}:")
     print("  " + ", ".join(path.name for path in paths.values()))
-
-
-def _read_map(args):
-    from astropy import units as u
-
-    from astrofractal import GasMap
-
-    options = {
-        "distance": None if args.distance is None else args.distance * u.pc,
-        "beam": None if args.beam is None else args.beam * u.arcsec,
-        "unit": args.unit,
-        "log10": args.log10,
-        "no_data": args.no_data,
-    }
-    if args.velocity is None and args.dispersion is None and args.abundance is None:
-        return GasMap.read(args.file, **options)
-    return GasMap.from_maps(
-        args.file,
-        args.velocity,
-        args.dispersion,
-        abundance=args.abundance,
-        **options,
-    )
 
 
 def _number(text):

@@ -4,8 +4,6 @@ Chosen by leave-cloud-out cross-validation on the five clouds of the reference m
 stand in the documentation.
 """
 
-from dataclasses import replace
-
 from .features import FeatureSet
 
 __all__ = ["REFERENCE_SIZE", "default_recipe"]
@@ -32,7 +30,7 @@ _DEFAULTS = {
 }
 
 
-def default_recipe(channels, *, has_readout=True):
+def default_recipe(channels):
     """
     Return the default features and regressor.
 
@@ -40,10 +38,6 @@ def default_recipe(channels, *, has_readout=True):
     ----------
     channels : tuple of str
         The channels that the maps have.
-
-    has_readout : bool, optional
-        Whether the encoder's weights have a structure readout; other weights (random ones, or those
-        of another project) are pooled over the central tokens instead.
 
     Returns
     -------
@@ -53,7 +47,4 @@ def default_recipe(channels, *, has_readout=True):
     regressor : str
         The name of the regressor.
     """
-    features, regressor = _DEFAULTS[channels]
-    if features.pooling == "structure" and not has_readout:
-        features = replace(features, pooling="central")
-    return features, regressor
+    return _DEFAULTS[channels]

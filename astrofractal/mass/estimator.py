@@ -147,8 +147,7 @@ class StellarMassEstimator:
 
     def _recipe(self, channels):
         """Features and regressor for a combination of channels."""
-        has_readout = getattr(self.encoder, "readout", None) is not None
-        features, regressor = default_recipe(channels, has_readout=has_readout)
+        features, regressor = default_recipe(channels)
         given = {}
         if self.features is not None:
             given["pooling"] = None if self.features == "none" else self.features
