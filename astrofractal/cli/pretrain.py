@@ -23,11 +23,14 @@ def add_arguments(parser):
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     action.add_argument("--export", metavar="RUN", help="write the weights of this run and stop")
+    action.add_argument(
+        "--start-from", metavar="RUN", help="start a new run with the networks of this one"
+    )
     parser.add_argument(
         "--to", metavar="FILE", help="with --export: the .safetensors file to write"
     )
     parser.add_argument(
-        "--recipe", default="compact", help="compact, paper or a file (default: %(default)s)"
+        "--recipe", default="compact", help="compact, compact_zoom, paper or a file (default: %(default)s)"
     )
     parser.add_argument("--output", metavar="RUN", help="the run's folder (default: runs/RECIPE)")
     parser.add_argument(
@@ -85,6 +88,7 @@ def run(args):
         args.recipe,
         output=args.output,
         resume=args.resume,
+        start_from=args.start_from,
         shards=args.shards,
         precision=args.precision,
         workers=args.workers,

@@ -5,6 +5,8 @@ images of this process, so that a run on several processes sees the same views a
 The amplitude of the channels is never jittered: it is what tells two clouds apart.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
 
@@ -19,7 +21,8 @@ class ViewSampler:
     ----------
     recipe : `~astrofractal.pretraining.Recipe`
         Gives ``image_size``, ``max_shift``, ``scale_min``, ``blur_probability``, ``noise``,
-        ``border_probability``, ``drop_velocity_probability`` and ``rendering``.
+        ``border_probability``, ``drop_velocity_probability``, ``zoom_probability``, ``zoom_max`` and
+        ``rendering``.
 
     step : int
         The optimiser step, which seeds the views together with the recipe's seed.
@@ -58,6 +61,8 @@ class ViewSampler:
             The views.
         """
         views = self._scaled(images) if self.recipe.scale_min < 1 else self._shifted(images)
+        if self.recipe.zoom_probability:
+            views = torch.where(self.chance(self.recipe.zoom_probability), self._zoomed(images), views)
         views = torch.where(self.chance(0.5), views.flip(-1), views)
         views = torch.where(self.chance(0.5), views.flip(-2), views)
         views = torch.where(self.chance(0.5), views.transpose(-1, -2), views)
@@ -89,6 +94,19 @@ class ViewSampler:
         shape = (*images.shape[:2], self.recipe.image_size, self.recipe.image_size)
         grid = F.affine_grid(theta, shape, align_corners=False).to(images)
         return F.grid_sample(images, grid, mode="bilinear", align_corners=False)
+
+    def _zoomed(self, images):
+        # Magnified about the centre, where the accretion point is: the few pixels around a protostar
+        # then fill whole patches, as they do in the magnified maps that masses are read from.
+        recipe, source = self.recipe, images.shape[-1]
+        zoom = torch.exp(self.uniform(high=math.log(recipe.zoom_max)))
+        shift = recipe.max_shift * self.uniform(2, low=-1, high=1) ** 3
+        theta = torch.zeros(len(images), 2, 3)
+        theta[:, 0, 0] = theta[:, 1, 1] = recipe.image_size / source / zoom
+        theta[:, :, 2] = 2 * shift / source / zoom[:, None]
+        shape = (*images.shape[:2], recipe.image_size, recipe.image_size)
+        grid = F.affine_grid(theta, shape, align_corners=False).to(images)
+        return F.grid_sample(images, grid, mode="bicubic", align_corners=False)
 
     def degraded(self, views):
         """

@@ -14,7 +14,7 @@ from .data import recipe_normalization
 from .heads import Predictor, projection_head
 from .losses import PrototypeLoss, effective_rank
 from .recipe import Recipe
-from .structure import n_structure_targets, structure_targets
+from .structure import at_center, n_center_targets, n_structure_targets, structure_targets
 
 __all__ = ["DINOv2"]
 
@@ -61,6 +61,8 @@ class DINOv2(pl.LightningModule):
                 depth=recipe.predictor_depth,
             )
             self.to_structure = nn.Linear(embed_dim, n_structure_targets())
+            if recipe.class_structure_weight:
+                self.class_to_structure = nn.Linear(embed_dim, n_center_targets())
         else:
             self.mask_token = nn.Parameter(torch.zeros(embed_dim))
         loss_options = {
@@ -119,7 +121,7 @@ class DINOv2(pl.LightningModule):
             tokens = self._encode(self.student["backbone"], view, kept=kept)
             if recipe.structure_weight and not self._scattered():
                 found = self.to_structure(tokens[:, self.n_prefix :])
-                structure.append(self._structure_loss(found, local.to(self.device), kept))
+                structure.append(_structure_loss(found, self._structure(local), kept))
             student_logits.append(self.student["class_head"](tokens[:, 0]))
         losses["dino"] = self._class_loss(losses.pop("_targets"), student_logits)
         losses["koleo"] = sum(self.koleo_loss(t.float()) for t in class_tokens) / recipe.n_global
@@ -130,6 +132,7 @@ class DINOv2(pl.LightningModule):
             "ibot": recipe.ibot_weight,
             "koleo": recipe.koleo_weight,
             "structure": recipe.structure_weight,
+            "class_structure": recipe.class_structure_weight,
         }
         total = sum(weights[name] * value for name, value in losses.items())
         self.log("loss", total.detach(), prog_bar=True)
@@ -173,7 +176,11 @@ class DINOv2(pl.LightningModule):
                 # a linear or nearest-neighbour regressor finds their structure there later.
                 visible = self.to_structure(tokens[:, self.n_prefix :])
                 found = torch.cat([visible, structure], 1)
-                losses["structure"] = self._structure_loss(found, clean, order)
+                targets = self._structure(clean)
+                losses["structure"] = _structure_loss(found, targets, order)
+            if recipe.class_structure_weight:
+                found = self.class_to_structure(tokens[:, 0])
+                losses["class_structure"] = F.smooth_l1_loss(found.float(), at_center(targets))
         else:
             masked = self._block_masks(len(views)).to(self.device)
             tokens = self._encode(student["backbone"], views, masked=masked)
@@ -188,9 +195,8 @@ class DINOv2(pl.LightningModule):
         self._log_features(teacher_tokens)
         return losses, tokens[:, 0].chunk(recipe.n_global)
 
-    def _structure_loss(self, found, clean, index):
-        targets = structure_targets(clean, self.patch_size, self.normalization)
-        return F.smooth_l1_loss(found.float(), _take(targets, index))
+    def _structure(self, views):
+        return structure_targets(views.to(self.device), self.patch_size, self.normalization)
 
     def _class_loss(self, targets, student_logits):
         """Every teacher view against every student view but, if there are two, its own."""
@@ -311,6 +317,10 @@ def _network(recipe, *, drop_path):
     if not recipe.shared_head:
         network["patch_head"] = projection_head(recipe, backbone.num_features)
     return nn.ModuleDict(network)
+
+
+def _structure_loss(found, targets, index):
+    return F.smooth_l1_loss(found.float(), _take(targets, index))
 
 
 def _take(tokens, index):

@@ -2,7 +2,7 @@
 
 import json
 import tomllib
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
 
@@ -36,6 +36,12 @@ class Recipe:
 
     n_distinct : int
         Distinct images; they repeat when ``n_images`` is larger.  Zero stands for ``n_images``.
+
+    zoom_probability, zoom_max : float, optional
+        The share of views that are magnified about their centre, and the largest magnification.
+
+    class_structure_weight : float, optional
+        Weight of the term that asks the class token for the structure at the centre of the view.
     """
 
     name: str
@@ -89,6 +95,9 @@ class Recipe:
     steps_per_checkpoint: int
     seed: int
     n_distinct: int = 0
+    zoom_probability: float = 0.0
+    zoom_max: float = 1.0
+    class_structure_weight: float = 0.0
 
     def __post_init__(self):
         for field in fields(self):
@@ -112,6 +121,15 @@ class Recipe:
             raise ValueError(msg)
         if self.mask_mode == "drop" and self.predictor_depth < 1:
             msg = "mask_mode 'drop' needs a predictor: predictor_depth must be at least 1"
+            raise ValueError(msg)
+        if self.zoom_max < 1:
+            msg = f"recipe value zoom_max must be at least 1, got {self.zoom_max}"
+            raise ValueError(msg)
+        if self.class_structure_weight and not self.structure_weight:
+            msg = (
+                "class_structure_weight needs a structure_weight above zero, got "
+                f"{self.class_structure_weight} and {self.structure_weight}"
+            )
             raise ValueError(msg)
         if self.structure_weight and (self.mask_mode, self.rendering) != ("drop", "gas"):
             msg = (
@@ -165,7 +183,8 @@ class Recipe:
         if unknown:
             msg = f"recipe value {unknown[0]!r} is unknown; known are {', '.join(sorted(known))}"
             raise ValueError(msg)
-        missing = sorted(known - set(values) - {"n_distinct"})
+        optional = {field.name for field in fields(cls) if field.default is not MISSING}
+        missing = sorted(known - set(values) - optional)
         if missing:
             msg = f"recipe {stem!r} lacks the value {missing[0]!r}"
             raise ValueError(msg)

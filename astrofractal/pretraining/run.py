@@ -117,6 +117,7 @@ def pretrain(
     *,
     output=None,
     resume=None,
+    start_from=None,
     shards=None,
     precision=None,
     workers=1,
@@ -143,6 +144,9 @@ def pretrain(
 
     resume : path-like, optional
         The folder of a run to go on with; ``recipe`` is then the run's own.
+
+    start_from : path-like, optional
+        The folder of a finished run whose networks the new run starts from, with schedules of its own.
 
     shards : path-like, optional
         Flames rendered beforehand by ``astrofractal fractals``; otherwise they are rendered on the way.
@@ -176,13 +180,20 @@ def pretrain(
         If ``output`` already holds a run.
 
     FileNotFoundError
-        If ``resume`` holds none.
+        If ``resume`` or ``start_from`` holds none.
+
+    ValueError
+        If both are given, or the networks of ``start_from`` do not fit the recipe.
     """
+    if resume is not None and start_from is not None:
+        msg = "start_from is for a new run: a resumed one has its networks already"
+        raise ValueError(msg)
     if resume is not None:
         folder = Path(resume)
         settings = _read_run(folder)
         recipe = Recipe(**{**settings["recipe"], **overrides})
         precision = precision or settings["precision"]
+        origin = settings.get("origin")
     else:
         if not isinstance(recipe, Recipe):
             recipe = Recipe.load(recipe, **overrides)
@@ -194,13 +205,16 @@ def pretrain(
             msg = f"output: {str(folder)!r} already holds a run; go on with it by resume="
             raise FileExistsError(msg)
         precision = precision or fastest_precision(recipe)
+        origin = None if start_from is None else _lineage(start_from)
     torch.set_float32_matmul_precision("high")
     if rank_zero_only.rank == 0:
         with atomic_path(folder / RECIPE) as temporary:
-            settings = {"recipe": recipe.to_dict(), "precision": precision}
+            settings = {"recipe": recipe.to_dict(), "precision": precision, "origin": origin}
             temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     torch.manual_seed(recipe.seed)
     module = DINOv2(recipe)
+    if start_from is not None:
+        _start_from(module, start_from)
     callbacks = [_Checkpoint(folder)]
     if progress_bar:
         callbacks.append(TQDMProgressBar(refresh_rate=1))
@@ -250,6 +264,42 @@ def _read_run(folder):
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def _read_checkpoint(folder):
+    path = Path(folder) / CHECKPOINT
+    if not path.is_file():
+        msg = f"{str(folder)!r} has no checkpoint yet"
+        raise FileNotFoundError(msg)
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _start_from(module, folder):
+    """Take over all networks of another run; what that run did not have stays as drawn."""
+    state = _read_checkpoint(folder)["state_dict"]
+    own = module.state_dict()
+    strange = [
+        name for name, value in state.items() if name in own and own[name].shape != value.shape
+    ]
+    strange = strange or sorted(set(state) - set(own))
+    if strange:
+        msg = f"start_from: {strange[0]} of {str(folder)!r} does not fit recipe {module.recipe.name!r}"
+        raise ValueError(msg)
+    module.load_state_dict(state, strict=False)
+
+
+def _lineage(folder):
+    """What the card says of a run that another one started from."""
+    settings, steps = _read_run(folder), _read_checkpoint(folder)["global_step"]
+    recipe = Recipe(**settings["recipe"])
+    origin = settings.get("origin")
+    return {
+        "recipe": recipe.name,
+        "recipe_values": recipe.to_dict(),
+        "steps": steps,
+        "images_seen": steps * recipe.batch_size + (origin["images_seen"] if origin else 0),
+        "origin": origin,
+    }
+
+
 def export_run(run, path):
     """
     Write the teacher of a run as 16-bit weights with their card.
@@ -272,12 +322,8 @@ def export_run(run, path):
     FileNotFoundError
         If the folder holds no run or the run has no checkpoint yet.
     """
-    recipe = Recipe(**_read_run(run)["recipe"])
-    checkpoint_path = Path(run) / CHECKPOINT
-    if not checkpoint_path.is_file():
-        msg = f"{str(run)!r} has no checkpoint yet"
-        raise FileNotFoundError(msg)
-    checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
+    checkpoint, lineage = _read_checkpoint(run), _lineage(run)
+    recipe = Recipe(**lineage["recipe_values"])
     prefix = "teacher.backbone."
     state = {
         name.removeprefix(prefix): value
@@ -290,15 +336,11 @@ def export_run(run, path):
         for name, value in checkpoint["state_dict"].items()
         if name.startswith(readout)
     }
-    steps = checkpoint["global_step"]
     card = {
         "architecture": recipe.model,
         "in_chans": 3,
         "normalization": recipe_normalization(recipe).to_dict(),
-        "images_seen": steps * recipe.batch_size,
-        "steps": steps,
-        "recipe": recipe.name,
-        "recipe_values": recipe.to_dict(),
         "seed": recipe.seed,
+        **lineage,
     }
     return save_weights(state, path, card)

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 
 from astrofractal.encoder.pooling import LATTICE
 
-__all__ = ["n_structure_targets", "structure_targets"]
+__all__ = ["at_center", "n_center_targets", "n_structure_targets", "structure_targets"]
 
 #: Widths (standard deviations) of the Gaussian apertures in pixels.
 APERTURES = (0.7, 1.4, 2.8, 5.6)
@@ -29,6 +29,30 @@ _REACH = 14
 def n_structure_targets():
     """Return the number of targets of one patch."""
     return _N_FIELDS * len(APERTURES) * LATTICE**2
+
+
+def n_center_targets():
+    """Return the number of targets of one point."""
+    return _N_FIELDS * len(APERTURES)
+
+
+def at_center(targets):
+    """
+    Return the targets at the centre of each view, where four patches meet.
+
+    Parameters
+    ----------
+    targets : 3D `torch.Tensor`, shape (batch, n_patches, n_targets)
+        As `structure_targets` returns them; an even number of patches along each side.
+
+    Returns
+    -------
+    center : 2D `torch.Tensor`, shape (batch, n_center_targets)
+        The last lattice point of the patch above and to the left of the centre.
+    """
+    grid = round(targets.shape[1] ** 0.5)
+    patch = targets[:, (grid // 2 - 1) * (grid + 1)]
+    return patch.unflatten(1, (-1, LATTICE, LATTICE))[:, :, -1, -1]
 
 
 @torch.no_grad()
