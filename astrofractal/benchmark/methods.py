@@ -14,7 +14,7 @@ __all__ = ["FeatureCache", "Method", "feature_methods"]
 
 logger = logging.getLogger(__name__)
 
-_POOLINGS = ("class", "mean", "central", "quadrants", "structure")
+_POOLINGS = ("class", "mean", "central", "spread", "quadrants", "structure")
 _PROFILES = ("column_density", "velocity", "dispersion")
 
 
@@ -190,13 +190,13 @@ class FeatureCache:
         if key not in self._features:
             encoded = None
             if features.pooling is not None:
-                encoded = self._pooled(source, features.pooling, features.symmetrize, channels)
+                encoded = self._pooled(source, features, channels)
             self._features[key] = features.compute(self.images, channels, encoded=encoded)
         return self._features[key]
 
-    def _pooled(self, source, pooling, symmetrize, channels):
+    def _pooled(self, source, features, channels):
         """One forward pass gives all poolings."""
-        key = (source, symmetrize, channels)
+        key = (source, features.zoom, features.symmetrize, channels)
         if key not in self._encoded:
             encoder = self.encoder(source)
             images = keep_channels(self.images, channels)
@@ -204,14 +204,15 @@ class FeatureCache:
             all_of_them = encoder.encode(
                 images,
                 pooling="+".join(names),
-                symmetrize=symmetrize,
+                zoom=features.zoom,
+                symmetrize=features.symmetrize,
                 progress_bar=self.progress_bar,
             )
             # All but the last, shorter one are made of whole tokens, four for the quadrants.
             sizes = [encoder.embed_dim * (4 if name == "quadrants" else 1) for name in names]
             parts = np.split(all_of_them, np.cumsum(sizes)[:-1], axis=1)
             self._encoded[key] = dict(zip(names, parts))
-        return np.hstack([self._encoded[key][name] for name in pooling.split("+")])
+        return np.hstack([self._encoded[key][name] for name in features.pooling.split("+")])
 
     @staticmethod
     def _poolings(source, encoder):
@@ -246,14 +247,17 @@ class _Enlarged:
         self.embed_dim = model.num_features
         self.normalize = normalize
 
-    def encode(self, images, *, pooling, symmetrize, progress_bar):
+    def encode(self, images, *, pooling, zoom, symmetrize, progress_bar):
         import torch
+
+        from astrofractal.encoder.encoder import magnify
 
         from astrofractal._utils.progress import progress
 
         parts = []
         for start in progress(range(0, len(images), 64), progress_bar, desc="encode"):
             batch = torch.from_numpy(self.normalize(images[start : start + 64]))
+            batch = magnify(batch, zoom)
             batch = torch.nn.functional.interpolate(batch, scale_factor=2.0, mode="bilinear")
             with torch.inference_mode():
                 parts.append(self.model(batch).numpy())

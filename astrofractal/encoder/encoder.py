@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 import astrofractal
 from astrofractal._utils.progress import progress
@@ -15,7 +16,7 @@ from .normalization import ChannelNormalization
 from .pooling import pool_tokens
 from .weights import load_weights
 
-__all__ = ["FractalEncoder"]
+__all__ = ["FractalEncoder", "magnify"]
 
 BUNDLED_WEIGHTS = "astrofractal_vit_tiny_patch8_64.safetensors"
 
@@ -266,7 +267,9 @@ class FractalEncoder:
             parts.append(patches.reshape(len(patches), *grid, -1).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, 0, 0, self.embed_dim), np.float32)
 
-    def encode(self, images, *, pooling="central", symmetrize=None, progress_bar=False):
+    def encode(
+        self, images, *, pooling="central", zoom=1.0, symmetrize=None, progress_bar=False
+    ):
         """
         Return one feature vector a map.
 
@@ -279,6 +282,12 @@ class FractalEncoder:
             How the tokens become one vector; see `~astrofractal.encoder.pooling.pool_tokens`.
             Names joined by ``"+"`` are concatenated.
 
+        zoom : float, optional
+            Magnification about the centre before the encoder looks: at 4 the encoder sees the inner
+            quarter of the width, and a pixel of the map fills a 4 x 4 block.  Fractals have no
+            scale, so that weights learnt on them look at any; what a protostar does to its gas is
+            within a few pixels, a fraction of a patch.
+
         symmetrize : bool, optional
             Overrides the encoder's own ``symmetrize``.
 
@@ -289,10 +298,19 @@ class FractalEncoder:
         -------
         features : 2D float32 `~numpy.ndarray`, shape (n_images, n_features)
             The features.
+
+        Raises
+        ------
+        ValueError
+            If ``zoom`` is not a number of at least one, or ``pooling`` is unknown.
         """
+        if not zoom >= 1:
+            msg = f"zoom must be a number of at least 1, got {zoom!r}"
+            raise ValueError(msg)
         symmetrize = self.symmetrize if symmetrize is None else symmetrize
         parts = []
         for batch in self._batches(images, progress_bar):
+            batch = magnify(batch, zoom)
             views = _symmetric_views(batch) if symmetrize else [batch]
             total = 0
             for view in views:
@@ -314,6 +332,30 @@ def _readout(state):
     readout = torch.nn.Linear(weight.shape[1], weight.shape[0])
     readout.load_state_dict({"weight": weight, "bias": bias})
     return readout.eval().requires_grad_(False)
+
+
+def magnify(batch, zoom):
+    """
+    Magnify images about their centre, by bicubic interpolation.
+
+    Parameters
+    ----------
+    batch : 4D `torch.Tensor`, shape (batch, n_channels, height, width)
+        Normalised images.
+
+    zoom : float
+        The magnification.
+
+    Returns
+    -------
+    magnified : 4D `torch.Tensor`
+        Images of the same shape.
+    """
+    if zoom == 1:
+        return batch
+    theta = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]) / zoom
+    grid = F.affine_grid(theta.expand(len(batch), 2, 3), batch.shape, align_corners=False)
+    return F.grid_sample(batch, grid.to(batch), mode="bicubic", align_corners=False)
 
 
 def _symmetric_views(batch):

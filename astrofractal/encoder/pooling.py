@@ -37,6 +37,10 @@ def _quadrants(tokens, grid, n_prefix, _readout):
     return _inner(tokens, grid, n_prefix).flatten(1)
 
 
+def _spread(tokens, grid, n_prefix, _readout):
+    return _inner(tokens, grid, n_prefix).flatten(1, 2).std(1, correction=0)
+
+
 def _surround(tokens, grid, n_prefix, _readout):
     patches = _patches(tokens, grid, n_prefix)
     inner = _inner(tokens, grid, n_prefix)
@@ -73,6 +77,7 @@ POOLINGS = {
     "mean": _mean,
     "central": _central,
     "quadrants": _quadrants,
+    "spread": _spread,
     "surround": _surround,
     "structure": _structure,
 }
@@ -97,7 +102,7 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
         ``"class"``: the class token (the mean of all tokens where a model has none); ``"mean"``:
         the mean of the patch tokens; ``"central"``: the mean of the central 2 x 2 patch tokens (3
         where the grid is odd), those of the protostar on which the map is centred;
-        ``"quadrants"``: the same tokens concatenated; ``"surround"``: the mean of the ring of patch
+        ``"quadrants"``: the same tokens concatenated; ``"spread"``: their standard deviation; ``"surround"``: the mean of the ring of patch
         tokens around those; ``"structure"``: the local moments of the gas at the centre of the map
         that the pretrained readout finds in the central 2 x 2 tokens.  Names joined by ``"+"`` are
         concatenated.

@@ -64,6 +64,9 @@ class StellarMassEstimator:
         Physical scalars to add, by name; ``"all"`` for all.  See
         `~astrofractal.mass.physical_scalars`.
 
+    zoom : float, optional
+        The magnification about the protostar at which the encoder sees the map.
+
     symmetrize : bool, optional
         Whether the encoder's features are averaged over the symmetries of the sky (16 times the
         cost).
@@ -104,14 +107,16 @@ class StellarMassEstimator:
         features=None,
         profiles=None,
         scalars=None,
+        zoom=None,
         symmetrize=None,
     ):
-        options = (regressor, features, profiles, scalars, symmetrize)
+        options = (regressor, features, profiles, scalars, zoom, symmetrize)
         self._encoder = encoder
         self.regressor = regressor
         self.features = features
         self.profiles = profiles
         self.scalars = scalars
+        self.zoom = zoom
         self.symmetrize = symmetrize
         self.calibrations = {}
         self.reference_id = None
@@ -151,7 +156,7 @@ class StellarMassEstimator:
         given = {}
         if self.features is not None:
             given["pooling"] = None if self.features == "none" else self.features
-        for name in ("profiles", "scalars", "symmetrize"):
+        for name in ("profiles", "scalars", "zoom", "symmetrize"):
             if getattr(self, name) is not None:
                 given[name] = getattr(self, name)
         if given:
@@ -608,7 +613,7 @@ class StellarMassEstimator:
 
         new = cls.__new__(cls)
         new._encoder = encoder
-        for name in ("regressor", "features", "profiles", "scalars", "symmetrize"):
+        for name in ("regressor", "features", "profiles", "scalars", "zoom", "symmetrize"):
             setattr(new, name, None)
         return load_estimator(new, path)
 

@@ -109,6 +109,9 @@ class FeatureSet:
         The pooling of the encoder's tokens, or several joined by ``"+"``; see
         `~astrofractal.FractalEncoder.encode`.  `None`: the encoder is not used.
 
+    zoom : float, optional
+        The magnification of the map that the encoder sees; see `~astrofractal.FractalEncoder.encode`.
+
     symmetrize : bool, optional
         Whether the encoder's features are averaged over the symmetries of the sky.
 
@@ -123,6 +126,7 @@ class FeatureSet:
     """
 
     pooling: str | None = "central"
+    zoom: float = 1.0
     symmetrize: bool = False
     profiles: tuple = ()
     scalars: tuple = ()
@@ -135,12 +139,16 @@ class FeatureSet:
             value = (value,) if isinstance(value, str) else tuple(value or ())
             check_names(name, value, known)
             object.__setattr__(self, name, value)
+        if not self.zoom >= 1:
+            msg = f"zoom must be a number of at least 1, got {self.zoom!r}"
+            raise ValueError(msg)
         if self.pooling is None and not (self.profiles or self.scalars or self.moments):
             msg = "features=None needs profiles or scalars: there is nothing else to learn from"
             raise ValueError(msg)
 
     def __str__(self):
-        parts = [self.pooling] if self.pooling else []
+        magnified = f"@{self.zoom:g}x" if self.zoom != 1 else ""
+        parts = [self.pooling + magnified] if self.pooling else []
         if self.profiles:
             parts.append("profiles")
         if self.scalars:
@@ -189,6 +197,7 @@ class FeatureSet:
                 encoded = encoder.encode(
                     images,
                     pooling=self.pooling,
+                    zoom=self.zoom,
                     symmetrize=self.symmetrize,
                     progress_bar=progress_bar,
                 )

@@ -193,3 +193,24 @@ def test_bad_images_are_named(encoder):
         encoder.encode(np.zeros((3, 64, 64)))
     with pytest.raises(ValueError, match="pooling must be one of .* got 'max'"):
         encoder.encode(np.zeros((1, 3, 64, 64)), pooling="max")
+
+
+def test_zoom_encodes_the_magnified_centre(encoder, images):
+    smooth = np.repeat(np.repeat(images[:, :, ::8, ::8], 8, 2), 8, 3)  # blocks of 8 px
+    magnified = encoder.encode(smooth[:, :, 28:36, 28:36].repeat(8, 2).repeat(8, 3), pooling="mean")
+    found = encoder.encode(smooth, pooling="mean", zoom=8)
+    plain = encoder.encode(smooth, pooling="mean")
+    # Interpolation is smooth where repetition is not, hence close and not equal.
+    assert np.abs(found - magnified).mean() < 0.3 * np.abs(plain - magnified).mean()
+    np.testing.assert_array_equal(encoder.encode(images, zoom=1), encoder.encode(images))
+
+
+@pytest.mark.parametrize("zoom", [0.5, float("nan"), -1])
+def test_zoom_below_one_is_refused(encoder, images, zoom):
+    with pytest.raises(ValueError, match="zoom must be a number of at least 1, got"):
+        encoder.encode(images, zoom=zoom)
+
+
+def test_spread_is_that_of_the_central_tokens(encoder, images):
+    tokens = encoder.patch_features(images)[:, 3:5, 3:5].reshape(len(images), 4, -1)
+    np.testing.assert_allclose(encoder.encode(images, pooling="spread"), tokens.std(1), atol=1e-5)
