@@ -71,7 +71,7 @@ def add_arguments(parser):
     group.add_argument("--regressor", metavar="NAME", help="with --calibrate: another regressor")
     group.add_argument("--features", metavar="NAME", help="with --calibrate: another pooling")
     group.add_argument(
-        "--thin", type=int, metavar="N", help="with --calibrate: use N maps, spread evenly"
+        "--thin", type=int, metavar="N", help="with --calibrate: use N maps that represent all"
     )
     group.add_argument(
         "--write-maps", metavar="FILE", help="with --calibrate: write the maps that are used"

@@ -188,10 +188,12 @@ class MapSet:
 
     def thin(self, n_maps):
         """
-        Return a smaller set that keeps as many protostars, times and axes as possible.
+        Return a smaller set in which masses, protostars, times and axes are mixed as in this one.
 
-        Every protostar gets the same number of maps, where it has that many; of each one the times
-        are spread evenly, and all axes of a time are kept together.  No random numbers are drawn.
+        The maps are put in the order of protostar, time and axis and cut into ``n_maps`` runs of
+        equal length, and one map is taken from each run, not always at the same place in it.  No
+        random numbers are drawn.  A calibration on a set in which every protostar has the same
+        number of maps, whatever its age, would see fewer heavy ones and find masses too low.
 
         Parameters
         ----------
@@ -207,15 +209,12 @@ class MapSet:
         if n_maps >= len(self):
             return self[:]
         times = np.nan_to_num(self.times.value, nan=-1.0)
-        order = {}
-        for sink in np.unique(self.sinks):
-            rows = np.flatnonzero(self.sinks == sink)
-            steps = np.unique(times[rows])
-            ranked = steps[_spread(len(steps))]
-            order[sink] = np.concatenate([rows[times[rows] == t] for t in ranked])
-        rounds = max(len(v) for v in order.values())
-        chosen = [rows[i] for i in range(rounds) for rows in order.values() if i < len(rows)]
-        return self[np.sort(chosen[:n_maps])]
+        order = np.lexsort((self.axes, times, self.sinks))
+        edges = np.arange(n_maps + 1) * len(self) // n_maps
+        # The golden ratio spreads the places evenly: no axis is preferred.
+        places = np.arange(1, n_maps + 1) * (np.sqrt(5) - 1) / 2 % 1
+        chosen = order[edges[:-1] + (np.diff(edges) * places).astype(int)]
+        return self[np.sort(chosen)]
 
     @classmethod
     def concatenate(cls, mapsets):
@@ -455,18 +454,6 @@ def _quantise(name, channel, step):
         raise ValueError(msg)
     scaled[blank] = _BLANK
     return scaled.astype(np.int16)
-
-
-def _spread(n):
-    """Order 0 ... n-1 so that every beginning of it is spread evenly: the middle, the ends, ..."""
-    order = []
-    points = [(n - 1) / 2, 0, n - 1]
-    points += [(2 * k + 1) * (n - 1) / 2**level for level in range(2, 12) for k in range(2**level)]
-    for point in points:
-        index = int(point + 0.5)
-        if 0 <= index < n and index not in order:
-            order.append(index)
-    return order + [i for i in range(n) if i not in order]
 
 
 def _with_unit(column, unit):

@@ -34,7 +34,7 @@ def test_masses(output):
     assert (table["mass"] < table["mass_upper"]).all()
     inside = (table["mass_lower"] <= sinks["mass"]) & (sinks["mass"] <= table["mass_upper"])
     assert (table["within"] == inside).all()
-    assert table.meta["reference_id"].endswith("without cloud04")
+    assert table.meta["reference_id"].endswith("without-cloud04")
 
 
 def test_labels_and_regions_are_on_the_cloud(output):

@@ -96,14 +96,28 @@ def test_source_convention(tmp_path):
     assert_allclose(maps.log_masses, [0, np.log10(2)])
 
 
-def test_thin_keeps_protostars_and_axes():
-    maps = make_mapset(36, n_sinks=3)
-    small = maps.thin(9)
-    assert len(small) == 9
-    assert set(small.sinks) == set(maps.sinks)
-    for sink in set(small.sinks):
-        assert set(small.axes[small.sinks == sink]) == set("xyz")
-    assert len(maps.thin(99)) == 36
+def test_thin_is_representative():
+    # One protostar has three quarters of the maps; three axes at every time.
+    n = 360
+    sinks = np.where(np.arange(n) < 270, "old", "young")
+    maps = MapSet(
+        np.full((n, 3, 8, 8), 22.0),
+        np.where(np.arange(n) < 270, 5.0, 0.2) * u.solMass,
+        clouds=["a"] * n,
+        sinks=sinks,
+        times=(np.arange(n) // 3) * u.Myr,
+        axes=np.array(list("xyz"))[np.arange(n) % 3],
+    )[np.random.default_rng(0).permutation(n)]
+    for n_maps in (40, 60, 120, 170):
+        small = maps.thin(n_maps)
+        assert len(small) == n_maps
+        assert abs(np.mean(small.sinks == "a/old") - 0.75) < 0.02
+        counts = np.unique(small.axes, return_counts=True)[1]
+        assert len(counts) == 3
+        assert counts.min() > 0.25 * n_maps
+        assert np.max(np.diff(np.unique(small.times.value))) <= 2 * 120 / n_maps + 1
+        assert_array_equal(small.images, maps.thin(n_maps).images)
+    assert len(maps.thin(999)) == n
 
 
 def test_errors(tmp_path):
