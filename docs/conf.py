@@ -122,6 +122,7 @@ _SECTIONS = {
     "coverage": "Intervals",
     "learning": "How many labelled maps",
     "degradation": "Beam and noise",
+    "symmetry": "Features averaged over the symmetries of the sky",
     "mass_ranges": "By mass",
 }
 

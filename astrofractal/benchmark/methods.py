@@ -10,7 +10,7 @@ from astrofractal.encoder import FractalEncoder
 from astrofractal.mass._defaults import default_recipe
 from astrofractal.mass.features import CHANNELS, FeatureSet, for_encoder, keep_channels
 
-__all__ = ["FeatureCache", "Method", "feature_methods"]
+__all__ = ["FeatureCache", "Method", "feature_methods", "magnified_methods"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,8 +76,6 @@ def feature_methods(channels=CHANNELS, *, natural=True):
     opponent = for_encoder(default, None)
     knn, raw = "knn", ("knn", {"whiten": False})
     central, token = FeatureSet(pooling="central"), FeatureSet(pooling="class")
-    quadrants = FeatureSet(pooling="quadrants")
-    symmetric = FeatureSet(pooling="central", symmetrize=True)
     profiles = FeatureSet(pooling=None, profiles=_PROFILES)
     everything = FeatureSet(pooling=None, profiles="all", scalars="all", moments=True)
     methods = [Method("default", "fractal", default, regressor)]
@@ -88,14 +86,16 @@ def feature_methods(channels=CHANNELS, *, natural=True):
             Method(f"{source} ViT", source, central, raw, "knn"),
             Method(f"{source} ViT", source, central, knn, "whitened knn"),
             Method(f"{source} ViT", source, central, "ridge"),
-            Method(f"{source} ViT", source, quadrants, "ridge"),
-            Method(f"{source} ViT", source, quadrants, "svr"),
-            Method(f"{source} ViT", source, symmetric, "ridge"),
+            Method(f"{source} ViT", source, FeatureSet(pooling="quadrants"), "ridge"),
         ]
-    structure = FeatureSet(pooling="structure")
-    for name in ("whitened knn", "ridge", "svr"):
-        chosen = knn if name == "whitened knn" else name
-        methods.append(Method("fractal ViT", "fractal", structure, chosen, name))
+        if default.zoom != 1:
+            methods += magnified_methods(source, default.zoom)
+    if default.pooling is not None:
+        # What the default takes from the encoder, on its own.
+        alone = FeatureSet(pooling=default.pooling, zoom=default.zoom)
+        for name in ("whitened knn", "ridge", "svr"):
+            chosen = knn if name == "whitened knn" else name
+            methods.append(Method("fractal ViT", "fractal", alone, chosen, name))
     methods.append(Method("default with random ViT", "random", opponent, regressor))
     methods.append(Method("default without ViT", None, replace(default, pooling=None), regressor))
     if natural:
@@ -104,13 +104,41 @@ def feature_methods(channels=CHANNELS, *, natural=True):
             Method("EfficientNet-lite0", "efficientnet", natural_mean, knn, "whitened knn"),
             Method("EfficientNet-lite0", "efficientnet", natural_mean, "ridge"),
         ]
-    return [
-        *methods,
+    methods += [
         Method("hand-crafted profiles", None, profiles, "ridge"),
         Method("hand-crafted profiles", None, profiles, "boosting"),
         Method("hand-crafted", None, everything, "ridge"),
         Method("hand-crafted", None, everything, "boosting"),
         Method("mean mass", None, profiles, "mean"),
+    ]
+    # The default may be one of the others: each row stands once.
+    known = {}
+    for method in methods:
+        known.setdefault((method.name, str(method.features), method.regressor_label), method)
+    return list(known.values())
+
+
+def magnified_methods(source, zoom):
+    """
+    List the published head and ridge regression on the central tokens of magnified maps.
+
+    Parameters
+    ----------
+    source : str
+        ``"fractal"`` or ``"random"``.
+
+    zoom : float
+        The magnification.
+
+    Returns
+    -------
+    methods : list of `Method`
+        Whitened neighbours, then ridge.
+    """
+    features = FeatureSet(pooling="central", zoom=zoom)
+    return [
+        Method(f"{source} ViT", source, features, "knn", "whitened knn"),
+        Method(f"{source} ViT", source, features, "ridge"),
     ]
 
 
@@ -250,9 +278,8 @@ class _Enlarged:
     def encode(self, images, *, pooling, zoom, symmetrize, progress_bar):
         import torch
 
-        from astrofractal.encoder.encoder import magnify
-
         from astrofractal._utils.progress import progress
+        from astrofractal.encoder.encoder import magnify
 
         parts = []
         for start in progress(range(0, len(images), 64), progress_bar, desc="encode"):

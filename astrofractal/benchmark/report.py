@@ -8,6 +8,8 @@ from .protocols import PROTOCOLS
 
 __all__ = ["headline", "rst_table", "write_report"]
 
+_FULL = "column_density+velocity+dispersion"
+
 _TITLES = {
     "leave-cloud-out": "Leave-cloud-out: the headline",
     "leave-sinks-out": "Leave-sinks-out",
@@ -61,9 +63,9 @@ def headline(benchmark):
     text : str
         In reStructuredText.
     """
-    scores = benchmark.scores
-    cloud = scores[(scores["protocol"] == "leave-cloud-out")]
-    full = cloud[cloud["channels"] == "column_density+velocity+dispersion"]
+    scores = _all_labels(benchmark)
+    cloud = scores[scores["protocol"] == "leave-cloud-out"]
+    full = cloud[cloud["channels"] == _FULL]
     default = full[full["method"] == "default"][0]
     others = full[full["method"] != "default"]
     best = others[np.argmax(others["r2"])]
@@ -81,21 +83,27 @@ def headline(benchmark):
     )
 
 
-def _scores_page(benchmark):
+def _all_labels(benchmark):
+    """Return the scores without those of the learning curves, which stand last."""
     scores = benchmark.scores
+    return scores[: len(scores) - len(benchmark.learning)]
+
+
+def _scores_page(benchmark):
+    scores = _all_labels(benchmark)
     parts = [".. The output of ``astrofractal benchmark``; not edited by hand.\n"]
     parts.append(headline(benchmark))
     header = ["method", "features", "regressor", "R\\ :sup:`2`", "RMSE (dex)",
               "median \\|error\\|", "68 %", "90 %"]  # fmt: skip
     for protocol in reversed(PROTOCOLS):
         rows = scores[scores["protocol"] == protocol]
-        full = rows[rows["channels"] == "column_density+velocity+dispersion"]
+        full = rows[rows["channels"] == _FULL]
         if len(full) == 0:
             continue
         parts.append(f".. rubric:: {_TITLES[protocol]}\n")
         order = np.argsort(-full["r2"], kind="stable")
         parts.append(rst_table(header, [_cells(full[i]) for i in order]))
-    fewer = scores[scores["channels"] != "column_density+velocity+dispersion"]
+    fewer = scores[scores["channels"] != _FULL]
     if len(fewer):
         parts.append(".. rubric:: Fewer channels, leave-cloud-out\n")
         rows = [[str(row["channels"]).replace("+", " + "), *_cells(row)] for row in fewer]
@@ -107,6 +115,8 @@ def _scores_page(benchmark):
             f"{max(values):g} epochs, with augmentation, a cosine schedule and early stopping on a "
             "validation set; more time may improve it.\n"
         )
+    for failure in benchmark.notes.get("failed", []):
+        parts.append(f"Not in the tables, because it failed: ``{failure}``\n")
     return "\n".join(parts)
 
 
@@ -126,11 +136,25 @@ def _cells(row):
 def _learning_page(benchmark):
     table = benchmark.learning
     rows = [
-        [str(r["method"]), str(r["regressor"]), str(r["n_labels"]), _number(r["r2"], r["r2_err"]),
-         _number(r["rmse"].value)]
+        [str(r["channels"]).replace("+", " + "), str(r["method"]),
+         str(r["features"]).replace("+", " + "), str(r["regressor"]), str(r["n_labels"]),
+         _number(r["r2"], r["r2_err"]), _number(r["rmse"].value)]
         for r in table
     ]  # fmt: skip
-    return rst_table(["method", "regressor", "labelled maps", "R\\ :sup:`2`", "RMSE (dex)"], rows)
+    header = ["channels", "method", "features", "regressor", "labelled maps", "R\\ :sup:`2`",
+              "RMSE (dex)"]  # fmt: skip
+    return rst_table(header, rows)
+
+
+def _symmetry_page(benchmark):
+    rows = [
+        [str(r["method"]), str(r["pooling"]), str(r["regressor"]), str(r["n_views"]),
+         _number(r["r2"], r["r2_err"]), _number(r["rmse"]), _number(r["encode_time"].value, digits=0)]
+        for r in benchmark.symmetry
+    ]  # fmt: skip
+    header = ["encoder", "pooling", "regressor", "views", "R\\ :sup:`2`", "RMSE (dex)",
+              "forward passes (s)"]  # fmt: skip
+    return rst_table(header, rows)
 
 
 def _degradation_page(benchmark):
@@ -171,6 +195,8 @@ def write_report(benchmark, folder):
         pages["learning"] = _learning_page(benchmark)
     if len(benchmark.degradation):
         pages["degradation"] = _degradation_page(benchmark)
+    if len(benchmark.symmetry):
+        pages["symmetry"] = _symmetry_page(benchmark)
     if len(benchmark.mass_ranges):
         pages["mass_ranges"] = _mass_page(benchmark)
     for name, text in pages.items():
@@ -236,17 +262,28 @@ def _plot_coverage(benchmark):
 
 def _plot_learning(benchmark):
     table = benchmark.learning
-    figure, axes = _figure()
-    for method, regressor in dict.fromkeys(zip(table["method"], table["regressor"])):
-        rows = table[(table["method"] == method) & (table["regressor"] == regressor)]
-        axes.errorbar(
-            rows["n_labels"], rows["r2"], yerr=rows["r2_err"], marker="o", capsize=2,
-            label=f"{method}, {regressor}",
-        )  # fmt: skip
-    axes.set(xscale="log", xlabel="labelled maps", ylabel="R$^2$, leave-cloud-out")
+    channels = sorted(set(table["channels"].tolist()), key=len, reverse=True)
+    width = 6.4 if len(channels) == 1 else 10.4
+    figure, axes = _figure(width, 5.6, ncols=len(channels), sharey=True, squeeze=False)
+    keys = ("method", "features", "regressor")
+    names = list(dict.fromkeys(zip(*(table[key] for key in keys))))
+    for panel, wanted in zip(axes[0], channels):
+        for color, name in enumerate(names):
+            keep = table["channels"] == wanted
+            for key, value in zip(keys, name):
+                keep &= table[key] == value
+            rows = table[keep]
+            if len(rows):
+                panel.errorbar(
+                    rows["n_labels"], rows["r2"], yerr=rows["r2_err"], marker="o", capsize=2,
+                    color=f"C{color}", ls="--" if name[0].startswith("random") else "-",
+                    label=", ".join(name),
+                )  # fmt: skip
+        panel.set(xscale="log", xlabel="labelled maps", title=wanted.replace("+", ", "))
+        panel.legend(fontsize="x-small")
     low = min(-0.2, float(np.min(table["r2"])))
-    axes.set_ylim(max(low, -1), 1)
-    axes.legend(fontsize="small")
+    axes[0, 0].set_ylim(max(low, -1), 1)
+    axes[0, 0].set_ylabel("R$^2$, leave-cloud-out")
     return figure
 
 

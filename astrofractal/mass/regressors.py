@@ -79,35 +79,35 @@ class GroupRidge:
         """Fit; without ``groups`` the penalty is chosen by five interleaved folds."""
         X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=float)
         groups = np.arange(len(y)) % 5 if groups is None else groups
-        folds = np.unique(groups, return_inverse=True)[1]
+        members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
+        centred, targets = X.copy(), y.copy()
+        for rows in members:
+            centred[rows] -= X[rows].mean(0)
+            targets[rows] -= y[rows].mean()
+        gram, cross = centred.T @ centred, centred.T @ targets
+        total, n = X.sum(0), len(y)
         alphas = np.asarray(self.alphas)
         errors = np.zeros(len(alphas))
-        if folds.max() > 0:
-            for fold in range(folds.max() + 1):
-                test = folds == fold
-                coefs, intercepts = self._path(X[~test], y[~test], folds[~test], alphas)
-                errors += ((X[test] @ coefs + intercepts - y[test, None]) ** 2).sum(0)
-        else:
+        for rows in members if len(members) > 1 else ():
+            # Without a group the sums lack its own part: each product is taken once.
+            own = centred[rows]
+            coefs = self._path(gram - own.T @ own, cross - own.T @ targets[rows], alphas)
+            mean = (total - X[rows].sum(0)) / (n - len(rows))
+            offset = (y.sum() - y[rows].sum()) / (n - len(rows))
+            errors += (((X[rows] - mean) @ coefs + offset - y[rows, None]) ** 2).sum(0)
+        if len(members) == 1:
             errors = np.abs(np.log(alphas / 0.01))
         self.alpha_ = float(alphas[np.argmin(errors)])
-        coefs, intercepts = self._path(X, y, folds, np.array([self.alpha_]))
-        self.coef_, self.intercept_ = coefs[:, 0], float(intercepts[0])
+        self.coef_ = self._path(gram, cross, np.array([self.alpha_]))[:, 0]
+        self.intercept_ = float(y.mean() - total / n @ self.coef_)
         return self
 
     @staticmethod
-    def _path(X, y, folds, alphas):
-        mean, offset = X.mean(0), y.mean()
-        centred, targets = X.copy(), y.copy()
-        for fold in np.unique(folds):
-            rows = folds == fold
-            centred[rows] -= centred[rows].mean(0)
-            targets[rows] -= targets[rows].mean()
-        values, vectors = np.linalg.eigh(centred.T @ centred)
+    def _path(gram, cross, alphas):
+        values, vectors = np.linalg.eigh(gram)
         values = np.maximum(values, 0)
-        projected = vectors.T @ (centred.T @ targets)
         scale = max(values.mean(), 1e-12)
-        coefs = vectors @ (projected[:, None] / (values[:, None] + scale * alphas))
-        return coefs, offset - mean @ coefs
+        return vectors @ ((vectors.T @ cross)[:, None] / (values[:, None] + scale * alphas))
 
     def predict(self, X):
         """Return the linear prediction."""
