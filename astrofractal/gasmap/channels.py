@@ -8,15 +8,27 @@ from astropy import units as u
 from astropy.nddata import NDData, StdDevUncertainty
 
 from ..exceptions import AstrofractalWarning
-from .units import logarithmic, parse_unit, to_column_density, to_velocity
+from .conversions import check_quantity
+from .spelling import parse_unit
+from .units import logarithmic, to_column_density, to_velocity
 
 __all__ = [
+    "HIGHEST",
     "Channel",
     "check_logarithm",
     "clean_numbers",
     "column_channel",
+    "narrow",
     "velocity_channel",
 ]
+
+#: No column density of gas (cm-2) comes near: what is above stands for "nothing here".
+HIGHEST = 1e29
+
+#: What is said to be log10 of a column density, and lies above this, is none.
+_HIGHEST_LOGARITHM = 30
+
+_SPEED_OF_LIGHT = 299792.458
 
 
 @dataclass
@@ -155,15 +167,13 @@ def column_channel(channel, name):
     """
     Return the values, mask and error of a column density in cm-2.
 
-    Masked, non-finite and non-positive values are NaN.
+    Masked, non-finite and non-positive values, and those above `HIGHEST`, are NaN.
     """
     channel = channel.squeezed(name)
     unit, values, error = channel.unit, channel.values, channel.error
     logarithm = isinstance(unit, u.function.FunctionUnitBase)
     if logarithm:
-        with np.errstate(over="ignore"):
-            values = 10.0**values
-        error = None if error is None else error * np.log(10) * values
+        values, error = exponential(values, error, name)
         unit = unit.physical_unit
     factor = to_column_density(1.0 * unit, name=name).value
     column = values * factor
@@ -171,11 +181,41 @@ def column_channel(channel, name):
     if channel.mask is not None:
         column = np.where(channel.mask, np.nan, column)
     column = np.where(np.isfinite(column) & (column > 0), column, np.nan)
-    low, high = np.finfo(np.float32).tiny, np.finfo(np.float32).max
-    column[(column < low) | (column > high)] = np.nan
+    column[(column < np.finfo(np.float32).tiny) | (column > HIGHEST)] = np.nan
     if not logarithm:
         check_logarithm(column, channel.unit, name)
     return column, error
+
+
+def exponential(values, error, name):
+    """Return values and errors of which the decimal logarithm is given."""
+    good = values[np.isfinite(values) & (values > 0)]
+    if good.size and np.quantile(good, 0.02) > _HIGHEST_LOGARITHM:
+        msg = (
+            f"{name} is said to be a logarithm (log10=True, or by its unit), but its values have a "
+            f"median of {np.median(good):.4g}: they are no logarithms of a column density"
+        )
+        raise ValueError(msg)
+    with np.errstate(over="ignore"):
+        values = 10.0**values
+    return values, None if error is None else error * np.log(10) * values
+
+
+def why_empty(channel):
+    """Say why a channel holds no usable column density."""
+    values = channel.values[np.isfinite(channel.values)]
+    if not values.size:
+        return "all its values are NaN"
+    if isinstance(channel.unit, u.function.FunctionUnitBase):
+        return "all its values are masked, or no logarithms of a column density"
+    if not (values > 0).any():
+        return (
+            f"none of its values is positive (they lie from {values.min():g} to {values.max():g})"
+        )
+    reached = values.max() * to_column_density(1.0 * channel.unit).value
+    if reached > HIGHEST:
+        return f"its values, taken to be in {channel.unit}, reach {reached:.2g} cm-2: see its unit"
+    return "all that is positive is masked"
 
 
 def check_logarithm(values, unit, name):
@@ -199,6 +239,23 @@ def velocity_channel(channel, name, *, positive=False):
     bad = ~np.isfinite(values)
     if channel.mask is not None:
         bad |= channel.mask
-    if positive:
-        bad |= values < 0
+    with np.errstate(invalid="ignore"):
+        bad |= np.abs(values) > _SPEED_OF_LIGHT  # stands for "nothing here"
+        if positive:
+            bad |= values < 0
     return np.where(bad, np.nan, values), error
+
+
+def narrow(channel, line_width):
+    """Take a line width out of a channel of dispersions in quadrature."""
+    check_quantity("line_width", line_width, u.km / u.s, "0.05 * u.km / u.s")
+    if line_width.size != 1:
+        msg = f"line_width must be one velocity, got {line_width.size}"
+        raise ValueError(msg)
+    width = float(np.squeeze(line_width.to_value(channel.unit)))
+    measured = channel.values
+    with np.errstate(invalid="ignore", divide="ignore"):
+        channel.values = np.sqrt(np.maximum(measured**2 - width**2, 0))
+        if channel.error is not None:
+            stretched = channel.error * measured / channel.values
+            channel.error = np.where(channel.values > 0, stretched, channel.error)

@@ -7,7 +7,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from . import wcs as _wcs
-from .channels import Channel, column_channel, velocity_channel
+from .channels import Channel, column_channel, velocity_channel, why_empty
 from .checks import check_beam, check_distance, check_length, check_pixels
 from .cube import from_cube
 from .maps import from_maps
@@ -35,7 +35,7 @@ class GasMap:
     column_density : `~astropy.units.Quantity` or `~astropy.nddata.NDData`
         2D column density: N(H2) (cm-2), or mass per area (g/cm2, Msun/pc2) which is converted with
         2.8 hydrogen masses per H2 molecule.  Axes of a single pixel beyond two are dropped.
-        Values that are not finite or not positive are masked.
+        Values that are not finite or not positive, or above 1e29 cm-2, are masked.
 
     velocity : `~astropy.units.Quantity` or `~astropy.nddata.NDData`, optional
         2D mean line-of-sight velocity (km/s, m/s, ...), in any rest frame.
@@ -139,7 +139,7 @@ class GasMap:
         if not np.isfinite(arrays["column_density"]).any():
             msg = (
                 f"column_density has no finite positive value that is not masked (shape {shape}): "
-                "there is no gas in this map"
+                f"there is no gas in this map; {why_empty(first)}"
             )
             raise ValueError(msg)
         if wcs is None:

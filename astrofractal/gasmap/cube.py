@@ -16,11 +16,22 @@ from .._utils.optional import require
 from .._utils.progress import progress
 from .._utils.validation import one_of, positive_int
 from . import wcs as _wcs
-from .channels import Channel
+from .channels import Channel, narrow
 from .conversions import check_quantity, x_factor_unit
-from .fits_files import describe_cube, header_distance, image_hdus, is_hdu, label, opened, pick
+from .fits_files import (
+    describe_cube,
+    describe_extensions,
+    header_distance,
+    header_unit,
+    image_hdus,
+    is_hdu,
+    label,
+    opened,
+    parameter_names,
+    pick,
+)
 from .moments import moments, spectrum_noise
-from .units import parse_unit
+from .spelling import parse_unit
 
 __all__ = ["from_cube"]
 
@@ -33,6 +44,9 @@ _CONVENTIONS = {
 
 #: Voxels that are held at once by default (64-bit, a handful of copies).
 _CHUNK_VOXELS = 2**22
+
+#: Channels narrower than this (m/s) are not in use.
+_NARROWEST = 2.0
 
 
 def from_cube(
@@ -190,7 +204,7 @@ def from_cube(
         raise TypeError(msg)
     channels, wcs, fwhm, axes = parts
     if line_width is not None:
-        _narrow(channels[2], line_width)
+        narrow(channels[2], line_width)
     meta = dict(meta or {})
     if axes is not None:
         meta.setdefault("beam_axes", axes)
@@ -204,7 +218,7 @@ def _load(hdus, *, hdu, unit):
     images = [pick(hdus, hdu)] if hdu is not None else image_hdus(hdus)
     cubes = [image for image in images if len(image.shape) >= 3] or images
     if not cubes:
-        msg = f"cube holds no image; its extensions are {[one.name for one in hdus]}"
+        msg = f"cube holds no image; {describe_extensions(hdus)}"
         raise ValueError(msg)
     image = cubes[0]
     where = label(image, hdus)
@@ -216,16 +230,20 @@ def _load(hdus, *, hdu, unit):
     if len(image.shape) == 2:
         msg = f"{where} is a 2D map, not a cube: use GasMap.read or GasMap.from_maps"
         raise ValueError(msg)
+    if parameter_names(image):
+        raise ValueError(describe_cube(image, where))
     if axis is None:
-        msg = f"{describe_cube(image, where)}; it has no spectral axis"
+        ctypes = ", ".join(repr(str(ctype)) for ctype in wcs.wcs.ctype)
+        msg = f"{describe_cube(image, where)}; it has no spectral axis (CTYPE {ctypes})"
         raise ValueError(msg)
     header = image.header
-    text = str(header.get("BUNIT", "") or "").strip()
+    text = header_unit(image, hdus)
     if unit is None and not text:
         msg = f"{where} has no BUNIT: say what its intensities are with unit=, as in unit='K'"
         raise ValueError(msg)
-    unit = parse_unit(unit if unit is not None else text, name=f"BUNIT of {where}")
+    unit = parse_unit(unit if unit is not None else text, name=f"BUNIT of {where}", example="K")
     data, plain = _three_axes(image, wcs, axis, where)
+    _check_channel_width(header, plain.header, axis, where)
     plain.header["BUNIT"] = unit.to_string("fits")
     for key in ("BMAJ", "BMIN", "BPA", "CASAMBM"):
         if key in header:
@@ -239,6 +257,18 @@ def _load(hdus, *, hdu, unit):
             plain.header.pop("CASAMBM", None)
             cube = _plain_cube(data, plain.header, unit)
     return cube, header_distance(header, hdus)
+
+
+def _check_channel_width(header, plain, axis, where):
+    """Refuse velocities without a unit that are hardly in m/s, as the standard says they are."""
+    width = plain.get("CDELT3", 1.0) * plain.get("PC3_3", 1.0)
+    stated = str(header.get(f"CUNIT{axis + 1}", "")).strip()
+    if not stated and plain.get("CUNIT3") == "m/s" and abs(width) < _NARROWEST:
+        msg = (
+            f"{where} has no CUNIT{axis + 1}, and its channels would be {abs(width):g} m/s wide: set "
+            f"CUNIT{axis + 1} in its header, e.g. to 'km/s'"
+        )
+        raise ValueError(msg)
 
 
 def _plain_cube(data, header, unit):
@@ -280,6 +310,9 @@ def _three_axes(image, wcs, spectral, where):
     data = np.transpose(data, [*rest, *order]).reshape([shape[axis] for axis in order])
     sub = wcs.sub([axis + 1 for axis in keep])
     header = sub.to_header()
+    if sub.wcs.spec < 0:  # a name of no standard, as VELOCITY or VLSR
+        header["CTYPE3"] = "VRAD"
+        header.setdefault("CUNIT3", "m/s")
     return data, fits.PrimaryHDU(data, header=header)
 
 
@@ -305,19 +338,27 @@ def _reduce(
     if velocity_range is not None:
         use = _inside(velocity, velocity_range)
     n_channels, n_rows, n_columns = cube.shape
+    if n_rows * n_columns == 1:
+        msg = f"cube is one spectrum of {n_channels} channels, not a map of the sky"
+        raise ValueError(msg)
     rms = _given_noise(noise, intensity, (n_rows, n_columns))
     if chunk_rows is None:
         chunk_rows = max(1, _CHUNK_VOXELS // (n_channels * n_columns))
     positive_int("chunk_rows", chunk_rows)
     planes = np.full((6, n_rows, n_columns), np.nan)
     starts = range(0, n_rows, chunk_rows)
+    blank = True
     for start in progress(starts, progress_bar, desc="cube"):
         rows = slice(start, min(start + chunk_rows, n_rows))
         data = np.asarray(cube.filled_data[:, rows, :].value, dtype=np.float64)
+        blank = blank and not np.isfinite(data).any()
         data = data * np.reshape(factor, (-1, 1, 1))
         sigma = spectrum_noise(data) if rms is None else rms[rows]
         planes[:, rows] = moments(data, velocity, width, sigma, levels, use=use)
     planes[:2] *= per_line
+    if blank:
+        msg = f"cube has no finite value (shape {cube.shape}): all of it is NaN"
+        raise ValueError(msg)
     if not np.isfinite(planes[0]).any():
         msg = (
             f"cube has no spectrum with two adjacent channels above snr={levels[0]} times the "
@@ -332,16 +373,6 @@ def _reduce(
         for index, unit in enumerate(units)
     ]
     return channels, wcs, fwhm, axes
-
-
-def _narrow(channel, line_width):
-    """Take a line width out of a channel of dispersions in quadrature."""
-    check_quantity("line_width", line_width, _VELOCITY, "0.05 * u.km / u.s")
-    measured = channel.values
-    channel.values = np.sqrt(np.maximum(measured**2 - line_width.to_value(_VELOCITY) ** 2, 0))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        stretched = channel.error * measured / channel.values
-    channel.error = np.where(channel.values > 0, stretched, channel.error)
 
 
 def _velocities(cube, rest_frequency, convention):

@@ -15,6 +15,45 @@ from . import wcs as _wcs
 __all__ = ["opened"]
 
 
+#: How files begin that are taken for FITS now and then (lower case).
+_MARKS = {
+    b"\x89png": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"%pdf": "a PDF document",
+    b"\x89hdf": "an HDF5 file",
+    b"<!doctype html": "a web page (HTML)",
+    b"<html": "a web page (HTML)",
+    b"<?xml": "an XML file",
+    b"version https://git-lfs": "a pointer of Git LFS (fetch the file itself)",
+    b"pk\x03\x04": "a ZIP archive",
+}
+
+#: Names of extensions (upper case, other characters dropped) that mean a channel.
+CHANNEL_NAMES = {
+    "column_density": (
+        "COLUMNDENSITY", "COLUMN", "COLDENS", "COLDENSITY", "NH2", "N", "SURFACEDENSITY",
+        "GASDENSITY", "LOGNH2", "LOGN", "LOGCOLUMNDENSITY",
+    ),
+    "velocity": (
+        "VLOS", "VELOCITY", "VLSR", "V", "VCEN", "CENTROID", "MEANVELOCITY", "VELOCITYLOS",
+        "MOM1", "MOMENT1", "VELO",
+    ),
+    "dispersion": (
+        "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
+        "LINEDISPERSION", "VELDISP",
+    ),
+}  # fmt: skip
+
+
+def channel_name(text):
+    """Return the channel that the name of an extension or plane means, or `None`."""
+    plain = re.sub("[^A-Z0-9]", "", str(text).upper())
+    for channel, names in CHANNEL_NAMES.items():
+        if plain in names:
+            return channel
+    return None
+
+
 @contextmanager
 def opened(data):
     """Give the HDUList of a path, an HDU or an HDUList; close what was opened here."""
@@ -55,11 +94,26 @@ def _strict(name):
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         if "SIMPLE" in reason or "Empty or corrupt" in reason:
-            reason = "it is empty, or no FITS file"
+            reason = _kind_of_file(name)
         elif not isinstance(error, OSError) or "truncated" in reason or "END card" in reason:
             reason = f"it is truncated or damaged ({reason})"
         msg = f"cannot read {name!r}: {reason}"
         raise OSError(msg) from error
+
+
+def _kind_of_file(name):
+    """Say what a file is that is not FITS, by its first bytes."""
+    try:
+        with Path(name).open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        start = b""
+    if not start:
+        return "it is empty, or no FITS file"
+    for mark, kind in _MARKS.items():
+        if start.lstrip().lower().startswith(mark):
+            return f"it is {kind}, no FITS file"
+    return "it is no FITS file"
 
 
 def is_hdu(data):
@@ -108,34 +162,90 @@ def wide_axes(hdu):
     return [n for n in hdu.shape if n > 1]
 
 
+def spectral_length(hdu):
+    """Return the channels along the spectral axis of an image, by its CTYPE; 0 without one."""
+    for axis, length in enumerate(hdu.shape[::-1], start=1):
+        if _wcs.is_spectral(hdu.header.get(f"CTYPE{axis}", "")):
+            return length
+    return 0
+
+
+def parameter_names(hdu):
+    """Return what the planes of a cube of parameters are called (PLANE1, PLANE2, ...)."""
+    return [hdu.header[key] for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+
+
 def check_shape(hdu, where, *, three_planes=False):
     """Refuse an image that is neither a map nor, if these are allowed, three planes."""
+    n_wide, channels = len(wide_axes(hdu)), spectral_length(hdu)
+    if channels > 1 and n_wide == 1:
+        msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
+        raise ValueError(msg)
+    if channels > 1 and n_wide == 2 and len(hdu.shape) > 2:
+        ctypes = [hdu.header.get(f"CTYPE{axis + 1}", "") for axis in range(len(hdu.shape))]
+        wide = [ctype for ctype, n in zip(ctypes, hdu.shape[::-1], strict=True) if n > 1]
+        msg = f"{where} {_wcs.describe_ctypes(wide)}"
+        raise ValueError(msg)
     if len(hdu.shape) < 2:
         msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
         raise ValueError(msg)
-    if len(wide_axes(hdu)) <= 2 or (three_planes and is_three_planes(hdu)):
+    if n_wide <= 2 or (three_planes and is_three_planes(hdu)):
         return
     raise ValueError(describe_cube(hdu, where))
 
 
 def is_three_planes(hdu):
+    """Return whether an image has three planes that can be column density, v and sigma."""
     shape = [n for n in hdu.shape[:-2] if n > 1]
-    parameters = [key for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
-    return shape == [3] and len(parameters) <= 3
+    named = [channel_name(name) for name in parameter_names(hdu)]
+    return shape == [3] and named in ([], list(CHANNEL_NAMES)) and not _planes_of(hdu)
+
+
+def _planes_of(hdu):
+    """Say what the planes of a picture or a polarisation map are, else return `None`."""
+    ctypes = [str(hdu.header.get(f"CTYPE{axis}", "")) for axis in range(1, len(hdu.shape) + 1)]
+    lengths = dict(zip(ctypes, hdu.shape[::-1], strict=True))
+    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
+        return "a picture in colours"
+    if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
+        return "a picture in colours (8 bits a pixel)"
+    if lengths.get("STOKES", 0) > 1:
+        return "a set of Stokes planes"
+    return None
 
 
 def describe_cube(hdu, where):
     """Say what an image of more than two axes is."""
-    header = hdu.header
-    parameters = [header[key] for key in header if re.fullmatch(r"PLANE\d+", key)]
-    named = f" (planes {', '.join(map(str, parameters))})" if parameters else ""
+    parameters = parameter_names(hdu)
     wide = len(wide_axes(hdu))
+    if wide == 3 and not parameters and _planes_of(hdu):
+        return f"{where} is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
+    if spectral_length(hdu) > 1 and not parameters:
+        return (
+            f"{where} is a position-position-velocity cube of shape {hdu.shape}, not a map: use "
+            "GasMap.from_cube"
+        )
     if wide == 3 or parameters:
+        named = f" (planes {', '.join(map(str, parameters))})" if parameters else ""
         return (
             f"{where} is a cube of parameters of shape {hdu.shape}{named}, neither a map nor a "
             "cube of three planes: pass the planes to GasMap.from_maps one by one"
         )
     return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
+
+
+def describe_extensions(hdus):
+    """Say what the extensions of a file are, where none of them is a map."""
+    if any(str(hdu.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" for hdu in hdus):
+        return "it is a HEALPix map, which must be projected on a plane first (as reproject does)"
+    kinds = []
+    for index, hdu in enumerate(hdus):
+        if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not is_hdu(hdu):
+            kind = "a table"
+        else:
+            kind = "an image" if hdu.header.get("NAXIS", 0) else "empty"
+        kinds.append(f"{hdu.name or index} ({kind})")
+    return f"its extensions are {', '.join(kinds)}"
 
 
 def file_wcs(header, hdus, *, needed):
@@ -159,6 +269,13 @@ def file_wcs(header, hdus, *, needed):
     if needed:
         raise first
     return None
+
+
+def header_unit(hdu, hdus):
+    """Return BUNIT of an image, or of the header alone that comes before all extensions."""
+    headers = [hdu.header] + [one.header for one in hdus[:1] if not one.header.get("NAXIS", 0)]
+    texts = [str(header.get("BUNIT", "") or "").strip() for header in headers]
+    return next(filter(None, texts), "")
 
 
 def header_distance(header, hdus):

@@ -10,7 +10,7 @@ from astropy.nddata import NDData
 
 from ..exceptions import AstrofractalWarning
 from . import wcs as _wcs
-from .channels import Channel, check_logarithm, clean_numbers
+from .channels import HIGHEST, Channel, check_logarithm, clean_numbers, exponential, narrow
 from .conversions import (
     check_abundance,
     dust_column_factor,
@@ -19,23 +19,41 @@ from .conversions import (
     x_factor_unit,
 )
 from .fits_files import (
+    channel_name,
     check_shape,
+    describe_cube,
     file_wcs,
     hdu_data,
     header_beam,
     header_distance,
+    header_unit,
     image_hdus,
     is_hdu,
     label,
     opened,
+    wide_axes,
 )
-from .reading import _bunit, _only_image, _units, image_channel
+from .reading import (
+    _bunit,
+    _only_image,
+    _units,
+    cube_hdu,
+    file_channels,
+    find_channels,
+    image_channel,
+)
 from .units import to_column_density
 
 __all__ = ["from_maps"]
 
 #: Below this median (cm-2) a column density is hardly one of H2.
 _FAINT = 1e17
+
+#: Below this median (cm-2) numbers are not in the unit that they are said to be in.
+_TOO_FAINT = 1e6
+
+#: As many pixels of one value, off the others by this factor, seem to mean "nothing here".
+_N_BLANKS, _FAR = 10, 1e6
 
 
 def from_maps(
@@ -48,6 +66,7 @@ def from_maps(
     velocity_error=None,
     dispersion_error=None,
     unit=None,
+    hdu=None,
     log10=False,
     no_data=None,
     abundance=None,
@@ -57,6 +76,7 @@ def from_maps(
     dust_temperature=None,
     dust_opacity=None,
     frequency=None,
+    line_width=None,
     distance=None,
     wcs=None,
     pixel_scale=None,
@@ -70,7 +90,9 @@ def from_maps(
     Parameters
     ----------
     column_density : path-like, HDU, NDData or Quantity
-        Map of the column density, or of what one of the arguments below converts to it.
+        Map of the column density, or of what one of the arguments below converts to it.  The
+        velocities, errors and mask of a file with named extensions (see
+        `~astrofractal.GasMap.read`) are taken as well, where they are not given.
 
     velocity, dispersion : path-like, HDU, NDData or Quantity, optional
         Maps of the mean velocity and of the velocity dispersion.
@@ -81,6 +103,9 @@ def from_maps(
     unit : unit, str, or sequence or dict of these, optional
         Unit of the column density, or of each map (in order, or by the names
         ``"column_density"``, ``"velocity"``, ``"dispersion"``); replaces ``BUNIT``.
+
+    hdu : int or str, optional
+        The extension that holds the column density, where its file has several.
 
     log10 : bool, optional
         Whether the column density is given as its decimal logarithm.
@@ -103,7 +128,7 @@ def from_maps(
     x_factor : `~astropy.units.Quantity`, optional
         N(H2) per integrated intensity: the map is an integrated line, e.g. in K km/s.
 
-    dust_temperature : `~astropy.units.Quantity`, optional
+    dust_temperature : `~astropy.units.Quantity`, path-like, HDU or NDData, optional
         Dust temperature, one value or a map: the map is dust continuum.
 
     dust_opacity : `~astropy.units.Quantity`, optional
@@ -111,6 +136,10 @@ def from_maps(
 
     frequency : `~astropy.units.Quantity`, optional
         Frequency or wavelength of the continuum.
+
+    line_width : `~astropy.units.Quantity`, optional
+        A dispersion that is taken out of the dispersions in quadrature, that of the molecule's
+        thermal motion: see `~astrofractal.GasMap.from_cube`.
 
     distance, wcs, pixel_scale, beam, mask, meta : optional
         See `~astrofractal.GasMap.read`.
@@ -144,21 +173,23 @@ def from_maps(
         if error is not None and given[name] is None:
             msg = f"{name}_error is given but {name} is not"
             raise ValueError(msg)
-    names = tuple(name for name, value in given.items() if value is not None)
-    units = _units(unit, names)
     needed = wcs is None and pixel_scale is None
-    loaded = {
-        name: _load(given[name], name, units.get(name), needed=needed and name == names[0])
-        for name in names
-    }
+    units, loaded = _load_first(given, unit, hdu=hdu, needed=needed)
+    for name, data in given.items():
+        if data is not None and name not in loaded:
+            loaded[name] = _load(data, name, units.get(name), needed=False)
+    if dust_temperature is not None and not isinstance(dust_temperature, u.Quantity):
+        loaded["dust_temperature"] = _load(dust_temperature, "dust_temperature", None, needed=False)
     first = loaded["column_density"]
     _same_grid(loaded)
-    for name in names:
-        if errors[name] is not None:
-            channel = loaded[name].channel
-            channel.error = _load_error(errors[name], name, channel, no_data, log10=log10)
+    for name, part in loaded.items():
+        if errors.get(name) is not None:
+            part.channel.error = _load_error(errors[name], name, part.channel, no_data, log10=log10)
         if no_data is not None:
-            _blank(loaded[name].channel, no_data)
+            part.channel.values[part.channel.values == no_data] = np.nan
+    temperature = loaded.pop("dust_temperature", None)
+    if temperature is not None:
+        dust_temperature = temperature.channel.values << temperature.channel.unit
     wcs = first.wcs if wcs is None else _wcs.celestial_wcs(wcs)
     beam = first.beam if beam is None else beam
     converter = _converter(
@@ -176,6 +207,7 @@ def from_maps(
     channels["column_density"] = column
     if variance:
         channels["dispersion"] = _root(channels.get("dispersion"))
+    narrow_dispersion(channels, line_width)
     meta = dict(meta or {})
     if pixel_scale is not None:
         meta["pixel_scale"] = pixel_scale
@@ -204,21 +236,62 @@ class _Loaded:
         self.distance = distance
 
 
+def _is_file(data):
+    return isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data)
+
+
+def _load_first(given, unit, *, hdu, needed):
+    """Return the units, and the column density with what comes along in its file."""
+    data = given["column_density"]
+    asked = [name for name, value in given.items() if value is not None]
+    if not _is_file(data):
+        if hdu is not None:
+            msg = f"hdu is for files, column_density is a {type(data).__name__}"
+            raise ValueError(msg)
+        units = _units(unit, asked)
+        name = "column_density"
+        return units, {name: _load(data, name, units.get(name), needed=needed)}
+    with opened(data) as hdus:
+        found = _found(hdus, hdu)
+        planes = len(wide_axes(found["column_density"])) > 2
+        names = [name for name in given if planes or name in found or name in asked]
+        units = _units(unit, names)
+        first = found["column_density"]
+        wcs = file_wcs(first.header, hdus, needed=needed)
+        beam, axes = header_beam(first.header)
+        found = {name: one for name, one in found.items() if one is first or given[name] is None}
+        channels = file_channels(found, hdus, units)
+        loaded = {name: _Loaded(channel) for name, channel in channels.items()}
+        loaded = {name: one for name, one in loaded.items() if name not in asked[1:]}
+        loaded["column_density"] = _Loaded(
+            channels["column_density"],
+            wcs=wcs,
+            beam=beam,
+            axes=axes,
+            distance=header_distance(first.header, hdus),
+        )
+        return units, loaded
+
+
+def _found(hdus, key):
+    """Return the HDU of each channel in a file that is no cube."""
+    images = image_hdus(hdus)
+    if cube_hdu(hdus, key) is not None:
+        image = cube_hdu(hdus, key)
+        raise ValueError(describe_cube(image, f"column_density: {label(image, hdus)}"))
+    if key is None and len(images) == 1:
+        check_shape(images[0], f"column_density: {label(images[0], hdus)}", three_planes=True)
+        return {"column_density": images[0]}
+    return find_channels(hdus, key)
+
+
 def _load(data, name, unit, *, needed):
     """Return the channel of a map, in its own unit."""
-    if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
+    if _is_file(data):
         with opened(data) as hdus:
             hdu = _image(hdus, name)
             wcs = file_wcs(hdu.header, hdus, needed=needed)
-            channel = image_channel(hdu, hdus, unit, name)
-            beam, axes = header_beam(hdu.header)
-            return _Loaded(
-                channel,
-                wcs=wcs,
-                beam=beam,
-                axes=axes,
-                distance=header_distance(hdu.header, hdus),
-            )
+            return _Loaded(image_channel(hdu, hdus, unit, name), wcs=wcs)
     if unit is not None and isinstance(data, NDData) and data.unit is None:
         data = NDData(data, unit=unit)
     if unit is not None and type(data) is np.ndarray:
@@ -232,7 +305,11 @@ def _load(data, name, unit, *, needed):
 def _image(hdus, name):
     """Return the image of a file that holds one quantity."""
     images = image_hdus(hdus)
-    hdu = images[0] if len(images) == 1 else _only_image(hdus, images, {})
+    named = [hdu for hdu in images if channel_name(hdu.name) == name]
+    if len(images) == 1 or len(named) == 1:
+        hdu = (images if len(images) == 1 else named)[0]
+    else:
+        hdu = _only_image(hdus, images, {})
     check_shape(hdu, f"{name}: {label(hdu, hdus)}")
     return hdu
 
@@ -241,12 +318,11 @@ def _load_error(data, name, channel, no_data, *, log10):
     """Return the standard deviation of a channel in the channel's unit."""
     shape = channel.values.shape
     dex = name == "column_density" and log10
-    if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
+    if _is_file(data):
         with opened(data) as hdus:
             hdu = _image(hdus, f"{name}_error")
             values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), f"{name}_error")
-            text = str(hdu.header.get("BUNIT", "") or "").strip()
-            unit = _bunit(hdu, hdus) if text else channel.unit
+            unit = _bunit(hdu, hdus) if header_unit(hdu, hdus) else channel.unit
     else:
         error = Channel.of(data, f"{name}_error").squeezed(f"{name}_error")
         values, unit = error.values.copy(), error.unit
@@ -262,10 +338,6 @@ def _load_error(data, name, channel, no_data, *, log10):
     if no_data is not None:
         values[values == no_data] = np.nan
     return values
-
-
-def _blank(channel, no_data):
-    channel.values[channel.values == no_data] = np.nan
 
 
 def _same_grid(loaded):
@@ -327,10 +399,9 @@ def column_of(channel, log10, converter, *, wcs, beam):
     physical = unit.physical_unit if dex else unit
     if not dex and not log10 and physical.is_equivalent(u.cm**-2):
         check_logarithm(values, unit, "column_density")
+        _check_unit(values, physical)
     if dex or log10:
-        with np.errstate(over="ignore"):
-            values = 10.0**values
-        error = None if error is None else error * np.log(10) * values
+        values, error = exponential(values, error, "column_density")
     if kind is None:
         factor = to_column_density(1.0 * physical, name="column_density").value
     elif kind == "extinction_ratio":
@@ -347,8 +418,52 @@ def column_of(channel, log10, converter, *, wcs, beam):
         if np.shape(factor) not in ((), values.shape):
             msg = f"dust_temperature has shape {np.shape(factor)}, the map has {values.shape}"
             raise ValueError(msg)
+    values = values * factor
+    _warn_of_blanks(channel.values, values)
     error = None if error is None else error * factor
-    return Channel(values * factor, u.cm**-2, channel.mask, error, channel.wcs, channel.meta)
+    return Channel(values, u.cm**-2, channel.mask, error, channel.wcs, channel.meta)
+
+
+def _check_unit(values, unit):
+    """Refuse numbers that are far too small for any column density in their unit."""
+    good = values[np.isfinite(values) & (values > 0)]
+    if good.size and np.median(good) * unit.to(u.cm**-2) < _TOO_FAINT:
+        msg = (
+            f"column_density is said to be in {unit}, but its values have a median of "
+            f"{np.median(good):.3g}, too little for the gas of any molecule: give the unit that it "
+            "is in, as in unit='1e21 cm-2'"
+        )
+        raise ValueError(msg)
+
+
+def _warn_of_blanks(raw, values):
+    """Warn of one value in many pixels, far from all others, that seems to mean "nothing here"."""
+    with np.errstate(invalid="ignore"):
+        good = (values > np.finfo(np.float32).tiny) & (values < HIGHEST)
+    if good.sum() < 2 * _N_BLANKS:
+        return
+    raw, values = raw[good], values[good]
+    for pick in (np.argmin, np.argmax):
+        odd = values == values[pick(values)]
+        if odd.all() or odd.sum() < _N_BLANKS:
+            continue
+        ratio = values[odd][0] / np.median(values[~odd])
+        if not 1 / _FAR < ratio < _FAR:
+            msg = (
+                f"{odd.sum()} pixels of column_density have the value {raw[odd][0]:g}, far from all "
+                f"others: if it means that there is nothing, give no_data={raw[odd][0]:g}"
+            )
+            warnings.warn(msg, AstrofractalWarning, stacklevel=5)
+
+
+def narrow_dispersion(channels, line_width):
+    """Take a line width out of the dispersions, which must be there."""
+    if line_width is None:
+        return
+    if channels.get("dispersion") is None:
+        msg = f"line_width={line_width} needs velocity dispersions, there are none"
+        raise ValueError(msg)
+    narrow(channels["dispersion"], line_width)
 
 
 def _map_pixel_angle(wcs, shape):

@@ -11,38 +11,29 @@ from astropy.nddata import NDData
 from . import wcs as _wcs
 from .channels import Channel, clean_numbers
 from .fits_files import (
+    CHANNEL_NAMES,
+    channel_name,
     check_shape,
+    describe_extensions,
     file_wcs,
     hdu_data,
     header_beam,
     header_distance,
     header_length,
+    header_unit,
     image_hdus,
     is_hdu,
     label,
     opened,
+    parameter_names,
     pick,
+    spectral_length,
     wide_axes,
 )
-from .units import parse_unit
+from .spelling import parse_unit
 
 __all__ = ["read"]
 
-#: Names of extensions (upper case, other characters dropped) that mean a channel.
-_EXTENSIONS = {
-    "column_density": (
-        "COLUMNDENSITY", "COLUMN", "COLDENS", "COLDENSITY", "NH2", "N", "SURFACEDENSITY",
-        "GASDENSITY", "LOGNH2", "LOGN", "LOGCOLUMNDENSITY",
-    ),
-    "velocity": (
-        "VLOS", "VELOCITY", "VLSR", "V", "VCEN", "CENTROID", "MEANVELOCITY", "VELOCITYLOS",
-        "MOM1", "MOMENT1", "VELO",
-    ),
-    "dispersion": (
-        "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
-        "LINEDISPERSION", "VELDISP",
-    ),
-}  # fmt: skip
 _ERROR_MARKS = re.compile(
     r"^(?:E_|ERR_|ERROR_|UNCERT_|E(?=(?:N|V|SIGMA)))|(?:_?(?:ERROR|ERR|UNCERTAINTY|UNCERT|STD))$"
 )
@@ -66,6 +57,7 @@ def read(
     log10=False,
     no_data=None,
     x_factor=None,
+    line_width=None,
     meta=None,
 ):
     """
@@ -113,7 +105,12 @@ def read(
         A value that means "nothing here".
 
     x_factor : `~astropy.units.Quantity`, optional
-        Column density per integrated intensity, for a cube: see `~astrofractal.GasMap.from_cube`.
+        Column density per integrated intensity, for a cube or the map of an integrated line: see
+        `~astrofractal.GasMap.from_cube`.
+
+    line_width : `~astropy.units.Quantity`, optional
+        A dispersion that is taken out of the dispersions in quadrature: see
+        `~astrofractal.GasMap.from_cube`.
 
     meta : dict, optional
         See `~astrofractal.GasMap`.
@@ -142,19 +139,20 @@ def read(
     options = {"distance": distance, "beam": beam, "mask": mask, "meta": dict(meta or {})}
     if pixel_scale is not None:
         options["meta"]["pixel_scale"] = pixel_scale
-    values = {"log10": log10, "no_data": no_data, "x_factor": x_factor}
+    values = {"log10": log10, "no_data": no_data, "x_factor": x_factor, "line_width": line_width}
     if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
         with opened(data) as hdus:
-            cube = _cube_hdu(hdus, hdu)
+            cube = cube_hdu(hdus, hdu, narrow=x_factor is not None)
             if cube is not None:
-                return _read_cube(cls, hdus, cube, x_factor, hdu=hdu, unit=unit, **options)
-            found = _find(hdus, hdu)
+                cubic = options | {"hdu": hdu, "unit": unit, "line_width": line_width}
+                return _read_cube(cls, hdus, cube, x_factor, **cubic)
+            found = find_channels(hdus, hdu)
             header = found["column_density"].header
             _header_options(header, hdus, options)
             if wcs is None:
                 needed = "pixel_scale" not in options["meta"]
                 wcs = file_wcs(header, hdus, needed=needed)
-            channels = _channels(found, hdus, unit)
+            channels = file_channels(found, hdus, unit)
             return build(cls, channels, wcs=wcs, **values, **options)
     if isinstance(data, NDData | u.Quantity | np.ndarray):
         return build(cls, _in_memory(data, unit), wcs=wcs, **values, **options)
@@ -181,23 +179,19 @@ def _read_map(gas, *, distance, beam):
     )
 
 
-def _cube_hdu(hdus, key):
-    """Return the HDU that is a position-position-velocity cube, or `None`."""
+def cube_hdu(hdus, key, *, narrow=False):
+    """Return the HDU that is a position-position-velocity cube (``narrow``: of one row), or `None`."""
     images = [pick(hdus, key)] if key is not None else image_hdus(hdus)
-    if key is None and any(_channel_name(hdu.name) for hdu in images):
+    if key is None and any(channel_name(hdu.name) for hdu in images):
         return None
     for hdu in images[:1]:
-        if len(wide_axes(hdu)) >= 3 or (
-            hdu.header.get("NAXIS", 0) >= 3 and len(wide_axes(hdu)) < 2
-        ):
-            wcs = _wcs.read_wcs(hdu.header, hdus=hdus, name=label(hdu, hdus))
-            axis = _wcs.spectral_axis(wcs)
-            if axis is not None and hdu.shape[::-1][axis] > 1:
-                return hdu
+        n_wide = len(wide_axes(hdu)) + (narrow and len(hdu.shape) > 2)
+        if n_wide >= 3 and not parameter_names(hdu) and spectral_length(hdu) > 1:
+            return hdu
     return None
 
 
-def _read_cube(cls, hdus, cube, x_factor, *, hdu, unit, **options):
+def _read_cube(cls, hdus, cube, x_factor, **options):
     where = label(cube, hdus)
     wcs = _wcs.read_wcs(cube.header, hdus=hdus, name=where)
     if not wcs.has_celestial:
@@ -214,19 +208,10 @@ def _read_cube(cls, hdus, cube, x_factor, *, hdu, unit, **options):
     if mask is not None:
         msg = "mask is for maps; a cube is masked before (see GasMap.from_cube)"
         raise ValueError(msg)
-    return cls.from_cube(hdus, x_factor=x_factor, hdu=hdu, unit=unit, **options)
+    return cls.from_cube(hdus, x_factor=x_factor, **options)
 
 
-def _channel_name(extname):
-    """Return the channel that an extension's name means, or `None`."""
-    plain = re.sub("[^A-Z0-9]", "", extname.upper())
-    for channel, names in _EXTENSIONS.items():
-        if plain in names:
-            return channel
-    return None
-
-
-def _find(hdus, key):
+def find_channels(hdus, key):
     """Return the HDU of each channel, the column density first; refuse what is no map."""
     images = image_hdus(hdus)
     if key is not None:
@@ -238,7 +223,7 @@ def _find(hdus, key):
     else:
         found = {}
         for hdu in images:
-            name = _channel_name(hdu.name)
+            name = channel_name(hdu.name)
             if name is not None:
                 found.setdefault(name, hdu)
         if "column_density" not in found:
@@ -248,7 +233,7 @@ def _find(hdus, key):
     return found
 
 
-def _channels(found, hdus, unit):
+def file_channels(found, hdus, unit):
     """Return the channel of each HDU, with its error and mask."""
     first = found["column_density"]
     if len(wide_axes(first)) > 2:
@@ -276,13 +261,12 @@ def _only_image(hdus, images, found):
         main = columns if len(columns) == 1 else main
     if len(main) == 1:
         return main[0]
-    names = [hdu.name for hdu in hdus]
     if not main:
-        msg = f"data holds no image of a column density; its extensions are {names}"
+        msg = f"data holds no image of a column density; {describe_extensions(hdus)}"
     else:
         msg = (
-            f"data holds {len(main)} images and none is named COLUMN_DENSITY; its extensions are "
-            f"{names}: give hdu="
+            f"data holds {len(main)} images and none is named COLUMN_DENSITY; "
+            f"{describe_extensions(hdus)}: give hdu="
         )
     raise ValueError(msg)
 
@@ -291,7 +275,7 @@ def _three_planes(hdu, hdus, unit):
     """Return the channels of a cube of three planes."""
     data = hdu_data(hdu, hdus)
     data = data.reshape(-1, *data.shape[-2:])
-    names = tuple(_EXTENSIONS)
+    names = tuple(CHANNEL_NAMES)
     if unit is None and "," in str(hdu.header.get("BUNIT", "")):
         unit = [part.strip() for part in hdu.header["BUNIT"].split(",")]
     units = _units(unit, names)
@@ -318,9 +302,9 @@ def _units(unit, names):
     if unit is None:
         return {}
     if isinstance(unit, dict):
-        unknown = set(unit) - set(_EXTENSIONS)
+        unknown = set(unit) - set(CHANNEL_NAMES)
         if unknown:
-            msg = f"unit has unknown channels {sorted(unknown)}, known are {list(_EXTENSIONS)}"
+            msg = f"unit has unknown channels {sorted(unknown)}, known are {list(CHANNEL_NAMES)}"
             raise ValueError(msg)
         return {name: parse_unit(value) for name, value in unit.items()}
     if isinstance(unit, list | tuple):
@@ -332,13 +316,14 @@ def _units(unit, names):
 
 
 def _bunit(hdu, hdus, name="column_density"):
-    text = str(hdu.header.get("BUNIT", "") or "").strip()
+    text = header_unit(hdu, hdus)
     where = label(hdu, hdus)
     if not text:
         example = "unit='cm-2'" if name == "column_density" else f"unit={{{name!r}: 'km/s'}}"
         msg = f"{where} has no BUNIT: say what the values of {name} are with unit=, as in {example}"
         raise ValueError(msg)
-    return parse_unit(text, name=f"BUNIT of {where}")
+    example = "cm-2" if name == "column_density" else "km/s"
+    return parse_unit(text, name=f"BUNIT of {where}", example=example)
 
 
 def image_channel(hdu, hdus, unit, name):
@@ -362,7 +347,7 @@ def _error(hdus, hdu, name, channel, unit):
         if plain == extname or other is hdu:
             continue
         kind = other.header.get("UTYPE", "StdDevUncertainty")
-        if _channel_name(plain) != name and not (plain == "" and hdu.name in ("", "PRIMARY")):
+        if channel_name(plain) != name and not (plain == "" and hdu.name in ("", "PRIMARY")):
             continue
         if other.shape != hdu.shape:
             continue
@@ -410,10 +395,21 @@ def _in_memory(data, unit):
 
 
 def build(
-    cls, channels, *, wcs, distance, beam, mask, meta, log10=False, no_data=None, x_factor=None
+    cls,
+    channels,
+    *,
+    wcs,
+    distance,
+    beam,
+    mask,
+    meta,
+    log10=False,
+    no_data=None,
+    x_factor=None,
+    line_width=None,
 ):
     """Make the map of its channels."""
-    from .maps import column_of, warn_if_faint
+    from .maps import column_of, narrow_dispersion, warn_if_faint
 
     for name, channel in channels.items():
         if no_data is not None:
@@ -423,7 +419,8 @@ def build(
     converter = (None, None) if x_factor is None else ("x_factor", x_factor)
     channels["column_density"] = column = column_of(column, log10, converter, wcs=wcs, beam=beam)
     warn_if_faint(column)
-    ordered = [channels.get(name) for name in _EXTENSIONS]
+    narrow_dispersion(channels, line_width)
+    ordered = [channels.get(name) for name in CHANNEL_NAMES]
     wcs = column.wcs if wcs is None else wcs
     meta = dict(column.meta or {}) | meta
     return cls(*ordered, wcs=wcs, distance=distance, beam=beam, mask=mask, meta=meta)

@@ -4,8 +4,6 @@ Everything inside astrofractal is N(H2) in cm-2 and km/s.  The conversions live 
 else.
 """
 
-import re
-
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
@@ -13,7 +11,6 @@ from astropy import units as u
 __all__ = [
     "H2_MEAN_MOLECULAR_WEIGHT",
     "column_to_mass",
-    "parse_unit",
     "to_column_density",
     "to_velocity",
 ]
@@ -26,10 +23,6 @@ H2_MEAN_MOLECULAR_WEIGHT = 2.8
 _COLUMN = u.cm**-2
 _VELOCITY = u.km / u.s
 _HYDROGEN_MASS = const.m_p + const.m_e
-
-#: Spellings that are met in BUNIT and that astropy does not read.
-_H2_WORDS = re.compile(r"^(?:N?\(?H_?2\)?|molecules?|particles?)\s*(?=[/ \[(])\s*", re.IGNORECASE)
-_LOG_WORDS = re.compile(r"^(?:log10|log|dex)\s*[\[( ]\s*(?P<inner>.*?)\s*[\])]?$", re.IGNORECASE)
 
 
 def column_to_mass(column_density, area):
@@ -125,46 +118,6 @@ def to_velocity(quantity, *, name="velocity"):
     raise u.UnitConversionError(msg)
 
 
-def parse_unit(text, *, name="unit"):
-    """
-    Return the unit that a FITS header or a user's text means.
-
-    Beside what `astropy.units.Unit` reads, ``log(...)`` / ``log10(...)`` are taken as ``dex(...)``
-    and a leading "H2" or "N(H2)" is dropped, for it states what the number counts.
-
-    Parameters
-    ----------
-    text : str or `~astropy.units.UnitBase`
-        The unit.
-
-    name : str, optional
-        Where the unit comes from, for the message.
-
-    Raises
-    ------
-    ValueError
-        If the text is not a unit.
-    """
-    if isinstance(text, u.UnitBase | u.function.FunctionUnitBase):
-        return text
-    if isinstance(text, u.Quantity) and text.isscalar:
-        return u.Unit(text)
-    if not isinstance(text, str):
-        msg = f"{name} must be a unit or its name, got {text!r}"
-        raise TypeError(msg)
-    plain = text.strip()
-    logarithm = _LOG_WORDS.match(plain)
-    inner = _H2_WORDS.sub("1 ", logarithm["inner"] if logarithm else plain).strip()
-    inner = re.sub(r"^1\s+(?=/)", "1", inner).replace("^{", "^").replace("}", "")
-    inner = re.sub(r"^1 +(?=[a-zA-Z])", "", inner)
-    try:
-        unit = u.Unit(inner)
-    except (ValueError, TypeError) as error:
-        msg = f"{name} {text!r} is not a unit that astropy reads; give the unit, as in unit='cm-2'"
-        raise ValueError(msg) from error
-    return u.dex(unit) if logarithm else unit
-
-
 def logarithmic(values):
     """Return whether positive numbers called cm-2 look like log10 of a column density."""
     values = values[np.isfinite(values) & (values > 0)]
@@ -182,13 +135,9 @@ def _remedy(unit):
     """Say which argument converts what is no column density but often stands for one."""
     if unit == u.mag:
         return "; extinction goes through GasMap.from_maps(..., extinction_ratio=N(H2) per mag)"
-    if unit.is_equivalent(u.K * u.km / u.s) or unit.is_equivalent(u.Jy / u.beam * u.km / u.s):
+    if any(unit.is_equivalent(line * u.km / u.s) for line in (u.K, u.Jy, u.Jy / u.beam)):
         return "; integrated intensity goes through GasMap.from_maps(..., x_factor=...)"
-    if (
-        unit.is_equivalent(u.Jy / u.sr)
-        or unit.is_equivalent(u.Jy / u.beam)
-        or unit.is_equivalent(u.Jy)
-    ):
+    if any(unit.is_equivalent(u.Jy / per) for per in (u.sr, u.beam, u.pix, u.one)):
         return (
             "; dust continuum goes through GasMap.from_maps(..., dust_temperature=..., "
             "dust_opacity=..., frequency=...)"

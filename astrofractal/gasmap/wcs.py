@@ -11,10 +11,17 @@ from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import wcs_to_celestial_frame
 from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
+from .spelling import parse_unit
+
 __all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
 
 _SPECTRAL = re.compile(r"^(FREQ|ENER|WAVN|VRAD|WAVE|VOPT|ZOPT|AWAV|VELO|BETA|FELO|VLSR|VEL)", re.I)
 _CYLINDRICAL = ("CAR", "CEA", "MER", "CYP")
+
+
+def is_spectral(ctype):
+    """Return whether a CTYPE is that of a spectral axis."""
+    return bool(_SPECTRAL.match(str(ctype).strip()))
 
 
 def celestial_wcs(source, *, name="wcs", hdus=None):
@@ -46,6 +53,9 @@ def celestial_wcs(source, *, name="wcs", hdus=None):
     if not wcs.has_celestial:
         msg = f"{name} {describe_axes(wcs)}"
         raise ValueError(msg)
+    if isinstance(source, fits.Header) and not _has_scale(source, wcs.wcs.lng + 1):
+        msg = f"{name} has no pixel scale (neither CDELT nor CD or PC): give wcs= or pixel_scale="
+        raise ValueError(msg)
     celestial = wcs if wcs.naxis == 2 else wcs.celestial
     celestial.wcs.set()
     return celestial
@@ -70,13 +80,43 @@ def read_wcs(source, *, hdus=None, name="wcs"):
         try:
             return WCS(source, fobj=hdus)
         except Exception as error:  # wcslib and the distortion readers raise many classes
+            usual = _usual_cards(source)
+            if usual is not None:
+                return read_wcs(usual, hdus=hdus, name=name)
             ctypes = [source.get(f"CTYPE{axis}", "") for axis in (1, 2)]
             if source.get("NAXIS", 2) == 2 and any(map(_SPECTRAL.match, map(str, ctypes))):
                 msg = f"{name} {describe_ctypes(ctypes)}"
                 raise ValueError(msg) from error
             reason = " ".join(str(error).split()) or type(error).__name__
+            reason = re.sub(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+: ", "", reason)
             msg = f"{name} has a WCS that cannot be read: {reason}"
             raise ValueError(msg) from error
+
+
+def _has_scale(header, axis):
+    """Return whether a header gives the scale of an axis (1-based)."""
+    keys = re.compile(rf"CDELT{axis}|(?:CD|PC){axis}_\d+|(?:CD|PC)00{axis}00\d")
+    return any(keys.fullmatch(key) for key in header)
+
+
+def _usual_cards(header):
+    """Return a header with CTYPE in capitals and CUNIT in the usual letters; `None` if it is so."""
+    changed = {}
+    for key in header:
+        if re.fullmatch(r"CTYPE\d+", key) and str(header[key]) != str(header[key]).upper():
+            changed[key] = str(header[key]).upper()
+        if re.fullmatch(r"CUNIT\d+", key):
+            try:
+                text = parse_unit(str(header[key])).to_string("fits")
+            except (ValueError, TypeError):
+                continue
+            if text != str(header[key]).strip():
+                changed[key] = text
+    if not changed:
+        return None
+    header = header.copy()
+    header.update(changed)
+    return header
 
 
 def _sliced(view):
@@ -100,7 +140,7 @@ def describe_ctypes(ctypes):
     """Say what an image is whose axes, as named by CTYPE, are not two celestial ones."""
     ctypes = [str(ctype).strip() for ctype in ctypes]
     shown = ", ".join(repr(ctype) for ctype in ctypes)
-    spectral = [bool(_SPECTRAL.match(ctype)) for ctype in ctypes]
+    spectral = [is_spectral(ctype) for ctype in ctypes]
     if sum(spectral) == 1 and len(ctypes) == 2:
         return (
             f"is a position-velocity diagram (CTYPE {shown}), not a map of the sky: a map needs "
@@ -116,7 +156,7 @@ def spectral_axis(wcs):
     if wcs.wcs.spec >= 0:
         return wcs.wcs.spec
     for axis, ctype in enumerate(wcs.wcs.ctype):
-        if _SPECTRAL.match(str(ctype)):
+        if is_spectral(ctype):
             return axis
     return None
 
@@ -252,7 +292,8 @@ def pixel_solid_angle(wcs, x, y):
         unit_vectors(*pixel_to_degrees(wcs, x + dx, y + dy))
         for dx, dy in ((-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5))
     )
-    return np.linalg.norm(np.cross(right - left, up - down), axis=-1)
+    with np.errstate(invalid="ignore"):  # where the projection does not reach
+        return np.linalg.norm(np.cross(right - left, up - down), axis=-1)
 
 
 def tangent_wcs(template, longitude, latitude, step, shape):

@@ -186,3 +186,67 @@ def test_given_maps_are_not_changed(numbers):
     quantity = values / u.cm**2
     GasMap.from_maps(quantity, no_data=0)
     assert (quantity[0] == 0).all()
+
+
+def test_line_width(numbers):
+    column, velocity, sigma = numbers
+    column, velocity, sigma = column / u.cm**2, velocity * u.km / u.s, sigma * u.km / u.s
+    wide = NDData(
+        1e3 * np.hypot(numbers[2], 0.07),
+        unit="m/s",
+        uncertainty=StdDevUncertainty(np.full((80, 100), 5.0)),
+    )
+    gas = GasMap.from_maps(column, velocity, wide, line_width=0.07 * u.km / u.s)
+    np.testing.assert_allclose(gas.dispersion.value, sigma.value, rtol=1e-5)
+    assert (gas.dispersion_uncertainty.value > 0.005).all()
+    gas = GasMap.from_maps(column, velocity, sigma, line_width=1 * u.km / u.s)
+    assert (gas.dispersion.value == 0).all()
+    with pytest.raises(ValueError, match="line_width=.* needs velocity dispersions"):
+        GasMap.from_maps(column, velocity, line_width=0.07 * u.km / u.s)
+    with pytest.raises(TypeError, match="line_width must be a Quantity"):
+        GasMap.from_maps(column, velocity, sigma, line_width=0.07)
+    with pytest.raises(u.UnitsError, match="line_width"):
+        GasMap.from_maps(column, velocity, sigma, line_width=10 * u.K)
+
+
+def test_file_with_named_extensions(tmp_path, numbers, wcs):
+    """The velocities of the file come along, unless others are given."""
+    hdus = [fits.PrimaryHDU()]
+    for name, unit, data in zip(
+        ("N", "VLSR", "SIGMA"), ("cm-2", "km/s", "km/s"), numbers, strict=True
+    ):
+        hdus.append(fits.ImageHDU(data, wcs.to_header(), name))
+        hdus[-1].header["BUNIT"] = unit
+    hdus[1].data = np.log10(1e-8 * numbers[0])
+    fits.HDUList(hdus).writeto(tmp_path / "fit.fits")
+    options = {"log10": True, "abundance": 1e-8}
+    gas = GasMap.from_maps(tmp_path / "fit.fits", **options)
+    for name, expected in zip(gas.channels, numbers, strict=True):
+        np.testing.assert_allclose(getattr(gas, name).value, expected, rtol=1e-5, atol=1e-6)
+    gas = GasMap.from_maps(tmp_path / "fit.fits", np.full((80, 100), 9.0) * u.km / u.s, **options)
+    assert (gas.velocity == 9 * u.km / u.s).all()
+    np.testing.assert_allclose(gas.dispersion.value, numbers[2], rtol=1e-5)
+    gas = GasMap.from_maps(tmp_path / "fit.fits", hdu="N", **options)
+    assert gas.channels == ("column_density",)
+    alone = GasMap.from_maps(tmp_path / "fit.fits", tmp_path / "fit.fits", hdu="N", **options)
+    np.testing.assert_allclose(alone.velocity.value, numbers[1], rtol=1e-5, atol=1e-6)
+
+
+def test_temperature_from_a_file(tmp_path, numbers, wcs, make_wcs):
+    temperature = np.linspace(10, 20, 8000).reshape(80, 100)
+    options = {"dust_opacity": hildebrand_opacity(850 * u.um), "frequency": 850 * u.um}
+    data = NDData(numbers[0] / 1e21, unit="MJy/sr", wcs=wcs)
+    expected = GasMap.from_maps(data, dust_temperature=temperature * u.K, **options)
+    hdu = fits.PrimaryHDU(temperature, wcs.to_header())
+    hdu.data[0] = 0
+    hdu.header["BUNIT"] = "K"
+    hdu.writeto(tmp_path / "T.fits")
+    gas = GasMap.from_maps(data, dust_temperature=tmp_path / "T.fits", no_data=0, **options)
+    assert gas.mask[0].all()
+    np.testing.assert_allclose(gas.column_density.value[1:], expected.column_density.value[1:])
+    with pytest.raises(ValueError, match="dust_temperature must be positive"):
+        GasMap.from_maps(data, dust_temperature=tmp_path / "T.fits", **options)
+    shifted = make_wcs((80, 100), crval=(72.1, 31.0))
+    other = NDData(temperature, unit="K", wcs=shifted)
+    with pytest.raises(ValueError, match="dust_temperature is on another grid"):
+        GasMap.from_maps(data, dust_temperature=other, **options)

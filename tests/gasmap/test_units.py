@@ -1,4 +1,4 @@
-"""Units as they are written in the wild, and the conversions to N(H2)."""
+"""The conversions to N(H2)."""
 
 import numpy as np
 import pytest
@@ -7,47 +7,7 @@ from astropy import units as u
 
 from astrofractal.gasmap import hildebrand_opacity, optically_thin_x_factor
 from astrofractal.gasmap.conversions import dust_column_factor
-from astrofractal.gasmap.units import parse_unit, to_column_density
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("cm-2", 1),
-        ("cm^-2", 1),
-        ("cm**-2", 1),
-        ("1/cm2", 1),
-        ("1/cm^2", 1),
-        ("10**21 cm-2", 1e21),
-        ("1e22 cm-2", 1e22),
-        ("H2 cm-2", 1),
-        ("H2/cm2", 1),
-        ("N(H2) cm-2", 1),
-        ("m-2", 1e-4),
-        ("cm^{-2}", 1),
-    ],
-)
-def test_spellings_of_column_density(text, value):
-    assert to_column_density(1 * parse_unit(text)).value == pytest.approx(value)
-
-
-@pytest.mark.parametrize(
-    "text", ["dex(cm-2)", "log(cm-2)", "log10(cm-2)", "log10 cm-2", "[log cm-2"]
-)
-def test_spellings_of_logarithms(text):
-    if text.startswith("["):
-        with pytest.raises(ValueError, match="not a unit"):
-            parse_unit(text)
-    else:
-        assert parse_unit(text) == u.dex(u.cm**-2)
-
-
-@pytest.mark.parametrize("text", ["H cm-2", "atoms/cm2", "nonsense"])
-def test_what_is_not_understood_is_not_guessed(text):
-    with pytest.raises((ValueError, u.UnitsError)):
-        to_column_density(1 * parse_unit(text))
-    with pytest.raises(TypeError, match="unit must be a unit or its name, got 3"):
-        parse_unit(3)
+from astrofractal.gasmap.units import to_column_density
 
 
 @pytest.mark.parametrize(
@@ -55,7 +15,9 @@ def test_what_is_not_understood_is_not_guessed(text):
     [
         (u.mag, "extinction_ratio"),
         (u.K * u.km / u.s, "x_factor"),
+        (u.Jy / u.beam * u.km / u.s, "x_factor"),
         (u.Jy / u.beam, "dust_temperature"),
+        (u.Jy / u.pix, "dust_temperature"),
         (u.MJy / u.sr, "dust_opacity"),
         (u.one, "unit="),
     ],
