@@ -228,6 +228,7 @@ def _weigh_cutouts(args):
     from astropy import units as u
     from astropy.table import QTable
 
+    from astrofractal.mass.catalog import describe_no_skill
     from astrofractal.simulations import MapSet
 
     for name in ("positions", "min_separation", "threshold", "snr", "max_sources", "regions"):
@@ -240,7 +241,8 @@ def _weigh_cutouts(args):
     else:
         maps = [read_map(args, path) for path in args.file]
         names, groups = list(args.file), np.full(len(args.file), "combined")
-    result = _estimator(args).evaluate(maps, progress_bar=not args.quiet)
+    estimator = _estimator(args)
+    result = estimator.evaluate(maps, progress_bar=not args.quiet)
     half = result.half_width(args.level)
     table = QTable({"id": names})
     numbers = {
@@ -266,6 +268,9 @@ def _weigh_cutouts(args):
     table["ood_score"] = ood
     table["ood_score"].info.format = ".2f"
     table["flags"] = np.array(flags, dtype=str)
+    table.meta.update(estimator.meta, level=args.level)
+    if result.without_skill:
+        table.meta["no_skill"] = describe_no_skill(result.without_skill)
     _finish(args, table)
 
 
@@ -295,6 +300,11 @@ def _finish(args, table):
     if args.quiet:
         return
     print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    if "no_skill" in table.meta:
+        print(
+            f"NO SKILL: masses from {table.meta['no_skill']} are little more than the mean of the "
+            "reference masses; give --velocity and --dispersion, or do not use them"
+        )
     for path in (args.output, args.regions):
         if path is not None:
             print(f"written to {path}")

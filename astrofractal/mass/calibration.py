@@ -8,7 +8,19 @@ from astrofractal.exceptions import AstrofractalWarning
 
 from .regressors import make_regressor, nearest, spec_from_json, spec_to_json
 
-__all__ = ["Calibration", "NoSkillWarning", "grouped_folds", "leave_out_predictions", "r2_score"]
+__all__ = [
+    "LEAST_SKILL",
+    "Calibration",
+    "NoSkillWarning",
+    "grouped_folds",
+    "leave_out_predictions",
+    "r2_score",
+]
+
+#: A calibration whose R2 on clouds left out is below this has no skill that anybody should use.
+#: The error of R2 over five clouds is 0.06, so that less cannot be told from zero with confidence;
+#: and even a true 0.1 makes the error of a mass only 5 % smaller than the spread of all masses.
+LEAST_SKILL = 0.1
 
 _N_NEIGHBORS = 15
 _N_COMPONENTS = 32
@@ -16,7 +28,7 @@ _QUANTILE = 0.99
 
 
 class NoSkillWarning(AstrofractalWarning):
-    """The masses are no better than the mean of the reference masses on a cloud unseen."""
+    """The masses are hardly better than the mean of the reference masses on a cloud unseen."""
 
 
 def r2_score(true, predicted):
@@ -226,6 +238,11 @@ class Calibration:
         self.check = self.predict_scaled(self.X[:16])
         self.skill = self._skill(predicted)
         return self
+
+    @property
+    def has_skill(self):
+        """Whether R2 on groups left out reaches ``LEAST_SKILL`` (0.1)."""
+        return bool(self.skill["r2"] >= LEAST_SKILL)
 
     def _fit_model(self):
         self._model = make_regressor(self.regressor).fit(self.X, self.y, groups=self.folds)

@@ -298,6 +298,7 @@ def make_catalog(estimator, gas, positions, *, level, progress_bar, **detection)
             raise ValueError(msg)
         positions, names = resolve_positions(gas, positions)
     n = len(positions)
+    without_skill = {}
     numbers = {k: np.full(n, np.nan) for k in ("mass", "mass_lower", "mass_upper", "ood_score")}
     flags, channels = ["outside"] * n, [""] * n
     x, y = gas.to_pixel(positions) if n else (np.empty(0), np.empty(0))
@@ -318,6 +319,7 @@ def make_catalog(estimator, gas, positions, *, level, progress_bar, **detection)
 
     if n:
         result = estimator.evaluate(maps(), progress_bar=progress_bar)
+        without_skill = result.without_skill
         if weighed:
             half = result.half_width(level)
             numbers["mass"][weighed] = 10**result.log_mass
@@ -349,7 +351,27 @@ def make_catalog(estimator, gas, positions, *, level, progress_bar, **detection)
     table["mass_lower"].info.description += f", level {level:g}"
     table["mass_upper"].info.description += f", level {level:g}"
     table.meta.update(estimator.meta, level=level)
+    if without_skill:
+        table.meta["no_skill"] = describe_no_skill(without_skill)
     return table
+
+
+def describe_no_skill(without_skill):
+    """
+    Say which masses of a table have no skill.
+
+    Parameters
+    ----------
+    without_skill : dict
+        See `~astrofractal.mass.Evaluation`.
+
+    Returns
+    -------
+    text : str
+        For its ``meta``.
+    """
+    parts = [f"{channels} (leave-cloud-out R2 {r2:.2f})" for channels, r2 in without_skill.items()]
+    return ", ".join(parts)
 
 
 def _icrs(sky):
@@ -397,7 +419,7 @@ def write_catalog(table, path, *, overwrite=False):
         if path.suffix == ".fits":
             # Plain keywords: FITS has eight characters for their names.
             keys = {"weights_id": "WEIGHTS", "reference_id": "REFMAPS", "version": "VERSION",
-                    "level": "LEVEL"}  # fmt: skip
+                    "level": "LEVEL", "no_skill": "NOSKILL"}  # fmt: skip
             table.meta = {keys.get(k, k): v for k, v in table.meta.items()}
         if _FORMATS[path.suffix] == "votable":
             _write_votable(table, temporary)

@@ -81,7 +81,8 @@ class StellarMassEstimator:
     -----
     Each combination of channels (column density alone, with velocity, with dispersion, with both)
     has its own calibration, chosen by what a map has.  Where one has no skill on an unseen cloud
-    the masses come with a `~astrofractal.mass.NoSkillWarning`.
+    (leave-cloud-out R2 below 0.1) the masses come with a `~astrofractal.mass.NoSkillWarning` and
+    the flag "no-skill".
 
     Examples
     --------
@@ -339,13 +340,11 @@ class StellarMassEstimator:
         result = Evaluation()
         for images, flags in progress(self._batches(maps), progress_bar, total=total, desc="weigh"):
             self._evaluate_batch(images, flags, result)
-        without = sorted({c.channels for c in result.calibrations if c.skill["r2"] <= 0}, key=len)
-        for channels in without:
-            r2 = self.calibrations[channels].skill["r2"]
+        for channels, r2 in result.without_skill.items():
             msg = (
-                f"masses from {' + '.join(channels)} have no skill on a cloud that the "
-                f"calibration has not seen (leave-cloud-out R2 = {r2:.2f}): they are little more "
-                "than the mean of the reference masses; see their intervals"
+                f"masses from {channels} alone have no skill on a cloud that the calibration has "
+                f"not seen (leave-cloud-out R2 = {r2:.2f}): they are little more than the mean of "
+                "the reference masses; see their intervals"
             )
             warnings.warn(msg, NoSkillWarning, stacklevel=3)
         return result
@@ -374,7 +373,7 @@ class StellarMassEstimator:
             if not low <= log_mass[i] <= high:
                 new.append("extrapolated")
             new += [f"no-{name}" for name in CHANNELS if name not in channels]
-            if calibration.skill["r2"] <= 0:
+            if not calibration.has_skill:
                 new.append("no-skill")
             result.flags.append(new)
             result.calibrations.append(calibration)
@@ -650,6 +649,12 @@ class Evaluation:
         self.log_mass = np.append(self.log_mass, log_mass)
         self.difficulty = np.append(self.difficulty, difficulty)
         self.ood_score = np.append(self.ood_score, ood_score)
+
+    @property
+    def without_skill(self):
+        """The channels whose masses have no skill, and their leave-cloud-out R2 (`dict`)."""
+        found = {" + ".join(c.channels): c for c in self.calibrations if not c.has_skill}
+        return {name: found[name].skill["r2"] for name in sorted(found, key=len)}
 
     def half_width(self, level):
         """

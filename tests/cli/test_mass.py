@@ -6,6 +6,7 @@ from astropy.table import QTable
 
 from astrofractal import StellarMassEstimator
 from astrofractal.cli import main
+from astrofractal.mass import NoSkillWarning
 from astrofractal.simulations import MapSet
 
 pytestmark = pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
@@ -83,6 +84,26 @@ def test_cutouts(folder, tmp_path):
         table = QTable.read(output)
         assert len(table) == rows
         assert np.all(table["mass_lower"] < table["mass_upper"])
+
+
+def test_no_skill_is_said_aloud(folder, tmp_path, capsys):
+    output = tmp_path / "masses.fits"
+    arguments = ["mass", str(folder / "cloud.fits"), "--distance", "300", "--output", str(output)]
+    calibration = ["--calibration", str(folder / "my.astrofractal")]
+    with pytest.warns(NoSkillWarning, match="column_density alone have no skill"):
+        assert main([*arguments, *calibration]) == 0
+    assert "NO SKILL: masses from column_density" in capsys.readouterr().out
+    table = QTable.read(output)
+    assert all("no-skill" in flags for flags in table["flags"])
+    assert table.meta["NOSKILL"].startswith("column_density (leave-cloud-out R2")
+
+
+def test_cutouts_tell_what_they_come_from(folder, tmp_path):
+    output = tmp_path / "masses.ecsv"
+    assert run(folder, folder / "maps.fits", "--cutouts", "--output", output) == 0
+    meta = QTable.read(output).meta
+    assert {"weights_id", "reference_id", "version", "level"} <= set(meta)
+    assert "no_skill" not in meta
 
 
 def test_thin(folder, tmp_path):

@@ -1,3 +1,5 @@
+import warnings
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -74,6 +76,17 @@ def test_channels_choose_the_calibration(estimator, new_maps):
     assert {"no-velocity", "no-dispersion", "no-skill"} <= set(result.flags[3])
     # Without skill the interval is nearly as wide as the masses spread.
     assert result.half_width(0.68)[3] > 1.5 * result.half_width(0.68)[0]
+
+
+@pytest.mark.parametrize(("r2", "warns"), [(-0.2, True), (0.05, True), (0.15, False)])
+def test_little_skill_is_none(estimator, new_maps, monkeypatch, r2, warns):
+    monkeypatch.setitem(estimator.calibrations[ALL].skill, "r2", r2)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = estimator.evaluate(new_maps[:2])
+    assert [w.category is NoSkillWarning for w in caught] == [True] * warns
+    assert ("no-skill" in result.flags[0]) == warns
+    assert result.without_skill == ({" + ".join(ALL): r2} if warns else {})
 
 
 def test_combine(estimator, new_maps):
