@@ -4,10 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from astrofractal.encoder import ChannelNormalization
+from astrofractal.encoder.pooling import LATTICE
 from astrofractal.pretraining import Recipe
 from astrofractal.pretraining.augmentations import ViewSampler
 from astrofractal.pretraining.data import Flames, StepSampler
 from astrofractal.pretraining.losses import PrototypeLoss, effective_rank
+from astrofractal.pretraining.structure import at_center, n_center_targets, structure_targets
 
 pytest.importorskip("lightly")
 
@@ -127,3 +130,27 @@ def test_flames_are_normalised_and_pure(recipe):
     assert np.isfinite(flames[5]).all()
     np.testing.assert_array_equal(flames[5], Flames(recipe)[5])
     assert abs(flames[5][1]).max() < 40
+
+
+def test_magnified_views_keep_the_peak_in_the_middle():
+    recipe = Recipe.load("compact_zoom", batch_size=32, max_shift=0, zoom_probability=1.0)
+    y, x = torch.meshgrid(*2 * [torch.arange(96) - 47.5], indexing="ij")
+    blob = torch.exp(-0.5 * (x**2 + y**2) / 2.0**2)
+    views = ViewSampler(recipe, 0).geometric(blob.expand(32, 3, 96, 96))
+    profile = views[:, 0].clamp_min(0)
+    widths = ((profile.sum((1, 2)) / (2 * torch.pi)).sqrt() / 2.0).clamp_min(1)
+    assert (profile.flatten(1).argmax(1) // 64 - 31.5).abs().max() <= 1
+    assert widths.min() < 1.5
+    assert 4 < widths.max() <= recipe.zoom_max + 0.1
+
+
+def test_class_token_is_asked_for_the_middle_of_the_view():
+    views = torch.randn(2, 3, 64, 64)
+    targets = structure_targets(views, 8, ChannelNormalization()).unflatten(1, (8, 8))
+    center = at_center(targets.flatten(1, 2))
+    # Where four patches meet, all four say the same.
+    lattice = targets.unflatten(-1, (-1, LATTICE, LATTICE))
+    for row, column in ((3, 3), (3, 4), (4, 3), (4, 4)):
+        same = lattice[:, row, column, :, -(4 - row), -(4 - column)]
+        torch.testing.assert_close(center, same)
+    assert center.shape == (2, n_center_targets())

@@ -29,6 +29,11 @@ def test_paper_recipe_is_the_published_one():
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
         ({"mask_ratio": 1.5}, "mask_ratio must be between 0 and 1, got 1.5"),
         ({"centering": "median"}, "centering must be one of .*, got 'median'"),
+        ({"zoom_max": 0.5}, "zoom_max must be at least 1, got 0.5"),
+        (
+            {"class_structure_weight": 1, "structure_weight": 0},
+            "class_structure_weight needs a structure_weight",
+        ),
         ({"predictor_depth": 0}, "predictor_depth"),
         ({"source_size": 32}, "source_size must be at least image_size=64, got 32"),
     ],
@@ -39,5 +44,5 @@ def test_bad_values_are_named(overrides, message):
 
 
 def test_unknown_recipe_lists_the_shipped_ones():
-    with pytest.raises(ValueError, match="'compact', 'paper'.*got 'huge'"):
+    with pytest.raises(ValueError, match="'compact', 'compact_zoom', 'paper'.*got 'huge'"):
         Recipe.load("huge")

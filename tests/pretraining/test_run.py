@@ -146,3 +146,36 @@ def test_folder_without_a_run_is_named(tmp_path, argument):
             pretrain(resume=tmp_path / "nothing")
         else:
             export_run(tmp_path / "nothing", tmp_path / "weights.safetensors")
+
+
+def test_second_stage_starts_from_the_networks_of_the_first(whole_run, tmp_path):
+    options = {"precision": "32-true", "workers": 0, "devices": 1, **SMALL}
+    folder = tmp_path / "second"
+    pretrain(
+        "compact_zoom",
+        output=folder,
+        start_from=whole_run,
+        max_steps=1,
+        learning_rate=0.0,
+        learning_rate_end=0.0,
+        **options,
+    )
+    first, second = (_checkpoint(run)["state_dict"] for run in (whole_run, folder))
+    assert set(second) - set(first) == {"class_to_structure.weight", "class_to_structure.bias"}
+    name = "student.backbone.blocks.0.attn.qkv.weight"
+    assert torch.equal(first[name], second[name])
+    card = export_run(folder, tmp_path / "second.safetensors")
+    assert card["origin"]["recipe"] == "compact"
+    assert card["origin"]["images_seen"] == SMALL["n_images"]
+    assert card["steps"] == 1
+    assert card["images_seen"] == SMALL["n_images"] + SMALL["batch_size"]
+
+
+def test_start_from_refuses_what_does_not_fit(whole_run, tmp_path):
+    options = {"workers": 0, "devices": 1, "precision": "32-true", **SMALL, "n_prototypes": 16}
+    with pytest.raises(ValueError, match=r"start_from: .* does not fit recipe 'compact_zoom'"):
+        pretrain("compact_zoom", output=tmp_path / "x", start_from=whole_run, **options)
+    with pytest.raises(FileNotFoundError, match="no pretraining run"):
+        pretrain("compact_zoom", output=tmp_path / "y", start_from=tmp_path, **options)
+    with pytest.raises(ValueError, match="start_from is for a new run"):
+        pretrain(resume=whole_run, start_from=whole_run)
