@@ -267,9 +267,7 @@ class FractalEncoder:
             parts.append(patches.reshape(len(patches), *grid, -1).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, 0, 0, self.embed_dim), np.float32)
 
-    def encode(
-        self, images, *, pooling="central", zoom=1.0, symmetrize=None, progress_bar=False
-    ):
+    def encode(self, images, *, pooling="central", zoom=1.0, symmetrize=None, progress_bar=False):
         """
         Return one feature vector a map.
 

@@ -101,11 +101,11 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
     pooling : str
         ``"class"``: the class token (the mean of all tokens where a model has none); ``"mean"``:
         the mean of the patch tokens; ``"central"``: the mean of the central 2 x 2 patch tokens (3
-        where the grid is odd), those of the protostar on which the map is centred;
-        ``"quadrants"``: the same tokens concatenated; ``"spread"``: their standard deviation; ``"surround"``: the mean of the ring of patch
-        tokens around those; ``"structure"``: the local moments of the gas at the centre of the map
-        that the pretrained readout finds in the central 2 x 2 tokens.  Names joined by ``"+"`` are
-        concatenated.
+        where the grid is odd), those of the protostar on which the map is centred; ``"spread"``:
+        their standard deviation; ``"quadrants"``: the same tokens concatenated; ``"surround"``: the
+        mean of the ring of patch tokens around those; ``"structure"``: the local moments of the gas
+        at the centre of the map that the pretrained readout finds in the central 2 x 2 tokens.
+        Names joined by ``"+"`` are concatenated.
 
     readout : `torch.nn.Module`, optional
         The pretrained linear readout from a patch token to the local moments of its gas.

@@ -62,7 +62,8 @@ class ViewSampler:
         """
         views = self._scaled(images) if self.recipe.scale_min < 1 else self._shifted(images)
         if self.recipe.zoom_probability:
-            views = torch.where(self.chance(self.recipe.zoom_probability), self._zoomed(images), views)
+            magnified = self.chance(self.recipe.zoom_probability)
+            views = torch.where(magnified, self._zoomed(images), views)
         views = torch.where(self.chance(0.5), views.flip(-1), views)
         views = torch.where(self.chance(0.5), views.flip(-2), views)
         views = torch.where(self.chance(0.5), views.transpose(-1, -2), views)
