@@ -99,7 +99,7 @@ def supervised_predictions(
     model.train()
     ticks = {}
     for mixed in (False, True):
-        for _ in range(3):  # the first one warms up
+        for _ in range(2):  # the first one warms up
             tick = time.perf_counter()
             _step(model, optimizer, images[rows[:batch_size]], target[rows[:batch_size]], mixed)
             tick = time.perf_counter() - tick

@@ -239,7 +239,7 @@ def _weigh_cutouts(args):
         maps = MapSet.read(args.file[0])
         names, groups = [f"{args.file[0]}[{i}]" for i in range(len(maps))], maps.sinks
     else:
-        maps = [read_map(args, path) for path in args.file]
+        maps = (read_map(args, path) for path in args.file)  # one batch in memory at a time
         names, groups = list(args.file), np.full(len(args.file), "combined")
     estimator = _estimator(args)
     result = estimator.evaluate(maps, progress_bar=not args.quiet)
