@@ -37,68 +37,71 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _S32, _S20 = np.uint64(32), np.uint64(20)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _gather(xs, ys, old, px, py, cs, m, colour, speed, lo, multiplier, offset):
-    """Deal walkers to a segment, through the first affine map."""
-    a, b, c, d, e, f = m[0], m[1], m[2], m[3], m[4], m[5]
+@nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+def _gather(xs, ys, old, px, py, cs, m, k, colour, speed, lo, n, multiplier, offset):
+    """Deal ``n`` walkers to the segment at ``lo``, through the first affine map."""
+    a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
     keep, gain = _ONE - speed, speed * colour
     mask = np.uint32(xs.size - 1)
     first = np.uint32(multiplier * np.uint32(lo) + offset)
-    for i in range(cs.size):
+    start = np.uintp(lo)
+    for i in range(n):
         j = (np.uint32(i) * multiplier + first) & mask
         x, y, t = xs[j], ys[j], old[j]
         px[i] = a * x + b * y + c
         py[i] = d * x + e * y + f
-        cs[i] = keep * t + gain
+        cs[start + np.uintp(i)] = keep * t + gain
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _affine(px, py, qx, qy, m):
-    a, b, c, d, e, f = m[0], m[1], m[2], m[3], m[4], m[5]
+@nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+def _affine(px, py, qx, qy, m, k):
+    a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
     for i in range(px.size):
         x, y = px[i], py[i]
         qx[i] = a * x + b * y + c
         qy[i] = d * x + e * y + f
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
-def _affine_home(px, py, qx, qy, m, hx, hy):
-    """Apply an affine map, and start walkers again that run away."""
-    a, b, c, d, e, f = m[0], m[1], m[2], m[3], m[4], m[5]
-    for i in range(qx.size):
+@nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+def _affine_home(px, py, qx, qy, m, k, hx, hy, lo, n):
+    """Apply an affine map to a segment, and start walkers again that run away."""
+    a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
+    start = np.uintp(lo)
+    for i in range(n):
         x, y = px[i], py[i]
         u = a * x + b * y + c
         v = d * x + e * y + f
         good = (abs(u) < RUNAWAY) & (abs(v) < RUNAWAY)
-        qx[i] = u if good else hx[i]
-        qy[i] = v if good else hy[i]
+        j = start + np.uintp(i)
+        qx[j] = u if good else hx[j]
+        qy[j] = v if good else hy[j]
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _count_runaways(px, py, m):
-    """Count the walkers that an affine map takes too far."""
+def _count_runaways(px, py, m, k, n):
+    """Count the walkers of a segment that an affine map takes too far."""
     lost = 0
-    for i in range(px.size):
-        u = m[0] * px[i] + m[1] * py[i] + m[2]
-        v = m[3] * px[i] + m[4] * py[i] + m[5]
+    for i in range(n):
+        u = m[k, 0] * px[i] + m[k, 1] * py[i] + m[k, 2]
+        v = m[k, 3] * px[i] + m[k, 4] * py[i] + m[k, 5]
         lost += 0 if (abs(u) < RUNAWAY) & (abs(v) < RUNAWAY) else 1
     return lost
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def _turn(m, bits, symmetry, out):
-    """Give the affine map followed by a random element of the symmetry group."""
+def _turn(m, k, bits, symmetry, out):
+    """Give the affine map followed by a random element of the symmetry group, as a row."""
     order = abs(symmetry)
     part = _f(int((bits & np.uint64(0xFFFF)) * np.uint64(order) >> np.uint64(16)))
     angle = _TWO_PI * part / _f(order)
     c, s = cosine(angle), sine(angle)
     flip = -_ONE if symmetry < 0 and (bits >> _S20) & np.uint64(1) else _ONE
     for j in range(3):
-        out[j] = flip * (c * m[j] - s * m[3 + j])
-        out[3 + j] = s * m[j] + c * m[3 + j]
+        out[0, j] = flip * (c * m[k, j] - s * m[k, 3 + j])
+        out[0, 3 + j] = s * m[k, j] + c * m[k, 3 + j]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
 def _plot(xs, ys, cs, frame, size, where, histogram, table):
     """
     Add the table's row of each point's colour to the pixel where it falls.
@@ -175,18 +178,18 @@ def play(key, system, steps, points, frame, size, histogram, table):
     """
     affine, post, kinds, blend, parameters, weight, colour, speed, n_maps, symmetry, final = system
     n = WALKERS
-    walkers = np.empty((3, n), np.float32)
-    fresh = np.empty((3, n), np.float32)
-    home = np.empty((2, n), np.float32)
-    scratch = np.zeros((4, n), np.float32)
+    # One array a quantity, and offsets in place of slices, which cost two atomic additions each.
+    xs, ys, cs = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    fx, fy, fc = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
+    hx, hy = np.empty(n, np.float32), np.empty(n, np.float32)
+    px, py = np.zeros(n, np.float32), np.zeros(n, np.float32)
+    ox, oy = np.zeros(n, np.float32), np.zeros(n, np.float32)
     where = np.empty((2, n), np.int32)
-    second = np.empty(6, np.float32)
+    second = np.empty((1, 6), np.float32)
     for i in range(n):
-        walkers[0, i] = _TWO * uniform(key, 3 * i) - _ONE
-        walkers[1, i] = _TWO * uniform(key, 3 * i + 1) - _ONE
-        walkers[2, i] = uniform(key, 3 * i + 2)
-        home[0, i] = walkers[0, i]
-        home[1, i] = walkers[1, i]
+        hx[i] = xs[i] = _TWO * uniform(key, 3 * i) - _ONE
+        hy[i] = ys[i] = _TWO * uniform(key, 3 * i + 1) - _ONE
+        cs[i] = uniform(key, 3 * i + 2)
     lost = 0
     for number in range(BURN_IN + steps):
         shown = number >= BURN_IN
@@ -211,38 +214,37 @@ def play(key, system, steps, points, frame, size, histogram, table):
                 draw = np.uint32(mix64(key - np.uint64(number + 1) * _GOLDEN) >> _S32)
             # Whole blocks, for the vector loops; what the last one has too much is never read.
             padded = min(n, (hi - lo + _BLOCK - 1) // _BLOCK * _BLOCK)
-            px, py = scratch[0, :padded], scratch[1, :padded]
-            ox, oy = scratch[2, :padded], scratch[3, :padded]
             if k < n_maps:
-                _gather(walkers[0], walkers[1], walkers[2], px, py, fresh[2, lo:hi], affine[k],
-                        colour[k], speed[k], lo, multiplier, offset)  # fmt: skip
+                _gather(xs, ys, cs, px, py, fc, affine, k, colour[k], speed[k], lo, hi - lo,
+                        multiplier, offset)  # fmt: skip
             else:
-                _affine(fresh[0], fresh[1], px, py, affine[k])
-            for i in range(ox.size):
+                _affine(fx, fy, px, py, affine, k)
+            for i in range(padded):
                 ox[i] = _ZERO
                 oy[i] = _ZERO
             for j in range(kinds.shape[1]):
                 if kinds[k, j] >= 0:
-                    add_variation(kinds[k, j], blend[k, j], scratch, padded, affine, parameters, k,
-                                  draw + np.uint32(j))  # fmt: skip
+                    add_variation(kinds[k, j], blend[k, j], px, py, ox, oy, padded, affine,
+                                  parameters, k, draw + np.uint32(j))  # fmt: skip
             if k < n_maps:
-                last = post[k]
+                last, row = post, k
                 if symmetry != 1:
-                    _turn(post[k], s, symmetry, second)
-                    last = second
+                    _turn(post, k, s, symmetry, second)
+                    last, row = second, 0
                 if number >= BURN_IN // 2 and number <= BURN_IN:
-                    lost += _count_runaways(ox[: hi - lo], oy[: hi - lo], last)
-                fx, fy, hx, hy = fresh[0, lo:hi], fresh[1, lo:hi], home[0, lo:hi], home[1, lo:hi]
-                _affine_home(ox, oy, fx, fy, last, hx, hy)
+                    lost += _count_runaways(ox, oy, last, row, hi - lo)
+                _affine_home(ox, oy, fx, fy, last, row, hx, hy, lo, hi - lo)
             else:
-                _affine(ox, oy, px, py, post[k])
+                _affine(ox, oy, px, py, post, k)
             lo = hi
-        walkers, fresh = fresh, walkers
+        xs, fx = fx, xs
+        ys, fy = fy, ys
+        cs, fc = fc, cs
         if shown:
-            xs = scratch[0] if final else walkers[0]
-            ys = scratch[1] if final else walkers[1]
+            u = px if final else xs
+            v = py if final else ys
             if points.shape[1] > 0:
-                _record(xs, ys, walkers[2], points, (number - BURN_IN) * n)
+                _record(u, v, cs, points, (number - BURN_IN) * n)
             else:
-                _plot(xs, ys, walkers[2], frame, size, where, histogram, table)
+                _plot(u, v, cs, frame, size, where, histogram, table)
     return lost

@@ -67,7 +67,7 @@ def _random(i, key):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def add_variation(kind, w, block, n, affine, parameters, row, key):
+def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
     """
     Add ``w`` times a variation of points to sums.
 
@@ -79,11 +79,14 @@ def add_variation(kind, w, block, n, affine, parameters, row, key):
     w : float32
         The weight of the variation.
 
-    block : 2D `~numpy.ndarray` of float32
-        Rows: x and y of the points after the affine map; the sums of x and y, changed in place.
+    xs, ys : 1D `~numpy.ndarray` of float32
+        The points after the affine map.
+
+    ox, oy : 1D `~numpy.ndarray` of float32
+        The sums, changed in place.
 
     n : int
-        The number of points.
+        The number of points: the first ones of the arrays.
 
     affine : 2D `~numpy.ndarray` of float32
         The coefficients of the maps, on which waves and popcorn depend.
@@ -97,8 +100,6 @@ def add_variation(kind, w, block, n, affine, parameters, row, key):
     key : uint32
         The key of this step's random numbers.
     """
-    xs, ys, ox, oy = block[0, :n], block[1, :n], block[2, :n], block[3, :n]
-    affine, parameters = affine[row], parameters[row]
     if kind == 0:  # linear
         for i in range(n):
             x, y = xs[i], ys[i]
@@ -230,12 +231,13 @@ def add_variation(kind, w, block, n, affine, parameters, row, key):
             ox[i] += u
             oy[i] += v
     elif kind == 15:  # waves
-        p = _ONE / (affine[2] * affine[2] + _f(0.01))
-        q = _ONE / (affine[5] * affine[5] + _f(0.01))
+        p = _ONE / (affine[row, 2] * affine[row, 2] + _f(0.01))
+        q = _ONE / (affine[row, 5] * affine[row, 5] + _f(0.01))
+        b, e = affine[row, 1], affine[row, 4]
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * (x + affine[1] * sine(y * p))
-            v = w * (y + affine[4] * sine(x * q))
+            u = w * (x + b * sine(y * p))
+            v = w * (y + e * sine(x * q))
             ox[i] += u
             oy[i] += v
     elif kind == 16:  # fisheye
@@ -247,13 +249,14 @@ def add_variation(kind, w, block, n, affine, parameters, row, key):
             ox[i] += u
             oy[i] += v
     elif kind == 17:  # popcorn
+        c, f = affine[row, 2], affine[row, 5]
         for i in range(n):
             x, y = xs[i], ys[i]
             p = sine(_THREE * y) / cosine(_THREE * y)
             q = sine(_THREE * x) / cosine(_THREE * x)
             p, q = min(max(p, -_CAP), _CAP), min(max(q, -_CAP), _CAP)
-            u = w * (x + affine[2] * sine(p))
-            v = w * (y + affine[5] * sine(q))
+            u = w * (x + c * sine(p))
+            v = w * (y + f * sine(q))
             ox[i] += u
             oy[i] += v
     elif kind == 18:  # exponential
@@ -287,7 +290,8 @@ def add_variation(kind, w, block, n, affine, parameters, row, key):
             ox[i] += u
             oy[i] -= v
     elif kind == 24:  # pdj
-        p, q, s, c = parameters[0], parameters[1], parameters[2], parameters[3]
+        p, q = parameters[row, 0], parameters[row, 1]
+        s, c = parameters[row, 2], parameters[row, 3]
         for i in range(n):
             x, y = xs[i], ys[i]
             u = w * (sine(p * y) - cosine(q * x))

@@ -57,10 +57,10 @@ def _reference(name, x, y):
 
 
 def _apply(number, x, y, weight=1.0):
-    block = np.stack([x, y, np.zeros_like(x), np.zeros_like(x)])
+    ox, oy = np.zeros_like(x), np.zeros_like(x)
     maps = _AFFINE[None], _PARAMETERS[None]
-    add_variation(number, np.float32(weight), block, x.size, *maps, 0, np.uint32(12345))
-    return block[2], block[3]
+    add_variation(number, np.float32(weight), x, y, ox, oy, x.size, *maps, 0, np.uint32(12345))
+    return ox, oy
 
 
 @pytest.fixture
