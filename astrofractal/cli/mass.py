@@ -1,8 +1,10 @@
 """Weigh the protostars of a gas map.
 
 FILE is a FITS map of the column density; extensions V_LOS and SIGMA_V, or a cube of three planes, add
-the velocities, or --velocity and --dispersion name their files. Each mass comes with an interval, a
-score that tells how unlike the simulations the map is (above 1: beware) and flags.
+the velocities, or --velocity and --dispersion name their files. With a conversion factor it may be an
+extinction map, dust emission, an integrated line or a position-position-velocity cube. Each mass
+comes with an interval, a score that tells how unlike the simulations the map is (above 1: beware) and
+flags.
 
 The protostars are at --positions (a table with ra and dec, l and b, or x and y; a DS9 or CASA region
 file; or RA,DEC in degrees), or at the peaks of the column density.
@@ -18,6 +20,7 @@ examples:
   astrofractal mass N.fits --velocity v.fits --dispersion sigma.fits --distance 140 \\
       --positions protostars.csv --output masses.ecsv --regions masses.reg
   astrofractal mass nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138 --threshold 5e22
+  astrofractal mass 13co.fits --x-factor "1e21 cm-2 / (K km/s)" --line-width "0.06 km/s" --distance 300
   astrofractal mass x.fits y.fits z.fits --cutouts --combine median
   astrofractal mass --calibrate MAPS --save my.astrofractal
 """

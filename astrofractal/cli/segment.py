@@ -1,9 +1,10 @@
 """Divide a map of gas into segments by the features of the frozen network.
 
 FILE is a FITS map of the column density; extensions V_LOS and SIGMA_V, or a cube of three planes, add
-the velocities, or --velocity and --dispersion name their files. The unit is BUNIT (cm-2, g/cm2,
-Msun/pc2), or say it with --unit. No label is needed: segments are numbered by column density, from 1
-(thin) up; 0 is where the map has no data. Written to the output folder:
+the velocities, or --velocity and --dispersion name their files. With a conversion factor it may be an
+extinction map, dust emission, an integrated line or a position-position-velocity cube. The unit
+is BUNIT (cm-2, g/cm2, Msun/pc2), or say it with --unit. No label is needed: segments are numbered by
+column density, from 1 (thin) up; 0 is where the map has no data. Written to the output folder:
 
   labels.fits        the segment and the connected piece that each pixel belongs to
   regions.reg        the outlines on the sky (DS9); also regions.crtf (CASA), regions.fits (pixels)
@@ -17,6 +18,7 @@ examples:
   astrofractal segment cloud.fits --distance 300
   astrofractal segment N.fits --velocity v.fits --dispersion sigma.fits --distance 140 -n 5
   astrofractal segment nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138
+  astrofractal segment av.fits --unit mag --extinction-ratio "9.4e20 cm-2 / mag" --distance 300
 """
 
 from ._maps import add_map_arguments, read_map

@@ -1,0 +1,164 @@
+"""The arguments that say what a map is: from the command line to the API."""
+
+import argparse
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.io import fits
+
+from astrofractal import GasMap
+from astrofractal.cli._maps import add_map_arguments, read_map
+from astrofractal.gasmap import hildebrand_opacity
+
+X_FACTOR = "1e21 cm-2 / (K km/s)"
+Y, X = np.mgrid[:20, :24]
+COLUMN = 1e21 * (1 + 20 * np.exp(-((X - 12) ** 2 + (Y - 10) ** 2) / 30))
+
+
+def header(unit, **cards):
+    return fits.Header(
+        {
+            "CTYPE1": "RA---TAN", "CRVAL1": 52.0, "CRPIX1": 12.5, "CDELT1": -0.002,
+            "CTYPE2": "DEC--TAN", "CRVAL2": 31.0, "CRPIX2": 10.5, "CDELT2": 0.002, "BUNIT": unit,
+        }
+        | cards
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Maps and a cube of one cloud."""
+    folder = tmp_path_factory.mktemp("maps")
+    rows = np.linspace(10, 20, 20)[:, None] + 0 * X
+    maps = {
+        "N": (COLUMN, "cm-2"), "v": (3 + 0.01 * X, "km/s"), "s": (0.3 + 0.01 * Y, "km/s"),
+        "var": ((0.3 + 0.01 * Y) ** 2, "km2/s2"), "eN": (COLUMN / 10, "cm-2"), "T": (rows, "K"),
+        "av": (COLUMN / 9.4e20, "mag"), "w": (COLUMN / 1e21, "K km/s"),
+        "dust": (COLUMN / 1e20, "MJy/sr"), "v_bare": (3e3 + 10.0 * X, ""),
+    }  # fmt: skip
+    for name, (data, unit) in maps.items():
+        fits.writeto(folder / f"{name}.fits", data, header(unit))
+    bare = fits.PrimaryHDU(COLUMN, fits.Header({"BUNIT": "cm-2"}))
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(X * 1.0, name="X"), fits.ImageHDU(
+        bare.data, bare.header, "MINE")]).writeto(folder / "bare.fits")  # fmt: skip
+    velocity = np.arange(-2, 8, 0.1)
+    line = np.exp(-((velocity[:, None, None] - 3) ** 2) / (2 * 0.4**2))
+    noise = np.random.default_rng(0).normal(0, 0.01, (velocity.size, 20, 24))
+    axis = {"CTYPE3": "VRAD", "CRVAL3": -2e3, "CRPIX3": 1.0, "CDELT3": 100.0, "CUNIT3": "m/s"}
+    line = (3 * line + noise).astype("f4")
+    fits.writeto(folder / "cube.fits", line, header("K", **axis))
+    rest = 110.201354e9
+    step = rest / 299792.458
+    axis = {"CTYPE3": "FREQ", "CRVAL3": rest + 2 * step, "CRPIX3": 1.0, "CDELT3": -0.1 * step}
+    fits.writeto(folder / "freq.fits", line, header("K", **axis, CUNIT3="Hz"))
+    return folder
+
+
+def read(folder, name, *options):
+    parser = argparse.ArgumentParser()
+    add_map_arguments(parser)
+    words = [str(folder / word) if word.endswith(".fits") else word for word in options]
+    return read_map(parser.parse_args(words), str(folder / f"{name}.fits"))
+
+
+def test_plain_map(folder):
+    gas = read(folder, "N", "--distance", "140", "--beam", "20")
+    assert gas.distance == 140 * u.pc
+    assert gas.beam == 20 * u.arcsec
+    np.testing.assert_allclose(gas.column_density.value, COLUMN)
+
+
+def test_separate_maps(folder):
+    options = ["--velocity", "v.fits", "--dispersion", "var.fits", "--variance"]
+    gas = read(folder, "N", *options, "--column-density-error", "eN.fits")
+    np.testing.assert_allclose(gas.dispersion.value, 0.3 + 0.01 * Y, rtol=1e-5)
+    np.testing.assert_allclose(gas.column_density_uncertainty.value, COLUMN / 10)
+    narrow = read(folder, "N", "--dispersion", "s.fits", "--line-width", "200 m/s")
+    expected = np.sqrt((0.3 + 0.01 * Y) ** 2 - 0.04)
+    np.testing.assert_allclose(narrow.dispersion.value, expected, rtol=1e-5)
+    gas = read(folder, "N", "--velocity", "v_bare.fits", "--velocity-unit", "m/s")
+    np.testing.assert_allclose(gas.velocity.value, 3 + 0.01 * X, rtol=1e-5)
+
+
+def test_conversions(folder):
+    gas = read(folder, "av", "--extinction-ratio", "9.4e20 cm-2 / mag")
+    np.testing.assert_allclose(gas.column_density.value, COLUMN)
+    for x_factor in (X_FACTOR, "1e21 cm-2 (K km/s)^-1", "1e21 cm-2 K-1 km-1 s"):
+        gas = read(folder, "w", "--x-factor", x_factor)
+        np.testing.assert_allclose(gas.column_density.value, COLUMN)
+    dust = ["--frequency", "850 um", "--dust-opacity"]
+    expected = GasMap.from_maps(
+        folder / "dust.fits",
+        dust_temperature=15 * u.K,
+        dust_opacity=hildebrand_opacity(850 * u.um, beta=1.8),
+        frequency=850 * u.um,
+    )
+    for opacity in ("hildebrand:1.8", "0.0110494 cm2/g"):
+        gas = read(folder, "dust", *dust, opacity, "--dust-temperature", "15 K")
+        np.testing.assert_allclose(gas.column_density, expected.column_density, rtol=1e-4)
+    gas = read(folder, "dust", *dust, "hildebrand", "--dust-temperature", "T.fits")
+    assert gas.column_density[0, 0] > gas.column_density[-1, 0]
+
+
+def test_extension_and_scale(folder):
+    gas = read(folder, "bare", "--hdu", "MINE", "--pixel-scale", "0.01 pc")
+    assert gas.pixel_scale == 0.01 * u.pc
+    assert read(folder, "bare", "--hdu", "2", "--pixel-scale", "2000 AU").wcs is None
+
+
+def test_cubes(folder):
+    pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
+    gas = read(folder, "cube", "--x-factor", X_FACTOR, "--distance", "300")
+    assert np.median(gas.velocity.value) == pytest.approx(3, abs=0.01)
+    width = np.median(gas.dispersion.value)
+    assert width == pytest.approx(0.4, abs=0.01)
+    more = ["--line-width", "0.2 km/s", "--noise", "0.01 K", "--line-snr", "5"]
+    gas = read(
+        folder, "cube", "--x-factor", X_FACTOR, *more, "--velocity-range", "1 km/s", "5 km/s"
+    )
+    assert np.median(gas.dispersion.value) == pytest.approx(np.sqrt(width**2 - 0.04), abs=0.01)
+    rest = ["--rest-frequency", "110.201354 GHz", "--velocity-convention", "optical"]
+    gas = read(folder, "freq", "--x-factor", X_FACTOR, *rest)
+    assert np.median(gas.velocity.value) == pytest.approx(3, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "match"),
+    [
+        (
+            "N",
+            ["--pixel-scale", "0.01"],
+            "--pixel-scale must be a number with a unit, as '0.01 pc'",
+        ),
+        ("N", ["--pixel-scale", "3 K"], "--pixel-scale must be in a unit such as in '0.01 pc'"),
+        ("N", ["--line-width", "0.1"], "--line-width must be a number with a unit"),
+        ("N", ["--line-width", "0.1 km/s"], "--line-width 0.1 km / s needs velocity dispersions"),
+        ("av", ["--extinction-ratio", "9e20"], "--extinction-ratio must be a number with a unit"),
+        ("av", [], "extinction goes through --extinction-ratio"),
+        ("w", [], "integrated intensity goes through --x-factor"),
+        ("w", ["--x-factor", "2e20"], "--x-factor must be a number with a unit"),
+        ("dust", ["--dust-temperature", "15"], "--dust-temperature must be a number with a unit"),
+        ("dust", ["--dust-opacity", "hildebrand"], "hildebrand needs --frequency"),
+        ("dust", ["--dust-temperature", "15 K"], "also needs dust_opacity and frequency"),
+        ("N", ["--velocity", "v_bare.fits"], "--velocity-unit 'km/s'"),
+        ("bare", ["--hdu", "MINE"], "give --pixel-scale"),
+        ("cube", [], "cube of shape .*give --x-factor"),
+        ("cube", ["--abundance", "1e-8"], "--abundance is not taken, .* is a cube"),
+        ("N", ["--noise", "1 K"], "--noise is not taken, .* is no cube"),
+        ("freq", ["--x-factor", X_FACTOR], "no rest frequency: give --rest-frequency"),
+        ("freq", ["--x-factor", X_FACTOR, "--rest-frequency", "3"], "--rest-frequency must be a"),
+        ("cube", ["--x-factor", "1 cm-2"], "x_factor must be a column density per integrated"),
+        (
+            "cube",
+            ["--x-factor", X_FACTOR, "--line-snr", "9999"],
+            "lower --line-snr, or give --noise",
+        ),
+    ],
+)
+def test_errors_name_the_option(folder, name, options, match):
+    if name in ("cube", "freq"):
+        pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
+    with pytest.raises((ValueError, TypeError), match=match) as info:
+        read(folder, name, *options)
+    assert "\n" not in str(info.value)
