@@ -6,7 +6,7 @@ Pretrain an encoder by DINOv2 on fractal flames, go on with a run, or export its
   astrofractal pretrain --export runs/mine --to mine.safetensors  write the teacher's weights
 
 Any value of a recipe can be replaced: --set batch_size=128 --set n_images=1000000.  On several GPUs or
-machines start it with torchrun and add --strategy ddp.  Needs: python -m pip install
+machines start it with torchrun and add --strategy ddp or fsdp.  Needs: python -m pip install
 "astrofractal[pretrain]".
 """
 
@@ -30,7 +30,9 @@ def add_arguments(parser):
         "--to", metavar="FILE", help="with --export: the .safetensors file to write"
     )
     parser.add_argument(
-        "--recipe", default="compact", help="compact, compact_zoom, paper or a file (default: %(default)s)"
+        "--recipe",
+        default="compact",
+        help="compact, compact_zoom, paper or a file (default: %(default)s)",
     )
     parser.add_argument("--output", metavar="RUN", help="the run's folder (default: runs/RECIPE)")
     parser.add_argument(

@@ -41,6 +41,7 @@ class Flames(Dataset):
                 recipe.source_size,
                 recipe.n_points,
                 rendering=recipe.rendering,
+                coverage=recipe.coverage,
                 centre=recipe.centre,
                 n_images=recipe.n_distinct or recipe.n_images,
             )

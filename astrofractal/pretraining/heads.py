@@ -6,7 +6,7 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import nn
 
-__all__ = ["Predictor", "projection_head"]
+__all__ = ["Predictor", "projection_head", "suit_attention"]
 
 
 def projection_head(recipe, embed_dim):
@@ -34,6 +34,22 @@ def projection_head(recipe, embed_dim):
         return DINOProjectionHead(
             embed_dim, recipe.head_hidden, recipe.head_bottleneck, recipe.n_prototypes
         )
+
+
+def suit_attention(blocks, n_tokens):
+    """
+    Take the plain attention of timm for short sequences, for which the fused kernel of CPUs is slower.
+
+    Parameters
+    ----------
+    blocks : iterable of `timm.models.vision_transformer.Block`
+        The blocks, changed in place.
+
+    n_tokens : int
+        Patches of an image.
+    """
+    for block in blocks:
+        block.attn.fused_attn = block.attn.fused_attn and n_tokens > 144
 
 
 class Predictor(nn.Module):
@@ -67,6 +83,7 @@ class Predictor(nn.Module):
         self.blocks = nn.Sequential(
             *(Block(dim, num_heads=max(1, dim // 32)) for _ in range(depth))
         )
+        suit_attention(self.blocks, n_tokens)
         self.norm = nn.LayerNorm(dim)
         self.to_token = nn.Linear(dim, embed_dim)
         self.to_structure = nn.Linear(dim, n_targets)

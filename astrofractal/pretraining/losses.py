@@ -1,7 +1,7 @@
 """DINOv2's losses on prototype logits; lightly's pieces, and the cross-entropy that joins them."""
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 __all__ = ["PrototypeLoss", "effective_rank"]
 
@@ -55,8 +55,12 @@ class PrototypeLoss(nn.Module):
         if self.center is None:
             from lightly.loss.swav_loss import sinkhorn
 
-            # Subtracting the maximum changes no assignment and keeps exp() in range.
-            return sinkhorn(logits - logits.max(), epsilon=temperature, gather_distributed=True)
+            # Subtracting the maximum, the same one on all processes, changes no assignment and
+            # keeps exp() in range.
+            largest = logits.max()
+            if distributed.is_initialized():
+                distributed.all_reduce(largest, distributed.ReduceOp.MAX)
+            return sinkhorn(logits - largest, epsilon=temperature, gather_distributed=True)
         targets = ((logits - self.center.value) / temperature).softmax(-1)
         self.center.update(logits)
         return targets

@@ -11,7 +11,7 @@ from astrofractal.encoder import create_backbone
 
 from .augmentations import ViewSampler
 from .data import recipe_normalization
-from .heads import Predictor, projection_head
+from .heads import Predictor, projection_head, suit_attention
 from .losses import PrototypeLoss, effective_rank
 from .recipe import Recipe
 from .structure import at_center, n_center_targets, n_structure_targets, structure_targets
@@ -72,6 +72,19 @@ class DINOv2(pl.LightningModule):
         self.class_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
         self.patch_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
         self.koleo_loss = KoLeoLoss()
+
+    def configure_model(self):
+        """Shard all networks over the devices if the strategy asks for it (``"fsdp"``)."""
+        mesh = self._device_mesh
+        if mesh is None or hasattr(self, "set_requires_gradient_sync"):
+            return
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+        for network in (self.student, self.teacher):
+            for block in network["backbone"].blocks:
+                fully_shard(block, mesh=mesh)
+        fully_shard(self, mesh=mesh)
+        register_fsdp_forward_method(self, "training_step")
 
     # ---------------------------------------------------------------- tokens
 
@@ -135,8 +148,10 @@ class DINOv2(pl.LightningModule):
             "class_structure": recipe.class_structure_weight,
         }
         total = sum(weights[name] * value for name, value in losses.items())
-        self.log("loss", total.detach(), prog_bar=True)
-        self.log_dict({f"loss_{name}": value.detach() for name, value in losses.items()})
+        several = self.trainer.world_size > 1
+        self.log("loss", total.detach(), prog_bar=True, sync_dist=several)
+        logged = {f"loss_{name}": value.detach() for name, value in losses.items()}
+        self.log_dict(logged, sync_dist=several)
         return total
 
     def _global_losses(self, clean, sampler):
@@ -297,10 +312,16 @@ class DINOv2(pl.LightningModule):
 
     def on_train_batch_end(self, _outputs, _batch, _batch_index):
         """Move the teacher towards the student."""
-        from lightly.models.utils import update_momentum
-
         momentum = self._cosine(self.recipe.momentum, self.recipe.momentum_end)
-        update_momentum(self.student, self.teacher, momentum)
+        if self._device_mesh is None:
+            from lightly.models.utils import update_momentum
+
+            update_momentum(self.student, self.teacher, momentum)
+            return
+        # The same in place: sharded parameters must keep their storage.
+        with torch.no_grad():
+            for own, average in zip(self.student.parameters(), self.teacher.parameters()):
+                average.mul_(momentum).add_(own * (1.0 - momentum))
 
     def on_save_checkpoint(self, checkpoint):
         """Keep the recipe with the weights."""
@@ -309,10 +330,7 @@ class DINOv2(pl.LightningModule):
 
 def _network(recipe, *, drop_path):
     backbone = create_backbone(recipe.model, img_size=recipe.image_size, drop_path_rate=drop_path)
-    if recipe.image_size // backbone.patch_embed.patch_size[0] <= 12:
-        # Short sequences: the fused attention kernel's backward pass costs more than it saves.
-        for block in backbone.blocks:
-            block.attn.fused_attn = False
+    suit_attention(backbone.blocks, (recipe.image_size // backbone.patch_embed.patch_size[0]) ** 2)
     network = {"backbone": backbone, "class_head": projection_head(recipe, backbone.num_features)}
     if not recipe.shared_head:
         network["patch_head"] = projection_head(recipe, backbone.num_features)

@@ -37,6 +37,9 @@ class Recipe:
     n_distinct : int
         Distinct images; they repeat when ``n_images`` is larger.  Zero stands for ``n_images``.
 
+    coverage : float, optional
+        The least share of its frame that a flame covers; see `~astrofractal.fractals.FlameStream`.
+
     zoom_probability, zoom_max : float, optional
         The share of views that are magnified about their centre, and the largest magnification.
 
@@ -95,6 +98,7 @@ class Recipe:
     steps_per_checkpoint: int
     seed: int
     n_distinct: int = 0
+    coverage: float = 0.5
     zoom_probability: float = 0.0
     zoom_max: float = 1.0
     class_structure_weight: float = 0.0
@@ -116,6 +120,9 @@ class Recipe:
             if getattr(self, name) < 1:
                 msg = f"recipe value {name} must be at least 1, got {getattr(self, name)}"
                 raise ValueError(msg)
+        if not 0 <= self.coverage <= 1:
+            msg = f"recipe value coverage must be between 0 and 1, got {self.coverage}"
+            raise ValueError(msg)
         if not 0 < self.mask_ratio < 1:
             msg = f"recipe value mask_ratio must be between 0 and 1, got {self.mask_ratio}"
             raise ValueError(msg)

@@ -125,6 +125,7 @@ def pretrain(
     strategy="auto",
     n_nodes=1,
     max_steps=None,
+    callbacks=(),
     progress_bar=False,
     **overrides,
 ):
@@ -158,10 +159,14 @@ def pretrain(
         Processes that render flames.
 
     devices, strategy, n_nodes : optional
-        Passed to `pytorch_lightning.Trainer`: several devices, DDP or FSDP, several machines.
+        Passed to `pytorch_lightning.Trainer`: several devices, several machines, ``"ddp"``.
+        ``"fsdp"`` shards student, teacher and optimiser within each machine.
 
     max_steps : int, optional
         Stop after this step, without changing the schedules; ``resume`` goes on.
+
+    callbacks : sequence of `pytorch_lightning.Callback`, optional
+        What else to do along the way.
 
     progress_bar : bool, optional
         Whether to show progress.
@@ -194,6 +199,10 @@ def pretrain(
         recipe = Recipe(**{**settings["recipe"], **overrides})
         precision = precision or settings["precision"]
         origin = settings.get("origin")
+        sharded = settings.get("strategy") == "fsdp"
+        if strategy == "fsdp" and not sharded and (folder / CHECKPOINT).exists():
+            msg = f"strategy must be the one that {str(folder)!r} began with to go on, got 'fsdp'"
+            raise ValueError(msg)
     else:
         if not isinstance(recipe, Recipe):
             recipe = Recipe.load(recipe, **overrides)
@@ -209,13 +218,18 @@ def pretrain(
     torch.set_float32_matmul_precision("high")
     if rank_zero_only.rank == 0:
         with atomic_path(folder / RECIPE) as temporary:
-            settings = {"recipe": recipe.to_dict(), "precision": precision, "origin": origin}
+            settings = {
+                "recipe": recipe.to_dict(),
+                "precision": precision,
+                "strategy": strategy if isinstance(strategy, str) else type(strategy).__name__,
+                "origin": origin,
+            }
             temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     torch.manual_seed(recipe.seed)
     module = DINOv2(recipe)
     if start_from is not None:
         _start_from(module, start_from)
-    callbacks = [_Checkpoint(folder)]
+    callbacks = [*callbacks, _Checkpoint(folder)]
     if progress_bar:
         callbacks.append(TQDMProgressBar(refresh_rate=1))
     with _quiet_lightning():
@@ -226,7 +240,7 @@ def pretrain(
             accelerator="auto",
             devices=devices,
             num_nodes=n_nodes,
-            strategy=strategy,
+            strategy=_strategy(strategy),
             gradient_clip_val=recipe.gradient_clip,
             logger=_csv_logger(folder),
             log_every_n_steps=min(10, recipe.steps_per_checkpoint),
@@ -254,6 +268,15 @@ def pretrain(
             weights_only=True,
         )
     return folder
+
+
+def _strategy(strategy):
+    """Lightning's FSDP of PyTorch 2 (also on CPUs) for ``"fsdp"``: one checkpoint file, as elsewhere."""
+    if strategy != "fsdp":
+        return strategy
+    from pytorch_lightning.strategies import ModelParallelStrategy
+
+    return ModelParallelStrategy(save_distributed_checkpoint=False)
 
 
 def _read_run(folder):
@@ -322,7 +345,7 @@ def export_run(run, path):
     FileNotFoundError
         If the folder holds no run or the run has no checkpoint yet.
     """
-    checkpoint, lineage = _read_checkpoint(run), _lineage(run)
+    lineage, checkpoint = _lineage(run), _read_checkpoint(run)
     recipe = Recipe(**lineage["recipe_values"])
     prefix = "teacher.backbone."
     state = {

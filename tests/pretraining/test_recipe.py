@@ -21,12 +21,20 @@ def test_paper_recipe_is_the_published_one():
     assert recipe.warmup == 0.1
 
 
+def test_runs_from_before_a_value_existed_go_on_as_they_began():
+    values = Recipe.load("compact").to_dict()
+    for name, before in (("n_distinct", 0), ("coverage", 0.5)):
+        del values[name]
+        assert getattr(Recipe(**values), name) == before
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
         ({"batch_sise": 3}, "'batch_sise' is unknown"),
         ({"batch_size": "many"}, "batch_size must be of type int, got 'many'"),
         ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+        ({"coverage": 1.5}, "coverage must be between 0 and 1, got 1.5"),
         ({"mask_ratio": 1.5}, "mask_ratio must be between 0 and 1, got 1.5"),
         ({"centering": "median"}, "centering must be one of .*, got 'median'"),
         ({"zoom_max": 0.5}, "zoom_max must be at least 1, got 0.5"),

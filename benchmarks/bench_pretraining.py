@@ -1,0 +1,136 @@
+"""Speed of the pretraining step, as ratios that depend little on the machine.
+
+    python benchmarks/bench_pretraining.py
+    python benchmarks/bench_pretraining.py --steps 40 --set batch_size=128
+
+Real steps (data, views, heads, losses, optimiser, moving average, logging) and raw passes take turns
+in one run.  A raw pass is the teacher's forward pass, and the student's forward and backward passes,
+of as many images of the same size through the same timm model in the same precision, from random
+numbers in memory: either of whole crops, or ("same tokens") of those tokens alone that the student of
+the recipe sees.  Ratios are of the CPU time of the main process, which neither a busy machine nor the
+worker that renders the flames enters; the worker's own speed is printed beside.
+"""
+
+import argparse
+import logging
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+
+from astrofractal.cli.pretrain import _overrides
+from astrofractal.encoder import create_backbone
+from astrofractal.pretraining import Recipe, pretrain
+from astrofractal.pretraining.data import Flames
+from astrofractal.pretraining.heads import suit_attention
+from astrofractal.pretraining.run import fastest_precision
+
+
+class Raw:
+    """The bare timm model, twice: as teacher and as student."""
+
+    def __init__(self, recipe, precision):
+        self.recipe, self.half = recipe, precision != "32-true"
+        networks = [create_backbone(recipe.model, img_size=recipe.image_size) for _ in range(2)]
+        self.teacher, self.student = networks
+        self.patch = self.student.patch_embed.patch_size[0]
+        self.grid = recipe.image_size // self.patch
+        for network in networks:
+            suit_attention(network.blocks, self.grid**2)
+        n_images = recipe.batch_size * recipe.n_global
+        self.views = torch.randn(n_images, 3, recipe.image_size, recipe.image_size)
+        side = recipe.local_grid * self.patch
+        self.local = torch.randn(recipe.batch_size, 3, side, side)
+
+    def _student(self, images, n_keep=None):
+        tokens = self.student._pos_embed(self.student.patch_embed(images))
+        if n_keep is not None:
+            tokens = tokens[:, : self.student.num_prefix_tokens + n_keep]
+        return self.student.norm(self.student.blocks(tokens)).float().mean()
+
+    def run(self, n_keep=None):
+        """Pass the views, of which the student sees the first tokens, or all of them."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            with torch.no_grad():
+                self.teacher.forward_features(self.views)
+            loss = self._student(self.views, n_keep)
+            for _ in range(self.recipe.n_local):
+                loss = loss + self._student(self.local)
+        loss.backward()
+        self.student.zero_grad()
+
+
+class TakeTurns(pl.Callback):
+    """Times steps, from the start of one to the start of the next, and raw passes in between."""
+
+    def __init__(self, raw, n_keep):
+        self.raw, self.n_keep = raw, n_keep
+        self.seconds = {"step": [], "same tokens": [], "whole crops": []}
+        self.began = None
+
+    def _time(self, name, *args):
+        began = time.process_time()
+        self.raw.run(*args)
+        self.seconds[name].append(time.process_time() - began)
+
+    def on_train_batch_start(self, *_):
+        if self.began is not None:
+            self.seconds["step"].append(time.process_time() - self.began)
+        self._time("same tokens", self.n_keep)
+        self._time("whole crops")
+        self.began = time.process_time()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--steps", type=int, default=16)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    args = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    torch.set_num_threads(args.threads)
+    # The second, longer part of the compact recipe's run: blocks of tokens.
+    values = {"scattered_until": 0.0, "steps_per_checkpoint": 1000, **_overrides(args.set)}
+    recipe = Recipe.load("compact", **values)
+    precision = fastest_precision(recipe)
+    turns = TakeTurns(Raw(recipe, precision), recipe.block_side**2)
+    with tempfile.TemporaryDirectory() as folder:
+        pretrain(
+            recipe,
+            output=Path(folder) / "run",
+            precision=precision,
+            workers=1,
+            devices=1,
+            max_steps=args.steps + 2,
+            callbacks=[turns],
+        )
+    # The first step warms up.
+    seconds = {name: np.array(values[1 : args.steps + 1]) for name, values in turns.seconds.items()}
+    step = seconds.pop("step")
+    batch = recipe.batch_size
+    print(f"{recipe.name}, batch {batch}, {precision}, {args.threads} thread(s), {len(step)} steps")
+    rate = batch / np.median(step)
+    print(f"training step       {np.median(step):6.3f} s of CPU: {rate:.0f} images a second")
+    for name, raw in seconds.items():
+        ratios = raw / step
+        print(
+            f"raw, {name:14s} {np.median(raw):6.3f} s: ratio {np.median(ratios):5.2f} "
+            f"(quarter to three quarters: {np.quantile(ratios, 0.25):.2f} to "
+            f"{np.quantile(ratios, 0.75):.2f}; wanted: at least 0.85)"
+        )
+    flames = Flames(recipe)
+    began = time.process_time()
+    for index in range(200):
+        flames[index]
+    rendered = 200 / (time.process_time() - began)
+    print(
+        f"rendering worker    {rendered:.0f} images a second and core: "
+        f"{rendered / rate:.1f} times what the training takes"
+    )
+
+
+if __name__ == "__main__":
+    main()

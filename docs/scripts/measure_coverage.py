@@ -1,0 +1,130 @@
+"""Measure how much of its frame a flame should cover, by what a network learns from such flames.
+
+    python docs/scripts/measure_coverage.py ../shared/data/mhd --output runs/coverage
+
+pretrains the compact recipe on a few flames at each threshold, all else equal, scores the frozen
+features on labelled maps with one whole cloud held out at a time, and writes
+docs/method/tables/coverage.rst.
+Interrupted, it goes on when it is given again. Other values of the recipe: --set batch_size=32.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+
+from astrofractal import FractalEncoder
+from astrofractal._utils.atomic import atomic_path
+from astrofractal.cli.pretrain import _overrides
+from astrofractal.fractals import frame_system, random_system
+from astrofractal.mass.regressors import GroupRidge
+from astrofractal.pretraining import export_run, pretrain
+from astrofractal.simulations import MapSet
+
+TABLE = Path(__file__).parents[1] / "method" / "tables" / "coverage.rst"
+POOLINGS = ("structure", "quadrants", "central")
+HEADINGS = ("structure readout", "four central tokens", "central tokens, mean")
+N_CANDIDATES = 1000
+
+
+def accepted_share(coverage):
+    """Return the share of candidate systems that a threshold lets through."""
+    blurs = {"noise", "blur", "gaussian"}
+    passed = tried = 0
+    for index in range(N_CANDIDATES):
+        system = random_system(1, index)
+        if blurs.isdisjoint(name for names in system.variations for name in names):
+            tried += 1
+            passed += frame_system(system, coverage=coverage, centre="peak")[1] == "accepted"
+    return passed / tried
+
+
+def pretrained(folder, coverage, n_images, overrides, options):
+    """Return the weights of a run at one threshold, which is begun or gone on with."""
+    run, weights = folder / f"coverage-{coverage:g}", folder / f"coverage-{coverage:g}.safetensors"
+    if weights.exists():
+        return weights
+    if (run / "recipe.json").exists():
+        pretrain(resume=run, **options)
+    else:
+        values = {"n_images": n_images, "coverage": coverage, **overrides}
+        pretrain("compact", output=run, **values, **options)
+    export_run(run, weights)
+    return weights
+
+
+def r_squared(features, maps):
+    """Return R2 of log10 M by ridge regression, each cloud predicted by the others."""
+    truth = maps.log_masses
+    predicted = np.empty(len(truth))
+    for cloud in np.unique(maps.clouds):
+        test = maps.clouds == cloud
+        mean, std = features[~test].mean(0), features[~test].std(0) + 1e-6
+        train = (features[~test] - mean) / std
+        ridge = GroupRidge().fit(train, truth[~test], maps.clouds[~test])
+        predicted[test] = ridge.predict((features[test] - mean) / std)
+    return 1 - ((predicted - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
+
+
+def scores(weights, maps):
+    """Return the score of each pooling, or None for those that random weights do not have."""
+    encoder = FractalEncoder(weights=weights)
+    found = []
+    for pooling in POOLINGS:
+        if pooling == "structure" and weights == "random":
+            found.append(None)
+            continue
+        features = encoder.encode(maps.images, pooling=pooling, progress_bar=True)
+        found.append(r_squared(features.astype(float), maps))
+    return found
+
+
+def write_table(rows, maps, n_images):
+    """Write the rows as a table of reStructuredText."""
+    lines = [
+        f"R\\ :sup:`2` of log10 M after {n_images:,} flames (the same seed; {len(maps):,} maps of "
+        f"{len(np.unique(maps.clouds))} clouds, one cloud",
+        "held out at a time, ridge regression), by the least share of its frame that a flame covers.",
+        "",
+        ".. list-table::",
+        "    :header-rows: 1",
+        "",
+    ]
+    for row in (("coverage", "candidates accepted", *HEADINGS), *rows):
+        lines += [f"    {'*' if k == 0 else ' '} - {cell}".rstrip() for k, cell in enumerate(row)]
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(TABLE, overwrite=True) as path:
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("maps", help="a map set, or a folder of them, with several clouds")
+    parser.add_argument("--coverage", type=float, nargs="+", default=[0.0, 0.5, 0.8])
+    parser.add_argument("--n-images", type=int, default=12_800)
+    parser.add_argument("--every", type=int, default=3, metavar="N", help="score on every Nth map")
+    parser.add_argument("--output", type=Path, default=Path("runs/coverage"))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--precision")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    args = parser.parse_args()
+    maps = MapSet.read(args.maps)[:: args.every]
+    options = {"workers": args.workers, "precision": args.precision, "devices": 1}
+    options["progress_bar"] = True
+    rows = []
+    for coverage in (None, *args.coverage):
+        weights, share = "random", ""
+        if coverage is not None:
+            share = f"{100 * accepted_share(coverage):.0f} %"
+            weights = pretrained(
+                args.output, coverage, args.n_images, _overrides(args.set), options
+            )
+        cells = ["" if score is None else f"{score:.2f}" for score in scores(weights, maps)]
+        rows.append(["random weights" if coverage is None else f"{coverage:g}", share, *cells])
+        print(" | ".join(rows[-1]), flush=True)
+    write_table(rows, maps, args.n_images)
+    print(TABLE)
+
+
+if __name__ == "__main__":
+    main()
