@@ -8,7 +8,10 @@ from astropy.nddata import NDData
 from astrofractal.gasmap import GasMap
 from astrofractal.surveys.lazymap import LazyMap
 
-__all__ = ["is_lazy", "is_survey", "named_maps", "open_map"]
+__all__ = ["is_lazy", "is_small", "is_survey", "named_maps", "open_map"]
+
+#: Files below this size (bytes) take little time: cutouts around protostars.
+_SMALL_FILE = 2**20
 
 
 def is_lazy(item):
@@ -19,6 +22,15 @@ def is_lazy(item):
         return Path(item).suffix == ".zarr"
     data = item.data if isinstance(item, NDData) else item
     return hasattr(data, "dask")
+
+
+def is_small(item):
+    """Whether a map is a small file."""
+    return (
+        isinstance(item, (str, Path))
+        and Path(item).is_file()
+        and Path(item).stat().st_size < _SMALL_FILE
+    )
 
 
 def is_survey(maps):

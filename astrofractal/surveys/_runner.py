@@ -14,7 +14,11 @@ logger = logging.getLogger(__name__)
 _DATA_ERRORS = (ValueError, TypeError, OSError)
 
 
-def run_tasks(function, tool, tasks, keep, *, client=None, progress_bar=False, desc=None):
+#: So many small tasks, at most, are sent to a worker at once.
+_BATCH = 16
+
+
+def run_tasks(function, tool, tasks, keep, *, small=(), client=None, progress_bar=False, desc=None):
     """
     Call ``function(tool, *arguments)`` for each task and hand on each result at once.
 
@@ -32,6 +36,10 @@ def run_tasks(function, tool, tasks, keep, *, client=None, progress_bar=False, d
     keep : callable
         Called in this process with the key and the result of each finished task.
 
+    small : set of str, optional
+        Keys of tasks that take little time.  Several of them go to a worker at once, so that
+        the scheduler has less to do.
+
     client : `distributed.Client`, optional
         Where the tasks run; here by default.
 
@@ -48,7 +56,7 @@ def run_tasks(function, tool, tasks, keep, *, client=None, progress_bar=False, d
     """
     failed = {}
     run = _here if client is None else _on_cluster
-    finished = run(function, tool, tasks, client)
+    finished = run(function, tool, tasks, client, small)
     for key, result, error in progress(finished, progress_bar, total=len(tasks), desc=desc):
         if error is None:
             keep(key, result)
@@ -66,22 +74,40 @@ def _guarded(function, tool, arguments):
         return None, f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def _here(function, tool, tasks, _client):
+def _here(function, tool, tasks, _client, _small):
     for key, arguments in tasks.items():
         yield (key, *_guarded(function, tool, arguments))
 
 
-def _on_worker(function, name, arguments):
+def _on_worker(function, name, batch):
     import torch
     from distributed import get_worker
 
     # every thread of a worker runs a task of its own: they must not fight for the cores
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
-    return _guarded(function, get_worker().plugins[name].get(), arguments)
+    tool = get_worker().plugins[name].get()
+    return [_guarded(function, tool, arguments) for arguments in batch]
 
 
-def _on_cluster(function, tool, tasks, client):
+def _batches(keys, small, n_threads):
+    """Yield lists of keys: small tasks together, but some lists for each thread."""
+    n_small = sum(key in small for key in keys)
+    size = min(max(n_small // (4 * max(n_threads, 1)), 1), _BATCH)
+    batch = []
+    for key in keys:
+        if key not in small:
+            yield [key]
+            continue
+        batch.append(key)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _on_cluster(function, tool, tasks, client, small):
     from distributed import CancelledError, KilledWorker, as_completed
 
     from astrofractal.surveys._plugin import ToolPlugin
@@ -92,23 +118,31 @@ def _on_cluster(function, tool, tasks, client):
     client.register_plugin(ToolPlugin(tool), name=name)
     keys = {}
     try:
-        waiting = iter(tasks.items())
+        waiting = _batches(tasks, small, sum(client.nthreads().values()))
         running = as_completed([])
 
         def fill():
             room = max(16, 4 * sum(client.nthreads().values()))
-            for key, arguments in itertools.islice(waiting, max(room - len(keys), 0)):
+            for batch in itertools.islice(waiting, max(room - len(keys), 0)):
+                arguments = [tasks[key] for key in batch]
                 future = client.submit(_on_worker, function, name, arguments, pure=False)
-                keys[future] = key
+                keys[future] = batch
                 running.add(future)
 
         fill()
         for future in running:
-            key = keys.pop(future)
+            batch = keys.pop(future)
             try:
-                yield (key, *future.result())
+                results = future.result()
             except (KilledWorker, CancelledError) as error:
-                yield key, None, f"{type(error).__name__}: {' '.join(str(error).split())}"
+                if len(batch) > 1:  # one of them is to blame: the others are tried alone
+                    waiting = itertools.chain([[key] for key in batch], waiting)
+                else:
+                    reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                    yield batch[0], None, reason
+            else:
+                for key, result in zip(batch, results, strict=True):
+                    yield (key, *result)
             fill()
     finally:
         client.cancel(list(keys))

@@ -11,7 +11,7 @@ from astropy.table import QTable, vstack
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import GasMap
-from astrofractal.surveys._inputs import is_lazy, named_maps, open_map
+from astrofractal.surveys._inputs import is_lazy, is_small, named_maps, open_map
 from astrofractal.surveys._runner import run_tasks
 from astrofractal.surveys._store import SurveyFolder, fingerprint
 
@@ -128,7 +128,14 @@ def survey_catalog(
 
     left = {key: arguments for key, arguments in tasks.items() if key not in results}
     failed = run_tasks(
-        _catalog_tile, estimator, left, keep, client=client, progress_bar=progress_bar, desc="tiles"
+        _catalog_tile,
+        estimator,
+        left,
+        keep,
+        small={key for key in left if is_small(named[tiles[key][0]])},
+        client=client,
+        progress_bar=progress_bar,
+        desc="tiles",
     )
     table = _assemble(estimator, results, tiles, named, failed, level, detection)
     if folder is not None:

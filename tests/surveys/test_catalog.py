@@ -277,3 +277,21 @@ def test_catalog_takes_several_maps(estimator):
     assert table.colnames == expected.colnames
     assert table.colnames[0] == "map"
     np.testing.assert_array_equal(table["mass"], expected["mass"])
+
+
+def test_small_files_go_to_workers_several_at_a_time(estimator, files, client):
+    from astrofractal.surveys._runner import _batches
+
+    keys = [f"k{n}" for n in range(40)]
+    batches = list(_batches(keys, set(keys[:33]), 2))
+    assert [len(batch) for batch in batches] == [4] * 8 + [1] * 7 + [1]
+    assert sorted(key for batch in batches for key in batch) == sorted(keys)
+    assert max(map(len, _batches(keys * 99, set(keys), 1))) == 16
+    assert [len(batch) for batch in _batches(keys[:5], set(keys), 8)] == [1] * 5
+    bad = files.parent / "bad.fits"
+    bad.write_text("nothing")
+    many = 4 * sorted(files.iterdir()) + [bad]  # 21 files in lists of two
+    with pytest.warns(AstrofractalWarning, match="1 of 21 tiles"):
+        there = survey_catalog(estimator, many, "center", client=client)
+    with pytest.warns(AstrofractalWarning, match="1 of 21 tiles"):
+        compare(there, survey_catalog(estimator, many, "center"))
