@@ -1,12 +1,17 @@
 """How an estimator reaches the workers of a Dask cluster (imported only where there is one)."""
 
+import hashlib
 import pickle
 import threading
 
 import cloudpickle
-from distributed import WorkerPlugin
+from distributed import WorkerPlugin, get_worker
 
-__all__ = ["ToolPlugin"]
+__all__ = ["ToolPlugin", "find_tool", "holds_tool"]
+
+# On a worker: the tool that was used last, under the digest of what it was unpacked from.
+_held = {}
+_lock = threading.Lock()
 
 
 class ToolPlugin(WorkerPlugin):
@@ -17,24 +22,33 @@ class ToolPlugin(WorkerPlugin):
     ----------
     tool : object
         What the tasks need.  It is sent once to each worker and unpacked at the first task there.
+        A worker keeps the last tool, so that the next survey need not send it again.
     """
 
     idempotent = True
 
     def __init__(self, tool):
         self._packed = cloudpickle.dumps(tool)
-        self._unpacked = None
-        self._lock = threading.Lock()
-
-    def __getstate__(self):
-        return {"_packed": self._packed}
-
-    def __setstate__(self, state):
-        self.__dict__.update(state, _unpacked=None, _lock=threading.Lock())
+        self.digest = hashlib.sha256(self._packed).hexdigest()
 
     def get(self):
         """Return the tool."""
-        with self._lock:
-            if self._unpacked is None:
-                self._unpacked = pickle.loads(self._packed)
-        return self._unpacked
+        with _lock:
+            if self.digest not in _held:
+                _held.clear()
+                _held[self.digest] = pickle.loads(self._packed)
+            return _held[self.digest]
+
+
+def holds_tool(digest):
+    """Whether this worker has unpacked the tool."""
+    return digest in _held
+
+
+def find_tool(name, digest):
+    """Return the tool on this worker: the one it holds, or that of the plugin; else `None`."""
+    tool = _held.get(digest)
+    if tool is None:
+        plugin = get_worker().plugins.get(name)
+        tool = None if plugin is None else plugin.get()
+    return tool

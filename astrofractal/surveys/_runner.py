@@ -79,14 +79,18 @@ def _here(function, tool, tasks, _client, _small):
         yield (key, *_guarded(function, tool, arguments))
 
 
-def _on_worker(function, name, batch):
+def _on_worker(function, name, digest, batch):
+    """Return the results of a batch, or `None` where the tool is not on this worker."""
     import torch
-    from distributed import get_worker
+
+    from astrofractal.surveys._plugin import find_tool
 
     # every thread of a worker runs a task of its own: they must not fight for the cores
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
-    tool = get_worker().plugins[name].get()
+    tool = find_tool(name, digest)
+    if tool is None:
+        return None
     return [_guarded(function, tool, arguments) for arguments in batch]
 
 
@@ -110,14 +114,22 @@ def _batches(keys, small, n_threads):
 def _on_cluster(function, tool, tasks, client, small):
     from distributed import CancelledError, KilledWorker, as_completed
 
-    from astrofractal.surveys._plugin import ToolPlugin
+    from astrofractal.surveys._plugin import ToolPlugin, holds_tool
 
     if not tasks:
         return
     name = f"astrofractal-{uuid.uuid4().hex}"
-    client.register_plugin(ToolPlugin(tool), name=name)
-    keys = {}
+    plugin = ToolPlugin(tool)
+    keys, sent = {}, False
+
+    def send():
+        client.register_plugin(plugin, name=name)
+        return True
+
     try:
+        held = client.run(holds_tool, plugin.digest)
+        if not (held and all(held.values())):
+            sent = send()
         waiting = _batches(tasks, small, sum(client.nthreads().values()))
         running = as_completed([])
 
@@ -125,7 +137,9 @@ def _on_cluster(function, tool, tasks, client, small):
             room = max(16, 4 * sum(client.nthreads().values()))
             for batch in itertools.islice(waiting, max(room - len(keys), 0)):
                 arguments = [tasks[key] for key in batch]
-                future = client.submit(_on_worker, function, name, arguments, pure=False)
+                future = client.submit(
+                    _on_worker, function, name, plugin.digest, arguments, pure=False
+                )
                 keys[future] = batch
                 running.add(future)
 
@@ -141,9 +155,15 @@ def _on_cluster(function, tool, tasks, client, small):
                     reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                     yield batch[0], None, reason
             else:
+                if results is None:  # on a worker that has joined, or holds another tool by now
+                    sent = sent or send()
+                    waiting = itertools.chain([batch], waiting)
+                    fill()
+                    continue
                 for key, result in zip(batch, results, strict=True):
                     yield (key, *result)
             fill()
     finally:
         client.cancel(list(keys))
-        client.unregister_worker_plugin(name)
+        if sent:
+            client.unregister_worker_plugin(name)

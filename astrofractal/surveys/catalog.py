@@ -316,9 +316,8 @@ def _assemble(estimator, results, tiles, named, failed, level, detection):
     rows = {name: [] for name in named}
     for key, (name, _) in tiles.items():
         if key in results and len(results[key]):
-            table = results[key].copy()
-            table.meta = {}
-            rows[name].append(table)
+            results[key].meta = {}
+            rows[name].append(results[key])
     joined = []
     for name, tables in rows.items():
         if not tables:

@@ -295,3 +295,36 @@ def test_small_files_go_to_workers_several_at_a_time(estimator, files, client):
         there = survey_catalog(estimator, many, "center", client=client)
     with pytest.warns(AstrofractalWarning, match="1 of 21 tiles"):
         compare(there, survey_catalog(estimator, many, "center"))
+
+
+def test_the_estimator_is_sent_once(estimator, files, client, monkeypatch):
+    """Not again while all workers hold it, but again to a worker that has lost it."""
+    from astrofractal.surveys import _plugin
+
+    sent = []
+    register = type(client).register_plugin
+
+    def count(self, plugin, **options):
+        sent.append(plugin.digest)
+        return register(self, plugin, **options)
+
+    def forget():
+        from astrofractal.surveys import _plugin
+
+        _plugin._held.clear()
+
+    monkeypatch.setattr(type(client), "register_plugin", count)
+    expected = survey_catalog(estimator, files, "center")
+    for _ in range(2):
+        compare(survey_catalog(estimator, 4 * sorted(files.iterdir()), "center", client=client)[:5],
+                expected)  # fmt: skip
+    assert len(sent) <= 1
+    sent.clear()
+    client.run(forget)
+    compare(survey_catalog(estimator, files, "center", client=client), expected)
+    assert len(sent) == 1
+    # a worker that loses it after it has been asked
+    client.run(forget)
+    monkeypatch.setattr(_plugin, "holds_tool", bool)
+    compare(survey_catalog(estimator, files, "center", client=client), expected)
+    assert len(sent) == 2
