@@ -46,28 +46,61 @@ def write_gadget(path, positions, masses, velocities, *, flavour="gadget", h=Non
             group["Velocities"] = np.zeros((n_sinks, 3))
 
 
-def write_athena(path, density, velocity):
-    """Athena++ .athdf: a uniform grid in one mesh block."""
-    n = density.shape[0]
+def write_athena(path, density, velocity, *, octant=None):
+    """Athena++ .athdf: one mesh block; with ``octant`` (see `refined_cells`), blocks of two levels."""
+    if octant is None:
+        write_athena_blocks(path, [(0, (0, 0, 0), density, velocity)], density.shape[0])
+        return
+    half = density.shape[0] // 2
+    blocks = []
+    for level, (rho, v) in enumerate(((density, velocity), octant)):
+        for corner in np.ndindex(2, 2, 2):
+            if level == 0 and corner == (0, 0, 0):
+                continue  # the refined octant
+            part = tuple(slice(half * k, half * (k + 1)) for k in corner)
+            blocks.append((level, corner, rho[part], v[(slice(None), *part)]))
+    write_athena_blocks(path, blocks, density.shape[0])
+
+
+def write_athena_blocks(path, blocks, n_root):
+    """Athena++ .athdf of blocks, each (level, logical location, density, velocity)."""
+    n = blocks[0][2].shape[0]
     names = ["rho", "press", "vel1", "vel2", "vel3"]
-    planes = [density, np.ones_like(density), *velocity]
     with h5py.File(path, "w") as file:
         file.attrs["Time"] = 1.5
         file.attrs["Coordinates"] = np.bytes_("cartesian")
         for axis in "123":
             file.attrs[f"RootGridX{axis}"] = np.array([0.0, 1.0, 1.0])
-        file.attrs["RootGridSize"] = file.attrs["MeshBlockSize"] = np.array([n, n, n], np.int32)
-        file.attrs["NumMeshBlocks"] = file.attrs["NumCycles"] = 1
-        file.attrs["MaxLevel"] = 0
+        file.attrs["RootGridSize"] = np.array([n_root] * 3, np.int32)
+        file.attrs["MeshBlockSize"] = np.array([n] * 3, np.int32)
+        file.attrs["NumMeshBlocks"] = len(blocks)
+        file.attrs["NumCycles"] = 1
+        file.attrs["MaxLevel"] = max(block[0] for block in blocks)
         file.attrs["DatasetNames"] = np.array(["prim"], "S21")
         file.attrs["NumVariables"] = np.array([len(names)], np.int32)
         file.attrs["VariableNames"] = np.array(names, "S21")
-        file["Levels"] = np.zeros(1, np.int32)
-        file["LogicalLocations"] = np.zeros((1, 3), np.int64)
-        for axis in "123":
-            file[f"x{axis}f"] = np.linspace(0, 1, n + 1)[None]
-            file[f"x{axis}v"] = ((np.arange(n) + 0.5) / n)[None]
-        file["prim"] = np.array([p.transpose(2, 1, 0)[None] for p in planes])
+        file["Levels"] = np.array([block[0] for block in blocks], np.int32)
+        file["LogicalLocations"] = np.array([block[1] for block in blocks], np.int64)
+        for axis in range(3):
+            width = np.array([1 / n_root / 2 ** block[0] for block in blocks])[:, None]
+            start = np.array([block[1][axis] * n for block in blocks])[:, None]
+            file[f"x{axis + 1}f"] = width * (start + np.arange(n + 1))
+            file[f"x{axis + 1}v"] = width * (start + np.arange(n) + 0.5)
+        planes = [[rho, np.ones_like(rho), *velocity] for _, _, rho, velocity in blocks]
+        file["prim"] = np.array(planes).transpose(1, 0, 4, 3, 2)
+
+
+def refined_cells(density, velocity, octant):
+    """Return the leaf cells of a grid whose octant [0, 0.5)^3 is refined once, on the fine grid."""
+    n = density.shape[0]
+
+    def repeat(array):
+        return array.repeat(2, -1).repeat(2, -2).repeat(2, -3)
+
+    fine, speed = repeat(density), repeat(velocity)
+    fine[:n, :n, :n] = octant[0]
+    speed[:, :n, :n, :n] = octant[1]
+    return fine, speed
 
 
 def _flash_list(pairs, value):
@@ -130,39 +163,50 @@ CurrentTimeIdentifier = {stamp}
 """
 _ENZO_HIERARCHY = """\
 
-Grid = 1
+Grid = {number}
 Task = 0
 GridRank = 3
 GridDimension = {n6} {n6} {n6}
 GridStartIndex = 3 3 3
 GridEndIndex = {end} {end} {end}
 GridLeftEdge = 0.0 0.0 0.0
-GridRightEdge = 1.0 1.0 1.0
+GridRightEdge = {right} {right} {right}
 Time = 1.0
 NumberOfBaryonFields = 4
 BaryonFileName = ./{name}.cpu0000
 NumberOfParticles = {n_sinks}
-Pointer: Grid[1]->NextGridThisLevel = 0
-Pointer: Grid[1]->NextGridNextLevel = 0
+Pointer: Grid[{number}]->NextGridThisLevel = 0
+Pointer: Grid[{number}]->NextGridNextLevel = {below}
 
 """
 
 
-def write_enzo(path, density, velocity, *, length, unit_density, unit_time, sinks=None):
-    """Enzo 2: one root grid.  ``sinks`` is (positions, masses in code masses, identifiers)."""
+def write_enzo(
+    path, density, velocity, *, length, unit_density, unit_time, sinks=None, octant=None
+):
+    """Enzo 2: a root grid; one below it with ``octant`` (see `refined_cells`), which has the same
+    number of cells.  ``sinks`` is (positions, masses in code masses, identifiers)."""
     n = density.shape[0]
     n_sinks = 0 if sinks is None else len(sinks[1])
     values = {"n": n, "length": length, "density": unit_density, "time": unit_time}
     path.write_text(_ENZO_PARAMETERS.format(**values, stamp=abs(hash(str(path))) % 10**9))
     hierarchy = path.with_name(path.name + ".hierarchy")
-    hierarchy.write_text(
-        _ENZO_HIERARCHY.format(n6=n + 6, end=n + 2, name=path.name, n_sinks=n_sinks)
+    values = {"n6": n + 6, "end": n + 2, "name": path.name}
+    text = _ENZO_HIERARCHY.format(
+        **values, number=1, right=1.0, below=0 if octant is None else 2, n_sinks=n_sinks
     )
+    if octant is not None:
+        text += _ENZO_HIERARCHY.format(**values, number=2, right=0.5, below=0, n_sinks=0)
+    hierarchy.write_text(text)
     with h5py.File(path.with_name(path.name + ".cpu0000"), "w") as file:
         grid = file.create_group("Grid00000001")
         names = ("Density", "x-velocity", "y-velocity", "z-velocity")
         for name, plane in zip(names, (density, *velocity)):
             grid[name] = plane.transpose(2, 1, 0)
+        if octant is not None:
+            below = file.create_group("Grid00000002")
+            for name, plane in zip(names, (octant[0], *octant[1])):
+                below[name] = plane.transpose(2, 1, 0)
         if n_sinks:
             for axis, column in zip("xyz", np.asarray(sinks[0], float).T):
                 grid[f"particle_position_{axis}"] = column
@@ -177,15 +221,18 @@ def _record(file, *arrays):
     file.write(marker + data + marker)
 
 
-def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, sinks=None):
-    """RAMSES, one processor, a cube of 2, 4, 8, ... cells.  ``sinks``: (positions, masses, ids)."""
+def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, sinks=None,
+                 octant=None):  # fmt: skip
+    """RAMSES, one processor, a cube of 2, 4, 8, ... cells.  ``sinks``: (positions, masses, ids).
+    With ``octant`` (see `refined_cells`) there are octs of one level more in it."""
     i4, f8 = np.int32, np.float64
     n = density.shape[0]
-    level = int(np.log2(n))
+    coarse = int(np.log2(n))
+    level = coarse + (octant is not None)
     number = folder.name.removeprefix("output_")
     folder.mkdir(parents=True)
     with (folder / f"info_{number}.txt").open("w") as info:
-        for key, value in (("ncpu", 1), ("ndim", 3), ("levelmin", level), ("levelmax", level),
+        for key, value in (("ncpu", 1), ("ndim", 3), ("levelmin", coarse), ("levelmax", level),
                            ("ngridmax", 1000), ("nstep_coarse", 1)):  # fmt: skip
             info.write(f"{key:<12}= {value:10d}\n")
         info.write("\n")
@@ -197,6 +244,10 @@ def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, 
             "\nordering type=hilbert\n   DOMAIN   ind_min   ind_max\n       1  0.0  1.0E+05\n"
         )
     octs = [_octs(k) for k in range(1, level + 1)]
+    planes = [(density, *velocity, np.ones_like(density))] * coarse
+    if octant is not None:
+        octs[-1] = octs[-1][(octs[-1] < 0.5).all(axis=1)]
+        planes.append((octant[0], *octant[1], np.ones_like(octant[0])))
     with (folder / f"amr_{number}.out00001").open("wb") as file:
         for integers in ([1], [3], [1, 1, 1], [level], [1000], [0], [sum(map(len, octs))]):
             _record(file, i4(integers))
@@ -223,7 +274,6 @@ def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, 
                 _record(file, f8(corners[:, axis]))
             for _ in range(1 + 6 + 8 * 3):
                 _record(file, i4(np.zeros(len(corners))))
-    planes = (density, *velocity, np.ones_like(density))
     with (folder / f"hydro_{number}.out00001").open("wb") as file:
         for integer in (1, 5, 3, level, 0):
             _record(file, i4(integer))
@@ -233,8 +283,9 @@ def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, 
             _record(file, i4(len(corners)))
             for child in range(8):
                 shift = (np.array([child & 1, child >> 1 & 1, child >> 2]) - 0.5) / 2**k
-                index = np.floor((corners + shift) * n).astype(int)
-                for plane in planes:
+                cells = n if k <= coarse else 2 * n  # of the octant, which fills half a side
+                index = np.floor((corners + shift) * cells).astype(int)
+                for plane in planes[k - 1]:
                     _record(file, f8(plane[tuple(index.T)]))
     if sinks is not None:
         with (folder / f"sink_{number}.csv").open("w") as file:
