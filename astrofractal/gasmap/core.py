@@ -4,15 +4,14 @@ from functools import partial
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 
 from . import wcs as _wcs
 from .channels import Channel, column_channel, velocity_channel, why_empty
-from .checks import check_beam, check_distance, check_length, check_pixels
+from .checks import check_beam, check_distance, check_length
 from .cube import from_cube
 from .maps import from_maps
+from .positions import contains, cutout, cutouts, to_pixel, to_sky
 from .reading import read
-from .resample import Resampler
 from .units import column_to_mass
 from .writing import to_hdulist, write
 
@@ -353,166 +352,11 @@ class GasMap:
             meta=dict(self.meta),
         )
 
-    def cutout(self, position, *, size=0.5 * u.pc, shape=(64, 64)):
-        """
-        Return a part of the map of a given physical size, resampled.
-
-        Parameters
-        ----------
-        position : `~astropy.coordinates.SkyCoord` or tuple of float
-            The centre: a sky position in any frame, or a 0-based pixel (x, y).
-
-        size : `~astropy.units.Quantity`, optional
-            Width of the cutout: a length, or an angle.
-
-        shape : tuple of int, optional
-            Shape (ny, nx) of the cutout.  Pixels are square; for ny different from nx, ``size`` is
-            the width along x.
-
-        Returns
-        -------
-        cutout : `GasMap`
-            North is up and east is left in the frame of the map's WCS; its own WCS is a tangent
-            projection about ``position``.  A map without WCS keeps the directions of its pixels.
-            ``meta`` tells ``"flags"`` (list of str), ``"masked_fraction"``, ``"size"`` and
-            ``"pixel"``, the position in pixels of the parent.
-
-        Raises
-        ------
-        ValueError
-            If the position is not on the map, or WCS or distance are needed and missing.
-
-        Notes
-        -----
-        Values are interpolated bilinearly on positions that go through the WCS, so the scale is
-        that at the position.  Where the pixels of the cutout are wider than those of the map, each
-        is the mean over its area.  Velocities are weighted by column density; the dispersion
-        takes up the spread of the mean velocities that are averaged.  Masked pixels have no weight;
-        a pixel of the cutout is masked when more than half of its weight is.
-
-        The flags: ``"outside"`` (the position is not on the map; `cutouts` only), ``"edge"`` (the
-        cutout reaches over the border of the map), ``"masked"`` (it has masked pixels within
-        the map), ``"resampled"`` (the pixels of map and cutout differ by more than 5 % in width),
-        ``"beam"`` (the map resolves less than three pixels of the cutout: by its beam, or by its
-        pixels).
-        """
-        positions = position
-        if isinstance(position, SkyCoord):
-            if not position.isscalar and position.size != 1:
-                msg = f"position must be one SkyCoord, got {position.size}: use cutouts"
-                raise ValueError(msg)
-            positions = position.reshape(1)
-        else:
-            positions = np.atleast_2d(check_pixels("position", position))
-            if positions.shape != (1, 2):
-                msg = f"position must be a SkyCoord or a pixel (x, y), got {position!r}"
-                raise ValueError(msg)
-        resampler = Resampler(self, size=size, shape=shape)
-        cutout = resampler(positions)[0]
-        if "outside" in cutout.meta["flags"]:
-            x, y = cutout.meta["pixel"]
-            where = position.to_string("decimal") if isinstance(position, SkyCoord) else position
-            msg = (
-                f"position {where} is not on the map: pixel (x, y) = ({x:.1f}, {y:.1f}), the shape "
-                f"(ny, nx) is {self.shape}"
-            )
-            raise ValueError(msg)
-        return cutout
-
-    def cutouts(self, positions, *, size=0.5 * u.pc, shape=(64, 64)):
-        """
-        Return parts of the map around many positions.
-
-        Parameters
-        ----------
-        positions : `~astropy.coordinates.SkyCoord` or 2D array-like
-            Sky positions, or 0-based pixels of shape (n, 2) in the order (x, y).
-
-        size : `~astropy.units.Quantity`, optional
-            See `cutout`.
-
-        shape : tuple of int, optional
-            See `cutout`.
-
-        Returns
-        -------
-        cutouts : list of `GasMap`
-            One for each position, in order.  A position that is not on the map gives a cutout that
-            is masked throughout and has the flag ``"outside"``.
-        """
-        if isinstance(positions, SkyCoord):
-            positions = positions.reshape(-1)
-        else:
-            array = check_pixels("positions", positions)
-            if array.size == 0:
-                return []
-            if array.ndim != 2 or array.shape[1] != 2:
-                msg = (
-                    "positions must be a SkyCoord or pixels (x, y) of shape (n, 2), got shape "
-                    f"{array.shape}"
-                )
-                raise ValueError(msg)
-            positions = array
-        if len(positions) == 0:
-            return []
-        return Resampler(self, size=size, shape=shape)(positions)
-
-    def contains(self, positions):
-        """
-        Return which positions lie on the map.
-
-        Parameters
-        ----------
-        positions : `~astropy.coordinates.SkyCoord` or 2D array-like
-            As in `cutouts`.
-
-        Returns
-        -------
-        inside : 1D `~numpy.ndarray` of bool
-            `True` where the position is within the map, be it masked there or not.
-        """
-        x, y = self.to_pixel(positions)
-        with np.errstate(invalid="ignore"):
-            inside = (x >= -0.5) & (x <= self.shape[1] - 0.5)
-            return inside & (y >= -0.5) & (y <= self.shape[0] - 0.5)
-
-    def to_pixel(self, positions):
-        """
-        Return positions as pixels.
-
-        Parameters
-        ----------
-        positions : `~astropy.coordinates.SkyCoord` or 2D array-like
-            Sky positions in any frame, or pixels (x, y) of shape (n, 2), which are passed through.
-
-        Returns
-        -------
-        x, y : 1D `~numpy.ndarray`
-            0-based pixels; NaN where the projection does not reach.
-        """
-        if isinstance(positions, SkyCoord):
-            self._need_wcs("a position given as SkyCoord")
-            return _wcs.sky_to_pixel(self.wcs, positions.reshape(-1), shape=self.shape)
-        array = np.atleast_2d(check_pixels("positions", positions))
-        return array[:, 0], array[:, 1]
-
-    def to_sky(self, x, y):
-        """
-        Return pixels as sky positions.
-
-        Parameters
-        ----------
-        x, y : array-like
-            0-based pixels.
-
-        Returns
-        -------
-        positions : `~astropy.coordinates.SkyCoord`
-            Sky positions in the frame of the WCS.
-        """
-        self._need_wcs("a sky position")
-        return _wcs.pixel_to_sky(self.wcs, x, y)
-
+    cutout = cutout
+    cutouts = cutouts
+    contains = contains
+    to_pixel = to_pixel
+    to_sky = to_sky
     read = classmethod(read)
     from_maps = classmethod(from_maps)
     from_cube = classmethod(from_cube)

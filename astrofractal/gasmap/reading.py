@@ -10,6 +10,7 @@ from astropy.nddata import NDData
 
 from . import wcs as _wcs
 from .channels import Channel, clean_numbers
+from .columns import column_of, narrow_dispersion, warn_if_faint
 from .fits_files import (
     CHANNEL_NAMES,
     channel_name,
@@ -409,8 +410,6 @@ def build(
     line_width=None,
 ):
     """Make the map of its channels."""
-    from .maps import column_of, narrow_dispersion, warn_if_faint
-
     for name, channel in channels.items():
         if no_data is not None:
             channel.values[channel.values == no_data] = np.nan
