@@ -48,6 +48,12 @@ class Method:
     label: str = ""
 
     @property
+    def is_slow(self):
+        """Whether ridge regression is given so many features that every fold takes long."""
+        many = self.features.pooling == "quadrants" or self.source == "efficientnet"
+        return many and self.regressor == "ridge"
+
+    @property
     def regressor_label(self):
         """The name of the regressor in the tables."""
         if self.label:

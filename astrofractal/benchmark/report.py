@@ -260,6 +260,13 @@ def _plot_coverage(benchmark):
     return figure
 
 
+def _plain_ticks(axes, values):
+    """Mark the values that were measured, as plain numbers."""
+    ticks = sorted(set(np.asarray(values).tolist()))
+    axes.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
 def _plot_learning(benchmark):
     table = benchmark.learning
     channels = sorted(set(table["channels"].tolist()), key=len, reverse=True)
@@ -280,6 +287,7 @@ def _plot_learning(benchmark):
                     label=", ".join(name),
                 )  # fmt: skip
         panel.set(xscale="log", xlabel="labelled maps", title=wanted.replace("+", ", "))
+        _plain_ticks(panel, table["n_labels"])
         panel.legend(fontsize="x-small")
     low = min(-0.2, float(np.min(table["r2"])))
     axes[0, 0].set_ylim(max(low, -1), 1)
@@ -305,6 +313,7 @@ def _plot_degradation(benchmark):
                 )  # fmt: skip
         text = {"beam": "FWHM of the beam (pixels)"}.get(kind, kind)
         panel.set(xscale="log", xlabel=text)
+        _plain_ticks(panel, table["level"][table["kind"] == kind])
     axes[0, 0].set_ylabel("R$^2$, leave-cloud-out")
     axes[0, 0].set_ylim(bottom=max(-1, float(np.min(table["r2"])) - 0.05))
     axes[0, 0].legend(fontsize="small")

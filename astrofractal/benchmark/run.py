@@ -347,8 +347,7 @@ class Benchmark:
     def _feature_rows(self, protocol):
         methods = self.methods(natural=self.natural)
         if self.quick or protocol.name != _HEADLINE:
-            # The 768 features of the quadrants are slow in every fold.
-            methods = [m for m in methods if m.features.pooling != "quadrants"]
+            methods = [m for m in methods if not m.is_slow]
         rows = []
         for method in progress(methods, self.progress_bar, desc=protocol.name):
             rows += self._attempt(method, protocol)
