@@ -89,6 +89,7 @@ def feature_methods(channels=CHANNELS, *, natural=True):
         methods += [
             Method(f"{source} ViT", source, token, raw, "knn"),
             Method(f"{source} ViT", source, token, knn, "whitened knn"),
+            Method(f"{source} ViT", source, token, "ridge"),
             Method(f"{source} ViT", source, central, raw, "knn"),
             Method(f"{source} ViT", source, central, knn, "whitened knn"),
             Method(f"{source} ViT", source, central, "ridge"),
@@ -105,11 +106,12 @@ def feature_methods(channels=CHANNELS, *, natural=True):
     methods.append(Method("default with random ViT", "random", opponent, regressor))
     methods.append(Method("default without ViT", None, replace(default, pooling=None), regressor))
     if natural:
-        natural_mean = FeatureSet(pooling="mean")
-        methods += [
-            Method("EfficientNet-lite0", "efficientnet", natural_mean, knn, "whitened knn"),
-            Method("EfficientNet-lite0", "efficientnet", natural_mean, "ridge"),
-        ]
+        for zoom in sorted({1.0, default.zoom}):
+            natural_mean = FeatureSet(pooling="mean", zoom=zoom)
+            methods += [
+                Method("EfficientNet-lite0", "efficientnet", natural_mean, knn, "whitened knn"),
+                Method("EfficientNet-lite0", "efficientnet", natural_mean, "ridge"),
+            ]
     methods += [
         Method("hand-crafted profiles", None, profiles, "ridge"),
         Method("hand-crafted profiles", None, profiles, "boosting"),
@@ -126,7 +128,7 @@ def feature_methods(channels=CHANNELS, *, natural=True):
 
 def magnified_methods(source, zoom):
     """
-    List the published head and ridge regression on the central tokens of magnified maps.
+    List neighbours and ridge regression on the tokens of magnified maps.
 
     Parameters
     ----------
@@ -139,13 +141,17 @@ def magnified_methods(source, zoom):
     Returns
     -------
     methods : list of `Method`
-        Whitened neighbours, then ridge.
+        The class token first.
     """
-    features = FeatureSet(pooling="central", zoom=zoom)
-    return [
-        Method(f"{source} ViT", source, features, "knn", "whitened knn"),
-        Method(f"{source} ViT", source, features, "ridge"),
-    ]
+    methods = []
+    for pooling in ("class", "central+spread", "quadrants"):
+        features = FeatureSet(pooling=pooling, zoom=zoom)
+        methods += [
+            Method(f"{source} ViT", source, features, ("knn", {"whiten": False}), "knn"),
+            Method(f"{source} ViT", source, features, "knn", "whitened knn"),
+            Method(f"{source} ViT", source, features, "ridge"),
+        ]
+    return methods
 
 
 class FeatureCache:

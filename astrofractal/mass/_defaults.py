@@ -19,14 +19,23 @@ _ALL_PROFILES = (
     "dispersion_scatter",
 )
 
-_SHARED = (FeatureSet(pooling="structure", profiles=_ALL_PROFILES), "ridge")
+#: The magnification at which the two pixels around a protostar fill one patch of the encoder.
+_ZOOM = 4.0
+
+_WITH_VELOCITIES = (
+    FeatureSet(pooling="structure", zoom=_ZOOM, profiles=_ALL_PROFILES),
+    "ridge+svr",
+)
 
 # Channels to (features, regressor).
 _DEFAULTS = {
-    ("column_density",): _SHARED,
-    ("column_density", "velocity"): _SHARED,
-    ("column_density", "dispersion"): _SHARED,
-    ("column_density", "velocity", "dispersion"): _SHARED,
+    ("column_density",): (
+        FeatureSet(pooling="central+spread", zoom=_ZOOM, profiles=_ALL_PROFILES),
+        "svr",
+    ),
+    ("column_density", "velocity"): _WITH_VELOCITIES,
+    ("column_density", "dispersion"): _WITH_VELOCITIES,
+    ("column_density", "velocity", "dispersion"): _WITH_VELOCITIES,
 }
 
 

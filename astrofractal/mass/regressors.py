@@ -299,6 +299,21 @@ class _KernelRidge:
         return np.exp(-self.gamma_ * squared) @ self.dual_ + self.intercept_
 
 
+class _Average:
+    """The mean of the predictions of several regressors."""
+
+    def __init__(self, members):
+        self.members = members
+
+    def fit(self, X, y, groups=None):
+        for member in self.members:
+            member.fit(X, y, groups)
+        return self
+
+    def predict(self, X):
+        return np.mean([member.predict(X) for member in self.members], axis=0)
+
+
 class _Mean:
     """The mean of the training masses, whatever the map: the score of knowing nothing."""
 
@@ -330,7 +345,8 @@ def make_regressor(spec):
     Parameters
     ----------
     spec : str, tuple or estimator
-        The name of one of ``REGRESSORS``; a pair of a name and a dict of its hyperparameters; or
+        The name of one of ``REGRESSORS``, or several joined by ``"+"``, whose predictions are
+        averaged; a pair of a name and a dict of its hyperparameters; or
         any estimator with scikit-learn's ``fit`` and ``predict``, which is cloned.
 
     Returns
@@ -348,10 +364,13 @@ def make_regressor(spec):
     """
     name, options = spec if isinstance(spec, (tuple, list)) and len(spec) == 2 else (spec, {})
     if isinstance(name, str):
+        members = name.split("+")
+        if len(members) > 1 and not options:
+            return _Average([make_regressor(member) for member in members])
         if name not in REGRESSORS:
             msg = (
-                f"regressor must be one of {', '.join(map(repr, REGRESSORS))} or an estimator of "
-                f"scikit-learn, got {name!r}"
+                f"regressor must be one of {', '.join(map(repr, REGRESSORS))}, several of them "
+                f"joined by '+', or an estimator of scikit-learn, got {name!r}"
             )
             raise ValueError(msg)
         try:
