@@ -81,7 +81,7 @@ class StellarMassEstimator:
     -----
     Each combination of channels (column density alone, with velocity, with dispersion, with both)
     has its own calibration, chosen by what a map has.  Where one has no skill on an unseen cloud
-    (leave-cloud-out R2 below 0.1) the masses come with a `~astrofractal.mass.NoSkillWarning` and
+    (leave-cloud-out R2 below 0.2) the masses come with a `~astrofractal.mass.NoSkillWarning` and
     the flag "no-skill".
 
     Examples
