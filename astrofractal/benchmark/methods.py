@@ -144,13 +144,14 @@ def magnified_methods(source, zoom):
         The class token first.
     """
     methods = []
-    for pooling in ("class", "central+spread", "quadrants"):
+    for pooling in ("class", "central+spread"):
         features = FeatureSet(pooling=pooling, zoom=zoom)
         methods += [
             Method(f"{source} ViT", source, features, ("knn", {"whiten": False}), "knn"),
             Method(f"{source} ViT", source, features, "knn", "whitened knn"),
             Method(f"{source} ViT", source, features, "ridge"),
         ]
+    methods.append(Method(f"{source} ViT", source, FeatureSet("quadrants", zoom), "ridge"))
     return methods
 
 

@@ -43,7 +43,8 @@ def test_quick_run(tmp_path, maps, monkeypatch):
         lambda *args, **options: [
             m
             for m in feature_methods(*args, **options)
-            if m.regressor in ("ridge", "mean")
+            if m.name == "default"
+            or m.regressor in ("ridge", "mean")
             and (m.name in some or (m.name.startswith("hand-crafted") and not m.features.pooling))
         ],
     )
