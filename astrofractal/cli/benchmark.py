@@ -65,7 +65,16 @@ def run(args):
     )
     if args.quiet:
         return
-    columns = ("protocol", "method", "features", "regressor", "channels", "n_labels", "r2", "r2_err")
+    columns = (
+        "protocol",
+        "method",
+        "features",
+        "regressor",
+        "channels",
+        "n_labels",
+        "r2",
+        "r2_err",
+    )
     table = benchmark.scores[columns]
     print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
     for failure in benchmark.notes["failed"]:

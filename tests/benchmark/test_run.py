@@ -44,8 +44,12 @@ def test_quick_run(tmp_path, maps, monkeypatch):
             m
             for m in feature_methods(*args, **options)
             if m.name == "default"
-            or m.regressor in ("ridge", "mean")
-            and (m.name in some or (m.name.startswith("hand-crafted") and not m.features.pooling))
+            or (
+                m.regressor in ("ridge", "mean")
+                and (
+                    m.name in some or (m.name.startswith("hand-crafted") and not m.features.pooling)
+                )
+            )
         ],
     )
     monkeypatch.setattr(run, "_levels", lambda quick: [("beam", 4)])

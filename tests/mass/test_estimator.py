@@ -78,7 +78,7 @@ def test_channels_choose_the_calibration(estimator, new_maps):
     assert result.half_width(0.68)[3] > 1.5 * result.half_width(0.68)[0]
 
 
-@pytest.mark.parametrize(("r2", "warns"), [(-0.2, True), (0.05, True), (0.15, False)])
+@pytest.mark.parametrize(("r2", "warns"), [(-0.2, True), (0.05, True), (0.25, False)])
 def test_little_skill_is_none(estimator, new_maps, monkeypatch, r2, warns):
     monkeypatch.setitem(estimator.calibrations[ALL].skill, "r2", r2)
     with warnings.catch_warnings(record=True) as caught:
