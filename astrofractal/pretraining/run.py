@@ -214,7 +214,7 @@ def pretrain(
             msg = f"output: {str(folder)!r} already holds a run; go on with it by resume="
             raise FileExistsError(msg)
         precision = precision or fastest_precision(recipe)
-        origin = None if start_from is None else _lineage(start_from)
+        origin, networks = (None, None) if start_from is None else _trained(start_from)
     torch.set_float32_matmul_precision("high")
     if rank_zero_only.rank == 0:
         with atomic_path(folder / RECIPE) as temporary:
@@ -228,7 +228,7 @@ def pretrain(
     torch.manual_seed(recipe.seed)
     module = DINOv2(recipe)
     if start_from is not None:
-        _start_from(module, start_from)
+        _start_from(module, networks, start_from)
     callbacks = [*callbacks, _Checkpoint(folder)]
     if progress_bar:
         callbacks.append(TQDMProgressBar(refresh_rate=1))
@@ -295,9 +295,8 @@ def _read_checkpoint(folder):
     return torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _start_from(module, folder):
-    """Take over all networks of another run; what that run did not have stays as drawn."""
-    state = _read_checkpoint(folder)["state_dict"]
+def _start_from(module, state, folder):
+    """Take over all networks of the run in a folder; what that run did not have stays as drawn."""
     own = module.state_dict()
     strange = [
         name for name, value in state.items() if name in own and own[name].shape != value.shape
@@ -309,18 +308,20 @@ def _start_from(module, folder):
     module.load_state_dict(state, strict=False)
 
 
-def _lineage(folder):
-    """What the card says of a run that another one started from."""
-    settings, steps = _read_run(folder), _read_checkpoint(folder)["global_step"]
+def _trained(folder):
+    """What a card says of a run, and its networks."""
+    settings, checkpoint = _read_run(folder), _read_checkpoint(folder)
+    steps = checkpoint["global_step"]
     recipe = Recipe(**settings["recipe"])
     origin = settings.get("origin")
-    return {
+    lineage = {
         "recipe": recipe.name,
         "recipe_values": recipe.to_dict(),
         "steps": steps,
         "images_seen": steps * recipe.batch_size + (origin["images_seen"] if origin else 0),
         "origin": origin,
     }
+    return lineage, checkpoint["state_dict"]
 
 
 def export_run(run, path):
@@ -345,18 +346,18 @@ def export_run(run, path):
     FileNotFoundError
         If the folder holds no run or the run has no checkpoint yet.
     """
-    lineage, checkpoint = _lineage(run), _read_checkpoint(run)
+    lineage, networks = _trained(run)
     recipe = Recipe(**lineage["recipe_values"])
     prefix = "teacher.backbone."
     state = {
         name.removeprefix(prefix): value
-        for name, value in checkpoint["state_dict"].items()
+        for name, value in networks.items()
         if name.startswith(prefix)
     }
     readout = "to_structure."
     state |= {
         f"structure_readout.{name.removeprefix(readout)}": value
-        for name, value in checkpoint["state_dict"].items()
+        for name, value in networks.items()
         if name.startswith(readout)
     }
     card = {

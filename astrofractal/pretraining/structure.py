@@ -28,7 +28,7 @@ _REACH = 14
 
 def n_structure_targets():
     """Return the number of targets of one patch."""
-    return _N_FIELDS * len(APERTURES) * LATTICE**2
+    return n_center_targets() * LATTICE**2
 
 
 def n_center_targets():
