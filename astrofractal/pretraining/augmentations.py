@@ -109,6 +109,7 @@ class ViewSampler:
         grid = F.affine_grid(theta, shape, align_corners=False).to(images)
         return F.grid_sample(images, grid, mode="bicubic", align_corners=False)
 
+    @torch.autocast("cpu", enabled=False)
     def degraded(self, views):
         """
         Make clean views look observed: beam, noise, ragged borders, missing velocities.

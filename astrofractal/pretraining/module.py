@@ -90,7 +90,9 @@ class DINOv2(pl.LightningModule):
 
     def _encode(self, backbone, images, *, kept=None, masked=None):
         """Tokens after the last norm; of the ``kept`` patches alone, or with some ``masked``."""
-        patches = backbone.patch_embed(images)
+        # A contrast of one per cent, as a protostar leaves it, is below what half precision resolves.
+        with torch.autocast(images.device.type, enabled=False):
+            patches = backbone.patch_embed(images)
         if masked is not None:
             masked = masked.reshape(*patches.shape[:-1], 1).to(patches.device)
             patches = torch.where(masked, self.mask_token.to(patches.dtype), patches)

@@ -76,6 +76,12 @@ def structure_targets(views, patch_size, normalization):
     targets : 3D `torch.Tensor`, shape (batch, n_patches, n_targets)
         Of order one; the patches in row order.
     """
+    # In half precision a contrast would be the difference of two rounded levels.
+    with torch.autocast(views.device.type, enabled=False):
+        return _lattice_targets(views, patch_size, normalization)
+
+
+def _lattice_targets(views, patch_size, normalization):
     _, v_scale, sigma_scale = normalization.scale
     velocity = v_scale * views[:, 1]
     dispersion = (sigma_scale * views[:, 2] + normalization.center[2]).clamp_min(0.02)
