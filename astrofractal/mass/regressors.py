@@ -41,9 +41,10 @@ class PublishedKNN:
         self.mean_ = X.mean(0)
         self.projection_ = np.eye(X.shape[1])
         if self.whiten:
-            _, s, v = np.linalg.svd(X - self.mean_, full_matrices=False)
-            k = min(self.n_components, int((s > 1e-6 * s[0]).sum()))
-            self.projection_ = v[:k].T * (np.sqrt(len(X)) / s[:k])
+            # Of the covariances: many maps make the decomposition of the features themselves slow.
+            variances, axes = np.linalg.eigh(np.cov(X, rowvar=False, bias=True).reshape(X.shape[1], -1))
+            k = min(self.n_components, int((variances > 1e-12 * variances[-1]).sum()))
+            self.projection_ = axes[:, ::-1][:, :k] / np.sqrt(variances[::-1][:k])
         self.reference_ = self._project(X)
         self.y_ = np.asarray(y, dtype=float)
         return self

@@ -114,7 +114,9 @@ class Predictor(nn.Module):
         entered = self.enter(tokens)
         n_hidden = order.shape[1] - (tokens.shape[1] - n_prefix)
         hidden = self.mask_token.to(entered.dtype).expand(len(tokens), n_hidden, -1)
-        patches = torch.cat([entered[:, n_prefix:], hidden], 1) + self.position[order]
+        # Not position[order]: several threads add up the gradient of an index in any order.
+        position = nn.functional.embedding(order, self.position)
+        patches = torch.cat([entered[:, n_prefix:], hidden], 1) + position
         out = self.blocks(torch.cat([entered[:, :n_prefix], patches], 1))
         out = self.norm(out[:, -n_hidden:])
         return self.to_token(out), self.to_structure(out)

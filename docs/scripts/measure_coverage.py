@@ -3,7 +3,7 @@
     python docs/scripts/measure_coverage.py ../shared/data/mhd --output runs/coverage
 
 pretrains the compact recipe on a few flames at each threshold, all else equal, scores the frozen
-features on labelled maps with one whole cloud held out at a time, and writes
+features of labelled maps, magnified as for masses, with one whole cloud held out at a time, and writes
 docs/method/tables/coverage.rst.
 Interrupted, it goes on when it is given again. Other values of the recipe: --set batch_size=32.
 """
@@ -74,7 +74,7 @@ def scores(weights, maps):
         if pooling == "structure" and weights == "random":
             found.append(None)
             continue
-        features = encoder.encode(maps.images, pooling=pooling, progress_bar=True)
+        features = encoder.encode(maps.images, pooling=pooling, zoom=4, progress_bar=True)
         found.append(r_squared(features.astype(float), maps))
     return found
 
@@ -84,7 +84,7 @@ def write_table(rows, maps, n_images):
     lines = [
         f"R\\ :sup:`2` of log10 M after {n_images:,} flames (the same seed; {len(maps):,} maps of "
         f"{len(np.unique(maps.clouds))} clouds, one cloud",
-        "held out at a time, ridge regression), by the least share of its frame that a flame covers.",
+        "held out at a time, magnified 4 times, ridge regression), by the least share of its frame that a flame covers.",
         "",
         ".. list-table::",
         "    :header-rows: 1",

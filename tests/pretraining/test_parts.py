@@ -9,6 +9,7 @@ from astrofractal.encoder.pooling import LATTICE
 from astrofractal.pretraining import Recipe
 from astrofractal.pretraining.augmentations import ViewSampler
 from astrofractal.pretraining.data import Flames, StepSampler
+from astrofractal.pretraining.heads import Predictor
 from astrofractal.pretraining.losses import PrototypeLoss, effective_rank
 from astrofractal.pretraining.structure import at_center, n_center_targets, structure_targets
 
@@ -154,3 +155,21 @@ def test_class_token_is_asked_for_the_middle_of_the_view():
         same = lattice[:, row, column, :, -(4 - row), -(4 - column)]
         torch.testing.assert_close(center, same)
     assert center.shape == (2, n_center_targets())
+
+
+def test_gradients_of_the_predictor_are_the_same_every_time():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        torch.manual_seed(0)
+        predictor = Predictor(192, 64, 16, dim=128, depth=1)
+        order = torch.stack([torch.randperm(64) for _ in range(64)])
+        tokens = torch.randn(64, 5 + 16, 192)
+        found = []
+        for _ in range(6):
+            predictor.zero_grad()
+            sum(part.square().sum() for part in predictor(tokens, 5, order)).backward()
+            found.append(predictor.position.grad.clone())
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(gradient, found[0]) for gradient in found)
