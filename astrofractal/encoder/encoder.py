@@ -351,9 +351,10 @@ def magnify(batch, zoom):
     """
     if zoom == 1:
         return batch
-    theta = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]) / zoom
-    grid = F.affine_grid(theta.expand(len(batch), 2, 3), batch.shape, align_corners=False)
-    return F.grid_sample(batch, grid.to(batch), mode="bicubic", align_corners=False)
+    theta = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]) / zoom
+    grid = F.affine_grid(theta, (1, *batch.shape[1:]), align_corners=False).to(batch)
+    grid = grid.expand(len(batch), -1, -1, -1)
+    return F.grid_sample(batch, grid, mode="bicubic", align_corners=False)
 
 
 def _symmetric_views(batch):

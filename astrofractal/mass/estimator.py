@@ -49,12 +49,14 @@ class StellarMassEstimator:
     regressor : str, tuple or estimator, optional
         ``"knn"`` (the published head: whitened principal components, five neighbours weighted by
         distance), ``"ridge"``, ``"svr"``, ``"kernel_ridge"``, ``"gp"`` (Gaussian process),
-        ``"boosting"``, ``"mlp"`` (an ensemble of small networks); a pair of such a name and a dict
-        of hyperparameters; or any regressor of scikit-learn.
+        ``"boosting"``, ``"mlp"`` (an ensemble of small networks), or several joined by ``"+"``,
+        whose predictions are averaged; a pair of a name and a dict of hyperparameters; or any
+        regressor of scikit-learn.
 
     features : str or None, optional
-        The pooling of the encoder's tokens: ``"class"``, ``"mean"``, ``"central"``,
-        ``"surround"``, or several joined by ``"+"``.  ``"none"`` leaves the encoder out.
+        The pooling of the encoder's tokens, such as ``"class"``, ``"central"`` or ``"structure"``,
+        or several joined by ``"+"``; see `~astrofractal.encoder.pooling.pool_tokens`.  ``"none"``
+        leaves the encoder out.
 
     profiles : iterable of str, optional
         Radial profiles to add, by name; ``"all"`` for all.  See

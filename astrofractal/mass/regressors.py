@@ -452,8 +452,10 @@ def spec_from_json(description):
 
 def squared_distances(a, b):
     """Return the (len(a), len(b)) squared Euclidean distances, by one matrix product."""
-    squared = (a**2).sum(1)[:, None] + (b**2).sum(1)[None] - 2 * (a @ b.T)
-    return np.maximum(squared, 0)
+    squared = (-2 * a) @ b.T
+    squared += (a**2).sum(1)[:, None]
+    squared += (b**2).sum(1)
+    return np.maximum(squared, 0, out=squared)
 
 
 def nearest(queries, reference, k):
