@@ -335,13 +335,19 @@ class StellarMassEstimator:
         RuntimeError
             If the estimator is not calibrated.
         """
+        from threadpoolctl import threadpool_limits
+
         self._calibrated()
         total = None
         if hasattr(maps, "__len__") and not is_single(maps):
             total = -(-len(maps) // 256)
         result = Evaluation()
-        for images, flags in progress(self._batches(maps), progress_bar, total=total, desc="weigh"):
-            self._evaluate_batch(images, flags, result)
+        batches = progress(self._batches(maps), progress_bar, total=total, desc="weigh")
+        # NumPy's threads keep spinning after a product, in the way of the network's: a quarter of
+        # the time.
+        with threadpool_limits(1, user_api="blas"):
+            for images, flags in batches:
+                self._evaluate_batch(images, flags, result)
         for channels, r2 in result.without_skill.items():
             msg = (
                 f"masses from {channels} alone have no skill on a cloud that the calibration has "
