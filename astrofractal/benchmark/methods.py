@@ -194,6 +194,12 @@ class FeatureCache:
         new._encoders = self._encoders
         return new
 
+    def forget(self, source):
+        """Forget the features of a source."""
+        for known in (self._encoded, self._features):
+            for key in [key for key in known if key[0] == source]:
+                del known[key]
+
     def encoder(self, source):
         """Return the encoder of a source."""
         if source not in self._encoders:
