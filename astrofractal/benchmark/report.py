@@ -270,29 +270,42 @@ def _plain_ticks(axes, values):
 def _plot_learning(benchmark):
     table = benchmark.learning
     channels = sorted(set(table["channels"].tolist()), key=len, reverse=True)
-    width = 6.4 if len(channels) == 1 else 10.4
-    figure, axes = _figure(width, 5.6, ncols=len(channels), sharey=True, squeeze=False)
-    keys = ("method", "features", "regressor")
-    names = list(dict.fromkeys(zip(*(table[key] for key in keys))))
+    figure, axes = _figure(
+        5.2 * max(len(channels), 1.2), 7.6, ncols=len(channels), sharey=True, squeeze=False
+    )
+    # An encoder and its random twin have the same colour and marker: dashes tell them apart.
+    shown = {}
+    for row in table:
+        encoder = str(row["method"]).removeprefix("fractal ViT").removeprefix("random ViT")
+        shown.setdefault((encoder, str(row["features"])), f"C{len(shown) % 10}")
+    markers = {}
     for panel, wanted in zip(axes[0], channels):
-        for color, name in enumerate(names):
-            keep = table["channels"] == wanted
-            for key, value in zip(keys, name):
-                keep &= table[key] == value
-            rows = table[keep]
-            if len(rows):
-                panel.errorbar(
-                    rows["n_labels"], rows["r2"], yerr=rows["r2_err"], marker="o", capsize=2,
-                    color=f"C{color}", ls="--" if name[0].startswith("random") else "-",
-                    label=", ".join(name),
-                )  # fmt: skip
+        rows = table[table["channels"] == wanted]
+        keys = zip(*(rows[key].tolist() for key in ("method", "features", "regressor")))
+        for method, features, regressor in dict.fromkeys(keys):
+            keep = (rows["method"] == method) & (rows["features"] == features)
+            line = rows[keep & (rows["regressor"] == regressor)]
+            encoder = method.removeprefix("fractal ViT").removeprefix("random ViT")
+            marker = markers.setdefault(regressor, "osv^D"[len(markers) % 5])
+            panel.errorbar(
+                line["n_labels"], line["r2"], yerr=line["r2_err"], marker=marker, ms=5, lw=1,
+                elinewidth=0.5, capsize=2, color=shown[encoder, features],
+                ls="--" if method.startswith("random") else "-",
+                label=f"{method}, {features}, {regressor}",
+            )  # fmt: skip
         panel.set(xscale="log", xlabel="labelled maps", title=wanted.replace("+", ", "))
         _plain_ticks(panel, table["n_labels"])
-        panel.legend(fontsize="x-small")
-    low = min(-0.2, float(np.min(table["r2"])))
-    axes[0, 0].set_ylim(max(low, -1), 1)
+    low, high = float(np.min(table["r2"])), float(np.max(table["r2"]))
+    axes[0, 0].set_ylim(max(low - 0.1, -1), min(high + 0.15, 1))
     axes[0, 0].set_ylabel("R$^2$, leave-cloud-out")
+    _legend_below(figure, axes[0, 0])
     return figure
+
+
+def _legend_below(figure, panel):
+    """List the lines of a panel below all of them, where nothing is covered."""
+    handles, labels = panel.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="x-small")
 
 
 def _plot_degradation(benchmark):
@@ -316,5 +329,5 @@ def _plot_degradation(benchmark):
         _plain_ticks(panel, table["level"][table["kind"] == kind])
     axes[0, 0].set_ylabel("R$^2$, leave-cloud-out")
     axes[0, 0].set_ylim(bottom=max(-1, float(np.min(table["r2"])) - 0.05))
-    axes[0, 0].legend(fontsize="small")
+    _legend_below(figure, axes[0, 0])
     return figure

@@ -42,7 +42,8 @@ class PublishedKNN:
         self.projection_ = np.eye(X.shape[1])
         if self.whiten:
             # Of the covariances: many maps make the decomposition of the features themselves slow.
-            variances, axes = np.linalg.eigh(np.cov(X, rowvar=False, bias=True).reshape(X.shape[1], -1))
+            covariance = np.cov(X, rowvar=False, bias=True).reshape(X.shape[1], -1)
+            variances, axes = np.linalg.eigh(covariance)
             k = min(self.n_components, int((variances > 1e-12 * variances[-1]).sum()))
             self.projection_ = axes[:, ::-1][:, :k] / np.sqrt(variances[::-1][:k])
         self.reference_ = self._project(X)

@@ -84,7 +84,8 @@ def write_table(rows, maps, n_images):
     lines = [
         f"R\\ :sup:`2` of log10 M after {n_images:,} flames (the same seed; {len(maps):,} maps of "
         f"{len(np.unique(maps.clouds))} clouds, one cloud",
-        "held out at a time, magnified 4 times, ridge regression), by the least share of its frame that a flame covers.",
+        "held out at a time, magnified 4 times, ridge regression), by the least share of its frame",
+        "that a flame covers.",
         "",
         ".. list-table::",
         "    :header-rows: 1",
