@@ -268,7 +268,8 @@ class DINOv2(pl.LightningModule):
         from lightly.utils.scheduler import cosine_schedule
 
         step = min(self.global_step, self.recipe.n_steps)
-        return cosine_schedule(step, self.recipe.n_steps, start, end)
+        # A number of Python: those of NumPy would make the checkpoint depend on its version.
+        return float(cosine_schedule(step, self.recipe.n_steps, start, end))
 
     def configure_optimizers(self):
         """Create AdamW with one group a layer and kind, for layer-wise learning-rate decay."""
