@@ -127,7 +127,7 @@ def _sliced(view):
     whole, known = view._wcs, view._wcs.pixel_shape
     if known is None:  # astropy before 7 cannot slice three axes of unknown length
         whole = whole.deepcopy()
-        whole.pixel_shape = (1,) * whole.naxis
+        whole.pixel_shape = (2**31 - 1,) * whole.naxis
     wcs = whole.slice(parts)
     if known is None:
         wcs.pixel_shape = None
