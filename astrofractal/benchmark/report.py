@@ -273,23 +273,20 @@ def _plot_learning(benchmark):
     figure, axes = _figure(
         5.2 * max(len(channels), 1.2), 7.6, ncols=len(channels), sharey=True, squeeze=False
     )
-    # An encoder and its random twin have the same colour and marker: dashes tell them apart.
-    shown = {}
-    for row in table:
-        encoder = str(row["method"]).removeprefix("fractal ViT").removeprefix("random ViT")
-        shown.setdefault((encoder, str(row["features"])), f"C{len(shown) % 10}")
-    markers = {}
+    colors, markers = {}, {}
     for panel, wanted in zip(axes[0], channels):
         rows = table[table["channels"] == wanted]
         keys = zip(*(rows[key].tolist() for key in ("method", "features", "regressor")))
         for method, features, regressor in dict.fromkeys(keys):
             keep = (rows["method"] == method) & (rows["features"] == features)
             line = rows[keep & (rows["regressor"] == regressor)]
-            encoder = method.removeprefix("fractal ViT").removeprefix("random ViT")
+            # An encoder and its random twin look the same but for the dashes.
+            kind = (method.removeprefix("fractal ViT").removeprefix("random ViT"), features)
+            color = colors.setdefault(kind, f"C{len(colors) % 10}")
             marker = markers.setdefault(regressor, "osv^D"[len(markers) % 5])
             panel.errorbar(
                 line["n_labels"], line["r2"], yerr=line["r2_err"], marker=marker, ms=5, lw=1,
-                elinewidth=0.5, capsize=2, color=shown[encoder, features],
+                elinewidth=0.5, capsize=2, color=color,
                 ls="--" if method.startswith("random") else "-",
                 label=f"{method}, {features}, {regressor}",
             )  # fmt: skip
