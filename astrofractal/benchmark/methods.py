@@ -80,28 +80,20 @@ def feature_methods(channels=CHANNELS, *, natural=True):
     """
     default, regressor = default_recipe(channels)
     opponent = for_encoder(default, None)
-    knn, raw = "knn", ("knn", {"whiten": False})
-    central, token = FeatureSet(pooling="central"), FeatureSet(pooling="class")
     profiles = FeatureSet(pooling=None, profiles=_PROFILES)
     everything = FeatureSet(pooling=None, profiles="all", scalars="all", moments=True)
     methods = [Method("default", "fractal", default, regressor)]
     for source in ("fractal", "random"):
-        methods += [
-            Method(f"{source} ViT", source, token, raw, "knn"),
-            Method(f"{source} ViT", source, token, knn, "whitened knn"),
-            Method(f"{source} ViT", source, token, "ridge"),
-            Method(f"{source} ViT", source, central, raw, "knn"),
-            Method(f"{source} ViT", source, central, knn, "whitened knn"),
-            Method(f"{source} ViT", source, central, "ridge"),
-            Method(f"{source} ViT", source, FeatureSet(pooling="quadrants"), "ridge"),
-        ]
+        for pooling in ("class", "central"):
+            methods += _heads(source, FeatureSet(pooling=pooling))
+        methods.append(Method(f"{source} ViT", source, FeatureSet(pooling="quadrants"), "ridge"))
         if default.zoom != 1:
             methods += magnified_methods(source, default.zoom)
     if default.pooling is not None:
         # What the default takes from the encoder, on its own.
         alone = FeatureSet(pooling=default.pooling, zoom=default.zoom)
         for name in ("whitened knn", "ridge", "svr"):
-            chosen = knn if name == "whitened knn" else name
+            chosen = "knn" if name == "whitened knn" else name
             methods.append(Method("fractal ViT", "fractal", alone, chosen, name))
     methods.append(Method("default with random ViT", "random", opponent, regressor))
     methods.append(Method("default without ViT", None, replace(default, pooling=None), regressor))
@@ -109,7 +101,7 @@ def feature_methods(channels=CHANNELS, *, natural=True):
         for zoom in sorted({1.0, default.zoom}):
             natural_mean = FeatureSet(pooling="mean", zoom=zoom)
             methods += [
-                Method("EfficientNet-lite0", "efficientnet", natural_mean, knn, "whitened knn"),
+                Method("EfficientNet-lite0", "efficientnet", natural_mean, "knn", "whitened knn"),
                 Method("EfficientNet-lite0", "efficientnet", natural_mean, "ridge"),
             ]
     methods += [
@@ -124,6 +116,16 @@ def feature_methods(channels=CHANNELS, *, natural=True):
     for method in methods:
         known.setdefault((method.name, str(method.features), method.regressor_label), method)
     return list(known.values())
+
+
+def _heads(source, features):
+    """List neighbours, the published head and ridge regression on the same tokens."""
+    name = f"{source} ViT"
+    return [
+        Method(name, source, features, ("knn", {"whiten": False}), "knn"),
+        Method(name, source, features, "knn", "whitened knn"),
+        Method(name, source, features, "ridge"),
+    ]
 
 
 def magnified_methods(source, zoom):
@@ -145,12 +147,7 @@ def magnified_methods(source, zoom):
     """
     methods = []
     for pooling in ("class", "central+spread"):
-        features = FeatureSet(pooling=pooling, zoom=zoom)
-        methods += [
-            Method(f"{source} ViT", source, features, ("knn", {"whiten": False}), "knn"),
-            Method(f"{source} ViT", source, features, "knn", "whitened knn"),
-            Method(f"{source} ViT", source, features, "ridge"),
-        ]
+        methods += _heads(source, FeatureSet(pooling=pooling, zoom=zoom))
     methods.append(Method(f"{source} ViT", source, FeatureSet("quadrants", zoom), "ridge"))
     return methods
 
