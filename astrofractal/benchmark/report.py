@@ -49,6 +49,11 @@ def _number(value, error=None, digits=2):
     return text
 
 
+def _features(row):
+    # Unescaped, name@4x would be taken for an address of electronic mail.
+    return str(row["features"]).replace("+", " + ").replace("@", "\\@")
+
+
 def headline(benchmark):
     """
     Say the result in one paragraph.
@@ -78,7 +83,7 @@ def headline(benchmark):
         f"the default reaches R\\ :sup:`2` = {_number(default['r2'], default['r2_err'])} and "
         f"{default['rmse'].value:.2f} dex; its 68 % and 90 % intervals hold "
         f"{100 * default['coverage_68']:.0f} % and {100 * default['coverage_90']:.0f} % of the "
-        f"masses. The best of all the others is {best['method']} ({best['features']}, "
+        f"masses. The best of all the others is {best['method']} ({_features(best)}, "
         f"{best['regressor']}) with {_number(best['r2'], best['r2_err'])}.\n"
     )
 
@@ -123,7 +128,7 @@ def _scores_page(benchmark):
 def _cells(row):
     return [
         str(row["method"]),
-        str(row["features"]).replace("+", " + "),
+        _features(row),
         str(row["regressor"]),
         _number(row["r2"], row["r2_err"]),
         _number(row["rmse"].value, row["rmse_err"].value),
@@ -137,7 +142,7 @@ def _learning_page(benchmark):
     table = benchmark.learning
     rows = [
         [str(r["channels"]).replace("+", " + "), str(r["method"]),
-         str(r["features"]).replace("+", " + "), str(r["regressor"]), str(r["n_labels"]),
+         _features(r), str(r["regressor"]), str(r["n_labels"]),
          _number(r["r2"], r["r2_err"]), _number(r["rmse"].value)]
         for r in table
     ]  # fmt: skip
