@@ -31,7 +31,7 @@ SIZE, N_POINTS, N_FLAMES, ROUNDS = 336, 1_000_000, 24, 9
 
 def flames():
     """Give flames in frames that hold all of their points."""
-    found = [find_flame(1, i, coverage=0.5, centre="attractor")[:3] for i in range(N_FLAMES)]
+    found = [find_flame(1, i, coverage=0.5, center="attractor")[:3] for i in range(N_FLAMES)]
     for _, _, frame in found:
         frame[3] = 1  # so that exactly N_POINTS are played
     return found
@@ -51,7 +51,7 @@ def bare_system(arrays):
         blend=[(1, 0, 0)] * n_maps,
         parameters=np.zeros((n_maps, 4)),
         weight=arrays[5][:n_maps],
-        colour=arrays[6][:n_maps],
+        color=arrays[6][:n_maps],
         speed=arrays[7][:n_maps],
     )
     frame = frame_system(system, coverage=0)[0]
@@ -103,7 +103,7 @@ def time_flames(arrays, key, frame):
 
 def genome(arrays, frame, n_points):
     """Describe a flame to flam3."""
-    affine, post, kinds, blend, parameters, weight, colour, speed, n_maps, _, final = arrays
+    affine, post, kinds, blend, parameters, weight, color, speed, n_maps, _, final = arrays
     flame = ElementTree.Element(
         "flame",
         size=f"{SIZE} {SIZE}",
@@ -115,7 +115,7 @@ def genome(arrays, frame, n_points):
     )
     for k in range(n_maps + final):
         a, b, c, d, e, f = affine[k]
-        options = {"coefs": f"{a} {d} {b} {e} {c} {f}", "color": str(colour[k])}
+        options = {"coefs": f"{a} {d} {b} {e} {c} {f}", "color": str(color[k])}
         if k < n_maps:
             options |= {"weight": str(weight[k]), "color_speed": str(speed[k])}
         if not np.array_equal(post[k], [1, 0, 0, 0, 1, 0]):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from astrofractal import FractalEncoder, StellarMassEstimator
-from astrofractal.simulations import reference_maps
+from astrofractal.mapset import reference_maps
 
 
 def main():
@@ -27,7 +27,7 @@ def main():
     if args.weights:
         encoder = FractalEncoder(weights=args.weights)
         channels = [("column_density", "velocity", "dispersion")]
-        estimator = StellarMassEstimator(encoder).fit(reference.thin(200), channels=channels)
+        estimator = StellarMassEstimator(encoder).fit(reference.subsample(200), channels=channels)
     else:
         estimator = StellarMassEstimator()
     rows = np.arange(args.n_maps) % len(reference)

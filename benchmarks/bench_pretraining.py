@@ -3,7 +3,7 @@
     python benchmarks/bench_pretraining.py
     python benchmarks/bench_pretraining.py --steps 40 --set batch_size=128
 
-Real steps (data, views, heads, losses, optimiser, moving average, logging) and raw passes take turns
+Real steps (data, views, heads, losses, optimizer, moving average, logging) and raw passes take turns
 in one run.  A raw pass is the teacher's forward pass, and the student's forward and backward passes,
 of as many images of the same size through the same timm model in the same precision, from random
 numbers in memory: either of whole crops, or ("same tokens") of those tokens alone that the student of

@@ -57,10 +57,10 @@ def make_estimator():
     try:
         return StellarMassEstimator()
     except FileNotFoundError:
-        from astrofractal.simulations import reference_maps
+        from astrofractal.mapset import reference_maps
 
         encoder = FractalEncoder(weights="random")
-        maps = reference_maps().thin(100)
+        maps = reference_maps().subsample(100)
         return StellarMassEstimator(encoder, symmetrize=True).fit(maps)
 
 

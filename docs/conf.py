@@ -120,7 +120,7 @@ _SECTIONS = {
     "scores": "Scores",
     "predicted": "Each mass",
     "coverage": "Intervals",
-    "learning": "How many labelled maps",
+    "learning": "How many labeled maps",
     "degradation": "Beam and noise",
     "symmetry": "Features averaged over the symmetries of the sky",
     "mass_ranges": "By mass",

@@ -1,8 +1,8 @@
 """The benchmark: scores on clouds that a method has not seen, beside simpler methods."""
 
-from .protocols import PROTOCOLS, Protocol, make_protocol
-from .run import COLUMNS, Benchmark, run_benchmark
-from .scoring import mass_range_scores, score
+from astrofractal.benchmark.protocols import PROTOCOLS, Protocol, make_protocol
+from astrofractal.benchmark.run import COLUMNS, Benchmark, run_benchmark
+from astrofractal.benchmark.scoring import mass_range_scores, score
 
 __all__ = [
     "COLUMNS",

@@ -25,8 +25,8 @@ def classical_predictions(name, maps, train, test, groups):
     name : str
         One of ``CLASSICAL``.
 
-    maps : `~astrofractal.simulations.MapSet`
-        The labelled maps.
+    maps : `~astrofractal.mapset.MapSet`
+        The labeled maps.
 
     train, test : `~numpy.ndarray`
         Indices of the maps that calibrate and of those that test.
@@ -41,7 +41,7 @@ def classical_predictions(name, maps, train, test, groups):
         ``predict_time`` (s).
     """
     start = time.perf_counter()
-    mass = _MASSES[name](maps.images, maps.pixel_size).to_value(u.solMass)
+    mass = _MASSES[name](maps.images, maps.pixel_scale).to_value(u.solMass)
     log_mass = np.log10(np.maximum(mass, 1e-6))
     computed = time.perf_counter() - start
     offset = maps.log_masses - log_mass

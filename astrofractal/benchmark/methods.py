@@ -119,7 +119,7 @@ def feature_methods(channels=CHANNELS, *, natural=True):
 
 
 def _heads(source, features):
-    """List neighbours, the published head and ridge regression on the same tokens."""
+    """List neighbors, the published head and ridge regression on the same tokens."""
     name = f"{source} ViT"
     return [
         Method(name, source, features, ("knn", {"whiten": False}), "knn"),
@@ -130,7 +130,7 @@ def _heads(source, features):
 
 def magnified_methods(source, zoom):
     """
-    List neighbours and ridge regression on the tokens of magnified maps.
+    List neighbors and ridge regression on the tokens of magnified maps.
 
     Parameters
     ----------

@@ -47,11 +47,11 @@ def make_protocol(name, maps, *, random_state=0):
     ----------
     name : str
         ``"random"``: a quarter of the maps at random tests, the published split; maps of one
-        protostar at neighbouring times are near-copies, and stand on both sides.
+        protostar at neighboring times are near-copies, and stand on both sides.
         ``"leave-sinks-out"``: four folds of protostars.  ``"leave-cloud-out"``: each cloud in turn.
 
-    maps : `~astrofractal.simulations.MapSet`
-        The labelled maps.
+    maps : `~astrofractal.mapset.MapSet`
+        The labeled maps.
 
     random_state : int, optional
         The seed.

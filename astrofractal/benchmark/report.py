@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .protocols import PROTOCOLS
+from astrofractal.benchmark.protocols import PROTOCOLS
 
 __all__ = ["headline", "rst_table", "write_report"]
 
@@ -146,7 +146,7 @@ def _learning_page(benchmark):
          _number(r["r2"], r["r2_err"]), _number(r["rmse"].value)]
         for r in table
     ]  # fmt: skip
-    header = ["channels", "method", "features", "regressor", "labelled maps", "R\\ :sup:`2`",
+    header = ["channels", "method", "features", "regressor", "labeled maps", "R\\ :sup:`2`",
               "RMSE (dex)"]  # fmt: skip
     return rst_table(header, rows)
 
@@ -295,7 +295,7 @@ def _plot_learning(benchmark):
                 ls="--" if method.startswith("random") else "-",
                 label=f"{method}, {features}, {regressor}",
             )  # fmt: skip
-        panel.set(xscale="log", xlabel="labelled maps", title=wanted.replace("+", ", "))
+        panel.set(xscale="log", xlabel="labeled maps", title=wanted.replace("+", ", "))
         _plain_ticks(panel, table["n_labels"])
     low, high = float(np.min(table["r2"])), float(np.max(table["r2"]))
     axes[0, 0].set_ylim(max(low - 0.1, -1), min(high + 0.15, 1))

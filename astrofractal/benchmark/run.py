@@ -14,20 +14,25 @@ import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
+from astrofractal.benchmark.classical import CLASSICAL, classical_predictions
+from astrofractal.benchmark.journal import Journal
+from astrofractal.benchmark.methods import FeatureCache, feature_methods, natural_image_weights
+from astrofractal.benchmark.protocols import make_protocol
+from astrofractal.benchmark.report import write_report
+from astrofractal.benchmark.scoring import mass_range_scores, score
+from astrofractal.benchmark.studies import degradation_rows, learning_rows, symmetry_rows
+from astrofractal.benchmark.supervised import SHARES, SUPERVISED, supervised_predictions
+from astrofractal.benchmark.tables import (
+    COLUMNS,
+    Total,
+    degradation_table,
+    scores_table,
+    symmetry_table,
+)
+from astrofractal.mapset.mapset import MapSet
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration
 from astrofractal.mass.features import CHANNEL_SETS, CHANNELS, for_encoder, keep_channels
-from astrofractal.simulations.mapset import MapSet
-
-from .classical import CLASSICAL, classical_predictions
-from .journal import Journal
-from .methods import FeatureCache, feature_methods, natural_image_weights
-from .protocols import make_protocol
-from .report import write_report
-from .scoring import mass_range_scores, score
-from .studies import degradation_rows, learning_rows, symmetry_rows
-from .supervised import SHARES, SUPERVISED, supervised_predictions
-from .tables import COLUMNS, Total, degradation_table, scores_table, symmetry_table
 
 __all__ = ["COLUMNS", "Benchmark", "run_benchmark"]
 
@@ -53,8 +58,8 @@ def run_benchmark(
 
     Parameters
     ----------
-    maps : `~astrofractal.simulations.MapSet` or path-like
-        The labelled maps, or a folder or file of them.
+    maps : `~astrofractal.mapset.MapSet` or path-like
+        The labeled maps, or a folder or file of them.
 
     output : path-like
         The folder to write to: ``scores.ecsv`` (see ``COLUMNS``), ``learning.ecsv`` (its rows
@@ -123,8 +128,8 @@ class Benchmark:
 
     Parameters
     ----------
-    maps : `~astrofractal.simulations.MapSet`
-        The labelled maps.
+    maps : `~astrofractal.mapset.MapSet`
+        The labeled maps.
 
     weights, quick, minutes, random_state, progress_bar : optional
         See `run_benchmark`.

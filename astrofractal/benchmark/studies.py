@@ -6,12 +6,11 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.progress import progress
+from astrofractal.benchmark.methods import Method, magnified_methods
+from astrofractal.benchmark.protocols import make_protocol
+from astrofractal.benchmark.scoring import score
 from astrofractal.mass.features import CHANNELS, FeatureSet
 from astrofractal.observing import observe_images
-
-from .methods import Method, magnified_methods
-from .protocols import make_protocol
-from .scoring import score
 
 __all__ = ["degradation_rows", "learning_rows", "symmetry_rows"]
 
@@ -21,7 +20,7 @@ _FEW = 1000  # beyond that many labels only the strong methods are followed
 
 def learning_rows(benchmark, protocol):
     """
-    Score the main methods against the number of labelled maps.
+    Score the main methods against the number of labeled maps.
 
     Parameters
     ----------
@@ -34,7 +33,7 @@ def learning_rows(benchmark, protocol):
     Returns
     -------
     rows : list of dict
-        Rows of the table of scores, the means over draws of the labelled maps.
+        Rows of the table of scores, the means over draws of the labeled maps.
     """
     smallest = min(len(train) for train, _ in protocol.splits)
     sizes = [n for n in _SIZES if n <= 1.1 * smallest]

@@ -1,4 +1,4 @@
-"""The opponents that learn everything from the labelled maps."""
+"""The opponents that learn everything from the labeled maps."""
 
 import copy
 import logging
@@ -39,7 +39,7 @@ def supervised_predictions(
     progress_bar=False,
 ):
     """
-    Train a network from scratch on the labelled maps.
+    Train a network from scratch on the labeled maps.
 
     AdamW with a warm-up and a cosine schedule; the rotations and reflections of the sky, the sign
     of the velocity and small shifts as augmentation; early stopping on a validation group, which
@@ -51,8 +51,8 @@ def supervised_predictions(
     name : str
         One of ``SUPERVISED``.
 
-    maps : `~astrofractal.simulations.MapSet`
-        The labelled maps.
+    maps : `~astrofractal.mapset.MapSet`
+        The labeled maps.
 
     train, test : `~numpy.ndarray`
         Indices of the maps that train and of those that test.

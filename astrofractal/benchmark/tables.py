@@ -13,7 +13,7 @@ COLUMNS = {
     "features": "what the regressor was given",
     "regressor": "the regressor",
     "channels": "the channels that the method saw",
-    "n_labels": "the number of labelled maps (the mean over the splits, or as many as were drawn)",
+    "n_labels": "the number of labeled maps (the mean over the splits, or as many as were drawn)",
     "r2": "coefficient of determination of log10 mass",
     "r2_err": "its standard deviation over bootstraps of clouds or protostars",
     "rmse": "root-mean-square error of log10 mass",
@@ -105,7 +105,7 @@ def degradation_table(rows):
 
 def symmetry_table(rows):
     """
-    Make the table of symmetrised features.
+    Make the table of symmetrized features.
 
     Parameters
     ----------

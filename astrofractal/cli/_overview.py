@@ -43,15 +43,15 @@ def _draw_cloud(figure, cell, table, result):
     bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
     bar.set_label("log$_{10}$ N(H$_2$)  [cm$^{-2}$]")
     handles = []
-    for number, colour in enumerate(result.colors, start=1):
+    for number, color in enumerate(result.colors, start=1):
         rings = [
             np.concatenate([ring, ring[:1]])
             for outline, segment in zip(result.outlines, result.piece_segments, strict=True)
             if segment == number
             for ring in outline
         ]
-        axes.add_collection(LineCollection(rings, colors=colour, linewidths=1.2), autolim=False)
-        handles.append(Line2D([], [], color=colour, label=f"region {number}"))
+        axes.add_collection(LineCollection(rings, colors=color, linewidths=1.2), autolim=False)
+        handles.append(Line2D([], [], color=color, label=f"region {number}"))
     marks = {"marker": "*", "markersize": 10, "mfc": "white", "mec": "black", "ls": "none"}
     axes.plot(*gas.to_pixel(SkyCoord(table["ra"], table["dec"])), zorder=5, **marks)
     handles.append(Line2D([], [], label="protostar", **marks))

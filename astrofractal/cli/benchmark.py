@@ -1,10 +1,10 @@
 """Score the masses on clouds that the calibration has not seen, beside simpler methods.
 
-MAPS is a folder of labelled maps (or a file), in the format that the documentation of
-astrofractal.simulations.MapSet describes. Written to the output folder:
+MAPS is a folder of labeled maps (or a file), in the format that the documentation of
+astrofractal.mapset.MapSet describes. Written to the output folder:
 
   scores.ecsv        one row a protocol, method, features, regressor and channels
-  learning.ecsv      those of its rows that have fewer labelled maps
+  learning.ecsv      those of its rows that have fewer labeled maps
   degradation.ecsv   scores against beam and noise
   symmetry.ecsv      what features averaged over the symmetries of the sky cost and gain
   mass_ranges.ecsv   bias and scatter by mass
@@ -26,7 +26,7 @@ HELP = "score the masses on unseen clouds, beside simpler methods"
 
 def add_arguments(parser):
     """Declare the arguments of ``astrofractal benchmark``."""
-    parser.add_argument("--data", metavar="MAPS", required=True, help="labelled maps")
+    parser.add_argument("--data", metavar="MAPS", required=True, help="labeled maps")
     parser.add_argument("--output", metavar="OUT", required=True, help="the folder to write to")
     parser.add_argument(
         "--quick", action="store_true", help="a part of the maps, in less than five minutes"

@@ -52,7 +52,7 @@ def run(args):
             paths = result.write(scratch)
             paths["regions"].rename(temporary / "regions.reg")
             paths["labels"].rename(temporary / "labels.fits")
-        from ._overview import overview
+        from astrofractal.cli._overview import overview
 
         overview(table, result).savefig(temporary / "overview.png", dpi=150)
     _report(table, result, folder)
@@ -73,7 +73,7 @@ def weigh(gas, *, progress_bar=False):
     Returns
     -------
     table : `~astropy.table.QTable`
-        The catalogue, with ``mass_true`` and ``within``: whether the true mass lies within the
+        The catalog, with ``mass_true`` and ``within``: whether the true mass lies within the
         interval.
     """
     from astropy.io import fits

@@ -30,10 +30,10 @@ def add_arguments(parser):
         "--rendering",
         default="gas",
         choices=("gas", "moments", "palette"),
-        help="log N, velocity and dispersion; their unitless moments; or colours (default: gas)",
+        help="log N, velocity and dispersion; their unitless moments; or colors (default: gas)",
     )
     add(
-        "--centre",
+        "--center",
         default="peak",
         choices=("peak", "attractor"),
         help="zoom in on a density peak, or show the whole flame (default: peak)",
@@ -66,7 +66,7 @@ def run(args):
         args.n_points,
         args.rendering,
         coverage=args.coverage,
-        centre=args.centre,
+        center=args.center,
         n_images=args.n_images,
     )
     if args.output is not None:

@@ -9,10 +9,10 @@ flags.
 The protostars are at --positions (a table with ra and dec, l and b, or x and y; a DS9 or CASA region
 file; or RA,DEC in degrees), or at the peaks of the column density.
 
-With --cutouts each FILE is a map centred on a protostar, or a set of labelled maps; --combine median
+With --cutouts each FILE is a map centerd on a protostar, or a set of labeled maps; --combine median
 combines them (lines of sight or epochs of one protostar).
 
-With --calibrate no map is weighed: labelled maps (a file, a folder, or 'reference' for the bundled ones)
+With --calibrate no map is weighed: labeled maps (a file, a folder, or 'reference' for the bundled ones)
 calibrate an encoder, and --save keeps the calibration for --calibration.
 
 examples:
@@ -25,7 +25,7 @@ examples:
   astrofractal mass --calibrate MAPS --save my.astrofractal
 """
 
-from ._maps import add_map_arguments, read_map
+from astrofractal.cli._maps import add_map_arguments, read_map
 
 NAME = "mass"
 HELP = "weigh protostars: a table of masses with intervals and flags"
@@ -58,7 +58,7 @@ def add_arguments(parser):
         "--snr", type=float, metavar="RATIO", help="lowest peak as signal to noise, instead"
     )
     group.add_argument("--max-sources", type=int, metavar="N", help="only the highest peaks")
-    group.add_argument("--cutouts", action="store_true", help="each FILE is centred on a protostar")
+    group.add_argument("--cutouts", action="store_true", help="each FILE is centerd on a protostar")
     group.add_argument(
         "--combine", choices=("median", "mean"), help="combine the cutouts of one protostar"
     )
@@ -69,7 +69,7 @@ def add_arguments(parser):
     group.add_argument(
         "--encoder", metavar="WEIGHTS", help="weights other than the bundled ones, or 'random'"
     )
-    group.add_argument("--calibrate", metavar="MAPS", help="calibrate on labelled maps")
+    group.add_argument("--calibrate", metavar="MAPS", help="calibrate on labeled maps")
     group.add_argument("--save", metavar="FILE", help="where --calibrate keeps the calibration")
     group.add_argument("--regressor", metavar="NAME", help="with --calibrate: another regressor")
     group.add_argument("--features", metavar="NAME", help="with --calibrate: another pooling")
@@ -124,7 +124,7 @@ def _encoder(args):
 
 def _estimator(args):
     from astrofractal import StellarMassEstimator
-    from astrofractal.simulations import reference_maps
+    from astrofractal.mapset import reference_maps
 
     encoder = _encoder(args)
     if args.calibration is not None:
@@ -136,7 +136,7 @@ def _estimator(args):
 
 def _calibrate(args):
     from astrofractal import StellarMassEstimator
-    from astrofractal.simulations import MapSet, reference_maps
+    from astrofractal.mapset import MapSet, reference_maps
 
     if args.file:
         msg = f"FILE is not taken with --calibrate, got {args.file[0]!r}"
@@ -147,10 +147,10 @@ def _calibrate(args):
     _check_outputs(args)
     maps = reference_maps() if args.calibrate == "reference" else MapSet.read(args.calibrate)
     if args.thin is not None:
-        maps = maps.thin(args.thin)
+        maps = maps.subsample(args.thin)
     if args.write_maps is not None:
         maps.write(args.write_maps, overwrite=args.overwrite)
-        # What is written is quantised: calibrate on what others will read.
+        # What is written is quantized: calibrate on what others will read.
         maps = MapSet.read(args.write_maps)
     if args.save is None:
         print(f"{maps!r} written to {args.write_maps}")
@@ -231,8 +231,8 @@ def _weigh_cutouts(args):
     from astropy import units as u
     from astropy.table import QTable
 
+    from astrofractal.mapset import MapSet
     from astrofractal.mass.catalog import describe_no_skill
-    from astrofractal.simulations import MapSet
 
     for name in ("positions", "min_separation", "threshold", "snr", "max_sources", "regions"):
         if getattr(args, name) is not None:

@@ -1,4 +1,4 @@
-"""Make a labelled map set from a folder of simulation snapshots.
+"""Make a labeled map set from a folder of simulation snapshots.
 
 Around each sink particle of each snapshot a map is made along each line of sight: column density,
 velocity and velocity dispersion, with the mass of the sink as its label.  The result is one FITS
@@ -17,7 +17,7 @@ examples:
 from pathlib import Path
 
 NAME = "project"
-HELP = "make labelled maps from simulation snapshots"
+HELP = "make labeled maps from simulation snapshots"
 
 
 def add_arguments(parser):

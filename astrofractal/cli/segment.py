@@ -10,7 +10,7 @@ column density, from 1 (thin) up; 0 is where the map has no data. Written to the
   regions.reg        the outlines on the sky (DS9); also regions.crtf (CASA), regions.fits (pixels)
   segments.ecsv      area, column density, gas mass, velocities, virial parameter of each segment
   pieces.ecsv        the same for each connected piece, and which piece encloses it
-  components.fits    the principal components of the features, and their colours
+  components.fits    the principal components of the features, and their colors
   correlations.ecsv  what the components follow
   overview.png       the picture
 
@@ -21,7 +21,7 @@ examples:
   astrofractal segment av.fits --unit mag --extinction-ratio "9.4e20 cm-2 / mag" --distance 300
 """
 
-from ._maps import add_map_arguments, read_map
+from astrofractal.cli._maps import add_map_arguments, read_map
 
 NAME = "segment"
 HELP = "divide a map into segments: labels, regions, masses, a picture"
@@ -55,7 +55,7 @@ def add_arguments(parser):
     group.add_argument(
         "--min-area",
         metavar="AREA",
-        help="smaller pieces join a neighbour: pixels, or with a unit, as '0.01 pc2', '3 beam'",
+        help="smaller pieces join a neighbor: pixels, or with a unit, as '0.01 pc2', '3 beam'",
     )
     group.add_argument(
         "--scale",

@@ -1,9 +1,9 @@
 """The frozen Vision Transformer: architecture, weights and the features taken from it."""
 
-from .architecture import BUNDLED_MODEL, create_backbone
-from .encoder import FractalEncoder
-from .normalization import ChannelNormalization
-from .weights import load_weights, read_card, save_weights
+from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
+from astrofractal.encoder.encoder import FractalEncoder
+from astrofractal.encoder.normalization import ChannelNormalization
+from astrofractal.encoder.weights import load_weights, read_card, save_weights
 
 __all__ = [
     "BUNDLED_MODEL",

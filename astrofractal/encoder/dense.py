@@ -64,7 +64,7 @@ def dense_features(
     Windows of the encoder's own size cover the map, each pixel by about four of them.  A token is
     spread over the cells of its patch, and the tokens that fall on one cell are averaged with
     weights that fade to the border of their window (a Hann window), where the encoder sees only
-    one side of a structure.  With a ``stride`` smaller than the patch, neighbouring windows are
+    one side of a structure.  With a ``stride`` smaller than the patch, neighboring windows are
     displaced by a fraction of a patch, so that the cells see their surroundings through patches of
     several phases.
 
@@ -84,7 +84,7 @@ def dense_features(
         Side of a cell in pixels, a divisor of the patch size; the patch size by default.
 
     step : int, optional
-        Mean distance between neighbouring windows in pixels, a multiple of ``stride``.  By default
+        Mean distance between neighboring windows in pixels, a multiple of ``stride``.  By default
         half a window, or less if the phases of ``stride`` need it.
 
     anchor : tuple of int, optional
@@ -185,7 +185,7 @@ class _Axis:
 
     def __init__(self, length, window, step, stride, phases, anchor):
         self.length, self.window, self.stride = length, window, stride
-        # Window k begins at k steps plus (k mod phases) strides: neighbours have other phases.
+        # Window k begins at k steps plus (k mod phases) strides: neighbors have other phases.
         gap = step + (stride if phases > 1 else 0)
         needed = min(window - gap + 1, length)
         first = -((anchor + 2 * window) // step) - 2

@@ -10,11 +10,10 @@ import astrofractal
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
 from astrofractal.data import data_path
-
-from .architecture import BUNDLED_MODEL, create_backbone
-from .normalization import ChannelNormalization
-from .pooling import pool_tokens
-from .weights import load_weights
+from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
+from astrofractal.encoder.normalization import ChannelNormalization
+from astrofractal.encoder.pooling import pool_tokens
+from astrofractal.encoder.weights import load_weights
 
 __all__ = ["FractalEncoder", "magnify"]
 
@@ -48,7 +47,7 @@ class FractalEncoder:
         Number of input channels, for ``weights`` that have no card.
 
     normalization : `~astrofractal.encoder.ChannelNormalization`, optional
-        The normalisation, for ``weights`` that have no card.
+        The normalization, for ``weights`` that have no card.
 
     device : str, optional
         A torch device; by default a GPU where there is one.
@@ -137,7 +136,7 @@ class FractalEncoder:
                 raise ValueError(msg)
             self.weights_id = f"{self.card['recipe']}-{self.card['sha256'][:8]}"
             return state
-        from .checkpoints import read_checkpoint
+        from astrofractal.encoder.checkpoints import read_checkpoint
 
         self.weights_id = path.stem
         return read_checkpoint(path)
@@ -190,7 +189,7 @@ class FractalEncoder:
 
     def normalize(self, images):
         """
-        Normalise physical channels; see `~astrofractal.encoder.ChannelNormalization`.
+        Normalize physical channels; see `~astrofractal.encoder.ChannelNormalization`.
 
         Parameters
         ----------
@@ -205,7 +204,7 @@ class FractalEncoder:
         return self.normalization(images)
 
     def _forward(self, batch):
-        """Tokens (n, n_tokens, d) and grid (height, width) of one normalised torch batch."""
+        """Tokens (n, n_tokens, d) and grid (height, width) of one normalized torch batch."""
         with torch.inference_mode():
             out = self.model.forward_features(batch.to(self.device))
         if out.ndim == 4:  # convolutional, NCHW or NHWC
@@ -281,7 +280,7 @@ class FractalEncoder:
             Names joined by ``"+"`` are concatenated.
 
         zoom : float, optional
-            Magnification about the centre before the encoder looks: at 4 the encoder sees the inner
+            Magnification about the center before the encoder looks: at 4 the encoder sees the inner
             quarter of the width, and a pixel of the map fills a 4 x 4 block.  Fractals have no
             scale, so that weights learnt on them look at any; what a protostar does to its gas is
             within a few pixels, a fraction of a patch.
@@ -334,12 +333,12 @@ def _readout(state):
 
 def magnify(batch, zoom):
     """
-    Magnify images about their centre, by bicubic interpolation.
+    Magnify images about their center, by bicubic interpolation.
 
     Parameters
     ----------
     batch : 4D `torch.Tensor`, shape (batch, n_channels, height, width)
-        Normalised images.
+        Normalized images.
 
     zoom : float
         The magnification.
@@ -358,9 +357,9 @@ def magnify(batch, zoom):
 
 
 def _symmetric_views(batch):
-    """Yield a normalised batch under the 8 symmetries of the square and both velocity signs."""
+    """Yield a normalized batch under the 8 symmetries of the square and both velocity signs."""
     sign = torch.ones(batch.shape[1])[:, None, None]
-    sign[1:2] = -1  # channel 1 is the line-of-sight velocity, centred on zero
+    sign[1:2] = -1  # channel 1 is the line-of-sight velocity, centerd on zero
     for mirrored in (batch, batch.flip(-1)):
         for quarter_turns in range(4):
             view = torch.rot90(mirrored, quarter_turns, (-2, -1))

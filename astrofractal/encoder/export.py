@@ -15,7 +15,7 @@ def export_onnx(encoder, path, *, overwrite=False):
     Write an encoder as an ONNX model.
 
     The model has one input, ``images``, float32 (n, channels, height, width), of *physical*
-    channels, NaN where there is no data: the normalisation is part of it.  Its output, ``tokens``,
+    channels, NaN where there is no data: the normalization is part of it.  Its output, ``tokens``,
     is float32 (n, n_tokens, n_features): the class token, the register tokens and the patch tokens
     in row order, as `FractalEncoder.tokens` gives them.  n is free; height and width are the
     encoder's ``image_size``.
@@ -53,7 +53,7 @@ def export_onnx(encoder, path, *, overwrite=False):
     shape = (1, -1, 1, 1)
 
     class Model(torch.nn.Module):
-        """Normalisation and backbone."""
+        """Normalization and backbone."""
 
         def __init__(self):
             super().__init__()

@@ -1,4 +1,4 @@
-"""The fixed physical normalisation of the model's channels."""
+"""The fixed physical normalization of the model's channels."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ __all__ = ["ChannelNormalization"]
 @dataclass(frozen=True)
 class ChannelNormalization:
     """
-    Affine normalisation of the physical channels, ``(value - center) / scale``.
+    Affine normalization of the physical channels, ``(value - center) / scale``.
 
     It is the same for every map: a minimum-to-maximum stretch of each map would throw away the
     amplitude of the column density and of the velocities, which carries the mass.
@@ -45,7 +45,7 @@ class ChannelNormalization:
 
     def __call__(self, images):
         """
-        Normalise a batch of maps.
+        Normalize a batch of maps.
 
         Parameters
         ----------

@@ -61,7 +61,7 @@ def _structure(tokens, grid, n_prefix, readout):
         msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
         raise ValueError(msg)
     found = readout(_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
-    # The four tokens meet at the centre of the map: the last lattice point of the upper left one,
+    # The four tokens meet at the center of the map: the last lattice point of the upper left one,
     # the first of the lower right one.
     corners = [
         found[:, row, column, :, -(1 - row), -(1 - column)]
@@ -101,10 +101,10 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
     pooling : str
         ``"class"``: the class token (the mean of all tokens where a model has none); ``"mean"``:
         the mean of the patch tokens; ``"central"``: the mean of the central 2 x 2 patch tokens (3
-        where the grid is odd), those of the protostar on which the map is centred; ``"spread"``:
+        where the grid is odd), those of the protostar on which the map is centerd; ``"spread"``:
         their standard deviation; ``"quadrants"``: the same tokens concatenated; ``"surround"``: the
         mean of the ring of patch tokens around those; ``"structure"``: the local moments of the gas
-        at the centre of the map that the pretrained readout finds in the central 2 x 2 tokens.
+        at the center of the map that the pretrained readout finds in the central 2 x 2 tokens.
         Names joined by ``"+"`` are concatenated.
 
     readout : `torch.nn.Module`, optional

@@ -38,10 +38,10 @@ _S32, _S20 = np.uint64(32), np.uint64(20)
 
 
 @nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
-def _gather(xs, ys, old, px, py, cs, m, k, colour, speed, lo, n, multiplier, offset):
+def _gather(xs, ys, old, px, py, cs, m, k, color, speed, lo, n, multiplier, offset):
     """Deal ``n`` walkers to the segment at ``lo``, through the first affine map."""
     a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
-    keep, gain = _ONE - speed, speed * colour
+    keep, gain = _ONE - speed, speed * color
     mask = np.uint32(xs.size - 1)
     first = np.uint32(multiplier * np.uint32(lo) + offset)
     start = np.uintp(lo)
@@ -104,7 +104,7 @@ def _turn(m, k, bits, symmetry, out):
 @nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
 def _plot(xs, ys, cs, frame, size, where, histogram, table):
     """
-    Add the table's row of each point's colour to the pixel where it falls.
+    Add the table's row of each point's color to the pixel where it falls.
 
     Points outside of the frame, and those that are not finite, go to the histogram's last row.
     """
@@ -157,10 +157,10 @@ def play(key, system, steps, points, frame, size, histogram, table):
         The number of steps after the burn-in; each gives ``WALKERS`` points.
 
     points : 2D `~numpy.ndarray` of float32
-        Receives x, y and colour of all points; of no columns to plot the points instead.
+        Receives x, y and color of all points; of no columns to plot the points instead.
 
     frame : 1D `~numpy.ndarray` of float32
-        Centre x and y, and half width.
+        Center x and y, and half width.
 
     size : int
         Pixels on a side.
@@ -169,14 +169,14 @@ def play(key, system, steps, points, frame, size, histogram, table):
         Receives the sums: a row a pixel, and one more for what falls outside.
 
     table : 2D `~numpy.ndarray` of float32
-        What a point adds to its pixel, by colour.
+        What a point adds to its pixel, by color.
 
     Returns
     -------
     lost : int
         How many times a walker ran away from the middle of the burn-in to its end.
     """
-    affine, post, kinds, blend, parameters, weight, colour, speed, n_maps, symmetry, final = system
+    affine, post, kinds, blend, parameters, weight, color, speed, n_maps, symmetry, final = system
     n = WALKERS
     # One array a quantity, and offsets in place of slices, which cost two atomic additions each.
     xs, ys, cs = np.empty(n, np.float32), np.empty(n, np.float32), np.empty(n, np.float32)
@@ -215,7 +215,7 @@ def play(key, system, steps, points, frame, size, histogram, table):
             # Whole blocks, for the vector loops; what the last one has too much is never read.
             padded = min(n, (hi - lo + _BLOCK - 1) // _BLOCK * _BLOCK)
             if k < n_maps:
-                _gather(xs, ys, cs, px, py, fc, affine, k, colour[k], speed[k], lo, hi - lo,
+                _gather(xs, ys, cs, px, py, fc, affine, k, color[k], speed[k], lo, hi - lo,
                         multiplier, offset)  # fmt: skip
             else:
                 _affine(fx, fy, px, py, affine, k)

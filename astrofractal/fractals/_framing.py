@@ -10,7 +10,7 @@ from astrofractal.fractals._random import uniform
 __all__ = ["PILOT_STEPS", "VERDICTS", "judge"]
 
 #: What a pilot run says of a system.
-VERDICTS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one colour")
+VERDICTS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one color")
 
 #: The number of steps of the pilot run.
 PILOT_STEPS = 8
@@ -61,7 +61,7 @@ def _extent(points):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _densest(key, px, py, radius):
-    """Give the one of a few random points that has the most neighbours."""
+    """Give the one of a few random points that has the most neighbors."""
     best, most = 0, -1
     for k in range(_STARTS):
         first = int(uniform(key, 1_000_001 + k) * _f(px.size))
@@ -76,7 +76,7 @@ def _densest(key, px, py, radius):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _climb(px, py, x, y, radius):
-    """Move a point to a density peak: to the mean of its neighbours, again and again."""
+    """Move a point to a density peak: to the mean of its neighbors, again and again."""
     for _ in range(9):
         sx, sy, n = _f(0), _f(0), _f(0)
         r2 = radius * radius
@@ -97,7 +97,7 @@ def _climb(px, py, x, y, radius):
 def _look(px, py, pc, mx, my, half, coverage, frame):
     counts = np.zeros((_CELLS * _CELLS, 2), np.float64)
     inside = 0
-    colour, square = 0.0, 0.0
+    color, square = 0.0, 0.0
     scale = _f(_CELLS) / (_f(2) * half)
     for i in range(px.size):
         u = (px[i] - mx + half) * scale
@@ -106,7 +106,7 @@ def _look(px, py, pc, mx, my, half, coverage, frame):
             cell = int(v) * _CELLS + int(u)
             counts[cell, 0] += 1.0
             counts[cell, 1] += pc[i]
-            colour += pc[i]
+            color += pc[i]
             square += pc[i] * pc[i]
             inside += 1
     frame[0], frame[1], frame[2] = mx, my, half
@@ -128,7 +128,7 @@ def _look(px, py, pc, mx, my, half, coverage, frame):
         return 4
     if spread / counts.shape[0] - mean < 0.15 * mean * mean:
         return 5
-    average = colour / inside
+    average = color / inside
     varied = square / inside - average * average >= 0.03**2
     if varied and between / inside - average * average >= 0.02**2:
         return 0
@@ -146,19 +146,19 @@ def judge(key, points, lost, peak, coverage, frame):
         The key of the pilot run.
 
     points : 2D `~numpy.ndarray` of float32
-        x, y and colour of the points.
+        x, y and color of the points.
 
     lost : int
         How many times a walker ran away.
 
     peak : bool
-        Whether to centre the frame on a density peak and to zoom in, or on the whole attractor.
+        Whether to center the frame on a density peak and to zoom in, or on the whole attractor.
 
     coverage : float
         The least share of 16 x 16 cells of the frame that must receive points.
 
     frame : 1D `~numpy.ndarray` of float32
-        Receives the centre x and y, the half width, and the share of points inside.
+        Receives the center x and y, the half width, and the share of points inside.
 
     Returns
     -------

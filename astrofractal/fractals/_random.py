@@ -17,7 +17,7 @@ _T16, _T15 = np.uint32(16), np.uint32(15)
 
 @nb.njit(cache=True, nogil=True)
 def mix64(z):
-    """Scramble 64 bits (the finaliser of SplitMix64; Steele, Lea & Flood 2014)."""
+    """Scramble 64 bits (the finalizer of SplitMix64; Steele, Lea & Flood 2014)."""
     z = (z ^ (z >> _S30)) * _M1
     z = (z ^ (z >> _S27)) * _M2
     return z ^ (z >> _S31)
@@ -38,7 +38,7 @@ def uniform(key, counter):
 @nb.njit(cache=True, nogil=True, forceinline=True)
 def bits32(z):
     """
-    Scramble 32 bits, in a form that compilers vectorise (hash by C. Wellons, public domain).
+    Scramble 32 bits, in a form that compilers vectorize (hash by C. Wellons, public domain).
 
     Numba carries products of 32-bit integers in 64 bits; the low 32 bits are the ones to use.
     """

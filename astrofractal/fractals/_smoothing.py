@@ -46,7 +46,7 @@ def _binomial(image, out, gap, between, row):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _blend(fine, area, depth, out):
-    """Go from ``out`` towards the finer level where its kernel holds enough points."""
+    """Go from ``out`` toward the finer level where its kernel holds enough points."""
     for y in range(out.shape[0]):
         for i in range(0, out.shape[1], depth):
             m = fine[y, i] * area

@@ -24,7 +24,7 @@ def _grid(tiles, n_columns):
 
 
 def _stretch(channel, cmap, *, symmetric):
-    """Colour a channel between its extreme percentiles."""
+    """Color a channel between its extreme percentiles."""
     low, high = np.percentile(channel, [0.5, 99.5])
     if symmetric:
         middle = np.median(channel)
@@ -46,7 +46,7 @@ def write_contact_sheet(images, path, *, rendering="gas", n_columns=8):
         The file to write.
 
     rendering : {"gas", "moments", "palette"}, optional
-        What the channels are.  Those of ``"palette"`` are colours; those of the others are shown
+        What the channels are.  Those of ``"palette"`` are colors; those of the others are shown
         side by side, each image between its own extremes.
 
     n_columns : int, optional

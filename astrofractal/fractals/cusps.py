@@ -15,7 +15,7 @@ def add_cusps(gas, seed, index, *, probability=0.8):
     """
     Add point-like accretion signatures to a flame rendered as gas.
 
-    The first point is at the centre of the frame, up to four more lie on its densest pixels.  Each has
+    The first point is at the center of the frame, up to four more lie on its densest pixels.  Each has
     a softened power-law profile in the radius, elliptical as an inclined disc, that raises the column
     density, adds to the velocity dispersion in quadrature, shifts the velocity and adds a dipole of
     rotation or infall.

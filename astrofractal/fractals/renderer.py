@@ -14,7 +14,7 @@ from astrofractal.fractals._smoothing import smooth
 from astrofractal.fractals.systems import draw_system, is_blurred, system_buffers
 
 __all__ = [
-    "CENTRES",
+    "CENTERS",
     "RENDERINGS",
     "VERDICTS",
     "accumulate",
@@ -26,7 +26,7 @@ __all__ = [
     "render",
 ]
 
-CENTRES = ("peak", "attractor")
+CENTERS = ("peak", "attractor")
 RENDERINGS = ("moments", "palette")
 MAX_ATTEMPTS = 20_000
 
@@ -45,22 +45,22 @@ _MOMENTS[:, 2] = _MOMENTS[:, 1] * _MOMENTS[:, 1]
 def _moments(fields, ambient, out):
     """Turn smoothed sums (n, sum c, sum c**2) into relative log count, mean and deviation."""
     size = fields.shape[0]
-    total, colour, scatter = 0.0, 0.0, 0.0
+    total, color, scatter = 0.0, 0.0, 0.0
     for y in range(size):
         for x in range(size):
             n, c, q = fields[y, x, 0], fields[y, x, 1], fields[y, x, 2]
             total += n
-            colour += c
+            color += c
             scatter += q - c * c / max(n, _f(1e-9))
     mean_count = _f(total / (size * size))
-    mean_colour = _f(colour / total)
-    mean_square = mean_colour * mean_colour + _f(0.5 * scatter / total)
+    mean_color = _f(color / total)
+    mean_square = mean_color * mean_color + _f(0.5 * scatter / total)
     floor = ambient * mean_count
     unit = _f(1) / (mean_count + floor)
     for y in range(size):
         for x in range(size):
             n = fields[y, x, 0] + floor
-            c = (fields[y, x, 1] + floor * mean_colour) / n
+            c = (fields[y, x, 1] + floor * mean_color) / n
             q = (fields[y, x, 2] + floor * mean_square) / n
             out[0, y, x] = logarithm(n * unit) * _LOG10E
             out[1, y, x] = c
@@ -69,7 +69,7 @@ def _moments(fields, ambient, out):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _tone(fields, bright, out):
-    """Map sums of (n, red, green, blue) to colours with a logarithmic brightness."""
+    """Map sums of (n, red, green, blue) to colors with a logarithmic brightness."""
     size = fields.shape[0]
     gain = _f(30) / bright
     top = logarithm(_f(31))
@@ -83,7 +83,7 @@ def _tone(fields, bright, out):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _gradient(key, table):
-    """Draw a palette: straight lines in RGB between 3 to 6 random colours."""
+    """Draw a palette: straight lines in RGB between 3 to 6 random colors."""
     stops = 3 + int(uniform(key, 0) * _f(4))
     for i in range(table.shape[0]):
         t = (_f(i) + _f(0.5)) / _f(table.shape[0]) * _f(stops - 1)
@@ -122,7 +122,7 @@ def moments_image(fields, *, ambient=0.05):
 
 def palette_image(fields):
     """
-    Turn accumulated palette colours into a picture with the logarithmic tone of the flame paper.
+    Turn accumulated palette colors into a picture with the logarithmic tone of the flame paper.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def accumulate(arrays, key, frame, size, n_points, table=_MOMENTS):
         The number of points wanted in the frame.  At most four times as many are played.
 
     table : 2D `~numpy.ndarray` of float32, optional
-        What a point adds, by its colour coordinate: a row of four numbers of which the first is 1.
+        What a point adds, by its color coordinate: a row of four numbers of which the first is 1.
 
     Returns
     -------
@@ -171,15 +171,15 @@ def accumulate(arrays, key, frame, size, n_points, table=_MOMENTS):
     return histogram[:-1].reshape(size, size, 4)
 
 
-def _pilot(arrays, key, centre, coverage, frame):
+def _pilot(arrays, key, center, coverage, frame):
     """Play a pilot run, place the frame and give the verdict, as an index into ``VERDICTS``."""
     points = np.empty((3, WALKERS * PILOT_STEPS), np.float32)
     pilot = np.uint64(derive_key(key, np.uint64(1)))
     lost = play(pilot, arrays, PILOT_STEPS, points, frame, 0, _NO_PIXELS, _MOMENTS)
-    return judge(pilot, points, lost, centre == "peak", float(coverage), frame)
+    return judge(pilot, points, lost, center == "peak", float(coverage), frame)
 
 
-def find_flame(seed, index, *, coverage, centre):
+def find_flame(seed, index, *, coverage, center):
     """
     Find the first candidate of an index that is not degenerate and covers its frame.
 
@@ -194,7 +194,7 @@ def find_flame(seed, index, *, coverage, centre):
     coverage : float
         See `FlameStream`.
 
-    centre : {"peak", "attractor"}
+    center : {"peak", "attractor"}
         See `FlameStream`.
 
     Returns
@@ -206,7 +206,7 @@ def find_flame(seed, index, *, coverage, centre):
         The key of its random numbers.
 
     frame : 1D `~numpy.ndarray`
-        Centre x and y, half width, and the share of the points inside.
+        Center x and y, half width, and the share of the points inside.
 
     attempt : int
         The number of candidates that were rejected.
@@ -225,13 +225,13 @@ def find_flame(seed, index, *, coverage, centre):
         if is_blurred(buffers[2], n_maps + final):
             continue
         arrays = (*buffers, n_maps, symmetry, final)
-        if _pilot(arrays, candidate, centre, coverage, frame) == 0:
+        if _pilot(arrays, candidate, center, coverage, frame) == 0:
             return arrays, candidate, frame, attempt
     msg = f"coverage must be reachable, got {coverage!r}: {MAX_ATTEMPTS} candidates fell short"
     raise ValueError(msg)
 
 
-def frame_system(system, *, seed=0, coverage=0.5, centre="attractor"):
+def frame_system(system, *, seed=0, coverage=0.5, center="attractor"):
     """
     Place the frame of a system and judge whether it makes an image.
 
@@ -246,23 +246,23 @@ def frame_system(system, *, seed=0, coverage=0.5, centre="attractor"):
     coverage : float, optional
         The least share of 16 x 16 cells of the frame that must receive points.
 
-    centre : {"peak", "attractor"}, optional
+    center : {"peak", "attractor"}, optional
         See `FlameStream`.
 
     Returns
     -------
     frame : 1D `~numpy.ndarray`
-        Centre x and y, half width, and the share of the points inside; NaN where a point, a line or
+        Center x and y, half width, and the share of the points inside; NaN where a point, a line or
         a runaway has none.
 
     verdict : str
         ``"accepted"``, or why `FlameStream` would reject the system: ``"runaway"``,
         ``"point or line"``, ``"coverage"``, ``"blob"`` (a quarter of the points in one cell),
-        ``"flat"`` (no contrast between cells) or ``"one colour"`` (no tracer contrast).
+        ``"flat"`` (no contrast between cells) or ``"one color"`` (no tracer contrast).
     """
-    one_of("centre", centre, CENTRES)
+    one_of("center", center, CENTERS)
     frame = np.full(4, np.nan, np.float32)
-    return frame, VERDICTS[_pilot(system._arrays(), key_of(seed), centre, coverage, frame)]
+    return frame, VERDICTS[_pilot(system._arrays(), key_of(seed), center, coverage, frame)]
 
 
 def draw_image(arrays, key, frame, size, n_points, rendering, *, ambient=0.05):
@@ -314,7 +314,7 @@ def render(
         The seed of the chaos game and of the palette.
 
     frame : 1D array_like, optional
-        Centre x and y, half width, and the share of the points inside; by default that of
+        Center x and y, half width, and the share of the points inside; by default that of
         `frame_system`.
 
     ambient : float, optional

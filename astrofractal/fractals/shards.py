@@ -27,7 +27,7 @@ _GENERATOR = 1
 # Subtracted before the images are rounded to 16 bits, which hold numbers near zero best.
 _OFFSETS = {"gas": (22.0, 0.0, 0.0), "moments": (0.0, 0.5, 0.0), "palette": (0.5, 0.5, 0.5)}
 
-_SETTINGS = ("seed", "size", "n_points", "rendering", "coverage", "centre")
+_SETTINGS = ("seed", "size", "n_points", "rendering", "coverage", "center")
 
 
 def _checksum(path):

@@ -4,7 +4,7 @@ import operator
 
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.gas import as_gas, draw_amplitude
-from astrofractal.fractals.renderer import CENTRES, draw_image, find_flame
+from astrofractal.fractals.renderer import CENTERS, draw_image, find_flame
 from astrofractal.fractals.systems import random_system
 
 __all__ = ["STREAM_RENDERINGS", "FlameStream"]
@@ -41,8 +41,8 @@ class FlameStream:
         The least share of 16 x 16 cells of the frame that must receive points of an 8192-point
         pilot run; other candidates are rejected.
 
-    centre : {"peak", "attractor"}, optional
-        ``"peak"`` centres the frame on a density peak, as gas maps are on a protostar, and zooms in
+    center : {"peak", "attractor"}, optional
+        ``"peak"`` centers the frame on a density peak, as gas maps are on a protostar, and zooms in
         by a factor of 1 to 4, drawn per image.  ``"attractor"`` shows the whole flame.
 
     n_images : int, optional
@@ -63,13 +63,13 @@ class FlameStream:
 
     def __init__(
         self, seed, size=96, n_points=50_000, rendering="gas", *,
-        coverage=0.5, centre="peak", n_images=1_000_000,
+        coverage=0.5, center="peak", n_images=1_000_000,
     ):  # fmt: skip
         self.seed = positive_int("seed", seed, minimum=0)
         self.size = positive_int("size", size, minimum=8)
         self.n_points = positive_int("n_points", n_points)
         self.rendering = one_of("rendering", rendering, STREAM_RENDERINGS)
-        self.centre = one_of("centre", centre, CENTRES)
+        self.center = one_of("center", center, CENTERS)
         self.n_images = positive_int("n_images", n_images)
         self.coverage = float(coverage)
         if not 0 <= self.coverage <= 1:
@@ -91,7 +91,7 @@ class FlameStream:
         return as_gas(image, draw_amplitude(self.seed, index)) if gas else image
 
     def _find(self, index):
-        return find_flame(self.seed, index, coverage=self.coverage, centre=self.centre)
+        return find_flame(self.seed, index, coverage=self.coverage, center=self.center)
 
     def system(self, index):
         """
@@ -112,5 +112,5 @@ class FlameStream:
     def __repr__(self):
         return (
             f"FlameStream({self.seed}, {self.size}, {self.n_points}, {self.rendering!r}, "
-            f"coverage={self.coverage}, centre={self.centre!r}, n_images={self.n_images})"
+            f"coverage={self.coverage}, center={self.center!r}, n_images={self.n_images})"
         )

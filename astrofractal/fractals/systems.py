@@ -29,10 +29,10 @@ class FlameSystem:
     An iterated function system of the fractal flame kind.
 
     Map ``k`` takes a point through an affine map, a weighted sum of variations, and a second
-    affine map, and pulls the point's colour coordinate towards the map's colour:
+    affine map, and pulls the point's color coordinate toward the map's color:
 
     ``p' = Post_k(sum_j blend[k, j] * V_j(Affine_k(p)))``,
-    ``c' = (1 - speed_k) c + speed_k colour_k``.
+    ``c' = (1 - speed_k) c + speed_k color_k``.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ class FlameSystem:
     weight : 1D `~numpy.ndarray`
         The probabilities of the maps; they are scaled to a sum of 1.
 
-    colour, speed : 1D `~numpy.ndarray`
-        Colour coordinate, in [0, 1], and colour speed of the maps.
+    color, speed : 1D `~numpy.ndarray`
+        Color coordinate, in [0, 1], and color speed of the maps.
 
     symmetry : int, optional
         The order of the rotational symmetry (1 is none); negative for a dihedral one.
@@ -81,18 +81,18 @@ class FlameSystem:
     blend: np.ndarray
     parameters: np.ndarray
     weight: np.ndarray
-    colour: np.ndarray
+    color: np.ndarray
     speed: np.ndarray
     symmetry: int = 1
     final: bool = False
 
     def __post_init__(self):
-        for name in ("affine", "post", "blend", "parameters", "weight", "colour", "speed"):
+        for name in ("affine", "post", "blend", "parameters", "weight", "color", "speed"):
             object.__setattr__(self, name, np.ascontiguousarray(getattr(self, name), np.float32))
         object.__setattr__(self, "kinds", np.ascontiguousarray(self.kinds, np.int32))
         rows = len(self.weight) + bool(self.final)
         shapes = {"affine": (rows, 6), "post": (rows, 6), "kinds": (rows, 3), "blend": (rows, 3),
-                  "parameters": (rows, 4), "colour": (rows,), "speed": (rows,)}  # fmt: skip
+                  "parameters": (rows, 4), "color": (rows,), "speed": (rows,)}  # fmt: skip
         for name, shape in shapes.items():
             if getattr(self, name).shape != shape:
                 msg = f"{name} must have shape {shape}, got {getattr(self, name).shape}"
@@ -125,7 +125,7 @@ class FlameSystem:
         """Give what the renderer takes."""
         maps = (self.affine, self.post, self.kinds, self.blend, self.parameters, self.weight)
         counts = (self.n_maps, int(self.symmetry), bool(self.final))
-        return (*maps, self.colour, self.speed, *counts)
+        return (*maps, self.color, self.speed, *counts)
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
@@ -144,7 +144,7 @@ def _draw_affine(out, key, start, low, high, flat, shift):
 
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
-def draw_system(key, affine, post, kinds, blend, parameters, weight, colour, speed):
+def draw_system(key, affine, post, kinds, blend, parameters, weight, color, speed):
     """
     Draw a system into arrays of ``MAX_MAPS + 1`` rows.
 
@@ -191,7 +191,7 @@ def draw_system(key, affine, post, kinds, blend, parameters, weight, colour, spe
         # Weights follow the area that the affine map covers, times a factor that spreads by e.
         area = abs(affine[k, 0] * affine[k, 4] - affine[k, 1] * affine[k, 3]) + _f(0.1)
         share = np.sqrt(area) * exponential(_f(2) * uniform(key, base + 40) - _f(1))
-        colour[k] = uniform(key, base + 41)
+        color[k] = uniform(key, base + 41)
         speed[k] = _f(0.25) + _f(0.5) * uniform(key, base + 42)
         if k < n_maps:
             total += share
@@ -240,11 +240,11 @@ def random_system(seed, index, attempt=0):
     """
     arrays = system_buffers()
     n_maps, symmetry, final = draw_system(key_of(seed, index, attempt), *arrays)
-    affine, post, kinds, blend, parameters, weight, colour, speed = arrays
+    affine, post, kinds, blend, parameters, weight, color, speed = arrays
     rows = n_maps + bool(final)
     return FlameSystem(
         affine[:rows], post[:rows], kinds[:rows], blend[:rows], parameters[:rows],
-        weight[:n_maps], colour[:rows], speed[:rows],
+        weight[:n_maps], color[:rows], speed[:rows],
         symmetry=int(symmetry), final=bool(final),
     )  # fmt: skip
 

@@ -3,9 +3,9 @@
 The public names are `GasMap`, `H2_MEAN_MOLECULAR_WEIGHT` and `column_to_mass`.
 """
 
-from .conversions import hildebrand_opacity, optically_thin_x_factor
-from .core import GasMap
-from .units import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
+from astrofractal.gasmap.conversions import hildebrand_opacity, optically_thin_x_factor
+from astrofractal.gasmap.core import GasMap
+from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
 
 __all__ = [
     "H2_MEAN_MOLECULAR_WEIGHT",

@@ -7,10 +7,10 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData, StdDevUncertainty
 
-from ..exceptions import AstrofractalWarning
-from .conversions import check_quantity
-from .spelling import parse_unit
-from .units import logarithmic, to_column_density, to_velocity
+from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap.conversions import check_quantity
+from astrofractal.gasmap.spelling import parse_unit
+from astrofractal.gasmap.units import logarithmic, to_column_density, to_velocity
 
 __all__ = [
     "HIGHEST",

@@ -5,11 +5,16 @@ import warnings
 import numpy as np
 from astropy import units as u
 
-from ..exceptions import AstrofractalWarning
-from . import wcs as _wcs
-from .channels import HIGHEST, Channel, check_logarithm, exponential, narrow
-from .conversions import dust_column_factor, extinction_factor, surface_brightness, x_factor_unit
-from .units import to_column_density
+from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channels import HIGHEST, Channel, check_logarithm, exponential, narrow
+from astrofractal.gasmap.conversions import (
+    dust_column_factor,
+    extinction_factor,
+    surface_brightness,
+    x_factor_unit,
+)
+from astrofractal.gasmap.units import to_column_density
 
 __all__ = ["choose_converter", "column_of", "narrow_dispersion", "root_of", "warn_if_faint"]
 

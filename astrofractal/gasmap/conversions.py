@@ -4,7 +4,7 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-from .units import _HYDROGEN_MASS, H2_MEAN_MOLECULAR_WEIGHT, to_column_density
+from astrofractal.gasmap.units import _HYDROGEN_MASS, H2_MEAN_MOLECULAR_WEIGHT, to_column_density
 
 __all__ = [
     "dust_column_factor",

@@ -5,15 +5,15 @@ from functools import partial
 import numpy as np
 from astropy import units as u
 
-from . import wcs as _wcs
-from .channels import Channel, column_channel, velocity_channel, why_empty
-from .checks import check_beam, check_distance, check_length
-from .cube import from_cube
-from .maps import from_maps
-from .positions import contains, cutout, cutouts, to_pixel, to_sky
-from .reading import read
-from .units import column_to_mass
-from .writing import to_hdulist, write
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channels import Channel, column_channel, velocity_channel, why_empty
+from astrofractal.gasmap.checks import check_beam, check_distance, check_length
+from astrofractal.gasmap.cube import from_cube
+from astrofractal.gasmap.maps import from_maps
+from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
+from astrofractal.gasmap.reading import read
+from astrofractal.gasmap.units import column_to_mass
+from astrofractal.gasmap.writing import to_hdulist, write
 
 __all__ = ["GasMap"]
 
@@ -256,18 +256,18 @@ class GasMap:
 
     @property
     def pixel_solid_angle(self):
-        """Solid angle of the pixel at the centre of the map, `~astropy.units.Quantity` in sr."""
+        """Solid angle of the pixel at the center of the map, `~astropy.units.Quantity` in sr."""
         self._need_wcs("pixel_solid_angle")
-        centre = [(n - 1) / 2 for n in self.shape]
-        angle = float(_wcs.pixel_solid_angle(self.wcs, centre[1], centre[0]))
+        center = [(n - 1) / 2 for n in self.shape]
+        angle = float(_wcs.pixel_solid_angle(self.wcs, center[1], center[0]))
         if not angle > 0:
-            msg = f"the WCS does not reach the centre of the map, pixel (x, y) = {centre[::-1]}"
+            msg = f"the WCS does not reach the center of the map, pixel (x, y) = {center[::-1]}"
             raise ValueError(msg)
         return angle * u.sr
 
     @property
     def pixel_area(self):
-        """Area of the pixel at the centre of the map, `~astropy.units.Quantity` in pc2."""
+        """Area of the pixel at the center of the map, `~astropy.units.Quantity` in pc2."""
         if "pixel_scale" in self.meta and (self._celestial is None or self.distance is None):
             return self.meta["pixel_scale"] ** 2
         self._need_wcs("pixel_area")
@@ -277,7 +277,7 @@ class GasMap:
     @property
     def pixel_scale(self):
         """
-        Width of the pixel at the centre of the map, `~astropy.units.Quantity` in pc.
+        Width of the pixel at the center of the map, `~astropy.units.Quantity` in pc.
 
         It is the square root of the pixel's area, from WCS and distance, or what
         ``meta["pixel_scale"]`` says where one of these is missing.

@@ -12,15 +12,15 @@ from astropy import constants as const
 from astropy import units as u
 from astropy.io import fits
 
-from .._utils.optional import require
-from .._utils.progress import progress
-from .._utils.validation import one_of, positive_int
-from . import wcs as _wcs
-from .channels import Channel, narrow
-from .conversions import check_quantity, x_factor_unit
-from .cube_files import load_cube
-from .fits_files import is_hdu, opened
-from .moments import moments, spectrum_noise
+from astrofractal._utils.optional import require
+from astrofractal._utils.progress import progress
+from astrofractal._utils.validation import one_of, positive_int
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channels import Channel, narrow
+from astrofractal.gasmap.conversions import check_quantity, x_factor_unit
+from astrofractal.gasmap.cube_files import load_cube
+from astrofractal.gasmap.fits_files import is_hdu, opened
+from astrofractal.gasmap.moments import moments, spectrum_noise
 
 __all__ = ["from_cube"]
 

@@ -6,8 +6,8 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 
-from . import wcs as _wcs
-from .fits_files import (
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.fits_files import (
     describe_cube,
     describe_extensions,
     header_distance,
@@ -17,7 +17,7 @@ from .fits_files import (
     parameter_names,
     pick,
 )
-from .spelling import parse_unit
+from astrofractal.gasmap.spelling import parse_unit
 
 __all__ = ["load_cube"]
 

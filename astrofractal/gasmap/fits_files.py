@@ -10,7 +10,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 
-from . import wcs as _wcs
+from astrofractal.gasmap import wcs as _wcs
 
 __all__ = ["opened"]
 
@@ -202,13 +202,13 @@ def is_three_planes(hdu):
 
 
 def _planes_of(hdu):
-    """Say what the planes of a picture or a polarisation map are, else return `None`."""
+    """Say what the planes of a picture or a polarization map are, else return `None`."""
     ctypes = [str(hdu.header.get(f"CTYPE{axis}", "")) for axis in range(1, len(hdu.shape) + 1)]
     lengths = dict(zip(ctypes, hdu.shape[::-1], strict=True))
-    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
-        return "a picture in colours"
+    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOR")):
+        return "a picture in colors"
     if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
-        return "a picture in colours (8 bits a pixel)"
+        return "a picture in colors (8 bits a pixel)"
     if lengths.get("STOKES", 0) > 1:
         return "a set of Stokes planes"
     return None

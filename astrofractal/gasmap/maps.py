@@ -7,11 +7,17 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import NDData
 
-from . import wcs as _wcs
-from .channels import Channel, clean_numbers
-from .columns import choose_converter, column_of, narrow_dispersion, root_of, warn_if_faint
-from .conversions import check_abundance
-from .fits_files import (
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channels import Channel, clean_numbers
+from astrofractal.gasmap.columns import (
+    choose_converter,
+    column_of,
+    narrow_dispersion,
+    root_of,
+    warn_if_faint,
+)
+from astrofractal.gasmap.conversions import check_abundance
+from astrofractal.gasmap.fits_files import (
     channel_name,
     check_shape,
     describe_cube,
@@ -26,7 +32,7 @@ from .fits_files import (
     opened,
     wide_axes,
 )
-from .reading import (
+from astrofractal.gasmap.reading import (
     _bunit,
     _only_image,
     _units,

@@ -7,9 +7,9 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from . import wcs as _wcs
-from .checks import check_pixels
-from .resample import Resampler
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.checks import check_pixels
+from astrofractal.gasmap.resample import Resampler
 
 __all__ = ["contains", "cutout", "cutouts", "to_pixel", "to_sky"]
 
@@ -21,7 +21,7 @@ def cutout(gas, position, *, size=0.5 * u.pc, shape=(64, 64)):
     Parameters
     ----------
     position : `~astropy.coordinates.SkyCoord` or tuple of float
-        The centre: a sky position in any frame, or a 0-based pixel (x, y).
+        The center: a sky position in any frame, or a 0-based pixel (x, y).
 
     size : `~astropy.units.Quantity`, optional
         Width of the cutout: a length, or an angle.

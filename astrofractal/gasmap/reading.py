@@ -8,10 +8,10 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import NDData
 
-from . import wcs as _wcs
-from .channels import Channel, clean_numbers
-from .columns import column_of, narrow_dispersion, warn_if_faint
-from .fits_files import (
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channels import Channel, clean_numbers
+from astrofractal.gasmap.columns import column_of, narrow_dispersion, warn_if_faint
+from astrofractal.gasmap.fits_files import (
     CHANNEL_NAMES,
     channel_name,
     check_shape,
@@ -31,7 +31,7 @@ from .fits_files import (
     spectral_length,
     wide_axes,
 )
-from .spelling import parse_unit
+from astrofractal.gasmap.spelling import parse_unit
 
 __all__ = ["read"]
 
@@ -133,7 +133,7 @@ def read(
     astropy.units.UnitsError
         If a unit does not fit.
     """
-    from .core import GasMap
+    from astrofractal.gasmap.core import GasMap
 
     if isinstance(data, GasMap):
         return _read_map(data, distance=distance, beam=beam)
@@ -166,7 +166,7 @@ def read(
 
 def _read_map(gas, *, distance, beam):
     """Return the map itself, or a copy with another distance or beam."""
-    from .checks import check_beam, check_distance
+    from astrofractal.gasmap.checks import check_beam, check_distance
 
     if distance is None and beam is None:
         return gas

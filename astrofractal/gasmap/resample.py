@@ -6,8 +6,8 @@ import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 
-from .._utils.validation import positive_int
-from . import wcs as _wcs
+from astrofractal._utils.validation import positive_int
+from astrofractal.gasmap import wcs as _wcs
 
 __all__ = ["Resampler", "overlaps"]
 
@@ -175,7 +175,7 @@ class Resampler:
     def _through(self, longitude, latitude, xi, eta):
         """Return the pixels of tangent-plane offsets (xi to the east, eta to the north)."""
         lon, lat = np.radians(longitude), np.radians(latitude)
-        # p = centre + xi east + eta north, in the plane of the centre's meridian
+        # p = center + xi east + eta north, in the plane of the center's meridian
         radial = np.cos(lat) - eta * np.sin(lat)
         height = np.sin(lat) + eta * np.cos(lat)
         world_lon = np.degrees(lon + np.arctan2(xi, radial))
@@ -220,7 +220,7 @@ class Resampler:
         )
 
     def _ratio(self, mapping):
-        """Return the width of an output pixel in pixels of the map, at the centre."""
+        """Return the width of an output pixel in pixels of the map, at the center."""
         i, j = (np.array([(n - 1) / 2 - 0.5, (n - 1) / 2 + 0.5]) for n in self.shape[::-1])
         x, y = mapping(i, j)
         area = abs(
@@ -382,14 +382,14 @@ def _separable(x, y, ratio):
     return x.mean(axis=0), y.mean(axis=1)
 
 
-def overlaps(centres, width, n):
+def overlaps(centers, width, n):
     """
     Return which part of each box (rows) is covered by each of ``n`` pixels (columns).
 
     At a width of one pixel these are the weights of linear interpolation.
     """
-    low = np.clip(centres[:, None] - width / 2, np.arange(n) - 0.5, np.arange(n) + 0.5)
-    high = np.clip(centres[:, None] + width / 2, np.arange(n) - 0.5, np.arange(n) + 0.5)
+    low = np.clip(centers[:, None] - width / 2, np.arange(n) - 0.5, np.arange(n) + 0.5)
+    high = np.clip(centers[:, None] + width / 2, np.arange(n) - 0.5, np.arange(n) + 0.5)
     return (high - low) / width
 
 

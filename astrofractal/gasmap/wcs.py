@@ -11,7 +11,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import wcs_to_celestial_frame
 from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
-from .spelling import parse_unit
+from astrofractal.gasmap.spelling import parse_unit
 
 __all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
 
@@ -256,7 +256,7 @@ def pixel_to_sky(wcs, x, y):
         A WCS of two celestial axes.
 
     x, y : array-like
-        Pixels, 0-based, the centre of the first pixel at (0, 0).
+        Pixels, 0-based, the center of the first pixel at (0, 0).
 
     Returns
     -------
@@ -283,7 +283,7 @@ def unit_vectors(longitude, latitude):
 
 def pixel_solid_angle(wcs, x, y):
     """
-    Return the solid angle in steradian of the pixels centred on (x, y), with distortions.
+    Return the solid angle in steradian of the pixels centerd on (x, y), with distortions.
 
     Parameters
     ----------
@@ -312,7 +312,7 @@ def tangent_wcs(template, longitude, latitude, step, shape):
         The WCS whose frame is taken.
 
     longitude, latitude : float
-        The centre in degrees.
+        The center in degrees.
 
     step : float
         The pixel's width in radians.

@@ -4,7 +4,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 
-from .._utils.atomic import atomic_path
+from astrofractal._utils.atomic import atomic_path
 
 __all__ = ["to_hdulist", "write"]
 

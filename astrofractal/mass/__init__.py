@@ -1,18 +1,18 @@
-"""Masses of protostars from gas maps, with intervals, flags and catalogues."""
+"""Masses of protostars from gas maps, with intervals, flags and catalogs."""
 
-from .appearance import appearance
-from .calibration import Calibration, NoSkillWarning
-from .catalog import find_protostars, write_catalog, write_regions
-from .estimator import Evaluation, StellarMassEstimator
-from .features import FeatureSet
-from .handcrafted import (
+from astrofractal.mass.appearance import appearance
+from astrofractal.mass.calibration import Calibration, NoSkillWarning
+from astrofractal.mass.catalog import find_protostars, write_catalog, write_regions
+from astrofractal.mass.estimator import Evaluation, StellarMassEstimator
+from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.handcrafted import (
     aperture_mass,
     moments,
     physical_scalars,
     radial_profiles,
     virial_mass,
 )
-from .regressors import REGRESSORS, make_regressor
+from astrofractal.mass.regressors import REGRESSORS, make_regressor
 
 __all__ = [
     "REGRESSORS",

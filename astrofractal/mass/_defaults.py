@@ -4,7 +4,7 @@ Chosen by leave-cloud-out cross-validation on the five clouds of the reference m
 stand in the documentation.
 """
 
-from .features import FeatureSet
+from astrofractal.mass.features import FeatureSet
 
 __all__ = ["REFERENCE_SIZE", "default_recipe"]
 

@@ -1,11 +1,11 @@
-"""Any map to the standard one: centred on a protostar, of one physical width, on one grid."""
+"""Any map to the standard one: centerd on a protostar, of one physical width, on one grid."""
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
 from astrofractal.gasmap import GasMap
-from astrofractal.simulations.mapset import MapSet
+from astrofractal.mapset.mapset import MapSet
 
 __all__ = ["standard_batches"]
 
@@ -38,7 +38,7 @@ def standard_batches(maps, *, size, shape):
         The flags of each map.
     """
     if isinstance(maps, MapSet):
-        _check_width(maps.pixel_size * maps.images.shape[-1], size)
+        _check_width(maps.pixel_scale * maps.images.shape[-1], size)
         maps = maps.images
     if isinstance(maps, np.ndarray) and maps.ndim == 4 and not isinstance(maps, u.Quantity):
         if maps.shape[1:] != (3, *shape):
@@ -89,12 +89,12 @@ def _standard(gas, size, shape):
             missing = "WCS" if gas.wcs is None else "distance"
             msg = (
                 f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing})"
-                f" so that the {size:.3g} around its centre can be taken; give them to GasMap, or "
+                f" so that the {size:.3g} around its center can be taken; give them to GasMap, or "
                 f"give a map of shape {shape} of that width"
             )
             raise ValueError(msg)
-        centre = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
-        gas = gas.cutout(centre, size=size, shape=shape)
+        center = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
+        gas = gas.cutout(center, size=size, shape=shape)
     image = gas.to_array()
     flags = list(gas.meta.get("flags", []))
     masked = gas.meta.get("masked_fraction")

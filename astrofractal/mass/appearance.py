@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .handcrafted import _batched
+from astrofractal.mass.handcrafted import _batched
 
 __all__ = ["appearance"]
 
@@ -20,10 +20,10 @@ def appearance(images):
     Returns
     -------
     appearance : 2D float32 `~numpy.ndarray`, shape (n_maps, 10)
-        For each channel its level (mean; none for the velocity, which is centred), the logarithm
+        For each channel its level (mean; none for the velocity, which is centerd), the logarithm
         of its standard deviation and the logarithm of its roughness, the mean square difference of
-        neighbouring pixels relative to twice the variance (1 for white noise); for the column
-        density also its contrast of centre and border and its skewness.  NaN where absent.
+        neighboring pixels relative to twice the variance (1 for white noise); for the column
+        density also its contrast of center and border and its skewness.  NaN where absent.
     """
     ny, nx = images.shape[2:]
     inner = (slice(None), slice(ny // 4, ny - ny // 4), slice(nx // 4, nx - nx // 4))

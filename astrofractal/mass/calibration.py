@@ -5,8 +5,7 @@ import warnings
 import numpy as np
 
 from astrofractal.exceptions import AstrofractalWarning
-
-from .regressors import make_regressor, nearest, spec_from_json, spec_to_json
+from astrofractal.mass.regressors import make_regressor, nearest, spec_from_json, spec_to_json
 
 __all__ = [
     "LEAST_SKILL",
@@ -99,7 +98,7 @@ def leave_out_predictions(spec, X, y, folds, groups=None):
 
 class Scaler:
     """
-    Fill what is missing, standardise each feature and give each kind of feature the same weight.
+    Fill what is missing, standardize each feature and give each kind of feature the same weight.
 
     Parameters
     ----------
@@ -123,7 +122,7 @@ class Scaler:
         return self
 
     def transform(self, X):
-        """Return ``X`` scaled; what is missing lies at the centre."""
+        """Return ``X`` scaled; what is missing lies at the center."""
         return np.nan_to_num((X - self.center_) * self.factor_).astype(np.float32)
 
 
@@ -231,7 +230,7 @@ class Calibration:
             else np.full(len(y), np.mean(y))
         )
         self.residuals = np.abs(self.y - predicted)
-        spread, ratio = self._neighbourhood(self.X, self.look, self.folds)
+        spread, ratio = self._neighborhood(self.X, self.look, self.folds)
         self.domain_scale = np.maximum(_quantile_by_group(ratio, self.folds, _QUANTILE), 1e-6)
         self.spread_scale = float(np.median(spread)) or 1.0
         self.scores = self.residuals / self._difficulty(spread)
@@ -306,9 +305,9 @@ class Calibration:
             the reference maps, 1 at the threshold.
         """
         X = self.scaler.transform(X)
-        spread, ratio = self._neighbourhood(X, np.asarray(appearance, np.float32))
+        spread, ratio = self._neighborhood(X, np.asarray(appearance, np.float32))
         ood = (ratio / self.domain_scale).max(1)
-        # A map beyond the domain is harder than its nearest neighbours tell.
+        # A map beyond the domain is harder than its nearest neighbors tell.
         difficulty = self._difficulty(spread) * np.clip(ood, 1, 3)
         return self.predict_scaled(X), difficulty, ood
 
@@ -319,8 +318,8 @@ class Calibration:
     def _difficulty(self, spread):
         return 0.5 + 0.5 * spread / self.spread_scale
 
-    def _neighbourhood(self, X, look, folds=None):
-        """Spread of the neighbours' masses, and distances of the features and of the look."""
+    def _neighborhood(self, X, look, folds=None):
+        """Spread of the neighbors' masses, and distances of the features and of the look."""
         if self._domain is None:
             self._domain = _Whitener(self.X), _Whitener(self.look)
         queries = [w(v) for w, v in zip(self._domain, (X, look))]
@@ -379,7 +378,7 @@ class Calibration:
     @classmethod
     def from_state(cls, arrays, card):
         """Make the calibration of `state` again."""
-        from .features import FeatureSet
+        from astrofractal.mass.features import FeatureSet
 
         features = FeatureSet(**card["features"])
         new = cls(card["channels"], features, spec_from_json(card["regressor"]))
@@ -401,7 +400,7 @@ class _Whitener:
     """
     Principal components of unit variance, and the rest of the features as one more component.
 
-    The rest is what tells a map from another world: it may lie at the centre of the components.
+    The rest is what tells a map from another world: it may lie at the center of the components.
     """
 
     def __init__(self, X):

@@ -1,4 +1,4 @@
-"""Catalogues: where the protostars of a map are, and a table of their masses."""
+"""Catalogs: where the protostars of a map are, and a table of their masses."""
 
 import logging
 import warnings
@@ -125,10 +125,10 @@ def _separated(pixels, separation):
     near = cKDTree(pixels).query_ball_point(pixels, separation)
     free = np.ones(len(pixels), dtype=bool)
     keep = []
-    for number, neighbours in enumerate(near):
+    for number, neighbors in enumerate(near):
         if free[number]:
             keep.append(number)
-            free[neighbours] = False
+            free[neighbors] = False
     return keep
 
 
@@ -255,7 +255,7 @@ def _from_regions(regions, where):
         center = getattr(region, "center", None)
         if center is None:
             msg = (
-                f"positions: {type(region).__name__} of {where} has no centre; points, circles, "
+                f"positions: {type(region).__name__} of {where} has no center; points, circles, "
                 "ellipses, rectangles and annuli have one"
             )
             raise ValueError(msg)
@@ -287,7 +287,7 @@ def make_catalog(estimator, gas, positions, *, level, progress_bar, **detection)
     Returns
     -------
     table : `~astropy.table.QTable`
-        The catalogue.
+        The catalog.
     """
     gas = gas if isinstance(gas, GasMap) else GasMap.read(gas)
     if positions is None:
@@ -392,12 +392,12 @@ def check_suffix(path):
 
 def write_catalog(table, path, *, overwrite=False):
     """
-    Write a catalogue as ECSV, VOTable, FITS or CSV, by the suffix of its name.
+    Write a catalog as ECSV, VOTable, FITS or CSV, by the suffix of its name.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        The catalogue.
+        The catalog.
 
     path : path-like
         The file: ``.ecsv``, ``.vot`` or ``.xml``, ``.fits``, ``.csv``.
@@ -445,7 +445,7 @@ def write_regions(table, path, *, radius=5 * u.arcsec, overwrite=False):
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        The catalogue, with sky positions.
+        The catalog, with sky positions.
 
     path : path-like
         The file.

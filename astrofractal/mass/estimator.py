@@ -11,13 +11,12 @@ import astrofractal
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of
 from astrofractal.encoder import FractalEncoder
-from astrofractal.simulations.mapset import MapSet
-
-from ._defaults import default_recipe
-from ._standard import is_single, standard_batches
-from .appearance import appearance
-from .calibration import Calibration, NoSkillWarning, r2_score
-from .features import (
+from astrofractal.mapset.mapset import MapSet
+from astrofractal.mass._defaults import default_recipe
+from astrofractal.mass._standard import is_single, standard_batches
+from astrofractal.mass.appearance import appearance
+from astrofractal.mass.calibration import Calibration, NoSkillWarning, r2_score
+from astrofractal.mass.features import (
     CHANNEL_SETS,
     CHANNELS,
     FeatureSet,
@@ -33,7 +32,7 @@ BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
 
 class StellarMassEstimator:
     """
-    Weigh the protostars at the centres of gas maps.
+    Weigh the protostars at the centers of gas maps.
 
     The features of a frozen encoder, and profiles of the gas beside them, are turned into a mass by
     a regressor that was calibrated on simulated clouds, following Hirashima, Nozaki & Harada 2025
@@ -47,7 +46,7 @@ class StellarMassEstimator:
         The encoder; the bundled one by default.
 
     regressor : str, tuple or estimator, optional
-        ``"knn"`` (the published head: whitened principal components, five neighbours weighted by
+        ``"knn"`` (the published head: whitened principal components, five neighbors weighted by
         distance), ``"ridge"``, ``"svr"``, ``"kernel_ridge"``, ``"gp"`` (Gaussian process),
         ``"boosting"``, ``"mlp"`` (an ensemble of small networks), or several joined by ``"+"``,
         whose predictions are averaged; a pair of a name and a dict of hyperparameters; or any
@@ -127,8 +126,7 @@ class StellarMassEstimator:
             self._recipe(channels)  # errors of the arguments come now, not after the encoding
         if encoder is None and all(option is None for option in options):
             from astrofractal.data import data_path
-
-            from .saving import load_estimator
+            from astrofractal.mass.saving import load_estimator
 
             load_estimator(self, data_path(BUNDLED_CALIBRATION))
 
@@ -167,7 +165,7 @@ class StellarMassEstimator:
         if self.features is None and self._encoder is not None:
             features = for_encoder(features, self._encoder)
         regressor = regressor if self.regressor is None else self.regressor
-        from .regressors import make_regressor
+        from astrofractal.mass.regressors import make_regressor
 
         make_regressor(regressor)
         return features, regressor
@@ -187,16 +185,16 @@ class StellarMassEstimator:
 
         Parameters
         ----------
-        maps : `~astrofractal.simulations.MapSet` or list of maps
-            Maps centred on their protostars, as `predict` takes them.
+        maps : `~astrofractal.mapset.MapSet` or list of maps
+            Maps centerd on their protostars, as `predict` takes them.
 
         masses : `~astropy.units.Quantity`, optional
-            The mass in each map; not needed for a `~astrofractal.simulations.MapSet`.
+            The mass in each map; not needed for a `~astrofractal.mapset.MapSet`.
 
         groups : array-like, optional
             The cloud (simulation) of each map.  Skill and intervals are measured on whole clouds
             left out, so that they hold for a cloud that is new; without groups they hold only for
-            maps that resemble these.  Taken from a `~astrofractal.simulations.MapSet`.
+            maps that resemble these.  Taken from a `~astrofractal.mapset.MapSet`.
 
         observe : callable, optional
             Makes the maps look observed, to match the telescope: takes and returns an array
@@ -389,15 +387,15 @@ class StellarMassEstimator:
 
     def predict(self, maps, *, combine=None, groups=None, progress_bar=False):
         """
-        Predict the mass of the protostar at the centre of each map.
+        Predict the mass of the protostar at the center of each map.
 
         Parameters
         ----------
         maps : map or iterable of maps
             A `~astrofractal.GasMap`, or whatever `GasMap.read` takes (FITS path, HDU, NDData), or
-            an iterable of these; a `~astrofractal.simulations.MapSet`; an array (n_maps, 3, ny,
+            an iterable of these; a `~astrofractal.mapset.MapSet`; an array (n_maps, 3, ny,
             nx) of the model's channels.  A map that is wider than 0.5 pc is cut out around its
-            centre; one of unknown scale must be of the standard shape and is taken as 0.5 pc wide.
+            center; one of unknown scale must be of the standard shape and is taken as 0.5 pc wide.
 
         combine : {None, "median", "mean"}, optional
             Combine maps of the same protostar (several lines of sight or epochs) by their log10
@@ -487,11 +485,11 @@ class StellarMassEstimator:
 
         Parameters
         ----------
-        maps : `~astrofractal.simulations.MapSet` or list of maps
+        maps : `~astrofractal.mapset.MapSet` or list of maps
             As in `fit`.
 
         masses : `~astropy.units.Quantity`, optional
-            The true masses; not needed for a `~astrofractal.simulations.MapSet`.
+            The true masses; not needed for a `~astrofractal.mapset.MapSet`.
 
         Returns
         -------
@@ -561,9 +559,8 @@ class StellarMassEstimator:
             (joined by commas).  Positions off the map have a mass that is not a number and the
             flag "outside".  For a survey ``map``, the name of the map, comes first.
         """
+        from astrofractal.mass.catalog import make_catalog
         from astrofractal.surveys import is_survey, survey_catalog
-
-        from .catalog import make_catalog
 
         _check_level(level)
         options = {"level": level, "progress_bar": progress_bar, **options}
@@ -588,7 +585,7 @@ class StellarMassEstimator:
         TypeError
             If the regressor cannot be described by plain values.
         """
-        from .saving import save_estimator
+        from astrofractal.mass.saving import save_estimator
 
         save_estimator(self, path, overwrite=overwrite)
 
@@ -616,7 +613,7 @@ class StellarMassEstimator:
         ValueError
             If the file is damaged, of another format version, or for another encoder.
         """
-        from .saving import load_estimator
+        from astrofractal.mass.saving import load_estimator
 
         new = cls.__new__(cls)
         new._encoder = encoder

@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from .handcrafted import (
+from astrofractal.mass.handcrafted import (
     MOMENTS,
     PROFILES,
     SCALARS,

@@ -67,7 +67,7 @@ def _batched(function):
 
 
 def _radius(shape):
-    """Distance of each pixel from the centre, in units of half the width of the map."""
+    """Distance of each pixel from the center, in units of half the width of the map."""
     ny, nx = shape
     y = (np.arange(ny) - (ny - 1) / 2) / (ny / 2)
     x = (np.arange(nx) - (nx - 1) / 2) / (nx / 2)
@@ -171,20 +171,20 @@ def physical_scalars(images, names=tuple(SCALARS)):
         All of them are log10 of the mean, the largest and the central column density,
         the standard deviation of log10 N; the column-weighted standard deviation of the velocity
         and of its gradient across the map (km/s); the column-weighted mean dispersion and that of
-        the centre (km/s).  NaN where a channel is absent.
+        the center (km/s).  NaN where a channel is absent.
     """
     check_names("scalars", names, SCALARS)
     n, _, ny, nx = images.shape
     log_n = images[:, 0].reshape(n, -1)
     good = np.isfinite(log_n)
     column = np.where(good, 10.0 ** (np.where(good, log_n, 0) - 22), 0)
-    centre = (_radius((ny, nx)).ravel() < 1 / 16).astype(np.float32)[:, None]
+    center = (_radius((ny, nx)).ravel() < 1 / 16).astype(np.float32)[:, None]
     y, x = (np.mgrid[:ny, :nx].reshape(2, -1) / max(ny, nx) - 0.5).astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
         result = [
             22 + np.log10(column.sum(1) / good.sum(1)),
             22 + np.log10(column.max(1)),
-            _masked_mean(log_n, centre)[:, 0],
+            _masked_mean(log_n, center)[:, 0],
             np.sqrt(_weighted(_deviation(log_n) ** 2, good)),
         ]
         velocity = images[:, 1].reshape(n, -1)
@@ -196,7 +196,7 @@ def physical_scalars(images, names=tuple(SCALARS)):
         result.append(np.hypot(*slopes))
         dispersion = images[:, 2].reshape(n, -1)
         result.append(_weighted(dispersion, column))
-        result.append(_masked_mean(dispersion, centre)[:, 0])
+        result.append(_masked_mean(dispersion, center)[:, 0])
     values = dict(zip(SCALARS, result))
     columns = [values[name] for name in names]
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((n, 0), np.float32)
@@ -270,7 +270,7 @@ def _spectral_slope(maps):
     return np.where(good.any((1, 2)), slope, np.nan)
 
 
-def virial_mass(images, pixel_size, *, radius=0.1 * units.pc):
+def virial_mass(images, pixel_scale, *, radius=0.1 * units.pc):
     r"""
     Estimate the virial mass, the classical estimate that the method replaces.
 
@@ -284,7 +284,7 @@ def virial_mass(images, pixel_size, *, radius=0.1 * units.pc):
     images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
         The model's channels.
 
-    pixel_size : `~astropy.units.Quantity`
+    pixel_scale : `~astropy.units.Quantity`
         The width of a pixel.
 
     radius : `~astropy.units.Quantity`, optional
@@ -296,7 +296,7 @@ def virial_mass(images, pixel_size, *, radius=0.1 * units.pc):
         One mass a map; NaN without velocities.
     """
     images = np.asarray(images, dtype=float)
-    inside = _aperture(images.shape[2:], pixel_size, radius)
+    inside = _aperture(images.shape[2:], pixel_scale, radius)
     log_n, velocity, dispersion = np.moveaxis(images[:, :, inside], 1, 0)
     column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
     mean = _weighted(velocity, column)[:, None]
@@ -305,7 +305,7 @@ def virial_mass(images, pixel_size, *, radius=0.1 * units.pc):
     return (5 * sigma2 * radius / constants.G).to(units.solMass)
 
 
-def aperture_mass(images, pixel_size, *, radius=0.1 * units.pc):
+def aperture_mass(images, pixel_scale, *, radius=0.1 * units.pc):
     """
     Sum the gas mass in a round aperture around the protostar.
 
@@ -314,7 +314,7 @@ def aperture_mass(images, pixel_size, *, radius=0.1 * units.pc):
     images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
         The model's channels.
 
-    pixel_size : `~astropy.units.Quantity`
+    pixel_scale : `~astropy.units.Quantity`
         The width of a pixel.
 
     radius : `~astropy.units.Quantity`, optional
@@ -328,15 +328,15 @@ def aperture_mass(images, pixel_size, *, radius=0.1 * units.pc):
     from astrofractal.gasmap import column_to_mass
 
     images = np.asarray(images, dtype=float)
-    inside = _aperture(images.shape[2:], pixel_size, radius)
+    inside = _aperture(images.shape[2:], pixel_scale, radius)
     column = np.nansum(10 ** images[:, 0, inside], axis=1) / units.cm**2
-    return column_to_mass(column, pixel_size**2).to(units.solMass)
+    return column_to_mass(column, pixel_scale**2).to(units.solMass)
 
 
-def _aperture(shape, pixel_size, radius):
-    width = max(shape) * units.Quantity(pixel_size)
+def _aperture(shape, pixel_scale, radius):
+    width = max(shape) * units.Quantity(pixel_scale)
     inside = _radius(shape) * (width / 2) <= radius
     if not inside.any():
-        msg = f"radius must be larger than half a pixel ({pixel_size / 2:.3g}), got {radius}"
+        msg = f"radius must be larger than half a pixel ({pixel_scale / 2:.3g}), got {radius}"
         raise ValueError(msg)
     return inside

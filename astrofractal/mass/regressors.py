@@ -13,14 +13,14 @@ _ALPHAS = tuple(float(alpha) for alpha in 10 ** np.arange(-5, 2.1, 0.5))
 
 class PublishedKNN:
     """
-    Distance-weighted nearest neighbours on whitened principal components.
+    Distance-weighted nearest neighbors on whitened principal components.
 
     This is the published head: Hirashima, Nozaki & Harada 2025, arXiv:2510.24159.
 
     Parameters
     ----------
     n_neighbors : int, optional
-        The number of neighbours.
+        The number of neighbors.
 
     n_components : int, optional
         The largest number of principal components.
@@ -54,7 +54,7 @@ class PublishedKNN:
         return ((X - self.mean_) @ self.projection_).astype(np.float32)
 
     def predict(self, X):
-        """Return the mean of the neighbours' values, weighted by inverse distance."""
+        """Return the mean of the neighbors' values, weighted by inverse distance."""
         distance, index = nearest(self._project(X), self.reference_, self.n_neighbors)
         weight = 1 / np.maximum(distance, 1e-6)
         return (weight * self.y_[index]).sum(1) / weight.sum(1)
@@ -82,17 +82,17 @@ class GroupRidge:
         X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=float)
         groups = np.arange(len(y)) % 5 if groups is None else groups
         members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-        centred, targets = X.copy(), y.copy()
+        centerd, targets = X.copy(), y.copy()
         for rows in members:
-            centred[rows] -= X[rows].mean(0)
+            centerd[rows] -= X[rows].mean(0)
             targets[rows] -= y[rows].mean()
-        gram, cross = centred.T @ centred, centred.T @ targets
+        gram, cross = centerd.T @ centerd, centerd.T @ targets
         total, n = X.sum(0), len(y)
         alphas = np.asarray(self.alphas)
         errors = np.zeros(len(alphas))
         for rows in members if len(members) > 1 else ():
             # Without a group the sums lack its own part: each product is taken once.
-            own = centred[rows]
+            own = centerd[rows]
             coefs = self._path(gram - own.T @ own, cross - own.T @ targets[rows], alphas)
             mean = (total - X[rows].sum(0)) / (n - len(rows))
             offset = (y.sum() - y[rows].sum()) / (n - len(rows))

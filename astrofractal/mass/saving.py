@@ -9,8 +9,7 @@ import numpy as np
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.encoder import FractalEncoder
-
-from .calibration import Calibration
+from astrofractal.mass.calibration import Calibration
 
 __all__ = ["FORMAT", "load_estimator", "save_estimator"]
 

@@ -1,7 +1,7 @@
 """Making a simulated map look observed: distance, beam, pixels, noise, footprint."""
 
-from .beam import beam_kernel
-from .images import observe_images
-from .maps import observe
+from astrofractal.observing.beam import beam_kernel
+from astrofractal.observing.images import observe_images
+from astrofractal.observing.maps import observe
 
 __all__ = ["beam_kernel", "observe", "observe_images"]

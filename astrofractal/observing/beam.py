@@ -78,7 +78,7 @@ def beam_kernel(major, minor=None, angle=90 * u.deg):
     Returns
     -------
     kernel : `~astropy.convolution.Gaussian2DKernel` or `None`
-        The kernel, normalised; `None` for a beam that the pixels do not resolve at all.
+        The kernel, normalized; `None` for a beam that the pixels do not resolve at all.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def beam_kernel(major, minor=None, angle=90 * u.deg):
         return None
     sigmas = [max(sigma, _NO_SIGMA) for sigma in sigmas]
     size = 2 * int(np.ceil(5 * sigmas[0])) + 1
-    # sampled at the centre, narrow Gaussians would lose their width
+    # sampled at the center, narrow Gaussians would lose their width
     mode = "center" if sigmas[1] > 0.7 else "oversample"
     kernel = Gaussian2DKernel(
         *sigmas, theta=angle.to_value(u.rad), x_size=size, y_size=size, mode=mode

@@ -4,12 +4,12 @@ import numpy as np
 from astropy import units as u
 from scipy import fft
 
-from .._utils.validation import positive_int
-from ..gasmap.checks import check_distance
-from ..gasmap.resample import overlaps
-from .beam import beam_kernel, parse_beam, to_length
-from .moments import blur, mean_velocity
-from .noise import add_noise, column_level, velocity_level
+from astrofractal._utils.validation import positive_int
+from astrofractal.gasmap.checks import check_distance
+from astrofractal.gasmap.resample import overlaps
+from astrofractal.observing.beam import beam_kernel, parse_beam, to_length
+from astrofractal.observing.moments import blur, mean_velocity
+from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
 __all__ = ["observe_images"]
 
@@ -215,8 +215,8 @@ class _Grid:
         counts = []
         for n in shape:
             count = max(int(np.ceil(n / self.width - 1e-6)), 1)
-            centres = (n - 1) / 2 + (np.arange(count) - (count - 1) / 2) * self.width
-            down = overlaps(centres, self.width, n)
+            centers = (n - 1) / 2 + (np.arange(count) - (count - 1) / 2) * self.width
+            down = overlaps(centers, self.width, n)
             back = (np.arange(n) - (n - 1) / 2) / self.width + (count - 1) / 2
             up = overlaps(np.clip(back, 0, count - 1), 1.0, count)
             self.matrices.append((down, up))

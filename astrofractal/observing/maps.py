@@ -5,11 +5,11 @@ from astropy import units as u
 from astropy.convolution import convolve_fft
 from astropy.wcs.utils import proj_plane_pixel_scales
 
-from ..gasmap import GasMap
-from ..gasmap.checks import check_distance
-from .beam import beam_kernel, parse_beam, to_length
-from .moments import blur
-from .noise import add_noise, column_level, velocity_level
+from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.checks import check_distance
+from astrofractal.observing.beam import beam_kernel, parse_beam, to_length
+from astrofractal.observing.moments import blur
+from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
 __all__ = ["observe"]
 
@@ -181,11 +181,11 @@ def _direction(gas, angle):
     """Return the direction of a position angle in pixels, counter-clockwise from x."""
     if gas.wcs is None:
         return angle + 90 * u.deg
-    centre = [(n - 1) / 2 for n in gas.shape[::-1]]
-    sky = gas.to_sky(*centre)
+    center = [(n - 1) / 2 for n in gas.shape[::-1]]
+    sky = gas.to_sky(*center)
     step = np.sqrt(gas.pixel_solid_angle.to_value(u.sr)) * u.rad
     x, y = gas.to_pixel(sky.directional_offset_by(angle, step))
-    return np.arctan2(y[0] - centre[1], x[0] - centre[0]) * u.rad
+    return np.arctan2(y[0] - center[1], x[0] - center[0]) * u.rad
 
 
 def _kernel(gas, beam):

@@ -22,7 +22,7 @@ def blur(column, velocity, dispersion, spread):
         Channels of shape (..., ny, nx); NaN where unknown.
 
     spread : callable
-        Convolves an array with the normalised beam, with zeros outside.
+        Convolves an array with the normalized beam, with zeros outside.
 
     Returns
     -------
@@ -55,9 +55,9 @@ def blur(column, velocity, dispersion, spread):
             lines = np.where(use, n, 0)
             lines_total = spread(lines)
             square = spread(lines * np.where(use, dispersion**2 + v**2, 0)) / lines_total
-            centre = spread(lines * v) / lines_total
+            center = spread(lines * v) / lines_total
             enough = known & (lines_total >= _KNOWN * total) & np.isfinite(new_column)
-            new_dispersion = np.where(enough, np.sqrt(np.maximum(square - centre**2, 0)), np.nan)
+            new_dispersion = np.where(enough, np.sqrt(np.maximum(square - center**2, 0)), np.nan)
     return new_column, new_velocity, new_dispersion
 
 

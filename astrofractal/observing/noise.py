@@ -3,7 +3,7 @@
 import numpy as np
 from astropy import units as u
 
-from ..gasmap.units import to_column_density, to_velocity
+from astrofractal.gasmap.units import to_column_density, to_velocity
 
 __all__ = ["add_noise", "column_level", "velocity_level"]
 

@@ -25,7 +25,7 @@ class ViewSampler:
         ``rendering``.
 
     step : int
-        The optimiser step, which seeds the views together with the recipe's seed.
+        The optimizer step, which seeds the views together with the recipe's seed.
 
     share : slice, optional
         The images of the global batch that this process holds.
@@ -53,7 +53,7 @@ class ViewSampler:
         Parameters
         ----------
         images : 4D `torch.Tensor`, shape (batch, n_channels, source_size, source_size)
-            Normalised flames.
+            Normalized flames.
 
         Returns
         -------
@@ -75,7 +75,7 @@ class ViewSampler:
     def _shifted(self, images):
         size, source = self.recipe.image_size, images.shape[-1]
         reach = min(self.recipe.max_shift, (source - size) // 2)
-        # The cube keeps most views nearly centred, as gas maps are on their protostar.
+        # The cube keeps most views nearly centerd, as gas maps are on their protostar.
         shift = (reach * self.uniform(2, low=-1, high=1) ** 3).round().long()
         start = (source - size) // 2 + shift
         pixels = torch.arange(size)
@@ -97,7 +97,7 @@ class ViewSampler:
         return F.grid_sample(images, grid, mode="bilinear", align_corners=False)
 
     def _zoomed(self, images):
-        # Magnified about the centre, where the accretion point is: the few pixels around a protostar
+        # Magnified about the center, where the accretion point is: the few pixels around a protostar
         # then fill whole patches, as they do in the magnified maps that masses are read from.
         recipe, source = self.recipe, images.shape[-1]
         zoom = torch.exp(self.uniform(high=math.log(recipe.zoom_max)))
@@ -122,7 +122,7 @@ class ViewSampler:
         Returns
         -------
         degraded : 4D `torch.Tensor`
-            Views of the same shape; zero, the normalisation's centre, stands for no data.
+            Views of the same shape; zero, the normalization's center, stands for no data.
         """
         recipe = self.recipe
         width = 0.5 + 1.5 * torch.rand((), generator=self.generator).item()

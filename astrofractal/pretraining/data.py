@@ -9,18 +9,18 @@ from astrofractal.fractals.cusps import add_cusps
 
 __all__ = ["Flames", "StepSampler", "flame_loader"]
 
-#: Normalisation of palette images in [0, 1], which have no physical units.
+#: Normalization of palette images in [0, 1], which have no physical units.
 PALETTE_NORMALIZATION = ChannelNormalization(center=(0.5,) * 3, scale=(0.25,) * 3)
 
 
 def recipe_normalization(recipe):
-    """Return the normalisation of a recipe's images."""
+    """Return the normalization of a recipe's images."""
     return ChannelNormalization() if recipe.rendering == "gas" else PALETTE_NORMALIZATION
 
 
 class Flames(Dataset):
     """
-    Normalised flames of a recipe.
+    Normalized flames of a recipe.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ class Flames(Dataset):
                 recipe.n_points,
                 rendering=recipe.rendering,
                 coverage=recipe.coverage,
-                centre=recipe.centre,
+                center=recipe.center,
                 n_images=recipe.n_distinct or recipe.n_images,
             )
         else:
@@ -86,7 +86,7 @@ class StepSampler(Sampler):
         Gives ``batch_size`` and ``steps_per_checkpoint``.
 
     current_step : callable
-        Returns the optimiser step that comes next; asked whenever an iteration starts.
+        Returns the optimizer step that comes next; asked whenever an iteration starts.
 
     rank, world_size : int, optional
         This process and the number of processes; process ``r`` takes the images ``r, r + n, ...`` of
@@ -122,7 +122,7 @@ def flame_loader(recipe, current_step, *, shards=None, workers=1, rank=0, world_
         The recipe.
 
     current_step : callable
-        Returns the optimiser step that comes next.
+        Returns the optimizer step that comes next.
 
     shards : path-like, optional
         Images rendered beforehand.

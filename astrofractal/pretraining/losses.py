@@ -94,12 +94,12 @@ def effective_rank(features):
     Parameters
     ----------
     features : 2D `torch.Tensor`, shape (n_samples, n_features)
-        The features; they are centred first.
+        The features; they are centerd first.
 
     Returns
     -------
     rank : float
-        The exponential of the entropy of the normalised squared singular values: one for a collapsed
+        The exponential of the entropy of the normalized squared singular values: one for a collapsed
         representation, at most the smaller dimension.
     """
     centered = features.float() - features.float().mean(0)

@@ -8,13 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from astrofractal.encoder import create_backbone
-
-from .augmentations import ViewSampler
-from .data import recipe_normalization
-from .heads import Predictor, projection_head, suit_attention
-from .losses import PrototypeLoss, effective_rank
-from .recipe import Recipe
-from .structure import at_center, n_center_targets, n_structure_targets, structure_targets
+from astrofractal.pretraining.augmentations import ViewSampler
+from astrofractal.pretraining.data import recipe_normalization
+from astrofractal.pretraining.heads import Predictor, projection_head, suit_attention
+from astrofractal.pretraining.losses import PrototypeLoss, effective_rank
+from astrofractal.pretraining.recipe import Recipe
+from astrofractal.pretraining.structure import (
+    at_center,
+    n_center_targets,
+    n_structure_targets,
+    structure_targets,
+)
 
 __all__ = ["DINOv2"]
 
@@ -110,7 +114,7 @@ class DINOv2(pl.LightningModule):
 
     def training_step(self, batch, _batch_index):
         """
-        Return the loss of one batch of normalised flames.
+        Return the loss of one batch of normalized flames.
 
         Parameters
         ----------
@@ -190,7 +194,7 @@ class DINOv2(pl.LightningModule):
             predicted = predicted.flatten(0, 1)
             if recipe.structure_weight:
                 # Visible patches are read from the encoder's own tokens by one linear map, so that
-                # a linear or nearest-neighbour regressor finds their structure there later.
+                # a linear or nearest-neighbor regressor finds their structure there later.
                 visible = self.to_structure(tokens[:, self.n_prefix :])
                 found = torch.cat([visible, structure], 1)
                 targets = self._structure(clean)
@@ -314,7 +318,7 @@ class DINOv2(pl.LightningModule):
         self.log("learning_rate", rate)
 
     def on_train_batch_end(self, _outputs, _batch, _batch_index):
-        """Move the teacher towards the student."""
+        """Move the teacher toward the student."""
         momentum = self._cosine(self.recipe.momentum, self.recipe.momentum_end)
         if self._device_mesh is None:
             from lightly.models.utils import update_momentum

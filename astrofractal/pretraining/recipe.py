@@ -41,10 +41,10 @@ class Recipe:
         The least share of its frame that a flame covers; see `~astrofractal.fractals.FlameStream`.
 
     zoom_probability, zoom_max : float, optional
-        The share of views that are magnified about their centre, and the largest magnification.
+        The share of views that are magnified about their center, and the largest magnification.
 
     class_structure_weight : float, optional
-        Weight of the term that asks the class token for the structure at the centre of the view.
+        Weight of the term that asks the class token for the structure at the center of the view.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Recipe:
     source_size: int
     n_points: int
     rendering: str
-    centre: str
+    center: str
     cusp_probability: float
     image_size: int
     n_global: int
@@ -199,7 +199,7 @@ class Recipe:
 
     @property
     def n_steps(self):
-        """The number of optimiser steps."""
+        """The number of optimizer steps."""
         return max(1, self.n_images // self.batch_size)
 
     def to_dict(self):

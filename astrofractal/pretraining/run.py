@@ -16,10 +16,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.encoder import create_backbone, save_weights
-
-from .data import flame_loader, recipe_normalization
-from .module import DINOv2
-from .recipe import Recipe
+from astrofractal.pretraining.data import flame_loader, recipe_normalization
+from astrofractal.pretraining.module import DINOv2
+from astrofractal.pretraining.recipe import Recipe
 
 __all__ = ["export_run", "fastest_precision", "pretrain"]
 
@@ -160,7 +159,7 @@ def pretrain(
 
     devices, strategy, n_nodes : optional
         Passed to `pytorch_lightning.Trainer`: several devices, several machines, ``"ddp"``.
-        ``"fsdp"`` shards student, teacher and optimiser within each machine.
+        ``"fsdp"`` shards student, teacher and optimizer within each machine.
 
     max_steps : int, optional
         Stop after this step, without changing the schedules; ``resume`` goes on.

@@ -38,7 +38,7 @@ def n_center_targets():
 
 def at_center(targets):
     """
-    Return the targets at the centre of each view, where four patches meet.
+    Return the targets at the center of each view, where four patches meet.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def at_center(targets):
     Returns
     -------
     center : 2D `torch.Tensor`, shape (batch, n_center_targets)
-        The last lattice point of the patch above and to the left of the centre.
+        The last lattice point of the patch above and to the left of the center.
     """
     grid = round(targets.shape[1] ** 0.5)
     patch = targets[:, (grid // 2 - 1) * (grid + 1)]
@@ -63,13 +63,13 @@ def structure_targets(views, patch_size, normalization):
     Parameters
     ----------
     views : 4D `torch.Tensor`, shape (batch, 3, size, size)
-        Normalised gas maps; ``patch_size`` divides ``size``.
+        Normalized gas maps; ``patch_size`` divides ``size``.
 
     patch_size : int
         Side of a patch in pixels.
 
     normalization : `~astrofractal.encoder.ChannelNormalization`
-        How the views were normalised.
+        How the views were normalized.
 
     Returns
     -------
@@ -86,7 +86,7 @@ def _lattice_targets(views, patch_size, normalization):
     velocity = v_scale * views[:, 1]
     dispersion = (sigma_scale * views[:, 2] + normalization.center[2]).clamp_min(0.02)
     fields = torch.stack([views[:, 0], velocity, velocity**2, dispersion**2], 1)
-    # Apertures are centred on pixel corners, where patches meet, hence kernels of even size.
+    # Apertures are centerd on pixel corners, where patches meet, hence kernels of even size.
     offsets = torch.arange(-_REACH, _REACH, dtype=views.dtype, device=views.device) + 0.5
     widths = torch.tensor(APERTURES, dtype=views.dtype, device=views.device)
     rows = torch.exp(-0.5 * (offsets / widths[:, None]) ** 2)

@@ -1,6 +1,6 @@
 """Segments of gas from the features of the frozen encoder, and what they hold."""
 
-from .segmentation import Segmentation
-from .segmenter import FeatureSegmenter
+from astrofractal.segmentation.segmentation import Segmentation
+from astrofractal.segmentation.segmenter import FeatureSegmenter
 
 __all__ = ["FeatureSegmenter", "Segmentation"]

@@ -85,7 +85,7 @@ class _Hdbscan:
         self.labels = self.predict(sample)
         if self.n_clusters == 0:
             warnings.warn(
-                "HDBSCAN found no cluster: no pixel is labelled; lower min_cluster_fraction="
+                "HDBSCAN found no cluster: no pixel is labeled; lower min_cluster_fraction="
                 f"{min_cluster_fraction} or use method='kmeans'",
                 AstrofractalWarning,
                 stacklevel=2,

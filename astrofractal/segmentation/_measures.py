@@ -147,7 +147,7 @@ _DESCRIPTIONS = {
     "effective_radius": "sqrt(area / pi)",
     "virial_parameter": "5 total_dispersion^2 effective_radius / (G gas_mass)",
     "dominant_component": "component whose mean is farthest from the map's, in standard deviations",
-    "dominant_level": "that mean, in standard deviations over the labelled pixels",
+    "dominant_level": "that mean, in standard deviations over the labeled pixels",
 }
 
 

@@ -21,7 +21,7 @@ def rings(mask):
     Returns
     -------
     rings : list of 2D `~numpy.ndarray`, shape (n_vertices, 2)
-        Closed rings of corners (x, y), where the first pixel is centred on (0, 0); the first vertex
+        Closed rings of corners (x, y), where the first pixel is centerd on (0, 0); the first vertex
         is not repeated.  Outer rings run counter-clockwise (x to the right, y up), holes
         clockwise.  Their signed areas add up to the number of pixels.
     """
@@ -126,7 +126,7 @@ def keyhole(outline):
     """
     polygon = outline[0]
     for hole in outline[1:]:
-        # From the hole's corner that is nearest, along the edges of pixels: never through a centre.
+        # From the hole's corner that is nearest, along the edges of pixels: never through a center.
         start = hole[np.lexsort(hole.T)[0]]
         nearest = np.abs(polygon - start).sum(1).argmin()
         begin = int(np.flatnonzero((hole == start).all(1))[0])
@@ -156,7 +156,7 @@ def polygon_regions(outlines, segments, *, holes, wcs=None, colors=None):
         If given, the regions are sky regions.
 
     colors : sequence of str, optional
-        One colour a segment.
+        One color a segment.
 
     Returns
     -------

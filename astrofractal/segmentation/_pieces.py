@@ -50,7 +50,7 @@ def _borders(pieces):
 
 def merge_small(labels, n_pixels, *, keep_islands=False):
     """
-    Give pieces that are too small to their neighbours.
+    Give pieces that are too small to their neighbors.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def merge_small(labels, n_pixels, *, keep_islands=False):
         A piece with fewer pixels joins the segment with which it shares the longest border.
 
     keep_islands : bool, optional
-        Whether a small piece with no neighbour keeps its label or becomes 0.
+        Whether a small piece with no neighbor keeps its label or becomes 0.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def merge_small(labels, n_pixels, *, keep_islands=False):
             break
         segment_of = np.r_[0, segments]
         pairs, lengths = _borders(pieces)
-        # Into large neighbours first; where there are none, small ones join one another.  Only ever
+        # Into large neighbors first; where there are none, small ones join one another.  Only ever
         # into a piece of higher rank, so that no two pieces change places for ever.
         use = small[pairs[:, 0]] & (pairs[:, 1] > 0)
         has_large = np.zeros(len(sizes), dtype=bool)

@@ -5,13 +5,13 @@ from astropy import units as u
 
 __all__ = ["plot_segmentation", "segment_colors"]
 
-# Okabe & Ito's colours, which the colour-blind tell apart; without the yellow, which print loses.
+# Okabe & Ito's colors, which the color-blind tell apart; without the yellow, which print loses.
 _PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#D55E00")
 
 
 def segment_colors(n_segments):
     """
-    Return one colour a segment, from thin gas (blue) to dense gas (orange, red).
+    Return one color a segment, from thin gas (blue) to dense gas (orange, red).
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ def segment_colors(n_segments):
     Returns
     -------
     colors : list of str
-        Hexadecimal colours: Okabe & Ito's for up to six segments, matplotlib's ``cividis`` for
+        Hexadecimal colors: Okabe & Ito's for up to six segments, matplotlib's ``cividis`` for
         more.
     """
     chosen = {1: [5], 2: [0, 5], 3: [0, 2, 5], 4: [0, 1, 2, 5], 5: [0, 1, 2, 4, 5], 6: range(6)}
@@ -54,7 +54,7 @@ def _axes(figure, position, gas):
 
 
 def _crop(labels, margin=0.02):
-    """Limits of the axes around the labelled pixels."""
+    """Limits of the axes around the labeled pixels."""
     limits = []
     for axis in (0, 1):
         used = np.flatnonzero(labels.any(axis=axis))
@@ -99,7 +99,7 @@ def _outline(ax, outlines, segments, colors, legend):
 
 
 def _numbers(ax, pieces, segments, colors):
-    """Write the number of each segment into its largest piece, for print without colours."""
+    """Write the number of each segment into its largest piece, for print without colors."""
     from matplotlib.patheffects import Normal, Stroke
     from scipy.ndimage import distance_transform_edt, find_objects
 

@@ -45,7 +45,7 @@ def block_means(array, origin, stride, shape):
     return means
 
 
-def _neighbours(positions, n_cells):
+def _neighbors(positions, n_cells):
     """Return the three nearest cells of each position and their quadratic B-spline weights."""
     nearest = np.rint(positions).astype(np.intp)
     t = (positions - nearest).astype(np.float32)
@@ -79,7 +79,7 @@ def guided_rows(values, valid, cell_guide, guide, positions, *, sharpness, block
         The guide on the pixel grid; NaN where a channel has no data.
 
     positions : tuple of 1D `~numpy.ndarray`
-        Position of each row and of each column of pixels in units of cells, 0 at the centre of the
+        Position of each row and of each column of pixels in units of cells, 0 at the center of the
         first cell.
 
     sharpness : float
@@ -100,8 +100,8 @@ def guided_rows(values, valid, cell_guide, guide, positions, *, sharpness, block
         Which pixels have features.
     """
     height, width = guide.shape[1:]
-    y_index, y_weight = _neighbours(positions[0], values.shape[0])
-    x_index, x_weight = _neighbours(positions[1], values.shape[1])
+    y_index, y_weight = _neighbors(positions[0], values.shape[0])
+    x_index, x_weight = _neighbors(positions[1], values.shape[1])
     planes = np.ascontiguousarray(np.moveaxis(values, -1, 0), dtype=np.float32)
     exponent = np.float32(-0.5 / sharpness**2)
     weak = np.float32(1e-6)  # a pixel unlike all of its cells still takes their mean

@@ -116,7 +116,7 @@ def _averaging(n_in, n_out, factor, origin):
 
 
 def _interpolating(n_in, n_out, factor, origin):
-    """Matrix of linear interpolation between the centres of the map's pixels."""
+    """Matrix of linear interpolation between the centers of the map's pixels."""
     from scipy.sparse import csr_matrix
 
     position = np.clip(origin + (np.arange(n_out) + 0.5) * factor - 0.5, 0, n_in - 1)

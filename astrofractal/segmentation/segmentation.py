@@ -7,11 +7,10 @@ from astropy import units as u
 from astropy.nddata import NDData
 
 from astrofractal._utils.validation import one_of
-
-from ._measures import correlation_table, segment_table
-from ._outlines import piece_rings, polygon_regions
-from ._pieces import connected_pieces, parents
-from ._plotting import plot_segmentation, segment_colors
+from astrofractal.segmentation._measures import correlation_table, segment_table
+from astrofractal.segmentation._outlines import piece_rings, polygon_regions
+from astrofractal.segmentation._pieces import connected_pieces, parents
+from astrofractal.segmentation._plotting import plot_segmentation, segment_colors
 
 __all__ = ["Segmentation"]
 
@@ -69,7 +68,7 @@ class Segmentation:
         height, width = self._labels.shape
         return (
             f"<Segmentation {height} x {width} px, {self.n_segments} segments, "
-            f"{(self._labels > 0).mean():.0%} labelled>"
+            f"{(self._labels > 0).mean():.0%} labeled>"
         )
 
     @property
@@ -99,8 +98,8 @@ class Segmentation:
         `~astropy.nddata.NDData`, shape (height, width, 3): the first three components from 0 to 1.
 
         The limits are the 2nd and 98th percentiles of the maps that the segmenter was fitted on, so
-        that a colour means the same in all maps of one fitted segmenter.  NaN where no data are.
-        The WCS has a first axis (numpy's last) that counts the colours.
+        that a color means the same in all maps of one fitted segmenter.  NaN where no data are.
+        The WCS has a first axis (numpy's last) that counts the colors.
         """
         shown = np.full((*self._labels.shape, 3), 0.5, dtype=np.float32)
         shown[self._labels == 0] = np.nan
@@ -132,7 +131,7 @@ class Segmentation:
 
     @property
     def colors(self):
-        """List of one colour a segment, the same in the plot and in the regions."""
+        """List of one color a segment, the same in the plot and in the regions."""
         return segment_colors(self.n_segments)
 
     def to_regions(self, kind="sky", *, holes="keyhole"):
@@ -283,7 +282,7 @@ class Segmentation:
         FileExistsError
             If a file exists and ``overwrite`` is `False`; nothing is written then.
         """
-        from ._writing import write_segmentation
+        from astrofractal.segmentation._writing import write_segmentation
 
         return write_segmentation(self, directory, overwrite=overwrite)
 

@@ -8,14 +8,13 @@ from astropy import units as u
 import astrofractal
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import GasMap
-
-from ._area import area_in_pixels, check_area
-from ._clusters import METHODS, fit_clusters
-from ._components import Moments
-from ._pieces import merge_small
-from ._refine import block_means, guided_rows
-from ._scale import scale_factor, working_map
-from .segmentation import Segmentation
+from astrofractal.segmentation._area import area_in_pixels, check_area
+from astrofractal.segmentation._clusters import METHODS, fit_clusters
+from astrofractal.segmentation._components import Moments
+from astrofractal.segmentation._pieces import merge_small
+from astrofractal.segmentation._refine import block_means, guided_rows
+from astrofractal.segmentation._scale import scale_factor, working_map
+from astrofractal.segmentation.segmentation import Segmentation
 
 __all__ = ["FeatureSegmenter"]
 
@@ -27,7 +26,7 @@ _FIT_SHARE = 0.5
 
 @dataclass
 class _Model:
-    """What was fitted: means by position, components, clusters, the range of the colours."""
+    """What was fitted: means by position, components, clusters, the range of the colors."""
 
     components: object
     positions: np.ndarray
@@ -58,7 +57,7 @@ class FeatureSegmenter:
         HDBSCAN finds its own number and leaves this one unused.
 
     method : {"kmeans", "gmm", "hdbscan"}, optional
-        The clustering.  HDBSCAN leaves pixels that belong to no cluster unlabelled (0).
+        The clustering.  HDBSCAN leaves pixels that belong to no cluster unlabeled (0).
 
     encoder : `~astrofractal.FractalEncoder`, optional
         The encoder; the bundled weights by default.
@@ -85,13 +84,13 @@ class FeatureSegmenter:
         map.  With ``"local"`` a part of a map is segmented as the whole is.
 
     min_area : int or `~astropy.units.Quantity`, optional
-        Smaller connected pieces join the neighbour with the longest common border, and islands
-        without a neighbour become unlabelled.  In pixels, or an area (pc2), a solid angle, or beams
+        Smaller connected pieces join the neighbor with the longest common border, and islands
+        without a neighbor become unlabeled.  In pixels, or an area (pc2), a solid angle, or beams
         (``2 * u.beam``).  By default the area of one patch of the encoder, and islands are kept.
 
     sharpness : float, optional
         How different a pixel may be from a feature cell to take part in it, in units of the encoder's
-        normalised channels; smaller follows the edges of the map more closely.
+        normalized channels; smaller follows the edges of the map more closely.
 
     min_cluster_fraction : float, optional
         Smallest cluster of HDBSCAN as a share of the feature cells.

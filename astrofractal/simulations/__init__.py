@@ -1,20 +1,17 @@
 """Simulated maps with known masses: how they are made from snapshots, and sets of them on disk."""
 
 from astrofractal.simulations.maps import map_set, sink_maps
-from astrofractal.simulations.mapset import MapSet, reference_maps
 from astrofractal.simulations.projection import line_of_sight_basis, project, thermal_dispersion
 from astrofractal.simulations.readers import find_snapshots, read_snapshot, snapshot_format
 from astrofractal.simulations.snapshot import Snapshot
 
 __all__ = [
-    "MapSet",
     "Snapshot",
     "find_snapshots",
     "line_of_sight_basis",
     "map_set",
     "project",
     "read_snapshot",
-    "reference_maps",
     "sink_maps",
     "snapshot_format",
     "thermal_dispersion",

@@ -1,7 +1,7 @@
 """Compiled loops that put particles and cells on a grid of pixels, conserving mass.
 
 All lengths are in pixels, with the origin at the outer corner of pixel (0, 0); the third
-coordinate runs along the line of sight and is zero at the centre of the slab.  ``grid`` has the
+coordinate runs along the line of sight and is zero at the center of the slab.  ``grid`` has the
 planes mass, mass x velocity, mass x velocity^2 and mass x squared sound speed.
 """
 
@@ -42,10 +42,10 @@ def _slab_fraction(table, offset, half_depth, h):
 
 
 @njit(cache=True, nogil=True)
-def _knots(low, count, centre, h, last, index, part, sign):
+def _knots(low, count, center, h, last, index, part, sign):
     """Where the pixel edges fall in the table, for one axis."""
     for k in range(count):
-        q = (low + k - centre) / h
+        q = (low + k - center) / h
         position = min(abs(q) / 2, 1.0) * last
         cell = min(int(position), last - 1)
         index[k] = cell

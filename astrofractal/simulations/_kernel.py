@@ -49,7 +49,7 @@ def column_kernel(q):
 @lru_cache(maxsize=1)
 def cumulative_table():
     """
-    Mass of a particle's column between its centre and the point (x, y).
+    Mass of a particle's column between its center and the point (x, y).
 
     Differences of this table at the four corners of a pixel are the mass in the pixel, and they
     add up to the particle's mass whatever the pixel's size.
@@ -61,8 +61,8 @@ def cumulative_table():
         lengths in equal steps; the last element is exactly one quarter.
     """
     n_fine = 4 * _N_TABLE
-    centres = (np.arange(n_fine) + 0.5) * (2 / n_fine)
-    radius = np.hypot(centres[:, None], centres[None, :])
+    centers = (np.arange(n_fine) + 0.5) * (2 / n_fine)
+    radius = np.hypot(centers[:, None], centers[None, :])
     knots = np.linspace(0, 2, 4096)
     density = np.interp(radius, knots, column_kernel(knots), right=0)
     blocks = density.reshape(_N_TABLE, 4, _N_TABLE, 4).sum(axis=(1, 3))

@@ -1,4 +1,4 @@
-"""From snapshots to labelled maps around their sink particles."""
+"""From snapshots to labeled maps around their sink particles."""
 
 import warnings
 
@@ -7,7 +7,7 @@ from astropy import units as u
 
 from astrofractal._utils.progress import progress
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.simulations.mapset import MapSet
+from astrofractal.mapset.mapset import MapSet
 from astrofractal.simulations.projection import line_of_sight_basis, project
 from astrofractal.simulations.snapshot import Snapshot
 
@@ -70,7 +70,7 @@ def sink_maps(
     Returns
     -------
     maps : list of `~astrofractal.GasMap`
-        One map for each sink and line of sight, the sink at the centre.  ``meta`` carries its
+        One map for each sink and line of sight, the sink at the center.  ``meta`` carries its
         ``mass``, ``sink``, ``axis``, ``center``, ``time`` and ``cloud``.
     """
     maps = []
@@ -104,7 +104,7 @@ def map_set(
     progress_bar=False,
 ):
     """
-    Make a labelled map set from snapshots, to calibrate a mass estimator with.
+    Make a labeled map set from snapshots, to calibrate a mass estimator with.
 
     Parameters
     ----------
@@ -183,5 +183,5 @@ def _as_set(maps, cloud):
         times=u.Quantity(times),
         axes=[gas.meta["axis"] for gas in maps],
         positions=u.Quantity([gas.meta["center"] for gas in maps]),
-        pixel_size=maps[0].meta["pixel_scale"],
+        pixel_scale=maps[0].meta["pixel_scale"],
     )

@@ -176,7 +176,7 @@ def _deposit(snapshot, basis, center, shape, pixel, depth, squares, bulk):
 
 
 def _wcs(shape, pixel, distance, coordinate):
-    """Return a TAN WCS, north along the rows, centred on the map."""
+    """Return a TAN WCS, north along the rows, centerd on the map."""
     from astropy.coordinates import SkyCoord
     from astropy.wcs import WCS
 
@@ -223,7 +223,7 @@ def project(
         An axis, a vector or a rotation, see `line_of_sight_basis`.
 
     center : `~astropy.units.Quantity`, optional
-        Position (3,) of the middle of the map; the centre of mass by default.  In a periodic box
+        Position (3,) of the middle of the map; the center of mass by default.  In a periodic box
         the nearest image of each particle or cell is taken.
 
     size : `~astropy.units.Quantity`, optional

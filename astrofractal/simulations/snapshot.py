@@ -54,7 +54,7 @@ class Snapshot:
     Parameters
     ----------
     positions : `~astropy.units.Quantity`
-        Positions of the particles, or centres of the cells, (n, 3), in units of length.
+        Positions of the particles, or centers of the cells, (n, 3), in units of length.
 
     masses : `~astropy.units.Quantity`
         Their masses, (n,).
@@ -174,7 +174,7 @@ class Snapshot:
 
     @property
     def positions(self):
-        """Positions of the particles or cell centres, (n, 3), in pc."""
+        """Positions of the particles or cell centers, (n, 3), in pc."""
         return self._positions << u.pc
 
     @property
@@ -209,7 +209,7 @@ class Snapshot:
 
     @property
     def center(self):
-        """Centre of mass of the gas, (3,), in pc."""
+        """Center of mass of the gas, (3,), in pc."""
         return np.average(self._positions, axis=0, weights=self._masses) * u.pc
 
     def with_sinks(self, sinks):

@@ -3,7 +3,7 @@
     python docs/scripts/measure_coverage.py ../shared/data/mhd --output runs/coverage
 
 pretrains the compact recipe on a few flames at each threshold, all else equal, scores the frozen
-features of labelled maps, magnified as for masses, with one whole cloud held out at a time, and writes
+features of labeled maps, magnified as for masses, with one whole cloud held out at a time, and writes
 docs/method/tables/coverage.rst.
 Interrupted, it goes on when it is given again. Other values of the recipe: --set batch_size=32.
 """
@@ -17,9 +17,9 @@ from astrofractal import FractalEncoder
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.cli.pretrain import _overrides
 from astrofractal.fractals import frame_system, random_system
+from astrofractal.mapset import MapSet
 from astrofractal.mass.regressors import GroupRidge
 from astrofractal.pretraining import export_run, pretrain
-from astrofractal.simulations import MapSet
 
 TABLE = Path(__file__).parents[1] / "method" / "tables" / "coverage.rst"
 POOLINGS = ("structure", "quadrants", "central")
@@ -35,7 +35,7 @@ def accepted_share(coverage):
         system = random_system(1, index)
         if blurs.isdisjoint(name for names in system.variations for name in names):
             tried += 1
-            passed += frame_system(system, coverage=coverage, centre="peak")[1] == "accepted"
+            passed += frame_system(system, coverage=coverage, center="peak")[1] == "accepted"
     return passed / tried
 
 

@@ -93,7 +93,7 @@ def features(encoder, **options):
 
 
 def pixels(channels, sigma=0.0):
-    """KMeans of the normalised channels, smoothed or not."""
+    """KMeans of the normalized channels, smoothed or not."""
 
     def run(gas):
         array = ChannelNormalization()(gas.to_array()[None])[0][:channels]

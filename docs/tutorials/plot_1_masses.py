@@ -49,7 +49,7 @@ shown = ["id", "mass", "mass_lower", "mass_upper", "ood_score", "flags"]
 table[shown]
 
 # %%
-# The interval is the result; the mass is its centre.
+# The interval is the result; the mass is its center.
 
 true, mass = sinks["mass"].to_value("solMass"), table["mass"].value
 below = mass - table["mass_lower"].value

@@ -4,7 +4,7 @@ from astropy import units as u
 from numpy.testing import assert_allclose, assert_array_equal
 
 from astrofractal.benchmark import PROTOCOLS, make_protocol, mass_range_scores, score
-from astrofractal.simulations import MapSet
+from astrofractal.mapset import MapSet
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from astropy.table import QTable
 
 from astrofractal.benchmark import COLUMNS, Benchmark, run_benchmark
 from astrofractal.benchmark.methods import Method, feature_methods
-from astrofractal.simulations import MapSet
+from astrofractal.mapset import MapSet
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,8 @@ from astropy.table import QTable
 
 from astrofractal import StellarMassEstimator
 from astrofractal.cli import main
+from astrofractal.mapset import MapSet
 from astrofractal.mass import NoSkillWarning
-from astrofractal.simulations import MapSet
 
 pytestmark = pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
 
@@ -69,7 +69,7 @@ def test_positions(folder, tmp_path, capsys):
     arguments = [folder / "cloud.fits", "--distance", 300, "--positions"]
     assert run(folder, *arguments, "52.0,31.0", "52.01,31.0", "--output", output) == 0
     assert len(QTable.read(output, format="votable")) == 2
-    (tmp_path / "stars.csv").write_text("name,colour\na,red\n")
+    (tmp_path / "stars.csv").write_text("name,color\na,red\n")
     assert run(folder, *arguments, tmp_path / "stars.csv") == 1
     error = capsys.readouterr().err
     assert "no column of positions" in error

@@ -80,14 +80,14 @@ def test_random_weights_follow_the_seed(images):
     assert abs(one - other).max() > 0.01
 
 
-def test_no_data_is_the_centre_of_the_normalisation(encoder, images):
+def test_no_data_is_the_center_of_the_normalization(encoder, images):
     holed, filled = images.copy(), images.copy()
     holed[:, :, :10] = np.nan
     filled[:, 0, :10], filled[:, 1, :10], filled[:, 2, :10] = 22, 0, 0.4
     np.testing.assert_allclose(encoder.encode(holed), encoder.encode(filled), atol=1e-5)
 
 
-def test_symmetrised_features_do_not_know_the_orientation(encoder, images):
+def test_symmetrized_features_do_not_know_the_orientation(encoder, images):
     turned = np.rot90(images, axes=(-2, -1)).copy()
     mirrored = images[..., ::-1].copy()
     reversed_sight = images * np.array([1, -1, 1])[:, None, None]
@@ -98,7 +98,7 @@ def test_symmetrised_features_do_not_know_the_orientation(encoder, images):
     assert abs(encoder.encode(turned) - encoder.encode(images)).max() > 1e-3
 
 
-def test_central_pooling_takes_the_four_tokens_around_the_centre():
+def test_central_pooling_takes_the_four_tokens_around_the_center():
     tokens = torch.arange(1 + 64, dtype=torch.float32).reshape(1, -1, 1)
     central = pool_tokens(tokens, (8, 8), 1, "central")
     assert central.item() == pytest.approx(1 + np.mean([27, 28, 35, 36]))
@@ -195,7 +195,7 @@ def test_bad_images_are_named(encoder):
         encoder.encode(np.zeros((1, 3, 64, 64)), pooling="max")
 
 
-def test_zoom_encodes_the_magnified_centre(encoder, images):
+def test_zoom_encodes_the_magnified_center(encoder, images):
     smooth = np.repeat(np.repeat(images[:, :, ::8, ::8], 8, 2), 8, 3)  # blocks of 8 px
     magnified = encoder.encode(smooth[:, :, 28:36, 28:36].repeat(8, 2).repeat(8, 3), pooling="mean")
     found = encoder.encode(smooth, pooling="mean", zoom=8)

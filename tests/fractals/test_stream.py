@@ -27,7 +27,7 @@ def _hash(images):
     ("options", "expected"),
     [
         ({"n_points": 50_000}, "1d9c405e967f809e"),
-        ({"rendering": "palette", "centre": "attractor"}, "2d32e6d008d88950"),
+        ({"rendering": "palette", "center": "attractor"}, "2d32e6d008d88950"),
         ({"rendering": "moments", "coverage": 0.8}, "dc58ee055b07be4a"),
     ],
 )
@@ -50,9 +50,9 @@ def test_image_depends_on_seed_and_index_alone():
 
 
 @pytest.mark.parametrize("rendering", ["gas", "moments", "palette"])
-@pytest.mark.parametrize("centre", ["peak", "attractor"])
-def test_no_blank_images(rendering, centre):
-    stream = FlameStream(0, 32, 3000, rendering, centre=centre)
+@pytest.mark.parametrize("center", ["peak", "attractor"])
+def test_no_blank_images(rendering, center):
+    stream = FlameStream(0, 32, 3000, rendering, center=center)
     images = np.stack([stream[i] for i in range(40)])
     assert images.dtype == np.float32
     assert np.isfinite(images).all()
@@ -71,12 +71,12 @@ def test_same_flame_at_any_size():
         assert np.corrcoef(small[i][0].ravel(), binned[0].ravel())[0, 1] > 0.9
 
 
-def test_peak_is_at_the_centre():
+def test_peak_is_at_the_center():
     excess = {}
-    for centre in ("peak", "attractor"):
-        stream = FlameStream(0, 32, 10_000, "moments", centre=centre)
+    for center in ("peak", "attractor"):
+        stream = FlameStream(0, 32, 10_000, "moments", center=center)
         images = np.stack([stream[i][0] for i in range(40)])
-        excess[centre] = np.mean(
+        excess[center] = np.mean(
             images[:, 14:18, 14:18].mean(axis=(1, 2)) - images.mean(axis=(1, 2))
         )
     assert excess["peak"] > 0.5
@@ -85,7 +85,7 @@ def test_peak_is_at_the_centre():
 
 def test_coverage():
     for index in range(10):
-        frame_is = {c: find_flame(0, index, coverage=c, centre="attractor") for c in (0.0, 0.8)}
+        frame_is = {c: find_flame(0, index, coverage=c, center="attractor") for c in (0.0, 0.8)}
         assert frame_is[0.8][3] >= frame_is[0.0][3]
     dense = np.mean([FlameStream(0, 32, 20_000, "moments", coverage=0.9)[i][0] for i in range(10)])
     thin = np.mean([FlameStream(0, 32, 20_000, "moments", coverage=0.0)[i][0] for i in range(10)])
@@ -93,12 +93,12 @@ def test_coverage():
 
 
 def test_stream_rejects_what_is_degenerate():
-    stream = FlameStream(0, centre="attractor")
+    stream = FlameStream(0, center="attractor")
     for index in range(10):
         system = stream.system(index)
         assert system.n_maps >= 2
         assert not {"noise", "blur", "gaussian"} & {n for row in system.variations for n in row}
-        assert frame_system(system, coverage=0.2)[1] in ("accepted", "blob", "flat", "one colour")
+        assert frame_system(system, coverage=0.2)[1] in ("accepted", "blob", "flat", "one color")
 
 
 def test_gas_channels():
@@ -144,7 +144,7 @@ def test_dataset_manners():
     assert len(stream) == 3
     copy = pickle.loads(pickle.dumps(stream))
     np.testing.assert_array_equal(copy[np.int64(2)], stream[2])
-    assert "centre='peak'" in repr(stream)
+    assert "center='peak'" in repr(stream)
     with pytest.raises(IndexError, match="between 0 and 2, got 3"):
         stream[3]
     assert len(list(stream)) == 3
@@ -157,7 +157,7 @@ def test_dataset_manners():
         ({"size": 4}, "size must be an integer of at least 8, got 4"),
         ({"n_points": 0}, "n_points must be a positive integer, got 0"),
         ({"rendering": "jpeg"}, "rendering must be one of 'gas'"),
-        ({"centre": "left"}, "centre must be one of 'peak'"),
+        ({"center": "left"}, "center must be one of 'peak'"),
         ({"coverage": 1.5}, "coverage must be between 0 and 1, got 1.5"),
         ({"n_images": 2.5}, "n_images must be a positive integer, got 2.5"),
     ],

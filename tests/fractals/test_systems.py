@@ -14,7 +14,7 @@ from astrofractal.fractals._chaos import WALKERS, play
 from astrofractal.fractals._random import key_of
 
 
-def _system(*affine, colour=None, weight=None, **options):
+def _system(*affine, color=None, weight=None, **options):
     """Make a system of linear maps."""
     n = len(affine)
     return FlameSystem(
@@ -24,7 +24,7 @@ def _system(*affine, colour=None, weight=None, **options):
         blend=[(1, 0, 0)] * n,
         parameters=np.zeros((n, 4)),
         weight=np.ones(n) if weight is None else weight,
-        colour=np.linspace(0, 1, n) if colour is None else colour,
+        color=np.linspace(0, 1, n) if color is None else color,
         speed=np.full(n, 0.5),
         **options,
     )
@@ -72,7 +72,7 @@ def test_chaos_game_samples_the_invariant_measure():
     digits = np.minimum(x * 8, 7).astype(int)
     expected = [0.3 ** (3 - bin(d).count("1")) * 0.7 ** bin(d).count("1") for d in range(8)]
     np.testing.assert_allclose(np.bincount(digits, minlength=8) / len(x), expected, atol=3e-3)
-    # The colour is the same sum, and knows which map came last.
+    # The color is the same sum, and knows which map came last.
     np.testing.assert_allclose(c, x, atol=1e-4)
 
 
@@ -115,7 +115,7 @@ def test_final_transform_moves_the_image_only():
         (_system((0.5, 0, 0, 0, 0, 0), (0.5, 0, 0.5, 0, 0, 0)), "point or line"),
         (_system((3, 0, 1, 0, 3, 1), (2, 0, 0, 0, 2, 0)), "runaway"),
         (_system((np.nan, 0, 0, 0, 1, 0), (0.5, 0, 0, 0, 0.5, 0)), "runaway"),
-        (FlameSystem(**{**vars(SIERPINSKI), "colour": [0.5] * 3}), "one colour"),
+        (FlameSystem(**{**vars(SIERPINSKI), "color": [0.5] * 3}), "one color"),
         (FlameSystem(**{**vars(SIERPINSKI), "weight": [0.96, 0.02, 0.02]}), "blob"),
         (SIERPINSKI, "accepted"),
     ],

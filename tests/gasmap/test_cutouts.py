@@ -49,19 +49,19 @@ def test_sky_positions_in_any_frame(exact):
 @pytest.mark.parametrize("turn", [0, 30, 137])
 @pytest.mark.parametrize("flip", [1, -1])
 def test_north_is_up_whatever_the_pixels_do(make_wcs, turn, flip):
-    """A star to the north-east of the centre is at the upper left of the cutout."""
+    """A star to the north-east of the center is at the upper left of the cutout."""
     wcs = make_wcs((120, 120), step=STEP)
     angle = np.radians(turn)
     wcs.wcs.pc = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     wcs.wcs.cdelt = [flip * STEP, STEP]
     wcs.wcs.set()
-    centre = SkyCoord(72.0, 31.0, unit="deg")
-    star = centre.spherical_offsets_by(15 * STEP * u.deg, 10 * STEP * u.deg)
+    center = SkyCoord(72.0, 31.0, unit="deg")
+    star = center.spherical_offsets_by(15 * STEP * u.deg, 10 * STEP * u.deg)
     x0, y0 = wcs.world_to_pixel(star)
     y, x = np.mgrid[:120, :120]
     column = 1e21 + 1e23 * np.exp(-((x - x0) ** 2 + (y - y0) ** 2) / 8)
     gas = GasMap(column / u.cm**2, wcs=wcs, distance=300 * u.pc)
-    cutout = gas.cutout(centre, size=0.205 * u.pc, shape=(41, 41))
+    cutout = gas.cutout(center, size=0.205 * u.pc, shape=(41, 41))
     row, pixel = np.unravel_index(np.nanargmax(cutout.column_density.value), (41, 41))
     assert (pixel, row) == (20 - 15, 20 + 10)
     assert cutout.to_sky(pixel, row).separation(star) < STEP * u.deg

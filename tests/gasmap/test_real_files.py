@@ -122,10 +122,10 @@ def test_dust_of_l1551(real):
 
 def test_plate_carree_without_unit(real):
     gas = GasMap.read(real("reproject_galactic_2d"), unit="1e26 cm-2", distance=DISTANCE)
-    centre = gas.to_sky(19, 20.5)
-    assert centre.frame.name == "galactic"
-    assert centre.separation(SkyCoord(0, 0, unit="deg", frame="galactic")).arcsec < 1e-6
-    assert gas.cutout(centre, size=0.1 * u.pc).meta["masked_fraction"] == 0
+    center = gas.to_sky(19, 20.5)
+    assert center.frame.name == "galactic"
+    assert center.separation(SkyCoord(0, 0, unit="deg", frame="galactic")).arcsec < 1e-6
+    assert gas.cutout(center, size=0.1 * u.pc).meta["masked_fraction"] == 0
 
 
 def test_cube_of_four_axes(real):

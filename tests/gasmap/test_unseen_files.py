@@ -115,9 +115,9 @@ def test_other_blanks_are_suspected():
         (COLUMN[0], {"CTYPE1": "VRAD"}, "is a spectrum of 30 channels"),
         (COLUMN[:, :1, None], {"CTYPE3": "VRAD"}, "is a spectrum of 24 channels"),
         (COLUMN[:, None], {"CTYPE3": "VELO-LSR"}, "is a position-velocity diagram"),
-        (np.ones((3, 24, 30), "u1"), {"BUNIT": None}, "is a picture in colours"),
-        (np.ones((24, 30, 3), "u1"), {"BUNIT": None}, "is a picture in colours"),
-        (np.ones((3, 24, 30)), {"CTYPE3": "RGB"}, "is a picture in colours"),
+        (np.ones((3, 24, 30), "u1"), {"BUNIT": None}, "is a picture in colors"),
+        (np.ones((24, 30, 3), "u1"), {"BUNIT": None}, "is a picture in colors"),
+        (np.ones((3, 24, 30)), {"CTYPE3": "RGB"}, "is a picture in colors"),
         (np.ones((3, 24, 30)), {"CTYPE3": "STOKES"}, "is a set of Stokes planes"),
         (
             np.ones((3, 24, 30)),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 
-from astrofractal.simulations import MapSet
+from astrofractal.mapset import MapSet
 
 
 def make_mapset(n_maps=90, *, n_clouds=3, seed=0):

@@ -111,8 +111,8 @@ def test_kinds_of_positions(tmp_path, gas):
 
 
 def test_errors_of_positions(tmp_path, gas):
-    with pytest.raises(ValueError, match=r"no column of positions.*has mass, colour"):
-        resolve_positions(gas, Table({"mass": [1], "colour": [2]}))
+    with pytest.raises(ValueError, match=r"no column of positions.*has mass, color"):
+        resolve_positions(gas, Table({"mass": [1], "color": [2]}))
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         resolve_positions(gas, "none.csv")
     (tmp_path / "a.fits").write_text("no")

@@ -12,14 +12,14 @@ from astrofractal.observing import beam_kernel, observe, observe_images
 SCALE = 0.01 * u.pc
 
 
-def blob(shape=(96, 96), sigma=5.0, centre=None):
+def blob(shape=(96, 96), sigma=5.0, center=None):
     y, x = np.mgrid[: shape[0], : shape[1]]
-    cy, cx = centre or [(n - 1) / 2 for n in shape]
+    cy, cx = center or [(n - 1) / 2 for n in shape]
     return np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * sigma**2))
 
 
 def second_moments(values):
-    """Return <xx>, <yy>, <xy> about the centre of mass."""
+    """Return <xx>, <yy>, <xy> about the center of mass."""
     y, x = np.mgrid[: values.shape[0], : values.shape[1]]
     total = values.sum()
     dx, dy = x - (values * x).sum() / total, y - (values * y).sum() / total

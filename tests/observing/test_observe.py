@@ -100,9 +100,9 @@ def test_correlated_noise_keeps_its_level(gas, images):
     seen = observe(gas, beam=0.05 * u.pc, noise=1e21 / u.cm**2, correlated=True)
     noise = seen.column_density.value - COLUMN
     assert noise.std() == pytest.approx(1e21, rel=0.1)
-    neighbours = np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1]
+    neighbors = np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1]
     sigma = 5 / np.sqrt(8 * np.log(2))
-    assert neighbours == pytest.approx(np.exp(-1 / (4 * sigma**2)), abs=0.03)
+    assert neighbors == pytest.approx(np.exp(-1 / (4 * sigma**2)), abs=0.03)
     seen = observe_images(
         images, size=0.32 * u.pc, beam=0.05 * u.pc, noise=1e21 / u.cm**2, correlated=True
     )

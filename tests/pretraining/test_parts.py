@@ -125,7 +125,7 @@ def test_processes_must_divide_the_batch(recipe):
         StepSampler(recipe, lambda: 0, world_size=3)
 
 
-def test_flames_are_normalised_and_pure(recipe):
+def test_flames_are_normalized_and_pure(recipe):
     flames = Flames(recipe)
     assert flames[5].shape == (3, 96, 96)
     assert np.isfinite(flames[5]).all()

@@ -52,7 +52,7 @@ def test_no_small_piece_is_left_and_no_mask_is_filled(labels, smallest):
     assert (merged[labels == 0] == 0).all()
 
 
-def test_islands_become_unlabelled():
+def test_islands_become_unlabeled():
     labels = np.zeros((20, 20), int)
     labels[2:4, 2:4] = 1
     labels[10:, 10:] = 2

@@ -1,4 +1,4 @@
-"""Labelled maps around sinks, and the command that makes them from a folder."""
+"""Labeled maps around sinks, and the command that makes them from a folder."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,8 @@ from astropy.table import QTable
 
 from astrofractal.cli import main
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.simulations import MapSet, Snapshot, map_set, sink_maps
+from astrofractal.mapset import MapSet
+from astrofractal.simulations import Snapshot, map_set, sink_maps
 
 PC, MSUN = (1 * u.pc).to_value(u.cm), (1 * u.solMass).to_value(u.g)
 
@@ -24,7 +25,7 @@ def make(masses, *, name="cloud", time=1.0, n=3000):
     )  # fmt: skip
 
 
-def test_sink_maps_are_labelled():
+def test_sink_maps_are_labeled():
     snapshot = make([0.01, 1.0, 50.0, 2.0])
     maps = sink_maps(snapshot, lines_of_sight=["x", [1, 1, 0]], shape=(16, 16), depth=0.5 * u.pc)
     assert [(m.meta["sink"], m.meta["axis"]) for m in maps] == [

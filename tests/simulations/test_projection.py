@@ -32,7 +32,7 @@ def mass_of(gas):
     return np.nansum(column_to_mass(gas.column_density.astype(float), gas.pixel_area))
 
 
-def test_kernel_is_normalised():
+def test_kernel_is_normalized():
     q = np.linspace(0, 2, 20001)
     assert trapezoid(2 * np.pi * q * column_kernel(q), q) == pytest.approx(1, abs=1e-6)
     assert column_kernel(0.0) == pytest.approx(3 / (2 * np.pi))

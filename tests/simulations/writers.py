@@ -300,9 +300,9 @@ def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, 
 
 
 def _octs(level):
-    """Centres of the octs of a level, whose children are the cells of width 2^-level."""
-    centres = (np.arange(2 ** (level - 1)) + 0.5) / 2 ** (level - 1)
-    return np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), axis=-1).reshape(-1, 3)
+    """Centers of the octs of a level, whose children are the cells of width 2^-level."""
+    centers = (np.arange(2 ** (level - 1)) + 0.5) / 2 ** (level - 1)
+    return np.stack(np.meshgrid(centers, centers, centers, indexing="ij"), axis=-1).reshape(-1, 3)
 
 
 def write_phantom(path, positions, particle_mass, velocities, h, *, sinks=None, time=1.0,

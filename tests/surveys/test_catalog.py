@@ -1,4 +1,4 @@
-"""Catalogues of many maps and of tiled maps: the same numbers on one machine and on two workers."""
+"""Catalogs of many maps and of tiled maps: the same numbers on one machine and on two workers."""
 
 import os
 import sys
@@ -94,7 +94,7 @@ def client():
 
 
 def compare(found, expected):
-    """Compare two catalogues."""
+    """Compare two catalogs."""
     assert len(found) == len(expected)
     for name in ("x", "y", "mass", "mass_lower", "mass_upper", "ood_score"):
         a, b = (u.Quantity(t[name]).value for t in (found, expected))
@@ -119,7 +119,7 @@ def test_files_and_folder(estimator, files):
     assert set(some["map"]) == {"core3", "map00001"}
 
 
-def test_tiles_of_a_dask_map_give_the_catalogue_of_the_whole(estimator, big):
+def test_tiles_of_a_dask_map_give_the_catalog_of_the_whole(estimator, big):
     dask_array = pytest.importorskip("dask.array")
     expected = estimator.catalog(big)
     lazy = LazyMap(

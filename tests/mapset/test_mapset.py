@@ -4,7 +4,7 @@ from astropy import units as u
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
-from astrofractal.simulations import MapSet
+from astrofractal.mapset import MapSet
 
 
 def make_mapset(n_maps=12, *, n_sinks=2, cloud="cloud01", seed=0, size=16):
@@ -25,7 +25,7 @@ def make_mapset(n_maps=12, *, n_sinks=2, cloud="cloud01", seed=0, size=16):
         times=np.arange(n_maps) // (3 * n_sinks) * u.Myr,
         axes=["xyz"[i // n_sinks % 3] for i in range(n_maps)],
         positions=rng.standard_normal((n_maps, 3)) * u.pc,
-        pixel_size=0.5 / 64 * u.pc,
+        pixel_scale=0.5 / 64 * u.pc,
         meta={"clouds": {cloud: {"MCLOUD": 400.0}}},
     )
 
@@ -45,7 +45,7 @@ def test_write_read(tmp_path, clouds):
     assert_allclose(back.times, maps.times)
     assert_allclose(back.positions, maps.positions, rtol=1e-6)
     assert back.meta["clouds"] == maps.meta["clouds"]
-    assert u.isclose(back.pixel_size, maps.pixel_size)
+    assert u.isclose(back.pixel_scale, maps.pixel_scale)
     with pytest.raises(FileExistsError, match="overwrite"):
         maps.write(tmp_path / "maps.fits")
 
@@ -109,15 +109,15 @@ def test_thin_is_representative():
         axes=np.array(list("xyz"))[np.arange(n) % 3],
     )[np.random.default_rng(0).permutation(n)]
     for n_maps in (40, 60, 120, 170):
-        small = maps.thin(n_maps)
+        small = maps.subsample(n_maps)
         assert len(small) == n_maps
         assert abs(np.mean(small.sinks == "a/old") - 0.75) < 0.02
         counts = np.unique(small.axes, return_counts=True)[1]
         assert len(counts) == 3
         assert counts.min() > 0.25 * n_maps
         assert np.max(np.diff(np.unique(small.times.value))) <= 2 * 120 / n_maps + 1
-        assert_array_equal(small.images, maps.thin(n_maps).images)
-    assert len(maps.thin(999)) == n
+        assert_array_equal(small.images, maps.subsample(n_maps).images)
+    assert len(maps.subsample(999)) == n
 
 
 def test_errors(tmp_path):

@@ -1,4 +1,4 @@
-"""Labelled maps around protostars: in memory, on disk, and the set that the package ships."""
+"""Labeled maps around protostars: in memory, on disk, and the set that the package ships."""
 
 import warnings
 from functools import lru_cache
@@ -15,7 +15,7 @@ from astrofractal.data import data_path
 
 __all__ = ["MapSet", "reference_maps"]
 
-# Extension, unit and quantisation step of each channel, in the model's order.
+# Extension, unit and quantization step of each channel, in the model's order.
 _EXTENSIONS = (
     ("LOG_NH2", "dex(cm-2)", 0.004),
     ("V_LOS", "km s-1", 0.01),
@@ -31,7 +31,7 @@ _DEFAULT_PIXEL = 0.5 * u.pc / 64
 
 class MapSet:
     """
-    Maps of gas, each centred on a protostar of known mass.
+    Maps of gas, each centerd on a protostar of known mass.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class MapSet:
         The simulation that each map comes from: the unit that is held out whole.
 
     sinks : array-like of str
-        The protostar that each map is centred on.  The name of the cloud is put before it, so that
+        The protostar that each map is centerd on.  The name of the cloud is put before it, so that
         names are unique across clouds.
 
     times : `~astropy.units.Quantity`, optional
@@ -59,7 +59,7 @@ class MapSet:
     positions : `~astropy.units.Quantity`, optional
         The (n_maps, 3) positions of the protostars in the simulation.
 
-    pixel_size : `~astropy.units.Quantity`, optional
+    pixel_scale : `~astropy.units.Quantity`, optional
         The width of a pixel; 0.5 pc / 64 by default.
 
     meta : dict, optional
@@ -84,7 +84,7 @@ class MapSet:
     --------
     >>> import numpy as np
     >>> from astropy import units as u
-    >>> from astrofractal.simulations import MapSet
+    >>> from astrofractal.mapset import MapSet
     >>> images = np.full((2, 3, 8, 8), 22.0)
     >>> maps = MapSet(images, [0.3, 2.0] * u.solMass, clouds=["a", "a"], sinks=["1", "2"])
     >>> maps
@@ -103,7 +103,7 @@ class MapSet:
         times=None,
         axes=None,
         positions=None,
-        pixel_size=_DEFAULT_PIXEL,
+        pixel_scale=_DEFAULT_PIXEL,
         meta=None,
     ):
         images = np.array(images, dtype=np.float32, order="C")
@@ -111,7 +111,7 @@ class MapSet:
             msg = f"images must have the shape (n_maps, 3, ny, nx), got {images.shape}"
             raise ValueError(msg)
         n_maps = len(images)
-        self.images = _centre_velocity(images)
+        self.images = _center_velocity(images)
         self.masses = _quantity("masses", masses, u.solMass, (n_maps,))
         if not np.all(np.isfinite(self.masses) & (self.masses > 0)):
             msg = "masses must be finite and positive"
@@ -129,7 +129,7 @@ class MapSet:
         if positions is None:
             positions = np.full((n_maps, 3), np.nan) * u.pc
         self.positions = _quantity("positions", positions, u.pc, (n_maps, 3))
-        self.pixel_size = u.Quantity(pixel_size).to(u.pc)
+        self.pixel_scale = u.Quantity(pixel_scale).to(u.pc)
         self.meta = dict(meta or {})
 
     def __len__(self):
@@ -150,7 +150,7 @@ class MapSet:
         new = object.__new__(MapSet)
         for name in ("images", "masses", "clouds", "sinks", "times", "axes", "positions"):
             setattr(new, name, getattr(self, name)[index])
-        new.pixel_size = self.pixel_size
+        new.pixel_scale = self.pixel_scale
         new.meta = dict(self.meta)
         if "clouds" in new.meta:
             kept = set(new.clouds.tolist())
@@ -183,10 +183,10 @@ class MapSet:
             10**log_n * u.cm**-2,
             None if np.isnan(velocity).all() else velocity * u.km / u.s,
             None if np.isnan(dispersion).all() else dispersion * u.km / u.s,
-            meta={"pixel_scale": self.pixel_size},
+            meta={"pixel_scale": self.pixel_scale},
         )
 
-    def thin(self, n_maps):
+    def subsample(self, n_maps):
         """
         Return a smaller set in which masses, protostars, times and axes are mixed as in this one.
 
@@ -238,11 +238,11 @@ class MapSet:
         first = mapsets[0]
         for other in mapsets[1:]:
             same = other.images.shape[1:] == first.images.shape[1:]
-            if not same or not u.isclose(other.pixel_size, first.pixel_size, rtol=1e-4):
+            if not same or not u.isclose(other.pixel_scale, first.pixel_scale, rtol=1e-4):
                 msg = (
                     "mapsets must agree in shape and pixel size, got "
-                    f"{first.images.shape[2:]} at {first.pixel_size:.4g} and "
-                    f"{other.images.shape[2:]} at {other.pixel_size:.4g}"
+                    f"{first.images.shape[2:]} at {first.pixel_scale:.4g} and "
+                    f"{other.images.shape[2:]} at {other.pixel_scale:.4g}"
                 )
                 raise ValueError(msg)
         new = first[:]
@@ -348,7 +348,7 @@ class MapSet:
             positions=np.stack([_with_unit(table[c], u.pc) for c in "xyz"], axis=1)
             if has_position
             else None,
-            pixel_size=primary.get("PIXSIZE", _DEFAULT_PIXEL.value) * u.pc,
+            pixel_scale=primary.get("PIXSIZE", _DEFAULT_PIXEL.value) * u.pc,
             meta={"clouds": properties},
         )
 
@@ -370,12 +370,12 @@ class MapSet:
             If the file exists and ``overwrite`` is `False`.
 
         ValueError
-            If a value does not fit into the quantised 16-bit integers.
+            If a value does not fit into the quantized 16-bit integers.
         """
         names = list(dict.fromkeys(self.clouds.tolist()))
         properties = self.meta.get("clouds", {})
         primary = fits.PrimaryHDU()
-        primary.header["PIXSIZE"] = (round(self.pixel_size.value, 9), "[pc]")
+        primary.header["PIXSIZE"] = (round(self.pixel_scale.value, 9), "[pc]")
         if len(names) == 1:
             primary.header["CLOUD"] = names[0]
             for key, value in properties.get(names[0], {}).items():
@@ -383,7 +383,7 @@ class MapSet:
         hdus = [primary]
         for channel, (name, unit, step) in zip(np.moveaxis(self.images, 1, 0), _EXTENSIONS):
             hdu = fits.CompImageHDU(
-                _quantise(name, channel, step),
+                _quantize(name, channel, step),
                 name=name,
                 compression_type="RICE_1",
                 tile_shape=(1, *channel.shape[1:]),
@@ -433,7 +433,7 @@ def reference_maps():
     return MapSet.read(data_path("reference_maps.fits"))
 
 
-def _centre_velocity(images):
+def _center_velocity(images):
     """Subtract the column-weighted mean velocity of each map, in place."""
     weight = np.power(10.0, images[:, 0], dtype=np.float64)
     velocity = images[:, 1].astype(np.float64)
@@ -446,7 +446,7 @@ def _centre_velocity(images):
     return images
 
 
-def _quantise(name, channel, step):
+def _quantize(name, channel, step):
     blank = ~np.isfinite(channel)
     scaled = np.rint(np.where(blank, 0.0, channel) / np.float64(step))
     if np.abs(scaled).max(initial=0) > 32767:
