@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import astrofractal
+from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
 from astrofractal.data import data_path
@@ -55,11 +56,6 @@ class FractalEncoder:
     batch_size : int, optional
         Maps in one forward pass.
 
-    symmetrize : bool, optional
-        Average the features over the eight rotations and reflections of the sky and the two signs
-        of the line-of-sight velocity, under which a mass does not change.  It costs 16 times the
-        forward passes.
-
     Raises
     ------
     FileNotFoundError, ValueError
@@ -76,11 +72,9 @@ class FractalEncoder:
         normalization=None,
         device=None,
         batch_size=64,
-        symmetrize=False,
     ):
         self.model_name = model.removeprefix("timm:")
         self.batch_size = positive_int("batch_size", batch_size)
-        self.symmetrize = bool(symmetrize)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.card = {
             "architecture": self.model_name,
@@ -106,6 +100,7 @@ class FractalEncoder:
             torch.manual_seed(random_state)
             self.model = create_backbone(self.model_name, in_chans=self.in_chans)
         self.readout = None
+        self._fingerprint = None
         if state is not None:
             self._load(state, weights)
         self.model.eval().requires_grad_(False).to(self.device)
@@ -155,8 +150,31 @@ class FractalEncoder:
     def __repr__(self):
         return (
             f"FractalEncoder({self.model_name!r}, weights_id={self.weights_id!r}, "
+            f"in_chans={self.in_chans}, normalization={self.normalization!r}, "
+            f"device={str(self.device)!r}, batch_size={self.batch_size}, "
             f"version={astrofractal.__version__!r})"
         )
+
+    def fingerprint(self):
+        """
+        Return a digest of the architecture, the weights and the normalization.
+
+        The device and the batch size are left out: they change results by rounding alone.
+
+        Returns
+        -------
+        digest : str
+            Equal for encoders that give the same features.
+        """
+        if self._fingerprint is None:
+            state = dict(self.model.state_dict())
+            if self.readout is not None:
+                state |= {f"readout.{k}": v for k, v in self.readout.state_dict().items()}
+            arrays = {name: value.cpu().numpy() for name, value in state.items()}
+            self._fingerprint = fingerprint(
+                self.model_name, self.in_chans, self.normalization.to_dict(), arrays
+            )
+        return self._fingerprint
 
     @property
     def in_chans(self):
@@ -266,7 +284,7 @@ class FractalEncoder:
             parts.append(patches.reshape(len(patches), *grid, -1).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, 0, 0, self.embed_dim), np.float32)
 
-    def encode(self, images, *, pooling="central", zoom=1.0, symmetrize=None, progress_bar=False):
+    def encode(self, images, *, pooling="central", zoom=1.0, symmetrize=False, progress_bar=False):
         """
         Return one feature vector a map.
 
@@ -286,7 +304,9 @@ class FractalEncoder:
             within a few pixels, a fraction of a patch.
 
         symmetrize : bool, optional
-            Overrides the encoder's own ``symmetrize``.
+            Average the features over the eight rotations and reflections of the sky and the two
+            signs of the line-of-sight velocity, under which a mass does not change.  It costs 16
+            times the forward passes.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -304,7 +324,6 @@ class FractalEncoder:
         if not zoom >= 1:
             msg = f"zoom must be a number of at least 1, got {zoom!r}"
             raise ValueError(msg)
-        symmetrize = self.symmetrize if symmetrize is None else symmetrize
         parts = []
         for batch in self._batches(images, progress_bar):
             batch = magnify(batch, zoom)

@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from astrofractal.encoder import create_backbone
-from astrofractal.pretraining.augmentations import ViewSampler
-from astrofractal.pretraining.data import recipe_normalization
-from astrofractal.pretraining.heads import Predictor, projection_head, suit_attention
-from astrofractal.pretraining.losses import PrototypeLoss, effective_rank
-from astrofractal.pretraining.recipe import Recipe
-from astrofractal.pretraining.structure import (
+from astrofractal.encoder.structure import (
     at_center,
     n_center_targets,
     n_structure_targets,
     structure_targets,
 )
+from astrofractal.pretraining.augmentations import ViewSampler
+from astrofractal.pretraining.data import recipe_normalization
+from astrofractal.pretraining.heads import Predictor, projection_head, suit_attention
+from astrofractal.pretraining.losses import PrototypeLoss, effective_rank
+from astrofractal.pretraining.recipe import Recipe
 
 __all__ = ["DINOv2"]
 

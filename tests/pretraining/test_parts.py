@@ -6,12 +6,12 @@ import torch
 
 from astrofractal.encoder import ChannelNormalization
 from astrofractal.encoder.pooling import LATTICE
+from astrofractal.encoder.structure import at_center, n_center_targets, structure_targets
 from astrofractal.pretraining import Recipe
 from astrofractal.pretraining.augmentations import ViewSampler
 from astrofractal.pretraining.data import Flames, StepSampler
 from astrofractal.pretraining.heads import Predictor
 from astrofractal.pretraining.losses import PrototypeLoss, effective_rank
-from astrofractal.pretraining.structure import at_center, n_center_targets, structure_targets
 
 pytest.importorskip("lightly")
 

@@ -1,0 +1,84 @@
+"""Who a tool or a data set is: a digest of all that decides its results, and a `repr` of all options."""
+
+import hashlib
+import inspect
+import numbers
+
+import numpy as np
+from astropy import units as u
+
+__all__ = ["Options", "fingerprint"]
+
+
+def fingerprint(*values):
+    """
+    Return a digest of values that is equal if and only if they are.
+
+    Parameters
+    ----------
+    *values : object
+        `None`, numbers, strings, bytes, arrays, quantities, units, sequences, sets and dictionaries of
+        these, or anything with a method ``fingerprint()`` of its own.
+
+    Returns
+    -------
+    digest : str
+        32 hexadecimal digits.
+
+    Raises
+    ------
+    TypeError
+        If a value is of another kind: its identity would be a guess.
+    """
+    digest = hashlib.blake2b(digest_size=16)
+    for value in values:
+        _feed(digest, value)
+    return digest.hexdigest()
+
+
+def _feed(digest, value):
+    """Add one value; each kind begins with a tag and its length, so that no two inputs collide."""
+    if value is None or isinstance(value, (bool, str, bytes, numbers.Number, np.generic)):
+        value = value.item() if isinstance(value, np.generic) else value
+        text = value if isinstance(value, bytes) else repr(value).encode()
+        digest.update(f"{type(value).__name__}:{len(text)}:".encode() + text)
+    elif callable(getattr(value, "fingerprint", None)):
+        _feed(digest, value.fingerprint())
+    elif isinstance(value, u.Quantity):
+        _feed(digest, ["quantity", value.unit.to_string(), np.asarray(value.value)])
+    elif isinstance(value, u.UnitBase):
+        _feed(digest, ["unit", value.to_string()])
+    elif isinstance(value, np.ndarray) and value.dtype.kind in "biufcSU":
+        array = np.ascontiguousarray(value, dtype=value.dtype.newbyteorder("<"))
+        digest.update(f"array:{array.dtype.str}:{array.shape}:".encode())
+        digest.update(array.tobytes())
+    elif isinstance(value, dict):
+        items = sorted(value.items(), key=lambda item: str(item[0]))
+        _feed(digest, ["dict", *(part for item in items for part in item)])
+    elif isinstance(value, (set, frozenset)):
+        _feed(digest, ["set", *sorted(value, key=repr)])
+    elif isinstance(value, (list, tuple)) or (
+        isinstance(value, np.ndarray) and value.dtype.kind == "O"
+    ):
+        digest.update(f"sequence:{len(value)}:".encode())
+        for part in value:
+            _feed(digest, part)
+    elif callable(getattr(value, "get_params", None)):
+        kind = type(value)
+        _feed(digest, [f"{kind.__module__}.{kind.__qualname__}", value.get_params(deep=False)])
+    else:
+        msg = f"no fingerprint can be made of a {type(value).__name__}: {value!r}"
+        raise TypeError(msg)
+
+
+class Options:
+    """A `repr` that shows every option of the constructor, whether it has its default or not."""
+
+    def __repr__(self):
+        names = [
+            name
+            for name, parameter in inspect.signature(type(self).__init__).parameters.items()
+            if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
+        ]
+        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        return f"{type(self).__name__}({shown})"
