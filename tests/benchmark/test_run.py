@@ -7,28 +7,13 @@ from astropy.table import QTable
 
 from astrofractal.benchmark import COLUMNS, Benchmark, run_benchmark
 from astrofractal.benchmark.methods import Method, feature_methods
-from astrofractal.mapset import MapSet
+from tests.factories import make_mapset
 
 
 @pytest.fixture(scope="module")
 def maps():
     """Three clouds of six protostars, whose dispersion follows their mass."""
-    rng = np.random.default_rng(0)
-    n = 36
-    log_mass = rng.normal(0, 0.5, n // 2).repeat(2)
-    y, x = np.mgrid[:64, :64] - 31.5
-    peak = np.exp(-np.hypot(x, y) / 10)
-    smooth = rng.standard_normal((n, 2, 8, 8)).repeat(8, axis=2).repeat(8, axis=3)
-    images = np.empty((n, 3, 64, 64))
-    images[:, 0] = 21.8 + 0.2 * smooth[:, 0] + peak
-    images[:, 1] = 0.3 * smooth[:, 1]
-    images[:, 2] = 0.2 + 0.2 * 10 ** (0.5 * log_mass[:, None, None]) * peak
-    return MapSet(
-        images,
-        10**log_mass * u.solMass,
-        clouds=np.repeat(["a", "b", "c"], n // 3),
-        sinks=np.arange(n) // 2,
-    )
+    return make_mapset(18)
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
@@ -84,9 +69,9 @@ def test_quick_run(tmp_path, maps, monkeypatch):
         run_benchmark(maps, tmp_path / "out", weights="random", quick=True)
 
 
-def test_nothing_is_written_after_an_error(tmp_path, maps):
+def test_nothing_is_written_after_an_error(tmp_path):
     with pytest.raises(ValueError, match="at least two clouds"):
-        run_benchmark(maps[:12], tmp_path / "out", weights="random", quick=True)
+        run_benchmark(make_mapset(6, n_clouds=1), tmp_path / "out", weights="random", quick=True)
     assert list(tmp_path.iterdir()) == []
 
 

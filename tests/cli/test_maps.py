@@ -10,6 +10,7 @@ from astropy.io import fits
 from astrofractal import GasMap
 from astrofractal.cli._maps import add_map_arguments, read_map
 from astrofractal.gasmap import hildebrand_opacity
+from tests.factories import make_header
 
 X_FACTOR = "1e21 cm-2 / (K km/s)"
 Y, X = np.mgrid[:20, :24]
@@ -17,13 +18,7 @@ COLUMN = 1e21 * (1 + 20 * np.exp(-((X - 12) ** 2 + (Y - 10) ** 2) / 30))
 
 
 def header(unit, **cards):
-    return fits.Header(
-        {
-            "CTYPE1": "RA---TAN", "CRVAL1": 52.0, "CRPIX1": 12.5, "CDELT1": -0.002,
-            "CTYPE2": "DEC--TAN", "CRVAL2": 31.0, "CRPIX2": 10.5, "CDELT2": 0.002, "BUNIT": unit,
-        }
-        | cards
-    )  # fmt: skip
+    return make_header(COLUMN.shape, step=0.002, BUNIT=unit, **cards)
 
 
 @pytest.fixture(scope="module")

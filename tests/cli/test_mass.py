@@ -8,28 +8,16 @@ from astrofractal import StellarMassEstimator
 from astrofractal.cli import main
 from astrofractal.mapset import MapSet
 from astrofractal.mass import NoSkillWarning
+from tests.factories import make_header, make_mapset
 
 pytestmark = pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
-
-
-def make_mapset(n_maps=36):
-    rng = np.random.default_rng(0)
-    log_mass = rng.normal(0, 0.5, n_maps)
-    y, x = np.mgrid[:64, :64] - 31.5
-    peak = np.exp(-np.hypot(x, y) / 10)
-    images = np.empty((n_maps, 3, 64, 64))
-    images[:, 0] = 21.8 + peak + 0.05 * rng.standard_normal((n_maps, 64, 64))
-    images[:, 1] = 0.3 * rng.standard_normal((n_maps, 64, 64))
-    images[:, 2] = 0.2 + 0.2 * 10 ** (0.5 * log_mass[:, None, None]) * peak
-    clouds = [f"c{i // 2 % 3}" for i in range(n_maps)]
-    return MapSet(images, 10**log_mass * u.solMass, clouds=clouds, sinks=np.arange(n_maps) // 2)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A calibration, a map set and a map of a field with two peaks."""
     folder = tmp_path_factory.mktemp("mass")
-    maps = make_mapset()
+    maps = make_mapset(18)
     maps[:6].write(folder / "maps.fits")
     estimator = StellarMassEstimator(features="none", profiles="all", regressor="ridge")
     estimator.fit(maps).save(folder / "my.astrofractal")
@@ -37,12 +25,7 @@ def folder(tmp_path_factory):
     column = np.full((128, 160), 3e21)
     for px, py in ((50, 60), (120, 70)):
         column += 1e23 * np.exp(-np.hypot(x - px, y - py) / 8)
-    hdu = fits.PrimaryHDU(column.astype(">f4"))
-    step = np.degrees(0.5 / 64 / 300)
-    hdu.header.update(
-        CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRVAL1=52.0, CRVAL2=31.0, CRPIX1=80.5, CRPIX2=64.5,
-        CDELT1=-step, CDELT2=step, CUNIT1="deg", CUNIT2="deg", BUNIT="cm-2",
-    )  # fmt: skip
+    hdu = fits.PrimaryHDU(column.astype(">f4"), make_header(column.shape))
     hdu.writeto(folder / "cloud.fits")
     return folder
 

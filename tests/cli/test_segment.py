@@ -1,25 +1,17 @@
 """The command ``astrofractal segment``."""
 
-import numpy as np
 import pytest
 from astropy.io import fits
 
 from astrofractal.cli import main
+from tests.factories import make_column, make_header
 
 
 @pytest.fixture
 def cloud(tmp_path):
-    y, x = np.mgrid[:70, :70]
-    column = 1e21 + 5e22 * np.exp(-((x - 20) ** 2 + (y - 40) ** 2) / 100)
-    header = fits.Header(
-        {
-            "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 35.0, "CRPIX2": 35.0,
-            "CRVAL1": 52.0, "CRVAL2": 31.0, "CDELT1": -0.0015, "CDELT2": 0.0015,
-            "BUNIT": "cm-2",
-        }
-    )  # fmt: skip
+    column = make_column((70, 70), [(20, 40, 5e22, 7)])
     path = tmp_path / "cloud.fits"
-    fits.writeto(path, column, header)
+    fits.writeto(path, column, make_header(column.shape, step=0.0015))
     return path
 
 

@@ -2,28 +2,8 @@
 
 import numpy as np
 import pytest
-from astropy import units as u
-from astropy.wcs import WCS
 
-from astrofractal import GasMap
-
-
-def _make_wcs(shape, *, step=0.001, ctype=("RA---TAN", "DEC--TAN"), crval=(72.0, 31.0)):
-    """Return a WCS about the middle of a map; ``step`` in degrees."""
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = list(ctype)
-    wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = list(crval)
-    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
-    wcs.wcs.cdelt = [-step, step]
-    wcs.wcs.set()
-    return wcs
-
-
-@pytest.fixture
-def make_wcs():
-    """Give a function that makes a WCS about the middle of a map."""
-    return _make_wcs
+from tests.factories import make_gas, make_wcs
 
 
 @pytest.fixture
@@ -37,12 +17,10 @@ def numbers():
 @pytest.fixture
 def wcs():
     """A plain TAN WCS for the numbers."""
-    return _make_wcs((80, 100))
+    return make_wcs((80, 100), step=0.001)
 
 
 @pytest.fixture
 def gas(numbers, wcs):
     """A map with all channels, 300 pc away."""
-    units = (u.cm**-2, u.km / u.s, u.km / u.s)
-    channels = [value * unit for value, unit in zip(numbers, units, strict=True)]
-    return GasMap(*channels, wcs=wcs, distance=300 * u.pc)
+    return make_gas(*numbers, wcs=wcs)

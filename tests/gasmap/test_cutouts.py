@@ -9,13 +9,14 @@ from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData, StdDevUncertainty
 
 from astrofractal import GasMap
+from tests.factories import make_wcs
 
 PIXEL = 0.005 * u.pc
 STEP = np.degrees(0.005 / 300)  # of a pixel of 0.005 pc at 300 pc
 
 
 @pytest.fixture
-def exact(numbers, make_wcs):
+def exact(numbers):
     """A map whose pixels are 0.005 pc wide."""
     units = (u.cm**-2, u.km / u.s, u.km / u.s)
     channels = [value * unit for value, unit in zip(numbers, units, strict=True)]
@@ -48,14 +49,14 @@ def test_sky_positions_in_any_frame(exact):
 
 @pytest.mark.parametrize("turn", [0, 30, 137])
 @pytest.mark.parametrize("flip", [1, -1])
-def test_north_is_up_whatever_the_pixels_do(make_wcs, turn, flip):
+def test_north_is_up_whatever_the_pixels_do(turn, flip):
     """A star to the north-east of the center is at the upper left of the cutout."""
     wcs = make_wcs((120, 120), step=STEP)
     angle = np.radians(turn)
     wcs.wcs.pc = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     wcs.wcs.cdelt = [flip * STEP, STEP]
     wcs.wcs.set()
-    center = SkyCoord(72.0, 31.0, unit="deg")
+    center = SkyCoord(52.0, 31.0, unit="deg")
     star = center.spherical_offsets_by(15 * STEP * u.deg, 10 * STEP * u.deg)
     x0, y0 = wcs.world_to_pixel(star)
     y, x = np.mgrid[:120, :120]
@@ -67,7 +68,7 @@ def test_north_is_up_whatever_the_pixels_do(make_wcs, turn, flip):
     assert cutout.to_sky(pixel, row).separation(star) < STEP * u.deg
 
 
-def test_scale_is_local_on_wide_fields(make_wcs):
+def test_scale_is_local_on_wide_fields():
     """On a plate carree map at 60 degrees of latitude, a pixel is half as wide along x."""
     wcs = make_wcs((200, 400), step=0.02, ctype=("GLON-CAR", "GLAT-CAR"), crval=(30.0, 0.0))
     wcs.wcs.crpix = [200.5, 100.5 - 60 / 0.02]
@@ -90,7 +91,7 @@ def test_scale_is_local_on_wide_fields(make_wcs):
     assert cutout.to_sky(15.5, 15.5).separation(expected).arcsec < 1e-3
 
 
-def test_positions_across_the_seam_of_a_cylindrical_map(make_wcs):
+def test_positions_across_the_seam_of_a_cylindrical_map():
     wcs = make_wcs((20, 60), step=0.5, ctype=("GLON-CAR", "GLAT-CAR"), crval=(0.0, 0.0))
     wcs.wcs.crpix = [381.0, 10.5]  # the map lies at longitudes 160 to 190
     wcs.wcs.set()
@@ -101,7 +102,7 @@ def test_positions_across_the_seam_of_a_cylindrical_map(make_wcs):
     assert [cutout.meta["masked_fraction"] for cutout in cutouts] == [0, 0]
 
 
-def test_averaging_keeps_the_mass_and_weights_velocities(make_wcs):
+def test_averaging_keeps_the_mass_and_weights_velocities():
     rng = np.random.default_rng(0)
     column = rng.lognormal(size=(64, 64)) * 1e21
     velocity, dispersion = rng.normal(5, 1, (64, 64)), rng.uniform(0.1, 0.3, (64, 64))
@@ -127,7 +128,7 @@ def test_averaging_keeps_the_mass_and_weights_velocities(make_wcs):
 
 
 @pytest.mark.parametrize("ratio", [3, 10])
-def test_averaging_of_a_turned_map(make_wcs, ratio):
+def test_averaging_of_a_turned_map(ratio):
     """The general path agrees with the plain one where both apply, and removes noise alike."""
     rng = np.random.default_rng(1)
     wcs = make_wcs((240, 240), step=STEP)
@@ -142,7 +143,7 @@ def test_averaging_of_a_turned_map(make_wcs, ratio):
     assert values.std() == pytest.approx(1 / ratio, rel=0.25)
 
 
-def test_masked_pixels_have_no_weight(numbers, make_wcs):
+def test_masked_pixels_have_no_weight(numbers):
     column = numbers[0].copy()
     column[38:42, 48:52] = np.nan
     gas = GasMap(
@@ -167,7 +168,7 @@ def test_edges_are_flagged(exact):
     assert cutout.meta["masked_fraction"] == pytest.approx(0.375, abs=0.03)
 
 
-def test_beam_and_coarse_pixels_are_flagged(numbers, make_wcs):
+def test_beam_and_coarse_pixels_are_flagged(numbers):
     options = {"wcs": make_wcs((80, 100), step=STEP), "distance": 300 * u.pc}
     sharp = GasMap(numbers[0] / u.cm**2, beam=2 * STEP * u.deg, **options)
     blunt = GasMap(numbers[0] / u.cm**2, beam=4 * STEP * u.deg, **options)
@@ -183,7 +184,7 @@ def test_off_the_map(exact):
     far = SkyCoord(252, -31, unit="deg")
     with pytest.raises(ValueError, match="is not on the map"):
         exact.cutout(far)
-    cutouts = exact.cutouts(SkyCoord([72, 252], [31, -31], unit="deg"), size=0.1 * u.pc)
+    cutouts = exact.cutouts(SkyCoord([52, 232], [31, -31], unit="deg"), size=0.1 * u.pc)
     assert "outside" not in cutouts[0].meta["flags"]
     assert "outside" in cutouts[1].meta["flags"]
     assert cutouts[1].meta["masked_fraction"] == 1
@@ -223,7 +224,7 @@ def test_without_wcs_the_pixel_scale_is_enough(numbers):
     assert cutout.pixel_scale.to_value(u.pc) == pytest.approx(0.005)
 
 
-def test_uncertainties_fall_when_pixels_are_averaged(numbers, make_wcs):
+def test_uncertainties_fall_when_pixels_are_averaged(numbers):
     data = NDData(numbers[0], unit="cm-2", uncertainty=StdDevUncertainty(np.full((80, 100), 1e20)))
     options = {"wcs": make_wcs((80, 100), step=STEP), "distance": 300 * u.pc}
     same = GasMap(data, **options).cutout((50, 40), size=20 * PIXEL, shape=(20, 20))

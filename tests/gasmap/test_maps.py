@@ -10,6 +10,7 @@ from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import hildebrand_opacity
 from astrofractal.gasmap.conversions import dust_column_factor
+from tests.factories import make_wcs
 
 LINE = u.K * u.km / u.s
 
@@ -154,9 +155,9 @@ def test_dust_needs_everything(numbers):
         GasMap.from_maps(numbers[0] * LINE, x_factor=1 / LINE / u.cm**2, **options)
 
 
-def test_different_grids_are_refused(numbers, make_wcs):
-    column = NDData(numbers[0], unit="cm-2", wcs=make_wcs((80, 100)))
-    shifted = make_wcs((80, 100))
+def test_different_grids_are_refused(numbers):
+    column = NDData(numbers[0], unit="cm-2", wcs=make_wcs((80, 100), step=0.001))
+    shifted = make_wcs((80, 100), step=0.001)
     shifted.wcs.crpix += 2
     with pytest.raises(ValueError, match="velocity is on another grid.*reproject"):
         GasMap.from_maps(column, NDData(numbers[1], unit="km/s", wcs=shifted))
@@ -232,7 +233,7 @@ def test_file_with_named_extensions(tmp_path, numbers, wcs):
     np.testing.assert_allclose(alone.velocity.value, numbers[1], rtol=1e-5, atol=1e-6)
 
 
-def test_temperature_from_a_file(tmp_path, numbers, wcs, make_wcs):
+def test_temperature_from_a_file(tmp_path, numbers, wcs):
     temperature = np.linspace(10, 20, 8000).reshape(80, 100)
     options = {"dust_opacity": hildebrand_opacity(850 * u.um), "frequency": 850 * u.um}
     data = NDData(numbers[0] / 1e21, unit="MJy/sr", wcs=wcs)
@@ -246,7 +247,7 @@ def test_temperature_from_a_file(tmp_path, numbers, wcs, make_wcs):
     np.testing.assert_allclose(gas.column_density.value[1:], expected.column_density.value[1:])
     with pytest.raises(ValueError, match="dust_temperature must be positive"):
         GasMap.from_maps(data, dust_temperature=tmp_path / "T.fits", **options)
-    shifted = make_wcs((80, 100), crval=(72.1, 31.0))
+    shifted = make_wcs((80, 100), step=0.001, crval=(52.1, 31.0))
     other = NDData(temperature, unit="K", wcs=shifted)
     with pytest.raises(ValueError, match="dust_temperature is on another grid"):
         GasMap.from_maps(data, dust_temperature=other, **options)

@@ -8,6 +8,7 @@ from astropy.table import Table
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
+from tests.factories import make_header
 
 Y, X = np.mgrid[:24, :30]
 COLUMN = 1e21 * (1 + 20 * np.exp(-((X - 15) ** 2 + (Y - 12) ** 2) / 50))
@@ -15,11 +16,7 @@ X_FACTOR = 1e21 * u.cm**-2 / (u.K * u.km / u.s)
 
 
 def header(**cards):
-    cards = {
-        "CTYPE1": "RA---TAN", "CRVAL1": 52.0, "CRPIX1": 15.5, "CDELT1": -0.002,
-        "CTYPE2": "DEC--TAN", "CRVAL2": 31.0, "CRPIX2": 12.5, "CDELT2": 0.002, "BUNIT": "cm-2",
-    } | cards  # fmt: skip
-    return fits.Header({key: value for key, value in cards.items() if value is not None})
+    return make_header(COLUMN.shape, step=0.002, **cards)
 
 
 def image(data=COLUMN, **cards):

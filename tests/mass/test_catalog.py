@@ -4,7 +4,6 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable, Table
-from astropy.wcs import WCS
 from numpy.testing import assert_allclose
 from regions import CircleSkyRegion, PixCoord, PointPixelRegion, PolygonPixelRegion, Regions
 
@@ -12,31 +11,20 @@ from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.mass import find_protostars
 from astrofractal.mass.catalog import resolve_positions, write_catalog, write_regions
+from tests.factories import make_gas
 
 PEAKS = [(60.0, 80.0), (140.0, 90.0)]
 
 
 @pytest.fixture(scope="module")
 def gas():
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [52, 31]
-    wcs.wcs.crpix = [100.5, 80.5]
-    scale = np.degrees(0.5 / 64 / 300)
-    wcs.wcs.cdelt = [-scale, scale]
     y, x = np.mgrid[:160, :200]
     column = np.full((160, 200), 3e21)
     for px, py in PEAKS:
         column += (1e23 + 100 * px) * np.exp(-np.hypot(x - px, y - py) / 8)
     rng = np.random.default_rng(0)
     velocity = rng.standard_normal((20, 25)).repeat(8, 0).repeat(8, 1) * 0.3
-    return GasMap(
-        column / u.cm**2,
-        velocity * u.km / u.s,
-        (0.3 + column / 1e24) * u.km / u.s,
-        wcs=wcs,
-        distance=300 * u.pc,
-    )
+    return make_gas(column, velocity, 0.3 + column / 1e24)
 
 
 def test_detection(gas):

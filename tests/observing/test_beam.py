@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.stats import gaussian_fwhm_to_sigma
-from astropy.wcs import WCS
 
 from astrofractal import GasMap
 from astrofractal.observing import beam_kernel, observe, observe_images
+from tests.factories import make_gas, make_wcs
 
 SCALE = 0.01 * u.pc
 
@@ -36,16 +36,10 @@ def bare(column, velocity=None, dispersion=None, **options):
     )
 
 
-def sky_map(column, *, turn=0.0, flip=1, distance=200 * u.pc):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [52, 31]
-    wcs.wcs.crpix = [(n + 1) / 2 for n in column.shape[::-1]]
+def sky_map(column, *, turn=0.0, flip=False, distance=200 * u.pc):
     step = np.degrees((SCALE / distance).to_value(u.one))
-    wcs.wcs.cdelt = [-flip * step, step]
-    a = np.radians(turn)
-    wcs.wcs.pc = [[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]
-    return GasMap(column / u.cm**2, wcs=wcs, distance=distance)
+    wcs = make_wcs(column.shape, step=step, turn=turn, flip=flip)
+    return make_gas(column, wcs=wcs, distance=distance)
 
 
 @pytest.mark.parametrize("fwhm", [2.0, 7.0, 15.0])
@@ -62,7 +56,7 @@ def test_round_beam_adds_in_quadrature(fwhm):
 
 
 @pytest.mark.parametrize("turn", [0, 25])
-@pytest.mark.parametrize("flip", [1, -1])
+@pytest.mark.parametrize("flip", [False, True])
 def test_position_angle_is_from_north_to_east(turn, flip):
     """In the result, seen with north up, the blob is long to the north-east."""
     gas = sky_map(1e22 * blob(sigma=3.0) + 1.0, turn=turn, flip=flip)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.wcs import WCS
 
 from astrofractal import GasMap
 from astrofractal.observing import observe, observe_images
+from tests.factories import make_gas, make_wcs
 
 COLUMN = 1e22
 
@@ -19,19 +19,13 @@ COLUMN = 1e22
 def gas():
     """A flat map with a WCS at 300 pc, pixels of 0.01 pc."""
     shape = (100, 120)
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [52, 31]
-    wcs.wcs.crpix = [60.5, 50.5]
-    step = np.degrees(0.01 / 300)
-    wcs.wcs.cdelt = [-step, step]
     x = np.arange(120) * np.ones((100, 1))
-    return GasMap(
-        np.full(shape, COLUMN) / u.cm**2,
-        0.01 * (x - 59.5) * u.km / u.s,
-        np.full(shape, 0.5) * u.km / u.s,
-        wcs=wcs,
-        distance=300 * u.pc,
+    step = np.degrees(0.01 / 300)
+    return make_gas(
+        np.full(shape, COLUMN),
+        0.01 * (x - 59.5),
+        np.full(shape, 0.5),
+        wcs=make_wcs(shape, step=step),
     )
 
 

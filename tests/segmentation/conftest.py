@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.wcs import WCS
 
 from astrofractal import GasMap
 from astrofractal.encoder import ChannelNormalization
+from tests.factories import make_wcs
 
 
 class PatchMeans:
@@ -33,17 +33,6 @@ def encoder():
     return PatchMeans()
 
 
-def _make_wcs(shape):
-    scale = np.degrees(0.5 / 64 / 300)
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = "RA---TAN", "DEC--TAN"
-    wcs.wcs.crpix = shape[1] / 2 + 0.5, shape[0] / 2 + 0.5
-    wcs.wcs.cdelt = -scale, scale
-    wcs.wcs.crval = 52.0, 31.0
-    wcs.array_shape = shape
-    return wcs
-
-
 def _make_gas(shape=(96, 80), *, wcs=True, distance=300 * u.pc, velocities=True, seed=1, nan=True):
     """Two round clumps on a thin background; a masked corner."""
     rng = np.random.default_rng(seed)
@@ -59,7 +48,7 @@ def _make_gas(shape=(96, 80), *, wcs=True, distance=300 * u.pc, velocities=True,
         motions["velocity"] = (5 + (x - shape[1] / 2) / shape[1]) * u.km / u.s
         motions["dispersion"] = np.full(shape, 0.3) * u.km / u.s
     return GasMap(
-        column / u.cm**2, **motions, wcs=_make_wcs(shape) if wcs else None, distance=distance
+        column / u.cm**2, **motions, wcs=make_wcs(shape) if wcs else None, distance=distance
     )
 
 

@@ -9,11 +9,11 @@ import pytest
 from astropy import units as u
 from astropy.nddata import NDData
 from astropy.table import QTable
-from astropy.wcs import WCS
 
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.surveys import LazyMap, survey_catalog, write_zarr
+from tests.factories import make_column, make_gas
 
 DISTANCE = 300 * u.pc
 CM2 = u.cm**-2
@@ -21,34 +21,17 @@ CM2 = u.cm**-2
 pytestmark = pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
 
 
-def make_wcs(shape):
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [52.0, 31.0]
-    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
-    step = np.degrees(0.5 / 64 / 300)
-    wcs.wcs.cdelt = [-step, step]
-    return wcs
-
-
 def make_map(shape=(64, 64), *, seed=0, n_peaks=1):
     """A map with Gaussian cores on a turbulent plane."""
     random = np.random.default_rng(seed)
-    y, x = np.mgrid[: shape[0], : shape[1]]
-    column = 1e21 * 10 ** random.normal(0, 0.05, shape)
+    cores = []
     for k in range(n_peaks):
-        cx, cy = random.uniform(10, shape[1] - 10), random.uniform(10, shape[0] - 10)
+        center = random.uniform(10, shape[1] - 10), random.uniform(10, shape[0] - 10)
         if n_peaks == 1:
-            cx, cy = (shape[1] - 1) / 2, (shape[0] - 1) / 2
-        width = random.uniform(2, 5)
-        height = 5e22 * (1 + 0.1 * k)
-        column += height * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * width**2))
-    velocity = random.normal(0, 0.2, shape)
-    dispersion = 0.3 + 0.1 * random.random(shape)
-    return GasMap(
-        column * CM2, velocity * u.km / u.s, dispersion * u.km / u.s,
-        wcs=make_wcs(shape), distance=DISTANCE,
-    )  # fmt: skip
+            center = (shape[1] - 1) / 2, (shape[0] - 1) / 2
+        cores.append((*center, 5e22 * (1 + 0.1 * k), random.uniform(2, 5)))
+    column = make_column(shape, cores, roughness=0.1, seed=seed)
+    return make_gas(column, random.normal(0, 0.2, shape), 0.3 + 0.1 * random.random(shape))
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,10 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 
-from astrofractal import FeatureSegmenter, FractalEncoder, GasMap
+from astrofractal import FeatureSegmenter, FractalEncoder
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.surveys import LazyMap, survey_segment
+from tests.factories import make_gas
 
 DISTANCE = 300 * u.pc
 
@@ -21,13 +22,7 @@ def make_map(shape, seed=0):
 
     random = np.random.default_rng(seed)
     field = gaussian_filter(random.normal(size=shape), 6)
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.crval = [52.0, 31.0]
-    wcs.wcs.crpix = [1, 1]
-    step = np.degrees(0.5 / 64 / 300)
-    wcs.wcs.cdelt = [-step, step]
-    return GasMap(10 ** (22 + 8 * field) * u.cm**-2, wcs=wcs, distance=DISTANCE)
+    return make_gas(10 ** (22 + 8 * field))
 
 
 @pytest.fixture(scope="module")
