@@ -4,12 +4,20 @@ import numbers
 
 import numpy as np
 from astropy import units as u
+from radio_beam import Beam
 
-__all__ = ["check_beam", "check_distance", "check_length", "check_pixels"]
+__all__ = [
+    "check_beam",
+    "check_distance",
+    "check_length",
+    "check_pixels",
+    "need_distance",
+    "need_wcs",
+]
 
 
 def check_distance(distance):
-    """Return a distance in pc, or `None`; refuse what is none."""
+    """Return a distance in pc, or `None`; refuse what is not a distance."""
     if distance is None:
         return None
     if getattr(distance, "distance", None) is not None:  # a SkyCoord is no distance
@@ -19,6 +27,9 @@ def check_distance(distance):
 
 
 def check_length(name, value):
+    """Return a length in pc, or `None`; refuse what is not a positive length."""
+    if value is None:
+        return None
     if not isinstance(value, u.Quantity):
         msg = f"{name} must be a Quantity such as 300 * u.pc, got {value!r}"
         raise TypeError(msg)
@@ -32,19 +43,39 @@ def check_length(name, value):
 
 
 def check_beam(beam):
-    """Return the FWHM of a beam as an angle, or `None`; refuse what is none."""
+    """Return a `~radio_beam.Beam`, round where ``beam`` is a FWHM, or `None`; refuse the rest."""
     if beam is None:
         return None
-    if not isinstance(beam, u.Quantity):
-        msg = f"beam must be a Quantity such as 18 * u.arcsec, got {beam!r}"
+    widths = beam
+    if isinstance(beam, Beam):
+        widths = u.Quantity([beam.major, beam.minor])
+    elif not isinstance(beam, u.Quantity):
+        msg = f"beam must be a radio_beam.Beam or a Quantity such as 18 * u.arcsec, got {beam!r}"
         raise TypeError(msg)
-    if not beam.unit.is_equivalent(u.arcsec):
+    elif not beam.unit.is_equivalent(u.arcsec):
         msg = f"beam must be an angle (FWHM) such as 18 * u.arcsec, got {beam}"
         raise u.UnitConversionError(msg)
-    if beam.size != 1 or not np.isfinite(beam).all() or not np.all(beam > 0):
-        msg = f"beam must be one positive, finite angle (FWHM), got {beam}"
+    elif beam.size != 1:
+        msg = f"beam must be one angle (FWHM), got {beam}"
         raise ValueError(msg)
-    return u.Quantity(float(np.squeeze(beam.to_value(u.arcsec))), u.arcsec)
+    if not np.isfinite(widths).all() or not np.all(widths > 0):
+        msg = f"beam must have a positive, finite FWHM, got {widths}"
+        raise ValueError(msg)
+    return beam if isinstance(beam, Beam) else Beam(np.squeeze(beam).to(u.arcsec))
+
+
+def need_wcs(gas, what):
+    """Refuse a map without WCS for something that needs one."""
+    if gas.wcs is None:
+        msg = f"{what} needs a WCS, the map has none: give wcs= (or pixel_scale=)"
+        raise ValueError(msg)
+
+
+def need_distance(gas, what):
+    """Refuse a map without distance for something that needs it."""
+    if gas.distance is None:
+        msg = f"{what} needs the distance, the map has none: give distance=, e.g. 300 * u.pc"
+        raise ValueError(msg)
 
 
 def check_pixels(name, value):

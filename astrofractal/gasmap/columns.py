@@ -76,7 +76,7 @@ def column_of(channel, log10, converter, *, wcs, beam):
         temperature, opacity, frequency = argument
         per_brightness = dust_column_factor(frequency, temperature, opacity).value
         pixel = None if wcs is None else _map_pixel_angle(wcs, values.shape)
-        area = None if beam is None else _wcs.beam_area(beam, beam)
+        area = None if beam is None else beam.sr
         factor = per_brightness * surface_brightness(physical, beam_area=area, pixel_angle=pixel)
         if np.shape(factor) not in ((), values.shape):
             msg = f"dust_temperature has shape {np.shape(factor)}, the map has {values.shape}"

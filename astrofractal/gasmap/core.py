@@ -1,18 +1,26 @@
 """The class GasMap."""
 
-from functools import partial
-
 import numpy as np
 from astropy import units as u
+from astropy.nddata import NDData, StdDevUncertainty
 
+from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.validation import one_of
+from astrofractal.flags import FLAGS
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, column_channel, velocity_channel, why_empty
-from astrofractal.gasmap.checks import check_beam, check_distance, check_length
+from astrofractal.gasmap.checks import (
+    check_beam,
+    check_distance,
+    check_length,
+    need_distance,
+    need_wcs,
+)
 from astrofractal.gasmap.cube import from_cube
 from astrofractal.gasmap.maps import from_maps
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.reading import read
-from astrofractal.gasmap.units import column_to_mass
+from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
 from astrofractal.gasmap.writing import to_hdulist, write
 
 __all__ = ["GasMap"]
@@ -20,6 +28,9 @@ __all__ = ["GasMap"]
 _COLUMN = u.cm**-2
 _VELOCITY = u.km / u.s
 _NAMES = ("column_density", "velocity", "dispersion")
+
+#: A pixel scale that is off the one of WCS and distance by a larger factor contradicts it.
+_SAME_SCALE = 1.01
 
 
 class GasMap:
@@ -53,11 +64,17 @@ class GasMap:
     mask : 2D `~numpy.ndarray` of bool, optional
         `True` is masked; joined with the masks that the data carry.
 
-    beam : `~astropy.units.Quantity`, optional
-        FWHM of the beam, an angle.
+    beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
+        The beam; a Quantity is the FWHM of a round one, an angle.
+
+    pixel_scale : `~astropy.units.Quantity`, optional
+        Width of a pixel (a length), for a map that has no WCS or no distance.
+
+    flags : sequence of str, optional
+        What to beware of, names of `~astrofractal.flags.FLAGS`.
 
     meta : dict, optional
-        Anything else.  ``meta["pixel_scale"]`` (a length) gives the scale of a map without WCS.
+        Anything else.
 
     Raises
     ------
@@ -102,6 +119,8 @@ class GasMap:
         distance=None,
         mask=None,
         beam=None,
+        pixel_scale=None,
+        flags=(),
         meta=None,
     ):
         if isinstance(column_density, GasMap):
@@ -143,19 +162,26 @@ class GasMap:
             raise ValueError(msg)
         if wcs is None:
             wcs = first.wcs
-        meta = dict(first.meta or {}) | dict(meta or {})
-        if "pixel_scale" in meta:
-            meta["pixel_scale"] = check_length("meta['pixel_scale']", meta["pixel_scale"])
         self._set(
             arrays,
             errors,
             wcs=None if wcs is None else _wcs.celestial_wcs(wcs),
             distance=check_distance(distance),
             beam=check_beam(beam),
-            meta=meta,
+            pixel_scale=check_length("pixel_scale", pixel_scale),
+            flags=_check_flags(flags),
+            meta=dict(first.meta or {}) | dict(meta or {}),
         )
+        if self._pixel_scale is not None and _placed(self._wcs, self._distance):
+            given, self._pixel_scale = self._pixel_scale, None
+            if not 1 / _SAME_SCALE < (given / self.pixel_scale).to_value(u.one) < _SAME_SCALE:
+                msg = (
+                    f"pixel_scale is {given}, but WCS and distance say {self.pixel_scale:.4g}: "
+                    "leave one of the three out"
+                )
+                raise ValueError(msg)
 
-    def _set(self, arrays, errors, *, wcs, distance, beam, meta):
+    def _set(self, arrays, errors, *, wcs, distance, beam, pixel_scale, flags, meta):
         """Take arrays (cm-2, km/s) that are known to be good."""
         masked = ~np.isfinite(arrays["column_density"])
         self._arrays, self._errors = {}, {}
@@ -170,17 +196,95 @@ class GasMap:
                     target[name] = array
         masked.flags.writeable = False
         self._mask = masked
-        self._celestial = wcs
+        self._wcs = wcs
         self._distance = distance
         self._beam = beam
+        self._pixel_scale = pixel_scale
+        self._flags = flags
         self._meta = meta
 
-    @classmethod
-    def _trusted(cls, arrays, errors, **attributes):
-        """Make a map of arrays that are known to be good, even one that is masked throughout."""
-        gas = cls.__new__(cls)
-        gas._set(arrays, errors, **attributes)
-        return gas
+    def replace(self, **changes):
+        """
+        Return a copy of the map with some parts replaced.
+
+        The values are taken as they are: no conversion of logarithms and no check for values that
+        mean "nothing here".  The copy may be masked throughout.
+
+        Parameters
+        ----------
+        **changes : dict
+            Any of ``column_density``, ``velocity``, ``dispersion`` and their ``..._uncertainty``
+            (2D `~astropy.units.Quantity`, or `None` to leave one out), and of ``wcs`` (also a
+            function without arguments that makes it when it is asked for), ``distance``, ``beam``,
+            ``pixel_scale``, ``flags`` and ``meta``.
+
+        Returns
+        -------
+        gas : `~astrofractal.GasMap`
+            The copy.  With a new WCS or distance, a former ``pixel_scale`` that these replace is
+            dropped.
+
+        Raises
+        ------
+        TypeError
+            If there is no such part.
+
+        ValueError
+            If the channels disagree in shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astropy import units as u
+        >>> from astrofractal import GasMap
+        >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, distance=300 * u.pc)
+        >>> gas.replace(distance=140 * u.pc).distance
+        <Quantity 140. pc>
+        """
+        planes = {"": dict(self._arrays), "_uncertainty": dict(self._errors)}
+        for suffix, arrays in planes.items():
+            for name in _NAMES:
+                if name + suffix in changes:
+                    convert = to_column_density if name == _NAMES[0] else to_velocity
+                    value = changes.pop(name + suffix)
+                    if value is None:
+                        arrays.pop(name, None)
+                    else:
+                        arrays[name] = convert(value, name=name + suffix).value
+        checks = {
+            "wcs": lambda wcs: wcs if wcs is None or callable(wcs) else _wcs.celestial_wcs(wcs),
+            "distance": check_distance,
+            "beam": check_beam,
+            "pixel_scale": lambda scale: check_length("pixel_scale", scale),
+            "flags": _check_flags,
+            "meta": dict,
+        }
+        unknown = set(changes) - set(checks)
+        if unknown:
+            msg = f"a GasMap has no {', '.join(map(repr, sorted(unknown)))} to replace"
+            raise TypeError(msg)
+        parts = {
+            "wcs": self._wcs,
+            "distance": self._distance,
+            "beam": self._beam,
+            "pixel_scale": self._pixel_scale,
+            "flags": self._flags,
+            "meta": dict(self._meta),
+        } | {name: checks[name](value) for name, value in changes.items()}
+        moved = "wcs" in changes or "distance" in changes
+        if moved and "pixel_scale" not in changes and _placed(parts["wcs"], parts["distance"]):
+            parts["pixel_scale"] = None
+        arrays, errors = planes.values()
+        if "column_density" not in arrays:
+            msg = "column_density must be a Quantity, got None"
+            raise TypeError(msg)
+        shapes = {np.shape(array) for array in (*arrays.values(), *errors.values())}
+        if len(shapes) > 1:
+            msg = f"the channels and uncertainties of a map must have one shape, got {shapes}"
+            raise ValueError(msg)
+        new = type(self).__new__(type(self))
+        new._set(arrays, errors, **parts)
+        return new
 
     def _quantity(self, arrays, name):
         array = arrays.get(name)
@@ -223,11 +327,16 @@ class GasMap:
         return self._mask
 
     @property
+    def masked_fraction(self):
+        """Fraction of the pixels that are masked, a float."""
+        return float(self._mask.mean())
+
+    @property
     def wcs(self):
         """Celestial `~astropy.wcs.WCS` of two axes, or `None`."""
-        if isinstance(self._celestial, partial):  # a cutout makes its WCS when it is asked for
-            self._celestial = self._celestial()
-        return self._celestial
+        if callable(self._wcs):  # a cutout makes its WCS when it is asked for
+            self._wcs = self._wcs()
+        return self._wcs
 
     @property
     def distance(self):
@@ -236,8 +345,13 @@ class GasMap:
 
     @property
     def beam(self):
-        """FWHM of the beam, `~astropy.units.Quantity` (an angle), or `None`."""
+        """The beam, `~radio_beam.Beam`, or `None`."""
         return self._beam
+
+    @property
+    def flags(self):
+        """What to beware of: tuple of names of `~astrofractal.flags.FLAGS`."""
+        return self._flags
 
     @property
     def meta(self):
@@ -257,7 +371,7 @@ class GasMap:
     @property
     def pixel_solid_angle(self):
         """Solid angle of the pixel at the center of the map, `~astropy.units.Quantity` in sr."""
-        self._need_wcs("pixel_solid_angle")
+        need_wcs(self, "pixel_solid_angle")
         center = [(n - 1) / 2 for n in self.shape]
         angle = float(_wcs.pixel_solid_angle(self.wcs, center[1], center[0]))
         if not angle > 0:
@@ -266,41 +380,35 @@ class GasMap:
         return angle * u.sr
 
     @property
-    def pixel_area(self):
-        """Area of the pixel at the center of the map, `~astropy.units.Quantity` in pc2."""
-        if "pixel_scale" in self.meta and (self._celestial is None or self.distance is None):
-            return self.meta["pixel_scale"] ** 2
-        self._need_wcs("pixel_area")
-        self._need_distance("pixel_area")
-        return self.pixel_solid_angle.value * self.distance**2
+    def has_pixel_scale(self):
+        """Whether the width of a pixel is known: from WCS and distance, or as it was given."""
+        return self._pixel_scale is not None or _placed(self._wcs, self._distance)
 
     @property
     def pixel_scale(self):
         """
         Width of the pixel at the center of the map, `~astropy.units.Quantity` in pc.
 
-        It is the square root of the pixel's area, from WCS and distance, or what
-        ``meta["pixel_scale"]`` says where one of these is missing.
+        It is the square root of the pixel's area, from WCS and distance, or what was given where
+        one of these is missing.  Where it is unknown (see `has_pixel_scale`), a ValueError says
+        what is missing.
         """
         return np.sqrt(self.pixel_area)
+
+    @property
+    def pixel_area(self):
+        """Area of the pixel at the center of the map, `~astropy.units.Quantity` in pc2."""
+        if self._pixel_scale is not None:
+            return self._pixel_scale**2
+        need_wcs(self, "pixel_area")
+        need_distance(self, "pixel_area")
+        return self.pixel_solid_angle.value * self.distance**2
 
     @property
     def mass(self):
         """Mass of all gas that is not masked, `~astropy.units.Quantity` in solMass."""
         column = np.nansum(self._arrays["column_density"], dtype=np.float64) * _COLUMN
         return column_to_mass(column, self.pixel_area)
-
-    def _need_wcs(self, what):
-        if self.wcs is None:
-            msg = (
-                f"{what} needs a WCS, the map has none: give wcs= (or pixel_scale= to GasMap.read)"
-            )
-            raise ValueError(msg)
-
-    def _need_distance(self, what):
-        if self.distance is None:
-            msg = f"{what} needs the distance, the map has none: give distance=, e.g. 300 * u.pc"
-            raise ValueError(msg)
 
     def to_array(self):
         """
@@ -343,14 +451,18 @@ class GasMap:
             msg = f"the slice {item!r} holds no pixel of a map of shape {self.shape}"
             raise IndexError(msg)
         item = (rows, columns)
-        return self._trusted(
+        part = type(self).__new__(type(self))
+        part._set(
             {name: array[item] for name, array in self._arrays.items()},
             {name: array[item] for name, array in self._errors.items()},
             wcs=None if self.wcs is None else self.wcs.slice(item),
-            distance=self.distance,
-            beam=self.beam,
-            meta=dict(self.meta),
+            distance=self._distance,
+            beam=self._beam,
+            pixel_scale=self._pixel_scale,
+            flags=self._flags,
+            meta=dict(self._meta),
         )
+        return part
 
     cutout = cutout
     cutouts = cutouts
@@ -360,6 +472,59 @@ class GasMap:
     read = classmethod(read)
     from_maps = classmethod(from_maps)
     from_cube = classmethod(from_cube)
+
+    def fingerprint(self):
+        """
+        Return a digest of all that measurements on the map depend on.
+
+        Returns
+        -------
+        digest : str
+            32 hexadecimal digits, equal for maps of equal arrays, errors, WCS, distance, beam,
+            pixel scale and flags; ``meta`` does not count.
+        """
+        beam = self.beam
+        return fingerprint(
+            self._arrays,
+            self._errors,
+            _wcs.content(self.wcs),
+            self.distance,
+            None if beam is None else beam.to_header_keywords(),
+            self._pixel_scale,
+            self.flags,
+        )
+
+    def to_nddata(self, channel="column_density"):
+        """
+        Return one channel as `~astropy.nddata.NDData`.
+
+        Parameters
+        ----------
+        channel : {"column_density", "velocity", "dispersion"}, optional
+            The channel.
+
+        Returns
+        -------
+        data : `~astropy.nddata.NDData`
+            Values with unit, mask (`True` is masked), WCS, standard deviation where it is known,
+            and ``meta``.
+
+        Raises
+        ------
+        ValueError
+            If the map has no such channel.
+        """
+        one_of("channel", channel, self.channels)
+        values = getattr(self, channel)
+        deviation = getattr(self, f"{channel}_uncertainty")
+        return NDData(
+            values.value.copy(),
+            unit=values.unit,
+            mask=~np.isfinite(values.value),
+            wcs=self.wcs,
+            uncertainty=None if deviation is None else StdDevUncertainty(deviation.value.copy()),
+            meta=dict(self.meta),
+        )
 
     def to_hdulist(self):
         """
@@ -388,9 +553,7 @@ class GasMap:
 
     def __repr__(self):
         parts = [f"{self.shape[0]} x {self.shape[1]} px", " + ".join(self.channels)]
-        if "pixel_scale" in self.meta or (
-            self._celestial is not None and self.distance is not None
-        ):
+        if self.has_pixel_scale:
             parts.append(f"{self.pixel_scale.value:.4g} pc/px")
         if self.distance is not None:
             parts.append(f"at {self.distance.value:.6g} pc")
@@ -399,3 +562,15 @@ class GasMap:
         if self._mask.any():
             parts.append(f"{self._mask.mean():.0%} masked")
         return f"<GasMap {', '.join(parts)}>"
+
+
+def _placed(wcs, distance):
+    """Return whether WCS and distance are known, which give the scale of a map."""
+    return wcs is not None and distance is not None
+
+
+def _check_flags(flags):
+    flags = tuple(flags)
+    for flag in flags:
+        one_of("flags", flag, FLAGS)
+    return flags

@@ -11,12 +11,14 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 from astropy.io import fits
+from radio_beam import Beam
 
 from astrofractal._utils.optional import require
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, narrow
+from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.conversions import check_quantity, x_factor_unit
 from astrofractal.gasmap.cube_files import load_cube
 from astrofractal.gasmap.fits_files import is_hdu, opened
@@ -78,8 +80,8 @@ def from_cube(
     hdu : int or str, optional
         The extension that holds the cube, where a file has several.
 
-    beam : `~astropy.units.Quantity`, optional
-        FWHM of a round beam, where the header has none (for Jy/beam).
+    beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
+        The beam, or the FWHM of a round one, where the header has none (for Jy/beam).
 
     rest_frequency : `~astropy.units.Quantity`, optional
         Rest frequency (or wavelength) of the line, for a spectral axis of frequencies or
@@ -192,13 +194,10 @@ def from_cube(
     else:
         msg = f"cube must be a path, an HDU or a SpectralCube, got {type(cube).__name__}"
         raise TypeError(msg)
-    channels, wcs, fwhm, axes = parts
+    channels, wcs, beam = parts
     if line_width is not None:
         narrow(channels[2], line_width)
-    meta = dict(meta or {})
-    if axes is not None:
-        meta.setdefault("beam_axes", axes)
-    return cls(*channels, wcs=wcs, distance=distance, beam=fwhm, meta=meta)
+    return cls(*channels, wcs=wcs, distance=distance, beam=beam, meta=meta)
 
 
 def _reduce(
@@ -214,7 +213,8 @@ def _reduce(
     chunk_rows,
     progress_bar,
 ):
-    """Return three channels, the celestial WCS, the beam's FWHM and its axes."""
+    """Return three channels, the celestial WCS and the beam."""
+    beam = check_beam(beam)
     velocity, frequency = _velocities(cube, rest_frequency, convention)
     width = _widths(velocity)
     factor, intensity = _intensity(cube, beam, frequency, x_factor)
@@ -251,13 +251,12 @@ def _reduce(
         )
         raise ValueError(msg)
     wcs = _wcs.celestial_wcs(cube.wcs, name="cube")
-    fwhm, axes = _beam(cube, beam)
     units = (u.cm**-2, _VELOCITY, _VELOCITY)
     channels = [
         Channel(planes[2 * index], unit, None, planes[2 * index + 1])
         for index, unit in enumerate(units)
     ]
-    return channels, wcs, fwhm, axes
+    return channels, wcs, _cube_beam(cube) if beam is None else beam
 
 
 def _velocities(cube, rest_frequency, convention):
@@ -322,19 +321,18 @@ def _inside(velocity, velocity_range):
     return use
 
 
-def _beam(cube, beam):
-    """Return FWHM and axes of the beam of a cube (of the mean, where each channel has its own)."""
-    if beam is not None:
-        return beam, None
-    beams = getattr(cube, "beams", None) if hasattr(cube, "beams") else None
-    if beams is not None:
-        axes = (np.mean(beams.major).to(u.arcsec), np.mean(beams.minor).to(u.arcsec), beams.pa[0])
-    else:
-        one = getattr(cube, "_beam", None)
-        if one is None:
-            return None, None
-        axes = (one.major.to(u.arcsec), one.minor.to(u.arcsec), one.pa)
-    return np.sqrt(axes[0] * axes[1]).to(u.arcsec), axes
+def _cube_beam(cube):
+    """Return the beam of a cube, or `None`; the mean one, where each channel has its own."""
+    from spectral_cube.utils import NoBeamError
+
+    if hasattr(cube, "beams"):
+        beams = cube.beams
+        axes = (np.mean(axis).to(u.arcsec) for axis in (beams.major, beams.minor))
+        return Beam(*axes, beams.pa[0])
+    try:
+        return cube.beam
+    except NoBeamError:
+        return None
 
 
 def _intensity(cube, beam, frequency, x_factor):
@@ -352,15 +350,11 @@ def _intensity(cube, beam, frequency, x_factor):
     if unit.is_equivalent(u.Jy / u.sr):
         brightness = np.full(frequency.size, unit.to(u.Jy / u.sr)) * u.Jy / u.sr
     elif unit.is_equivalent(u.Jy / u.beam):
-        if beam is not None:
-            areas = _wcs.beam_area(beam, beam)
-        elif hasattr(cube, "beams"):
-            areas = cube.beams.sr
-        elif getattr(cube, "_beam", None) is not None:
-            areas = cube._beam.sr
-        else:
+        one = _cube_beam(cube) if beam is None else beam
+        if one is None:
             msg = f"cube is in {unit} and its header has no beam: give beam=, its FWHM"
             raise ValueError(msg)
+        areas = cube.beams.sr if beam is None and hasattr(cube, "beams") else one.sr
         brightness = (np.ones(frequency.size) * unit.to(u.Jy / u.beam) * u.Jy) / areas
     else:
         msg = f"cube must be in K, Jy/beam or another surface brightness, got the unit {unit}"

@@ -3,13 +3,13 @@
 import warnings
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
 
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.fits_files import (
     describe_cube,
     describe_extensions,
+    header_beam,
     header_distance,
     header_unit,
     image_hdus,
@@ -87,20 +87,15 @@ def _check_channel_width(header, plain, axis, where):
 
 def _plain_cube(data, header, unit):
     """Make a SpectralCube without the reader, which insists on a beam for Jy/beam."""
-    from radio_beam import Beam
     from spectral_cube import SpectralCube
 
-    beam = None
-    if header.get("BMAJ", 0) > 0 and header.get("BMIN", header.get("BMAJ", 0)) > 0:
-        major = header["BMAJ"]
-        beam = Beam(major * u.deg, header.get("BMIN", major) * u.deg, header.get("BPA", 0) * u.deg)
     wcs = _wcs.read_wcs(header)
     return SpectralCube(
         data=data,
         wcs=wcs,
         header=header,
         meta={"BUNIT": unit.to_string()},
-        beam=beam,
+        beam=header_beam(header),
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from radio_beam import Beam
 
 from astrofractal.gasmap import wcs as _wcs
 
@@ -295,14 +296,15 @@ def header_length(key, header, hdus):
 
 
 def header_beam(header):
-    """Return the FWHM (geometric mean) and the axes (major, minor, angle) of a header's beam."""
+    """Return the beam of a header's BMAJ, BMIN and BPA, or `None`."""
     try:
         major = float(header["BMAJ"])
         minor = float(header.get("BMIN", major))
         angle = float(header.get("BPA", 0.0))
     except (KeyError, TypeError, ValueError):
-        return None, None
-    if not (np.isfinite([major, minor]).all() and major > 0 and minor > 0):
-        return None, None
-    axes = ((major * u.deg).to(u.arcsec), (minor * u.deg).to(u.arcsec), angle * u.deg)
-    return np.sqrt(axes[0] * axes[1]).to(u.arcsec), axes
+        return None
+    if not (np.isfinite([major, minor, angle]).all() and major > 0 and minor > 0):
+        return None
+    if minor > major:  # the axes are swapped, and with them the angle
+        major, minor, angle = minor, major, angle + 90
+    return Beam((major * u.deg).to(u.arcsec), (minor * u.deg).to(u.arcsec), angle * u.deg)

@@ -9,6 +9,7 @@ from astropy.nddata import NDData
 
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, clean_numbers
+from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import (
     choose_converter,
     column_of,
@@ -180,7 +181,7 @@ def from_maps(
     if temperature is not None:
         dust_temperature = temperature.channel.values << temperature.channel.unit
     wcs = first.wcs if wcs is None else _wcs.celestial_wcs(wcs)
-    beam = first.beam if beam is None else beam
+    beam = first.beam if beam is None else check_beam(beam)
     converter = choose_converter(
         extinction_ratio=extinction_ratio,
         x_factor=x_factor,
@@ -197,11 +198,6 @@ def from_maps(
     if variance:
         channels["dispersion"] = root_of(channels.get("dispersion"))
     narrow_dispersion(channels, line_width)
-    meta = dict(meta or {})
-    if pixel_scale is not None:
-        meta["pixel_scale"] = pixel_scale
-    if first.axes is not None and beam is first.beam:
-        meta.setdefault("beam_axes", first.axes)
     return cls(
         column,
         channels.get("velocity"),
@@ -210,6 +206,7 @@ def from_maps(
         distance=first.distance if distance is None else distance,
         mask=mask,
         beam=beam,
+        pixel_scale=pixel_scale,
         meta=meta,
     )
 
@@ -217,11 +214,10 @@ def from_maps(
 class _Loaded:
     """A channel and what its file says beside it."""
 
-    def __init__(self, channel, *, wcs=None, beam=None, axes=None, distance=None):
+    def __init__(self, channel, *, wcs=None, beam=None, distance=None):
         self.channel = channel
         self.wcs = wcs
         self.beam = beam
-        self.axes = axes
         self.distance = distance
 
 
@@ -247,7 +243,6 @@ def _load_first(given, unit, *, hdu, needed):
         units = _units(unit, names)
         first = found["column_density"]
         wcs = file_wcs(first.header, hdus, needed=needed)
-        beam, axes = header_beam(first.header)
         found = {name: one for name, one in found.items() if one is first or given[name] is None}
         channels = file_channels(found, hdus, units)
         loaded = {name: _Loaded(channel) for name, channel in channels.items()}
@@ -255,8 +250,7 @@ def _load_first(given, unit, *, hdu, needed):
         loaded["column_density"] = _Loaded(
             channels["column_density"],
             wcs=wcs,
-            beam=beam,
-            axes=axes,
+            beam=header_beam(first.header),
             distance=header_distance(first.header, hdus),
         )
         return units, loaded

@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.checks import check_pixels
+from astrofractal.gasmap.checks import check_pixels, need_wcs
 from astrofractal.gasmap.resample import Resampler
 
 __all__ = ["contains", "cutout", "cutouts", "to_pixel", "to_sky"]
@@ -35,8 +35,8 @@ def cutout(gas, position, *, size=0.5 * u.pc, shape=(64, 64)):
     cutout : `GasMap`
         North is up and east is left in the frame of the map's WCS; its own WCS is a tangent
         projection about ``position``.  A map without WCS keeps the directions of its pixels.
-        ``meta`` tells ``"flags"`` (list of str), ``"masked_fraction"``, ``"size"`` and
-        ``"pixel"``, the position in pixels of the parent.
+        Its ``flags`` tell what to beware of, its ``meta`` tells ``"size"`` and ``"pixel"``, the
+        position in pixels of the parent.
 
     Raises
     ------
@@ -51,11 +51,7 @@ def cutout(gas, position, *, size=0.5 * u.pc, shape=(64, 64)):
     takes up the spread of the mean velocities that are averaged.  Masked pixels have no weight;
     a pixel of the cutout is masked when more than half of its weight is.
 
-    The flags: ``"outside"`` (the position is not on the map; `cutouts` only), ``"edge"`` (the
-    cutout reaches over the border of the map), ``"masked"`` (it has masked pixels within
-    the map), ``"resampled"`` (the pixels of map and cutout differ by more than 5 % in width),
-    ``"beam"`` (the map resolves less than three pixels of the cutout: by its beam, or by its
-    pixels).
+    The flags are explained in `~astrofractal.flags.FLAGS`.
     """
     positions = position
     if isinstance(position, SkyCoord):
@@ -70,7 +66,7 @@ def cutout(gas, position, *, size=0.5 * u.pc, shape=(64, 64)):
             raise ValueError(msg)
     resampler = Resampler(gas, size=size, shape=shape)
     cutout = resampler(positions)[0]
-    if "outside" in cutout.meta["flags"]:
+    if "outside" in cutout.flags:
         x, y = cutout.meta["pixel"]
         where = position.to_string("decimal") if isinstance(position, SkyCoord) else position
         msg = (
@@ -155,7 +151,7 @@ def to_pixel(gas, positions):
         0-based pixels; NaN where the projection does not reach.
     """
     if isinstance(positions, SkyCoord):
-        gas._need_wcs("a position given as SkyCoord")
+        need_wcs(gas, "a position given as SkyCoord")
         return _wcs.sky_to_pixel(gas.wcs, positions.reshape(-1), shape=gas.shape)
     array = np.atleast_2d(check_pixels("positions", positions))
     return array[:, 0], array[:, 1]
@@ -175,5 +171,5 @@ def to_sky(gas, x, y):
     positions : `~astropy.coordinates.SkyCoord`
         Sky positions in the frame of the WCS.
     """
-    gas._need_wcs("a sky position")
+    need_wcs(gas, "a sky position")
     return _wcs.pixel_to_sky(gas.wcs, x, y)

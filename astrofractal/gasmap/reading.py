@@ -10,6 +10,7 @@ from astropy.nddata import NDData
 
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, clean_numbers
+from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import column_of, narrow_dispersion, warn_if_faint
 from astrofractal.gasmap.fits_files import (
     CHANNEL_NAMES,
@@ -93,8 +94,9 @@ def read(
     pixel_scale : `~astropy.units.Quantity`, optional
         Width of a pixel (a length), for a map that has no WCS.
 
-    beam : `~astropy.units.Quantity`, optional
-        FWHM of the beam.  By default the geometric mean of the header's ``BMAJ`` and ``BMIN``.
+    beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
+        The beam, or the FWHM of a round one.  By default that of the header (``BMAJ``, ``BMIN``,
+        ``BPA``).
 
     mask : 2D `~numpy.ndarray` of bool, optional
         `True` is masked.
@@ -137,22 +139,28 @@ def read(
 
     if isinstance(data, GasMap):
         return _read_map(data, distance=distance, beam=beam)
-    options = {"distance": distance, "beam": beam, "mask": mask, "meta": dict(meta or {})}
-    if pixel_scale is not None:
-        options["meta"]["pixel_scale"] = pixel_scale
+    options = {
+        "distance": distance,
+        "beam": check_beam(beam),
+        "pixel_scale": pixel_scale,
+        "mask": mask,
+        "meta": dict(meta or {}),
+    }
     values = {"log10": log10, "no_data": no_data, "x_factor": x_factor, "line_width": line_width}
     if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
         with opened(data) as hdus:
             cube = cube_hdu(hdus, hdu, narrow=x_factor is not None)
             if cube is not None:
                 cubic = options | {"hdu": hdu, "unit": unit, "line_width": line_width}
+                del cubic["pixel_scale"]
                 return _read_cube(cls, hdus, cube, x_factor, **cubic)
             found = find_channels(hdus, hdu)
             header = found["column_density"].header
             _header_options(header, hdus, options)
             if wcs is None:
-                needed = "pixel_scale" not in options["meta"]
-                wcs = file_wcs(header, hdus, needed=needed)
+                wcs = file_wcs(header, hdus, needed=options["pixel_scale"] is None)
+            if pixel_scale is None and wcs is not None and options["distance"] is not None:
+                options["pixel_scale"] = None  # the header's, which these replace
             channels = file_channels(found, hdus, unit)
             return build(cls, channels, wcs=wcs, **values, **options)
     if isinstance(data, NDData | u.Quantity | np.ndarray):
@@ -166,18 +174,9 @@ def read(
 
 def _read_map(gas, *, distance, beam):
     """Return the map itself, or a copy with another distance or beam."""
-    from astrofractal.gasmap.checks import check_beam, check_distance
-
-    if distance is None and beam is None:
-        return gas
-    return gas._trusted(
-        gas._arrays,
-        gas._errors,
-        wcs=gas.wcs,
-        distance=gas.distance if distance is None else check_distance(distance),
-        beam=gas.beam if beam is None else check_beam(beam),
-        meta=dict(gas.meta),
-    )
+    changes = {"distance": distance, "beam": beam}
+    changes = {name: value for name, value in changes.items() if value is not None}
+    return gas.replace(**changes) if changes else gas
 
 
 def cube_hdu(hdus, key, *, narrow=False):
@@ -402,6 +401,7 @@ def build(
     wcs,
     distance,
     beam,
+    pixel_scale,
     mask,
     meta,
     log10=False,
@@ -422,21 +422,26 @@ def build(
     ordered = [channels.get(name) for name in CHANNEL_NAMES]
     wcs = column.wcs if wcs is None else wcs
     meta = dict(column.meta or {}) | meta
-    return cls(*ordered, wcs=wcs, distance=distance, beam=beam, mask=mask, meta=meta)
+    return cls(
+        *ordered,
+        wcs=wcs,
+        distance=distance,
+        beam=beam,
+        pixel_scale=pixel_scale,
+        mask=mask,
+        meta=meta,
+    )
 
 
 def _header_options(header, hdus, options):
     """Fill in what a header says of distance, scale, beam and names."""
     meta = options["meta"]
-    if "pixel_scale" not in meta:
-        scale = header_length("PIXSCALE", header, hdus)
-        meta |= {} if scale is None else {"pixel_scale": scale}
+    if options["pixel_scale"] is None:
+        options["pixel_scale"] = header_length("PIXSCALE", header, hdus)
     if options["distance"] is None:
         options["distance"] = header_distance(header, hdus)
     if options["beam"] is None:
-        options["beam"], axes = header_beam(header)
-        if axes is not None:
-            meta.setdefault("beam_axes", axes)
+        options["beam"] = header_beam(header)
     for key in ("OBJECT", "TELESCOP"):
         if header.get(key):
             meta.setdefault(key.lower(), header[key])

@@ -8,6 +8,7 @@ from astropy.coordinates import SkyCoord
 
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.checks import need_distance, need_wcs
 
 __all__ = ["Resampler", "overlaps"]
 
@@ -60,6 +61,9 @@ class Resampler:
 
     def __init__(self, gas, *, size, shape):
         self.gas = gas
+        self.arrays = {name: getattr(gas, name).value for name in gas.channels}
+        deviations = {name: getattr(gas, f"{name}_uncertainty") for name in gas.channels}
+        self.errors = {name: error.value for name, error in deviations.items() if error is not None}
         self.shape = _shape(shape)
         self.size = _size(size)
         self.angular = self.size.unit.is_equivalent(u.rad)
@@ -73,12 +77,12 @@ class Resampler:
                 width = (self.size / gas.distance).to_value(u.one)
             self.step = width / self.shape[1]
         elif self.angular:
-            gas._need_wcs("a cutout of a size given as an angle")
-        elif "pixel_scale" in gas.meta:
-            self.step = (self.size / gas.meta["pixel_scale"]).to_value(u.one) / self.shape[1]
+            need_wcs(gas, "a cutout of a size given as an angle")
+        elif gas.has_pixel_scale:
+            self.step = (self.size / gas.pixel_scale).to_value(u.one) / self.shape[1]
         else:
-            gas._need_wcs("a cutout of a size given as a length")
-            gas._need_distance("a cutout of a size given as a length")
+            need_wcs(gas, "a cutout of a size given as a length")
+            need_distance(gas, "a cutout of a size given as a length")
 
     def __call__(self, positions):
         """Return the list of cutouts around a SkyCoord array or pixels of shape (n, 2)."""
@@ -201,22 +205,20 @@ class Resampler:
             flags.append("resampled")
         if self._resolution(ratio) > _BEAM_PIXELS:
             flags.append("beam")
-        meta = {key: value for key, value in self.gas.meta.items() if key != "pixel_scale"}
-        meta |= {
-            "flags": flags,
-            "masked_fraction": float(masked.mean()),
-            "size": self.size,
-            "pixel": (float(pixel[0]), float(pixel[1])),
+        parts = {
+            name: array << (u.cm**-2 if name == "column_density" else u.km / u.s)
+            for name, array in arrays.items()
         }
-        if not self.angular:
-            meta["pixel_scale"] = self.pixel_scale
-        return self.gas._trusted(
-            arrays,
-            errors,
+        parts |= {
+            f"{name}_uncertainty": error << parts[name].unit for name, error in errors.items()
+        }
+        place = {"size": self.size, "pixel": (float(pixel[0]), float(pixel[1]))}
+        return self.gas.replace(
+            **parts,
             wcs=wcs,
-            distance=self.gas.distance,
-            beam=self.gas.beam,
-            meta=meta,
+            pixel_scale=None if self.angular else self.pixel_scale,
+            flags=flags,
+            meta=self.gas.meta | place,
         )
 
     def _ratio(self, mapping):
@@ -232,7 +234,7 @@ class Resampler:
         """Return the resolution of the map in pixels of the cutout."""
         pixels = 1 / ratio
         if self.gas.beam is not None and self.on_sky:
-            pixels = max(pixels, self.gas.beam.to_value(u.rad) / self.step)
+            pixels = max(pixels, self.gas.beam.major.to_value(u.rad) / self.step)
         return pixels
 
     def _sample(self, mapping, ratio):
@@ -253,8 +255,8 @@ class Resampler:
             within = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
         if not within.any():
             nothing = np.full(self.shape, np.nan)
-            arrays = dict.fromkeys(self.gas._arrays, nothing)
-            return arrays, dict.fromkeys(self.gas._errors, nothing), np.zeros(self.shape)
+            arrays = dict.fromkeys(self.arrays, nothing)
+            return arrays, dict.fromkeys(self.errors, nothing), np.zeros(self.shape)
         block = int(ratio / 2) if n_sub == _MAX_SUBSAMPLES and ratio > _MAX_SUBSAMPLES else 1
         margin = int(np.ceil(max(ratio, 1))) + 1
         x0 = max(int(np.floor(x[within].min())) - margin, 0)
@@ -283,9 +285,9 @@ class Resampler:
     def _planes(self, part, *, squares):
         """Return what is resampled: moments, and variances of the errors."""
         planes, offset, scale = _moment_planes(
-            {name: array[part] for name, array in self.gas._arrays.items()}, squares=squares
+            {name: array[part] for name, array in self.arrays.items()}, squares=squares
         )
-        for name, array in self.gas._errors.items():
+        for name, array in self.errors.items():
             error = array[part].astype(np.float64)
             error = error / scale if name == "column_density" else error
             good = np.isfinite(error)
@@ -297,7 +299,7 @@ class Resampler:
         """Return the errors; they fall with the number of independent values in a pixel."""
         independent = max(1.0, ratio**2 / self._pixels_per_resolution(ratio))
         errors = {}
-        for name in self.gas._errors:
+        for name in self.errors:
             weight = planes[f"{name}_variance_weight"]
             with np.errstate(invalid="ignore", divide="ignore"):
                 variance = np.where(weight > 0, planes[f"{name}_variance"] / weight, np.nan)
@@ -309,8 +311,7 @@ class Resampler:
         """Return how many pixels of the map are not independent of one another."""
         if self.gas.beam is None or not self.on_sky:
             return 1.0
-        area = _wcs.beam_area(self.gas.beam, self.gas.beam).value
-        return max(1.0, area / (self.step / ratio) ** 2)
+        return max(1.0, self.gas.beam.sr.to_value(u.sr) / (self.step / ratio) ** 2)
 
 
 def _moment_planes(arrays, *, squares):

@@ -4,7 +4,6 @@ import re
 import warnings
 
 import numpy as np
-from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
@@ -341,6 +340,13 @@ def _head(ctype):
     return ctype[:4].ljust(4, "-")
 
 
-def beam_area(major, minor):
-    """Return the solid angle of a Gaussian beam of the given FWHM."""
-    return (np.pi / (4 * np.log(2)) * major * minor).to(u.sr)
+def content(wcs):
+    """Return all that a WCS says, distortions included, as text and arrays; `None` without one."""
+    if wcs is None:
+        return None
+    tables = [wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2]
+    return [wcs.to_header_string(relax=True)] + [
+        [np.array(table.data), table.crpix, table.crval, table.cdelt]
+        for table in tables
+        if table is not None
+    ]

@@ -27,14 +27,12 @@ def to_hdulist(gas):
             whole = gas.wcs.to_fits(relax=True)  # distortions that are tables
             header, tables = whole[0].header, whole[1:]
     if gas.beam is not None:
-        axes = gas.meta.get("beam_axes", (gas.beam, gas.beam, 0 * u.deg))
-        for key, value in zip(("BMAJ", "BMIN", "BPA"), axes, strict=True):
-            header[key] = (value.to_value(u.deg), "[deg]")
+        header.update({k: (v, "[deg]") for k, v in gas.beam.to_header_keywords().items()})
     primary = fits.PrimaryHDU()
     if gas.distance is not None:
         primary.header["DISTANCE"] = (gas.distance.to_value(u.pc), "[pc]")
-    if "pixel_scale" in gas.meta:
-        primary.header["PIXSCALE"] = (gas.meta["pixel_scale"].to_value(u.pc), "[pc]")
+    if gas.has_pixel_scale and (gas.wcs is None or gas.distance is None):
+        primary.header["PIXSCALE"] = (gas.pixel_scale.to_value(u.pc), "[pc]")
     for key in ("object", "telescop"):
         if isinstance(gas.meta.get(key), str):
             primary.header[key.upper()] = gas.meta[key]

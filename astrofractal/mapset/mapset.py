@@ -174,7 +174,7 @@ class MapSet:
         Returns
         -------
         gas : `~astrofractal.GasMap`
-            Without a WCS; its pixel scale stands in ``meta``.
+            Without a WCS, but with the set's ``pixel_scale``.
         """
         from astrofractal.gasmap import GasMap
 
@@ -183,7 +183,7 @@ class MapSet:
             10**log_n * u.cm**-2,
             None if np.isnan(velocity).all() else velocity * u.km / u.s,
             None if np.isnan(dispersion).all() else dispersion * u.km / u.s,
-            meta={"pixel_scale": self.pixel_scale},
+            pixel_scale=self.pixel_scale,
         )
 
     def subsample(self, n_maps):

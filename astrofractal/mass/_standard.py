@@ -85,7 +85,7 @@ def is_single(maps):
 def _standard(gas, size, shape):
     gas = GasMap.read(gas) if not isinstance(gas, GasMap) else gas
     if gas.shape != shape or not _has_width(gas, size):
-        if "pixel_scale" not in gas.meta and (gas.wcs is None or gas.distance is None):
+        if not gas.has_pixel_scale:
             missing = "WCS" if gas.wcs is None else "distance"
             msg = (
                 f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing})"
@@ -96,13 +96,11 @@ def _standard(gas, size, shape):
         center = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
         gas = gas.cutout(center, size=size, shape=shape)
     image = gas.to_array()
-    flags = list(gas.meta.get("flags", []))
-    masked = gas.meta.get("masked_fraction")
-    masked = gas.mask.mean() if masked is None else masked
-    if masked > _MASKED_FRACTION and "masked" not in flags:
+    flags = list(gas.flags)
+    if gas.masked_fraction > _MASKED_FRACTION and "masked" not in flags:
         flags.append("masked")
-    if gas.beam is not None and gas.distance is not None and "flags" not in gas.meta:
-        width = (gas.beam.to_value(u.rad) * gas.distance).to_value(u.pc)
+    if gas.beam is not None and gas.distance is not None and "beam" not in flags:
+        width = (gas.beam.major.to_value(u.rad) * gas.distance).to_value(u.pc)
         if width > 3 * size.to_value(u.pc) / shape[1]:
             flags.append("beam")
     return image, flags
@@ -110,12 +108,9 @@ def _standard(gas, size, shape):
 
 def _has_width(gas, size):
     """Whether the map is as wide as the standard one, or of unknown width."""
-    scale = gas.meta.get("pixel_scale")
-    if scale is None and gas.wcs is not None and gas.distance is not None:
-        scale = gas.pixel_scale
-    if scale is None:
+    if not gas.has_pixel_scale:
         return True
-    width = scale.to_value(u.pc) * gas.shape[1]
+    width = gas.pixel_scale.to_value(u.pc) * gas.shape[1]
     return abs(width / size.to_value(u.pc) - 1) < _TOLERANCE
 
 

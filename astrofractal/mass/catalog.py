@@ -311,10 +311,10 @@ def make_catalog(estimator, gas, positions, *, level, progress_bar, **detection)
             for offset, cutout in enumerate(
                 gas.cutouts(positions[start : start + 64], size=estimator.size, shape=shape)
             ):
-                if "outside" not in cutout.meta["flags"] and not cutout.mask.all():
+                if "outside" not in cutout.flags and not cutout.mask.all():
                     weighed.append(start + offset)
                     yield cutout
-                elif "outside" not in cutout.meta["flags"]:
+                elif "outside" not in cutout.flags:
                     flags[start + offset] = "masked"
 
     if n:

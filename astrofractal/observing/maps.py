@@ -4,14 +4,17 @@ import numpy as np
 from astropy import units as u
 from astropy.convolution import convolve_fft
 from astropy.wcs.utils import proj_plane_pixel_scales
+from radio_beam import Beam
 
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.checks import check_distance
+from astrofractal.gasmap.checks import check_distance, need_wcs
 from astrofractal.observing.beam import beam_kernel, parse_beam, to_length
 from astrofractal.observing.moments import blur
 from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
 __all__ = ["observe"]
+
+_UNITS = {"column_density": u.cm**-2, "velocity": u.km / u.s, "dispersion": u.km / u.s}
 
 
 def observe(
@@ -88,7 +91,7 @@ def observe(
     >>> from astropy import units as u
     >>> from astrofractal import GasMap
     >>> from astrofractal.observing import observe
-    >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, meta={"pixel_scale": 0.01 * u.pc})
+    >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, pixel_scale=0.01 * u.pc)
     >>> seen = observe(gas, distance=140 * u.pc, beam=36 * u.arcsec, noise=1e21 / u.cm**2)
     >>> print(f"{np.std(seen.column_density.value):.1e}")
     1.0e+21
@@ -112,29 +115,26 @@ def observe(
     return gas
 
 
-def _replaced(gas, arrays, errors=None, **changes):
-    """Return a map with other arrays and attributes."""
-    attributes = {
-        "wcs": gas.wcs,
-        "distance": gas.distance,
-        "beam": gas.beam,
-        "meta": dict(gas.meta),
-    }
-    return gas._trusted(arrays, errors or {}, **(attributes | changes))
-
-
 def _arrays(gas):
     """Return the three channels in double precision, NaN for absent ones."""
     nothing = np.full(gas.shape, np.nan)
     return tuple(
-        gas._arrays[name].astype(np.float64) if name in gas.channels else nothing
-        for name in ("column_density", "velocity", "dispersion")
+        getattr(gas, name).value.astype(np.float64) if name in gas.channels else nothing
+        for name in _UNITS
     )
 
 
-def _named(gas, arrays):
-    names = ("column_density", "velocity", "dispersion")
-    return {name: array for name, array in zip(names, arrays, strict=True) if name in gas.channels}
+def _replaced(gas, arrays, errors=None, **changes):
+    """Return a map with other channels (`None` stays absent), and errors by their names."""
+    channels = {
+        name: array * unit
+        for (name, unit), array in zip(_UNITS.items(), arrays, strict=True)
+        if name in gas.channels
+    }
+    for name in gas.channels:
+        error = (errors or {}).get(name)
+        channels[f"{name}_uncertainty"] = None if error is None else error * _UNITS[name]
+    return gas.replace(**channels, **changes)
 
 
 def _moved(gas, distance):
@@ -142,7 +142,8 @@ def _moved(gas, distance):
     beam, wcs = gas.beam, gas.wcs
     if gas.distance is not None:
         ratio = (gas.distance / distance).to_value(u.one)
-        beam = None if beam is None else beam * ratio
+        if beam is not None:
+            beam = Beam(beam.major * ratio, beam.minor * ratio, beam.pa)
         if wcs is not None and ratio != 1:
             if wcs.has_distortion:
                 msg = "distance cannot change for a map with a distorted WCS: cut it out first"
@@ -153,15 +154,12 @@ def _moved(gas, distance):
             else:
                 wcs.wcs.cdelt = wcs.wcs.cdelt * ratio
             wcs.wcs.set()
-    meta = {key: value for key, value in gas.meta.items() if key != "beam_axes"}
-    return _replaced(
-        gas, gas._arrays, gas._errors, wcs=wcs, beam=beam, distance=distance, meta=meta
-    )
+    return gas.replace(wcs=wcs, beam=beam, distance=distance)
 
 
 def _pixel_length(gas):
     """Return the width of a pixel in pc."""
-    if gas.wcs is not None and gas.distance is None and "pixel_scale" not in gas.meta:
+    if not gas.has_pixel_scale and gas.wcs is not None:
         msg = "gas has no distance, which lengths need: give distance="
         raise ValueError(msg)
     return gas.pixel_scale
@@ -193,7 +191,7 @@ def _kernel(gas, beam):
     major, minor, angle = beam
     pixels = _widths(gas, (major, minor), "beam")
     if gas.beam is not None:
-        (own,) = _widths(gas, (gas.beam,), "beam")
+        own = np.sqrt(np.prod(_widths(gas, (gas.beam.major, gas.beam.minor), "beam")))
         if own > pixels[1] * 1.001:
             msg = f"beam {minor} is narrower than that of the map, {gas.beam}"
             raise ValueError(msg)
@@ -217,21 +215,14 @@ def _through_beam(gas, beam):
     if kernel is not None:
         arrays = blur(*arrays, _convolver(kernel))
     major, minor, angle = beam
-    meta = dict(gas.meta)
-    fwhm = np.sqrt(major * minor)
-    if not fwhm.unit.is_equivalent(u.rad):
-        meta["resolution"] = fwhm.to(u.pc)
+    meta, axes = dict(gas.meta), (major, minor)
+    if not major.unit.is_equivalent(u.rad):
+        meta["resolution"] = np.sqrt(major * minor).to(u.pc)
         axes = None
         if gas.distance is not None:
             axes = [(one / gas.distance).to_value(u.one) * u.rad for one in (major, minor)]
-    else:
-        axes = [major, minor]
-    meta.pop("beam_axes", None)
-    fwhm = None
-    if axes is not None:
-        meta["beam_axes"] = (axes[0].to(u.arcsec), axes[1].to(u.arcsec), angle)
-        fwhm = np.sqrt(axes[0] * axes[1]).to(u.arcsec)
-    return _replaced(gas, _named(gas, arrays), beam=fwhm, meta=meta)
+    beam = None if axes is None else Beam(*(axis.to(u.arcsec) for axis in axes), angle)
+    return _replaced(gas, arrays, beam=beam, meta=meta)
 
 
 def _on_grid(gas, pixel):
@@ -255,10 +246,7 @@ def _on_grid(gas, pixel):
         length = to_length("pixel", pixel, distance=gas.distance, pixel_scale=_pixel_length(gas))
         size = shape[1] * length
     cutout = gas.cutout(((nx - 1) / 2, (ny - 1) / 2), size=size, shape=shape)
-    meta = dict(gas.meta)
-    if "pixel_scale" in cutout.meta:
-        meta["pixel_scale"] = cutout.meta["pixel_scale"]
-    return _replaced(cutout, cutout._arrays, meta=meta)
+    return cutout.replace(flags=gas.flags, meta=gas.meta)
 
 
 def _with_noise(gas, levels, beam, random_state):
@@ -285,7 +273,7 @@ def _with_noise(gas, levels, beam, random_state):
         "dispersion": bool(dispersion_noise),
     }
     errors = {name: errors[name] for name in gas.channels if wanted[name]}
-    return _replaced(gas, _named(gas, (column, *noisy[1:])), errors)
+    return _replaced(gas, (column, *noisy[1:]), errors)
 
 
 def _periodic(array, kernel):
@@ -304,13 +292,13 @@ def _within(gas, footprint):
             f"{footprint.dtype} of shape {footprint.shape}"
         )
         raise ValueError(msg)
-    arrays = {name: np.where(footprint, array, np.nan) for name, array in gas._arrays.items()}
-    return _replaced(gas, arrays, gas._errors)
+    seen = np.where(footprint, gas.column_density.value, np.nan)
+    return gas.replace(column_density=seen * _UNITS["column_density"])
 
 
 def _region_mask(gas, region):
     if hasattr(region, "to_pixel"):
-        gas._need_wcs("a footprint given as a sky region")
+        need_wcs(gas, "a footprint given as a sky region")
         region = region.to_pixel(gas.wcs)
     from regions import PixCoord
 

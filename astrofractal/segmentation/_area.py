@@ -79,8 +79,7 @@ def area_in_pixels(area, gas):
                 f"min_area={area} needs the beam, the map has none: give beam=, e.g. 18 * u.arcsec"
             )
             raise ValueError(msg)
-        beam = np.pi / (4 * np.log(2)) * gas.beam**2
-        return float((area.to_value(u.beam) * beam / gas.pixel_solid_angle).to_value(u.one))
+        return float((area.to_value(u.beam) * gas.beam.sr / gas.pixel_solid_angle).to_value(u.one))
     if unit.is_equivalent(u.sr) and not unit.is_equivalent(u.one):
         return float((area / gas.pixel_solid_angle).to_value(u.one))
     return float(area.value)

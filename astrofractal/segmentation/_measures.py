@@ -81,7 +81,7 @@ def segment_table(gas, index, n, components):
         if not empty.any():
             table["sky_centroid"] = gas.wcs.pixel_to_world(x, y)
         table["solid_angle"] = n_pixels * gas.pixel_solid_angle.to(u.arcmin**2)
-    physical = (gas.wcs is not None and gas.distance is not None) or "pixel_scale" in gas.meta
+    physical = gas.has_pixel_scale
     if physical:
         table["area"] = n_pixels * gas.pixel_area
     table["mean_column_density"] = _mean(number, n, column, np.ones_like(column)) * _COLUMN

@@ -80,8 +80,7 @@ def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
         return 1.0
     if isinstance(pixel_scale, u.Quantity):
         return float((pixel_scale / gas.pixel_scale).to_value(u.one))
-    known = gas.wcs is not None and gas.distance is not None
-    if not known and "pixel_scale" not in gas.meta:
+    if not gas.has_pixel_scale:
         return 1.0
     factor = float((FIELD / image_size / gas.pixel_scale).to_value(u.one))
     if 1 / _TOLERANCE <= factor <= _TOLERANCE:

@@ -183,5 +183,5 @@ def _as_set(maps, cloud):
         times=u.Quantity(times),
         axes=[gas.meta["axis"] for gas in maps],
         positions=u.Quantity([gas.meta["center"] for gas in maps]),
-        pixel_scale=maps[0].meta["pixel_scale"],
+        pixel_scale=maps[0].pixel_scale,
     )

@@ -318,7 +318,6 @@ def project(
         variance[variance < _TINY_SPREAD * square / mass] = 0
         dispersion = np.sqrt(np.clip(variance, 0, None) + warm / mass)
     meta = {
-        "pixel_scale": pixel * u.pc,
         "line_of_sight": line_of_sight if isinstance(line_of_sight, str) else basis[2].tolist(),
         "center": center * u.pc,
         "depth": None if depth is None else depth * u.pc,
@@ -331,5 +330,6 @@ def project(
         np.where(filled, dispersion, np.nan) * u.km / u.s,
         wcs=None if distance is None else _wcs(shape, pixel, u.Quantity(distance), coordinate),
         distance=None if distance is None else u.Quantity(distance).to(u.pc),
+        pixel_scale=pixel * u.pc,
         meta=meta,
     )

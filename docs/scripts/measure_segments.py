@@ -54,7 +54,7 @@ def free(gas, part=slice(None)):
         gas.column_density[part, part],
         gas.velocity[part, part],
         gas.dispersion[part, part],
-        meta={"pixel_scale": gas.pixel_scale},
+        pixel_scale=gas.pixel_scale,
     )
 
 
@@ -68,7 +68,7 @@ def noisy(gas):
         column,
         gas.velocity + NOISE["velocity"] * noise[1] * kms,
         np.clip(gas.dispersion + NOISE["dispersion"] * noise[2] * kms, 0.01 * kms, None),
-        meta={"pixel_scale": gas.pixel_scale},
+        pixel_scale=gas.pixel_scale,
     )
 
 

@@ -60,7 +60,7 @@ def read(folder, name, *options):
 def test_plain_map(folder):
     gas = read(folder, "N", "--distance", "140", "--beam", "20")
     assert gas.distance == 140 * u.pc
-    assert gas.beam == 20 * u.arcsec
+    assert gas.beam.major == 20 * u.arcsec
     np.testing.assert_allclose(gas.column_density.value, COLUMN)
 
 

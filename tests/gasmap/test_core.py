@@ -11,6 +11,7 @@ from astropy.nddata import (
     VarianceUncertainty,
 )
 from astropy.wcs import WCS
+from radio_beam import Beam
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
@@ -206,9 +207,66 @@ def test_scale_needs_wcs_and_distance(numbers, wcs):
         _ = GasMap(column, distance=300 * u.pc).pixel_scale
     with pytest.raises(ValueError, match="pixel_area needs the distance.*distance="):
         _ = GasMap(column, wcs=wcs).pixel_scale
-    assert GasMap(column, meta={"pixel_scale": 0.01 * u.pc}).pixel_scale == 0.01 * u.pc
+    assert GasMap(column, pixel_scale=0.01 * u.pc).pixel_scale == 0.01 * u.pc
     with pytest.raises(u.UnitsError, match="pixel_scale"):
-        GasMap(column, meta={"pixel_scale": 0.01 * u.s})
+        GasMap(column, pixel_scale=0.01 * u.s)
+    with pytest.raises(ValueError, match="pixel_scale is 0.01 pc, but WCS and distance say"):
+        GasMap(column, wcs=wcs, distance=300 * u.pc, pixel_scale=0.01 * u.pc)
+    assert not GasMap(column, wcs=wcs).has_pixel_scale
+    assert GasMap(column, pixel_scale=0.01 * u.pc).meta == {}
+
+
+def test_replaced_parts(gas):
+    near = gas.replace(distance=140 * u.pc, beam=18 * u.arcsec, flags=["edge"])
+    assert near.distance == 140 * u.pc
+    assert near.beam == Beam(18 * u.arcsec)
+    assert near.flags == ("edge",)
+    assert gas.flags == ()
+    assert near.pixel_scale.value == pytest.approx(gas.pixel_scale.value * 140 / 300)
+    scaled = gas.replace(wcs=None, pixel_scale=0.01 * u.pc)
+    assert scaled.pixel_scale == 0.01 * u.pc
+    assert scaled.replace(wcs=gas.wcs).pixel_scale == gas.pixel_scale
+    bare = gas.replace(velocity=None, dispersion=None)
+    assert bare.channels == ("column_density",)
+    empty = gas.replace(column_density=gas.column_density * np.nan)
+    assert empty.masked_fraction == 1
+    with pytest.raises(TypeError, match="no 'distanz'"):
+        gas.replace(distanz=3 * u.pc)
+    with pytest.raises(ValueError, match="must have one shape"):
+        gas.replace(velocity=gas.velocity[:3])
+    with pytest.raises(ValueError, match="flags must be one of .* 'bad'"):
+        gas.replace(flags=["bad"])
+    with pytest.raises(u.UnitConversionError, match="velocity must be a velocity"):
+        gas.replace(velocity=gas.velocity * u.s)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda gas: {"column_density": gas.column_density * 1.0000001},
+        lambda gas: {"velocity": None},
+        lambda gas: {"dispersion_uncertainty": gas.dispersion * 0.1},
+        lambda gas: {"wcs": None, "pixel_scale": gas.pixel_scale},
+        lambda gas: {"distance": 301 * u.pc},
+        lambda gas: {"beam": 18 * u.arcsec},
+        lambda gas: {"flags": ("masked",)},
+    ],
+)
+def test_fingerprint_is_of_the_content(gas, change):
+    assert gas.replace(meta={"note": "not content"}).fingerprint() == gas.fingerprint()
+    assert gas.replace(**change(gas)).fingerprint() != gas.fingerprint()
+
+
+def test_channels_as_nddata(gas):
+    gas = gas.replace(column_density_uncertainty=gas.column_density / 10, meta={"a": 1})
+    data = gas.to_nddata()
+    assert data.meta == {"a": 1}
+    again = GasMap(
+        data, gas.to_nddata("velocity"), gas.to_nddata("dispersion"), distance=gas.distance
+    )
+    assert again.fingerprint() == gas.fingerprint()
+    with pytest.raises(ValueError, match="channel must be one of 'column_density', got 'velocity'"):
+        gas.replace(velocity=None, dispersion=None).to_nddata("velocity")
 
 
 def test_data_cannot_be_changed_by_accident(gas):

@@ -30,8 +30,8 @@ def test_same_scale_gives_the_same_pixels(exact):
         np.testing.assert_allclose(
             getattr(cutout, name).value, getattr(part, name).value, rtol=2e-5, atol=1e-6
         )
-    assert cutout.meta["flags"] == []
-    assert cutout.meta["masked_fraction"] == 0
+    assert cutout.flags == ()
+    assert cutout.masked_fraction == 0
     assert cutout.pixel_scale.to_value(u.pc) == pytest.approx(0.005, rel=1e-6)
     assert cutout.to_sky(19.5, 19.5).separation(exact.to_sky(49.5, 39.5)).arcsec < 1e-6
 
@@ -99,7 +99,7 @@ def test_positions_across_the_seam_of_a_cylindrical_map():
     positions = SkyCoord([178.0, 182.0], [0.0, 0.0], unit="deg", frame="galactic")
     assert gas.contains(positions).all()
     cutouts = gas.cutouts(positions, size=4 * u.deg, shape=(8, 8))
-    assert [cutout.meta["masked_fraction"] for cutout in cutouts] == [0, 0]
+    assert [cutout.masked_fraction for cutout in cutouts] == [0, 0]
 
 
 def test_averaging_keeps_the_mass_and_weights_velocities():
@@ -114,7 +114,7 @@ def test_averaging_keeps_the_mass_and_weights_velocities():
         distance=300 * u.pc,
     )
     cutout = gas.cutout((31.5, 31.5), size=64 * PIXEL, shape=(16, 16))
-    assert cutout.meta["flags"] == ["resampled"]
+    assert cutout.flags == ("resampled",)
 
     def block(array):
         return array.reshape(16, 4, 16, 4).sum(axis=(1, 3))
@@ -153,8 +153,8 @@ def test_masked_pixels_have_no_weight(numbers):
         distance=300 * u.pc,
     )
     cutout = gas.cutout((49.5, 39.5), size=20 * PIXEL, shape=(20, 20))
-    assert cutout.meta["flags"] == ["masked"]
-    assert cutout.meta["masked_fraction"] == pytest.approx(16 / 400)
+    assert cutout.flags == ("masked",)
+    assert cutout.masked_fraction == pytest.approx(16 / 400)
     coarse = gas.cutout((49.5, 39.5), size=40 * PIXEL, shape=(5, 5))
     assert not coarse.mask.any()
     block = column[36:44, 46:54]
@@ -163,19 +163,19 @@ def test_masked_pixels_have_no_weight(numbers):
 
 def test_edges_are_flagged(exact):
     cutout = exact.cutout((2, 40), size=0.1 * u.pc, shape=(20, 20))
-    assert cutout.meta["flags"] == ["edge"]
+    assert cutout.flags == ("edge",)
     # seven or eight of twenty columns are off the map
-    assert cutout.meta["masked_fraction"] == pytest.approx(0.375, abs=0.03)
+    assert cutout.masked_fraction == pytest.approx(0.375, abs=0.03)
 
 
 def test_beam_and_coarse_pixels_are_flagged(numbers):
     options = {"wcs": make_wcs((80, 100), step=STEP), "distance": 300 * u.pc}
     sharp = GasMap(numbers[0] / u.cm**2, beam=2 * STEP * u.deg, **options)
     blunt = GasMap(numbers[0] / u.cm**2, beam=4 * STEP * u.deg, **options)
-    assert sharp.cutout((50, 40), size=0.1 * u.pc, shape=(20, 20)).meta["flags"] == []
-    assert blunt.cutout((50, 40), size=0.1 * u.pc, shape=(20, 20)).meta["flags"] == ["beam"]
+    assert sharp.cutout((50, 40), size=0.1 * u.pc, shape=(20, 20)).flags == ()
+    assert blunt.cutout((50, 40), size=0.1 * u.pc, shape=(20, 20)).flags == ("beam",)
     fine = blunt.cutout((50, 40), size=0.1 * u.pc, shape=(80, 80))
-    assert fine.meta["flags"] == ["resampled", "beam"]
+    assert fine.flags == ("resampled", "beam")
 
 
 def test_off_the_map(exact):
@@ -185,9 +185,9 @@ def test_off_the_map(exact):
     with pytest.raises(ValueError, match="is not on the map"):
         exact.cutout(far)
     cutouts = exact.cutouts(SkyCoord([52, 232], [31, -31], unit="deg"), size=0.1 * u.pc)
-    assert "outside" not in cutouts[0].meta["flags"]
-    assert "outside" in cutouts[1].meta["flags"]
-    assert cutouts[1].meta["masked_fraction"] == 1
+    assert "outside" not in cutouts[0].flags
+    assert "outside" in cutouts[1].flags
+    assert cutouts[1].masked_fraction == 1
     assert np.isnan(cutouts[1].to_array()).all()
 
 
@@ -208,14 +208,14 @@ def test_wrong_arguments(exact, numbers):
     with pytest.raises(ValueError, match="needs a WCS"):
         bare.cutout((50, 40))
     with pytest.raises(ValueError, match="SkyCoord needs a WCS"):
-        GasMap(numbers[0] / u.cm**2, meta={"pixel_scale": PIXEL}).cutout(SkyCoord("0d 0d"))
+        GasMap(numbers[0] / u.cm**2, pixel_scale=PIXEL).cutout(SkyCoord("0d 0d"))
     with pytest.raises(ValueError, match="needs the distance"):
         GasMap(numbers[0] / u.cm**2, wcs=exact.wcs).cutout((50, 40))
     assert exact.cutouts([]) == []
 
 
 def test_without_wcs_the_pixel_scale_is_enough(numbers):
-    gas = GasMap(numbers[0] / u.cm**2, meta={"pixel_scale": PIXEL})
+    gas = GasMap(numbers[0] / u.cm**2, pixel_scale=PIXEL)
     cutout = gas.cutout((49.5, 39.5), size=0.1 * u.pc, shape=(20, 20))
     np.testing.assert_allclose(
         cutout.column_density.value, gas.column_density.value[30:50, 40:60], rtol=1e-5

@@ -56,7 +56,7 @@ def test_fitted_line(files, numbers):
     ratio = (gas.column_density_uncertainty / gas.column_density).value[4:]
     np.testing.assert_allclose(ratio, 0.1 * np.log(10), rtol=1e-4)
     np.testing.assert_allclose(gas.velocity_uncertainty.value[4:], 0.02)
-    assert gas.beam.to_value(u.deg) == pytest.approx(0.002)
+    assert gas.beam.major.to_value(u.deg) == pytest.approx(0.002)
     assert gas.to_sky(49.5, 39.5).dec.deg == pytest.approx(31)
 
 

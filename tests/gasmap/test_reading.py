@@ -5,6 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, NDData, StdDevUncertainty
+from radio_beam import Beam
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
@@ -181,8 +182,11 @@ def test_distance_and_beam_of_the_header(numbers, header):
     hdu.header["DISTANCE"] = (140.0, "[pc] Hyades and all that")
     gas = GasMap.read(hdu)
     assert gas.distance == 140 * u.pc
-    assert gas.beam.to_value(u.deg) == pytest.approx(0.002)
-    assert gas.meta["beam_axes"][2] == 30 * u.deg
+    assert gas.beam == Beam(0.004 * u.deg, 0.001 * u.deg, 30 * u.deg)
+    assert GasMap.read(hdu, beam=5 * u.arcsec).beam == Beam(5 * u.arcsec)
+    header["BMAJ"], header["BMIN"] = 0.001, 0.004  # a header whose axes are swapped
+    swapped = GasMap.read(fits.PrimaryHDU(numbers[0], header))
+    assert swapped.beam == Beam(0.004 * u.deg, 0.001 * u.deg, 120 * u.deg)
     hdu.header.comments["DISTANCE"] = "unit unknown"
     assert GasMap.read(hdu).distance is None  # not guessed
 
@@ -265,7 +269,7 @@ def test_written_map_is_read_back(tmp_path, numbers, wcs):
         numbers[2] * u.km / u.s,
         wcs=wcs,
         distance=300 * u.pc,
-        beam=20 * u.arcsec,
+        beam=Beam(20 * u.arcsec, 12 * u.arcsec, 40 * u.deg),
         mask=numbers[0] > 2e22,
     )
     gas.write(tmp_path / "gas.fits")
@@ -273,11 +277,11 @@ def test_written_map_is_read_back(tmp_path, numbers, wcs):
     for name in (*gas.channels, "column_density_uncertainty"):
         np.testing.assert_array_equal(getattr(again, name), getattr(gas, name))
     assert again.distance == gas.distance
-    assert again.beam.to_value(u.arcsec) == pytest.approx(20)
+    assert again.beam == gas.beam
     assert again.to_sky(3, 4).separation(gas.to_sky(3, 4)).arcsec < 1e-6
     with pytest.raises(FileExistsError, match="overwrite"):
         gas.write(tmp_path / "gas.fits")
     gas.write(tmp_path / "gas.fits", overwrite=True)
-    bare = GasMap(numbers[0] / u.cm**2, meta={"pixel_scale": 0.01 * u.pc})
+    bare = GasMap(numbers[0] / u.cm**2, pixel_scale=0.01 * u.pc)
     bare.write(tmp_path / "bare.fits")
     assert GasMap.read(tmp_path / "bare.fits").pixel_scale == 0.01 * u.pc

@@ -57,14 +57,14 @@ def test_ammonia_of_l1688(real):
         abundance=1e-8,
         distance=138 * u.pc,
     )
-    assert gas.beam.to_value(u.arcsec) == pytest.approx(31.8, abs=0.1)
+    assert gas.beam.major.to_value(u.arcsec) == pytest.approx(31.8, abs=0.1)
     assert 3 < np.nanmedian(gas.velocity.value) < 4
     assert 0.1 < np.nanmedian(gas.dispersion.value) < 0.5
     assert 21 < np.log10(np.nanmedian(gas.column_density.value)) < 23
     assert np.nanmin(gas.velocity_uncertainty.value) > 0
     # Oph A, dense and in the map
     cutout = gas.cutout(SkyCoord("16h26m27.5s -24d23m54s"), size=0.1 * u.pc)
-    assert "resampled" in cutout.meta["flags"]
+    assert "resampled" in cutout.flags
     assert np.isfinite(cutout.to_array()[:, 32, 32]).all()
 
 
@@ -85,7 +85,7 @@ def test_carbon_monoxide_of_ngc1333(real):
     gas = GasMap.read(real("ngc1333_13CO_TdV"), x_factor=X_FACTOR, distance=DISTANCE)
     assert 0 < gas.mask.mean() < 0.05  # noise below zero
     assert gas.meta["object"] == "PERSEUS"
-    assert gas.beam.to_value(u.arcsec) == pytest.approx(46)
+    assert gas.beam.major.to_value(u.arcsec) == pytest.approx(46)
 
 
 def test_extinction_of_perseus(real):
@@ -125,7 +125,7 @@ def test_plate_carree_without_unit(real):
     center = gas.to_sky(19, 20.5)
     assert center.frame.name == "galactic"
     assert center.separation(SkyCoord(0, 0, unit="deg", frame="galactic")).arcsec < 1e-6
-    assert gas.cutout(center, size=0.1 * u.pc).meta["masked_fraction"] == 0
+    assert gas.cutout(center, size=0.1 * u.pc).masked_fraction == 0
 
 
 def test_cube_of_four_axes(real):

@@ -148,8 +148,8 @@ def test_position_out_of_reach_of_the_projection():
     positions = SkyCoord([52.0, 232.0], [31.0, -31.0], unit="deg")
     np.testing.assert_array_equal(gas.contains(positions), [True, False])
     cutouts = gas.cutouts(positions, size=0.02 * u.pc, shape=(8, 8))
-    assert cutouts[0].meta["masked_fraction"] == 0
-    assert "outside" in cutouts[1].meta["flags"]
+    assert cutouts[0].masked_fraction == 0
+    assert "outside" in cutouts[1].flags
 
 
 def test_slices_of_nddata():

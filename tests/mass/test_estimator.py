@@ -44,7 +44,7 @@ def test_wide_map_is_cut_out(estimator, new_maps):
     image = np.pad(new_maps.images[0], ((0, 0), (18, 18), (18, 18)), mode="edge")
     scale = {"pixel_scale": 0.5 / 64 * u.pc}
     channels = (10.0 ** image[0] / u.cm**2, image[1] * u.km / u.s, image[2] * u.km / u.s)
-    wide = GasMap(*channels, meta=scale)
+    wide = GasMap(*channels, **scale)
     assert_allclose(estimator.predict(wide), estimator.predict(new_maps[:1])[0], rtol=0.1)
     with pytest.raises(ValueError, match="needs a WCS and a distance"):
         estimator.predict(GasMap(*channels))

@@ -141,7 +141,7 @@ def test_pixels_of_images_are_those_of_maps(images):
         10.0 ** images[0, 0] / u.cm**2,
         images[0, 1] * u.km / u.s,
         images[0, 2] * u.km / u.s,
-        meta={"pixel_scale": 0.01 * u.pc},
+        pixel_scale=0.01 * u.pc,
     )
     coarse = observe(gas, pixel=0.04 * u.pc)
     assert coarse.shape == (8, 8)

@@ -113,9 +113,9 @@ def test_scale_of_the_map(encoder, make_gas):
     gas = make_gas((96, 96), nan=False, velocities=False)
     fine = GasMap(
         gas.column_density.repeat(2, 0).repeat(2, 1), distance=gas.distance,
-        meta={"pixel_scale": gas.pixel_scale / 2},
+        pixel_scale=gas.pixel_scale / 2,
     )  # fmt: skip
-    coarse = GasMap(gas.column_density, meta={"pixel_scale": gas.pixel_scale})
+    coarse = GasMap(gas.column_density, pixel_scale=gas.pixel_scale)
     own = segmenter(encoder, pixel_scale=gas.pixel_scale, min_area=0)
     one, other = own.segment(coarse).labels.data, own.segment(fine)
     assert other.labels.data.shape == (192, 192)
