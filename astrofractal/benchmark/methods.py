@@ -262,7 +262,7 @@ class FeatureCache:
     def _poolings(source, encoder):
         if source == "efficientnet":
             return ("mean",)
-        return _POOLINGS if encoder.readout is not None else _POOLINGS[:-1]
+        return _POOLINGS if "structure" in encoder.heads else _POOLINGS[:-1]
 
 
 def natural_image_weights():

@@ -175,7 +175,7 @@ def symmetry_rows(benchmark):
     rows = []
     for source in ("fractal", "random"):
         poolings = {"central", default.pooling or "central"}
-        if getattr(benchmark.cache.encoder(source), "readout", None) is None:
+        if "structure" not in benchmark.cache.encoder(source).heads:
             poolings.discard("structure")
         for symmetrize in (False, True):
             benchmark.cache.forget(source)  # so that the time is that of all forward passes

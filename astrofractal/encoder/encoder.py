@@ -14,7 +14,7 @@ from astrofractal.data import data_path
 from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.normalization import ChannelNormalization
 from astrofractal.encoder.pooling import pool_tokens
-from astrofractal.encoder.weights import load_weights
+from astrofractal.encoder.weights import HEADS, load_weights
 
 __all__ = ["FractalEncoder", "magnify"]
 
@@ -99,13 +99,14 @@ class FractalEncoder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.model = create_backbone(self.model_name, in_chans=self.in_chans)
-        self.readout = None
+        #: Linear maps that pretraining left beside the backbone: ``"structure"``, ``"hidden_mass"``.
+        self.heads = {}
         self._fingerprint = None
         if state is not None:
             self._load(state, weights)
         self.model.eval().requires_grad_(False).to(self.device)
-        if self.readout is not None:
-            self.readout.to(self.device)
+        for head in self.heads.values():
+            head.to(self.device)
 
     def _read(self, weights):
         if isinstance(weights, str) and weights == "bundled":
@@ -137,7 +138,7 @@ class FractalEncoder:
         return read_checkpoint(path)
 
     def _load(self, state, weights):
-        self.readout = _readout(state)
+        self.heads = pretrained_heads(state)
         own = self.model.state_dict()
         missing = sorted(set(own) - set(state))
         wrong = sorted(k for k in own if k in state and own[k].shape != state[k].shape)
@@ -168,8 +169,8 @@ class FractalEncoder:
         """
         if self._fingerprint is None:
             state = dict(self.model.state_dict())
-            if self.readout is not None:
-                state |= {f"readout.{k}": v for k, v in self.readout.state_dict().items()}
+            for name, head in self.heads.items():
+                state |= {f"{name}.{k}": v for k, v in head.state_dict().items()}
             arrays = {name: value.cpu().numpy() for name, value in state.items()}
             self._fingerprint = fingerprint(
                 self.model_name, self.in_chans, self.normalization.to_dict(), arrays
@@ -331,23 +332,35 @@ class FractalEncoder:
             total = 0
             for view in views:
                 tokens, grid = self._forward(view)
-                total = total + pool_tokens(
-                    tokens, grid, self.n_prefix_tokens, pooling, self.readout
-                )
+                total = total + pool_tokens(tokens, grid, self.n_prefix_tokens, pooling, self.heads)
             parts.append((total / (16 if symmetrize else 1)).cpu().numpy())
         if parts:
             return np.concatenate(parts)
         return np.empty((0, 0), np.float32)
 
 
-def _readout(state):
-    """The linear readout of local structure that pretraining leaves beside the backbone."""
-    if "structure_readout.weight" not in state:
-        return None
-    weight, bias = (state[f"structure_readout.{name}"] for name in ("weight", "bias"))
-    readout = torch.nn.Linear(weight.shape[1], weight.shape[0])
-    readout.load_state_dict({"weight": weight, "bias": bias})
-    return readout.eval().requires_grad_(False)
+def pretrained_heads(state):
+    """
+    Take the linear maps that pretraining leaves beside the backbone out of its weights.
+
+    Parameters
+    ----------
+    state : dict of str to `torch.Tensor`
+        As `~astrofractal.encoder.load_weights` returns it.
+
+    Returns
+    -------
+    heads : dict of str to `torch.nn.Linear`
+        By the name of the pooling that they serve; see `~astrofractal.encoder.weights.HEADS`.
+    """
+    heads = {}
+    for name, prefix in HEADS.items():
+        if f"{prefix}.weight" in state:
+            weight, bias = (state[f"{prefix}.{part}"] for part in ("weight", "bias"))
+            head = torch.nn.Linear(weight.shape[1], weight.shape[0])
+            head.load_state_dict({"weight": weight, "bias": bias})
+            heads[name] = head.eval().requires_grad_(False)
+    return heads
 
 
 def magnify(batch, zoom):

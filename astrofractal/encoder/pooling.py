@@ -1,12 +1,78 @@
 """Poolings: how the tokens of a map become one feature vector."""
 
-__all__ = ["LATTICE", "POOLINGS", "pool_tokens"]
+__all__ = [
+    "LATTICE",
+    "POOLINGS",
+    "center_features",
+    "center_patches",
+    "mean_and_spread",
+    "pool_tokens",
+]
 
 #: Apertures along a side of a patch in the structure readout: at its edges and its middle.
 LATTICE = 3
 
 
-def _class(tokens, _grid, n_prefix, _readout):
+def center_patches(grid):
+    """
+    Return the indices of the central 2 x 2 patches.
+
+    Parameters
+    ----------
+    grid : int
+        Patches along a side, an even number.
+
+    Returns
+    -------
+    index : 1D `torch.Tensor`
+        Four indices.
+    """
+    import torch
+
+    first = (grid // 2 - 1) * (grid + 1)
+    return torch.tensor([first, first + 1, first + grid, first + grid + 1])
+
+
+def mean_and_spread(tokens):
+    """
+    Return mean and standard deviation of a few tokens.
+
+    Parameters
+    ----------
+    tokens : 3D `torch.Tensor`, shape (n_images, n_tokens, embed_dim)
+        The tokens.
+
+    Returns
+    -------
+    features : 2D `torch.Tensor`, shape (n_images, 2 * embed_dim)
+        Means, then standard deviations.
+    """
+    import torch
+
+    tokens = tokens.float()
+    # Not std(), whose gradient is infinite where tokens are equal.
+    spread = (tokens.var(1, correction=0) + 1e-8).sqrt()
+    return torch.cat([tokens.mean(1), spread], 1)
+
+
+def center_features(tokens, grid, n_prefix_tokens):
+    """
+    Return mean and spread of the central patch tokens: the poolings ``"central"`` and ``"spread"``.
+
+    Parameters
+    ----------
+    tokens, grid, n_prefix_tokens : optional
+        As for `pool_tokens`.
+
+    Returns
+    -------
+    features : 2D `torch.Tensor`, shape (n_images, 2 * embed_dim)
+        Means, then standard deviations.
+    """
+    return mean_and_spread(_inner(tokens, grid, n_prefix_tokens).flatten(1, 2))
+
+
+def _class(tokens, _grid, n_prefix, _heads):
     return tokens[:, 0] if n_prefix else tokens.mean(1)
 
 
@@ -14,7 +80,7 @@ def _patches(tokens, grid, n_prefix):
     return tokens[:, n_prefix:].unflatten(1, grid)
 
 
-def _mean(tokens, _grid, n_prefix, _readout):
+def _mean(tokens, _grid, n_prefix, _heads):
     return tokens[:, n_prefix:].mean(1)
 
 
@@ -29,19 +95,19 @@ def _inner(tokens, grid, n_prefix):
     return _patches(tokens, grid, n_prefix)[:, rows, columns]
 
 
-def _central(tokens, grid, n_prefix, _readout):
+def _central(tokens, grid, n_prefix, _heads):
     return _inner(tokens, grid, n_prefix).mean((1, 2))
 
 
-def _quadrants(tokens, grid, n_prefix, _readout):
+def _quadrants(tokens, grid, n_prefix, _heads):
     return _inner(tokens, grid, n_prefix).flatten(1)
 
 
-def _spread(tokens, grid, n_prefix, _readout):
+def _spread(tokens, grid, n_prefix, _heads):
     return _inner(tokens, grid, n_prefix).flatten(1, 2).std(1, correction=0)
 
 
-def _surround(tokens, grid, n_prefix, _readout):
+def _surround(tokens, grid, n_prefix, _heads):
     patches = _patches(tokens, grid, n_prefix)
     inner = _inner(tokens, grid, n_prefix)
     outer = patches[:, *(_central_slice(length, 4) for length in grid)]
@@ -51,12 +117,24 @@ def _surround(tokens, grid, n_prefix, _readout):
     return (outer.sum((1, 2)) - inner.sum((1, 2))) / n_ring
 
 
-def _structure(tokens, grid, n_prefix, readout):
+def _head(heads, name):
+    if name not in heads:
+        msg = f"pooling {name!r} needs weights with a head for it; these have none"
+        raise ValueError(msg)
+    return heads[name]
+
+
+def _hidden_mass(tokens, grid, n_prefix, heads):
     import torch
 
-    if readout is None:
-        msg = "pooling 'structure' needs weights with a structure readout; these have none"
-        raise ValueError(msg)
+    head = _head(heads, "hidden_mass")
+    return head(torch.cat([tokens[:, 0], center_features(tokens, grid, n_prefix)], 1))
+
+
+def _structure(tokens, grid, n_prefix, heads):
+    import torch
+
+    readout = _head(heads, "structure")
     if any(length % 2 for length in grid):
         msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
         raise ValueError(msg)
@@ -71,7 +149,7 @@ def _structure(tokens, grid, n_prefix, readout):
     return torch.stack(corners).mean(0)
 
 
-#: Name to function of (tokens, grid, number of prefix tokens, structure readout).
+#: Name to function of (tokens, grid, number of prefix tokens, pretrained heads).
 POOLINGS = {
     "class": _class,
     "mean": _mean,
@@ -80,10 +158,11 @@ POOLINGS = {
     "spread": _spread,
     "surround": _surround,
     "structure": _structure,
+    "hidden_mass": _hidden_mass,
 }
 
 
-def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
+def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
     """
     Pool the tokens of each map into one vector.
 
@@ -104,11 +183,14 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
         where the grid is odd), those of the protostar on which the map is centerd; ``"spread"``:
         their standard deviation; ``"quadrants"``: the same tokens concatenated; ``"surround"``: the
         mean of the ring of patch tokens around those; ``"structure"``: the local moments of the gas
-        at the center of the map that the pretrained readout finds in the central 2 x 2 tokens.
+        at the center of the map that the pretrained readout finds in the central 2 x 2 tokens;
+        ``"hidden_mass"``: log10 of the mass in solMass of the protostar at the center, as learned from
+        flames with stars alone, and the natural logarithm of its standard deviation.
         Names joined by ``"+"`` are concatenated.
 
-    readout : `torch.nn.Module`, optional
-        The pretrained linear readout from a patch token to the local moments of its gas.
+    heads : dict of str to `torch.nn.Module`, optional
+        Pretrained linear maps: ``"structure"`` from a patch token to the local moments of its gas,
+        ``"hidden_mass"`` from class token and central tokens to the mass.
 
     Returns
     -------
@@ -118,7 +200,7 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
     Raises
     ------
     ValueError
-        If a name is unknown, or ``"structure"`` is asked of weights without a readout.
+        If a name is unknown, or the weights have no head for it.
     """
     import torch
 
@@ -130,5 +212,5 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, readout=None):
             f"got {pooling!r}"
         )
         raise ValueError(msg)
-    arguments = (tokens, grid, n_prefix_tokens, readout)
+    arguments = (tokens, grid, n_prefix_tokens, heads or {})
     return torch.cat([POOLINGS[name](*arguments) for name in names], dim=1)

@@ -7,7 +7,11 @@ from pathlib import Path
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
 
-__all__ = ["load_weights", "read_card", "save_weights"]
+__all__ = ["HEADS", "load_weights", "read_card", "save_weights"]
+
+#: Linear maps that are kept beside a backbone: pooling that they serve, and what their tensors begin
+#: with.
+HEADS = {"structure": "structure_readout", "hidden_mass": "hidden_mass_head"}
 
 _REQUIRED = ("architecture", "in_chans", "normalization", "images_seen", "recipe", "seed", "sha256")
 

@@ -6,6 +6,7 @@ require("numba", extra="pretrain")
 
 from astrofractal.fractals.contact_sheet import write_contact_sheet  # noqa: E402
 from astrofractal.fractals.gas import GasAmplitude, as_gas, draw_amplitude  # noqa: E402
+from astrofractal.fractals.hidden_masses import HiddenMass, add_hidden_masses  # noqa: E402
 from astrofractal.fractals.renderer import frame_system, render  # noqa: E402
 from astrofractal.fractals.shards import ShardedFlames, write_shards  # noqa: E402
 from astrofractal.fractals.stream import FlameStream  # noqa: E402
@@ -16,7 +17,9 @@ __all__ = [
     "FlameStream",
     "FlameSystem",
     "GasAmplitude",
+    "HiddenMass",
     "ShardedFlames",
+    "add_hidden_masses",
     "as_gas",
     "draw_amplitude",
     "frame_system",

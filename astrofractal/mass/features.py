@@ -93,7 +93,7 @@ def for_encoder(features, encoder):
     features : `~astrofractal.mass.FeatureSet`
         The same ones, or with the pooling ``"central"``.
     """
-    if features.pooling == "structure" and getattr(encoder, "readout", None) is None:
+    if features.pooling == "structure" and "structure" not in getattr(encoder, "heads", {}):
         return replace(features, pooling="central")
     return features
 

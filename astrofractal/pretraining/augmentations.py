@@ -1,16 +1,122 @@
 """Views of a flame that change what a mass does not depend on, and nothing else.
 
-All randomness comes from one generator a step, drawn for the whole (global) batch and then cut to the
-images of this process, so that a run on several processes sees the same views as a run on one.
-The amplitude of the channels is never jittered: it is what tells two clouds apart.
+Every image of a run has a generator of its own, a function of the seed and of the image's number in
+the run alone, so that any number of processes sees the same views. The amplitude of the channels is
+never jittered: it is what tells two clouds apart.
 """
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
-__all__ = ["ViewSampler"]
+from astrofractal.encoder import ChannelNormalization
+
+__all__ = ["Geometry", "ViewSampler"]
+
+# The symmetries of the square: what takes a point (x, y) of a view to one of the image.
+_SYMMETRIES = torch.tensor(
+    [[[c, -s], [s, c]] for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+    + [[[c, s], [s, -c]] for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))],
+    dtype=torch.float32,
+)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """
+    Where the views of a batch lie on their images.
+
+    Parameters
+    ----------
+    zoom : 1D `torch.Tensor`
+        Magnification: pixels of the view per pixel of the image.
+
+    center : 2D `torch.Tensor`, shape (batch, 2)
+        Center of the view, (x, y) in pixels from the center of the image.
+
+    symmetry : 1D `torch.Tensor` of int
+        One of the eight rotations and reflections of the square.
+
+    sign : 1D `torch.Tensor`
+        -1 where the line of sight is reversed, else 1.
+    """
+
+    zoom: torch.Tensor
+    center: torch.Tensor
+    symmetry: torch.Tensor
+    sign: torch.Tensor
+
+    def apply(self, images, size, *, signed):
+        """
+        Cut the views out of their images, by bicubic interpolation.
+
+        Parameters
+        ----------
+        images : 4D `torch.Tensor`, shape (batch, n_channels, source_size, source_size)
+            Images.
+
+        size : int
+            Side of the views in pixels.
+
+        signed : bool
+            Whether channel 1 is a velocity along the line of sight.
+
+        Returns
+        -------
+        views : 4D `torch.Tensor`, shape (batch, n_channels, size, size)
+            The views.
+        """
+        source = images.shape[-1]
+        scale = size / source / self.zoom
+        theta = torch.cat(
+            [
+                scale[:, None, None] * _SYMMETRIES[self.symmetry],
+                2 * self.center[:, :, None] / source,
+            ],
+            2,
+        )
+        shape = (*images.shape[:2], size, size)
+        grid = F.affine_grid(theta, shape, align_corners=False).to(images)
+        views = F.grid_sample(
+            images, grid, mode="bicubic", padding_mode="border", align_corners=False
+        )
+        if signed:
+            views[:, 1] *= self.sign[:, None, None].to(views)
+        return views
+
+    def tokens_in(self, other, grid):
+        """
+        Tell which patches of these views show what the patches of other views of the same places show.
+
+        Parameters
+        ----------
+        other : `Geometry`
+            Views with the same zoom and, but for a fraction of a patch, the same center.
+
+        grid : int
+            Patches along a side.
+
+        Returns
+        -------
+        index : 2D `torch.Tensor`, shape (batch, grid**2)
+            For each patch of ``other`` the index of the patch of these views.
+        """
+        table = _same_patches(grid)
+        return table[self.symmetry, other.symmetry]
+
+
+def _same_patches(grid):
+    """Table (8, 8, grid**2): patch of a view with the first symmetry, for those with the second."""
+    line = torch.arange(grid) - (grid - 1) / 2
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    points = torch.stack([x.flatten(), y.flatten()])
+    on_image = _SYMMETRIES @ points  # (8, 2, grid**2)
+    back = _SYMMETRIES.transpose(1, 2)[:, None] @ on_image[None]  # orthogonal: inverse = transpose
+    column, row = (back + (grid - 1) / 2).round().long().unbind(2)
+    return row * grid + column
 
 
 class ViewSampler:
@@ -20,12 +126,10 @@ class ViewSampler:
     Parameters
     ----------
     recipe : `~astrofractal.pretraining.Recipe`
-        Gives ``image_size``, ``max_shift``, ``scale_min``, ``blur_probability``, ``noise``,
-        ``border_probability``, ``drop_velocity_probability``, ``zoom_probability``, ``zoom_max`` and
-        ``rendering``.
+        Gives the seed, the sizes, and how views are cut and degraded.
 
     step : int
-        The optimizer step, which seeds the views together with the recipe's seed.
+        The optimizer step, which tells the numbers of the images.
 
     share : slice, optional
         The images of the global batch that this process holds.
@@ -33,123 +137,203 @@ class ViewSampler:
 
     def __init__(self, recipe, step, share=slice(None)):
         self.recipe = recipe
-        self.share = share
         self.is_gas = recipe.rendering == "gas"
-        self.generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        first = step * recipe.batch_size
+        numbers = range(first, first + recipe.batch_size)[share]
+        # Philox is counter-based: one key, and a stretch of its numbers for each image.
+        self.generators = [
+            np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 3, number]))
+            for number in numbers
+        ]
 
     def uniform(self, *shape, low=0.0, high=1.0):
-        """Draw uniform numbers of shape ``(batch, *shape)`` and return this process's share."""
-        values = torch.rand(self.recipe.batch_size, *shape, generator=self.generator)
-        return (low + (high - low) * values)[self.share]
+        """Draw uniform numbers of shape ``(batch, *shape)``."""
+        values = np.stack([random.random(shape, np.float32) for random in self.generators])
+        return low + (high - low) * torch.from_numpy(values)
+
+    def normal(self, *shape):
+        """Draw normal numbers of shape ``(batch, *shape)``."""
+        values = [random.standard_normal(shape, np.float32) for random in self.generators]
+        return torch.from_numpy(np.stack(values))
+
+    def log_uniform(self, low, high):
+        """Draw one number per image, uniform in the logarithm."""
+        return low * torch.exp(self.uniform(high=math.log(high / low)))
 
     def chance(self, probability):
-        """Draw one boolean an image, shaped to multiply a batch of images."""
+        """Draw one boolean per image, shaped to multiply a batch of images."""
         return (self.uniform() < probability)[:, None, None, None]
 
-    def geometric(self, images):
+    # ---------------------------------------------------------------- geometry
+
+    def geometry(self, source_size):
         """
-        Shift, scale, rotate and mirror; reverse the line of sight.
+        Draw a place on each image, one of the square's symmetries and the sense of the line of sight.
+
+        Parameters
+        ----------
+        source_size : int
+            Side of the images in pixels.
+
+        Returns
+        -------
+        geometry : `Geometry`
+            Magnified about the center for ``zoom_probability`` of the images: by ``mass_zoom`` for
+            ``mass_zoom_probability`` of these, where the mass of a star is asked for, else by up to
+            ``zoom_max``.  Whole views are shifted by up to ``max_shift`` px, magnified ones by
+            ``jitter``.
+        """
+        recipe = self.recipe
+        margin = (source_size - recipe.image_size) // 2
+        # The cube keeps most views nearly centered, as gas maps are on their protostar.
+        offset = self.uniform(2, low=-1, high=1) ** 3
+        center = (min(recipe.max_shift, margin) * offset).round()
+        if recipe.scale_min < 1:  # random resized crops: a square of a part of the area
+            side = self.uniform(low=recipe.scale_min, high=1.0).sqrt()
+            center = 0.5 * source_size * self.uniform(2, low=-1, high=1) * (1 - side)[:, None]
+            zoom = recipe.image_size / source_size / side
+        else:
+            zoom = torch.ones(len(center))
+        if recipe.zoom_probability:
+            magnified = self.uniform() < recipe.zoom_probability
+            free = self.log_uniform(1.0, recipe.zoom_max)
+            fixed = self.uniform() < recipe.mass_zoom_probability
+            zoom = torch.where(magnified, torch.where(fixed, recipe.mass_zoom, free), zoom)
+            center = torch.where(magnified[:, None], recipe.jitter * offset, center)
+        return Geometry(zoom, center, *self._symmetry())
+
+    def _symmetry(self):
+        symmetry = self.uniform(high=8).long().clamp_max(7)
+        return symmetry, torch.where(self.uniform() < 0.5, -1.0, 1.0)
+
+    def symmetric(self, geometry):
+        """
+        Draw other views of the same places: another symmetry, another sense, moved by a part of a pixel.
+
+        Parameters
+        ----------
+        geometry : `Geometry`
+            The views.
+
+        Returns
+        -------
+        other : `Geometry`
+            Views whose patches show the same gas to within half a pixel of the image.
+        """
+        moved = geometry.center + self.uniform(2, low=-0.5, high=0.5)
+        return Geometry(geometry.zoom, moved, *self._symmetry())
+
+    def local(self, geometry):
+        """
+        Draw crops within views: half as wide or less, magnified by 1 to 2, anywhere in the inner half.
+
+        Parameters
+        ----------
+        geometry : `Geometry`
+            The views.
+
+        Returns
+        -------
+        crops : `Geometry`
+            Places of the crops.
+        """
+        zoom = geometry.zoom * torch.exp(self.uniform(low=-0.35, high=0.7))
+        reach = 0.25 * self.recipe.image_size / geometry.zoom
+        center = geometry.center + reach[:, None] * self.uniform(2, low=-1, high=1)
+        return Geometry(zoom, center, *self._symmetry())
+
+    def cut(self, images, geometry, size=None):
+        """
+        Cut views out of a batch of images.
 
         Parameters
         ----------
         images : 4D `torch.Tensor`, shape (batch, n_channels, source_size, source_size)
-            Normalized flames.
+            Images.
+
+        geometry : `Geometry`
+            The places.
+
+        size : int, optional
+            Side of the views; by default the recipe's ``image_size``.
 
         Returns
         -------
-        views : 4D `torch.Tensor`, shape (batch, n_channels, image_size, image_size)
+        views : 4D `torch.Tensor`, shape (batch, n_channels, size, size)
             The views.
         """
-        views = self._scaled(images) if self.recipe.scale_min < 1 else self._shifted(images)
-        if self.recipe.zoom_probability:
-            magnified = self.chance(self.recipe.zoom_probability)
-            views = torch.where(magnified, self._zoomed(images), views)
-        views = torch.where(self.chance(0.5), views.flip(-1), views)
-        views = torch.where(self.chance(0.5), views.flip(-2), views)
-        views = torch.where(self.chance(0.5), views.transpose(-1, -2), views)
-        reversed_sight = self.chance(0.5)
-        if self.is_gas:
-            views[:, 1:2] = torch.where(reversed_sight, -views[:, 1:2], views[:, 1:2])
-        return views
+        return geometry.apply(images, size or self.recipe.image_size, signed=self.is_gas)
 
-    def _shifted(self, images):
-        size, source = self.recipe.image_size, images.shape[-1]
-        reach = min(self.recipe.max_shift, (source - size) // 2)
-        # The cube keeps most views nearly centerd, as gas maps are on their protostar.
-        shift = (reach * self.uniform(2, low=-1, high=1) ** 3).round().long()
-        start = (source - size) // 2 + shift
-        pixels = torch.arange(size)
-        rows, columns = (start[:, axis, None] + pixels for axis in range(2))
-        which = torch.arange(len(images))[:, None, None]
-        return images.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None]].permute(
-            0, 3, 1, 2
-        )
-
-    def _scaled(self, images):
-        # Random resized crop: a square of an area fraction between scale_min and one.
-        side = self.uniform(low=self.recipe.scale_min, high=1.0).sqrt()
-        center = self.uniform(2, low=-1, high=1) * (1 - side)[:, None]
-        theta = torch.zeros(len(images), 2, 3)
-        theta[:, 0, 0] = theta[:, 1, 1] = side
-        theta[:, :, 2] = center
-        shape = (*images.shape[:2], self.recipe.image_size, self.recipe.image_size)
-        grid = F.affine_grid(theta, shape, align_corners=False).to(images)
-        return F.grid_sample(images, grid, mode="bilinear", align_corners=False)
-
-    def _zoomed(self, images):
-        # Magnified about the center, where the accretion point is: the few pixels around a protostar
-        # then fill whole patches, as they do in the magnified maps that masses are read from.
-        recipe, source = self.recipe, images.shape[-1]
-        zoom = torch.exp(self.uniform(high=math.log(recipe.zoom_max)))
-        shift = recipe.max_shift * self.uniform(2, low=-1, high=1) ** 3
-        theta = torch.zeros(len(images), 2, 3)
-        theta[:, 0, 0] = theta[:, 1, 1] = recipe.image_size / source / zoom
-        theta[:, :, 2] = 2 * shift / source / zoom[:, None]
-        shape = (*images.shape[:2], recipe.image_size, recipe.image_size)
-        grid = F.affine_grid(theta, shape, align_corners=False).to(images)
-        return F.grid_sample(images, grid, mode="bicubic", align_corners=False)
+    # ---------------------------------------------------------------- degradation
 
     @torch.autocast("cpu", enabled=False)
-    def degraded(self, views):
+    def degraded(self, images):
         """
-        Make clean views look observed: beam, noise, ragged borders, missing velocities.
+        Make clean images look observed: beam, noise, ragged borders, missing velocities.
 
         Parameters
         ----------
-        views : 4D `torch.Tensor`
-            Clean views.
+        images : 4D `torch.Tensor`
+            Clean images, normalized.
 
         Returns
         -------
         degraded : 4D `torch.Tensor`
-            Views of the same shape; zero, the normalization's center, stands for no data.
+            Images of the same shape; zero, the normalization's center, stands for no data.
         """
         recipe = self.recipe
-        width = 0.5 + 1.5 * torch.rand((), generator=self.generator).item()
-        views = torch.where(self.chance(recipe.blur_probability), _blurred(views, width), views)
-        level = self.uniform(3, low=0, high=recipe.noise)[:, : views.shape[1], None, None]
-        noise = torch.randn(recipe.batch_size, *views.shape[1:], generator=self.generator)[
-            self.share
-        ]
-        views = views + level * noise
-        views = torch.where(self._border(views), 0.0, views)
+        blurred = self.chance(recipe.blur_probability)
+        width = (
+            self.log_uniform(0.5, recipe.beam_max) / 2.3548
+        )  # from the full width at half maximum
+        width = torch.where(blurred[:, 0, 0, 0], width, 1e-3)
+        seen = _through_beam(images, width) if self.is_gas else _blurred(images, width)
+        seen = torch.where(blurred, seen, images)
+        level = recipe.noise * self.uniform(images.shape[1])[:, :, None, None]
+        if recipe.signal_to_noise_min:
+            noisy = self.chance(recipe.noise_probability)
+            ratio = self.log_uniform(recipe.signal_to_noise_min, 100.0)[:, None, None, None]
+            level = level + torch.where(noisy, self._noise_levels(seen) / ratio, 0.0)
+        seen = seen + level * self.normal(*images.shape[1:])
+        seen = torch.where(self._border(images.shape[-1]), 0.0, seen)
         dropped = self.chance(recipe.drop_velocity_probability)
         which = self.uniform()[:, None, None]
         if self.is_gas:  # a third each: velocity, dispersion, both
             velocity, dispersion = which < 2 / 3, which > 1 / 3
             absent = torch.stack([torch.zeros_like(velocity), velocity, dispersion], 1)
-            views = torch.where(dropped & absent, 0.0, views)
-        return views
+            seen = torch.where(dropped & absent, 0.0, seen)
+        return seen
 
-    def _border(self, views):
-        size = views.shape[-1]
-        angle = self.uniform(low=0, high=2 * torch.pi)[:, None, None]
-        edge = self.uniform(low=0.15, high=0.5)[:, None, None] * size
-        y, x = torch.meshgrid(
-            torch.arange(size) - size / 2, torch.arange(size) - size / 2, indexing="ij"
-        )
-        outside = (torch.cos(angle) * x + torch.sin(angle) * y > edge)[:, None]
-        return self.chance(self.recipe.border_probability) & outside
+    def _noise_levels(self, images):
+        """Standard deviations at a signal-to-noise ratio of one, in normalized units."""
+        if not self.is_gas:
+            return torch.ones(1)
+        # The noise is that of the median column density: in the logarithm 1 / ln(10) there, less where
+        # there is more gas, and no more than 3 times as much where there is less.
+        column = images[:, :1]
+        median = column.flatten(1).median(1).values[:, None, None, None]
+        relative = (10.0 ** (_DEX * (median - column))).clamp_max(3.0)
+        level = relative / math.log(10) / _DEX
+        # A velocity is known to the width of the line, some 0.4 km/s, over the ratio.
+        velocity, dispersion = (torch.full_like(level, 0.4 / scale) for scale in (_KMS, _SIGMA))
+        return torch.cat([level, velocity, dispersion], 1)
+
+    def _border(self, size):
+        """No data beyond a ragged line, in ``border_probability`` of the images."""
+        angle = self.uniform(high=2 * math.pi)[:, None, None]
+        # Up to a quarter of the narrowest view of the inner part stays clear of it.
+        edge = self.uniform(low=0.04, high=0.5)[:, None, None] * size
+        waves = self.uniform(2, 2)
+        y, x = torch.meshgrid(*2 * [torch.arange(size) - (size - 1) / 2], indexing="ij")
+        along = torch.cos(angle) * x + torch.sin(angle) * y
+        across = torch.cos(angle) * y - torch.sin(angle) * x
+        for k in range(2):
+            amplitude, phase = waves[:, k, :1, None], waves[:, k, 1:, None]
+            turns = across / (12.0 / (k + 1)) + phase
+            along = along + 3.0 / (k + 1) * amplitude * torch.sin(2 * math.pi * turns)
+        return self.chance(self.recipe.border_probability) & (along > edge)[:, None]
+
+    # ---------------------------------------------------------------- tokens
 
     def scattered_tokens(self, grid, n_keep):
         """
@@ -166,17 +350,16 @@ class ViewSampler:
         Returns
         -------
         order : 2D `torch.Tensor`, shape (batch, grid**2)
-            A permutation of the token indices an image; the first ``n_keep`` are kept.  The central
+            A permutation of the token indices per image; the first ``n_keep`` are kept.  The central
             2 x 2 tokens, where a protostar will be, are kept in at least half of the images.
         """
-        middle = torch.zeros(grid, grid)
-        middle[(grid - 1) // 2 : grid // 2 + 1, (grid - 1) // 2 : grid // 2 + 1] = 1
         keys = self.uniform(grid * grid)
-        return _kept_first(keys - (self.uniform() < 0.5)[:, None] * middle.flatten(), n_keep)
+        middle = _middle(grid, 2 - grid % 2)
+        return _kept_first(keys - (self.uniform() < 0.5)[:, None] * middle, n_keep)
 
     def block_tokens(self, grid, side):
         """
-        Draw a square block of patch tokens an image for the student to see.
+        Draw a square block of patch tokens per image for the student to see.
 
         Parameters
         ----------
@@ -189,20 +372,40 @@ class ViewSampler:
         Returns
         -------
         order : 2D `torch.Tensor`, shape (batch, grid**2)
-            A permutation of the token indices an image; the first ``side**2`` are kept.  The block is
+            A permutation of the token indices per image; the first ``side**2`` are kept.  The block is
             in the middle of the image for half of the images.
         """
         keys = self.uniform(grid * grid)
         window = self.window_tokens(grid, side)
-        start = (grid - side) // 2
-        rows = (torch.arange(start, start + side)[:, None] * grid).expand(side, side)
-        middle = (rows + torch.arange(start, start + side)).flatten()
-        kept = torch.where((self.uniform() < 0.5)[:, None], middle, window)
-        return _kept_first(keys.scatter_add(1, kept, -torch.ones(kept.shape)), side**2)
+        block = torch.zeros(keys.shape).scatter_(1, window, 1.0)
+        block = torch.where((self.uniform() < 0.5)[:, None], _middle(grid, side), block)
+        return _kept_first(keys - block, side**2)
+
+    def central_tokens(self, grid, side, n_keep):
+        """
+        Draw the block of patch tokens in the middle of each image, and others from all over it.
+
+        Parameters
+        ----------
+        grid : int
+            Patches along a side.
+
+        side : int
+            Patches along a side of the block.
+
+        n_keep : int
+            The number of tokens kept, at least ``side**2``.
+
+        Returns
+        -------
+        order : 2D `torch.Tensor`, shape (batch, grid**2)
+            A permutation of the token indices per image; the first ``n_keep`` are kept.
+        """
+        return _kept_first(self.uniform(grid * grid) - _middle(grid, side), n_keep)
 
     def window_tokens(self, grid, side):
         """
-        Draw a square window of patch tokens an image: a local crop at its true place and scale.
+        Draw a square window of patch tokens per image.
 
         Parameters
         ----------
@@ -223,19 +426,48 @@ class ViewSampler:
         return (rows[:, :, None] * grid + columns[:, None]).flatten(1)
 
 
+# Flames rendered as gas have the default normalization.
+_DEX, _KMS, _SIGMA = ChannelNormalization().scale
+_SIGMA_CENTER = ChannelNormalization().center[2]
+
+
+def _middle(grid, side):
+    """One for the patches of the block in the middle, zero elsewhere."""
+    inside = torch.zeros(grid, grid)
+    start = (grid - side) // 2
+    inside[start : start + side, start : start + side] = 1
+    return inside.flatten()
+
+
 def _kept_first(keys, n_keep):
     """Permutations with the smallest keys first, the kept and the hidden tokens each in order."""
     order = keys.argsort(1)
     return torch.cat([order[:, :n_keep].sort(1).values, order[:, n_keep:]], 1)
 
 
-def _blurred(images, width):
-    reach = max(1, int(3 * width + 0.5))
-    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / width) ** 2)
-    kernel = (kernel / kernel.sum()).to(images)
-    n_channels = images.shape[1]
-    row = kernel.expand(n_channels, 1, 1, -1)
-    padded = F.pad(images, (reach,) * 4, mode="replicate")
-    return F.conv2d(
-        F.conv2d(padded, row, groups=n_channels), row.transpose(-1, -2), groups=n_channels
+def _through_beam(images, width):
+    """Gas as a beam sees it: N, N v and N (sigma^2 + v^2) are what adds up."""
+    column = 10.0 ** (_DEX * images[:, 0])
+    velocity = _KMS * images[:, 1]
+    dispersion = (_SIGMA * images[:, 2] + _SIGMA_CENTER).clamp_min(0.01)
+    sums = torch.stack([column, column * velocity, column * (dispersion**2 + velocity**2)], 1)
+    column, first, second = _blurred(sums, width).unbind(1)
+    velocity = first / column
+    dispersion = (second / column - velocity**2).clamp_min(1e-4).sqrt()
+    return torch.stack(
+        [column.log10() / _DEX, velocity / _KMS, (dispersion - _SIGMA_CENTER) / _SIGMA], 1
     )
+
+
+def _blurred(images, width):
+    """Gaussian blur, a width (standard deviation in px) per image."""
+    reach = max(1, math.ceil(2.5 * float(width.max())))
+    offset = torch.arange(-reach, reach + 1)
+    kernel = torch.exp(-0.5 * (offset / width[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(images.shape[1], 0)
+    kernel = kernel[:, None, None].to(images)
+    planes = F.pad(images, (reach,) * 4, mode="replicate").flatten(0, 1)[None]
+    n_planes = planes.shape[1]
+    planes = F.conv2d(planes, kernel, groups=n_planes)
+    planes = F.conv2d(planes, kernel.transpose(-1, -2), groups=n_planes)
+    return planes[0].unflatten(0, images.shape[:2])

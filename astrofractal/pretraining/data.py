@@ -6,6 +6,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from astrofractal.encoder import ChannelNormalization
 from astrofractal.fractals import FlameStream
 from astrofractal.fractals.cusps import add_cusps
+from astrofractal.fractals.hidden_masses import add_hidden_masses
 
 __all__ = ["Flames", "StepSampler", "flame_loader"]
 
@@ -20,7 +21,8 @@ def recipe_normalization(recipe):
 
 class Flames(Dataset):
     """
-    Normalized flames of a recipe.
+    Normalized flames of a recipe, each with log10 of the mass hidden in its center (NaN where there is
+    none).
 
     Parameters
     ----------
@@ -68,12 +70,14 @@ class Flames(Dataset):
 
     def __getitem__(self, index):
         index = int(index) % self.n_distinct
-        image = np.asarray(self.source[index])
-        if self.recipe.cusp_probability:
+        image, log_mass = np.asarray(self.source[index]), np.nan
+        if self.recipe.hidden_masses:
+            image, log_mass = add_hidden_masses(image, self.recipe.seed, index)
+        elif self.recipe.cusp_probability:
             image = add_cusps(
                 image, self.recipe.seed, index, probability=self.recipe.cusp_probability
             )
-        return self.normalization(image[None])[0]
+        return self.normalization(image[None])[0], np.float32(log_mass)
 
 
 class StepSampler(Sampler):

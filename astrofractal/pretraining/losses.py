@@ -1,9 +1,9 @@
-"""DINOv2's losses on prototype logits; lightly's pieces, and the cross-entropy that joins them."""
+"""DINOv2's losses on prototype logits, made of lightly's pieces, and the others."""
 
 import torch
 from torch import distributed, nn
 
-__all__ = ["PrototypeLoss", "effective_rank"]
+__all__ = ["PrototypeLoss", "consistency_loss", "effective_rank", "mass_loss"]
 
 
 class PrototypeLoss(nn.Module):
@@ -84,6 +84,55 @@ class PrototypeLoss(nn.Module):
         """
         log_probabilities = (logits.float() / self.student_temperature).log_softmax(-1)
         return -(targets * log_probabilities).sum(-1).mean()
+
+
+def consistency_loss(found, wanted):
+    """
+    Return how far features are from those of another view of the same gas.
+
+    Parameters
+    ----------
+    found : 2D `torch.Tensor`, shape (batch, n_features)
+        The student's features.
+
+    wanted : 2D `torch.Tensor`, shape (batch, n_features)
+        The teacher's.
+
+    Returns
+    -------
+    loss : 0D `torch.Tensor`
+        The mean square of their difference in units of each feature's standard deviation over the
+        batch, which smaller features do not make smaller.
+    """
+    wanted = wanted.float()
+    scale = wanted.std(0).clamp_min(1e-3)
+    return ((found.float() - wanted) / scale).square().mean()
+
+
+def mass_loss(found, log_mass, asked):
+    """
+    Return the mean negative logarithm of the likelihood of masses, for a normal distribution of log10 M.
+
+    Parameters
+    ----------
+    found : 2D `torch.Tensor`, shape (batch, 2)
+        log10 M and the natural logarithm of its standard deviation.
+
+    log_mass : 1D `torch.Tensor`
+        log10 of the true masses.
+
+    asked : 1D bool `torch.Tensor`
+        The images that count.
+
+    Returns
+    -------
+    loss : 0D `torch.Tensor`
+        In nats, less half the logarithm of 2 pi.
+    """
+    mean, log_sigma = found.float().unbind(1)
+    log_sigma = log_sigma.clamp(-3.0, 1.0)
+    loss = log_sigma + 0.5 * ((log_mass - mean) * torch.exp(-log_sigma)).square()
+    return (loss * asked).sum() / asked.sum().clamp_min(1)
 
 
 @torch.no_grad()

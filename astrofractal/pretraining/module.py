@@ -5,9 +5,10 @@ import random
 import pytorch_lightning as pl
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import distributed, nn
 
 from astrofractal.encoder import create_backbone
+from astrofractal.encoder.pooling import center_features, center_patches, mean_and_spread
 from astrofractal.encoder.structure import (
     at_center,
     n_center_targets,
@@ -17,10 +18,20 @@ from astrofractal.encoder.structure import (
 from astrofractal.pretraining.augmentations import ViewSampler
 from astrofractal.pretraining.data import recipe_normalization
 from astrofractal.pretraining.heads import Predictor, projection_head, suit_attention
-from astrofractal.pretraining.losses import PrototypeLoss, effective_rank
+from astrofractal.pretraining.losses import (
+    PrototypeLoss,
+    consistency_loss,
+    effective_rank,
+    mass_loss,
+)
 from astrofractal.pretraining.recipe import Recipe
 
 __all__ = ["DINOv2"]
+
+#: Steps between two measurements of the terms' gradients.
+_GRADIENTS_EVERY = 50
+
+_STRUCTURE = ("structure", "class_structure")
 
 
 class DINOv2(pl.LightningModule):
@@ -28,10 +39,12 @@ class DINOv2(pl.LightningModule):
     Self-distillation of a student by its moving average (Oquab et al. 2023, arXiv:2304.07193).
 
     The teacher encodes whole global views.  The student encodes a part of the tokens of the same
-    views, and local crops: windows of tokens of other views, at their true place and scale.  Its class
-    tokens match the teacher's (DINO), its hidden patch tokens match the teacher's patch tokens (iBOT),
-    the class tokens of a batch are spread (KoLeo), and where the recipe asks for it the structure of all
-    patches, hidden and visible, is predicted as well.
+    views, or, in symmetric pairs, of views of the same places that differ by what does not change a
+    mass; and local crops: views at other scales, or windows of tokens.  Its class tokens match the
+    teacher's (DINO), its hidden patch tokens match the teacher's patch tokens (iBOT), the class tokens
+    of a batch are spread (KoLeo). Where the recipe asks for it the central tokens of symmetric views
+    agree, the structure of all patches, hidden and visible, is predicted, and so is the mass of the
+    star that is hidden in the center.
 
     Parameters
     ----------
@@ -46,6 +59,7 @@ class DINOv2(pl.LightningModule):
         if isinstance(recipe, dict):
             recipe = Recipe(**recipe)
         self.recipe = recipe
+        self.symmetric = recipe.pairing == "symmetric"
         self.normalization = recipe_normalization(recipe)
         self.student = _network(recipe, drop_path=recipe.drop_path)
         self.teacher = _network(recipe, drop_path=0.0)
@@ -76,6 +90,11 @@ class DINOv2(pl.LightningModule):
         self.class_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
         self.patch_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
         self.koleo_loss = KoLeoLoss()
+        if recipe.center_weight:
+            self.center_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
+        if recipe.hidden_mass_weight:
+            self.to_mass = nn.Linear(3 * embed_dim, 2)
+        self.register_buffer("structure_factor", torch.ones(()))
 
     def configure_model(self):
         """Shard all networks over the devices if the strategy asks for it (``"fsdp"``)."""
@@ -118,8 +137,9 @@ class DINOv2(pl.LightningModule):
 
         Parameters
         ----------
-        batch : 4D `torch.Tensor`, shape (batch, n_channels, source_size, source_size)
-            This process's share of the global batch.
+        batch : tuple of `torch.Tensor`
+            This process's share of the global batch: images, 4D (batch, n_channels, source_size,
+            source_size), and log10 of the masses hidden in their centers.
         """
         recipe = self.recipe
         share = slice(self.global_rank, None, self.trainer.world_size)
@@ -128,104 +148,191 @@ class DINOv2(pl.LightningModule):
         # was drawn before an interruption.
         torch.manual_seed((recipe.seed * 7919 + self.global_step) * 64 + self.global_rank)
         # Views are made on the CPU, where their random numbers are the same on every machine.
-        images = batch.cpu()
-        clean = [sampler.geometric(images) for _ in range(recipe.n_global)]
-        losses, class_tokens = self._global_losses(clean, sampler)
-        student_logits = [losses.pop("_student_logits")]
+        images, log_mass = batch[0].cpu(), batch[1]
+        places = [sampler.geometry(images.shape[-1]) for _ in range(self.n_pairs)]
+        taught = self._teach(images, places, sampler)
+        losses, seen, logits = self._global_losses(images, log_mass, places, taught, sampler)
         structure = [losses.pop("structure")] if recipe.structure_weight else []
         for _ in range(recipe.n_local):
-            local = sampler.geometric(images)
-            view = sampler.degraded(local).to(self.device)
-            kept = sampler.window_tokens(self.grid, recipe.local_grid).to(self.device)
-            tokens = self._encode(self.student["backbone"], view, kept=kept)
-            if recipe.structure_weight and not self._scattered():
-                found = self.to_structure(tokens[:, self.n_prefix :])
-                structure.append(_structure_loss(found, self._structure(local), kept))
-            student_logits.append(self.student["class_head"](tokens[:, 0]))
-        losses["dino"] = self._class_loss(losses.pop("_targets"), student_logits)
-        losses["koleo"] = sum(self.koleo_loss(t.float()) for t in class_tokens) / recipe.n_global
+            tokens, found = self._local_crop(images, places[0], sampler)
+            structure += found
+            logits.append(self.student["class_head"](tokens[:, 0]))
+            seen.append(tokens)
+        losses["dino"] = self._class_loss(taught["class"], logits)
         if structure:
             losses["structure"] = sum(structure) / len(structure)
-        weights = {
-            "dino": recipe.dino_weight,
-            "ibot": recipe.ibot_weight,
-            "koleo": recipe.koleo_weight,
-            "structure": recipe.structure_weight,
-            "class_structure": recipe.class_structure_weight,
-        }
-        total = sum(weights[name] * value for name, value in losses.items())
+        weighted = {name: self._weight(name) * value for name, value in losses.items()}
+        self._measure_gradients(weighted, seen)
+        total = sum(
+            self.structure_factor * value if name in _STRUCTURE else value
+            for name, value in weighted.items()
+        )
         several = self.trainer.world_size > 1
         self.log("loss", total.detach(), prog_bar=True, sync_dist=several)
         logged = {f"loss_{name}": value.detach() for name, value in losses.items()}
         self.log_dict(logged, sync_dist=several)
         return total
 
-    def _global_losses(self, clean, sampler):
-        recipe, student = self.recipe, self.student
-        n_tokens = self.grid**2
-        views = torch.cat([sampler.degraded(view) for view in clean]).to(self.device)
-        clean = torch.cat(clean).to(self.device)
-        with torch.no_grad():
-            teacher_tokens = self._encode(self.teacher["backbone"], clean)
-            teacher_logits = self.teacher["class_head"](teacher_tokens[:, 0])
-            temperature = self._teacher_temperature()
-            targets = [
-                self.class_loss.targets(logits, temperature)
-                for logits in teacher_logits.chunk(recipe.n_global)
+    def _weight(self, name):
+        return getattr(self.recipe, f"{name}_weight")
+
+    @property
+    def n_pairs(self):
+        """The number of views that each network encodes whole."""
+        return 1 if self.symmetric else self.recipe.n_global
+
+    @torch.no_grad()
+    def _teach(self, images, places, sampler):
+        """What the teacher makes of its views: targets of the class, of the center, and tokens."""
+        if self.symmetric:
+            places = [sampler.symmetric(place) for place in places]
+        views = torch.cat(
+            [
+                sampler.cut(
+                    sampler.degraded(images) if self.recipe.degraded_teacher else images, place
+                )
+                for place in places
             ]
-        losses = {"_targets": targets}
+        )
+        tokens = self._encode(self.teacher["backbone"], views.to(self.device))
+        self._log_features(tokens)
+        temperature = self._teacher_temperature()
+        logits = self.teacher["class_head"](tokens[:, 0])
+        taught = {
+            "places": places,
+            "tokens": tokens,
+            "class": [self.class_loss.targets(x, temperature) for x in logits.chunk(len(places))],
+        }
+        if self.symmetric:
+            taught["center"] = center_features(tokens, (self.grid, self.grid), self.n_prefix)
+            if self.recipe.center_weight:
+                logits = self.teacher["center_head"](taught["center"])
+                taught["center_targets"] = self.center_loss.targets(logits, temperature)
+        return taught
+
+    def _global_losses(self, images, log_mass, places, taught, sampler):
+        recipe, student = self.recipe, self.student
+        views = [sampler.cut(sampler.degraded(images), place) for place in places]
+        views = torch.cat(views).to(self.device)
+        teacher_tokens = taught["tokens"][:, self.n_prefix :]
+        losses = {}
         if recipe.mask_mode == "drop":
-            if self._scattered():
-                n_keep = n_tokens - round(recipe.mask_ratio * n_tokens)
-                orders = [
-                    sampler.scattered_tokens(self.grid, n_keep) for _ in range(recipe.n_global)
-                ]
-            else:
-                n_keep = recipe.block_side**2
-                orders = [
-                    sampler.block_tokens(self.grid, recipe.block_side)
-                    for _ in range(recipe.n_global)
-                ]
-            order = torch.cat(orders).to(self.device)
+            orders, n_keep = zip(*(self._visible(sampler) for _ in places))
+            order, n_keep = torch.cat(orders).to(self.device), n_keep[0]
             tokens = self._encode(student["backbone"], views, kept=order[:, :n_keep])
             predicted, structure = self.predictor(tokens, self.n_prefix, order)
-            hidden = order[:, n_keep:]
-            target_tokens = _take(teacher_tokens[:, self.n_prefix :], hidden).flatten(0, 1)
             predicted = predicted.flatten(0, 1)
+            hidden = order[:, n_keep:]
+            if self.symmetric:
+                same = taught["places"][0].tokens_in(places[0], self.grid).to(self.device)
+                hidden = same.gather(1, hidden)
+            target_tokens = _take(teacher_tokens, hidden).flatten(0, 1)
             if recipe.structure_weight:
+                clean = torch.cat([sampler.cut(images, place) for place in places])
                 # Visible patches are read from the encoder's own tokens by one linear map, so that
                 # a linear or nearest-neighbor regressor finds their structure there later.
                 visible = self.to_structure(tokens[:, self.n_prefix :])
                 found = torch.cat([visible, structure], 1)
                 targets = self._structure(clean)
                 losses["structure"] = _structure_loss(found, targets, order)
-            if recipe.class_structure_weight:
-                found = self.class_to_structure(tokens[:, 0])
-                losses["class_structure"] = F.smooth_l1_loss(found.float(), at_center(targets))
+                if recipe.class_structure_weight:
+                    found = self.class_to_structure(tokens[:, 0])
+                    losses["class_structure"] = F.smooth_l1_loss(found.float(), at_center(targets))
+            if self.symmetric:
+                losses |= self._center_losses(tokens, order[:, :n_keep], taught)
+                if recipe.hidden_mass_weight:
+                    asked = (places[0].zoom == recipe.mass_zoom).to(self.device)
+                    central = self._center(tokens, order[:, :n_keep])
+                    found = self.to_mass(torch.cat([tokens[:, 0], central], 1))
+                    losses["hidden_mass"] = mass_loss(found, log_mass.to(self.device), asked)
         else:
             masked = self._block_masks(len(views)).to(self.device)
             tokens = self._encode(student["backbone"], views, masked=masked)
-            target_tokens = teacher_tokens[:, self.n_prefix :][masked]
+            target_tokens = teacher_tokens[masked]
             predicted = tokens[:, self.n_prefix :][masked]
         with torch.no_grad():
-            patch_targets = self.patch_loss.targets(
-                self._patch_head(self.teacher)(target_tokens), temperature
-            )
+            logits = self._patch_head(self.teacher)(target_tokens)
+            patch_targets = self.patch_loss.targets(logits, self._teacher_temperature())
         losses["ibot"] = self.patch_loss(patch_targets, self._patch_head(student)(predicted))
-        losses["_student_logits"] = student["class_head"](tokens[:, 0])
-        self._log_features(teacher_tokens)
-        return losses, tokens[:, 0].chunk(recipe.n_global)
+        class_tokens = tokens[:, 0].chunk(len(places))
+        losses["koleo"] = sum(self.koleo_loss(t.float()) for t in class_tokens) / len(places)
+        return losses, [tokens], list(student["class_head"](tokens[:, 0]).chunk(len(places)))
+
+    def _visible(self, sampler):
+        """An order of the patches, and how many of the first ones the student sees."""
+        recipe, n_tokens = self.recipe, self.grid**2
+        if self.symmetric:
+            n_keep = recipe.student_tokens
+            return sampler.central_tokens(self.grid, recipe.block_side, n_keep), n_keep
+        if self._scattered():
+            n_keep = n_tokens - round(recipe.mask_ratio * n_tokens)
+            return sampler.scattered_tokens(self.grid, n_keep), n_keep
+        return sampler.block_tokens(self.grid, recipe.block_side), recipe.block_side**2
+
+    def _center(self, tokens, kept):
+        """Mean and spread of the central 2 x 2 tokens, which must be among the kept ones."""
+        middle = center_patches(self.grid).to(kept)
+        where = (kept[:, :, None] == middle).int().argmax(1)
+        return mean_and_spread(_take(tokens[:, self.n_prefix :], where))
+
+    def _center_losses(self, tokens, kept, taught):
+        recipe, losses = self.recipe, {}
+        central = self._center(tokens, kept)
+        if recipe.center_weight:
+            logits = self.student["center_head"](central)
+            losses["center"] = self.center_loss(taught["center_targets"], logits)
+        if recipe.consistency_weight:
+            losses["consistency"] = consistency_loss(central, taught["center"])
+        return losses
+
+    def _local_crop(self, images, place, sampler):
+        """Tokens of a local crop, and the loss of its structure if it is asked for."""
+        recipe, backbone = self.recipe, self.student["backbone"]
+        if recipe.local_scaled:
+            crop = sampler.local(place)
+            size = recipe.local_grid * self.patch_size
+            view = sampler.cut(sampler.degraded(images), crop, size)
+            return self._encode(backbone, view.to(self.device)), []
+        place = sampler.geometry(images.shape[-1])
+        view = sampler.cut(sampler.degraded(images), place)
+        kept = sampler.window_tokens(self.grid, recipe.local_grid).to(self.device)
+        tokens = self._encode(backbone, view.to(self.device), kept=kept)
+        if not recipe.structure_weight or self._scattered():
+            return tokens, []
+        found = self.to_structure(tokens[:, self.n_prefix :])
+        return tokens, [_structure_loss(found, self._structure(sampler.cut(images, place)), kept)]
+
+    def _measure_gradients(self, weighted, seen):
+        """Log each term's gradient at the encoder's tokens; hold that of the structure to its share."""
+        if self.global_step % _GRADIENTS_EVERY:
+            return
+
+        def norm(value):
+            found = torch.autograd.grad(value, seen, retain_graph=True, allow_unused=True)
+            return sum(g.float().square().sum() for g in found if g is not None) ** 0.5
+
+        norms = {name: norm(value) for name, value in weighted.items()}
+        self.log_dict({f"gradient_{name}": value for name, value in norms.items()})
+        share, own = self.recipe.structure_share, [norms[n] for n in _STRUCTURE if n in norms]
+        if share == 1 or not own:
+            return
+        others = norm(sum(value for name, value in weighted.items() if name not in _STRUCTURE))
+        factor = (share / (1 - share) * others / sum(own).clamp_min(1e-12)).clamp_max(1.0)
+        if distributed.is_initialized():
+            distributed.all_reduce(factor)
+            factor = factor / distributed.get_world_size()
+        first = self.global_step == 0
+        self.structure_factor.copy_(factor if first else 0.5 * (self.structure_factor + factor))
+        self.log("structure_factor", self.structure_factor.item())
 
     def _structure(self, views):
         return structure_targets(views.to(self.device), self.patch_size, self.normalization)
 
     def _class_loss(self, targets, student_logits):
-        """Every teacher view against every student view but, if there are two, its own."""
-        own, *local = student_logits
+        """Every teacher view against every student view but, if there are several, its own."""
         total, n_terms = 0.0, 0
-        students = [*own.chunk(len(targets)), *local]
         for i, target in enumerate(targets):
-            for j, logits in enumerate(students):
+            for j, logits in enumerate(student_logits):
                 if i == j and len(targets) > 1:
                     continue
                 total, n_terms = total + self.class_loss(target, logits), n_terms + 1
@@ -300,7 +407,9 @@ class DINOv2(pl.LightningModule):
                 },
             )
             group["params"].append(parameter)
-        return torch.optim.AdamW(list(groups.values()), lr=recipe.learning_rate, betas=(0.9, 0.98))
+        return torch.optim.AdamW(
+            list(groups.values()), lr=recipe.learning_rate, betas=(0.9, recipe.beta2)
+        )
 
     def on_train_batch_start(self, _batch, _batch_index):
         """Set the learning rates and weight decays of this step."""
@@ -341,6 +450,8 @@ def _network(recipe, *, drop_path):
     network = {"backbone": backbone, "class_head": projection_head(recipe, backbone.num_features)}
     if not recipe.shared_head:
         network["patch_head"] = projection_head(recipe, backbone.num_features)
+    if recipe.center_weight:
+        network["center_head"] = projection_head(recipe, 2 * backbone.num_features)
     return nn.ModuleDict(network)
 
 

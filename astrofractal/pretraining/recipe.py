@@ -45,6 +45,52 @@ class Recipe:
 
     class_structure_weight : float, optional
         Weight of the term that asks the class token for the structure at the center of the view.
+
+    pairing : {"independent", "symmetric"}, optional
+        ``"independent"``: both networks see every global view.  ``"symmetric"``: of each pair of
+        global views, of the same place but for one of the sky's symmetries and a part of a pixel, the
+        student sees one and the teacher the other.
+
+    student_tokens : int, optional
+        With symmetric pairs: patches that the student sees, the block in the middle and others at
+        random.
+
+    mass_zoom, mass_zoom_probability : float, optional
+        The magnification at which masses are read, and the share of magnified views that have it
+        exactly.
+
+    jitter : float, optional
+        Largest distance of the center of a magnified view from that of the image in pixels of the image.
+
+    local_scaled : bool, optional
+        Whether local crops are views of their own at other scales, and not windows of tokens of other
+        views.
+
+    degraded_teacher : bool, optional
+        Whether the teacher sees degraded views as well.
+
+    beam_max : float, optional
+        Largest full width at half maximum of beams in pixels.
+
+    noise_probability, signal_to_noise_min : float, optional
+        The share of images with noise of a signal-to-noise ratio between this one and 100.
+
+    hidden_masses : bool, optional
+        Whether stars of known mass are put into the flames; see
+        `~astrofractal.fractals.add_hidden_masses`.
+
+    hidden_mass_weight : float, optional
+        Weight of the term that asks for the mass of the star at the center of the view.
+
+    center_weight, consistency_weight : float, optional
+        Weights of the terms by which the central tokens of symmetric views agree: on prototypes, and
+        in the values of their mean and spread.
+
+    structure_share : float, optional
+        The largest share that the structure terms have of the gradient at the encoder's tokens.
+
+    beta2 : float, optional
+        Decay of AdamW's second moments.
     """
 
     name: str
@@ -102,6 +148,22 @@ class Recipe:
     zoom_probability: float = 0.0
     zoom_max: float = 1.0
     class_structure_weight: float = 0.0
+    pairing: str = "independent"
+    student_tokens: int = 0
+    mass_zoom: float = 4.0
+    mass_zoom_probability: float = 0.0
+    jitter: float = 0.0
+    local_scaled: bool = False
+    degraded_teacher: bool = False
+    beam_max: float = 4.7
+    noise_probability: float = 0.0
+    signal_to_noise_min: float = 0.0
+    hidden_masses: bool = False
+    hidden_mass_weight: float = 0.0
+    center_weight: float = 0.0
+    consistency_weight: float = 0.0
+    structure_share: float = 1.0
+    beta2: float = 0.98
 
     def __post_init__(self):
         for field in fields(self):
@@ -116,6 +178,7 @@ class Recipe:
                 raise ValueError(msg)
         one_of("mask_mode", self.mask_mode, ("drop", "token"))
         one_of("centering", self.centering, ("sinkhorn", "mean"))
+        one_of("pairing", self.pairing, ("independent", "symmetric"))
         for name in ("n_images", "batch_size", "n_global", "steps_per_checkpoint", "n_prototypes"):
             if getattr(self, name) < 1:
                 msg = f"recipe value {name} must be at least 1, got {getattr(self, name)}"
@@ -131,6 +194,30 @@ class Recipe:
             raise ValueError(msg)
         if self.zoom_max < 1:
             msg = f"recipe value zoom_max must be at least 1, got {self.zoom_max}"
+            raise ValueError(msg)
+        if self.pairing == "symmetric":
+            if self.mask_mode != "drop":
+                msg = f"pairing 'symmetric' needs mask_mode='drop', got {self.mask_mode!r}"
+                raise ValueError(msg)
+            if self.student_tokens < self.block_side**2:
+                msg = (
+                    f"recipe value student_tokens must be at least block_side**2 = "
+                    f"{self.block_side**2}, got {self.student_tokens}"
+                )
+                raise ValueError(msg)
+        elif self.center_weight or self.consistency_weight or self.hidden_mass_weight:
+            msg = (
+                "center_weight, consistency_weight and hidden_mass_weight need pairing='symmetric'"
+            )
+            raise ValueError(msg)
+        if self.hidden_mass_weight and not self.hidden_masses:
+            msg = "hidden_mass_weight needs hidden_masses=true: flames have no other stars"
+            raise ValueError(msg)
+        if self.hidden_masses and (self.rendering != "gas" or self.cusp_probability):
+            msg = "hidden_masses needs rendering='gas' and takes the place of cusps: cusp_probability=0"
+            raise ValueError(msg)
+        if not 0 < self.structure_share <= 1:
+            msg = f"recipe value structure_share must be in (0, 1], got {self.structure_share}"
             raise ValueError(msg)
         if self.class_structure_weight and not self.structure_weight:
             msg = (

@@ -15,7 +15,8 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from astrofractal._utils.atomic import atomic_path
-from astrofractal.encoder import create_backbone, save_weights
+from astrofractal.encoder import create_backbone, load_weights, save_weights
+from astrofractal.encoder.weights import HEADS
 from astrofractal.pretraining.data import flame_loader, recipe_normalization
 from astrofractal.pretraining.module import DINOv2
 from astrofractal.pretraining.recipe import Recipe
@@ -25,6 +26,9 @@ __all__ = ["export_run", "fastest_precision", "pretrain"]
 log = logging.getLogger(__name__)
 
 CHECKPOINT, RECIPE = "checkpoint.ckpt", "recipe.json"
+
+#: What the names of the heads that are kept begin with in the module, by their pooling.
+_HEADS = {"structure": "to_structure.", "hidden_mass": "to_mass."}
 
 
 def fastest_precision(recipe, *, repeats=3):
@@ -146,7 +150,9 @@ def pretrain(
         The folder of a run to go on with; ``recipe`` is then the run's own.
 
     start_from : path-like, optional
-        The folder of a finished run whose networks the new run starts from, with schedules of its own.
+        The folder of a finished run, or a ``.safetensors`` file of exported weights, whose networks
+        the new run starts from, with schedules of its own.  Weights have no projection heads: these
+        start anew.
 
     shards : path-like, optional
         Flames rendered beforehand by ``astrofractal fractals``; otherwise they are rendered on the way.
@@ -184,7 +190,7 @@ def pretrain(
         If ``output`` already holds a run.
 
     FileNotFoundError
-        If ``resume`` or ``start_from`` holds none.
+        If ``resume`` or ``start_from`` holds none, or is no file.
 
     ValueError
         If both are given, or the networks of ``start_from`` do not fit the recipe.
@@ -213,7 +219,7 @@ def pretrain(
             msg = f"output: {str(folder)!r} already holds a run; go on with it by resume="
             raise FileExistsError(msg)
         precision = precision or fastest_precision(recipe)
-        origin, networks = (None, None) if start_from is None else _trained(start_from)
+        origin, networks = (None, None) if start_from is None else _origin(start_from)
     torch.set_float32_matmul_precision("high")
     if rank_zero_only.rank == 0:
         with atomic_path(folder / RECIPE) as temporary:
@@ -300,11 +306,32 @@ def _start_from(module, state, folder):
     strange = [
         name for name, value in state.items() if name in own and own[name].shape != value.shape
     ]
+    left = () if Path(folder).suffix != ".safetensors" else tuple(_HEADS.values())
+    state = {
+        name: value for name, value in state.items() if name in own or not name.startswith(left)
+    }
     strange = strange or sorted(set(state) - set(own))
     if strange:
         msg = f"start_from: {strange[0]} of {str(folder)!r} does not fit recipe {module.recipe.name!r}"
         raise ValueError(msg)
     module.load_state_dict(state, strict=False)
+
+
+def _origin(start_from):
+    """Lineage and networks of a run, or of weights, which have a backbone and heads alone."""
+    if Path(start_from).suffix != ".safetensors":
+        return _trained(start_from)
+    state, card = load_weights(start_from)
+    networks = {}
+    for name, value in state.items():
+        first, _, rest = name.partition(".")
+        head = next((head for head, prefix in HEADS.items() if prefix == first), None)
+        if head is not None:
+            networks[_HEADS[head] + rest] = value
+        else:
+            networks |= {f"{network}.backbone.{name}": value for network in ("student", "teacher")}
+    lineage = ("recipe", "recipe_values", "steps", "images_seen", "origin")
+    return {key: card.get(key) for key in lineage}, networks
 
 
 def _trained(folder):
@@ -353,16 +380,17 @@ def export_run(run, path):
         for name, value in networks.items()
         if name.startswith(prefix)
     }
-    readout = "to_structure."
-    state |= {
-        f"structure_readout.{name.removeprefix(readout)}": value
-        for name, value in networks.items()
-        if name.startswith(readout)
-    }
+    for head, own in _HEADS.items():
+        state |= {
+            f"{HEADS[head]}.{name.removeprefix(own)}": value
+            for name, value in networks.items()
+            if name.startswith(own)
+        }
     card = {
         "architecture": recipe.model,
         "in_chans": 3,
         "normalization": recipe_normalization(recipe).to_dict(),
+        "heads": sorted(name for name, own in _HEADS.items() if f"{own}weight" in networks),
         "seed": recipe.seed,
         **lineage,
     }

@@ -116,13 +116,22 @@ def test_structure_pooling_reads_where_the_central_tokens_meet():
         torch.nn.init.zeros_(readout.weight)
         with torch.no_grad():
             readout.weight[point] = 1.0
-        found = pool_tokens(tokens, (2, 2), 1, "structure", readout)
+        found = pool_tokens(tokens, (2, 2), 1, "structure", {"structure": readout})
         assert found.tolist() == [[meeting_points.get(point, 0.0) / 4]]
 
 
-def test_structure_pooling_needs_a_readout(encoder, images):
-    with pytest.raises(ValueError, match="needs weights with a structure readout"):
-        encoder.encode(images, pooling="structure")
+@pytest.mark.parametrize("pooling", ["structure", "hidden_mass"])
+def test_pretrained_poolings_need_their_head(encoder, images, pooling):
+    with pytest.raises(ValueError, match=f"pooling '{pooling}' needs weights with a head for it"):
+        encoder.encode(images, pooling=pooling)
+
+
+def test_hidden_mass_is_read_from_class_and_central_tokens():
+    tokens = torch.randn(2, 1 + 64, 4)
+    head = torch.nn.Linear(12, 2)
+    found = pool_tokens(tokens, (8, 8), 1, "hidden_mass", {"hidden_mass": head})
+    features = pool_tokens(tokens, (8, 8), 1, "class+central+spread")
+    torch.testing.assert_close(found, head(features))
 
 
 def test_patch_features_of_any_size(encoder):

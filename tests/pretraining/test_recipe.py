@@ -43,6 +43,12 @@ def test_runs_from_before_a_value_existed_go_on_as_they_began():
             "class_structure_weight needs a structure_weight",
         ),
         ({"predictor_depth": 0}, "predictor_depth"),
+        ({"pairing": "twice"}, "pairing must be one of .*, got 'twice'"),
+        ({"pairing": "symmetric"}, r"student_tokens must be at least block_side\*\*2 = 16, got 0"),
+        ({"pairing": "symmetric", "mask_mode": "token"}, "needs mask_mode='drop', got 'token'"),
+        ({"consistency_weight": 1}, "need pairing='symmetric'"),
+        ({"hidden_masses": True}, "takes the place of cusps"),
+        ({"structure_share": 0}, "structure_share must be in"),
         ({"source_size": 32}, "source_size must be at least image_size=64, got 32"),
     ],
 )
@@ -52,5 +58,7 @@ def test_bad_values_are_named(overrides, message):
 
 
 def test_unknown_recipe_lists_the_shipped_ones():
-    with pytest.raises(ValueError, match="'compact', 'compact_zoom', 'paper'.*got 'huge'"):
+    with pytest.raises(
+        ValueError, match="'compact', 'compact_invariant', 'compact_zoom', 'paper'.*got 'huge'"
+    ):
         Recipe.load("huge")

@@ -188,3 +188,51 @@ def test_start_from_refuses_what_does_not_fit(whole_run, tmp_path):
         pretrain("compact_zoom", output=tmp_path / "y", start_from=tmp_path, **options)
     with pytest.raises(ValueError, match="start_from is for a new run"):
         pretrain(resume=whole_run, start_from=whole_run)
+
+
+def test_run_starts_from_weights_and_keeps_the_head_of_hidden_masses(whole_run, tmp_path):
+    weights, folder = tmp_path / "first.safetensors", tmp_path / "invariant"
+    export_run(whole_run, weights)
+    options = {"workers": 0, "devices": 1, "precision": "32-true", "max_steps": 1, **SMALL}
+    rates = {"learning_rate": 0.0, "learning_rate_end": 0.0}
+    pretrain("compact_invariant", output=folder, start_from=weights, **rates, **options)
+    found, before = _checkpoint(folder)["state_dict"], load_file(weights)
+    name = "blocks.0.attn.qkv.weight"
+    for network in ("student", "teacher"):
+        torch.testing.assert_close(found[f"{network}.backbone.{name}"], before[name].float())
+    assert torch.equal(found["to_structure.bias"], before["structure_readout.bias"].float())
+    card = export_run(folder, tmp_path / "second.safetensors")
+    assert card["heads"] == ["hidden_mass", "structure"]
+    assert card["images_seen"] == SMALL["n_images"] + SMALL["batch_size"]
+    assert card["origin"]["recipe"] == "compact"
+    encoder = FractalEncoder(weights=tmp_path / "second.safetensors")
+    gas = torch.randn(3, 3, 64, 64).numpy() + [[[22]], [[0]], [[0.4]]]
+    assert encoder.encode(gas, pooling="hidden_mass", zoom=4).shape == (3, 2)
+    # What the weights have and the recipe does not want is left behind.
+    again = tmp_path / "again"
+    pretrain(
+        "compact_zoom", output=again, start_from=tmp_path / "second.safetensors", **rates, **options
+    )
+    assert "to_mass.weight" not in _checkpoint(again)["state_dict"]
+
+
+def test_structure_has_no_more_than_its_share_of_the_gradient(tmp_path):
+    folder = tmp_path / "share"
+    options = {"workers": 0, "devices": 1, "precision": "32-true", "max_steps": 2, **SMALL}
+    pretrain("compact_invariant", output=folder, structure_weight=1e4, **options)
+    (factor,) = _logged(folder, "structure_factor")
+    (structure,) = _logged(folder, "gradient_structure")
+    names = ("dino", "ibot", "koleo", "center", "consistency", "hidden_mass")
+    others = sum(_logged(folder, f"gradient_{name}")[0] for name in names)
+    assert factor < 1
+    assert factor * structure / (factor * structure + others) <= 0.33 + 1e-6
+
+
+def test_resumed_run_of_symmetric_pairs_ends_with_identical_weights(tmp_path):
+    options = {"workers": 0, "devices": 1}
+    values = {"precision": "32-true", **options, **SMALL, "n_images": 16}
+    whole, folder = tmp_path / "whole", tmp_path / "interrupted"
+    pretrain("compact_invariant", output=whole, **values)
+    pretrain("compact_invariant", output=folder, max_steps=2, **values)
+    pretrain(resume=folder, **options)
+    _assert_same_weights(_checkpoint(whole), _checkpoint(folder), rtol=0, atol=0)
