@@ -37,7 +37,7 @@ class StellarMassEstimator:
     The features of a frozen encoder, and profiles of the gas beside them, are turned into a mass by
     a regressor that was calibrated on simulated clouds, following Hirashima, Nozaki & Harada 2025
     (arXiv:2510.24159).  ``StellarMassEstimator()`` is ready for use: its calibration, on
-    `~astrofractal.simulations.reference_maps`, is bundled.  With any argument it is to be
+    `~astrofractal.mapset.reference_maps`, is bundled.  With any argument it is to be
     calibrated with `fit`.
 
     Parameters

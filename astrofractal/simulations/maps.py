@@ -120,7 +120,7 @@ def map_set(
 
     Returns
     -------
-    maps : `MapSet`
+    maps : `~astrofractal.mapset.MapSet`
         The maps, their labels and where they come from.
 
     Raises
