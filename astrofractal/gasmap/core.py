@@ -17,6 +17,7 @@ from astrofractal.gasmap.checks import (
     need_wcs,
 )
 from astrofractal.gasmap.cube import from_cube
+from astrofractal.gasmap.gas_moments import CHANNELS, mean_velocity
 from astrofractal.gasmap.maps import from_maps
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.reading import read
@@ -27,8 +28,6 @@ __all__ = ["GasMap"]
 
 _COLUMN = u.cm**-2
 _VELOCITY = u.km / u.s
-_NAMES = ("column_density", "velocity", "dispersion")
-
 #: A pixel scale that is off the one of WCS and distance by a larger factor contradicts it.
 _SAME_SCALE = 1.01
 
@@ -126,7 +125,7 @@ class GasMap:
         if isinstance(column_density, GasMap):
             msg = "column_density must be a Quantity or NDData, got a GasMap: use GasMap.read"
             raise TypeError(msg)
-        given = dict(zip(_NAMES, (column_density, velocity, dispersion), strict=True))
+        given = dict(zip(CHANNELS, (column_density, velocity, dispersion), strict=True))
         channels = {
             name: Channel.of(value, name) for name, value in given.items() if value is not None
         }
@@ -135,9 +134,9 @@ class GasMap:
             raise TypeError(msg)
         first = channels["column_density"]
         arrays, errors = {}, {}
-        arrays["column_density"], errors["column_density"] = column_channel(first, _NAMES[0])
+        arrays["column_density"], errors["column_density"] = column_channel(first, CHANNELS[0])
         shape = arrays["column_density"].shape
-        for name in _NAMES[1:]:
+        for name in CHANNELS[1:]:
             if name in channels:
                 arrays[name], errors[name] = velocity_channel(
                     channels[name], name, positive=name == "dispersion"
@@ -185,7 +184,7 @@ class GasMap:
         """Take arrays (cm-2, km/s) that are known to be good."""
         masked = ~np.isfinite(arrays["column_density"])
         self._arrays, self._errors = {}, {}
-        for name in _NAMES:
+        for name in CHANNELS:
             for source, target in ((arrays, self._arrays), (errors, self._errors)):
                 if source.get(name) is not None:
                     # single precision cannot hold the square of a column density in cm-2
@@ -243,9 +242,9 @@ class GasMap:
         """
         planes = {"": dict(self._arrays), "_uncertainty": dict(self._errors)}
         for suffix, arrays in planes.items():
-            for name in _NAMES:
+            for name in CHANNELS:
                 if name + suffix in changes:
-                    convert = to_column_density if name == _NAMES[0] else to_velocity
+                    convert = to_column_density if name == CHANNELS[0] else to_velocity
                     value = changes.pop(name + suffix)
                     if value is None:
                         arrays.pop(name, None)
@@ -366,7 +365,7 @@ class GasMap:
     @property
     def channels(self):
         """Names of the channels that are present, column density first."""
-        return tuple(name for name in _NAMES if name in self._arrays)
+        return tuple(name for name in CHANNELS if name in self._arrays)
 
     @property
     def pixel_solid_angle(self):
@@ -426,10 +425,7 @@ class GasMap:
         array[0] = np.log10(column)
         if "velocity" in self._arrays:
             velocity = self._arrays["velocity"].astype(np.float64)
-            known = np.isfinite(velocity)
-            if known.any():
-                weights = column[known]
-                array[1] = velocity - np.average(velocity[known], weights=weights)
+            array[1] = velocity - mean_velocity(velocity, column)
         if "dispersion" in self._arrays:
             array[2] = self._arrays["dispersion"]
         return array

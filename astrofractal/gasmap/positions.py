@@ -4,17 +4,17 @@ These functions are methods of `~astrofractal.GasMap`.
 """
 
 import numpy as np
-from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.checks import check_pixels, need_wcs
+from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.gasmap.resample import Resampler
 
 __all__ = ["contains", "cutout", "cutouts", "to_pixel", "to_sky"]
 
 
-def cutout(gas, position, *, size=0.5 * u.pc, shape=(64, 64)):
+def cutout(gas, position, *, size=STANDARD_WIDTH, shape=STANDARD_SHAPE):
     """
     Return a part of the map of a given physical size, resampled.
 
@@ -48,8 +48,9 @@ def cutout(gas, position, *, size=0.5 * u.pc, shape=(64, 64)):
     Values are interpolated bilinearly on positions that go through the WCS, so the scale is
     that at the position.  Where the pixels of the cutout are wider than those of the map, each
     is the mean over its area.  Velocities are weighted by column density; the dispersion
-    takes up the spread of the mean velocities that are averaged.  Masked pixels have no weight;
-    a pixel of the cutout is masked when more than half of its weight is.
+    takes up the spread of the velocities that are averaged or interpolated (see
+    `~astrofractal.gasmap.gas_moments.transform`).  Masked pixels have no weight; a pixel of the
+    cutout is masked when more than half of its weight is.
 
     The flags are explained in `~astrofractal.flags.FLAGS`.
     """
@@ -77,7 +78,7 @@ def cutout(gas, position, *, size=0.5 * u.pc, shape=(64, 64)):
     return cutout
 
 
-def cutouts(gas, positions, *, size=0.5 * u.pc, shape=(64, 64)):
+def cutouts(gas, positions, *, size=STANDARD_WIDTH, shape=STANDARD_SHAPE):
     """
     Return parts of the map around many positions.
 

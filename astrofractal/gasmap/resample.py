@@ -9,6 +9,7 @@ from astropy.coordinates import SkyCoord
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.checks import need_distance, need_wcs
+from astrofractal.gasmap.gas_moments import CHANNELS, transform
 
 __all__ = ["Resampler", "overlaps"]
 
@@ -263,48 +264,41 @@ class Resampler:
         y0 = max(int(np.floor(y[within].min())) - margin, 0)
         x1 = min(int(np.ceil(x[within].max())) + margin + 1, width)
         y1 = min(int(np.ceil(y[within].max())) + margin + 1, height)
-        planes, offset, scale = self._planes((slice(y0, y1), slice(x0, x1)), squares=wide)
-        stack = np.stack(list(planes.values()), axis=-1)
+        part = (slice(y0, y1), slice(x0, x1))
         if lines is not None:
             rows = overlaps(lines[1] - y0, max(ratio, 1), y1 - y0)
             columns = overlaps(lines[0] - x0, max(ratio, 1), x1 - x0)
             covered = np.outer(rows.sum(axis=1), columns.sum(axis=1))
-            sampled = np.tensordot(np.tensordot(rows, stack, 1), columns, (1, 1))
-            sampled = np.moveaxis(sampled, -1, 1)
+
+            def operator(planes):
+                return rows @ planes @ columns.T
         else:
             covered = _mean(within.astype(np.float64), n_sub)
-            if block > 1:
-                stack = _blocks(stack, block)
             px, py = ((value - at + 0.5) / block - 0.5 for value, at in ((x, x0), (y, y0)))
-            sampled = _mean(_bilinear(stack, px, py, within), n_sub)
-        planes = {name: sampled[..., index] for index, name in enumerate(planes)}
-        planes.setdefault("weight", covered)
-        arrays = _from_planes(planes, offset, scale)
-        return arrays, self._errors(planes, ratio, scale), covered
 
-    def _planes(self, part, *, squares):
-        """Return what is resampled: moments, and variances of the errors."""
-        planes, offset, scale = _moment_planes(
-            {name: array[part] for name, array in self.arrays.items()}, squares=squares
-        )
-        for name, array in self.errors.items():
-            error = array[part].astype(np.float64)
-            error = error / scale if name == "column_density" else error
-            good = np.isfinite(error)
-            planes[f"{name}_variance"] = np.where(good, error**2, 0)
-            planes[f"{name}_variance_weight"] = good.astype(np.float64)
-        return planes, offset, scale
+            def operator(planes):
+                stack = np.stack(list(planes), axis=-1)
+                stack = _blocks(stack, block) if block > 1 else stack
+                return np.moveaxis(_mean(_bilinear(stack, px, py, within), n_sub), -1, 0)
 
-    def _errors(self, planes, ratio, scale):
+        channels = [self.arrays[name][part] if name in self.arrays else None for name in CHANNELS]
+        arrays = dict(zip(CHANNELS, transform(*channels, operator, full=1.0), strict=True))
+        arrays = {name: array for name, array in arrays.items() if name in self.arrays}
+        return arrays, self._sampled_errors(part, operator, ratio), covered
+
+    def _sampled_errors(self, part, operator, ratio):
         """Return the errors; they fall with the number of independent values in a pixel."""
         independent = max(1.0, ratio**2 / self._pixels_per_resolution(ratio))
         errors = {}
-        for name in self.errors:
-            weight = planes[f"{name}_variance_weight"]
+        for name, array in self.errors.items():
+            error = array[part].astype(np.float64)
+            good = np.isfinite(error)
+            scale = error[good].max(initial=0) or 1.0
+            planes = np.stack([np.where(good, error / scale, 0) ** 2, good.astype(np.float64)])
+            variance, weight = operator(planes)
             with np.errstate(invalid="ignore", divide="ignore"):
-                variance = np.where(weight > 0, planes[f"{name}_variance"] / weight, np.nan)
-                error = np.sqrt(variance / independent)
-            errors[name] = error * scale if name == "column_density" else error
+                variance = np.where(weight > 0, variance / weight, np.nan)
+            errors[name] = np.sqrt(variance / independent) * scale
         return errors
 
     def _pixels_per_resolution(self, ratio):
@@ -312,65 +306,6 @@ class Resampler:
         if self.gas.beam is None or not self.on_sky:
             return 1.0
         return max(1.0, self.gas.beam.sr.to_value(u.sr) / (self.step / ratio) ** 2)
-
-
-def _moment_planes(arrays, *, squares):
-    """
-    Return planes that may be added up, so that averages are right: weights, N, N v, N sigma^2.
-
-    Also returned are the velocity and column density that were taken out for precision.  Weights
-    that are those of another plane are left out.  With ``squares``, there is N v^2 as well.
-    """
-    column = arrays["column_density"].astype(np.float64)
-    valid = np.isfinite(column)
-    scale = float(np.mean(column, where=valid)) if valid.any() else 1.0
-    complete = bool(valid.all())
-    column = column / scale if complete else np.where(valid, column / scale, 0)
-    planes = {"column": column}
-    if not complete:
-        planes["weight"] = valid.astype(np.float64)
-    offset = 0.0
-    for name in ("velocity", "dispersion"):
-        if name not in arrays:
-            continue
-        values = arrays[name].astype(np.float64)
-        known = np.isfinite(values)
-        weight = column
-        if not known.all():
-            values[~known] = 0
-            if (known != valid).any():
-                weight = planes[f"{name}_weight"] = np.where(known, column, 0)
-        if name == "velocity":
-            total = weight.sum()
-            offset = float((weight * values).sum() / total) if total > 0 else 0.0
-            values -= offset
-            planes[name] = weight * values
-            if squares:
-                planes["velocity_square"] = planes[name] * values
-        else:
-            planes[name] = weight * values**2
-    return planes, offset, scale
-
-
-def _from_planes(planes, offset, scale):
-    """Return the channels of sampled planes."""
-    arrays = {}
-    weight, column = planes["weight"], planes["column"]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        arrays["column_density"] = np.where(weight >= 0.5, column / weight, np.nan) * scale
-        spread = 0.0
-        if "velocity" in planes:
-            known = planes.get("velocity_weight", column)
-            mean = planes["velocity"] / known
-            arrays["velocity"] = np.where(known >= 0.5 * column, mean + offset, np.nan)
-            if "velocity_square" in planes:
-                spread = np.maximum(planes["velocity_square"] / known - mean**2, 0)
-                spread = np.where(np.isfinite(spread), spread, 0)
-        if "dispersion" in planes:
-            known = planes.get("dispersion_weight", column)
-            square = np.maximum(planes["dispersion"] / known + spread, 0)
-            arrays["dispersion"] = np.where(known >= 0.5 * column, np.sqrt(square), np.nan)
-    return arrays
 
 
 def _separable(x, y, ratio):

@@ -12,6 +12,7 @@ from astropy.table import QTable
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.validation import positive_int
 from astrofractal.data import data_path
+from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, mean_velocity
 
 __all__ = ["MapSet", "reference_maps"]
 
@@ -26,7 +27,7 @@ _STRUCTURAL = {
     "SIMPLE", "BITPIX", "NAXIS", "EXTEND", "CHECKSUM", "DATASUM", "PIXSIZE", "CLOUD", "COMMENT",
     "HISTORY", "",
 }  # fmt: skip
-_DEFAULT_PIXEL = 0.5 * u.pc / 64
+_DEFAULT_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
 
 class MapSet:
@@ -435,14 +436,9 @@ def reference_maps():
 
 def _center_velocity(images):
     """Subtract the column-weighted mean velocity of each map, in place."""
-    weight = np.power(10.0, images[:, 0], dtype=np.float64)
+    column = np.power(10.0, images[:, 0], dtype=np.float64)
     velocity = images[:, 1].astype(np.float64)
-    good = np.isfinite(weight) & np.isfinite(velocity)
-    weight = np.where(good, weight, 0.0)
-    total = weight.sum(axis=(1, 2))
-    total = np.where(total > 0, total, 1.0)
-    mean = (weight * np.where(good, velocity, 0.0)).sum(axis=(1, 2)) / total
-    images[:, 1] = velocity - mean[:, None, None]
+    images[:, 1] = velocity - mean_velocity(velocity, column)
     return images
 
 

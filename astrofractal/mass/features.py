@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from astrofractal.gasmap.gas_moments import CHANNELS
 from astrofractal.mass.handcrafted import (
     MOMENTS,
     PROFILES,
@@ -15,9 +16,6 @@ from astrofractal.mass.handcrafted import (
 )
 
 __all__ = ["CHANNELS", "CHANNEL_SETS", "FeatureSet", "channels_of", "for_encoder", "keep_channels"]
-
-#: The model's channels.
-CHANNELS = ("column_density", "velocity", "dispersion")
 
 # A channel counts as present where it is known in more than this part of the map.
 _LEAST_KNOWN = 0.25

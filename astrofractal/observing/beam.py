@@ -5,7 +5,9 @@ from astropy import units as u
 from astropy.convolution import Gaussian2DKernel
 from astropy.stats import gaussian_fwhm_to_sigma
 
-__all__ = ["beam_kernel", "parse_beam"]
+from astrofractal.gasmap.gas_moments import transform
+
+__all__ = ["beam_kernel", "blurred", "parse_beam"]
 
 #: A kernel whose sigma is below this many pixels changes nothing that the grid could show.
 _NO_SIGMA = 0.1
@@ -100,3 +102,20 @@ def beam_kernel(major, minor=None, angle=90 * u.deg):
     )
     kernel.normalize()
     return kernel
+
+
+def blurred(column, velocity, dispersion, spread):
+    """
+    Return channels as seen through a beam; pixels without column density stay without.
+
+    Parameters
+    ----------
+    column, velocity, dispersion : `~numpy.ndarray`
+        Channels of shape (..., ny, nx); NaN where unknown.
+
+    spread : callable
+        Convolves an array (n_planes, ..., ny, nx) with the normalized beam, with zeros outside.
+    """
+    known = np.isfinite(column)
+    channels = transform(column, velocity, dispersion, spread, full=0.0)
+    return tuple(np.where(known, channel, np.nan) for channel in channels)

@@ -6,9 +6,9 @@ from scipy import fft
 
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap.checks import check_distance
+from astrofractal.gasmap.gas_moments import STANDARD_WIDTH, mean_velocity, transform
 from astrofractal.gasmap.resample import overlaps
-from astrofractal.observing.beam import beam_kernel, parse_beam, to_length
-from astrofractal.observing.moments import blur, mean_velocity
+from astrofractal.observing.beam import beam_kernel, blurred, parse_beam, to_length
 from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
 __all__ = ["observe_images"]
@@ -17,7 +17,7 @@ __all__ = ["observe_images"]
 def observe_images(
     images,
     *,
-    size=0.5 * u.pc,
+    size=STANDARD_WIDTH,
     distance=None,
     beam=None,
     pixel=None,
@@ -126,7 +126,7 @@ def observe_images(
         batch = images[part].astype(np.float64)
         channels = (10.0 ** batch[:, 0], batch[:, 1], batch[:, 2])
         if kernel is not None:
-            channels = blur(*channels, _Convolver(kernel, (ny, nx)))
+            channels = blurred(*channels, _Convolver(kernel, (ny, nx)))
         channels = grid.down(*channels)
         random = generator.standard_normal((len(batch), 3, *grid.shape))
         if noise_kernel is not None:
@@ -139,7 +139,7 @@ def observe_images(
             good &= seen[part] if seen.ndim == 3 else seen
         column = np.where(good, column, np.nan)
         result[part, 0] = np.log10(column)
-        result[part, 1] = np.where(good, velocity - mean_velocity(column, velocity), np.nan)
+        result[part, 1] = np.where(good, velocity - mean_velocity(velocity, column), np.nan)
         result[part, 2] = np.where(good, dispersion, np.nan)
     return result
 
@@ -223,55 +223,16 @@ class _Grid:
             counts.append(count)
         self.shape = tuple(counts)
 
-    def down(self, column, velocity, dispersion):
+    def down(self, *channels):
         """Return the channels on the telescope's pixels."""
-        return self._apply(0, column, velocity, dispersion)
+        return self._apply(0, channels)
 
-    def up(self, column, velocity, dispersion):
+    def up(self, *channels):
         """Return the channels on the pixels of the images."""
-        return self._apply(1, column, velocity, dispersion, gradients=False)
+        return self._apply(1, channels)
 
-    def _apply(self, which, column, velocity, dispersion, *, gradients=True):
+    def _apply(self, which, channels):
         if not self.active:
-            return column, velocity, dispersion
+            return channels
         rows, columns = (pair[which] for pair in self.matrices)
-
-        def spread(stack):
-            return rows @ stack @ columns.T
-
-        if gradients:
-            return _averaged(column, velocity, dispersion, spread)
-        known = np.isfinite(column)
-        weight = spread(known.astype(np.float64))
-        with np.errstate(invalid="ignore", divide="ignore"):
-            new_column = spread(np.where(known, column, 0)) / weight
-            new_column[weight < 0.5] = np.nan
-            results = [new_column]
-            for channel in (velocity, dispersion):
-                some = np.isfinite(channel)
-                total = spread(some.astype(np.float64))
-                value = spread(np.where(some, channel, 0)) / total
-                results.append(np.where(total >= 0.5 * weight, value, np.nan))
-        return tuple(results)
-
-
-def _averaged(column, velocity, dispersion, spread):
-    """Return column-weighted means, on another grid, with the spread of velocities."""
-    known = np.isfinite(column)
-    covered = spread(np.ones_like(column))
-    n = np.where(known, column, 0) / 1e21
-    weight, total = spread(known.astype(np.float64)), spread(n)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        new_column = np.where(weight >= 0.5 * covered, total / weight * 1e21, np.nan)
-        moving = np.where(known & np.isfinite(velocity), n, 0)
-        v = np.where(np.isfinite(velocity), velocity, 0)
-        moving_total = spread(moving)
-        mean = spread(moving * v) / moving_total
-        square = spread(moving * v**2) / moving_total - mean**2
-        square = np.where(np.isfinite(square), np.maximum(square, 0), 0)
-        new_velocity = np.where(moving_total >= 0.5 * total, mean, np.nan)
-        lines = np.where(known & np.isfinite(dispersion), n, 0)
-        lines_total = spread(lines)
-        inner = spread(lines * np.where(lines > 0, dispersion, 0) ** 2) / lines_total
-        new_dispersion = np.where(lines_total >= 0.5 * total, np.sqrt(inner + square), np.nan)
-    return new_column, new_velocity, new_dispersion
+        return transform(*channels, lambda planes: rows @ planes @ columns.T)

@@ -8,8 +8,7 @@ from radio_beam import Beam
 
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.checks import check_distance, need_wcs
-from astrofractal.observing.beam import beam_kernel, parse_beam, to_length
-from astrofractal.observing.moments import blur
+from astrofractal.observing.beam import beam_kernel, blurred, parse_beam, to_length
 from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
 __all__ = ["observe"]
@@ -200,9 +199,19 @@ def _kernel(gas, beam):
 
 
 def _convolver(kernel):
-    def spread(array):
-        return convolve_fft(
-            array, kernel, boundary="fill", fill_value=0.0, normalize_kernel=True, allow_huge=True
+    def spread(planes):
+        return np.stack(
+            [
+                convolve_fft(
+                    plane,
+                    kernel,
+                    boundary="fill",
+                    fill_value=0.0,
+                    normalize_kernel=True,
+                    allow_huge=True,
+                )
+                for plane in planes
+            ]
         )
 
     return spread
@@ -213,7 +222,7 @@ def _through_beam(gas, beam):
     kernel = _kernel(gas, beam)
     arrays = _arrays(gas)
     if kernel is not None:
-        arrays = blur(*arrays, _convolver(kernel))
+        arrays = blurred(*arrays, _convolver(kernel))
     major, minor, angle = beam
     meta, axes = dict(gas.meta), (major, minor)
     if not major.unit.is_equivalent(u.rad):

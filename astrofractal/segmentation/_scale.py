@@ -7,11 +7,9 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap.gas_moments import STANDARD_WIDTH, transform
 
 __all__ = ["WorkingMap", "scale_factor", "working_map"]
-
-#: Width of the sky that one window of the encoder shows.
-FIELD = 0.5 * u.pc
 
 # Pixels within this factor of the encoder's are taken as they are.
 _TOLERANCE = 1.5
@@ -82,7 +80,7 @@ def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
         return float((pixel_scale / gas.pixel_scale).to_value(u.one))
     if not gas.has_pixel_scale:
         return 1.0
-    factor = float((FIELD / image_size / gas.pixel_scale).to_value(u.one))
+    factor = float((STANDARD_WIDTH / image_size / gas.pixel_scale).to_value(u.one))
     if 1 / _TOLERANCE <= factor <= _TOLERANCE:
         return 1.0
     if factor * _MOST_UPSAMPLING >= 1:
@@ -90,7 +88,7 @@ def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
     if not quiet:
         warnings.warn(
             f"the pixels of the map ({gas.pixel_scale:.3g}) are much wider than those of the "
-            f"encoder ({FIELD / image_size:.3g}): the segments follow structures of "
+            f"encoder ({STANDARD_WIDTH / image_size:.3g}): the segments follow structures of "
             f"{image_size / _MOST_UPSAMPLING:.0f} pixels of the map, larger than those "
             "the encoder was made for",
             AstrofractalWarning,
@@ -128,22 +126,13 @@ def _interpolating(n_in, n_out, factor, origin):
     )
 
 
-def _weighted(values, weights, by_rows, by_columns):
-    """Weighted mean through both matrices, and the share of the area that had weight."""
-    total = by_rows @ np.where(weights > 0, values * weights, 0) @ by_columns.T
-    norm = by_rows @ weights @ by_columns.T
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(norm > 0, total / norm, np.nan), norm
-
-
 def working_map(gas, array, factor):
     """
     Bring the channels of a map to the encoder's pixels.
 
-    Wider pixels are averages over their area: N itself, velocities weighted by N, and a dispersion
-    that takes up the spread of the velocities inside the pixel.  Narrower ones are interpolated
-    linearly.  The grid is anchored to the WCS's reference pixel, so that maps cut from one map share
-    it.
+    Wider pixels are averages over their area, narrower ones are interpolated linearly; the moments
+    of the lines go through either (see `astrofractal.gasmap.gas_moments`), as in a cutout.  The
+    grid is anchored to the WCS's reference pixel, so that maps cut from one map share it.
 
     Parameters
     ----------
@@ -177,26 +166,11 @@ def working_map(gas, array, factor):
         matrix(*sizes, factor, edge)
         for sizes, edge in zip(zip(gas.shape, shape, strict=True), origin, strict=True)
     )
-    good = np.isfinite(array[0])
-    log_column, velocity, dispersion = (np.where(np.isfinite(c), c, 0.0) for c in array)
-    here = good.astype(float)
-    _, share = _weighted(here, here, rows, columns)
-    _, full = _weighted(np.ones_like(here), np.ones_like(here), rows, columns)
-    result = np.empty((3, *shape), np.float32)
-    if factor > 1:
-        column = np.where(good, 10.0 ** (log_column - 22), 0)
-        result[0] = np.log10(_weighted(column, here, rows, columns)[0]) + 22
-        moving = np.where(np.isfinite(array[1]), column, 0)
-        mean, _ = _weighted(velocity, moving, rows, columns)
-        square, _ = _weighted(velocity**2, moving, rows, columns)
-        spread = np.nan_to_num(np.clip(square - mean**2, 0, None))
-        result[1] = mean
-        wide = np.where(np.isfinite(array[2]), column, 0)
-        result[2] = np.sqrt(_weighted(dispersion**2, wide, rows, columns)[0] + spread)
-    else:
-        for plane, values, channel in zip(
-            result, (log_column, velocity, dispersion), array, strict=True
-        ):
-            plane[...] = _weighted(values, np.isfinite(channel) * 1.0, rows, columns)[0]
-    result[:, share < 0.5 * full] = np.nan
+
+    def operator(planes):
+        return np.stack([rows @ plane @ columns.T for plane in planes])
+
+    log_column, velocity, dispersion = array.astype(np.float64)
+    channels = transform(10.0**log_column, velocity, dispersion, operator)
+    result = np.stack([np.log10(channels[0]), *channels[1:]]).astype(np.float32)
     return WorkingMap(result, factor, origin, tuple(-n for n in first))

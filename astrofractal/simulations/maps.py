@@ -7,6 +7,7 @@ from astropy import units as u
 
 from astrofractal._utils.progress import progress
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset.mapset import MapSet
 from astrofractal.simulations.projection import line_of_sight_basis, project
 from astrofractal.simulations.snapshot import Snapshot
@@ -43,8 +44,8 @@ def sink_maps(
     snapshot,
     *,
     lines_of_sight=("x", "y", "z"),
-    size=0.5 * u.pc,
-    shape=(64, 64),
+    size=STANDARD_WIDTH,
+    shape=STANDARD_SHAPE,
     depth=None,
     mass_range=(0.05, 30) * u.solMass,
     thermal=None,
@@ -96,8 +97,8 @@ def map_set(
     snapshots,
     *,
     lines_of_sight=("x", "y", "z"),
-    size=0.5 * u.pc,
-    shape=(64, 64),
+    size=STANDARD_WIDTH,
+    shape=STANDARD_SHAPE,
     depth=None,
     mass_range=(0.05, 30) * u.solMass,
     thermal=None,

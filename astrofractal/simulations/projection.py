@@ -5,6 +5,7 @@ from astropy import constants as const
 from astropy import units as u
 
 from astrofractal._utils.validation import positive_int
+from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_sums
 
 __all__ = ["line_of_sight_basis", "project", "thermal_dispersion"]
 
@@ -197,8 +198,8 @@ def project(
     *,
     line_of_sight="z",
     center=None,
-    size=0.5 * u.pc,
-    shape=(64, 64),
+    size=STANDARD_WIDTH,
+    shape=STANDARD_SHAPE,
     pixel_scale=None,
     depth=None,
     thermal=None,
@@ -313,10 +314,8 @@ def project(
         msg = f"no gas in the map: center {center} pc, size {pixel * shape[1]:.4g} pc"
         raise ValueError(msg)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = momentum / mass
-        variance = square / mass - mean**2
-        variance[variance < _TINY_SPREAD * square / mass] = 0
-        dispersion = np.sqrt(np.clip(variance, 0, None) + warm / mass)
+        mean, variance = line_of_sums(mass, momentum, square, rounding=_TINY_SPREAD)
+        dispersion = np.sqrt(variance + warm / mass)
     meta = {
         "line_of_sight": line_of_sight if isinstance(line_of_sight, str) else basis[2].tolist(),
         "center": center * u.pc,

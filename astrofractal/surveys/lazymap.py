@@ -12,10 +12,9 @@ from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.gas_moments import CHANNELS
 
 __all__ = ["LazyMap", "Tile", "write_zarr"]
-
-_CHANNELS = ("column_density", "velocity", "dispersion")
 
 
 @dataclass(frozen=True)
@@ -99,14 +98,14 @@ class LazyMap:
         name="map",
     ):
         self._arrays, self._masks, self._units = {}, {}, {}
-        for channel, value in zip(_CHANNELS, (column_density, velocity, dispersion)):
+        for channel, value in zip(CHANNELS, (column_density, velocity, dispersion)):
             if value is None:
                 continue
             array, own_unit, own_wcs, mask = _unpack(value)
             if len(array.shape) != 2:
                 msg = f"{channel} must be 2D, got the shape {tuple(array.shape)}"
                 raise ValueError(msg)
-            given, default = (unit, "cm-2") if channel == _CHANNELS[0] else (velocity_unit, "km/s")
+            given, default = (unit, "cm-2") if channel == CHANNELS[0] else (velocity_unit, "km/s")
             self._arrays[channel] = array
             self._masks[channel] = mask
             self._units[channel] = u.Unit(given or own_unit or default)
@@ -156,7 +155,7 @@ class LazyMap:
         if "column_density" not in group:
             msg = f"{str(path)!r} has no array 'column_density'"
             raise ValueError(msg)
-        arrays = {name: group[name] for name in _CHANNELS if name in group}
+        arrays = {name: group[name] for name in CHANNELS if name in group}
         header = group.attrs.get("header")
         if distance is None and "distance_pc" in group.attrs:
             distance = group.attrs["distance_pc"] * u.pc
