@@ -73,8 +73,8 @@ def _reachable(url):
         return False
 
 
-# Each project on its own: one slow host must not cost the links to all others. Without a network (the first
-# host does not answer, nor does the second) the rest is not asked.
+# Each project on its own: one slow host must not cost the links to all others. Without a network (the
+# first host does not answer, nor does the second) the rest is not asked.
 intersphinx_mapping = {}
 for _name, _url in _PACKAGES.items():
     if _reachable(_url):

@@ -1,18 +1,23 @@
-"""The command ``astrofractal``: one module a subcommand, each a thin shell over the API.
+"""The command ``astrofractal``: one module per subcommand, each a thin shell over the API.
 
-A subcommand's module has ``NAME``, ``HELP``, ``add_arguments(parser)`` and ``run(args)``, which
-raises on error.  Only ``run`` may import what is slow.
+A subcommand's module has a docstring, ``HELP``, ``add_arguments(parser)`` and ``run(args)``, which
+raises on error.  Only ``run`` may import what is slow.  An option is spelled as the parameter of
+the API that it sets, so that the API's messages name it; those that several subcommands share are
+in ``_options``.
 """
 
 import argparse
-import pkgutil
 import sys
 from importlib import import_module
 
-__all__ = ["main"]
+from astrofractal.cli._options import add_quiet
 
-# The order of a newcomer's interest; a module that is not named here comes after these.
-_ORDER = ("demo", "mass", "segment", "fractals", "pretrain", "project", "benchmark", "info")
+__all__ = ["COMMANDS", "main", "make_parser"]
+
+#: The subcommands, in the order in which they interest a newcomer.
+COMMANDS = (
+    "demo", "mass", "calibrate", "segment", "fractals", "pretrain", "project", "benchmark", "info",
+)  # fmt: skip
 
 _EPILOG = """\
 examples:
@@ -25,17 +30,30 @@ exit codes: 0 done; 1 the input or a file is not usable, with one line that says
 """
 
 
-def _commands():
-    """Return the subcommands' modules in the order in which they are listed."""
-    names = [module.name for module in pkgutil.iter_modules(__path__) if module.name[0] != "_"]
-    names.sort(key=lambda name: (_ORDER.index(name) if name in _ORDER else len(_ORDER), name))
-    return [import_module(f"{__name__}.{name}") for name in names]
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
 
 
-def _make_parser():
+def make_parser(commands=None):
+    """
+    Make the parser of the command line.
+
+    Parameters
+    ----------
+    commands : dict, optional
+        The module of each subcommand, by its name; those of `COMMANDS` by default.
+
+    Returns
+    -------
+    parser : `~argparse.ArgumentParser`
+        The parser; ``run`` of what it parses is the function to call.
+    """
     from astrofractal import __version__
 
-    parser = argparse.ArgumentParser(
+    if commands is None:
+        commands = {name: import_module(f"astrofractal.cli.{name}") for name in COMMANDS}
+    parser = _Parser(
         prog="astrofractal",
         description="Weigh protostars hidden in dense gas, and map the structure around them.",
         epilog=_EPILOG,
@@ -46,14 +64,15 @@ def _make_parser():
         "--traceback", action="store_true", help="show where an error came from (for bug reports)"
     )
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in _commands():
+    for name, module in commands.items():
         subparser = subparsers.add_parser(
-            module.NAME,
+            name,
             help=module.HELP,
-            description=(module.__doc__ or module.HELP).strip(),
+            description=module.__doc__.strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         module.add_arguments(subparser)
+        add_quiet(subparser)
         subparser.set_defaults(run=module.run)
     return parser
 
@@ -67,7 +86,7 @@ def _one_line(error):
     return " ".join(message.split()) or type(error).__name__
 
 
-def main(argv=None):
+def main(argv=None, *, commands=None):
     """
     Run the command line.
 
@@ -75,6 +94,8 @@ def main(argv=None):
     ----------
     argv : list of str, optional
         The arguments after the command's name; those of the process by default.
+    commands : dict, optional
+        See `make_parser`.
 
     Returns
     -------
@@ -82,14 +103,18 @@ def main(argv=None):
         0 if all went well; 1 after an error, whose message is one line on the standard error; 130
         if interrupted.  Wrong arguments exit with 2.
     """
-    args = _make_parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        # An ASCII terminal gets "?" for what it cannot show, not an error after the work is done.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    args = make_parser(commands).parse_args(argv)
     try:
         args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print("astrofractal: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of the output, as `head`, has gone: nothing is wrong
+    except BrokenPipeError:  # the reader of the output, such as `head`, has gone: nothing is wrong
         sys.stdout = None
         return 0
     except (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError) as error:

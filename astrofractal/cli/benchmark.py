@@ -1,9 +1,11 @@
-"""Score the masses on clouds that the calibration has not seen, beside simpler methods.
+"""Score the masses on clouds that the calibration has not seen, beside simpler
+methods.
 
-MAPS is a folder of labeled maps (or a file), in the format that the documentation of
-astrofractal.mapset.MapSet describes. Written to the output folder:
+MAPS is a folder of labeled maps (or a file), in the format that the
+documentation of astrofractal.mapset.MapSet describes. Written to the output
+folder:
 
-  scores.ecsv        one row a protocol, method, features, regressor and channels
+  scores.ecsv        one row per protocol, method, features, regressor and channels
   learning.ecsv      those of its rows that have fewer labeled maps
   degradation.ecsv   scores against beam and noise
   symmetry.ecsv      what features averaged over the symmetries of the sky cost and gain
@@ -11,8 +13,9 @@ astrofractal.mapset.MapSet describes. Written to the output folder:
   predictions.ecsv   the masses of the default, each cloud predicted by the others
   *.rst, *.png       the tables and figures of the documentation
 
-Until the end everything so far stands in OUT.partial, where rows.jsonl grows by a line a score. A method
-that fails is noted there, and the others go on.
+Until the end everything so far stands in OUT.partial, where rows.jsonl grows
+by one line per score. A method that fails is noted there, and the others go
+on.
 
 examples:
   astrofractal benchmark --data MAPS --output OUT --quick       minutes
@@ -20,23 +23,19 @@ examples:
   astrofractal benchmark --data MAPS --output OUT --weights mine.safetensors
 """
 
-NAME = "benchmark"
+from astrofractal.cli._options import add_output, add_random_state, add_weights, show_table
+
 HELP = "score the masses on unseen clouds, beside simpler methods"
 
 
 def add_arguments(parser):
     """Declare the arguments of ``astrofractal benchmark``."""
     parser.add_argument("--data", metavar="MAPS", required=True, help="labeled maps")
-    parser.add_argument("--output", metavar="OUT", required=True, help="the folder to write to")
+    add_output(parser, metavar="OUT", help="the folder to write to", required=True)
     parser.add_argument(
         "--quick", action="store_true", help="a part of the maps, in less than five minutes"
     )
-    parser.add_argument(
-        "--weights",
-        metavar="FILE",
-        default="bundled",
-        help="weights other than the bundled ones, or 'random'",
-    )
+    add_weights(parser)
     parser.add_argument(
         "--minutes",
         type=float,
@@ -44,9 +43,7 @@ def add_arguments(parser):
         help="how long it may take, roughly: the trainings of the supervised networks get what "
         "the rest leaves (default: %(default)s)",
     )
-    parser.add_argument("--random-state", type=int, default=0, metavar="SEED", help="default: 0")
-    parser.add_argument("--overwrite", action="store_true", help="replace the output folder")
-    parser.add_argument("--quiet", action="store_true", help="no progress bars, no table")
+    add_random_state(parser)
 
 
 def run(args):
@@ -75,8 +72,7 @@ def run(args):
         "r2",
         "r2_err",
     )
-    table = benchmark.scores[columns]
-    print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    show_table(benchmark.scores, columns)
     for failure in benchmark.notes["failed"]:
         print(f"failed: {failure}")
     print(f"{benchmark.notes['minutes']:.1f} minutes; written to {args.output}")

@@ -1,7 +1,7 @@
 """Weigh the protostars of a bundled cloud and divide its gas into regions.
 
-The cloud is simulated, so the true masses are known; it is left out of the calibration that
-weighs it. Written to the output folder:
+The cloud is simulated, so the true masses are known; it is left out of the
+calibration that weighs it. Written to the output folder:
 
   masses.ecsv    the table of masses, beside the true ones
   regions.reg    the outlines of the regions on the sky (DS9)
@@ -9,7 +9,8 @@ weighs it. Written to the output folder:
   overview.png   the picture
 """
 
-NAME = "demo"
+from astrofractal.cli._options import show_table
+
 HELP = "weigh the protostars of a bundled cloud and map its regions"
 
 _CLOUD = "example_cloud.fits"
@@ -20,6 +21,7 @@ def add_arguments(parser):
     """Declare the arguments of ``astrofractal demo``."""
     parser.add_argument(
         "--output",
+        "-o",
         default="astrofractal-demo",
         metavar="DIR",
         help="the folder to write to; a former demo's is replaced (default: %(default)s)",
@@ -27,7 +29,6 @@ def add_arguments(parser):
     parser.add_argument(
         "--n-segments", type=int, default=4, metavar="N", help="how many regions (default: 4)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bars")
 
 
 def run(args):
@@ -55,7 +56,8 @@ def run(args):
         from astrofractal.cli._overview import overview
 
         overview(table, result).savefig(temporary / "overview.png", dpi=150)
-    _report(table, result, folder)
+    if not args.quiet:
+        _report(table, result, folder)
 
 
 def weigh(gas, *, progress_bar=False):
@@ -150,9 +152,8 @@ def _report(table, result, folder):
         "ood_score",
         "flags",
     )
-    shown = table[columns]
     print("\nProtostars of the example cloud, by a calibration on other clouds (solar masses):\n")
-    print("\n".join(shown.pformat(max_lines=-1, max_width=-1, show_unit=False)))
+    show_table(table, columns, show_unit=False)
     error = np.log10((table["mass"] / table["mass_true"]).to_value(""))
     print(
         f"\n{np.count_nonzero(table['within'])} of {len(table)} true masses lie within their "
@@ -161,11 +162,7 @@ def _report(table, result, folder):
     )
     print(f"\n{result.n_segments} regions, from thin to dense gas:\n")
     wanted = ("label", "n_pieces", "area", "gas_mass", "virial_parameter")
-    regions = result.table[[name for name in wanted if name in result.table.colnames]]
-    for name in regions.colnames:
-        if regions[name].dtype.kind == "f":
-            regions[name].info.format = ".3g"
-    print("\n".join(regions.pformat(max_lines=-1, max_width=-1)))
+    show_table(result.table, wanted)
     print(f"\nWritten to {folder}:")
     for name in _FILES:
         print(f"  {name}")

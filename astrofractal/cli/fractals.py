@@ -1,13 +1,15 @@
-"""Make fractal flames: a folder of images for the pretraining, a picture to look at, or both.
+"""Make fractal flames: a folder of images for pretraining, a picture to look at,
+or both.
 
-Image i depends on the seed and i alone. An interrupted command is resumed by the same command, and
-a larger --n-images adds to a folder. The folder gets:
+Image i depends on the seed and i alone. An interrupted command is resumed by
+the same command, and a larger --n-images adds to a folder. The folder gets:
 
   flames-000000.npy, ...   16-bit images of shape (n, 3, size, size)
   flames.json              the settings, and the SHA-256 of each file
 """
 
-NAME = "fractals"
+from astrofractal.cli._options import add_n_workers
+
 HELP = "render fractal flames to files or to a picture"
 
 
@@ -45,12 +47,11 @@ def add_arguments(parser):
         metavar="SHARE",
         help="the least share of the frame that a flame must cover (default: %(default)s)",
     )
-    add("--output", metavar="DIR", help="the folder to write to, or to go on with")
-    add("--shard-size", type=int, default=1000, metavar="N", help="images a file (default: 1000)")
-    add("--workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    add("--output", "-o", metavar="DIR", help="the folder to write to, or to go on with")
+    add("--shard-size", type=int, default=1000, metavar="N", help="images per file (default: 1000)")
+    add_n_workers(parser)
     add("--verify", action="store_true", help="compare all files with their checksums at the end")
     add("--contact-sheet", metavar="PNG", help="write the first images, 64 at most, as one picture")
-    add("--quiet", action="store_true", help="show no progress")
 
 
 def run(args):
@@ -74,13 +75,15 @@ def run(args):
             args.output,
             images,
             shard_size=args.shard_size,
-            n_workers=args.workers,
+            n_workers=args.n_workers,
             progress_bar=not args.quiet,
         )
         if args.verify:
             images.verify(progress_bar=not args.quiet)
-        print(f"{args.output}: {len(images)} images")
+        if not args.quiet:
+            print(f"{args.output}: {len(images)} images")
     if args.contact_sheet is not None:
         shown = [images[i] for i in range(min(64, len(images)))]
         write_contact_sheet(shown, args.contact_sheet, rendering=args.rendering)
-        print(args.contact_sheet)
+        if not args.quiet:
+            print(args.contact_sheet)

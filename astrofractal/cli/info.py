@@ -7,7 +7,6 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-NAME = "info"
 HELP = "show versions, bundled files and the card of the weights"
 
 _PACKAGES = (
@@ -63,6 +62,9 @@ def _version(name):
 def run(args):
     """Run ``astrofractal info``."""
     info = collect()
+    if args.quiet:
+        print(info["astrofractal"])
+        return
     if args.json:
         print(json.dumps(info, indent=2))
         return

@@ -1,180 +1,106 @@
 """Weigh the protostars of a gas map.
 
-FILE is a FITS map of the column density; extensions V_LOS and SIGMA_V, or a cube of three planes, add
-the velocities, or --velocity and --dispersion name their files. With a conversion factor it may be an
-extinction map, dust emission, an integrated line or a position-position-velocity cube. Each mass
-comes with an interval, a score that tells how unlike the simulations the map is (above 1: beware) and
-flags.
+FILE is a FITS map of the column density; extensions V_LOS and SIGMA_V, or a
+cube of three planes, add the velocities, or --velocity and --dispersion name
+their files. With a conversion factor it may be an extinction map, dust
+emission, an integrated line or a position-position-velocity cube. Each mass
+comes with an interval, a score that tells how unlike the simulations the map
+is (above 1: beware) and flags.
 
-The protostars are at --positions (a table with ra and dec, l and b, or x and y; a DS9 or CASA region
-file; or RA,DEC in degrees), or at the peaks of the column density.
+The protostars are at --positions (a table with ra and dec, l and b, or x and
+y; a DS9 or CASA region file; or RA,DEC in degrees), or at the peaks of the
+column density.
 
-With --cutouts each FILE is a map centerd on a protostar, or a set of labeled maps; --combine median
-combines them (lines of sight or epochs of one protostar).
-
-With --calibrate no map is weighed: labeled maps (a file, a folder, or 'reference' for the bundled ones)
-calibrate an encoder, and --save keeps the calibration for --calibration.
+With --cutouts each FILE is a map centered on a protostar, or a set of labeled
+maps; --combine median combines them (lines of sight or epochs of one
+protostar).
 
 examples:
   astrofractal mass cloud.fits --distance 300
   astrofractal mass N.fits --velocity v.fits --dispersion sigma.fits --distance 140 \\
       --positions protostars.csv --output masses.ecsv --regions masses.reg
-  astrofractal mass nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138 --threshold 5e22
+  astrofractal mass nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138 --threshold "5e22 cm-2"
   astrofractal mass 13co.fits --x-factor "1e21 cm-2 / (K km/s)" --line-width "0.06 km/s" --distance 300
   astrofractal mass x.fits y.fits z.fits --cutouts --combine median
-  astrofractal mass --calibrate MAPS --save my.astrofractal
+  astrofractal mass cloud.fits --distance "0.3 kpc" --calibration my.astrofractal
 """
 
 from astrofractal.cli._maps import add_map_arguments, read_map
+from astrofractal.cli._options import (
+    add_output,
+    add_weights,
+    check_output,
+    number_or_quantity,
+    quantity,
+    show_table,
+)
 
-NAME = "mass"
 HELP = "weigh protostars: a table of masses with intervals and flags"
+
+_MAX_RATIO = 1e6  # a larger "signal-to-noise ratio" is a column density whose unit was forgotten
 
 
 def add_arguments(parser):
     """Declare the arguments of ``astrofractal mass``."""
-    parser.add_argument("file", metavar="FILE", nargs="*", help="the map (FITS)")
-    parser.add_argument(
-        "--output", metavar="FILE", help="write the table: .ecsv, .vot, .fits or .csv"
-    )
-    parser.add_argument("--regions", metavar="FILE", help="write circles of DS9 (.reg)")
-    parser.add_argument("--overwrite", action="store_true", help="replace existing files")
+    parser.add_argument("file", metavar="FILE", nargs="+", help="the map (FITS)")
+    add_output(parser, metavar="FILE", help="write the table: .ecsv, .vot, .fits or .csv")
+    parser.add_argument("--regions", metavar="FILE", help="write circles for DS9 (.reg)")
     parser.add_argument(
         "--level", type=float, default=0.68, help="probability of the intervals (default: 0.68)"
     )
-    parser.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     add_map_arguments(parser.add_argument_group("the map"))
     group = parser.add_argument_group("the protostars")
     group.add_argument(
         "--positions", metavar="FILE|RA,DEC", nargs="+", help="where they are (default: peaks)"
     )
     group.add_argument(
-        "--min-separation", type=float, metavar="PC", help="of two peaks (default: 0.05)"
-    )
+        "--min-separation", type=quantity("0.05 pc", bare="pc", check=False), metavar="D",
+        help="of two peaks: in pc, or with a unit, such as '30 arcsec' (default: 0.05 pc)",
+    )  # fmt: skip
     group.add_argument(
-        "--threshold", type=float, metavar="N", help="lowest peak in cm-2 (default: 3e22)"
-    )
-    group.add_argument(
-        "--snr", type=float, metavar="RATIO", help="lowest peak as signal to noise, instead"
-    )
+        "--threshold", type=number_or_quantity("5e22 cm-2", check=False), metavar="N",
+        help="lowest peak: a column density such as '5e22 cm-2', or a signal-to-noise ratio "
+        "(default: 3e22 cm-2)",
+    )  # fmt: skip
     group.add_argument("--max-sources", type=int, metavar="N", help="only the highest peaks")
-    group.add_argument("--cutouts", action="store_true", help="each FILE is centerd on a protostar")
+    group.add_argument(
+        "--cutouts", action="store_true", help="each FILE is centered on a protostar"
+    )
     group.add_argument(
         "--combine", choices=("median", "mean"), help="combine the cutouts of one protostar"
     )
     group = parser.add_argument_group("the calibration")
     group.add_argument(
-        "--calibration", metavar="FILE", help="a calibration of --save (default: the bundled one)"
-    )
-    group.add_argument(
-        "--encoder", metavar="WEIGHTS", help="weights other than the bundled ones, or 'random'"
-    )
-    group.add_argument("--calibrate", metavar="MAPS", help="calibrate on labeled maps")
-    group.add_argument("--save", metavar="FILE", help="where --calibrate keeps the calibration")
-    group.add_argument("--regressor", metavar="NAME", help="with --calibrate: another regressor")
-    group.add_argument("--features", metavar="NAME", help="with --calibrate: another pooling")
-    group.add_argument(
-        "--thin", type=int, metavar="N", help="with --calibrate: use N maps that represent all"
-    )
-    group.add_argument(
-        "--write-maps", metavar="FILE", help="with --calibrate: write the maps that are used"
-    )
+        "--calibration", metavar="FILE",
+        help="a calibration of 'astrofractal calibrate' (default: the bundled one)",
+    )  # fmt: skip
+    add_weights(group, default=None)
 
 
 def run(args):
     """Run ``astrofractal mass``."""
-    if args.calibrate is not None:
-        _calibrate(args)
-        return
-    if args.save is not None:
-        msg = "--save needs --calibrate"
-        raise ValueError(msg)
-    if not args.file:
-        msg = "FILE is needed: the map, or --calibrate"
-        raise ValueError(msg)
-    _check_outputs(args)
+    from astrofractal.mass.catalog import check_suffix
+
+    if args.output is not None:
+        check_suffix(args.output)
+    check_output("--output", args.output, overwrite=args.overwrite)
+    check_output("--regions", args.regions, overwrite=args.overwrite)
     if args.cutouts:
         _weigh_cutouts(args)
     else:
         _weigh_map(args)
 
 
-def _check_outputs(args):
-    """Refuse before the work what would fail after it."""
-    from pathlib import Path
-
-    from astrofractal.mass.catalog import check_suffix
-
-    if args.output is not None:
-        check_suffix(args.output)
-    for name in ("output", "regions", "save", "write_maps"):
-        path = getattr(args, name)
-        if path is not None and Path(path).exists() and not args.overwrite:
-            msg = f"--{name.replace('_', '-')} {path!r} exists: add --overwrite"
-            raise FileExistsError(msg)
-
-
-def _encoder(args):
-    if args.encoder is None:
-        return None
-    from astrofractal import FractalEncoder
-
-    return FractalEncoder(weights=args.encoder)
-
-
 def _estimator(args):
-    from astrofractal import StellarMassEstimator
+    from astrofractal import FractalEncoder, StellarMassEstimator
     from astrofractal.mapset import reference_maps
 
-    encoder = _encoder(args)
+    encoder = None if args.weights is None else FractalEncoder(weights=args.weights)
     if args.calibration is not None:
         return StellarMassEstimator.load(args.calibration, encoder=encoder)
     if encoder is None:
         return StellarMassEstimator()
     return StellarMassEstimator(encoder).fit(reference_maps(), progress_bar=not args.quiet)
-
-
-def _calibrate(args):
-    from astrofractal import StellarMassEstimator
-    from astrofractal.mapset import MapSet, reference_maps
-
-    if args.file:
-        msg = f"FILE is not taken with --calibrate, got {args.file[0]!r}"
-        raise ValueError(msg)
-    if args.save is None and args.write_maps is None:
-        msg = "--calibrate needs --save FILE"
-        raise ValueError(msg)
-    _check_outputs(args)
-    maps = reference_maps() if args.calibrate == "reference" else MapSet.read(args.calibrate)
-    if args.thin is not None:
-        maps = maps.subsample(args.thin)
-    if args.write_maps is not None:
-        maps.write(args.write_maps, overwrite=args.overwrite)
-        # What is written is quantized: calibrate on what others will read.
-        maps = MapSet.read(args.write_maps)
-    if args.save is None:
-        print(f"{maps!r} written to {args.write_maps}")
-        return
-    encoder = _encoder(args)
-    if encoder is None:
-        from astrofractal import FractalEncoder
-
-        encoder = FractalEncoder()
-    estimator = StellarMassEstimator(encoder, regressor=args.regressor, features=args.features)
-    estimator.fit(maps, progress_bar=not args.quiet)
-    estimator.save(args.save, overwrite=args.overwrite)
-    if args.quiet:
-        return
-    print(f"{maps!r}\n{estimator!r}\nleave-cloud-out:")
-    print(f"  {'channels':<38} {'R2':>6} {'RMSE':>6} {'68 %':>6} {'90 %':>6}   features, regressor")
-    for channels, calibration in estimator.calibrations.items():
-        skill = calibration.skill
-        print(
-            f"  {' + '.join(channels):<38} {skill['r2']:6.2f} {skill['rmse']:6.2f} "
-            f"{skill['coverage_68']:6.2f} {skill['coverage_90']:6.2f}   {calibration.features}, "
-            f"{calibration.regressor}"
-        )
-    print(f"written to {args.save}")
 
 
 def _positions(texts):
@@ -194,8 +120,6 @@ def _positions(texts):
 
 
 def _weigh_map(args):
-    from astropy import units as u
-
     if len(args.file) > 1:
         msg = f"one FILE is weighed at a time, got {len(args.file)}; or add --cutouts"
         raise ValueError(msg)
@@ -205,18 +129,11 @@ def _weigh_map(args):
     gas = read_map(args, args.file[0])
     if gas.wcs is None or gas.distance is None:
         gas.pixel_scale  # noqa: B018 - raises the error that says what is missing
-    options = {}
-    if args.min_separation is not None:
-        options["min_separation"] = args.min_separation * u.pc
-    if args.threshold is not None:
-        options["threshold"] = args.threshold * u.cm**-2
-    if args.snr is not None:
-        if args.threshold is not None:
-            msg = "--snr and --threshold exclude each other"
-            raise ValueError(msg)
-        options["threshold"] = args.snr
-    if args.max_sources is not None:
-        options["max_sources"] = args.max_sources
+    if isinstance(args.threshold, float) and args.threshold > _MAX_RATIO:
+        msg = f"--threshold without a unit is a signal-to-noise ratio, got {args.threshold:g}"
+        raise ValueError(msg)
+    names = ("min_separation", "threshold", "max_sources")
+    options = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
     positions = _positions(args.positions)
     table = _estimator(args).catalog(
         gas, positions, level=args.level, progress_bar=not args.quiet, **options
@@ -234,7 +151,7 @@ def _weigh_cutouts(args):
     from astrofractal.mapset import MapSet
     from astrofractal.mass.catalog import describe_no_skill
 
-    for name in ("positions", "min_separation", "threshold", "snr", "max_sources", "regions"):
+    for name in ("positions", "min_separation", "threshold", "max_sources", "regions"):
         if getattr(args, name) is not None:
             msg = f"--{name.replace('_', '-')} is not taken with --cutouts"
             raise ValueError(msg)
@@ -302,7 +219,7 @@ def _finish(args, table):
         write_regions(table, args.regions, overwrite=args.overwrite)
     if args.quiet:
         return
-    print("\n".join(table.pformat(max_lines=-1, max_width=-1)))
+    show_table(table)
     if "no_skill" in table.meta:
         print(
             f"NO SKILL: masses from {table.meta['no_skill']} are little more than the mean of the "

@@ -1,25 +1,24 @@
-"""
-Pretrain an encoder by DINOv2 on fractal flames, go on with a run, or export its weights.
+"""Pretrain an encoder by DINOv2 on fractal flames, go on with a run, or export
+its weights.
 
   astrofractal pretrain --recipe compact --output runs/mine       start
   astrofractal pretrain --resume runs/mine                        go on after any interruption
   astrofractal pretrain --export runs/mine --to mine.safetensors  write the teacher's weights
 
-Any value of a recipe can be replaced: --set batch_size=128 --set n_images=1000000.  On several GPUs or
-machines start it with torchrun and add --strategy ddp or fsdp.  Needs: python -m pip install
-"astrofractal[pretrain]".
+Any value of a recipe can be replaced: --set batch_size=128 --set
+n_images=1000000.  On several GPUs or machines start it with torchrun and add
+--strategy ddp or fsdp.  Needs: python -m pip install "astrofractal[pretrain]".
 """
 
 import json
 
-__all__ = ["HELP", "NAME", "add_arguments", "run"]
+from astrofractal.cli._options import add_n_workers
 
-NAME = "pretrain"
 HELP = "pretrain an encoder on fractal flames"
 
 
 def add_arguments(parser):
-    """Add the subcommand's arguments to its parser."""
+    """Declare the arguments of ``astrofractal pretrain``."""
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     action.add_argument("--export", metavar="RUN", help="write the weights of this run and stop")
@@ -34,7 +33,9 @@ def add_arguments(parser):
         default="compact",
         help="compact, compact_zoom, paper or a file (default: %(default)s)",
     )
-    parser.add_argument("--output", metavar="RUN", help="the run's folder (default: runs/RECIPE)")
+    parser.add_argument(
+        "--output", "-o", metavar="RUN", help="the run's folder (default: runs/RECIPE)"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -46,14 +47,11 @@ def add_arguments(parser):
     parser.add_argument(
         "--precision", help="32-true, bf16-mixed, ... (default: the faster, measured at start)"
     )
-    parser.add_argument(
-        "--workers", type=int, default=1, help="processes that render (default: %(default)s)"
-    )
+    add_n_workers(parser)
     parser.add_argument("--devices", default="auto", help="as in Lightning (default: %(default)s)")
     parser.add_argument("--strategy", default="auto", help="ddp, fsdp, ... (default: %(default)s)")
     parser.add_argument("--n-nodes", type=int, default=1, help="machines (default: %(default)s)")
     parser.add_argument("--max-steps", type=int, help="stop after this step; --resume goes on")
-    parser.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
 def _overrides(settings):
@@ -71,7 +69,7 @@ def _overrides(settings):
 
 
 def run(args):
-    """Run the subcommand."""
+    """Run ``astrofractal pretrain``."""
     import logging
 
     from astrofractal.pretraining import export_run, pretrain
@@ -81,7 +79,8 @@ def run(args):
         raise ValueError(msg)
     if args.export:
         card = export_run(args.export, args.to)
-        print(f"{args.to}: {card['architecture']}, {card['images_seen']} images seen")
+        if not args.quiet:
+            print(f"{args.to}: {card['architecture']}, {card['images_seen']} images seen")
         return
     if not args.quiet:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -93,7 +92,7 @@ def run(args):
         start_from=args.start_from,
         shards=args.shards,
         precision=args.precision,
-        workers=args.workers,
+        workers=args.n_workers,
         devices=devices,
         strategy=args.strategy,
         n_nodes=args.n_nodes,
@@ -101,4 +100,5 @@ def run(args):
         progress_bar=not args.quiet,
         **_overrides(args.set),
     )
-    print(f"run: {folder}")
+    if not args.quiet:
+        print(f"run: {folder}")

@@ -1,11 +1,12 @@
 """Make a labeled map set from a folder of simulation snapshots.
 
-Around each sink particle of each snapshot a map is made along each line of sight: column density,
-velocity and velocity dispersion, with the mass of the sink as its label.  The result is one FITS
-file that `astrofractal mass --calibrate` and `StellarMassEstimator.fit` understand.
+Around each sink particle of each snapshot a map is made along each line of
+sight: column density, velocity and velocity dispersion, with the mass of the
+sink as its label.  The result is one FITS file that `astrofractal calibrate`
+and `StellarMassEstimator.fit` understand.
 
-Snapshots of GADGET, GIZMO and AREPO (HDF5), FLASH, Enzo, Athena++, RAMSES and Phantom are found by
-what they hold.
+Snapshots of GADGET, GIZMO and AREPO (HDF5), FLASH, Enzo, Athena++, RAMSES and
+Phantom are found by what they hold.
 
 examples:
   astrofractal project runs/cloud1 --output cloud1.fits
@@ -16,34 +17,43 @@ examples:
 
 from pathlib import Path
 
-NAME = "project"
+from astrofractal.cli._options import add_output, check_output, quantity
+
 HELP = "make labeled maps from simulation snapshots"
 
 
 def add_arguments(parser):
     """Declare the arguments of ``astrofractal project``."""
     parser.add_argument("folder", help="folder of snapshots of one simulation, or one snapshot")
-    parser.add_argument("--output", "-o", required=True, help="the FITS file to write")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing file")
+    add_output(parser, metavar="FILE", help="the FITS file to write", required=True)
     parser.add_argument("--name", help="name of the simulation (default: the folder's name)")
     parser.add_argument(
         "--axes", nargs="+", default=["x", "y", "z"], metavar="AXIS",
-        help="lines of sight: x, y, z or vectors as 1,1,0 (default: x y z)",
+        help="lines of sight: x, y, z or vectors such as 1,1,0 (default: x y z)",
     )  # fmt: skip
     parser.add_argument(
-        "--size", type=float, default=0.5, help="width of a map in pc (%(default)s)"
+        "--size",
+        type=quantity("0.5 pc", bare="pc"),
+        default="0.5 pc",
+        metavar="LENGTH",
+        help="width of a map, in pc or with a unit (default: %(default)s)",
     )
-    parser.add_argument("--pixels", type=int, default=64, help="pixels a side (%(default)s)")
     parser.add_argument(
-        "--depth", type=float, help="depth along the line of sight in pc (default: all the gas)"
+        "--pixels", type=int, default=64, help="pixels on a side (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--depth",
+        type=quantity("0.5 pc", bare="pc"),
+        metavar="LENGTH",
+        help="depth along the line of sight (default: all the gas)",
     )
     parser.add_argument(
         "--mass-range", nargs=2, type=float, default=[0.05, 30.0], metavar=("LOW", "HIGH"),
         help="masses of the sinks that get a map, in solar masses (default: 0.05 30)",
     )  # fmt: skip
     parser.add_argument(
-        "--temperature", type=float, metavar="K",
-        help="add the thermal dispersion of gas at this temperature (default: none)",
+        "--temperature", type=quantity("10 K", bare="K"), metavar="T",
+        help="add the thermal dispersion of gas at this temperature, in K (default: none)",
     )  # fmt: skip
     parser.add_argument(
         "--sinks", metavar="TABLE",
@@ -52,10 +62,9 @@ def add_arguments(parser):
     )  # fmt: skip
     parser.add_argument(
         "--units", nargs="+", metavar="NAME=VALUE",
-        help="one code unit of length, mass or density, velocity or time, as length=1pc",
+        help="one code unit of length, mass or density, velocity or time, such as length=1pc",
     )  # fmt: skip
     parser.add_argument("--every", type=int, default=1, help="take every n-th snapshot")
-    parser.add_argument("--quiet", "-q", action="store_true", help="no progress bar")
 
 
 def _sight(text):
@@ -64,7 +73,7 @@ def _sight(text):
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:
-        msg = f"--axes must be x, y, z or a vector as 1,1,0, got {text!r}"
+        msg = f"--axes must be x, y, z or a vector such as 1,1,0, got {text!r}"
         raise ValueError(msg) from None
 
 
@@ -77,7 +86,7 @@ def _units(pairs):
         try:
             units[name] = u.Quantity(value)
         except (TypeError, ValueError):
-            msg = f"--units must be as length=1pc density=1e-21g/cm3 velocity=1km/s, got {pair!r}"
+            msg = f"--units must be like length=1pc density=1e-21g/cm3 velocity=1km/s, got {pair!r}"
             raise ValueError(msg) from None
     return units or None
 
@@ -98,9 +107,7 @@ def run(args):
     sights = {text: _sight(text) for text in args.axes}
     for sight in sights.values():
         line_of_sight_basis(sight)
-    if Path(args.output).exists() and not args.overwrite:
-        msg = f"{args.output!r} exists: give --overwrite to replace it"
-        raise FileExistsError(msg)
+    check_output("--output", args.output, overwrite=args.overwrite)
     folder = Path(args.folder)
     single = snapshot_format(folder) is not None
     paths = [folder] if single else find_snapshots(folder)
@@ -122,12 +129,13 @@ def run(args):
     maps = map_set(
         Snapshots(),
         lines_of_sight=sights,
-        size=args.size * u.pc,
+        size=args.size,
         shape=(args.pixels, args.pixels),
-        depth=None if args.depth is None else args.depth * u.pc,
+        depth=args.depth,
         mass_range=args.mass_range * u.solMass,
-        thermal=None if args.temperature is None else args.temperature * u.K,
+        thermal=args.temperature,
         progress_bar=not args.quiet,
     )
     maps.write(args.output, overwrite=args.overwrite)
-    print(f"{args.output}: {maps!r}")
+    if not args.quiet:
+        print(f"{args.output}: {maps!r}")

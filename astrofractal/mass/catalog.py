@@ -69,7 +69,7 @@ def find_protostars(gas, *, min_separation=0.05 * u.pc, threshold=None, max_sour
         The map, with a physical scale (WCS and distance).
 
     min_separation : `~astropy.units.Quantity`, optional
-        The smallest separation of two peaks, a length.
+        The smallest separation of two peaks: a length or an angle.
 
     threshold : `~astropy.units.Quantity` or float, optional
         The smallest column density of a peak (cm-2 or what GasMap takes), or the smallest ratio of
@@ -90,8 +90,13 @@ def find_protostars(gas, *, min_separation=0.05 * u.pc, threshold=None, max_sour
 
     scale = gas.pixel_scale
     min_separation = u.Quantity(min_separation)
+    if min_separation.unit.is_equivalent(u.deg):
+        if gas.distance is None:
+            msg = f"min_separation {min_separation} is an angle: it needs the map's distance"
+            raise ValueError(msg)
+        min_separation = min_separation.to_value(u.rad) * gas.distance
     if not min_separation.unit.is_equivalent(u.pc):
-        msg = f"min_separation must be a length such as 0.05 * u.pc, got {min_separation}"
+        msg = f"min_separation must be a length or an angle, such as 0.05 pc, got {min_separation}"
         raise u.UnitConversionError(msg)
     separation = (min_separation / scale).to_value(u.one)
     column = gas.column_density.value.astype(float)

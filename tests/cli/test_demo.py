@@ -57,7 +57,7 @@ def test_labels_and_regions_are_on_the_cloud(output):
 
 def test_a_former_result_is_replaced(output, capsys):
     (output / "masses.ecsv").write_text("old")
-    assert main(["demo", "--quiet", "--output", str(output)]) == 0
+    assert main(["demo", "--output", str(output)]) == 0
     assert len(QTable.read(output / "masses.ecsv")) == 10
     out = capsys.readouterr().out
     assert "mass_true" in out

@@ -4,7 +4,7 @@ from astrofractal.cli import main
 
 pytest.importorskip("numba")
 
-_SMALL = ["fractals", "--size", "16", "--n-points", "500", "--n-images", "6", "--quiet"]
+_SMALL = ["fractals", "--size", "16", "--n-points", "500", "--n-images", "6"]
 
 
 def test_folder_and_contact_sheet(tmp_path, capsys):

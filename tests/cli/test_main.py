@@ -1,5 +1,6 @@
 """The command's manners: help, errors of one line, exit codes."""
 
+import os
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -8,18 +9,23 @@ import pytest
 
 from astrofractal import cli
 
-_NAMES = ("demo", "mass", "segment", "fractals", "pretrain", "project", "benchmark", "info")
 
-
-def _fake(monkeypatch, action):
+def fake(action):
+    """Return a subcommand of its own that does nothing but this."""
     module = SimpleNamespace(
-        NAME="fake",
         HELP="fake",
         __doc__="Fake.",
         add_arguments=lambda parser: parser.add_argument("--n", type=int, default=1),
         run=action,
     )
-    monkeypatch.setattr(cli, "_commands", lambda: [module])
+    return {"fake": module}
+
+
+def failing(error):
+    def fail(args):
+        raise error
+
+    return fake(fail)
 
 
 def test_help_lists_the_commands(capsys):
@@ -27,11 +33,11 @@ def test_help_lists_the_commands(capsys):
         cli.main(["--help"])
     assert info.value.code == 0
     out = capsys.readouterr().out
-    positions = [out.index(f"\n    {name} ") for name in _NAMES]
+    positions = [out.index(f"\n    {name} ") for name in cli.COMMANDS]
     assert positions == sorted(positions)
 
 
-@pytest.mark.parametrize("name", _NAMES)
+@pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_of_each_command(name, capsys):
     with pytest.raises(SystemExit) as info:
         cli.main([name, "--help"])
@@ -57,12 +63,32 @@ def test_version(capsys):
 
 
 @pytest.mark.parametrize("argv", [[], ["nothing"], ["fake", "--n", "x"]])
-def test_wrong_arguments_exit_with_2(argv, monkeypatch, capsys):
-    _fake(monkeypatch, lambda args: None)
+def test_wrong_arguments_exit_with_2(argv, capsys):
     with pytest.raises(SystemExit) as info:
-        cli.main(argv)
+        cli.main(argv, commands=fake(lambda args: None))
     assert info.value.code == 2
-    assert "astrofractal" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "astrofractal" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_every_command_has_quiet(name, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    assert "--quiet, -q" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_options_are_spelled_alike(name, capsys):
+    """What two commands share has one spelling."""
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    shown = capsys.readouterr().out
+    for other in ("--workers", "--encoder ", "--thin", "--out ", "--force", "--verbose"):
+        assert other not in shown
+    if "--output" in shown:
+        assert "-o " in shown
 
 
 @pytest.mark.parametrize(
@@ -75,35 +101,42 @@ def test_wrong_arguments_exit_with_2(argv, monkeypatch, capsys):
         (TypeError(), "TypeError"),
     ],
 )
-def test_errors_are_one_line(error, message, monkeypatch, capsys):
-    def fail(args):
-        raise error
-
-    _fake(monkeypatch, fail)
-    assert cli.main(["fake"]) == 1
+def test_errors_are_one_line(error, message, capsys):
+    commands = failing(error)
+    assert cli.main(["fake"], commands=commands) == 1
     captured = capsys.readouterr()
     assert captured.err == f"astrofractal: error: {message}\n"
     assert captured.out == ""
     with pytest.raises(type(error)):
-        cli.main(["--traceback", "fake"])
+        cli.main(["--traceback", "fake"], commands=commands)
 
 
-def test_bugs_are_not_hidden(monkeypatch):
-    def fail(args):
-        raise ZeroDivisionError
-
-    _fake(monkeypatch, fail)
+def test_bugs_are_not_hidden():
     with pytest.raises(ZeroDivisionError):
-        cli.main(["fake"])
+        cli.main(["fake"], commands=failing(ZeroDivisionError()))
 
 
-def test_interrupt(monkeypatch, capsys):
-    def fail(args):
-        raise KeyboardInterrupt
-
-    _fake(monkeypatch, fail)
-    assert cli.main(["fake"]) == 130
+def test_interrupt(capsys):
+    assert cli.main(["fake"], commands=failing(KeyboardInterrupt())) == 130
     assert capsys.readouterr().err == "astrofractal: interrupted\n"
+
+
+def test_ascii_terminal():
+    """What the terminal cannot show is replaced."""
+    code = (
+        "from types import SimpleNamespace as N\nfrom astrofractal.cli import main\n"
+        "module = N(HELP='', __doc__='', add_arguments=lambda p: None,\n"
+        "           run=lambda args: print('\u03b1 Ori, done'))\n"
+        "raise SystemExit(main(['fake'], commands={'fake': module}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+    )
+    assert done.returncode == 0
+    assert done.stdout == "? Ori, done\n"
 
 
 def test_python_dash_m():

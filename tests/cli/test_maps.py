@@ -57,10 +57,12 @@ def read(folder, name, *options):
     return read_map(parser.parse_args(words), str(folder / f"{name}.fits"))
 
 
-def test_plain_map(folder):
-    gas = read(folder, "N", "--distance", "140", "--beam", "20")
-    assert gas.distance == 140 * u.pc
-    assert gas.beam.major == 20 * u.arcsec
+@pytest.mark.parametrize("distance", ["140", "0.14 kpc"])
+@pytest.mark.parametrize("beam", ["20", "0.3333333333333333 arcmin"])
+def test_plain_map(folder, distance, beam):
+    gas = read(folder, "N", "--distance", distance, "--beam", beam)
+    assert u.isclose(gas.distance, 140 * u.pc)
+    assert u.isclose(gas.beam.major, 20 * u.arcsec)
     np.testing.assert_allclose(gas.column_density.value, COLUMN)
 
 
@@ -108,7 +110,7 @@ def test_cubes(folder):
     assert np.median(gas.velocity.value) == pytest.approx(3, abs=0.01)
     width = np.median(gas.dispersion.value)
     assert width == pytest.approx(0.4, abs=0.01)
-    more = ["--line-width", "0.2 km/s", "--noise", "0.01 K", "--line-snr", "5"]
+    more = ["--line-width", "0.2 km/s", "--noise", "0.01 K", "--snr", "5"]
     gas = read(
         folder, "cube", "--x-factor", X_FACTOR, *more, "--velocity-range", "1 km/s", "5 km/s"
     )
@@ -119,39 +121,50 @@ def test_cubes(folder):
 
 
 @pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        (["--pixel-scale", "0.01"], "number with a unit, such as '0.01 pc', got '0.01'"),
+        (["--pixel-scale", "3 K"], "in a unit such as in '0.01 pc', got '3 K'"),
+        (["--line-width", "0.1"], "--line-width: must be a number with a unit"),
+        (["--distance", "near"], "--distance: must be a number with a unit"),
+        (["--distance", "3 K"], "--distance: must be in a unit such as in '0.3 kpc'"),
+        (["--extinction-ratio", "9e20"], "--extinction-ratio: must be a number with a unit"),
+        (["--x-factor", "2e20"], "--x-factor: must be a number with a unit"),
+        (["--rest-frequency", "3"], "--rest-frequency: must be a number with a unit"),
+    ],
+)
+def test_values_need_their_unit(folder, capsys, options, match):
+    with pytest.raises(SystemExit) as info:
+        read(folder, "N", *options)
+    assert info.value.code == 2
+    assert match in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
     ("name", "options", "match"),
     [
-        (
-            "N",
-            ["--pixel-scale", "0.01"],
-            "--pixel-scale must be a number with a unit, as '0.01 pc'",
-        ),
-        ("N", ["--pixel-scale", "3 K"], "--pixel-scale must be in a unit such as in '0.01 pc'"),
-        ("N", ["--line-width", "0.1"], "--line-width must be a number with a unit"),
-        ("N", ["--line-width", "0.1 km/s"], "--line-width 0.1 km / s needs velocity dispersions"),
-        ("av", ["--extinction-ratio", "9e20"], "--extinction-ratio must be a number with a unit"),
-        ("av", [], "extinction goes through --extinction-ratio"),
-        ("w", [], "integrated intensity goes through --x-factor"),
-        ("w", ["--x-factor", "2e20"], "--x-factor must be a number with a unit"),
+        ("N", ["--line-width", "0.1 km/s"], "line_width=0.1 km / s needs velocity"),
+        ("av", [], "extinction_ratio"),
+        ("w", [], "x_factor"),
         ("dust", ["--dust-temperature", "15"], "--dust-temperature must be a number with a unit"),
         ("dust", ["--dust-opacity", "hildebrand"], "hildebrand needs --frequency"),
         ("dust", ["--dust-temperature", "15 K"], "also needs dust_opacity and frequency"),
-        ("N", ["--velocity", "v_bare.fits"], "--velocity-unit 'km/s'"),
-        ("bare", ["--hdu", "MINE"], "give --pixel-scale"),
-        ("cube", [], "cube of shape .*give --x-factor"),
-        ("cube", ["--abundance", "1e-8"], "--abundance is not taken, .* is a cube"),
-        ("N", ["--noise", "1 K"], "--noise is not taken, .* is no cube"),
-        ("freq", ["--x-factor", X_FACTOR], "no rest frequency: give --rest-frequency"),
-        ("freq", ["--x-factor", X_FACTOR, "--rest-frequency", "3"], "--rest-frequency must be a"),
-        ("cube", ["--x-factor", "1 cm-2"], "x_factor must be a column density per integrated"),
+        ("N", ["--velocity", "v_bare.fits"], "unit="),
+        ("bare", ["--hdu", "MINE"], "pixel_scale"),
+        ("cube", [], "x_factor"),
+        ("cube", ["--abundance", "1e-8"], "cube"),
         (
             "cube",
-            ["--x-factor", X_FACTOR, "--line-snr", "9999"],
-            "lower --line-snr, or give --noise",
+            ["--noise", "1 K", "--velocity", "v.fits"],
+            "--velocity describes maps and --noise",
         ),
+        ("N", ["--noise", "1 K", "--x-factor", X_FACTOR], "cube"),
+        ("freq", ["--x-factor", X_FACTOR], "no rest frequency"),
+        ("cube", ["--x-factor", "1 cm-2"], "x_factor must be a column density per integrated"),
+        ("cube", ["--x-factor", X_FACTOR, "--snr", "9999"], "lower snr"),
     ],
 )
-def test_errors_name_the_option(folder, name, options, match):
+def test_errors_name_the_parameter(folder, name, options, match):
     if name in ("cube", "freq"):
         pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
     with pytest.raises((ValueError, TypeError), match=match) as info:

@@ -6,7 +6,6 @@ from astropy.table import QTable
 
 from astrofractal import StellarMassEstimator
 from astrofractal.cli import main
-from astrofractal.mapset import MapSet
 from astrofractal.mass import NoSkillWarning
 from tests.factories import make_header, make_mapset
 
@@ -59,14 +58,22 @@ def test_positions(folder, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-def test_cutouts(folder, tmp_path):
-    for name, options, rows in (("all", [], 6), ("each", ["--combine", "median"], 3)):
-        output = tmp_path / f"{name}.fits"
-        arguments = [folder / "maps.fits", "--cutouts", "--output", output, *options]
-        assert run(folder, *arguments) == 0
-        table = QTable.read(output)
-        assert len(table) == rows
-        assert np.all(table["mass_lower"] < table["mass_upper"])
+@pytest.mark.parametrize(("options", "rows"), [([], 6), (["--combine", "median"], 3)])
+def test_cutouts(folder, tmp_path, options, rows):
+    output = tmp_path / "masses.fits"
+    assert run(folder, folder / "maps.fits", "--cutouts", "--output", output, *options) == 0
+    table = QTable.read(output)
+    assert len(table) == rows
+    assert np.all(table["mass_lower"] < table["mass_upper"])
+
+
+@pytest.mark.parametrize("separation", ["1.2", "0.0012 kpc", "825 arcsec"])
+@pytest.mark.parametrize("distance", ["300", "0.3 kpc"])
+def test_lengths_in_any_unit(folder, tmp_path, distance, separation):
+    output = tmp_path / "masses.ecsv"
+    options = ["--distance", distance, "--min-separation", separation, "--output", output]
+    assert run(folder, folder / "cloud.fits", *options) == 0
+    assert len(QTable.read(output)) == 1
 
 
 def test_no_skill_is_said_aloud(folder, tmp_path, capsys):
@@ -89,13 +96,6 @@ def test_cutouts_tell_what_they_come_from(folder, tmp_path):
     assert "no_skill" not in meta
 
 
-def test_thin(folder, tmp_path):
-    maps = tmp_path / "few.fits"
-    arguments = ["mass", "--calibrate", str(folder / "maps.fits"), "--thin", "4"]
-    assert main([*arguments, "--write-maps", str(maps)]) == 0
-    assert len(MapSet.read(maps)) == 4
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -105,10 +105,9 @@ def test_thin(folder, tmp_path):
         (["cloud.fits", "--distance", "300", "--positions", "none.csv"], "none.csv"),
         (["cloud.fits", "--distance", "300", "--positions", "1,2,3"], "--positions"),
         (["cloud.fits", "--distance", "300", "--combine", "median"], "--cutouts"),
-        (["cloud.fits", "--distance", "300", "--snr", "3", "--threshold", "1e22"], "exclude"),
+        (["cloud.fits", "--distance", "300", "--threshold", "1e22"], "without a unit is a signal"),
+        (["cloud.fits", "--distance", "300", "--min-separation", "1 K"], "a length or an angle"),
         (["cloud.fits", "cloud.fits"], "one FILE"),
-        ([], "FILE is needed"),
-        (["--save", "x"], "--calibrate"),
     ],
 )
 def test_errors(folder, monkeypatch, capsys, arguments, message):

@@ -37,7 +37,7 @@ def test_detection(gas):
     with pytest.warns(AstrofractalWarning, match="lower threshold"):
         assert len(find_protostars(gas, threshold=100 * high)) == 0
     with pytest.raises(u.UnitConversionError, match="min_separation"):
-        find_protostars(gas, min_separation=3 * u.arcsec)
+        find_protostars(gas, min_separation=3 * u.K)
     with pytest.raises(u.UnitConversionError, match="threshold"):
         find_protostars(gas, threshold=3 * u.K)
 

@@ -1,0 +1,80 @@
+"""Calibrate masses on labeled maps.
+
+MAPS is a file or a folder of labeled maps (those that 'astrofractal project'
+writes), or 'reference' for the bundled ones. The features that the frozen
+network finds in them are related to the masses, once per set of channels; what
+is printed is the skill in clouds that were left out. With --save the
+calibration is kept for 'astrofractal mass --calibration'.
+
+examples:
+  astrofractal calibrate MAPS --save my.astrofractal
+  astrofractal calibrate reference --weights mine.safetensors --save my.astrofractal
+  astrofractal calibrate MAPS --pooling central --regressor ridge svr --save my.astrofractal
+"""
+
+from astrofractal.cli._options import add_weights, check_output
+
+HELP = "calibrate masses on labeled maps"
+
+
+def add_arguments(parser):
+    """Declare the arguments of ``astrofractal calibrate``."""
+    parser.add_argument("maps", metavar="MAPS", help="labeled maps, or 'reference'")
+    parser.add_argument("--save", metavar="FILE", help="write the calibration (.astrofractal)")
+    parser.add_argument("--write-maps", metavar="FILE", help="write the maps that are used (.fits)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what exists")
+    parser.add_argument("--subsample", type=int, metavar="N", help="use N maps that represent all")
+    parser.add_argument(
+        "--regressor", nargs="+", metavar="NAME",
+        help="knn, ridge, svr, boosting or mean; several are averaged (default: the bundled one's)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--pooling", nargs="+", metavar="NAME",
+        help="parts of the network's features: class, central, spread, structure (default: the "
+        "bundled one's)",
+    )  # fmt: skip
+    add_weights(parser)
+
+
+def run(args):
+    """Run ``astrofractal calibrate``."""
+    from astrofractal import FractalEncoder, StellarMassEstimator
+    from astrofractal.mapset import MapSet, reference_maps
+
+    if args.save is None and args.write_maps is None:
+        msg = "one of --save and --write-maps is needed"
+        raise ValueError(msg)
+    check_output("--save", args.save, overwrite=args.overwrite)
+    check_output("--write-maps", args.write_maps, overwrite=args.overwrite)
+    maps = reference_maps() if args.maps == "reference" else MapSet.read(args.maps)
+    if args.subsample is not None:
+        maps = maps.subsample(args.subsample)
+    if args.write_maps is not None:
+        maps.write(args.write_maps, overwrite=args.overwrite)
+        maps = MapSet.read(args.write_maps)  # quantized: calibrate on what others will read
+    if args.save is None:
+        if not args.quiet:
+            print(f"{maps!r} written to {args.write_maps}")
+        return
+    estimator = StellarMassEstimator(
+        FractalEncoder(weights=args.weights),
+        regressor=None if args.regressor is None else "+".join(args.regressor),
+        features=None if args.pooling is None else "+".join(args.pooling),
+    )
+    estimator.fit(maps, progress_bar=not args.quiet)
+    estimator.save(args.save, overwrite=args.overwrite)
+    if not args.quiet:
+        _report(maps, estimator)
+        print(f"written to {args.save}")
+
+
+def _report(maps, estimator):
+    print(f"{maps!r}\n{estimator!r}\nleave-cloud-out:")
+    print(f"  {'channels':<38} {'R2':>6} {'RMSE':>6} {'68 %':>6} {'90 %':>6}   features, regressor")
+    for channels, calibration in estimator.calibrations.items():
+        skill = calibration.skill
+        print(
+            f"  {' + '.join(channels):<38} {skill['r2']:6.2f} {skill['rmse']:6.2f} "
+            f"{skill['coverage_68']:6.2f} {skill['coverage_90']:6.2f}   {calibration.features}, "
+            f"{calibration.regressor}"
+        )

@@ -1,0 +1,48 @@
+"""The command ``astrofractal calibrate``."""
+
+import pytest
+
+from astrofractal import StellarMassEstimator
+from astrofractal.cli import main
+from astrofractal.mapset import MapSet
+from tests.factories import make_mapset
+
+
+@pytest.fixture
+def maps(tmp_path):
+    path = tmp_path / "maps.fits"
+    make_mapset(6).write(path)
+    return path
+
+
+def test_subsample(maps, tmp_path, capsys):
+    output = tmp_path / "few.fits"
+    arguments = ["calibrate", str(maps), "--subsample", "4", "--write-maps", str(output)]
+    assert main(arguments) == 0
+    assert "few.fits" in capsys.readouterr().out
+    assert len(MapSet.read(output)) == 4
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_calibration_is_kept(maps, tmp_path, capsys):
+    path = tmp_path / "my.astrofractal"
+    arguments = ["calibrate", str(maps), "--weights", "random", "--regressor", "ridge"]
+    assert main([*arguments, "--pooling", "central", "--save", str(path)]) == 0
+    assert "leave-cloud-out" in capsys.readouterr().out
+    assert StellarMassEstimator.load(path).calibrations
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--save and --write-maps"),
+        (["--save", "maps.fits"], "--save 'maps.fits' exists: add --overwrite"),
+        (["--save", "maps.fits/my.astrofractal"], "cannot be written"),
+    ],
+)
+def test_errors(maps, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(maps.parent)
+    assert main(["calibrate", "maps.fits", *arguments]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
