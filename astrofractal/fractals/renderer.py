@@ -262,7 +262,7 @@ def frame_system(system, *, seed=0, coverage=0.5, center="attractor"):
     """
     one_of("center", center, CENTERS)
     frame = np.full(4, np.nan, np.float32)
-    return frame, VERDICTS[_pilot(system._arrays(), key_of(seed), center, coverage, frame)]
+    return frame, VERDICTS[_pilot(system.to_arrays(), key_of(seed), center, coverage, frame)]
 
 
 def draw_image(arrays, key, frame, size, n_points, rendering, *, ambient=0.05):
@@ -342,5 +342,5 @@ def render(
     if frame.shape != (4,) or not np.isfinite(frame).all() or not frame[2] > 0:
         msg = f"frame must be (x, y, half width > 0, share inside), got {frame!r}"
         raise ValueError(msg)
-    arrays = system._arrays()
+    arrays = system.to_arrays()
     return draw_image(arrays, key_of(seed), frame, size, n_points, rendering, ambient=ambient)

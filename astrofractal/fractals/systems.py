@@ -121,8 +121,8 @@ class FlameSystem:
         """The names of each map's variations."""
         return [tuple(VARIATIONS[int(k)] for k in row if k >= 0) for row in self.kinds]
 
-    def _arrays(self):
-        """Give what the renderer takes."""
+    def to_arrays(self):
+        """Return what the renderer takes."""
         maps = (self.affine, self.post, self.kinds, self.blend, self.parameters, self.weight)
         counts = (self.n_maps, int(self.symmetry), bool(self.final))
         return (*maps, self.color, self.speed, *counts)

@@ -1,6 +1,6 @@
 """Simulated maps with known masses: how they are made from snapshots, and sets of them on disk."""
 
-from astrofractal.simulations.maps import map_set, sink_maps
+from astrofractal.simulations.labeled_maps import map_set, sink_maps
 from astrofractal.simulations.projection import line_of_sight_basis, project, thermal_dispersion
 from astrofractal.simulations.readers import find_snapshots, read_snapshot, snapshot_format
 from astrofractal.simulations.snapshot import Snapshot

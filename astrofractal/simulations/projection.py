@@ -143,41 +143,43 @@ def _deposit(snapshot, basis, center, shape, pixel, depth, squares, bulk):
     from astrofractal.simulations import _deposit as loops
     from astrofractal.simulations._kernel import cumulative_table
 
-    offsets = snapshot._positions - center
+    offsets = snapshot.positions.value - center
     if snapshot.box_size is not None:
         box = snapshot.box_size.to_value(u.pc)
         offsets -= box * np.round(offsets / box)
     position = offsets @ (basis.T / pixel)
     position[:, 0] += shape[1] / 2
     position[:, 1] += shape[0] / 2
-    velocity = (snapshot._velocities - bulk) @ basis[2]
+    velocity = (snapshot.velocities.value - bulk) @ basis[2]
     half_depth = np.inf if depth is None else depth / pixel / 2
     grid = np.zeros((4, *shape))
-    size = snapshot._sizes / pixel
+    sizes = snapshot.cell_widths if snapshot.is_grid else snapshot.smoothing_lengths
+    size = sizes.value / pixel
+    masses = snapshot.masses.value
     if not snapshot.is_grid:
         loops.deposit_particles(
             grid,
             cumulative_table(),
             position,
             size,
-            snapshot._masses,
+            masses,
             velocity,
             squares,
             half_depth,
         )
     elif np.allclose(np.abs(basis).max(axis=1), 1, rtol=0, atol=1e-12):
         loops.deposit_aligned_cells(
-            grid, position, size @ np.abs(basis.T), snapshot._masses, velocity, squares, half_depth
+            grid, position, size @ np.abs(basis.T), masses, velocity, squares, half_depth
         )
     else:
         loops.deposit_rotated_cells(
-            grid, position, size, snapshot._masses, velocity, squares, half_depth, basis
+            grid, position, size, masses, velocity, squares, half_depth, basis
         )
     return grid
 
 
 def _wcs(shape, pixel, distance, coordinate):
-    """Return a TAN WCS, north along the rows, centerd on the map."""
+    """Return a TAN WCS, north along the rows, centered on the map."""
     from astropy.coordinates import SkyCoord
     from astropy.wcs import WCS
 
@@ -304,8 +306,9 @@ def project(
             msg = f"depth must be positive, got {depth} pc"
             raise ValueError(msg)
     squares = _thermal_squares(snapshot, thermal, molecular_weight)
-    # moments about the mean velocity: differences of large squares would lose digits
-    bulk = np.average(snapshot._velocities, axis=0, weights=np.maximum(snapshot._masses, 1e-300))
+    # sums about the mean velocity: differences of large squares would lose digits
+    weights = np.maximum(snapshot.masses.value, 1e-300)
+    bulk = np.average(snapshot.velocities.value, axis=0, weights=weights)
     mass, momentum, square, warm = _deposit(
         snapshot, basis, center, shape, pixel, depth, squares, bulk
     )

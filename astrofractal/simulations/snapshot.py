@@ -1,4 +1,4 @@
-"""One moment of a simulation: its gas, as particles or cells, and its sink particles."""
+"""The state of a simulation at one time: its gas, as particles or cells, and its sink particles."""
 
 import numpy as np
 from astropy import units as u

@@ -36,7 +36,7 @@ SIERPINSKI = _system((0.5, 0, 0, 0, 0.5, 0), (0.5, 0, 0.5, 0, 0.5, 0), (0.5, 0, 
 def _play(system, steps=200, seed=0):
     points = np.empty((3, steps * WALKERS), np.float32)
     frame, nothing = np.empty(4, np.float32), np.empty((0, 4), np.float32)
-    play(key_of(seed), system._arrays(), steps, points, frame, 0, nothing, nothing)
+    play(key_of(seed), system.to_arrays(), steps, points, frame, 0, nothing, nothing)
     return points
 
 

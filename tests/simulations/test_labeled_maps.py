@@ -85,7 +85,7 @@ def folder(tmp_path, writers):
 
 def test_project_command(folder, tmp_path, capsys):
     output = tmp_path / "maps.fits"
-    arguments = ["project", str(folder), "--output", str(output), "--pixels", "16", "--quiet"]
+    arguments = ["project", str(folder), "--output", str(output), "--pixels", "16"]
     assert main([*arguments, "--axes", "z", "1,1,0", "--depth", "0.5"]) == 0
     maps = MapSet.read(output)
     assert len(maps) == 2 * 2 * 2
