@@ -53,6 +53,7 @@ def write_cutouts(folder, n_files):
 def make_estimator():
     """Return the bundled estimator, or a small one in a source tree without the bundled files."""
     from astrofractal import FractalEncoder, StellarMassEstimator
+    from astrofractal.mass import FeatureSet
 
     try:
         return StellarMassEstimator()
@@ -61,7 +62,7 @@ def make_estimator():
 
         encoder = FractalEncoder(weights="random")
         maps = reference_maps().subsample(100)
-        return StellarMassEstimator(encoder, symmetrize=True).fit(maps)
+        return StellarMassEstimator(encoder, features=FeatureSet()).fit(maps)
 
 
 def start_cluster(stack, n_workers):

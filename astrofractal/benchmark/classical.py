@@ -5,8 +5,8 @@ import time
 import numpy as np
 from astropy import units as u
 
-from astrofractal.mass.calibration import grouped_folds
-from astrofractal.mass.handcrafted import aperture_mass, virial_mass
+from astrofractal.mass import aperture_mass, virial_mass
+from astrofractal.mass.validation import grouped_folds
 
 __all__ = ["CLASSICAL", "classical_predictions"]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from astrofractal.encoder import FractalEncoder
+from astrofractal.mass import PublishedKNN
 from astrofractal.mass._defaults import default_recipe
 from astrofractal.mass.features import CHANNELS, FeatureSet, for_encoder, keep_channels
 
@@ -50,7 +51,7 @@ class Method:
     @property
     def is_slow(self):
         """Whether ridge regression is given so many features that every fold takes long."""
-        many = self.features.pooling == "quadrants" or self.source == "efficientnet"
+        many = self.features.pooling == ("quadrants",) or self.source == "efficientnet"
         return many and self.regressor == "ridge"
 
     @property
@@ -58,7 +59,8 @@ class Method:
         """The name of the regressor in the tables."""
         if self.label:
             return self.label
-        return self.regressor if isinstance(self.regressor, str) else str(self.regressor[0])
+        names = (self.regressor,) if isinstance(self.regressor, str) else self.regressor
+        return "+".join(map(str, names))
 
 
 def feature_methods(channels=CHANNELS, *, natural=True):
@@ -78,20 +80,20 @@ def feature_methods(channels=CHANNELS, *, natural=True):
     methods : list of `Method`
         The default first.
     """
-    default, regressor = default_recipe(channels)
+    default, regressor, _ = default_recipe(channels)
     opponent = for_encoder(default, None)
     profiles = FeatureSet(pooling=None, profiles=_PROFILES)
-    everything = FeatureSet(pooling=None, profiles="all", scalars="all", moments=True)
+    everything = FeatureSet(pooling=None, profiles="all", scalars="all", statistics=True)
     methods = [Method("default", "fractal", default, regressor)]
     for source in ("fractal", "random"):
         for pooling in ("class", "central"):
-            methods += _heads(source, FeatureSet(pooling=pooling))
-        methods.append(Method(f"{source} ViT", source, FeatureSet(pooling="quadrants"), "ridge"))
+            methods += _heads(source, _once(pooling))
+        methods.append(Method(f"{source} ViT", source, _once("quadrants"), "ridge"))
         if default.zoom != 1:
             methods += magnified_methods(source, default.zoom)
-    if default.pooling is not None:
+    if default.pooling:
         # What the default takes from the encoder, on its own.
-        alone = FeatureSet(pooling=default.pooling, zoom=default.zoom)
+        alone = _once(default.pooling, default.zoom)
         for name in ("whitened knn", "ridge", "svr"):
             chosen = "knn" if name == "whitened knn" else name
             methods.append(Method("fractal ViT", "fractal", alone, chosen, name))
@@ -99,7 +101,7 @@ def feature_methods(channels=CHANNELS, *, natural=True):
     methods.append(Method("default without ViT", None, replace(default, pooling=None), regressor))
     if natural:
         for zoom in sorted({1.0, default.zoom}):
-            natural_mean = FeatureSet(pooling="mean", zoom=zoom)
+            natural_mean = _once("mean", zoom)
             methods += [
                 Method("EfficientNet-lite0", "efficientnet", natural_mean, "knn", "whitened knn"),
                 Method("EfficientNet-lite0", "efficientnet", natural_mean, "ridge"),
@@ -118,11 +120,16 @@ def feature_methods(channels=CHANNELS, *, natural=True):
     return list(known.values())
 
 
+def _once(pooling, zoom=1.0):
+    """Features of maps that the encoder sees once."""
+    return FeatureSet(pooling=pooling, zoom=zoom, symmetrize=False)
+
+
 def _heads(source, features):
     """List neighbors, the published head and ridge regression on the same tokens."""
     name = f"{source} ViT"
     return [
-        Method(name, source, features, ("knn", {"whiten": False}), "knn"),
+        Method(name, source, features, PublishedKNN(whiten=False), "knn"),
         Method(name, source, features, "knn", "whitened knn"),
         Method(name, source, features, "ridge"),
     ]
@@ -146,9 +153,9 @@ def magnified_methods(source, zoom):
         The class token first.
     """
     methods = []
-    for pooling in ("class", "central+spread"):
-        methods += _heads(source, FeatureSet(pooling=pooling, zoom=zoom))
-    methods.append(Method(f"{source} ViT", source, FeatureSet("quadrants", zoom), "ridge"))
+    for pooling in ("class", ("central", "spread")):
+        methods += _heads(source, _once(pooling, zoom))
+    methods.append(Method(f"{source} ViT", source, _once("quadrants", zoom), "ridge"))
     return methods
 
 
@@ -233,7 +240,7 @@ class FeatureCache:
         key = (source, features, channels)
         if key not in self._features:
             encoded = None
-            if features.pooling is not None:
+            if features.pooling:
                 encoded = self._pooled(source, features, channels)
             self._features[key] = features.compute(self.images, channels, encoded=encoded)
         return self._features[key]
@@ -247,7 +254,7 @@ class FeatureCache:
             names = self._poolings(source, encoder)
             all_of_them = encoder.encode(
                 images,
-                pooling="+".join(names),
+                pooling=tuple(names),
                 zoom=features.zoom,
                 symmetrize=features.symmetrize,
                 progress_bar=self.progress_bar,
@@ -256,7 +263,7 @@ class FeatureCache:
             sizes = [encoder.embed_dim * (4 if name == "quadrants" else 1) for name in names]
             parts = np.split(all_of_them, np.cumsum(sizes)[:-1], axis=1)
             self._encoded[key] = dict(zip(names, parts))
-        return np.hstack([self._encoded[key][name] for name in features.pooling.split("+")])
+        return np.hstack([self._encoded[key][name] for name in features.pooling])
 
     @staticmethod
     def _poolings(source, encoder):

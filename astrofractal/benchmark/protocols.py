@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from astrofractal._utils.validation import one_of
-from astrofractal.mass.calibration import grouped_folds
+from astrofractal.mass.validation import grouped_folds
 
 __all__ = ["PROTOCOLS", "Protocol", "make_protocol"]
 

@@ -272,7 +272,12 @@ class Benchmark:
         else:
             look = look[train]
         return Calibration(channels, method.features, method.regressor).fit(
-            X[train], self.y[train], blocks=blocks, appearance=look, groups=groups[train]
+            X[train],
+            self.y[train],
+            blocks=blocks,
+            appearance=look,
+            groups=groups[train],
+            protostars=self.maps.sinks[train],
         )
 
     def predict(self, calibration, method, test, cache=None):
@@ -413,7 +418,7 @@ class Benchmark:
                 m
                 for m in self.methods(channels)
                 if m.name == "default"
-                or (m.name.startswith("hand-crafted") and not m.features.moments)
+                or (m.name.startswith("hand-crafted") and not m.features.statistics)
             ]
             for method in methods:
                 rows += self._attempt(method, protocol, channels)

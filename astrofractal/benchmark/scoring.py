@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from astrofractal.mass.calibration import r2_score
+from astrofractal.mass.validation import r2_score
 
 __all__ = ["mass_range_scores", "score"]
 

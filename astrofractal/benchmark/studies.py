@@ -174,9 +174,9 @@ def symmetry_rows(benchmark):
     default = benchmark.methods()[0].features
     rows = []
     for source in ("fractal", "random"):
-        poolings = {"central", default.pooling or "central"}
+        poolings = {("central",), default.pooling or ("central",)}
         if "structure" not in benchmark.cache.encoder(source).heads:
-            poolings.discard("structure")
+            poolings = {p for p in poolings if "structure" not in p}
         for symmetrize in (False, True):
             benchmark.cache.forget(source)  # so that the time is that of all forward passes
             start = time.perf_counter()
@@ -192,7 +192,7 @@ def symmetry_rows(benchmark):
                     row = benchmark.method_row(method, protocol, result)
                     row = {k: row[k] for k in ("method", "regressor", "r2", "r2_err", "rmse")}
                     row |= {
-                        "pooling": pooling,
+                        "pooling": "+".join(pooling),
                         "n_views": 16 if symmetrize else 1,
                         "encode_time": seconds,
                     }

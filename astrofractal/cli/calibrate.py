@@ -40,6 +40,7 @@ def run(args):
     """Run ``astrofractal calibrate``."""
     from astrofractal import FractalEncoder, StellarMassEstimator
     from astrofractal.mapset import MapSet, reference_maps
+    from astrofractal.mass import FeatureSet
 
     if args.save is None and args.write_maps is None:
         msg = "one of --save and --write-maps is needed"
@@ -58,8 +59,8 @@ def run(args):
         return
     estimator = StellarMassEstimator(
         FractalEncoder(weights=args.weights),
-        regressor=None if args.regressor is None else "+".join(args.regressor),
-        features=None if args.pooling is None else "+".join(args.pooling),
+        regressor=None if args.regressor is None else tuple(args.regressor),
+        features=None if args.pooling is None else FeatureSet(tuple(args.pooling)),
     )
     estimator.fit(maps, progress_bar=not args.quiet)
     estimator.save(args.save, overwrite=args.overwrite)
@@ -70,11 +71,11 @@ def run(args):
 
 def _report(maps, estimator):
     print(f"{maps!r}\n{estimator!r}\nleave-cloud-out:")
-    print(f"  {'channels':<38} {'R2':>6} {'RMSE':>6} {'68 %':>6} {'90 %':>6}   features, regressor")
-    for channels, calibration in estimator.calibrations.items():
-        skill = calibration.skill
+    names = ("r2_protostar", "r2", "rmse", "coverage_68", "coverage_90")
+    print(f"  {'channels':<38} {' '.join(f'{name:>12}' for name in names)}   features, regressor")
+    for channels, calibration in estimator.calibrations_.items():
+        numbers = " ".join(f"{calibration.skill_[name]:12.2f}" for name in names)
         print(
-            f"  {' + '.join(channels):<38} {skill['r2']:6.2f} {skill['rmse']:6.2f} "
-            f"{skill['coverage_68']:6.2f} {skill['coverage_90']:6.2f}   {calibration.features}, "
+            f"  {' + '.join(channels):<38} {numbers}   {calibration.features}, "
             f"{calibration.regressor}"
         )

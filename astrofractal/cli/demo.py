@@ -119,9 +119,7 @@ def leave_out(estimator, cloud):
     estimator : `~astrofractal.mass.StellarMassEstimator`
         Another one, with its full calibration alone.
     """
-    full = max(estimator.calibrations.values(), key=lambda c: len(c.channels))
-    estimator.calibrations = {full.channels: full}
-    return estimator.leave_out(cloud)
+    return estimator.leave_out(cloud, channels=[max(estimator.calibrations_, key=len)])
 
 
 def _check_folder(folder):

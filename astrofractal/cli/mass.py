@@ -1,4 +1,4 @@
-"""Weigh the protostars of a gas map.
+"""Estimate the masses of the protostars of a gas map.
 
 FILE is a FITS map of the column density; extensions V_LOS and SIGMA_V, or a
 cube of three planes, add the velocities, or --velocity and --dispersion name
@@ -35,7 +35,7 @@ from astrofractal.cli._options import (
     show_table,
 )
 
-HELP = "weigh protostars: a table of masses with intervals and flags"
+HELP = "masses of protostars: a table with intervals and flags"
 
 _MAX_RATIO = 1e6  # a larger "signal-to-noise ratio" is a column density whose unit was forgotten
 
@@ -79,16 +79,16 @@ def add_arguments(parser):
 
 def run(args):
     """Run ``astrofractal mass``."""
-    from astrofractal.mass.catalog import check_suffix
+    from astrofractal.mass.catalog_files import check_suffix
 
     if args.output is not None:
         check_suffix(args.output)
     check_output("--output", args.output, overwrite=args.overwrite)
     check_output("--regions", args.regions, overwrite=args.overwrite)
     if args.cutouts:
-        _weigh_cutouts(args)
+        _estimate_cutouts(args)
     else:
-        _weigh_map(args)
+        _estimate_map(args)
 
 
 def _estimator(args):
@@ -119,9 +119,9 @@ def _positions(texts):
     return SkyCoord(list(ra), list(dec), unit=u.deg)
 
 
-def _weigh_map(args):
+def _estimate_map(args):
     if len(args.file) > 1:
-        msg = f"one FILE is weighed at a time, got {len(args.file)}; or add --cutouts"
+        msg = f"one FILE is taken at a time, got {len(args.file)}; or add --cutouts"
         raise ValueError(msg)
     if args.combine is not None:
         msg = "--combine needs --cutouts"
@@ -143,13 +143,8 @@ def _weigh_map(args):
     _finish(args, table)
 
 
-def _weigh_cutouts(args):
-    import numpy as np
-    from astropy import units as u
-    from astropy.table import QTable
-
+def _estimate_cutouts(args):
     from astrofractal.mapset import MapSet
-    from astrofractal.mass.catalog import describe_no_skill
 
     for name in ("positions", "min_separation", "threshold", "max_sources", "regions"):
         if getattr(args, name) is not None:
@@ -157,40 +152,16 @@ def _weigh_cutouts(args):
             raise ValueError(msg)
     if len(args.file) == 1 and _is_mapset(args.file[0]):
         maps = MapSet.read(args.file[0])
-        names, groups = [f"{args.file[0]}[{i}]" for i in range(len(maps))], maps.sinks
+        names, groups = [f"{args.file[0]}[{i}]" for i in range(len(maps))], maps.sinks.tolist()
     else:
         maps = (read_map(args, path) for path in args.file)  # one batch in memory at a time
-        names, groups = list(args.file), np.full(len(args.file), "combined")
+        names, groups = list(args.file), ["combined"] * len(args.file)
     estimator = _estimator(args)
     result = estimator.evaluate(maps, progress_bar=not args.quiet)
-    half = result.half_width(args.level)
-    table = QTable({"id": names})
-    numbers = {
-        "mass": result.log_mass,
-        "mass_lower": result.log_mass - half,
-        "mass_upper": result.log_mass + half,
-    }
-    flags = [",".join(flags) for flags in result.flags]
-    ood = result.ood_score
     if args.combine is not None:
-        function = {"median": np.median, "mean": np.mean}[args.combine]
-        rows = {g: np.flatnonzero(groups == g) for g in dict.fromkeys(groups.tolist())}
-        numbers = {k: [function(v[r]) for r in rows.values()] for k, v in numbers.items()}
-        ood = np.array([function(ood[r]) for r in rows.values()])
-        flags = [
-            ",".join(dict.fromkeys(f for i in r for f in result.flags[i])) for r in rows.values()
-        ]
-        table = QTable({"id": list(rows)})
-        table["n_maps"] = [len(r) for r in rows.values()]
-    for name, values in numbers.items():
-        table[name] = 10 ** np.asarray(values) * u.solMass
-        table[name].info.format = ".3g"
-    table["ood_score"] = ood
-    table["ood_score"].info.format = ".2f"
-    table["flags"] = np.array(flags, dtype=str)
-    table.meta.update(estimator.meta, level=args.level)
-    if result.without_skill:
-        table.meta["no_skill"] = describe_no_skill(result.without_skill)
+        result, names = result.combine(args.combine, groups), list(dict.fromkeys(groups))
+    table = result.to_table(level=args.level, meta=estimator.meta)
+    table.add_column(names, 0, "id")
     _finish(args, table)
 
 
@@ -211,7 +182,7 @@ def _is_mapset(path):
 
 
 def _finish(args, table):
-    from astrofractal.mass.catalog import write_catalog, write_regions
+    from astrofractal.mass import write_catalog, write_regions
 
     if args.output is not None:
         write_catalog(table, args.output, overwrite=args.overwrite)

@@ -285,18 +285,20 @@ class FractalEncoder:
             parts.append(patches.reshape(len(patches), *grid, -1).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, 0, 0, self.embed_dim), np.float32)
 
-    def encode(self, images, *, pooling="central", zoom=1.0, symmetrize=False, progress_bar=False):
+    def encode(
+        self, images, *, pooling=("central",), zoom=1.0, symmetrize=False, progress_bar=False
+    ):
         """
-        Return one feature vector a map.
+        Return one feature vector per map.
 
         Parameters
         ----------
         images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
             Physical channels; NaN where there is no data.
 
-        pooling : str, optional
+        pooling : str or tuple of str, optional
             How the tokens become one vector; see `~astrofractal.encoder.pooling.pool_tokens`.
-            Names joined by ``"+"`` are concatenated.
+            Several are concatenated.
 
         zoom : float, optional
             Magnification about the center before the encoder looks: at 4 the encoder sees the inner

@@ -5,6 +5,7 @@ __all__ = [
     "POOLINGS",
     "center_features",
     "center_patches",
+    "check_pooling",
     "mean_and_spread",
     "pool_tokens",
 ]
@@ -107,16 +108,6 @@ def _spread(tokens, grid, n_prefix, _heads):
     return _inner(tokens, grid, n_prefix).flatten(1, 2).std(1, correction=0)
 
 
-def _surround(tokens, grid, n_prefix, _heads):
-    patches = _patches(tokens, grid, n_prefix)
-    inner = _inner(tokens, grid, n_prefix)
-    outer = patches[:, *(_central_slice(length, 4) for length in grid)]
-    n_ring = outer.shape[1] * outer.shape[2] - inner.shape[1] * inner.shape[2]
-    if n_ring == 0:
-        return inner.mean((1, 2))
-    return (outer.sum((1, 2)) - inner.sum((1, 2))) / n_ring
-
-
 def _head(heads, name):
     if name not in heads:
         msg = f"pooling {name!r} needs weights with a head for it; these have none"
@@ -156,10 +147,37 @@ POOLINGS = {
     "central": _central,
     "quadrants": _quadrants,
     "spread": _spread,
-    "surround": _surround,
     "structure": _structure,
     "hidden_mass": _hidden_mass,
 }
+
+
+def check_pooling(pooling):
+    """
+    Return the names of poolings as a tuple.
+
+    Parameters
+    ----------
+    pooling : str or tuple of str
+        One or several of ``POOLINGS``.
+
+    Returns
+    -------
+    names : tuple of str
+        At least one.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is unknown.
+    """
+    names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+    unknown = [name for name in names if name not in POOLINGS]
+    if unknown or not names:
+        known = ", ".join(map(repr, POOLINGS))
+        msg = f"pooling must be one of {known} or a tuple of several, got {pooling!r}"
+        raise ValueError(msg)
+    return names
 
 
 def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
@@ -177,16 +195,15 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
     n_prefix_tokens : int
         The number of class and register tokens.
 
-    pooling : str
-        ``"class"``: the class token (the mean of all tokens where a model has none); ``"mean"``:
-        the mean of the patch tokens; ``"central"``: the mean of the central 2 x 2 patch tokens (3
-        where the grid is odd), those of the protostar on which the map is centerd; ``"spread"``:
-        their standard deviation; ``"quadrants"``: the same tokens concatenated; ``"surround"``: the
-        mean of the ring of patch tokens around those; ``"structure"``: the local moments of the gas
-        at the center of the map that the pretrained readout finds in the central 2 x 2 tokens;
-        ``"hidden_mass"``: log10 of the mass in solMass of the protostar at the center, as learned from
-        flames with stars alone, and the natural logarithm of its standard deviation.
-        Names joined by ``"+"`` are concatenated.
+    pooling : str or tuple of str
+        One of these, or several, which are concatenated: ``"class"``: the class token (the mean of
+        all tokens where a model has none); ``"mean"``: the mean of the patch tokens; ``"central"``:
+        the mean of the central 2 x 2 patch tokens (3 where the grid is odd), those of the protostar
+        on which the map is centered; ``"spread"``: their standard deviation; ``"quadrants"``: the
+        same tokens concatenated; ``"structure"``: the local structure of the gas at the center of
+        the map that the pretrained readout finds in the central 2 x 2 tokens; ``"hidden_mass"``:
+        log10 of the mass in solMass of the protostar at the center, as learned from flames with
+        stars alone, and the natural logarithm of its standard deviation.
 
     heads : dict of str to `torch.nn.Module`, optional
         Pretrained linear maps: ``"structure"`` from a patch token to the local moments of its gas,
@@ -204,13 +221,6 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
     """
     import torch
 
-    names = pooling.split("+")
-    unknown = [name for name in names if name not in POOLINGS]
-    if unknown:
-        msg = (
-            f"pooling must be one of {', '.join(map(repr, POOLINGS))} or several joined by '+', "
-            f"got {pooling!r}"
-        )
-        raise ValueError(msg)
+    names = check_pooling(pooling)
     arguments = (tokens, grid, n_prefix_tokens, heads or {})
     return torch.cat([POOLINGS[name](*arguments) for name in names], dim=1)

@@ -14,7 +14,13 @@ import torch.nn.functional as F
 
 from astrofractal.encoder.pooling import LATTICE
 
-__all__ = ["at_center", "n_center_targets", "n_structure_targets", "structure_targets"]
+__all__ = [
+    "at_center",
+    "n_center_targets",
+    "n_structure_targets",
+    "structure_at_center",
+    "structure_targets",
+]
 
 #: Widths (standard deviations) of the Gaussian apertures in pixels.
 APERTURES = (0.7, 1.4, 2.8, 5.6)
@@ -81,22 +87,61 @@ def structure_targets(views, patch_size, normalization):
         return _lattice_targets(views, patch_size, normalization)
 
 
+@torch.no_grad()
+def structure_at_center(views, normalization):
+    """
+    Compute the targets at the center of each view alone.
+
+    Parameters
+    ----------
+    views : 4D `torch.Tensor`, shape (batch, 3, size, size)
+        Normalized gas maps of an even size.
+
+    normalization : `~astrofractal.encoder.ChannelNormalization`
+        How the views were normalized.
+
+    Returns
+    -------
+    center : 2D `torch.Tensor`, shape (batch, n_center_targets)
+        What `at_center` takes from `structure_targets`.
+    """
+    beside = max(_REACH - views.shape[-1] // 2, 0)
+    fields = F.pad(_fields(views, normalization), (beside,) * 4, mode="replicate")
+    start = fields.shape[-1] // 2 - _REACH
+    inner = slice(start, start + 2 * _REACH)
+    means = torch.einsum("bfij,kij->fbk", fields[:, :, inner, inner], _kernels(views))
+    return _targets(means[..., None, None], normalization.scale[1])[..., 0, 0]
+
+
 def _lattice_targets(views, patch_size, normalization):
+    fields = _fields(views, normalization)
+    padded = F.pad(fields, (_REACH,) * 4, mode="replicate").flatten(0, 1)[:, None]
+    means = F.conv2d(padded, _kernels(views)[:, None], stride=patch_size // (LATTICE - 1))
+    means = means.unflatten(0, (len(views), fields.shape[1])).transpose(0, 1)
+    targets = _targets(means, normalization.scale[1])
+    return F.unfold(targets, LATTICE, stride=LATTICE - 1).transpose(1, 2)
+
+
+def _fields(views, normalization):
+    """Log column, velocity, its square and that of the dispersion: (batch, 4, size, size)."""
     _, v_scale, sigma_scale = normalization.scale
     velocity = v_scale * views[:, 1]
     dispersion = (sigma_scale * views[:, 2] + normalization.center[2]).clamp_min(0.02)
-    fields = torch.stack([views[:, 0], velocity, velocity**2, dispersion**2], 1)
-    # Apertures are centerd on pixel corners, where patches meet, hence kernels of even size.
+    return torch.stack([views[:, 0], velocity, velocity**2, dispersion**2], 1)
+
+
+def _kernels(views):
+    """Apertures, centered on pixel corners, where patches meet, hence of even size."""
     offsets = torch.arange(-_REACH, _REACH, dtype=views.dtype, device=views.device) + 0.5
     widths = torch.tensor(APERTURES, dtype=views.dtype, device=views.device)
     rows = torch.exp(-0.5 * (offsets / widths[:, None]) ** 2)
     rows = rows / rows.sum(1, keepdim=True)
-    kernels = (rows[:, :, None] * rows[:, None, :])[:, None]
-    padded = F.pad(fields, (_REACH,) * 4, mode="replicate").flatten(0, 1)[:, None]
-    stride = patch_size // (LATTICE - 1)
-    means = F.conv2d(padded, kernels, stride=stride)
-    means = means.unflatten(0, (len(views), fields.shape[1]))
-    column, mean, square, variance = means.unbind(1)
+    return rows[:, :, None] * rows[:, None, :]
+
+
+def _targets(means, v_scale):
+    """From means (4, batch, n_apertures, rows, columns) of the fields to (batch, 16, ...)."""
+    column, mean, square, variance = means
     scatter = (square - mean**2).clamp_min(1e-4)
     levels = torch.stack(
         [
@@ -110,5 +155,4 @@ def _lattice_targets(views, patch_size, normalization):
     contrasts = (levels[:, :, :-1] - levels[:, :, 1:]) / levels.new_tensor(_SPREAD)[
         :, :, None, None
     ]
-    targets = torch.cat([levels[:, :, -1:], contrasts], 2).flatten(1, 2)
-    return F.unfold(targets, LATTICE, stride=LATTICE - 1).transpose(1, 2)
+    return torch.cat([levels[:, :, -1:], contrasts], 2).flatten(1, 2)

@@ -2,33 +2,45 @@
 
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
-from astrofractal.mass.catalog import find_protostars, write_catalog, write_regions
+from astrofractal.mass.catalog_files import write_catalog, write_regions
+from astrofractal.mass.classical import aperture_mass, virial_mass
 from astrofractal.mass.compare import Comparison, compare
-from astrofractal.mass.estimator import Evaluation, StellarMassEstimator
+from astrofractal.mass.contrasts import aperture_contrasts
+from astrofractal.mass.detection import find_protostars
+from astrofractal.mass.estimator import StellarMassEstimator
+from astrofractal.mass.evaluation import Evaluation
 from astrofractal.mass.features import FeatureSet
-from astrofractal.mass.handcrafted import (
-    aperture_mass,
-    moments,
-    physical_scalars,
-    radial_profiles,
-    virial_mass,
+from astrofractal.mass.neighbors import PublishedKNN
+from astrofractal.mass.profiles import channel_statistics, physical_scalars, radial_profiles
+from astrofractal.mass.regressors import (
+    REGRESSORS,
+    AveragedRegressor,
+    GroupRidge,
+    KernelSVR,
+    MeanRegressor,
+    make_regressor,
 )
-from astrofractal.mass.regressors import REGRESSORS, make_regressor
 
 __all__ = [
     "REGRESSORS",
+    "AveragedRegressor",
     "Calibration",
     "Comparison",
     "Evaluation",
     "FeatureSet",
+    "GroupRidge",
+    "KernelSVR",
+    "MeanRegressor",
     "NoSkillWarning",
+    "PublishedKNN",
     "StellarMassEstimator",
+    "aperture_contrasts",
     "aperture_mass",
     "appearance",
+    "channel_statistics",
     "compare",
     "find_protostars",
     "make_regressor",
-    "moments",
     "physical_scalars",
     "radial_profiles",
     "virial_mass",

@@ -1,8 +1,4 @@
-"""The default features and regressor of each combination of channels: the one home of the choice.
-
-Chosen by leave-cloud-out cross-validation on the five clouds of the reference maps; the numbers
-stand in the documentation.
-"""
+"""The default features, regressor and weights of each combination of channels: their one home."""
 
 from astrofractal.mass.features import FeatureSet
 
@@ -11,28 +7,13 @@ __all__ = ["REFERENCE_SIZE", "default_recipe"]
 #: The number of maps that are bundled for the calibration.
 REFERENCE_SIZE = 2050
 
-_ALL_PROFILES = (
-    "column_density",
-    "velocity",
-    "dispersion",
-    "column_density_scatter",
-    "dispersion_scatter",
-)
+_REGRESSOR = ("ridge", "svr")
+_WEIGHT_EXPONENT = 0.5
 
-#: The magnification at which the two pixels around a protostar fill one patch of the encoder.
-_ZOOM = 4.0
+_WITH_VELOCITIES = FeatureSet(pooling="structure", symmetrize=False, profiles="all")
 
-_WITH_VELOCITIES = (
-    FeatureSet(pooling="structure", zoom=_ZOOM, profiles=_ALL_PROFILES),
-    "ridge+svr",
-)
-
-# Channels to (features, regressor).
-_DEFAULTS = {
-    ("column_density",): (
-        FeatureSet(pooling="central+spread", zoom=_ZOOM, profiles=_ALL_PROFILES),
-        "svr",
-    ),
+_FEATURES = {
+    ("column_density",): FeatureSet(symmetrize=False, profiles="all"),
     ("column_density", "velocity"): _WITH_VELOCITIES,
     ("column_density", "dispersion"): _WITH_VELOCITIES,
     ("column_density", "velocity", "dispersion"): _WITH_VELOCITIES,
@@ -41,7 +22,7 @@ _DEFAULTS = {
 
 def default_recipe(channels):
     """
-    Return the default features and regressor.
+    Return the default features, regressor and weights.
 
     Parameters
     ----------
@@ -53,7 +34,10 @@ def default_recipe(channels):
     features : `~astrofractal.mass.FeatureSet`
         The features.
 
-    regressor : str
-        The name of the regressor.
+    regressor : tuple of str
+        The names of the regressors whose predictions are averaged.
+
+    weight_exponent : float
+        See `~astrofractal.mass.Calibration`.
     """
-    return _DEFAULTS[channels]
+    return _FEATURES[channels], _REGRESSOR, _WEIGHT_EXPONENT

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from astrofractal.mass.handcrafted import _batched
+from astrofractal.mass.profiles import batched
 
 __all__ = ["appearance"]
 
 
-@_batched
+@batched
 def appearance(images):
     """
     Describe level, contrast and smoothness of each channel.

@@ -1,21 +1,29 @@
 """`StellarMassEstimator`: gas maps in, masses of the protostars in them out."""
 
 import copy
-import hashlib
 import warnings
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
 
 import astrofractal
+from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of
+from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
-from astrofractal.mapset.mapset import MapSet
+from astrofractal.gasmap import GasMap
+from astrofractal.mapset import MapSet
 from astrofractal.mass._defaults import default_recipe
 from astrofractal.mass._standard import is_single, standard_batches
 from astrofractal.mass.appearance import appearance
-from astrofractal.mass.calibration import Calibration, NoSkillWarning, r2_score
+from astrofractal.mass.calibration import Calibration, NoSkillWarning
+from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
+from astrofractal.mass.detection import find_protostars
+from astrofractal.mass.evaluation import Evaluation, check_level, describe
 from astrofractal.mass.features import (
     CHANNEL_SETS,
     CHANNELS,
@@ -24,59 +32,52 @@ from astrofractal.mass.features import (
     for_encoder,
     keep_channels,
 )
+from astrofractal.mass.positions import resolve_positions, to_icrs
+from astrofractal.mass.regressors import make_regressor
+from astrofractal.mass.validation import r2_score, rmse_score
 
 __all__ = ["StellarMassEstimator"]
 
 BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
 
 
-class StellarMassEstimator:
+class StellarMassEstimator(Options, BaseEstimator):
     """
-    Weigh the protostars at the centers of gas maps.
+    Estimate the masses of the protostars at the centers of gas maps.
 
-    The features of a frozen encoder, and profiles of the gas beside them, are turned into a mass by
+    The features of a frozen encoder, and measures of the gas beside them, are turned into a mass by
     a regressor that was calibrated on simulated clouds, following Hirashima, Nozaki & Harada 2025
     (arXiv:2510.24159).  ``StellarMassEstimator()`` is ready for use: its calibration, on
-    `~astrofractal.mapset.reference_maps`, is bundled.  With any argument it is to be
-    calibrated with `fit`.
+    `~astrofractal.mapset.reference_maps`, is bundled and loaded at the first use.  With any
+    argument it is to be calibrated with `fit`.
 
     Parameters
     ----------
     encoder : `~astrofractal.FractalEncoder`, optional
         The encoder; the bundled one by default.
 
-    regressor : str, tuple or estimator, optional
+    features : `~astrofractal.mass.FeatureSet`, optional
+        What the maps are described by.  By default each combination of channels has its own.
+
+    regressor : str, estimator or tuple of these, optional
         ``"knn"`` (the published head: whitened principal components, five neighbors weighted by
-        distance), ``"ridge"``, ``"svr"``, ``"kernel_ridge"``, ``"gp"`` (Gaussian process),
-        ``"boosting"``, ``"mlp"`` (an ensemble of small networks), or several joined by ``"+"``,
-        whose predictions are averaged; a pair of a name and a dict of hyperparameters; or any
-        regressor of scikit-learn.
+        distance), ``"ridge"``, ``"svr"``, ``"boosting"`` or ``"mean"``; any regressor of
+        scikit-learn; or a tuple of several, whose predictions are averaged.  By default each
+        combination of channels has its own.
 
-    features : str or None, optional
-        The pooling of the encoder's tokens, such as ``"class"``, ``"central"`` or ``"structure"``,
-        or several joined by ``"+"``; see `~astrofractal.encoder.pooling.pool_tokens`.  ``"none"``
-        leaves the encoder out.
-
-    profiles : iterable of str, optional
-        Radial profiles to add, by name; ``"all"`` for all.  See
-        `~astrofractal.mass.radial_profiles`.
-
-    scalars : iterable of str, optional
-        Physical scalars to add, by name; ``"all"`` for all.  See
-        `~astrofractal.mass.physical_scalars`.
-
-    zoom : float, optional
-        The magnification about the protostar at which the encoder sees the map.
-
-    symmetrize : bool, optional
-        Whether the encoder's features are averaged over the symmetries of the sky (16 times the
-        cost).
+    weight_exponent : float, optional
+        A map has the weight ``n ** -weight_exponent`` where its protostar has n maps: with 0 each
+        map counts the same, with 1 each protostar.  By default each combination of channels has
+        its own.
 
     Attributes
     ----------
-    calibrations : dict
-        The `~astrofractal.mass.Calibration` of each combination of channels; its
-        ``skill`` tells how well it does on a cloud that it has not seen.
+    calibrations_ : dict
+        The `~astrofractal.mass.Calibration` of each combination of channels; its ``skill_`` tells
+        how well it does on a cloud that it has not seen.
+
+    reference_id_ : str
+        The number and the digest of the reference maps.
 
     Notes
     -----
@@ -87,11 +88,15 @@ class StellarMassEstimator:
 
     Examples
     --------
-    >>> from astropy import units as u
     >>> from astrofractal import StellarMassEstimator
-    >>> from astrofractal.simulations import reference_maps  # doctest: +SKIP
-    >>> estimator = StellarMassEstimator()  # doctest: +SKIP
-    >>> estimator.predict(reference_maps()[:3])  # doctest: +SKIP
+    >>> from astrofractal.mapset import reference_maps
+    >>> from astrofractal.mass import FeatureSet
+    >>> maps = reference_maps().subsample(100)
+    >>> estimator = StellarMassEstimator(
+    ...     features=FeatureSet(pooling=None, profiles="all"), regressor="ridge"
+    ... )
+    >>> estimator.fit(maps).predict(maps[:3]).unit
+    Unit("solMass")
     """
 
     #: The width of the maps.
@@ -101,74 +106,100 @@ class StellarMassEstimator:
     #: cloud unseen by the calibration exceeds, by definition of `ood_score`.
     ood_threshold = 1.0
 
-    def __init__(
-        self,
-        encoder=None,
-        *,
-        regressor=None,
-        features=None,
-        profiles=None,
-        scalars=None,
-        zoom=None,
-        symmetrize=None,
-    ):
-        options = (regressor, features, profiles, scalars, zoom, symmetrize)
-        self._encoder = encoder
-        self.regressor = regressor
+    def __init__(self, encoder=None, *, features=None, regressor=None, weight_exponent=None):
+        self.encoder = encoder
         self.features = features
-        self.profiles = profiles
-        self.scalars = scalars
-        self.zoom = zoom
-        self.symmetrize = symmetrize
-        self.calibrations = {}
-        self.reference_id = None
-        for channels in CHANNEL_SETS:
-            self._recipe(channels)  # errors of the arguments come now, not after the encoding
-        if encoder is None and all(option is None for option in options):
-            from astrofractal.data import data_path
-            from astrofractal.mass.saving import load_estimator
-
-            load_estimator(self, data_path(BUNDLED_CALIBRATION))
+        self.regressor = regressor
+        self.weight_exponent = weight_exponent
 
     @property
-    def encoder(self):
-        """The `~astrofractal.FractalEncoder`."""
-        if self._encoder is None:
-            self._encoder = FractalEncoder()
-        return self._encoder
+    def calibrations_(self):
+        if "_calibrations" not in vars(self):
+            if any(value is not None for value in self.get_params(deep=False).values()):
+                msg = "this StellarMassEstimator is not calibrated: call fit first"
+                raise NotFittedError(msg)
+            self._load(data_path(BUNDLED_CALIBRATION))
+        return self._calibrations
+
+    @property
+    def reference_id_(self):
+        self.calibrations_  # noqa: B018 - loads the bundled ones
+        return self._reference_id
+
+    @property
+    def encoder_(self):
+        """The encoder in use, `~astrofractal.FractalEncoder`; `None` where none is needed."""
+        needed = any(c.features.pooling for c in self.calibrations_.values())
+        return self._encoder() if needed else None
+
+    def __sklearn_is_fitted__(self):
+        try:
+            return bool(self.calibrations_)
+        except NotFittedError:
+            return False
+
+    def _encoder(self):
+        if self.encoder is not None:
+            return self.encoder
+        if "_default_encoder" not in vars(self):
+            self._default_encoder = FractalEncoder()
+        return self._default_encoder
 
     @property
     def meta(self):
-        """What the masses come from: weights, reference maps, version (`dict`)."""
+        """What the masses come from: weights, reference maps, this estimator, version (`dict`)."""
+        encoder = self.encoder_
         return {
-            "weights_id": self.encoder.weights_id if self._needs_encoder() else "none",
-            "reference_id": self.reference_id,
+            "weights_id": "none" if encoder is None else encoder.weights_id,
+            "reference_id": self.reference_id_,
+            "fingerprint": self.fingerprint(),
             "version": astrofractal.__version__,
         }
 
-    def __repr__(self):
-        state = "not calibrated" if not self.calibrations else f"reference {self.reference_id!r}"
-        encoder = repr(self.encoder) if self._needs_encoder() else "no encoder"
-        return f"<StellarMassEstimator: {encoder}, {state}, version {astrofractal.__version__}>"
+    def fingerprint(self):
+        """
+        Return a digest of all options, the encoder and the calibrations.
+
+        Returns
+        -------
+        digest : str
+            Equal for estimators that predict the same masses.
+        """
+        options = {**self.get_params(deep=False), "encoder": None}
+        if self.__sklearn_is_fitted__():
+            options["encoder"] = self.encoder_
+            options["calibrations"] = list(self.calibrations_.values())
+            options["reference_id"] = self.reference_id_
+        elif self.encoder is not None:
+            options["encoder"] = self.encoder
+        return fingerprint(options, self.size, self.ood_threshold)
 
     def _recipe(self, channels):
-        """Features and regressor for a combination of channels."""
-        features, regressor = default_recipe(channels)
-        given = {}
+        """Features, regressor and weight exponent for a combination of channels."""
+        features, regressor, exponent = default_recipe(channels)
         if self.features is not None:
-            given["pooling"] = None if self.features == "none" else self.features
-        for name in ("profiles", "scalars", "zoom", "symmetrize"):
-            if getattr(self, name) is not None:
-                given[name] = getattr(self, name)
-        if given:
-            features = FeatureSet(**{**features.to_dict(), **given})
-        if self.features is None and self._encoder is not None:
-            features = for_encoder(features, self._encoder)
+            features = self.features
+        elif self.encoder is not None:
+            features = for_encoder(features, self.encoder)
         regressor = regressor if self.regressor is None else self.regressor
-        from astrofractal.mass.regressors import make_regressor
+        return (
+            features,
+            regressor,
+            exponent if self.weight_exponent is None else (self.weight_exponent),
+        )
 
-        make_regressor(regressor)
-        return features, regressor
+    def _check_options(self):
+        if self.features is not None and not isinstance(self.features, FeatureSet):
+            msg = f"features must be a FeatureSet, got {type(self.features).__name__}"
+            raise TypeError(msg)
+        if self.encoder is not None and not hasattr(self.encoder, "encode"):
+            msg = f"encoder must be a FractalEncoder, got {type(self.encoder).__name__}"
+            raise TypeError(msg)
+        if self.weight_exponent is not None and not self.weight_exponent >= 0:
+            msg = f"weight_exponent must be a number of at least 0, got {self.weight_exponent!r}"
+            raise ValueError(msg)
+        if self.regressor is not None:
+            make_regressor(self.regressor)
 
     def fit(
         self,
@@ -176,6 +207,7 @@ class StellarMassEstimator:
         masses=None,
         groups=None,
         *,
+        protostars=None,
         observe=None,
         channels=None,
         progress_bar=False,
@@ -186,7 +218,7 @@ class StellarMassEstimator:
         Parameters
         ----------
         maps : `~astrofractal.mapset.MapSet` or list of maps
-            Maps centerd on their protostars, as `predict` takes them.
+            Maps centered on their protostars, as `predict` takes them.
 
         masses : `~astropy.units.Quantity`, optional
             The mass in each map; not needed for a `~astrofractal.mapset.MapSet`.
@@ -195,6 +227,10 @@ class StellarMassEstimator:
             The cloud (simulation) of each map.  Skill and intervals are measured on whole clouds
             left out, so that they hold for a cloud that is new; without groups they hold only for
             maps that resemble these.  Taken from a `~astrofractal.mapset.MapSet`.
+
+        protostars : array-like, optional
+            The protostar of each map, for the weights; without it each map has its own.  Taken from
+            a `~astrofractal.mapset.MapSet`.
 
         observe : callable, optional
             Makes the maps look observed, to match the telescope: takes and returns an array
@@ -211,60 +247,86 @@ class StellarMassEstimator:
         -------
         self : `StellarMassEstimator`
             Calibrated.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If an option, the masses or the groups are not what they should be.
         """
+        self._check_options()
         if isinstance(maps, MapSet):
             masses = maps.masses if masses is None else masses
             groups = maps.clouds if groups is None else groups
+            protostars = maps.sinks if protostars is None else protostars
         log_masses = _log_masses(masses)
-        images = [batch for batch, _ in self._batches(maps)]
+        uses_encoder = any(self._recipe(c)[0].pooling for c in CHANNEL_SETS)
+        shape = self._shape(maps, self._encoder() if uses_encoder else None)
+        images = [batch for batch, _ in standard_batches(maps, size=self.size, shape=shape)]
         images = np.concatenate(images) if images else np.empty((0, 3, 1, 1), np.float32)
-        if len(images) != len(log_masses):
-            msg = f"masses must have one entry a map, got {len(log_masses)} for {len(images)} maps"
-            raise ValueError(msg)
         if len(images) < 10:
             msg = f"maps must be at least 10 for a calibration, got {len(images)}"
             raise ValueError(msg)
-        if groups is not None and len(groups) != len(images):
-            msg = f"groups must have one entry a map, got {len(groups)} for {len(images)} maps"
-            raise ValueError(msg)
+        for name, values in (
+            ("masses", log_masses),
+            ("groups", groups),
+            ("protostars", protostars),
+        ):
+            if values is not None and len(values) != len(images):
+                msg = f"{name} must have one entry per map, got {len(values)} for {len(images)}"
+                raise ValueError(msg)
         if observe is not None:
             images = np.asarray(observe(images), dtype=np.float32)
         common = set.intersection(*(set(found) for found in set(channels_of(images))))
         if channels is None:
             channels = [c for c in CHANNEL_SETS if common.issuperset(c)]
         calibrations = {}
-        for wanted in channels:
-            wanted = tuple(wanted)
+        for wanted in map(tuple, channels):
             one_of("channels", wanted, CHANNEL_SETS)
             if not common.issuperset(wanted):
                 absent = ", ".join(c for c in wanted if c not in common)
                 msg = f"channels {wanted} cannot be calibrated: not all maps have {absent}"
                 raise ValueError(msg)
-            features, regressor = self._recipe(wanted)
+            features, regressor, exponent = self._recipe(wanted)
             X, blocks = features.compute(
                 images,
                 wanted,
-                encoder=self.encoder if features.pooling else None,
+                encoder=self._encoder() if features.pooling else None,
                 progress_bar=progress_bar,
             )
-            look = appearance(keep_channels(images, wanted))
-            calibrations[wanted] = Calibration(wanted, features, regressor).fit(
-                X, log_masses, blocks=blocks, appearance=look, groups=groups
+            calibrations[wanted] = Calibration(wanted, features, regressor, exponent).fit(
+                X,
+                log_masses,
+                blocks=blocks,
+                appearance=appearance(keep_channels(images, wanted)),
+                groups=groups,
+                protostars=protostars,
             )
-        self.calibrations = calibrations
-        digest = hashlib.sha256(np.ascontiguousarray(images, dtype=np.float32).tobytes())
-        digest.update(log_masses.astype(np.float32).tobytes())
-        self.reference_id = f"{len(images)}maps-{digest.hexdigest()[:8]}"
+        self._calibrations = calibrations
+        digest = fingerprint(np.asarray(images, np.float32), log_masses.astype(np.float32))
+        self._reference_id = f"{len(images)}maps-{digest[:8]}"
         return self
 
-    def leave_out(self, *clouds):
+    def _shape(self, maps, encoder):
+        if encoder is not None:
+            return (encoder.image_size,) * 2
+        return maps.images.shape[2:] if isinstance(maps, MapSet) else (64, 64)
+
+    @property
+    def map_shape(self):
+        """The shape (ny, nx) of the standard map."""
+        return self._shape(None, self.encoder_)
+
+    def leave_out(self, *clouds, channels=None):
         """
-        Calibrate again without some of the clouds, to weigh these honestly.
+        Calibrate again without some of the clouds, to estimate their masses honestly.
 
         Parameters
         ----------
         *clouds : str
             Names of clouds (groups) of the reference maps.
+
+        channels : list of tuple of str, optional
+            The combinations of channels that are needed; all by default.
 
         Returns
         -------
@@ -274,42 +336,23 @@ class StellarMassEstimator:
         Raises
         ------
         ValueError
-            If the reference maps have no such cloud.
+            If the reference maps have no such cloud, or there is no calibration for the channels.
         """
         new = copy.copy(self)
-        new.calibrations = {k: c.leave_out(clouds) for k, c in self._calibrated().items()}
-        new.reference_id = f"{self.reference_id}-without-{'-'.join(clouds)}"
+        channels = list(self.calibrations_) if channels is None else [tuple(c) for c in channels]
+        for wanted in channels:
+            one_of("channels", wanted, tuple(self.calibrations_))
+        new._calibrations = {c: self.calibrations_[c].leave_out(clouds) for c in channels}
+        new._reference_id = f"{self.reference_id_}-without-{'-'.join(clouds)}"
         return new
-
-    def _calibrated(self):
-        if not self.calibrations:
-            msg = "this StellarMassEstimator is not calibrated: call fit first"
-            raise RuntimeError(msg)
-        return self.calibrations
-
-    @property
-    def map_shape(self):
-        """The shape (ny, nx) of the standard map."""
-        return (self.encoder.image_size,) * 2 if self._needs_encoder() else (64, 64)
-
-    def _batches(self, maps):
-        shape = self.map_shape
-        if isinstance(maps, MapSet) and not self._needs_encoder():
-            shape = maps.images.shape[2:]
-        return standard_batches(maps, size=self.size, shape=shape)
-
-    def _needs_encoder(self):
-        if self.calibrations:
-            return any(c.features.pooling for c in self.calibrations.values())
-        return any(self._recipe(c)[0].pooling for c in CHANNEL_SETS)
 
     def _calibration(self, channels):
         """Return the calibration for maps that have ``channels``: the one that uses the most."""
-        usable = [c for c in self.calibrations if set(c) <= set(channels)]
+        usable = [c for c in self.calibrations_ if set(c) <= set(channels)]
         if not usable:
             msg = f"no calibration is for maps with the channels {', '.join(channels)}"
             raise ValueError(msg)
-        return self.calibrations[max(usable, key=len)]
+        return self.calibrations_[max(usable, key=len)]
 
     def evaluate(self, maps, *, progress_bar=False):
         """
@@ -326,21 +369,22 @@ class StellarMassEstimator:
         Returns
         -------
         result : `~astrofractal.mass.Evaluation`
-            One entry a map.
+            One entry per map.
 
         Raises
         ------
-        RuntimeError
+        sklearn.exceptions.NotFittedError
             If the estimator is not calibrated.
         """
         from threadpoolctl import threadpool_limits
 
-        self._calibrated()
+        shape = self._shape(maps, self.encoder_)
+        batches = standard_batches(maps, size=self.size, shape=shape)
         total = None
         if hasattr(maps, "__len__") and not is_single(maps):
             total = -(-len(maps) // 256)
         result = Evaluation()
-        batches = progress(self._batches(maps), progress_bar, total=total, desc="weigh")
+        batches = progress(batches, progress_bar, total=total, desc="estimate")
         # NumPy's threads keep spinning after a product, in the way of the network's: a quarter of
         # the time.
         with threadpool_limits(1, user_api="blas"):
@@ -357,33 +401,28 @@ class StellarMassEstimator:
 
     def _evaluate_batch(self, images, flags, result):
         n = len(images)
-        kinds = [self._calibration(found).channels for found in channels_of(images)]
+        used = [self._calibration(found) for found in channels_of(images)]
         log_mass, difficulty, ood = np.empty(n), np.empty(n), np.empty(n)
-        for channels in dict.fromkeys(kinds):
-            rows = np.array([kind == channels for kind in kinds])
-            calibration = self.calibrations[channels]
+        for calibration in {c.channels: c for c in used}.values():
+            rows = np.array([c is calibration for c in used])
             chosen = images if rows.all() else images[rows]
-            features = calibration.features
+            features, channels = calibration.features, calibration.channels
             X, _ = features.compute(
-                chosen, channels, encoder=self.encoder if features.pooling else None
+                chosen, channels, encoder=self._encoder() if features.pooling else None
             )
             look = appearance(keep_channels(chosen, channels))
             log_mass[rows], difficulty[rows], ood[rows] = calibration.evaluate(X, look)
-        ranges = {c: np.percentile(self.calibrations[c].y, [1, 99]) for c in set(kinds)}
-        for i, channels in enumerate(kinds):
-            calibration = self.calibrations[channels]
-            new = list(flags[i])
+        flags = [list(own) for own in flags]
+        for i, calibration in enumerate(used):
             if ood[i] > self.ood_threshold:
-                new.append("ood")
-            low, high = ranges[channels]
+                flags[i].append("ood")
+            low, high = calibration.mass_range
             if not low <= log_mass[i] <= high:
-                new.append("extrapolated")
-            new += [f"no-{name}" for name in CHANNELS if name not in channels]
+                flags[i].append("extrapolated")
+            flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]
             if not calibration.has_skill:
-                new.append("no-skill")
-            result.flags.append(new)
-            result.calibrations.append(calibration)
-        result.extend(log_mass, difficulty, ood)
+                flags[i].append("no-skill")
+        result.extend(log_mass, difficulty, ood, flags, used)
 
     def predict(self, maps, *, combine=None, groups=None, progress_bar=False):
         """
@@ -414,7 +453,10 @@ class StellarMassEstimator:
             for each map or, in the order of their first appearance, each group.
         """
         result = self.evaluate(maps, progress_bar=progress_bar)
-        return _shaped(_combine(result.log_mass, combine, groups), maps, combine, groups)
+        if combine is not None or groups is not None:
+            result = result.combine(combine, groups)
+        mass = 10**result.log_mass * u.solMass
+        return mass[0] if is_single(maps) or (combine and groups is None) else mass
 
     def predict_interval(self, maps, level=0.68, *, combine=None, groups=None, progress_bar=False):
         """
@@ -444,13 +486,14 @@ class StellarMassEstimator:
         lower, upper : `~astropy.units.Quantity`
             The ends, shaped as by `predict`.
         """
-        _check_level(level)
+        check_level(level)
         result = self.evaluate(maps, progress_bar=progress_bar)
+        if combine is not None or groups is not None:
+            result = result.combine(combine, groups)
         half = result.half_width(level)
-        return tuple(
-            _shaped(_combine(end, combine, groups), maps, combine, groups)
-            for end in (result.log_mass - half, result.log_mass + half)
-        )
+        ends = (10 ** (result.log_mass + sign * half) * u.solMass for sign in (-1, 1))
+        single = is_single(maps) or (combine and groups is None)
+        return tuple(end[0] if single else end for end in ends)
 
     def ood_score(self, maps, *, progress_bar=False):
         """
@@ -504,30 +547,19 @@ class StellarMassEstimator:
         true = _log_masses(masses)
         predicted = self.evaluate(maps).log_mass
         if len(true) != len(predicted):
-            msg = f"masses must have one entry a map, got {len(true)} for {len(predicted)} maps"
+            msg = f"masses must have one entry per map, got {len(true)} for {len(predicted)}"
             raise ValueError(msg)
-        return r2_score(true, predicted), float(np.sqrt(np.mean((true - predicted) ** 2)))
+        return r2_score(true, predicted), rmse_score(true, predicted)
 
-    def catalog(
-        self,
-        gas,
-        positions=None,
-        *,
-        level=0.68,
-        client=None,
-        output=None,
-        progress_bar=False,
-        **options,
-    ):
+    def catalog(self, gas, positions=None, *, level=0.68, progress_bar=False, **detection):
         """
-        Weigh the protostars of a map, or of a survey.
+        Estimate the masses of the protostars of a map.
 
         Parameters
         ----------
-        gas : map, or list of maps
-            As in `predict`, with a WCS and a distance.  Several maps, NDData around a Dask array,
-            Zarr and `~astrofractal.surveys.LazyMap` make a survey; see
-            `~astrofractal.surveys.survey_catalog`.
+        gas : map
+            As in `predict`, with a WCS and a distance.  For many maps see
+            `astrofractal.surveys.survey_catalog`.
 
         positions : optional
             Where the protostars are: a `~astropy.coordinates.SkyCoord`, a table with sky or pixel
@@ -537,19 +569,12 @@ class StellarMassEstimator:
         level : float, optional
             The probability of the intervals.
 
-        client : `distributed.Client`, optional
-            A Dask cluster that a survey runs on.
-
-        output : path-like, optional
-            A folder that keeps the finished parts of a survey, which then can be resumed.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 
-        **options : dict
+        **detection : dict
             ``min_separation`` (a length), ``threshold`` (a column density or a signal-to-noise
-            ratio) and ``max_sources`` of `~astrofractal.mass.find_protostars`; for a survey also the
-            options of `~astrofractal.surveys.survey_catalog`.
+            ratio) and ``max_sources`` of `~astrofractal.mass.find_protostars`.
 
         Returns
         -------
@@ -557,16 +582,45 @@ class StellarMassEstimator:
             ``id``, ``ra``, ``dec`` (ICRS; absent without WCS), ``x``, ``y`` (0-based pixels),
             ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``, ``channels``, ``flags``
             (joined by commas).  Positions off the map have a mass that is not a number and the
-            flag "outside".  For a survey ``map``, the name of the map, comes first.
+            flag "outside".
         """
-        from astrofractal.mass.catalog import make_catalog
-        from astrofractal.surveys import is_survey, survey_catalog
+        check_level(level)
+        gas = gas if isinstance(gas, GasMap) else GasMap.read(gas)
+        if positions is None:
+            positions, names = find_protostars(gas, **detection), None
+        elif detection:
+            msg = f"{', '.join(detection)} are for the detection, not for given positions"
+            raise ValueError(msg)
+        else:
+            positions, names = resolve_positions(gas, positions)
+        n = len(positions)
+        x, y = gas.to_pixel(positions) if n else np.empty((2, 0))
+        estimated, unusable = [], {}
 
-        _check_level(level)
-        options = {"level": level, "progress_bar": progress_bar, **options}
-        if client is not None or output is not None or is_survey(gas):
-            return survey_catalog(self, gas, positions, client=client, output=output, **options)
-        return make_catalog(self, gas, positions, **options)
+        def maps():
+            # In batches, so that a long list of positions needs little memory.
+            for start in range(0, n, 64):
+                batch = gas.cutouts(
+                    positions[start : start + 64], size=self.size, shape=self.map_shape
+                )
+                for row, cutout in enumerate(batch, start):
+                    if "outside" in cutout.flags:
+                        unusable[row] = "outside"
+                    elif cutout.mask.all():
+                        unusable[row] = "masked"
+                    else:
+                        estimated.append(row)
+                        yield cutout
+
+        result = self.evaluate(maps(), progress_bar=progress_bar)
+        table = result.expand(estimated, unusable).to_table(level=level, meta=self.meta)
+        table.add_column(np.arange(1, n + 1) if names is None else np.asarray(names), 0, "id")
+        if gas.wcs is not None:
+            sky = positions if isinstance(positions, SkyCoord) else gas.to_sky(x, y)
+            table.add_columns(to_icrs(sky), indexes=[1, 1], names=["ra", "dec"])
+        where = table.colnames.index("mass")
+        table.add_columns([x, y], indexes=[where, where], names=["x", "y"])
+        return describe(table, level)
 
     def save(self, path, *, overwrite=False):
         """
@@ -585,9 +639,7 @@ class StellarMassEstimator:
         TypeError
             If the regressor cannot be described by plain values.
         """
-        from astrofractal.mass.saving import save_estimator
-
-        save_estimator(self, path, overwrite=overwrite)
+        write_calibrations(self, path, overwrite=overwrite)
 
     @classmethod
     def load(cls, path, *, encoder=None):
@@ -613,70 +665,17 @@ class StellarMassEstimator:
         ValueError
             If the file is damaged, of another format version, or for another encoder.
         """
-        from astrofractal.mass.saving import load_estimator
+        new = cls(encoder)
+        new._load(path)
+        return new
 
-        new = cls.__new__(cls)
-        new._encoder = encoder
-        for name in ("regressor", "features", "profiles", "scalars", "zoom", "symmetrize"):
-            setattr(new, name, None)
-        return load_estimator(new, path)
-
-
-class Evaluation:
-    """
-    The predictions for several maps.
-
-    Attributes
-    ----------
-    log_mass : 1D `~numpy.ndarray`
-        log10 of the masses in solar masses.
-
-    difficulty : 1D `~numpy.ndarray`
-        The widths of the intervals relative to the others.
-
-    ood_score : 1D `~numpy.ndarray`
-        See `StellarMassEstimator.ood_score`.
-
-    flags : list of list of str
-        The flags of each map.
-
-    calibrations : list of `~astrofractal.mass.Calibration`
-        The one that was used for each map.
-    """
-
-    def __init__(self):
-        self.log_mass = self.difficulty = self.ood_score = np.empty(0)
-        self.flags = []
-        self.calibrations = []
-
-    def extend(self, log_mass, difficulty, ood_score):
-        """Append the numbers of more maps."""
-        self.log_mass = np.append(self.log_mass, log_mass)
-        self.difficulty = np.append(self.difficulty, difficulty)
-        self.ood_score = np.append(self.ood_score, ood_score)
-
-    @property
-    def without_skill(self):
-        """The channels whose masses have no skill, and their leave-cloud-out R2 (`dict`)."""
-        found = {" + ".join(c.channels): c for c in self.calibrations if not c.has_skill}
-        return {name: found[name].skill["r2"] for name in sorted(found, key=len)}
-
-    def half_width(self, level):
-        """
-        Return half the widths of the intervals.
-
-        Parameters
-        ----------
-        level : float
-            The probability.
-
-        Returns
-        -------
-        half_width : 1D `~numpy.ndarray`
-            In dex.
-        """
-        quantiles = {id(c): c.half_width(level, 1.0) for c in set(self.calibrations)}
-        return self.difficulty * np.array([quantiles[id(c)] for c in self.calibrations])
+    def _load(self, path):
+        found = read_calibrations(path, self.encoder)
+        for name, value in found.options.items():
+            setattr(self, name, value)
+        self._calibrations, self._reference_id = found.calibrations, found.reference_id
+        if self.encoder is None and found.encoder is not None:
+            self._default_encoder = found.encoder
 
 
 def _log_masses(masses):
@@ -691,30 +690,3 @@ def _log_masses(masses):
         msg = "masses must be finite and positive"
         raise ValueError(msg)
     return np.log10(values)
-
-
-def _check_level(level):
-    if not 0 < level < 1:
-        msg = f"level must be between 0 and 1, got {level!r}"
-        raise ValueError(msg)
-
-
-def _combine(log_mass, combine, groups):
-    one_of("combine", combine, (None, "median", "mean"))
-    if combine is None:
-        if groups is not None:
-            msg = "groups need combine='median' or 'mean', got combine=None"
-            raise ValueError(msg)
-        return log_mass
-    function = {"median": np.median, "mean": np.mean}[combine]
-    groups = np.zeros(len(log_mass)) if groups is None else np.asarray(groups)
-    if len(groups) != len(log_mass):
-        msg = f"groups must have one entry a map, got {len(groups)} for {len(log_mass)} maps"
-        raise ValueError(msg)
-    return np.array([function(log_mass[groups == g]) for g in dict.fromkeys(groups.tolist())])
-
-
-def _shaped(log_mass, maps, combine, groups):
-    mass = 10**log_mass * u.solMass
-    single = is_single(maps) or (combine is not None and groups is None)
-    return mass[0] if single and len(mass) == 1 else mass

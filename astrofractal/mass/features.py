@@ -4,13 +4,17 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
+from astrofractal._utils.identity import fingerprint
+from astrofractal.encoder.pooling import check_pooling
+from astrofractal.encoder.weights import HEADS
 from astrofractal.gasmap.gas_moments import CHANNELS
-from astrofractal.mass.handcrafted import (
-    MOMENTS,
+from astrofractal.mass.contrasts import CONTRASTS, aperture_contrasts
+from astrofractal.mass.profiles import (
     PROFILES,
     SCALARS,
+    STATISTICS,
+    channel_statistics,
     check_names,
-    moments,
     physical_scalars,
     radial_profiles,
 )
@@ -42,7 +46,7 @@ def channels_of(images):
     Returns
     -------
     channels : list of tuple of str
-        One of ``CHANNEL_SETS`` a map.
+        One of ``CHANNEL_SETS`` per map.
     """
     known = np.isfinite(images).mean((2, 3))
     there = known > np.maximum(_LEAST_KNOWN * known[:, :1], 0)
@@ -89,11 +93,14 @@ def for_encoder(features, encoder):
     Returns
     -------
     features : `~astrofractal.mass.FeatureSet`
-        The same ones, or with the pooling ``"central"``.
+        The same ones, or without ``"structure"`` (``"central"`` where that was all).
     """
-    if features.pooling == "structure" and "structure" not in getattr(encoder, "heads", {}):
-        return replace(features, pooling="central")
-    return features
+    heads = getattr(encoder, "heads", {})
+    lacking = [name for name in HEADS if name in features.pooling and name not in heads]
+    if not lacking:
+        return features
+    others = tuple(name for name in features.pooling if name not in lacking)
+    return replace(features, pooling=others or ("central",))
 
 
 @dataclass(frozen=True)
@@ -103,34 +110,52 @@ class FeatureSet:
 
     Parameters
     ----------
-    pooling : str or None, optional
-        The pooling of the encoder's tokens, or several joined by ``"+"``; see
-        `~astrofractal.FractalEncoder.encode`.  `None`: the encoder is not used.
+    pooling : tuple of str, optional
+        The poolings of the encoder's tokens; see `~astrofractal.encoder.pooling.pool_tokens`.  One
+        name may stand for a tuple of one.  Empty or `None`: the encoder is not used.
 
     zoom : float, optional
-        The magnification of the map that the encoder sees; see `~astrofractal.FractalEncoder.encode`.
+        The magnification about the protostar, of the map that the encoder sees and for the
+        contrasts; see `~astrofractal.FractalEncoder.encode`.
 
     symmetrize : bool, optional
-        Whether the encoder's features are averaged over the symmetries of the sky.
+        Whether the encoder's features are averaged over the sixteen symmetries of the sky.  Without
+        it the encoder sees each map once, in a sixteenth of the time.
 
     profiles : tuple of str, optional
-        Names of radial profiles; see `~astrofractal.mass.radial_profiles`.
+        Names of radial profiles, ``"all"`` for all; see `~astrofractal.mass.radial_profiles`.
 
     scalars : tuple of str, optional
-        Names of physical scalars; see `~astrofractal.mass.physical_scalars`.
+        Names of physical scalars, ``"all"`` for all; see `~astrofractal.mass.physical_scalars`.
 
-    moments : bool, optional
-        Whether the moments and spectral slopes of the channels are added.
+    contrasts : bool, optional
+        Whether the sixteen `~astrofractal.mass.aperture_contrasts` are added.
+
+    statistics : bool, optional
+        Whether the `~astrofractal.mass.channel_statistics` are added.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown, ``zoom`` is below one, or there is no feature at all.
+
+    Examples
+    --------
+    >>> from astrofractal.mass import FeatureSet
+    >>> str(FeatureSet(profiles="all"))
+    'central+spread@4x(symmetrized)+profiles'
     """
 
-    pooling: str | None = "central"
-    zoom: float = 1.0
-    symmetrize: bool = False
+    pooling: tuple = ("central", "spread")
+    zoom: float = 4.0
+    symmetrize: bool = True
     profiles: tuple = ()
     scalars: tuple = ()
-    moments: bool = False
+    contrasts: bool = False
+    statistics: bool = False
 
     def __post_init__(self):
+        object.__setattr__(self, "pooling", check_pooling(self.pooling) if self.pooling else ())
         for name, known in (("profiles", PROFILES), ("scalars", SCALARS)):
             value = getattr(self, name)
             value = tuple(known) if isinstance(value, str) and value == "all" else value
@@ -140,24 +165,29 @@ class FeatureSet:
         if not self.zoom >= 1:
             msg = f"zoom must be a number of at least 1, got {self.zoom!r}"
             raise ValueError(msg)
-        if self.pooling is None and not (self.profiles or self.scalars or self.moments):
-            msg = "features=None needs profiles or scalars: there is nothing else to learn from"
+        if not (self.pooling or self.profiles or self.scalars or self.contrasts or self.statistics):
+            msg = (
+                "features must not be empty: give one of pooling, profiles, scalars, contrasts and "
+                f"statistics, got {self!r}"
+            )
             raise ValueError(msg)
 
     def __str__(self):
-        magnified = f"@{self.zoom:g}x" if self.zoom != 1 else ""
-        parts = [self.pooling + magnified] if self.pooling else []
-        if self.profiles:
-            parts.append("profiles")
-        if self.scalars:
-            parts.append("scalars")
-        if self.moments:
-            parts.append("moments")
-        return "+".join(parts) + ("(symmetrized)" if self.symmetrize and self.pooling else "")
+        parts = []
+        if self.pooling:
+            magnified = f"@{self.zoom:g}x" if self.zoom != 1 else ""
+            parts.append("+".join(self.pooling) + magnified)
+            parts[0] += "(symmetrized)" if self.symmetrize else ""
+        names = ("profiles", "scalars", "contrasts", "statistics")
+        return "+".join(parts + [name for name in names if getattr(self, name)])
 
     def to_dict(self):
         """Return the parameters as plain values."""
         return asdict(self)
+
+    def fingerprint(self):
+        """Return a digest of all parameters."""
+        return fingerprint(self.to_dict())
 
     def compute(self, images, channels, *, encoder=None, encoded=None, progress_bar=False):
         """
@@ -190,7 +220,7 @@ class FeatureSet:
         """
         images = keep_channels(images, channels)
         parts = []
-        if self.pooling is not None:
+        if self.pooling:
             if encoded is None:
                 encoded = encoder.encode(
                     images,
@@ -207,9 +237,12 @@ class FeatureSet:
         names = [name for name in self.scalars if SCALARS[name] in channels]
         if names:
             physics.append(physical_scalars(images, names))
-        if self.moments:
-            keep = [i for i, name in enumerate(MOMENTS) if name.startswith(channels)]
-            physics.append(moments(images)[:, keep])
+        if self.contrasts:
+            keep = [i for i, name in enumerate(CONTRASTS) if name in channels]
+            physics.append(aperture_contrasts(images, self.zoom)[:, keep])
+        if self.statistics:
+            keep = [i for i, name in enumerate(STATISTICS) if name.startswith(channels)]
+            physics.append(channel_statistics(images)[:, keep])
         if physics:
             parts.append(np.hstack(physics))
         if not parts:

@@ -1,66 +1,28 @@
-"""Regressors from features to log10 mass behind one small interface: ``fit`` and ``predict``."""
+"""Regressors from features to log10 mass, as estimators of scikit-learn that know groups."""
 
 import json
-import warnings
 
 import numpy as np
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
-__all__ = ["REGRESSORS", "GroupRidge", "KernelSVR", "MLPEnsemble", "PublishedKNN", "make_regressor"]
+from astrofractal.mass.neighbors import PublishedKNN, squared_distances
+from astrofractal.mass.validation import check_training
 
+__all__ = [
+    "REGRESSORS",
+    "AveragedRegressor",
+    "GroupRidge",
+    "KernelSVR",
+    "MeanRegressor",
+    "fit_regressor",
+    "make_regressor",
+]
 
 _ALPHAS = tuple(float(alpha) for alpha in 10 ** np.arange(-5, 2.1, 0.5))
 
 
-class PublishedKNN:
-    """
-    Distance-weighted nearest neighbors on whitened principal components.
-
-    This is the published head: Hirashima, Nozaki & Harada 2025, arXiv:2510.24159.
-
-    Parameters
-    ----------
-    n_neighbors : int, optional
-        The number of neighbors.
-
-    n_components : int, optional
-        The largest number of principal components.
-
-    whiten : bool, optional
-        Whether the components are scaled to unit variance; without it the features are taken as
-        they are.
-    """
-
-    def __init__(self, n_neighbors=5, n_components=64, whiten=True):
-        self.n_neighbors = n_neighbors
-        self.n_components = n_components
-        self.whiten = whiten
-
-    def fit(self, X, y, groups=None):
-        """Keep the projected features; ``groups`` are not used."""
-        X = np.asarray(X, dtype=np.float64)
-        self.mean_ = X.mean(0)
-        self.projection_ = np.eye(X.shape[1])
-        if self.whiten:
-            # Of the covariances: many maps make the decomposition of the features themselves slow.
-            covariance = np.cov(X, rowvar=False, bias=True).reshape(X.shape[1], -1)
-            variances, axes = np.linalg.eigh(covariance)
-            k = min(self.n_components, int((variances > 1e-12 * variances[-1]).sum()))
-            self.projection_ = axes[:, ::-1][:, :k] / np.sqrt(variances[::-1][:k])
-        self.reference_ = self._project(X)
-        self.y_ = np.asarray(y, dtype=float)
-        return self
-
-    def _project(self, X):
-        return ((X - self.mean_) @ self.projection_).astype(np.float32)
-
-    def predict(self, X):
-        """Return the mean of the neighbors' values, weighted by inverse distance."""
-        distance, index = nearest(self._project(X), self.reference_, self.n_neighbors)
-        weight = 1 / np.maximum(distance, 1e-6)
-        return (weight * self.y_[index]).sum(1) / weight.sum(1)
-
-
-class GroupRidge:
+class GroupRidge(RegressorMixin, BaseEstimator):
     """
     Ridge regression within groups, whose penalty is chosen by leaving whole groups out.
 
@@ -77,31 +39,36 @@ class GroupRidge:
     def __init__(self, alphas=_ALPHAS):
         self.alphas = alphas
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, sample_weight=None, groups=None):
         """Fit; without ``groups`` the penalty is chosen by five interleaved folds."""
-        X, y = np.asarray(X, dtype=np.float64), np.asarray(y, dtype=float)
+        X, y, weights, groups = check_training(self, X, y, sample_weight, groups)
         groups = np.arange(len(y)) % 5 if groups is None else groups
         members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-        centerd, targets = X.copy(), y.copy()
+        centered, targets = X.copy(), y.copy()
         for rows in members:
-            centerd[rows] -= X[rows].mean(0)
-            targets[rows] -= y[rows].mean()
-        gram, cross = centerd.T @ centerd, centerd.T @ targets
-        total, n = X.sum(0), len(y)
-        alphas = np.asarray(self.alphas)
+            centered[rows] -= np.average(X[rows], axis=0, weights=weights[rows])
+            targets[rows] -= np.average(y[rows], weights=weights[rows])
+        weighted = centered * weights[:, None]
+        gram, cross = weighted.T @ centered, weighted.T @ targets
+        sums, total = weights @ X, weights @ y
+        alphas = np.asarray(self.alphas, dtype=float)
         errors = np.zeros(len(alphas))
         for rows in members if len(members) > 1 else ():
             # Without a group the sums lack its own part: each product is taken once.
-            own = centerd[rows]
-            coefs = self._path(gram - own.T @ own, cross - own.T @ targets[rows], alphas)
-            mean = (total - X[rows].sum(0)) / (n - len(rows))
-            offset = (y.sum() - y[rows].sum()) / (n - len(rows))
-            errors += (((X[rows] - mean) @ coefs + offset - y[rows, None]) ** 2).sum(0)
+            w = weights[rows]
+            coefs = self._path(
+                gram - weighted[rows].T @ centered[rows],
+                cross - weighted[rows].T @ targets[rows],
+                alphas,
+            )
+            n = weights.sum() - w.sum()
+            mean, offset = (sums - w @ X[rows]) / n, (total - w @ y[rows]) / n
+            errors += w @ ((X[rows] - mean) @ coefs + offset - y[rows, None]) ** 2
         if len(members) == 1:
             errors = np.abs(np.log(alphas / 0.01))
         self.alpha_ = float(alphas[np.argmin(errors)])
         self.coef_ = self._path(gram, cross, np.array([self.alpha_]))[:, 0]
-        self.intercept_ = float(y.mean() - total / n @ self.coef_)
+        self.intercept_ = float((total - sums @ self.coef_) / weights.sum())
         return self
 
     @staticmethod
@@ -113,10 +80,11 @@ class GroupRidge:
 
     def predict(self, X):
         """Return the linear prediction."""
-        return np.asarray(X) @ self.coef_ + self.intercept_
+        check_is_fitted(self)
+        return validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_ + self.intercept_
 
 
-class KernelSVR:
+class KernelSVR(RegressorMixin, BaseEstimator):
     """
     Support vector regression with a Gaussian kernel, predicting by one matrix product.
 
@@ -134,210 +102,92 @@ class KernelSVR:
         self.epsilon = epsilon
         self.gamma = gamma
 
-    def fit(self, X, y, groups=None):
+    def fit(self, X, y, sample_weight=None, groups=None):
         """Fit; ``groups`` are not used."""
         from sklearn.svm import SVR
 
-        X = np.asarray(X, dtype=np.float64)
-        gamma = self.gamma / max(X.var(0).sum(), 1e-12)
-        model = SVR(C=self.C, epsilon=self.epsilon, gamma=gamma, cache_size=500)
-        model.fit(X, y)
-        self.gamma_ = gamma
-        self.support_ = model.support_vectors_.astype(np.float32)
+        X, y, weights, _ = check_training(self, X, y, sample_weight, groups)
+        mean = np.average(X, axis=0, weights=weights)
+        variance = np.average((X - mean) ** 2, axis=0, weights=weights).sum()
+        self.gamma_ = self.gamma / max(variance, 1e-12)
+        model = SVR(C=self.C, epsilon=self.epsilon, gamma=self.gamma_, cache_size=500)
+        model.fit(X, y, sample_weight=weights)
+        self.support_ = model.support_vectors_
         self.dual_ = model.dual_coef_[0]
         self.intercept_ = float(model.intercept_[0])
         return self
 
     def predict(self, X):
         """Return the prediction."""
-        squared = squared_distances(np.asarray(X, np.float32), self.support_)
-        return np.exp(-self.gamma_ * squared) @ self.dual_ + self.intercept_
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return np.exp(-self.gamma_ * squared_distances(X, self.support_)) @ self.dual_ + (
+            self.intercept_
+        )
 
 
-class MLPEnsemble:
+class MeanRegressor(RegressorMixin, BaseEstimator):
+    """The mean of the training masses, whatever the map: the score of knowing nothing."""
+
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Take the mean; ``groups`` are not used."""
+        _, y, weights, _ = check_training(self, X, y, sample_weight, groups)
+        self.mean_ = float(np.average(y, weights=weights))
+        return self
+
+    def predict(self, X):
+        """Return the mean for each row."""
+        check_is_fitted(self)
+        return np.full(len(validate_data(self, X, reset=False)), self.mean_)
+
+
+class AveragedRegressor(RegressorMixin, BaseEstimator):
     """
-    The mean of several small neural networks.
+    The mean of the predictions of several regressors.
 
     Parameters
     ----------
-    n_members : int, optional
-        The number of networks.
-
-    hidden : tuple of int, optional
-        The widths of the hidden layers.
-
-    alpha : float, optional
-        The weight decay.
-
-    max_iter : int, optional
-        The number of epochs.
-
-    random_state : int, optional
-        The seed of the first network.
+    members : tuple of estimator
+        The regressors.
     """
-
-    def __init__(self, n_members=5, hidden=(64,), alpha=1.0, max_iter=60, random_state=0):
-        self.n_members = n_members
-        self.hidden = hidden
-        self.alpha = alpha
-        self.max_iter = max_iter
-        self.random_state = random_state
-
-    def fit(self, X, y, groups=None):
-        """Fit; ``groups`` are not used."""
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.neural_network import MLPRegressor
-
-        X = np.asarray(X, dtype=np.float64)
-        self.mean_ = X.mean(0)
-        self.scale_ = max(np.sqrt(X.var(0).mean()), 1e-12)
-        self.members_ = []
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            for member in range(self.n_members):
-                model = MLPRegressor(
-                    hidden_layer_sizes=tuple(self.hidden),
-                    alpha=self.alpha,
-                    max_iter=self.max_iter,
-                    learning_rate_init=1e-3,
-                    random_state=self.random_state + member,
-                )
-                self.members_.append(model.fit((X - self.mean_) / self.scale_, y))
-        return self
-
-    def predict(self, X):
-        """Return the mean of the networks' predictions."""
-        X = (np.asarray(X, dtype=np.float64) - self.mean_) / self.scale_
-        return np.mean([model.predict(X) for model in self.members_], axis=0)
-
-
-class _SklearnRegressor:
-    """An estimator with scikit-learn's interface, given ``groups`` where it takes none."""
-
-    def __init__(self, model, n_threads=None):
-        self.model = model
-        self.n_threads = n_threads
-
-    def fit(self, X, y, groups=None):
-        from sklearn.base import clone
-        from threadpoolctl import threadpool_limits
-
-        with threadpool_limits(self.n_threads):
-            self.model_ = clone(self.model).fit(np.asarray(X, np.float64), y)
-        return self
-
-    def predict(self, X):
-        return np.asarray(self.model_.predict(np.asarray(X, np.float64)), float).reshape(len(X))
-
-
-def _gaussian_process(n_optimize=500, random_state=0):
-    return _GaussianProcess(n_optimize, random_state)
-
-
-class _GaussianProcess:
-    """Gaussian process whose hyperparameters are fitted on a part of the maps."""
-
-    def __init__(self, n_optimize, random_state):
-        self.n_optimize = n_optimize
-        self.random_state = random_state
-
-    def fit(self, X, y, groups=None):
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.gaussian_process import GaussianProcessRegressor
-        from sklearn.gaussian_process.kernels import RBF, ConstantKernel, WhiteKernel
-
-        X = np.asarray(X, dtype=np.float64)
-        self.scale_ = max(np.sqrt(X.var(0).sum()), 1e-12)
-        X = X / self.scale_
-        rows = np.random.default_rng(self.random_state).permutation(len(X))[: self.n_optimize]
-        kernel = ConstantKernel(1.0, (0.05, 20)) * RBF(1.5, (0.3, 20)) + WhiteKernel(0.5, (0.02, 5))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            first = GaussianProcessRegressor(kernel, normalize_y=True).fit(X[rows], y[rows])
-            self.model_ = GaussianProcessRegressor(
-                first.kernel_, normalize_y=True, optimizer=None
-            ).fit(X, y)
-        return self
-
-    def predict(self, X):
-        return self.model_.predict(np.asarray(X, np.float64) / self.scale_)
-
-
-def _boosting(n_estimators=150, learning_rate=0.05, max_depth=3, random_state=0):
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    return _SklearnRegressor(
-        HistGradientBoostingRegressor(
-            max_iter=n_estimators,
-            learning_rate=learning_rate,
-            max_depth=max_depth,
-            early_stopping=False,
-            random_state=random_state,
-        ),
-        n_threads=1,  # a few thousand maps: threads would wait for one another
-    )
-
-
-class _KernelRidge:
-    """Kernel ridge regression with a Gaussian kernel and an intercept."""
-
-    def __init__(self, alpha=1.0, gamma=0.2):
-        self.alpha = alpha
-        self.gamma = gamma
-
-    def fit(self, X, y, groups=None):
-        X = np.asarray(X, dtype=np.float64)
-        self.gamma_ = self.gamma / max(X.var(0).sum(), 1e-12)
-        self.reference_ = X.astype(np.float32)
-        kernel = np.exp(-self.gamma_ * squared_distances(self.reference_, self.reference_))
-        kernel = kernel.astype(np.float64)
-        kernel[np.diag_indices(len(X))] += self.alpha
-        self.intercept_ = float(np.mean(y))
-        self.dual_ = np.linalg.solve(kernel, np.asarray(y) - self.intercept_)
-        return self
-
-    def predict(self, X):
-        squared = squared_distances(np.asarray(X, np.float32), self.reference_)
-        return np.exp(-self.gamma_ * squared) @ self.dual_ + self.intercept_
-
-
-class _Average:
-    """The mean of the predictions of several regressors."""
 
     def __init__(self, members):
         self.members = members
 
-    def fit(self, X, y, groups=None):
-        for member in self.members:
-            member.fit(X, y, groups)
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Fit a copy of each member."""
+        validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        self.members_ = [
+            fit_regressor(clone(m), X, y, sample_weight=sample_weight, groups=groups)
+            for m in self.members
+        ]
         return self
 
     def predict(self, X):
-        return np.mean([member.predict(X) for member in self.members], axis=0)
+        """Return the mean of the members' predictions."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return np.mean([member.predict(X) for member in self.members_], axis=0)
 
 
-class _Mean:
-    """The mean of the training masses, whatever the map: the score of knowing nothing."""
+def _boosting():
+    from sklearn.ensemble import HistGradientBoostingRegressor
 
-    def fit(self, X, y, groups=None):
-        self.mean_ = float(np.mean(y))
-        return self
-
-    def predict(self, X):
-        return np.full(len(X), self.mean_)
+    return HistGradientBoostingRegressor(
+        max_iter=150, learning_rate=0.05, max_depth=3, early_stopping=False, random_state=0
+    )
 
 
-#: The named regressors: name to a factory that takes the hyperparameters.
+#: The named regressors: name to what makes one.
 REGRESSORS = {
     "knn": PublishedKNN,
     "ridge": GroupRidge,
     "svr": KernelSVR,
-    "kernel_ridge": _KernelRidge,
-    "gp": _gaussian_process,
     "boosting": _boosting,
-    "mlp": MLPEnsemble,
-    "mean": _Mean,
+    "mean": MeanRegressor,
 }
+
+_OWN = {c.__name__: c for c in (PublishedKNN, GroupRidge, KernelSVR, MeanRegressor)}
 
 
 def make_regressor(spec):
@@ -346,44 +196,86 @@ def make_regressor(spec):
 
     Parameters
     ----------
-    spec : str, tuple or estimator
-        The name of one of ``REGRESSORS``, or several joined by ``"+"``, whose predictions are
-        averaged; a pair of a name and a dict of its hyperparameters; or
-        any estimator with scikit-learn's ``fit`` and ``predict``, which is cloned.
+    spec : str, estimator or tuple of these
+        The name of one of ``REGRESSORS``; any regressor with scikit-learn's interface, which is
+        cloned; or several of both, whose predictions are averaged.
 
     Returns
     -------
-    regressor : object
-        With ``fit(X, y, groups=None)`` and ``predict(X)``.
+    regressor : estimator
+        With ``fit(X, y)`` and ``predict(X)``; see `fit_regressor` for weights and groups.
 
     Raises
     ------
     ValueError
-        If the name is unknown or a hyperparameter is.
+        If a name is unknown, or a tuple is empty.
 
     TypeError
-        If ``spec`` is none of the above.
+        If ``spec`` is of another kind.
     """
-    name, options = spec if isinstance(spec, (tuple, list)) and len(spec) == 2 else (spec, {})
-    if isinstance(name, str):
-        members = name.split("+")
-        if len(members) > 1 and not options:
-            return _Average([make_regressor(member) for member in members])
-        if name not in REGRESSORS:
+    if isinstance(spec, str):
+        if spec not in REGRESSORS:
             msg = (
-                f"regressor must be one of {', '.join(map(repr, REGRESSORS))}, several of them "
-                f"joined by '+', or an estimator of scikit-learn, got {name!r}"
+                f"regressor must be one of {', '.join(map(repr, REGRESSORS))}, an estimator of "
+                f"scikit-learn, or a tuple of these, got {spec!r}"
             )
             raise ValueError(msg)
-        try:
-            return REGRESSORS[name](**options)
-        except TypeError as error:
-            msg = f"regressor {name!r} does not take the hyperparameters {options!r}"
-            raise ValueError(msg) from error
-    if hasattr(spec, "fit") and hasattr(spec, "predict") and hasattr(spec, "get_params"):
-        return _SklearnRegressor(spec)
+        return REGRESSORS[spec]()
+    if isinstance(spec, (tuple, list)):
+        if not spec:
+            msg = "regressor must not be an empty tuple"
+            raise ValueError(msg)
+        return AveragedRegressor(tuple(make_regressor(member) for member in spec))
+    if all(callable(getattr(spec, name, None)) for name in ("fit", "predict", "get_params")):
+        return clone(spec)
     msg = f"regressor must be a name or an estimator with fit and predict, got {spec!r}"
     raise TypeError(msg)
+
+
+def fit_regressor(regressor, X, y, *, sample_weight=None, groups=None):
+    """
+    Fit a regressor, with weights and groups where it takes them.
+
+    Parameters
+    ----------
+    regressor : estimator
+        Of `make_regressor`; it is fitted in place.
+
+    X, y : `~numpy.ndarray`
+        Features and log10 masses.
+
+    sample_weight : 1D `~numpy.ndarray`, optional
+        The weight of each map.
+
+    groups : 1D `~numpy.ndarray`, optional
+        The groups by which hyperparameters are chosen.
+
+    Returns
+    -------
+    regressor : estimator
+        The same one.
+
+    Raises
+    ------
+    ValueError
+        If the weights differ and the regressor takes none.
+    """
+    from threadpoolctl import threadpool_limits
+
+    options = {}
+    if sample_weight is not None and has_fit_parameter(regressor, "sample_weight"):
+        options["sample_weight"] = sample_weight
+    elif sample_weight is not None and np.ptp(sample_weight) > 0:
+        msg = (
+            f"regressor={regressor!r} takes no sample_weight, so that protostars cannot be "
+            "weighted: set weight_exponent=0, or take another one"
+        )
+        raise ValueError(msg)
+    if groups is not None and has_fit_parameter(regressor, "groups"):
+        options["groups"] = groups
+    # A few thousand maps: the threads of boosting would wait for one another.
+    with threadpool_limits(1, user_api="openmp"):
+        return regressor.fit(X, y, **options)
 
 
 def spec_to_json(spec):
@@ -392,28 +284,34 @@ def spec_to_json(spec):
 
     Parameters
     ----------
-    spec : str, tuple or estimator
+    spec : str, estimator or tuple of these
         As `make_regressor` takes it.
 
     Returns
     -------
-    description : list
-        ``[name, hyperparameters]``, where the name of an estimator of scikit-learn has its module.
+    description : str, dict or list of these
+        A name; ``class`` (with its module, for an estimator of scikit-learn) and ``options``.
 
     Raises
     ------
     TypeError
         If the estimator is not of scikit-learn or its hyperparameters are not plain values.
     """
-    if isinstance(spec, str):
-        return [spec, {}]
+    if spec is None or isinstance(spec, str):
+        return spec
     if isinstance(spec, (tuple, list)):
-        return [spec[0], dict(spec[1])]
+        return [spec_to_json(member) for member in spec]
     kind = type(spec)
+    name = kind.__name__
     try:
-        if kind.__module__.split(".")[0] != "sklearn":
-            raise TypeError
-        options = spec.get_params(deep=False)
+        if _OWN.get(name) is not kind:
+            if kind.__module__.split(".")[0] != "sklearn":
+                raise TypeError
+            name = f"{kind.__module__}:{name}"
+        options = {
+            key: list(value) if isinstance(value, tuple) else value
+            for key, value in spec.get_params(deep=False).items()
+        }
         if json.loads(json.dumps(options)) != options:
             raise TypeError
     except (TypeError, ValueError) as error:
@@ -422,7 +320,7 @@ def spec_to_json(spec):
             "estimator of scikit-learn whose hyperparameters are plain values"
         )
         raise TypeError(msg) from error
-    return [f"{kind.__module__}:{kind.__name__}", options]
+    return {"class": name, "options": options}
 
 
 def spec_from_json(description):
@@ -431,56 +329,25 @@ def spec_from_json(description):
 
     Parameters
     ----------
-    description : list
-        ``[name, hyperparameters]``.
+    description : str, dict or list of these
+        Of `spec_to_json`.
 
     Returns
     -------
-    spec : tuple or estimator
+    spec : str, estimator or tuple of these
         For `make_regressor`.
     """
-    name, options = description
-    if ":" not in name:
-        return (name, options) if options else name
-    from sklearn.utils import all_estimators
+    if description is None or isinstance(description, str):
+        return description
+    if isinstance(description, list):
+        return tuple(spec_from_json(member) for member in description)
+    name, known = description["class"], _OWN
+    if name not in known:
+        from sklearn.utils import all_estimators
 
-    known = {f"{c.__module__}:{c.__name__}": c for _, c in all_estimators(type_filter="regressor")}
+        found = all_estimators(type_filter="regressor")
+        known = {f"{c.__module__}:{c.__name__}": c for _, c in found}
     if name not in known:
         msg = f"the installed scikit-learn has no regressor {name!r}"
         raise ValueError(msg)
-    return known[name](**options)
-
-
-def squared_distances(a, b):
-    """Return the (len(a), len(b)) squared Euclidean distances, by one matrix product."""
-    squared = (-2 * a) @ b.T
-    squared += (a**2).sum(1)[:, None]
-    squared += (b**2).sum(1)
-    return np.maximum(squared, 0, out=squared)
-
-
-def nearest(queries, reference, k):
-    """
-    Find the nearest of ``reference``.
-
-    Parameters
-    ----------
-    queries, reference : 2D `~numpy.ndarray`
-        Points, one a row.
-
-    k : int
-        How many; at most ``len(reference)``.
-
-    Returns
-    -------
-    distance, index : 2D `~numpy.ndarray`
-        Of shape (len(queries), k), in no particular order.
-    """
-    k = min(k, len(reference))
-    distances, indices = [], []
-    for start in range(0, max(len(queries), 1), 1024):
-        squared = squared_distances(queries[start : start + 1024], reference)
-        index = np.argpartition(squared, k - 1, axis=1)[:, :k]
-        indices.append(index)
-        distances.append(np.sqrt(np.take_along_axis(squared, index, axis=1)))
-    return np.concatenate(distances), np.concatenate(indices)
+    return known[name](**description["options"])

@@ -151,7 +151,7 @@ def _tiles(lazy, estimator, tile_shape, positions, detection):
     if isinstance(positions, str) and positions == "center":
         pixels = np.array([[(n - 1) / 2 for n in lazy.shape[::-1]]])
     elif positions is not None:
-        from astrofractal.mass.catalog import resolve_positions
+        from astrofractal.mass.positions import resolve_positions
 
         positions, names = resolve_positions(None, positions)
         pixels = positions
@@ -246,7 +246,7 @@ def _catalog_tile(estimator, item, tile, positions, options):
 
 def _peaks(gas, tile, corner, detection):
     """Return the peaks that belong to a tile, in pixels of the whole map."""
-    from astrofractal.mass.catalog import find_protostars
+    from astrofractal.mass import find_protostars
 
     detection = {key: value for key, value in detection.items() if key != "max_sources"}
     with warnings.catch_warnings():
@@ -273,8 +273,7 @@ def _settings(estimator, by_name, options, tile_shape):
     text = "".join(f"{name}:{_describe(by_name[name])};" for name in sorted(by_name))
     return {
         "kind": "catalog",
-        "weights_id": estimator.meta["weights_id"],
-        "reference_id": estimator.meta["reference_id"],
+        "estimator": estimator.meta["fingerprint"],
         "level": options["level"],
         "distance": None if options["distance"] is None else str(options["distance"]),
         "detection": {key: str(value) for key, value in options["detection"].items()},

@@ -27,8 +27,8 @@ estimator = StellarMassEstimator()
 # measured on clouds that were left out: R\ :sup:`2` of log10 M, and how many of the true masses
 # lie within the intervals.
 
-for calibration in estimator.calibrations.values():
-    skill = calibration.skill
+for calibration in estimator.calibrations_.values():
+    skill = calibration.skill_
     print(
         f"{' + '.join(calibration.channels)}:\n"
         f"    R2 {skill['r2']:.2f}, RMSE {skill['rmse']:.2f} dex,"

@@ -29,7 +29,7 @@ def test_calibration_is_kept(maps, tmp_path, capsys):
     arguments = ["calibrate", str(maps), "--weights", "random", "--regressor", "ridge"]
     assert main([*arguments, "--pooling", "central", "--save", str(path)]) == 0
     assert "leave-cloud-out" in capsys.readouterr().out
-    assert StellarMassEstimator.load(path).calibrations
+    assert StellarMassEstimator.load(path).calibrations_
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from astropy.table import QTable
 
 from astrofractal import StellarMassEstimator
 from astrofractal.cli import main
-from astrofractal.mass import NoSkillWarning
+from astrofractal.mass import FeatureSet, NoSkillWarning
 from tests.factories import make_header, make_mapset
 
 pytestmark = pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
@@ -18,7 +18,9 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mass")
     maps = make_mapset(18)
     maps[:6].write(folder / "maps.fits")
-    estimator = StellarMassEstimator(features="none", profiles="all", regressor="ridge")
+    estimator = StellarMassEstimator(
+        features=FeatureSet(pooling=None, profiles="all"), regressor="ridge"
+    )
     estimator.fit(maps).save(folder / "my.astrofractal")
     y, x = np.mgrid[:128, :160]
     column = np.full((128, 160), 3e21)

@@ -1,6 +1,9 @@
 import pytest
 
+from astrofractal.mass import FeatureSet
 from tests.factories import make_mapset
+
+PROFILES = FeatureSet(pooling=None, profiles="all")
 
 
 @pytest.fixture(scope="session")
@@ -17,4 +20,4 @@ def new_maps():
 def estimator(mapset):
     from astrofractal import StellarMassEstimator
 
-    return StellarMassEstimator(features="none", profiles="all", regressor="ridge").fit(mapset)
+    return StellarMassEstimator(features=PROFILES, regressor="ridge").fit(mapset)

@@ -9,8 +9,8 @@ from regions import CircleSkyRegion, PixCoord, PointPixelRegion, PolygonPixelReg
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.mass import find_protostars
-from astrofractal.mass.catalog import resolve_positions, write_catalog, write_regions
+from astrofractal.mass import find_protostars, write_catalog, write_regions
+from astrofractal.mass.positions import resolve_positions
 from tests.factories import make_gas
 
 PEAKS = [(60.0, 80.0), (140.0, 90.0)]
@@ -55,7 +55,8 @@ def test_catalog(gas, estimator):
     assert all(table[name].info.description for name in table.colnames)
     sky = SkyCoord(table["ra"], table["dec"])
     assert_allclose(np.transpose(gas.wcs.world_to_pixel(sky)), PEAKS[::-1], atol=1)
-    assert table.meta["reference_id"] == estimator.reference_id
+    assert table.meta["reference_id"] == estimator.reference_id_
+    assert table.meta["fingerprint"] == estimator.fingerprint()
     assert {"weights_id", "version", "level"} <= set(table.meta)
     cut = gas.cutout(PEAKS[1])
     assert_allclose(estimator.predict(cut), table["mass"][0], rtol=0.02)
@@ -137,10 +138,10 @@ def test_written_tables(tmp_path, gas, estimator):
         )
         if suffix != ".csv":
             assert back["mass"].unit == u.solMass
-            assert estimator.reference_id in path.read_bytes().decode(errors="ignore")
+            assert estimator.reference_id_ in path.read_bytes().decode(errors="ignore")
         with pytest.raises(FileExistsError):
             write_catalog(table, path)
-    assert fits.getval(tmp_path / "masses.fits", "REFMAPS", 1) == estimator.reference_id
+    assert fits.getval(tmp_path / "masses.fits", "REFMAPS", 1) == estimator.reference_id_
     assert QTable.read(tmp_path / "masses.ecsv").meta["version"] == table.meta["version"]
     write_regions(table, tmp_path / "masses.reg")
     regions = Regions.read(tmp_path / "masses.reg")

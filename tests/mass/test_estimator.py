@@ -5,9 +5,16 @@ import pytest
 from astropy import units as u
 from astropy.nddata import NDData
 from numpy.testing import assert_allclose
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import KNeighborsRegressor
 
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
-from astrofractal.mass import NoSkillWarning
+from astrofractal.mass import FeatureSet, NoSkillWarning
+from tests.factories import make_mapset
+
+PROFILES = FeatureSet(pooling=None, profiles="all")
+DISPERSION = FeatureSet(pooling=None, profiles="dispersion")
 
 ALL = ("column_density", "velocity", "dispersion")
 
@@ -16,10 +23,10 @@ def test_learns_what_the_maps_carry(estimator, new_maps):
     r2, rmse = estimator.score(new_maps)
     assert r2 > 0.8
     assert rmse < 0.25
-    assert estimator.calibrations[ALL].skill["r2"] > 0.8
+    assert estimator.calibrations_[ALL].skill_["r2"] > 0.8
     # Only the dispersion carries the mass.
-    assert estimator.calibrations["column_density",].skill["r2"] < 0.2
-    assert set(estimator.calibrations) == {
+    assert estimator.calibrations_["column_density",].skill_["r2"] < 0.2
+    assert set(estimator.calibrations_) == {
         ("column_density",), ("column_density", "velocity"), ("column_density", "dispersion"), ALL
     }  # fmt: skip
 
@@ -80,7 +87,7 @@ def test_channels_choose_the_calibration(estimator, new_maps):
 
 @pytest.mark.parametrize(("r2", "warns"), [(-0.2, True), (0.05, True), (0.25, False)])
 def test_little_skill_is_none(estimator, new_maps, monkeypatch, r2, warns):
-    monkeypatch.setitem(estimator.calibrations[ALL].skill, "r2", r2)
+    monkeypatch.setitem(estimator.calibrations_[ALL].skill_, "r2", r2)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = estimator.evaluate(new_maps[:2])
@@ -149,7 +156,7 @@ def test_observe_and_groups(mapset, new_maps):
         seen.append(images.shape)
         return images
 
-    estimator = StellarMassEstimator(features="none", profiles=("dispersion",), regressor="ridge")
+    estimator = StellarMassEstimator(features=DISPERSION, regressor="ridge")
     estimator.fit(mapset.images, mapset.masses, channels=[ALL], observe=observe)
     assert seen == [mapset.images.shape]
     assert estimator.score(new_maps)[0] > 0.8
@@ -159,10 +166,10 @@ def test_observe_and_groups(mapset, new_maps):
 
 def test_leave_out(estimator):
     other = estimator.leave_out("cloud0")
-    assert other.calibrations[ALL].skill["n_groups"] == 2
-    assert other.calibrations[ALL].skill["n_maps"] == 60
-    assert estimator.calibrations[ALL].skill["n_groups"] == 3
-    assert "without-cloud0" in other.reference_id
+    assert other.calibrations_[ALL].skill_["n_groups"] == 2
+    assert other.calibrations_[ALL].skill_["n_maps"] == 60
+    assert estimator.calibrations_[ALL].skill_["n_groups"] == 3
+    assert "without-cloud0" in other.reference_id_
     with pytest.raises(ValueError, match="cloud9"):
         estimator.leave_out("cloud9")
 
@@ -170,28 +177,107 @@ def test_leave_out(estimator):
 def test_with_encoder(mapset):
     maps = mapset[:40]
     encoder = FractalEncoder(weights="random")
-    estimator = StellarMassEstimator(encoder, features="central", profiles=("dispersion",))
+    features = FeatureSet("central", symmetrize=False, profiles="dispersion")
+    estimator = StellarMassEstimator(encoder, features=features)
     estimator.fit(maps, channels=[ALL])
-    calibration = estimator.calibrations[ALL]
-    assert calibration.scaler.blocks == [192, 6]
+    calibration = estimator.calibrations_[ALL]
+    assert calibration.scaler_.blocks == [192, 6]
     assert estimator.predict(maps[:2]).shape == (2,)
     assert estimator.meta["weights_id"] == "random-0"
     assert "random-0" in repr(estimator)
 
 
+def test_scikit_learn_manners(estimator, mapset):
+    assert estimator.get_params() == {
+        "encoder": None, "features": PROFILES, "regressor": "ridge", "weight_exponent": None,
+    }  # fmt: skip
+    new = clone(estimator)
+    assert new.get_params() == estimator.get_params()
+    with pytest.raises(NotFittedError):
+        new.predict(mapset)
+    assert new.set_params(regressor="mean").regressor == "mean"
+    # What an option is worth is asked by fit, not by the constructor.
+    StellarMassEstimator("no encoder", features=3, regressor="oracle", weight_exponent=-1)
+
+
+def test_bundled_calibration_is_loaded_at_the_first_use():
+    estimator = StellarMassEstimator()
+    assert vars(estimator) == dict.fromkeys(estimator.get_params())
+    assert ALL in estimator.calibrations_
+    assert not clone(estimator).set_params(regressor="mean").__sklearn_is_fitted__()
+
+
+OTHERS = {
+    "encoder": FractalEncoder(weights="random", random_state=1),
+    "features": FeatureSet(pooling=None, profiles="dispersion"),
+    "regressor": ("ridge", "mean"),
+    "weight_exponent": 1.0,
+}
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+@pytest.mark.parametrize("option", OTHERS)
+def test_each_option_changes_the_fingerprint(mapset, option, fitted):
+    maps = make_mapset(12, size=64)
+    features = FeatureSet(symmetrize=False)
+    one = StellarMassEstimator(FractalEncoder(weights="random"), features=features)
+    other = clone(one).set_params(**{option: OTHERS[option]})
+    same = clone(one)
+    estimators = [one, same, other]
+    if fitted:
+        for estimator in estimators:
+            estimator.fit(maps, channels=[ALL])
+    prints = [estimator.fingerprint() for estimator in estimators]
+    assert prints[0] == prints[1] != prints[2]
+    assert repr(one) != repr(other)
+    assert f"{option}=" in repr(one)
+
+
+FEATURES = {
+    "pooling": ("central",), "zoom": 2.0, "symmetrize": False, "profiles": ("velocity",),
+    "scalars": ("peak_column",), "contrasts": True, "statistics": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("option", FEATURES)
+def test_each_feature_changes_the_fingerprint(option):
+    one, other = FeatureSet(), FeatureSet(**{option: FEATURES[option]})
+    assert one.fingerprint() != other.fingerprint()
+    assert StellarMassEstimator(features=one).fingerprint() != (
+        StellarMassEstimator(features=other).fingerprint()
+    )
+
+
+def test_fingerprint_knows_the_maps(estimator, mapset):
+    """Another regressor on the same maps had the same identity once."""
+    again = clone(estimator).fit(mapset)
+    assert again.fingerprint() == estimator.fingerprint()
+    other = clone(estimator).set_params(regressor="mean").fit(mapset)
+    assert other.reference_id_ == estimator.reference_id_
+    assert other.meta["fingerprint"] != estimator.meta["fingerprint"]
+    assert clone(estimator).fit(mapset[:80]).fingerprint() != estimator.fingerprint()
+    assert estimator.leave_out("cloud0").fingerprint() != estimator.fingerprint()
+
+
 def test_errors(mapset, estimator):
     with pytest.raises(ValueError, match="regressor must be one of"):
-        StellarMassEstimator(regressor="oracle")
-    with pytest.raises(ValueError, match="profiles must be among"):
-        StellarMassEstimator(profiles=["temperature"])
-    with pytest.raises(RuntimeError, match="not calibrated"):
-        StellarMassEstimator(features="none", profiles="all").predict(mapset)
-    new = StellarMassEstimator(features="none", profiles="all", regressor="ridge")
+        StellarMassEstimator(regressor="oracle").fit(mapset)
+    with pytest.raises(TypeError, match="features must be a FeatureSet, got str"):
+        StellarMassEstimator(features="central").fit(mapset)
+    with pytest.raises(ValueError, match="weight_exponent must be .* got -1"):
+        StellarMassEstimator(weight_exponent=-1).fit(mapset)
+    with pytest.raises(NotFittedError, match="not calibrated"):
+        StellarMassEstimator(features=PROFILES).predict(mapset)
+    with pytest.raises(ValueError, match="takes no sample_weight.*set weight_exponent=0"):
+        StellarMassEstimator(features=PROFILES, regressor=KNeighborsRegressor()).fit(
+            make_mapset(10).subsample(15)
+        )
+    new = StellarMassEstimator(features=PROFILES, regressor="ridge")
     with pytest.raises(TypeError, match="masses must be a Quantity"):
         new.fit(mapset.images, mapset.masses.value)
     with pytest.raises(u.UnitConversionError, match="masses"):
         new.fit(mapset.images, mapset.masses.value * u.pc)
-    with pytest.raises(ValueError, match="one entry a map"):
+    with pytest.raises(ValueError, match="one entry per map"):
         new.fit(mapset.images, mapset.masses[:5])
     with pytest.raises(ValueError, match="at least 10"):
         new.fit(mapset[:5])

@@ -12,6 +12,7 @@ from astropy.table import QTable
 
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.mass import FeatureSet
 from astrofractal.surveys import LazyMap, survey_catalog, write_zarr
 from tests.factories import make_column, make_gas
 
@@ -42,8 +43,8 @@ def estimator():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return StellarMassEstimator(
-            FractalEncoder(weights="random", device="cpu"), regressor="ridge", features="central",
-            profiles=(), scalars=(), symmetrize=False,
+            FractalEncoder(weights="random", device="cpu"), regressor="ridge",
+            features=FeatureSet("central", zoom=1, symmetrize=False),
         ).fit(maps, 10 ** random.normal(size=24) * u.solMass)  # fmt: skip
 
 
@@ -251,15 +252,6 @@ def test_wrong_input_is_named(estimator, big):
         LazyMap(np.zeros(3))
     with pytest.raises(ValueError, match="one shape"):
         LazyMap(np.zeros((3, 3)), np.zeros((3, 4)))
-
-
-def test_catalog_takes_several_maps(estimator):
-    maps = [make_map(seed=k) for k in (50, 51)]
-    table = estimator.catalog(maps, "center")
-    expected = survey_catalog(estimator, maps, "center")
-    assert table.colnames == expected.colnames
-    assert table.colnames[0] == "map"
-    np.testing.assert_array_equal(table["mass"], expected["mass"])
 
 
 def test_small_files_go_to_workers_several_at_a_time(estimator, files, client):

@@ -1,20 +1,21 @@
-"""Hand-crafted features of a gas map: the baselines, and the physics that may join the encoder."""
+"""Features by name: radial profiles, physical scalars and the statistics of each channel."""
 
 import functools
 
 import numpy as np
 import scipy.fft
-from astropy import constants, units
 
 __all__ = [
-    "MOMENTS",
     "PROFILES",
     "SCALARS",
-    "aperture_mass",
-    "moments",
+    "STATISTICS",
+    "batched",
+    "channel_statistics",
+    "check_names",
+    "normalized_radius",
     "physical_scalars",
     "radial_profiles",
-    "virial_mass",
+    "weighted_mean",
 ]
 
 #: Edges of the rings of the radial profiles, as fractions of half the width of the map: on 64 px
@@ -45,16 +46,16 @@ SCALARS = {
     "central_dispersion": "dispersion",
 }
 
-#: Names of the moments: mean, standard deviation, skewness, kurtosis and slope of the power
+#: Names of the statistics: mean, standard deviation, skewness, kurtosis and slope of the power
 #: spectrum of each channel.
-MOMENTS = tuple(
-    f"{channel}_{moment}"
+STATISTICS = tuple(
+    f"{channel}_{name}"
     for channel in ("column_density", "velocity", "dispersion")
-    for moment in ("mean", "std", "skewness", "kurtosis", "slope")
+    for name in ("mean", "std", "skewness", "kurtosis", "slope")
 )
 
 
-def _batched(function):
+def batched(function):
     """Run a function of images in batches that fit into the processor's cache."""
 
     @functools.wraps(function)
@@ -66,7 +67,7 @@ def _batched(function):
     return wrapper
 
 
-def _radius(shape):
+def normalized_radius(shape):
     """Distance of each pixel from the center, in units of half the width of the map."""
     ny, nx = shape
     y = (np.arange(ny) - (ny - 1) / 2) / (ny / 2)
@@ -84,7 +85,7 @@ def _masked_mean(values, weights):
         return (filled @ weights) / (good.astype(values.dtype) @ weights)
 
 
-@_batched
+@batched
 def radial_profiles(images, names=("column_density", "velocity", "dispersion")):
     """
     Describe each channel in six rings around the protostar.
@@ -114,7 +115,7 @@ def radial_profiles(images, names=("column_density", "velocity", "dispersion")):
         If a name is unknown.
     """
     check_names("profiles", names, PROFILES)
-    radius = _radius(images.shape[2:]).ravel()
+    radius = normalized_radius(images.shape[2:]).ravel()
     rings = [(radius >= a) & (radius < b) for a, b in zip(RING_EDGES, RING_EDGES[1:])]
     rings = np.stack(rings, axis=1).astype(np.float32)
     log_n, velocity, dispersion = (images[:, c].reshape(len(images), -1) for c in range(3))
@@ -152,7 +153,7 @@ def _log(values):
     return np.log10(np.maximum(values, 0) + _FLOOR)
 
 
-@_batched
+@batched
 def physical_scalars(images, names=tuple(SCALARS)):
     """
     Reduce each map to a few physical numbers.
@@ -178,34 +179,35 @@ def physical_scalars(images, names=tuple(SCALARS)):
     log_n = images[:, 0].reshape(n, -1)
     good = np.isfinite(log_n)
     column = np.where(good, 10.0 ** (np.where(good, log_n, 0) - 22), 0)
-    center = (_radius((ny, nx)).ravel() < 1 / 16).astype(np.float32)[:, None]
+    center = (normalized_radius((ny, nx)).ravel() < 1 / 16).astype(np.float32)[:, None]
     y, x = (np.mgrid[:ny, :nx].reshape(2, -1) / max(ny, nx) - 0.5).astype(np.float32)
     with np.errstate(invalid="ignore", divide="ignore"):
         result = [
             22 + np.log10(column.sum(1) / good.sum(1)),
             22 + np.log10(column.max(1)),
             _masked_mean(log_n, center)[:, 0],
-            np.sqrt(_weighted(_deviation(log_n) ** 2, good)),
+            np.sqrt(weighted_mean(_deviation(log_n) ** 2, good)),
         ]
         velocity = images[:, 1].reshape(n, -1)
-        mean = _weighted(velocity, column)[:, None]
-        result.append(np.sqrt(_weighted((velocity - mean) ** 2, column)))
+        mean = weighted_mean(velocity, column)[:, None]
+        result.append(np.sqrt(weighted_mean((velocity - mean) ** 2, column)))
         slopes = [
-            _weighted((velocity - mean) * t, column) / _weighted(t**2, column) for t in (x, y)
+            weighted_mean((velocity - mean) * t, column) / weighted_mean(t**2, column)
+            for t in (x, y)
         ]
         result.append(np.hypot(*slopes))
         dispersion = images[:, 2].reshape(n, -1)
-        result.append(_weighted(dispersion, column))
+        result.append(weighted_mean(dispersion, column))
         result.append(_masked_mean(dispersion, center)[:, 0])
     values = dict(zip(SCALARS, result))
     columns = [values[name] for name in names]
     return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((n, 0), np.float32)
 
 
-@_batched
-def moments(images):
+@batched
+def channel_statistics(images):
     """
-    Moments of each channel and the slope of its power spectrum.
+    Describe the values of each channel, and the slope of its power spectrum.
 
     Parameters
     ----------
@@ -214,8 +216,8 @@ def moments(images):
 
     Returns
     -------
-    moments : 2D float32 `~numpy.ndarray`, shape (n_maps, 15)
-        In the order of ``MOMENTS``: mean (root mean square for the velocity), standard deviation,
+    statistics : 2D float32 `~numpy.ndarray`, shape (n_maps, 15)
+        In the order of ``STATISTICS``: mean (root mean square for the velocity), standard deviation,
         skewness (without its sign for the velocity), excess kurtosis, and the slope of the
         azimuthally averaged power spectrum between 2 and a quarter of the width in cycles.  NaN
         where a channel is absent.
@@ -227,16 +229,20 @@ def moments(images):
         weight = np.isfinite(values)
         with np.errstate(invalid="ignore", divide="ignore"):
             deviation = _deviation(values)
-            std = np.sqrt(_weighted(deviation**2, weight))
+            std = np.sqrt(weighted_mean(deviation**2, weight))
             scaled = deviation / np.maximum(std, 1e-6)[:, None]
             square = scaled * scaled
-            skewness = _weighted(square * scaled, weight)
-            mean = np.sqrt(_weighted(values**2, weight)) if c == 1 else _weighted(values, weight)
+            skewness = weighted_mean(square * scaled, weight)
+            mean = (
+                np.sqrt(weighted_mean(values**2, weight))
+                if c == 1
+                else weighted_mean(values, weight)
+            )
             columns += [
                 mean,
                 std,
                 np.abs(skewness) if c == 1 else skewness,
-                _weighted(square * square, weight) - 3,
+                weighted_mean(square * square, weight) - 3,
                 _spectral_slope(images[:, c]),
             ]
     return np.stack(columns, axis=1).astype(np.float32)
@@ -244,10 +250,11 @@ def moments(images):
 
 def _deviation(values):
     good = np.isfinite(values)
-    return values - _weighted(values, good)[:, None]
+    return values - weighted_mean(values, good)[:, None]
 
 
-def _weighted(values, weights):
+def weighted_mean(values, weights):
+    """Return the weighted mean over the pixels of each map, ignoring NaN: (n, k) gives (n,)."""
     weights = np.where(np.isfinite(values), weights, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (np.where(weights > 0, values, 0) * weights).sum(1) / weights.sum(1)
@@ -268,75 +275,3 @@ def _spectral_slope(maps):
     log_k -= log_k.mean()
     slope = (log_p @ log_k) / (log_k**2).sum()
     return np.where(good.any((1, 2)), slope, np.nan)
-
-
-def virial_mass(images, pixel_scale, *, radius=0.1 * units.pc):
-    r"""
-    Estimate the virial mass, the classical estimate that the method replaces.
-
-    :math:`M = 5 \sigma^2 R / G` of a uniform sphere (Bertoldi & McKee 1992,
-    `doi:10.1086/171638 <https://doi.org/10.1086/171638>`_), where :math:`\sigma^2` adds the
-    column-weighted mean square of the velocity dispersion to the variance of the line-of-sight
-    velocity within the radius.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    pixel_scale : `~astropy.units.Quantity`
-        The width of a pixel.
-
-    radius : `~astropy.units.Quantity`, optional
-        The radius of the sphere.
-
-    Returns
-    -------
-    mass : `~astropy.units.Quantity`
-        One mass a map; NaN without velocities.
-    """
-    images = np.asarray(images, dtype=float)
-    inside = _aperture(images.shape[2:], pixel_scale, radius)
-    log_n, velocity, dispersion = np.moveaxis(images[:, :, inside], 1, 0)
-    column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
-    mean = _weighted(velocity, column)[:, None]
-    variance = _weighted((velocity - mean) ** 2, column) + _weighted(dispersion**2, column)
-    sigma2 = variance * (units.km / units.s) ** 2
-    return (5 * sigma2 * radius / constants.G).to(units.solMass)
-
-
-def aperture_mass(images, pixel_scale, *, radius=0.1 * units.pc):
-    """
-    Sum the gas mass in a round aperture around the protostar.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    pixel_scale : `~astropy.units.Quantity`
-        The width of a pixel.
-
-    radius : `~astropy.units.Quantity`, optional
-        The radius of the aperture.
-
-    Returns
-    -------
-    mass : `~astropy.units.Quantity`
-        One mass a map, of the pixels that have data.
-    """
-    from astrofractal.gasmap import column_to_mass
-
-    images = np.asarray(images, dtype=float)
-    inside = _aperture(images.shape[2:], pixel_scale, radius)
-    column = np.nansum(10 ** images[:, 0, inside], axis=1) / units.cm**2
-    return column_to_mass(column, pixel_scale**2).to(units.solMass)
-
-
-def _aperture(shape, pixel_scale, radius):
-    width = max(shape) * units.Quantity(pixel_scale)
-    inside = _radius(shape) * (width / 2) <= radius
-    if not inside.any():
-        msg = f"radius must be larger than half a pixel ({pixel_scale / 2:.3g}), got {radius}"
-        raise ValueError(msg)
-    return inside

@@ -1,7 +1,8 @@
-"""Calibrated estimators on disk: arrays and JSON in one safetensors file, never pickle."""
+"""Calibrations on disk: arrays and JSON in one safetensors file, never pickle."""
 
 import hashlib
 import json
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,13 @@ import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.encoder import FractalEncoder
 from astrofractal.mass.calibration import Calibration
+from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.regressors import spec_from_json, spec_to_json
 
-__all__ = ["FORMAT", "load_estimator", "save_estimator"]
+__all__ = ["FORMAT", "read_calibrations", "write_calibrations"]
 
 #: The version of the format; a file of another one is refused.
-FORMAT = 1
+FORMAT = 2
 
 
 def _digest(arrays, text):
@@ -26,14 +29,14 @@ def _digest(arrays, text):
     return digest.hexdigest()
 
 
-def save_estimator(estimator, path, *, overwrite=False):
+def write_calibrations(estimator, path, *, overwrite=False):
     """
-    Save a calibrated estimator.
+    Write the options and the calibrations of an estimator.
 
     Parameters
     ----------
     estimator : `~astrofractal.StellarMassEstimator`
-        The estimator.
+        The estimator, calibrated.
 
     path : path-like
         The file.
@@ -43,22 +46,23 @@ def save_estimator(estimator, path, *, overwrite=False):
     """
     from safetensors.numpy import save_file
 
-    if not estimator.calibrations:
-        msg = "this StellarMassEstimator is not calibrated: there is nothing to save"
-        raise RuntimeError(msg)
     arrays, cards = {}, []
-    for number, calibration in enumerate(estimator.calibrations.values()):
+    for number, calibration in enumerate(estimator.calibrations_.values()):
         own, card = calibration.state()
         arrays |= {f"{number}.{name}": np.ascontiguousarray(v) for name, v in own.items()}
         cards.append(card)
-    encoder = None
-    if estimator._needs_encoder():
-        encoder = estimator.encoder
+    encoder, features = estimator.encoder_, estimator.features
+    if encoder is not None:
         encoder = {"model": encoder.model_name, "weights_id": encoder.weights_id}
     card = {
         "encoder": encoder,
-        "reference_id": estimator.reference_id,
+        "reference_id": estimator.reference_id_,
         "calibrations": cards,
+        "options": {
+            "features": None if features is None else features.to_dict(),
+            "regressor": spec_to_json(estimator.regressor),
+            "weight_exponent": estimator.weight_exponent,
+        },
     }
     text = json.dumps(card, sort_keys=True)
     metadata = {
@@ -117,45 +121,78 @@ def read_card(path):
     return {**json.loads(metadata["card"]), "version": metadata.get("version")}, arrays
 
 
-def load_estimator(estimator, path):
+@dataclass
+class StoredCalibrations:
     """
-    Load a calibration into an estimator.
+    What a file of calibrations holds.
 
     Parameters
     ----------
-    estimator : `~astrofractal.StellarMassEstimator`
-        The estimator.
+    options : dict
+        Of the estimator's constructor, without the encoder.
 
+    encoder : `~astrofractal.FractalEncoder` or None
+        The one that the calibrations were made with; `None` where none is needed.
+
+    calibrations : dict
+        The `~astrofractal.mass.Calibration` of each combination of channels.
+
+    reference_id : str
+        The identity of the reference maps.
+    """
+
+    options: dict
+    encoder: object
+    calibrations: dict
+    reference_id: str
+
+
+def read_calibrations(path, encoder=None):
+    """
+    Read the options and the calibrations of an estimator.
+
+    Parameters
+    ----------
     path : path-like
         The file.
 
+    encoder : `~astrofractal.FractalEncoder`, optional
+        The encoder that it was calibrated with; needed if that was neither the bundled nor a random
+        one.
+
     Returns
     -------
-    estimator : `~astrofractal.StellarMassEstimator`
-        The same one.
+    found : `StoredCalibrations`
+        What it holds.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, of another format version, or for another encoder.
     """
     card, arrays = read_card(path)
-    if card["encoder"] is not None:
-        _check_encoder(estimator, card["encoder"], path)
-    estimator.calibrations = {}
+    calibrations = {}
     for number, own in enumerate(card["calibrations"]):
         prefix = f"{number}."
         state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
         calibration = Calibration.from_state(state, own)
-        estimator.calibrations[calibration.channels] = calibration
-    estimator.reference_id = card["reference_id"]
-    return estimator
+        calibrations[calibration.channels] = calibration
+    options = dict(card["options"])
+    options["regressor"] = spec_from_json(options["regressor"])
+    if options["features"] is not None:
+        options["features"] = FeatureSet(**options["features"])
+    if card["encoder"] is not None:
+        encoder = _encoder(card["encoder"], path) if encoder is None else encoder
+        _check_encoder(encoder, card["encoder"], path)
+    return StoredCalibrations(options, encoder, calibrations, card["reference_id"])
 
 
-def _check_encoder(estimator, wanted, path):
-    if estimator._encoder is None:
-        estimator._encoder = _encoder(wanted, path)
-    found = estimator._encoder.weights_id
-    if (found, estimator._encoder.model_name) != (wanted["weights_id"], wanted["model"]):
+def _check_encoder(encoder, wanted, path):
+    if (encoder.weights_id, encoder.model_name) != (wanted["weights_id"], wanted["model"]):
         msg = (
             f"{str(path)!r} was calibrated with the weights {wanted['weights_id']!r} of "
-            f"{wanted['model']!r}, the encoder has {found!r} of {estimator._encoder.model_name!r}: "
-            "give that encoder, or calibrate again"
+            f"{wanted['model']!r}, the encoder has {encoder.weights_id!r} of "
+            f"{encoder.model_name!r}: give that encoder, or calibrate again"
         )
         raise ValueError(msg)
 

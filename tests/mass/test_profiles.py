@@ -1,25 +1,31 @@
 import numpy as np
 import pytest
 from astropy import units as u
-from numpy.testing import assert_allclose
+from numpy.testing import assert_allclose, assert_array_equal
 
 from astrofractal.mass.appearance import appearance
-from astrofractal.mass.handcrafted import (
-    MOMENTS,
+from astrofractal.mass.classical import aperture_mass, virial_mass
+from astrofractal.mass.contrasts import CONTRASTS, aperture_contrasts
+from astrofractal.mass.profiles import (
     PROFILES,
     SCALARS,
-    aperture_mass,
-    moments,
+    STATISTICS,
+    channel_statistics,
     physical_scalars,
     radial_profiles,
-    virial_mass,
 )
 
 
 @pytest.mark.parametrize(
     "function",
-    [lambda x: radial_profiles(x, tuple(PROFILES)), physical_scalars, moments, appearance],
-    ids=["profiles", "scalars", "moments", "appearance"],
+    [
+        lambda x: radial_profiles(x, tuple(PROFILES)),
+        physical_scalars,
+        channel_statistics,
+        aperture_contrasts,
+        appearance,
+    ],
+    ids=["profiles", "scalars", "statistics", "contrasts", "appearance"],
 )
 def test_symmetries_of_the_sky(mapset, function):
     images = mapset.images[:3]
@@ -40,7 +46,10 @@ def test_shapes_and_absent_channels(mapset):
     scalars = dict(zip(SCALARS, physical_scalars(images).T))
     assert np.isnan(scalars["velocity_spread"]).all()
     assert np.isfinite(scalars["mean_dispersion"]).all()
-    assert moments(images).shape == (2, len(MOMENTS))
+    assert channel_statistics(images).shape == (2, len(STATISTICS))
+    contrasts = aperture_contrasts(images)
+    assert contrasts.shape == (2, len(CONTRASTS))
+    assert_array_equal(np.isnan(contrasts[0]), np.array(CONTRASTS) == "velocity")
     assert physical_scalars(images, ("peak_column",)).shape == (2, 1)
     with pytest.raises(ValueError, match="profiles must be among"):
         radial_profiles(images, ("temperature",))

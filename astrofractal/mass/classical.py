@@ -1,0 +1,79 @@
+"""Classical estimates of a mass: the virial mass, and the gas in an aperture."""
+
+import numpy as np
+from astropy import constants, units
+
+from astrofractal.gasmap import column_to_mass
+from astrofractal.mass.profiles import normalized_radius, weighted_mean
+
+__all__ = ["aperture_mass", "virial_mass"]
+
+
+def virial_mass(images, pixel_scale, *, radius=0.1 * units.pc):
+    r"""
+    Estimate the virial mass, the classical estimate that the method replaces.
+
+    :math:`M = 5 \sigma^2 R / G` of a uniform sphere (Bertoldi & McKee 1992,
+    `doi:10.1086/171638 <https://doi.org/10.1086/171638>`_), where :math:`\sigma^2` adds the
+    column-weighted mean square of the velocity dispersion to the variance of the line-of-sight
+    velocity within the radius.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    pixel_scale : `~astropy.units.Quantity`
+        The width of a pixel.
+
+    radius : `~astropy.units.Quantity`, optional
+        The radius of the sphere.
+
+    Returns
+    -------
+    mass : `~astropy.units.Quantity`
+        One mass per map; NaN without velocities.
+    """
+    images = np.asarray(images, dtype=float)
+    inside = _aperture(images.shape[2:], pixel_scale, radius)
+    log_n, velocity, dispersion = np.moveaxis(images[:, :, inside], 1, 0)
+    column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
+    mean = weighted_mean(velocity, column)[:, None]
+    variance = weighted_mean((velocity - mean) ** 2, column) + weighted_mean(dispersion**2, column)
+    sigma2 = variance * (units.km / units.s) ** 2
+    return (5 * sigma2 * radius / constants.G).to(units.solMass)
+
+
+def aperture_mass(images, pixel_scale, *, radius=0.1 * units.pc):
+    """
+    Sum the gas mass in a round aperture around the protostar.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    pixel_scale : `~astropy.units.Quantity`
+        The width of a pixel.
+
+    radius : `~astropy.units.Quantity`, optional
+        The radius of the aperture.
+
+    Returns
+    -------
+    mass : `~astropy.units.Quantity`
+        One mass per map, of the pixels that have data.
+    """
+    images = np.asarray(images, dtype=float)
+    inside = _aperture(images.shape[2:], pixel_scale, radius)
+    column = np.nansum(10 ** images[:, 0, inside], axis=1) / units.cm**2
+    return column_to_mass(column, pixel_scale**2).to(units.solMass)
+
+
+def _aperture(shape, pixel_scale, radius):
+    width = max(shape) * units.Quantity(pixel_scale)
+    inside = normalized_radius(shape) * (width / 2) <= radius
+    if not inside.any():
+        msg = f"radius must be larger than half a pixel ({pixel_scale / 2:.3g}), got {radius}"
+        raise ValueError(msg)
+    return inside

@@ -1,0 +1,242 @@
+"""`Evaluation`: everything that is known about the masses of several maps, and their table."""
+
+import numpy as np
+from astropy import units as u
+from astropy.table import QTable
+
+from astrofractal._utils.validation import one_of
+
+__all__ = ["Evaluation", "check_level", "describe"]
+
+_FUNCTIONS = {"median": np.median, "mean": np.mean}
+
+_DESCRIPTIONS = {
+    "id": "number or name of the position",
+    "ra": "right ascension (ICRS)",
+    "dec": "declination (ICRS)",
+    "x": "0-based pixel along the first axis of the map",
+    "y": "0-based pixel along the second axis of the map",
+    "n_maps": "number of maps that are combined",
+    "mass": "mass of the protostar",
+    "mass_lower": "lower end of the interval, level {level:g}",
+    "mass_upper": "upper end of the interval, level {level:g}",
+    "ood_score": "distance to the reference maps; above 1 is out of distribution",
+    "channels": "channels that the mass is from",
+    "flags": "what to beware of, joined by commas",
+}
+_FORMATS = {
+    "x": ".1f", "y": ".1f", "mass": ".3g", "mass_lower": ".3g", "mass_upper": ".3g",
+    "ood_score": ".2f",
+}  # fmt: skip
+
+
+class Evaluation:
+    """
+    The predictions for several maps.
+
+    Attributes
+    ----------
+    log_mass : 1D `~numpy.ndarray`
+        log10 of the masses in solar masses.
+
+    difficulty : 1D `~numpy.ndarray`
+        The widths of the intervals relative to the others.
+
+    ood_score : 1D `~numpy.ndarray`
+        See `StellarMassEstimator.ood_score`.
+
+    flags : list of list of str
+        The flags of each map.
+
+    calibrations : list of `~astrofractal.mass.Calibration`
+        The one that was used for each map; `None` where there was nothing to estimate.
+
+    n_maps : 1D `~numpy.ndarray` or None
+        After `combine`: the number of maps in each entry.
+    """
+
+    def __init__(self):
+        self.log_mass = self.difficulty = self.ood_score = np.empty(0)
+        self.flags = []
+        self.calibrations = []
+        self.n_maps = None
+
+    def __len__(self):
+        return len(self.log_mass)
+
+    def extend(self, log_mass, difficulty, ood_score, flags, calibrations):
+        """Append more maps."""
+        self.log_mass = np.append(self.log_mass, log_mass)
+        self.difficulty = np.append(self.difficulty, difficulty)
+        self.ood_score = np.append(self.ood_score, ood_score)
+        self.flags += flags
+        self.calibrations += calibrations
+
+    @property
+    def without_skill(self):
+        """The channels whose masses have no skill, and their leave-cloud-out R2 (`dict`)."""
+        found = {" + ".join(c.channels): c for c in self.calibrations if c and not c.has_skill}
+        return {name: found[name].skill_["r2"] for name in sorted(found, key=len)}
+
+    def half_width(self, level):
+        """
+        Return half the widths of the intervals.
+
+        Parameters
+        ----------
+        level : float
+            The probability.
+
+        Returns
+        -------
+        half_width : 1D `~numpy.ndarray`
+            In dex.
+        """
+        check_level(level)
+        result = np.full(len(self), np.nan)
+        for calibration in {id(c): c for c in self.calibrations if c}.values():
+            rows = np.array([c is calibration for c in self.calibrations])
+            result[rows] = calibration.half_width(level, self.difficulty[rows])
+        return result
+
+    def combine(self, function, groups=None):
+        """
+        Combine the maps of each protostar (lines of sight or epochs).
+
+        Several maps of one protostar share their error, mostly, so that the interval of the
+        combination is that of a typical one of them.
+
+        Parameters
+        ----------
+        function : {"median", "mean"}
+            Applied to log10 masses, difficulties and scores.
+
+        groups : array-like, optional
+            Which protostar each map shows; by default all maps show one.
+
+        Returns
+        -------
+        combined : `Evaluation`
+            One entry per group, in the order of their first appearance.
+
+        Raises
+        ------
+        ValueError
+            If the function is unknown or there is not one group per map.
+        """
+        if function is None:
+            msg = "groups need combine='median' or 'mean', got combine=None"
+            raise ValueError(msg)
+        one_of("combine", function, tuple(_FUNCTIONS))
+        groups = np.zeros(len(self)) if groups is None else np.asarray(groups)
+        if len(groups) != len(self):
+            msg = f"groups must have one entry per map, got {len(groups)} for {len(self)} maps"
+            raise ValueError(msg)
+        new, counts = Evaluation(), []
+        for group in dict.fromkeys(groups.tolist()):
+            rows = np.flatnonzero(groups == group)
+            numbers = (self.log_mass[rows], self.difficulty[rows], self.ood_score[rows])
+            flags = list(dict.fromkeys(flag for row in rows for flag in self.flags[row]))
+            # Of maps with different channels the interval is that of the least certain one.
+            worst = min((self.calibrations[row] for row in rows), key=lambda c: c.skill_["r2"])
+            new.extend(*map(_FUNCTIONS[function], numbers), [flags], [worst])
+            counts.append(len(rows))
+        new.n_maps = np.array(counts)
+        return new
+
+    def expand(self, rows, others):
+        """
+        Put the entries on their rows of a longer list, beside those that have no mass.
+
+        Parameters
+        ----------
+        rows : list of int
+            The row of each entry.
+
+        others : dict
+            The flag of each of the other rows.
+
+        Returns
+        -------
+        expanded : `Evaluation`
+            Of ``len(rows) + len(others)`` entries, without a number on the other rows.
+        """
+        new = Evaluation()
+        n = len(rows) + len(others)
+        place = dict(zip(rows, range(n)))
+        numbers = np.full((3, n), np.nan)
+        numbers[:, rows] = self.log_mass, self.difficulty, self.ood_score
+        flags = [self.flags[place[i]] if i in place else [others[i]] for i in range(n)]
+        used = [self.calibrations[place[i]] if i in place else None for i in range(n)]
+        new.extend(*numbers, flags, used)
+        return new
+
+    def to_table(self, *, level=0.68, meta=None):
+        """
+        Return the masses as a table.
+
+        Parameters
+        ----------
+        level : float, optional
+            The probability of the intervals.
+
+        meta : dict, optional
+            What the masses come from: `StellarMassEstimator.meta`.
+
+        Returns
+        -------
+        table : `~astropy.table.QTable`
+            ``n_maps`` (of combinations), ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``,
+            ``channels``, ``flags``.
+        """
+        half = self.half_width(level)
+        table = QTable()
+        if self.n_maps is not None:
+            table["n_maps"] = self.n_maps
+        ends = {"mass": 0, "mass_lower": -half, "mass_upper": half}
+        for name, offset in ends.items():
+            table[name] = 10 ** (self.log_mass + offset) * u.solMass
+        table["ood_score"] = self.ood_score
+        table["channels"] = _strings(["+".join(c.channels) if c else "" for c in self.calibrations])
+        table["flags"] = _strings([",".join(flags) for flags in self.flags])
+        table.meta.update(meta or {}, level=level)
+        lacking = [f"{c} (leave-cloud-out R2 {r2:.2f})" for c, r2 in self.without_skill.items()]
+        if lacking:
+            table.meta["no_skill"] = ", ".join(lacking)
+        return describe(table, level)
+
+
+def describe(table, level):
+    """
+    Give the columns of a catalog their descriptions and formats.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        The catalog.
+
+    level : float
+        The probability of the intervals.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        The same one.
+    """
+    for name in table.colnames:
+        if name in _DESCRIPTIONS:
+            table[name].info.description = _DESCRIPTIONS[name].format(level=level)
+        if name in _FORMATS:
+            table[name].info.format = _FORMATS[name]
+    return table
+
+
+def check_level(level):
+    """Raise `ValueError` if a probability is not between 0 and 1."""
+    if not 0 < level < 1:
+        msg = f"level must be between 0 and 1, got {level!r}"
+        raise ValueError(msg)
+
+
+def _strings(values):
+    return np.array(values, dtype=f"U{max([1, *map(len, values)])}")

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from astrofractal.mass import Calibration, FeatureSet
+from astrofractal.mass.domain import Scaler
+
+ALL = ("column_density", "velocity", "dispersion")
+
+
+def make_data(n_protostars=60, seed=0):
+    """Features of protostars of which each third has ten maps and the others one."""
+    rng = np.random.default_rng(seed)
+    counts = np.where(np.arange(n_protostars) % 3, 1, 10)
+    star = np.arange(n_protostars).repeat(counts)
+    mass = rng.normal(0, 0.5, n_protostars)
+    X = rng.standard_normal((len(star), 6)).astype(np.float32)
+    X[:, 0] += 3 * mass[star]
+    X[::17, 2] = np.nan
+    look = rng.standard_normal((len(star), 4)).astype(np.float32)
+    options = {"blocks": [4, 2], "appearance": look}
+    return X, mass[star], options, np.array([f"c{s % 5}" for s in star]), star
+
+
+@pytest.fixture(scope="module")
+def data():
+    return make_data()
+
+
+def calibrate(data, exponent=0.5, rows=slice(None), regressor=("ridge", "svr")):
+    X, y, options, groups, stars = data
+    calibration = Calibration(ALL, FeatureSet(), regressor, exponent)
+    options = {**options, "appearance": options["appearance"][rows]}
+    return calibration.fit(X[rows], y[rows], **options, groups=groups[rows], protostars=stars[rows])
+
+
+def test_leave_out_is_a_calibration_without(data):
+    """Scaling and whitening of the features are those of the clouds that are left."""
+    keep = data[3] != "c1"
+    found, expected = calibrate(data).leave_out(["c1"]), calibrate(data, rows=keep)
+    X, look = data[0][~keep], data[2]["appearance"][~keep]
+    for one, other in zip(found.evaluate(X, look), expected.evaluate(X, look)):
+        # Stored in 16 bit, one neighbor may change places with the next.
+        assert np.mean(np.abs(one - other) < 0.005 + 0.02 * np.abs(other)) > 0.95
+    for name, value in expected.skill_.items():
+        assert_allclose(found.skill_[name], value, atol=0.02)
+
+
+def test_scaling_twice_is_scaling_once(data):
+    X = data[0]
+    first = Scaler([4, 2]).fit(X)
+    second = Scaler([4, 2]).fit(first.transform(X)[:100])
+    once = Scaler([4, 2]).fit(X[:100])
+    assert_allclose(second.after(first).transform(X), once.transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("exponent", [0, 0.5, 1])
+def test_weights_reach_the_regressor_and_the_intervals(data, exponent):
+    calibration = calibrate(data, exponent, regressor="mean")
+    _, y, _, _, stars = data
+    weights = (np.bincount(stars) ** -float(exponent))[stars]
+    predicted, difficulty, _ = calibration.evaluate(data[0][:1], data[2]["appearance"][:1])
+    assert_allclose(predicted, np.average(y, weights=weights), atol=1e-6)
+    assert calibration.half_width(0.68, difficulty)[0] > 0
+    assert len({calibrate(data, e).fingerprint() for e in (0, 0.5, 1)}) == 3
+
+
+def test_skill_counts_maps_and_protostars(data):
+    skill = calibrate(data).skill_
+    assert skill["n_maps"] == len(data[1])
+    assert skill["n_protostars"] == 60
+    assert skill["n_groups"] == 5
+    assert 0 < skill["r2_protostar"] < 1
+    assert skill["r2"] != skill["r2_protostar"]
+    assert 0.5 < skill["coverage_68"] < 0.85
+
+
+def test_intervals_cover_new_clouds(data):
+    calibration = calibrate(data)
+    X, y, options, _, _ = make_data(seed=1)
+    predicted, difficulty, _ = calibration.evaluate(X, options["appearance"])
+    held = np.abs(predicted - y) <= calibration.half_width(0.9, difficulty)
+    assert 0.8 < held.mean() < 0.98
