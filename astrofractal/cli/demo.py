@@ -53,7 +53,7 @@ def run(args):
             paths = result.write(scratch)
             paths["regions"].rename(temporary / "regions.reg")
             paths["labels"].rename(temporary / "labels.fits")
-        from astrofractal.cli._overview import overview
+        from astrofractal.cli.overview import overview
 
         overview(table, result).savefig(temporary / "overview.png", dpi=150)
     if not args.quiet:

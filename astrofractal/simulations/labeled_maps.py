@@ -62,11 +62,14 @@ def sink_maps(
     lines_of_sight : sequence or dict, optional
         Axes, vectors or rotations, see `line_of_sight_basis`; the keys of a dictionary name them.
 
-    size, shape, depth, thermal, distance : optional
+    size, shape, depth : optional
         As for `project`.
 
     mass_range : `~astropy.units.Quantity`, optional
         Smallest and largest mass of the sinks that get a map, `None` for all.
+
+    thermal, distance : optional
+        As for `project`.
 
     Returns
     -------

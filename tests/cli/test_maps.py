@@ -78,23 +78,31 @@ def test_separate_maps(folder):
     np.testing.assert_allclose(gas.velocity.value, 3 + 0.01 * X, rtol=1e-5)
 
 
-def test_conversions(folder):
-    gas = read(folder, "av", "--extinction-ratio", "9.4e20 cm-2 / mag")
-    np.testing.assert_allclose(gas.column_density.value, COLUMN)
-    for x_factor in (X_FACTOR, "1e21 cm-2 (K km/s)^-1", "1e21 cm-2 K-1 km-1 s"):
-        gas = read(folder, "w", "--x-factor", x_factor)
-        np.testing.assert_allclose(gas.column_density.value, COLUMN)
-    dust = ["--frequency", "850 um", "--dust-opacity"]
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("av", ["--extinction-ratio", "9.4e20 cm-2 / mag"]),
+        ("w", ["--x-factor", X_FACTOR]),
+        ("w", ["--x-factor", "1e21 cm-2 (K km/s)^-1"]),
+        ("w", ["--x-factor", "1e21 cm-2 K-1 km-1 s"]),
+    ],
+)
+def test_conversions(folder, name, options):
+    np.testing.assert_allclose(read(folder, name, *options).column_density.value, COLUMN)
+
+
+@pytest.mark.parametrize("opacity", ["hildebrand:1.8", "0.0110494 cm2/g"])
+def test_dust(folder, opacity):
+    dust = ["--frequency", "850 um", "--dust-opacity", opacity, "--dust-temperature"]
     expected = GasMap.from_maps(
         folder / "dust.fits",
         dust_temperature=15 * u.K,
         dust_opacity=hildebrand_opacity(850 * u.um, beta=1.8),
         frequency=850 * u.um,
     )
-    for opacity in ("hildebrand:1.8", "0.0110494 cm2/g"):
-        gas = read(folder, "dust", *dust, opacity, "--dust-temperature", "15 K")
-        np.testing.assert_allclose(gas.column_density, expected.column_density, rtol=1e-4)
-    gas = read(folder, "dust", *dust, "hildebrand", "--dust-temperature", "T.fits")
+    gas = read(folder, "dust", *dust, "15 K")
+    np.testing.assert_allclose(gas.column_density, expected.column_density, rtol=1e-4)
+    gas = read(folder, "dust", *dust, "T.fits")
     assert gas.column_density[0, 0] > gas.column_density[-1, 0]
 
 

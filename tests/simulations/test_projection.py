@@ -215,22 +215,29 @@ def test_wrong_options_are_named(options, message):
         project(make(10, sizes=0.1), **options)
 
 
-def test_axes_and_vectors_agree():
-    for name, vector in (("x", [2, 0, 0]), ("y", [0, 3, 0]), ("z", [0, 0, 1])):
-        assert np.allclose(line_of_sight_basis(name), line_of_sight_basis(vector))
-        assert np.linalg.det(line_of_sight_basis(name)) == pytest.approx(1)
+@pytest.mark.parametrize(("name", "vector"), [("x", [2, 0, 0]), ("y", [0, 3, 0]), ("z", [0, 0, 1])])
+def test_axes_and_vectors_agree(name, vector):
+    assert np.allclose(line_of_sight_basis(name), line_of_sight_basis(vector))
+    assert np.linalg.det(line_of_sight_basis(name)) == pytest.approx(1)
+
+
+def test_thermal_dispersion():
     assert thermal_dispersion(10 * u.K).value == pytest.approx(0.187, abs=1e-3)
 
 
-def test_snapshot_checks_its_input():
-    good = {
-        "positions": np.zeros((3, 3)) * u.pc,
-        "masses": np.ones(3) * u.solMass,
-        "velocities": np.zeros((3, 3)) * KMS,
-        "smoothing_lengths": np.ones(3) * u.pc,
-    }
-    assert len(Snapshot(**good)) == 3
-    for change, error, message in (
+GOOD = {
+    "positions": np.zeros((3, 3)) * u.pc,
+    "masses": np.ones(3) * u.solMass,
+    "velocities": np.zeros((3, 3)) * KMS,
+    "smoothing_lengths": np.ones(3) * u.pc,
+}
+SINKS = {name: [1.0, 2.0] for name in ("mass", "x", "y", "z")}
+UNITS = {"mass": u.solMass, "x": u.pc, "y": u.pc, "z": u.pc}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
         ({"masses": np.ones(3)}, TypeError, "masses must be a Quantity"),
         ({"masses": np.ones(4) * u.solMass}, ValueError, "masses must have the shape"),
         ({"masses": [1, np.nan, 1] * u.solMass}, ValueError, "masses must be finite"),
@@ -238,11 +245,15 @@ def test_snapshot_checks_its_input():
         ({"smoothing_lengths": None}, ValueError, "give either"),
         ({"smoothing_lengths": [1, 0, 1] * u.pc}, ValueError, "must be positive"),
         ({"sinks": QTable({"mass": [1] * u.solMass})}, ValueError, "sinks needs the columns"),
-        ({"sinks": QTable({k: [1.0] for k in ("mass", "x", "y", "z")})}, u.UnitsError, "unit"),
-    ):
-        with pytest.raises(error, match=message):
-            Snapshot(**(good | change))
-    row = {"mass": [1, 2] * u.solMass, "sink": ["a", "a"]}
-    row |= {axis: [0, 1] * u.pc for axis in "xyz"}
-    with pytest.raises(ValueError, match="name each sink once"):
-        Snapshot(**good, sinks=QTable(row))
+        ({"sinks": QTable(SINKS)}, u.UnitsError, "unit"),
+        (
+            {"sinks": QTable(SINKS | {"sink": ["a", "a"]}, units=UNITS)},
+            ValueError,
+            "name each sink once",
+        ),
+    ],
+)
+def test_snapshot_checks_its_input(change, error, message):
+    assert len(Snapshot(**GOOD)) == 3
+    with pytest.raises(error, match=message):
+        Snapshot(**(GOOD | change))

@@ -1,0 +1,92 @@
+"""Every figure that the package draws, compared with references in ``baseline``."""
+
+import numpy as np
+import pytest
+from astropy import units as u
+from astropy.table import QTable
+from matplotlib.figure import Figure
+
+from astrofractal.cli import main
+from astrofractal.cli.overview import overview
+from astrofractal.mass import compare
+from astrofractal.segmentation import Segmentation
+from tests.factories import make_column, make_gas
+
+_TEXT = ("text.", "axes.label", "xtick.label", "ytick.label", "legend.label")
+
+# Text has no color, so that the fonts of another version of matplotlib pass, and the tolerance
+# leaves room for anti-aliasing, not for a lost element or another color.
+figure_test = pytest.mark.mpl_image_compare(
+    baseline_dir="baseline",
+    style=["default", {f"{key}color": "none" for key in _TEXT}],
+    remove_text=True,
+    tolerance=1,
+    savefig_kwargs={"dpi": 60},
+)
+CORES = [(24, 30, 4e22, 5), (60, 50, 2e22, 7)]
+
+
+@pytest.fixture(scope="module")
+def result():
+    """Three segments by column density alone."""
+    column = make_column((72, 88), CORES)
+    column[:12, :16] = np.nan
+    x = np.indices(column.shape)[1]
+    gas = make_gas(column, 0.01 * x, 0.2 + column / 1e23)
+    labels = np.digitize(np.nan_to_num(column, nan=-1), [0, 2e21, 1e22]).astype(np.int32)
+    return Segmentation(
+        gas,
+        labels,
+        np.stack([np.log10(column), column / 1e22]),
+        n_segments=3,
+        explained_variance_ratio=[0.7, 0.2],
+        rgb_limits=[[21, 23], [0, 1], [0, 0]],
+        meta={"weights_id": "none", "method": "by hand"},
+    )
+
+
+@pytest.fixture
+def table(result):
+    sky = result.gas.to_sky([core[0] for core in CORES], [core[1] for core in CORES])
+    mass = [0.5, 3] * u.solMass
+    table = QTable({"id": ["A", "B"], "ra": sky.ra, "dec": sky.dec, "mass": mass})
+    table["mass_lower"], table["mass_upper"] = mass / 2, mass * 2
+    table["mass_true"] = [0.4, 7] * u.solMass
+    table["flags"] = ["", ""]
+    table.meta["level"] = 0.68
+    return table
+
+
+@figure_test
+@pytest.mark.parametrize("outlines", [True, False])
+def test_figure_of_segments(result, outlines):
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    result.plot(figure=figure, outlines=outlines, legend=outlines)
+    return figure
+
+
+@figure_test
+def test_figure_of_the_demo(result, table):
+    return overview(table, result)
+
+
+@figure_test
+def test_figure_of_a_comparison(table):
+    figure = Figure(figsize=(5, 5))
+    compare(table, table["mass_true"]).plot(figure.add_subplot())
+    return figure
+
+
+@figure_test
+@pytest.mark.parametrize("rendering", ["gas", "palette"])
+def test_figure_of_flames(tmp_path, rendering):
+    pytest.importorskip("numba")
+    from matplotlib.image import imread
+
+    path = tmp_path / "sheet.png"
+    options = ["--n-images", "4", "--size", "32", "--n-points", "2000", "--quiet"]
+    assert main(["fractals", *options, "--rendering", rendering, "--contact-sheet", str(path)]) == 0
+    figure = Figure(figsize=(4, 4))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.imshow(imread(path), aspect="auto")
+    return figure
