@@ -393,7 +393,7 @@ def magnify(batch, zoom):
 def _symmetric_views(batch):
     """Yield a normalized batch under the 8 symmetries of the square and both velocity signs."""
     sign = torch.ones(batch.shape[1])[:, None, None]
-    sign[1:2] = -1  # channel 1 is the line-of-sight velocity, centerd on zero
+    sign[1:2] = -1  # channel 1 is the line-of-sight velocity, centered on zero
     for mirrored in (batch, batch.flip(-1)):
         for quarter_turns in range(4):
             view = torch.rot90(mirrored, quarter_turns, (-2, -1))

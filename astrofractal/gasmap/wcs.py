@@ -282,7 +282,7 @@ def unit_vectors(longitude, latitude):
 
 def pixel_solid_angle(wcs, x, y):
     """
-    Return the solid angle in steradian of the pixels centerd on (x, y), with distortions.
+    Return the solid angle in steradian of the pixels centered on (x, y), with distortions.
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ _DEFAULT_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
 class MapSet:
     """
-    Maps of gas, each centerd on a protostar of known mass.
+    Maps of gas, each centered on a protostar of known mass.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ class MapSet:
         The simulation that each map comes from: the unit that is held out whole.
 
     sinks : array-like of str
-        The protostar that each map is centerd on.  The name of the cloud is put before it, so that
+        The protostar that each map is centered on.  The name of the cloud is put before it, so that
         names are unique across clouds.
 
     times : `~astropy.units.Quantity`, optional

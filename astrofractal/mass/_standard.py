@@ -1,4 +1,4 @@
-"""Any map to the standard one: centerd on a protostar, of one physical width, on one grid."""
+"""Any map to the standard one: centered on a protostar, of one physical width, on one grid."""
 
 import numpy as np
 from astropy import units as u

@@ -20,7 +20,7 @@ def appearance(images):
     Returns
     -------
     appearance : 2D float32 `~numpy.ndarray`, shape (n_maps, 10)
-        For each channel its level (mean; none for the velocity, which is centerd), the logarithm
+        For each channel its level (mean; none for the velocity, which is centered), the logarithm
         of its standard deviation and the logarithm of its roughness, the mean square difference of
         neighboring pixels relative to twice the variance (1 for white noise); for the column
         density also its contrast of center and border and its skewness.  NaN where absent.

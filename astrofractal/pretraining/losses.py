@@ -143,7 +143,7 @@ def effective_rank(features):
     Parameters
     ----------
     features : 2D `torch.Tensor`, shape (n_samples, n_features)
-        The features; they are centerd first.
+        The features; they are centered first.
 
     Returns
     -------

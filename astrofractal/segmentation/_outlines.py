@@ -21,7 +21,7 @@ def rings(mask):
     Returns
     -------
     rings : list of 2D `~numpy.ndarray`, shape (n_vertices, 2)
-        Closed rings of corners (x, y), where the first pixel is centerd on (0, 0); the first vertex
+        Closed rings of corners (x, y), where the first pixel is centered on (0, 0); the first vertex
         is not repeated.  Outer rings run counter-clockwise (x to the right, y up), holes
         clockwise.  Their signed areas add up to the number of pixels.
     """

@@ -87,7 +87,7 @@ def test_follows_the_paper(number, points):
 
 
 @pytest.mark.parametrize("name", _RANDOM)
-def test_random_ones_are_centerd_and_isotropic(name, points):
+def test_random_ones_are_centered_and_isotropic(name, points):
     x, y = (np.full(4000, value, np.float32) for value in (1.0, 1.0))
     number = next(k for k, value in VARIATIONS.items() if value == name)
     ox, oy = _apply(number, x, y)
