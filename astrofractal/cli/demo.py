@@ -1,7 +1,7 @@
 """Weigh the protostars of a bundled cloud and divide its gas into regions.
 
 The cloud is simulated, so the true masses are known; it is left out of the
-calibration that weighs it. Written to the output folder:
+calibration that is used. Written to the output folder:
 
   masses.ecsv    the table of masses, beside the true ones
   regions.reg    the outlines of the regions on the sky (DS9)
@@ -24,7 +24,7 @@ def add_arguments(parser):
         "-o",
         default="astrofractal-demo",
         metavar="DIR",
-        help="the folder to write to; a former demo's is replaced (default: %(default)s)",
+        help="the folder to write to; an earlier demo's is replaced (default: %(default)s)",
     )
     parser.add_argument(
         "--n-segments", type=int, default=4, metavar="N", help="how many regions (default: 4)"
@@ -44,7 +44,7 @@ def run(args):
     _check_folder(folder)
     segmenter = FeatureSegmenter(n_segments=args.n_segments)
     gas = GasMap.read(data_path(_CLOUD))
-    table = weigh(gas, progress_bar=not args.quiet)
+    table = estimate_masses(gas, progress_bar=not args.quiet)
     result = segmenter.segment(gas, progress_bar=not args.quiet)
     with atomic_path(folder) as temporary:
         temporary.mkdir()
@@ -60,9 +60,9 @@ def run(args):
         _report(table, result, folder)
 
 
-def weigh(gas, *, progress_bar=False):
+def estimate_masses(gas, *, progress_bar=False):
     """
-    Weigh the protostars of the example cloud with a calibration that has not seen it.
+    Estimate the masses of the example cloud with a calibration that has not seen it.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def leave_out(estimator, cloud):
 
 
 def _check_folder(folder):
-    """Refuse to replace what is not a former demo's."""
+    """Refuse to replace what is not an earlier demo's."""
     if folder.exists() and not folder.is_dir():
         msg = f"--output must be a folder, {str(folder)!r} is a file"
         raise NotADirectoryError(msg)

@@ -1,6 +1,6 @@
 """Show the version, the bundled files and what the weights were made from.
 
-Give this output with a bug report.
+Include this output in a bug report.
 """
 
 import json

@@ -5,7 +5,7 @@ cube of three planes, add the velocities, or --velocity and --dispersion name
 their files. With a conversion factor it may be an extinction map, dust
 emission, an integrated line or a position-position-velocity cube. Each mass
 comes with an interval, a score that tells how unlike the simulations the map
-is (above 1: beware) and flags.
+is (above 1: do not trust it) and flags.
 
 The protostars are at --positions (a table with ra and dec, l and b, or x and
 y; a DS9 or CASA region file; or RA,DEC in degrees), or at the peaks of the

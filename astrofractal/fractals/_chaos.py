@@ -90,7 +90,7 @@ def _count_runaways(px, py, m, k, n):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _turn(m, k, bits, symmetry, out):
-    """Give the affine map followed by a random element of the symmetry group, as a row."""
+    """Return the affine map followed by a random element of the symmetry group, as a row."""
     order = abs(symmetry)
     part = _f(int((bits & np.uint64(0xFFFF)) * np.uint64(order) >> np.uint64(16)))
     angle = _TWO_PI * part / _f(order)
@@ -166,7 +166,7 @@ def play(key, system, steps, points, frame, size, histogram, table):
         Pixels on a side.
 
     histogram : 2D `~numpy.ndarray` of float32
-        Receives the sums: a row a pixel, and one more for what falls outside.
+        Receives the sums: one row per pixel, and one more for what falls outside.
 
     table : 2D `~numpy.ndarray` of float32
         What a point adds to its pixel, by color.

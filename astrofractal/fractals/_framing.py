@@ -24,7 +24,7 @@ _LOG4 = _f(1.3862943611)
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _select(values, rank):
-    """Give the ``rank``-th smallest value, and reorder the array on the way (Hoare's selection)."""
+    """Return the ``rank``-th smallest value, and reorder the array on the way (Hoare's selection)."""
     left, right = 0, values.size - 1
     while left < right:
         pivot = values[(left + right) // 2]
@@ -49,7 +49,7 @@ def _select(values, rank):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _extent(points):
-    """Give the middle of, and the distance between, the 2.5th and 97.5th percentiles."""
+    """Return the middle of, and the distance between, the 2.5th and 97.5th percentiles."""
     values = np.empty(points.size, np.float32)
     for i in range(points.size):
         values[i] = points[i]
@@ -61,7 +61,7 @@ def _extent(points):
 
 @nb.njit(cache=True, nogil=True, error_model="numpy")
 def _densest(key, px, py, radius):
-    """Give the one of a few random points that has the most neighbors."""
+    """Return the one of a few random points that has the most neighbors."""
     best, most = 0, -1
     for k in range(_STARTS):
         first = int(uniform(key, 1_000_001 + k) * _f(px.size))

@@ -19,7 +19,7 @@ _f = np.float32
 
 @intrinsic
 def as_int(typingctx, value):
-    """Give the bits of a float32 as an int32."""
+    """Return the bits of a float32 as an int32."""
 
     def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], ir.IntType(32))
@@ -29,7 +29,7 @@ def as_int(typingctx, value):
 
 @intrinsic
 def as_float(typingctx, value):
-    """Give the float32 that has the bits of an int32."""
+    """Return the float32 that has the bits of an int32."""
 
     def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], ir.FloatType())

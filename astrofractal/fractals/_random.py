@@ -25,13 +25,13 @@ def mix64(z):
 
 @nb.njit(cache=True, nogil=True)
 def derive_key(key, word):
-    """Give a new key that depends on every bit of ``key`` and ``word``."""
+    """Return a new key that depends on every bit of ``key`` and ``word``."""
     return mix64(mix64(key + _GOLDEN) ^ (np.uint64(word) * _GOLDEN + _ONE))
 
 
 @nb.njit(cache=True, nogil=True)
 def uniform(key, counter):
-    """Give the ``counter``-th float32 in [0, 1) of a key."""
+    """Return the ``counter``-th float32 in [0, 1) of a key."""
     return np.float32(mix64(key + np.uint64(counter + 1) * _GOLDEN) >> _S40) * _SCALE
 
 
@@ -48,7 +48,7 @@ def bits32(z):
 
 
 def key_of(*words):
-    """Give the key of a sequence of integers, as `numpy.uint64`."""
+    """Return the key of a sequence of integers, as `numpy.uint64`."""
     key = 0
     for word in words:
         key = int(derive_key(np.uint64(key), np.uint64(int(word) & 0xFFFFFFFFFFFFFFFF)))

@@ -12,7 +12,7 @@ _POINTS = _f(50)
 
 @nb.njit(cache=True, nogil=True)
 def _mirror(i, n):
-    """Give the index inside of [0, n) that a mirror at the edges shows at ``i``."""
+    """Return the index inside of [0, n) that a mirror at the edges shows at ``i``."""
     period = 2 * n
     i = i % period
     return i if i < n else period - 1 - i

@@ -97,7 +97,7 @@ def _write_shard(path, stream, indices, offset):
 
 
 def _start(folder, stream, shard_size):
-    """Give the manifest to go on with: a new one, or that of an interrupted run."""
+    """Return the manifest to go on with: a new one, or that of an interrupted run."""
     wanted = {"format": _FORMAT, "generator": _GENERATOR, "shard_size": shard_size}
     wanted |= {name: getattr(stream, name) for name in _SETTINGS}
     wanted["offset"] = list(_OFFSETS[stream.rendering])

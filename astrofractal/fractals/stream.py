@@ -95,7 +95,7 @@ class FlameStream:
 
     def system(self, index):
         """
-        Give the system of an image.
+        Return the system of an image.
 
         Parameters
         ----------

@@ -37,17 +37,17 @@ class FlameSystem:
     Parameters
     ----------
     affine, post : 2D `~numpy.ndarray`
-        Coefficients ``(a, b, c, d, e, f)`` of ``x' = a x + b y + c``, ``y' = d x + e y + f``, a row
-        a map.
+        Coefficients ``(a, b, c, d, e, f)`` of ``x' = a x + b y + c``, ``y' = d x + e y + f``, one row
+        per map.
 
     kinds : 2D `~numpy.ndarray`
-        The numbers of the variations, a row a map; -1 ends a row that has fewer than three.
+        The numbers of the variations, one row per map; -1 ends a row that has fewer than three.
 
     blend : 2D `~numpy.ndarray`
         The weights of the variations.
 
     parameters : 2D `~numpy.ndarray`
-        The four parameters of parametric variations, a row a map.
+        The four parameters of parametric variations, one row per map.
 
     weight : 1D `~numpy.ndarray`
         The probabilities of the maps; they are scaled to a sum of 1.
@@ -250,7 +250,7 @@ def random_system(seed, index, attempt=0):
 
 
 def system_buffers():
-    """Give empty arrays for `draw_system`."""
+    """Return empty arrays for `draw_system`."""
     rows = MAX_MAPS + 1
     return (
         np.zeros((rows, 6), np.float32), np.zeros((rows, 6), np.float32),

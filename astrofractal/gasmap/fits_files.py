@@ -57,7 +57,7 @@ def channel_name(text):
 
 @contextmanager
 def opened(data):
-    """Give the HDUList of a path, an HDU or an HDUList; close what was opened here."""
+    """Return the HDUList of a path, an HDU or an HDUList; close what was opened here."""
     if isinstance(data, fits.HDUList):
         yield data
     elif is_hdu(data):
