@@ -1,32 +1,22 @@
 """Labeled maps around protostars: in memory, on disk, and the set that the package ships."""
 
-import warnings
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
-from astropy.io import fits
-from astropy.table import QTable
 
-from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
 from astrofractal.data import data_path
 from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, mean_velocity
+from astrofractal.mapset.files import read_parts, write_parts
 
 __all__ = ["MapSet", "reference_maps"]
 
-# Extension, unit and quantization step of each channel, in the model's order.
-_EXTENSIONS = (
-    ("LOG_NH2", "dex(cm-2)", 0.004),
-    ("V_LOS", "km s-1", 0.01),
-    ("SIGMA_V", "km s-1", 0.01),
-)
-_BLANK = -32768
-_STRUCTURAL = {
-    "SIMPLE", "BITPIX", "NAXIS", "EXTEND", "CHECKSUM", "DATASUM", "PIXSIZE", "CLOUD", "COMMENT",
-    "HISTORY", "",
-}  # fmt: skip
+_COLUMNS = (
+    "images", "masses", "clouds", "sinks", "times", "axes", "positions", "represents",
+)  # fmt: skip
 _DEFAULT_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
 
@@ -60,6 +50,9 @@ class MapSet:
     positions : `~astropy.units.Quantity`, optional
         The (n_maps, 3) positions of the protostars in the simulation.
 
+    represents : array-like, optional
+        How many maps of a larger set each map stands for, see `limit`; one by default.
+
     pixel_scale : `~astropy.units.Quantity`, optional
         The width of a pixel; 0.5 pc / 64 by default.
 
@@ -68,18 +61,7 @@ class MapSet:
 
     Notes
     -----
-    **The format on disk** is one FITS file a cloud, or one for several clouds:
-
-    - ``LOG_NH2``, ``V_LOS`` and ``SIGMA_V``: (n_maps, ny, nx) 16-bit integers, RICE-compressed; the
-      physical value is the stored one times the header's ``QSCALE``, in ``BUNIT`` (dex(cm-2) of
-      N(H2) with a mean molecular weight of 2.8 per H2, km/s, km/s).  A stored value equal to the
-      header's ``QBLANK``, where that is given, is not a number.  A velocity extension may be
-      absent.
-    - ``SINKS``: a table with a row for each map: ``sink`` (identity within the cloud), ``time``,
-      ``axis``, ``mass``, the position ``x``, ``y``, ``z`` and, where the file has several clouds,
-      ``cloud``.
-    - The primary header gives ``CLOUD`` (the name) and ``PIXSIZE`` (pc), and the properties of the
-      cloud; a file of several clouds has these in a table ``CLOUDS``.
+    The format on disk is described at `astrofractal.mapset.files`.
 
     Examples
     --------
@@ -104,6 +86,7 @@ class MapSet:
         times=None,
         axes=None,
         positions=None,
+        represents=None,
         pixel_scale=_DEFAULT_PIXEL,
         meta=None,
     ):
@@ -130,6 +113,12 @@ class MapSet:
         if positions is None:
             positions = np.full((n_maps, 3), np.nan) * u.pc
         self.positions = _quantity("positions", positions, u.pc, (n_maps, 3))
+        self.represents = np.ones(n_maps)
+        if represents is not None:
+            self.represents = np.array(represents, dtype=float)
+        if self.represents.shape != (n_maps,) or not (self.represents > 0).all():
+            msg = f"represents must have one positive number for each of the {n_maps} maps"
+            raise ValueError(msg)
         self.pixel_scale = u.Quantity(pixel_scale).to(u.pc)
         self.meta = dict(meta or {})
 
@@ -149,7 +138,7 @@ class MapSet:
         index = np.arange(len(self))[index]
         index = np.atleast_1d(index)
         new = object.__new__(MapSet)
-        for name in ("images", "masses", "clouds", "sinks", "times", "axes", "positions"):
+        for name in _COLUMNS:
             setattr(new, name, getattr(self, name)[index])
         new.pixel_scale = self.pixel_scale
         new.meta = dict(self.meta)
@@ -162,6 +151,18 @@ class MapSet:
     def log_masses(self):
         """The logarithm (base 10) of the masses in solar masses, `~numpy.ndarray`."""
         return np.log10(self.masses.to_value(u.solMass))
+
+    def fingerprint(self):
+        """
+        Return a digest of the maps and all that is known of them, but not of ``meta``.
+
+        Returns
+        -------
+        digest : str
+            Equal for sets of equal content.
+        """
+        values = {name: getattr(self, name) for name in (*_COLUMNS, "pixel_scale")}
+        return fingerprint(values)
 
     def gasmap(self, index):
         """
@@ -209,13 +210,43 @@ class MapSet:
         n_maps = positive_int("n_maps", n_maps)
         if n_maps >= len(self):
             return self[:]
+        return self[np.sort(_spread(self._order(), n_maps))]
+
+    def limit(self, n_per_protostar):
+        """
+        Keep at most so many maps of each protostar, which stand for the others.
+
+        Times and axes are mixed as in this set.  What a kept map stands for is multiplied into
+        `represents`, so that a calibration gives each protostar the weight of all its maps.
+
+        Parameters
+        ----------
+        n_per_protostar : int
+            The largest number of maps of one protostar.
+
+        Returns
+        -------
+        maps : `MapSet`
+            The smaller set, in the order of this one.
+        """
+        positive_int("n_per_protostar", n_per_protostar)
+        order = self._order()
+        kept = []
+        for sink in np.unique(self.sinks):
+            own = order[self.sinks[order] == sink]
+            kept.append(_spread(own, min(n_per_protostar, len(own))))
+        new = self[np.sort(np.concatenate(kept))]
+        _, index = np.unique(self.sinks, return_inverse=True)
+        total = dict(zip(self.sinks.tolist(), np.bincount(index, self.represents)[index]))
+        names, index = np.unique(new.sinks, return_inverse=True)
+        left = np.bincount(index, new.represents)
+        new.represents = new.represents * (np.array([total[n] for n in names]) / left)[index]
+        return new
+
+    def _order(self):
+        """The maps by protostar, time and axis."""
         times = np.nan_to_num(self.times.value, nan=-1.0)
-        order = np.lexsort((self.axes, times, self.sinks))
-        edges = np.arange(n_maps + 1) * len(self) // n_maps
-        # The golden ratio spreads the places evenly: no axis is preferred.
-        places = np.arange(1, n_maps + 1) * (np.sqrt(5) - 1) / 2 % 1
-        chosen = order[edges[:-1] + (np.diff(edges) * places).astype(int)]
-        return self[np.sort(chosen)]
+        return np.lexsort((self.axes, times, self.sinks))
 
     @classmethod
     def concatenate(cls, mapsets):
@@ -247,7 +278,7 @@ class MapSet:
                 )
                 raise ValueError(msg)
         new = first[:]
-        for name in ("images", "masses", "clouds", "sinks", "times", "axes", "positions"):
+        for name in _COLUMNS:
             setattr(new, name, np.concatenate([getattr(m, name) for m in mapsets]))
         new.meta = {k: v for m in reversed(mapsets) for k, v in m.meta.items()}
         new.meta["clouds"] = {k: v for m in mapsets for k, v in m.meta.get("clouds", {}).items()}
@@ -261,7 +292,7 @@ class MapSet:
         Parameters
         ----------
         path : path-like
-            A file in the format of the class's notes, or a folder of such files.
+            A file in the format of `astrofractal.mapset.files`, or a folder of such files.
 
         Returns
         -------
@@ -285,77 +316,12 @@ class MapSet:
             if not files:
                 msg = f"no .fits files in the folder {str(path)!r}"
                 raise FileNotFoundError(msg)
-            return cls.concatenate([cls.read(file) for file in files])
-        if not path.exists():
-            msg = f"no such file or folder: {str(path)!r}"
-            raise FileNotFoundError(msg)
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("error", message=".*truncated.*")
-                with fits.open(path, memmap=False) as hdus:
-                    return cls._from_hdus(hdus, path)
-        except (OSError, UserWarning, EOFError, TypeError, IndexError) as error:
-            msg = f"{str(path)!r} is not a readable FITS file: {error}"
-            raise OSError(msg) from error
-
-    @classmethod
-    def _from_hdus(cls, hdus, path):
-        if "LOG_NH2" not in hdus or "SINKS" not in hdus:
-            have = ", ".join(h.name for h in hdus if h.name)
-            msg = f"{str(path)!r} is not a map set: LOG_NH2 and SINKS are needed, there are {have}"
-            raise ValueError(msg)
-        primary = hdus[0].header
-        table = QTable.read(hdus["SINKS"])
-        channels = []
-        for name, _, step in _EXTENSIONS:
-            if name not in hdus:
-                channels.append(np.full_like(channels[0], np.nan))
-                continue
-            stored = np.asarray(hdus[name].data)
-            channel = stored.astype(np.float32) * np.float32(hdus[name].header.get("QSCALE", step))
-            if "QBLANK" in hdus[name].header:
-                channel[stored == hdus[name].header["QBLANK"]] = np.nan
-            channels.append(channel)
-        missing = [c for c in ("sink", "mass") if c not in table.colnames]
-        if missing or len(table) != len(channels[0]) or len({c.shape for c in channels}) > 1:
-            msg = (
-                f"{str(path)!r} is not a map set: SINKS needs the columns sink and mass and a row "
-                f"for each map, got {len(table)} rows of {table.colnames} for "
-                f"{len(channels[0])} maps"
-            )
-            raise ValueError(msg)
-        name = str(primary.get("CLOUD", path.name.split(".")[0]))
-        clouds = table["cloud"] if "cloud" in table.colnames else np.full(len(table), name)
-        clouds = np.char.strip(np.asarray(clouds, dtype=str))
-        properties = {}
-        if "CLOUDS" in hdus:
-            for row in QTable.read(hdus["CLOUDS"]):
-                properties[str(row["cloud"]).strip()] = {
-                    k.upper(): getattr(row[k], "item", lambda k=k, row=row: row[k])()
-                    for k in row.colnames
-                    if k != "cloud"
-                }
-        else:
-            cards = {k: v for k, v in primary.items() if k not in _STRUCTURAL}
-            properties = {c: dict(cards) for c in np.unique(clouds).tolist()}
-        has_position = {"x", "y", "z"} <= set(table.colnames)
-        return cls(
-            np.stack(channels, axis=1),
-            _with_unit(table["mass"], u.solMass),
-            clouds=clouds,
-            sinks=np.char.strip(np.asarray(table["sink"]).astype(str)),
-            times=_with_unit(table["time"], u.Myr) if "time" in table.colnames else None,
-            axes=np.asarray(table["axis"], dtype=str) if "axis" in table.colnames else None,
-            positions=np.stack([_with_unit(table[c], u.pc) for c in "xyz"], axis=1)
-            if has_position
-            else None,
-            pixel_scale=primary.get("PIXSIZE", _DEFAULT_PIXEL.value) * u.pc,
-            meta={"clouds": properties},
-        )
+            return cls.concatenate([cls(**read_parts(file)) for file in files])
+        return cls(**read_parts(path))
 
     def write(self, path, *, overwrite=False):
         """
-        Write all maps to one file, in the format of the class's notes.
+        Write all maps to one file, in the format of `astrofractal.mapset.files`.
 
         Parameters
         ----------
@@ -373,49 +339,7 @@ class MapSet:
         ValueError
             If a value does not fit into the quantized 16-bit integers.
         """
-        names = list(dict.fromkeys(self.clouds.tolist()))
-        properties = self.meta.get("clouds", {})
-        primary = fits.PrimaryHDU()
-        primary.header["PIXSIZE"] = (round(self.pixel_scale.value, 9), "[pc]")
-        if len(names) == 1:
-            primary.header["CLOUD"] = names[0]
-            for key, value in properties.get(names[0], {}).items():
-                primary.header[key] = value
-        hdus = [primary]
-        for channel, (name, unit, step) in zip(np.moveaxis(self.images, 1, 0), _EXTENSIONS):
-            hdu = fits.CompImageHDU(
-                _quantize(name, channel, step),
-                name=name,
-                compression_type="RICE_1",
-                tile_shape=(1, *channel.shape[1:]),
-            )
-            hdu.header["QSCALE"] = (step, "physical = stored * QSCALE")
-            hdu.header["QBLANK"] = (_BLANK, "stored value of not-a-number")
-            hdu.header["BUNIT"] = unit
-            hdus.append(hdu)
-        table = QTable()
-        if len(names) != 1:
-            table["cloud"] = self.clouds
-        local = [s.removeprefix(f"{c}/") for c, s in zip(self.clouds, self.sinks)]
-        numeric = all(s.isdigit() for s in local)
-        table["sink"] = np.array(local, dtype=np.int32 if numeric else str)
-        table["time"] = self.times.astype(np.float32)
-        table["axis"] = self.axes
-        table["mass"] = self.masses.astype(np.float32)
-        for i, name in enumerate("xyz"):
-            table[name] = self.positions[:, i].astype(np.float32)
-        hdus.append(fits.table_to_hdu(table))
-        hdus[-1].name = "SINKS"
-        if len(names) != 1 and any(properties.values()):
-            keys = set.intersection(*(set(properties.get(n, {})) for n in names))
-            keys = [k for k in properties[names[0]] if k in keys]
-            clouds = QTable({"cloud": names})
-            for key in keys:
-                clouds[key.lower()] = [properties[n][key] for n in names]
-            hdus.append(fits.table_to_hdu(clouds))
-            hdus[-1].name = "CLOUDS"
-        with atomic_path(path, overwrite=overwrite) as temporary:
-            fits.HDUList(hdus).writeto(temporary, checksum=True)
+        write_parts(self, path, overwrite=overwrite)
 
 
 @lru_cache(maxsize=1)
@@ -434,26 +358,20 @@ def reference_maps():
     return MapSet.read(data_path("reference_maps.fits"))
 
 
+def _spread(order, n):
+    """Take one of each of ``n`` runs of equal length, not always at the same place in it."""
+    edges = np.arange(n + 1) * len(order) // n
+    # The golden ratio spreads the places evenly: no axis is preferred.
+    places = np.arange(1, n + 1) * (np.sqrt(5) - 1) / 2 % 1
+    return order[edges[:-1] + (np.diff(edges) * places).astype(int)]
+
+
 def _center_velocity(images):
     """Subtract the column-weighted mean velocity of each map, in place."""
     column = np.power(10.0, images[:, 0], dtype=np.float64)
     velocity = images[:, 1].astype(np.float64)
     images[:, 1] = velocity - mean_velocity(velocity, column)
     return images
-
-
-def _quantize(name, channel, step):
-    blank = ~np.isfinite(channel)
-    scaled = np.rint(np.where(blank, 0.0, channel) / np.float64(step))
-    if np.abs(scaled).max(initial=0) > 32767:
-        msg = f"{name} has values beyond {32767 * step:g}, which do not fit the format"
-        raise ValueError(msg)
-    scaled[blank] = _BLANK
-    return scaled.astype(np.int16)
-
-
-def _with_unit(column, unit):
-    return column.to(unit) if getattr(column, "unit", None) else np.asarray(column) * unit
 
 
 def _quantity(name, value, unit, shape):

@@ -63,9 +63,9 @@ class Calibration:
         ``coverage_68_protostar``, in which each protostar has the same weight; ``n_maps``,
         ``n_protostars``, ``n_groups``.
 
-    X_, y_, appearance_, groups_, protostars_, weights_, folds_ : `~numpy.ndarray`
+    X_, y_, appearance_, groups_, protostars_, represents_, weights_, folds_ : `~numpy.ndarray`
         The reference maps: scaled features, log10 masses, appearance, cloud (or `None`), protostar,
-        weight and fold of each.
+        number of maps stood for, weight and fold of each.
     """
 
     def __init__(self, channels, features, regressor, weight_exponent=0.5):
@@ -74,7 +74,7 @@ class Calibration:
         self.regressor = regressor
         self.weight_exponent = weight_exponent
 
-    def fit(self, X, y, *, blocks, appearance, groups=None, protostars=None):
+    def fit(self, X, y, *, blocks, appearance, groups=None, protostars=None, represents=None):
         """
         Fit on the reference maps.
 
@@ -99,6 +99,9 @@ class Calibration:
         protostars : array-like, optional
             The protostar of each map; without it each map has its own.
 
+        represents : array-like, optional
+            How many maps each map stands for; see `~astrofractal.mapset.MapSet.limit`.
+
         Returns
         -------
         self : `Calibration`
@@ -108,7 +111,13 @@ class Calibration:
         groups = None if groups is None else np.asarray(groups).astype(str)
         protostars = np.arange(len(y)) if protostars is None else protostars
         return self._fit_scaled(
-            scaler, scaler.transform(X), y, appearance, groups, np.asarray(protostars).astype(str)
+            scaler,
+            scaler.transform(X),
+            y,
+            appearance,
+            groups,
+            np.asarray(protostars).astype(str),
+            np.ones(len(y)) if represents is None else np.asarray(represents, float),
         )
 
     def leave_out(self, groups):
@@ -148,15 +157,16 @@ class Calibration:
             self.appearance_[keep],
             self.groups_[keep],
             self.protostars_[keep],
+            self.represents_[keep],
         )
 
-    def _fit_scaled(self, scaler, X, y, appearance, groups, protostars):
+    def _fit_scaled(self, scaler, X, y, appearance, groups, protostars, represents):
         self.scaler_ = scaler
         # Kept in 16 bit on disk: the fit sees what a loaded calibration will see.
         self.X_ = X.astype(np.float16).astype(np.float32)
         self.y_ = np.asarray(y, dtype=float)
         self.appearance_ = np.asarray(appearance).astype(np.float16).astype(np.float32)
-        self.groups_, self.protostars_ = groups, protostars
+        self.groups_, self.protostars_, self.represents_ = groups, protostars, represents
         self._derive()
         n = len(self.y_)
         self.predicted_, spread, distance = np.full(n, self.y_.mean()), np.ones(n), np.ones((n, 2))
@@ -180,7 +190,7 @@ class Calibration:
 
     def _derive(self):
         """Set what follows from what is stored."""
-        self.weights_ = protostar_weights(self.protostars_, self.weight_exponent)
+        self.weights_ = protostar_weights(self.protostars_, self.weight_exponent, self.represents_)
         groups = np.arange(len(self.y_)) if self.groups_ is None else self.groups_
         self.folds_ = grouped_folds(groups)
         self._filled = np.nan_to_num(self.X_)
@@ -209,10 +219,10 @@ class Calibration:
         return np.percentile(self.y_, [1, 99])
 
     def _skill(self):
-        skill = scores(self.y_, self.predicted_, self.protostars_)
-        equal = protostar_weights(self.protostars_, 1)
+        skill = scores(self.y_, self.predicted_, self.protostars_, self.represents_)
+        equal = protostar_weights(self.protostars_, 1, self.represents_)
         for level in (0.68, 0.9):
-            skill[f"coverage_{level * 100:.0f}"] = self.conformal_.coverage(level)
+            skill[f"coverage_{level * 100:.0f}"] = self.conformal_.coverage(level, self.represents_)
         skill["coverage_68_protostar"] = self.conformal_.coverage(0.68, equal)
         return {
             **skill,
@@ -310,6 +320,7 @@ class Calibration:
             "X": self.X_.astype(np.float16),
             "y": self.y_,
             "appearance": self.appearance_.astype(np.float16),
+            "represents": self.represents_,
             "predicted": self.predicted_,
             "scores": self.scores_,
             "domain_scale": self.domain_scale_,
@@ -327,7 +338,7 @@ class Calibration:
             spec_from_json(card["regressor"]),
             card["weight_exponent"],
         )
-        for name in ("y", "predicted", "scores", "domain_scale", "check"):
+        for name in ("y", "represents", "predicted", "scores", "domain_scale", "check"):
             setattr(new, f"{name}_", arrays[name])
         for name in ("X", "appearance"):
             setattr(new, f"{name}_", arrays[name].astype(np.float32))

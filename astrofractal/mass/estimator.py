@@ -276,6 +276,7 @@ class StellarMassEstimator(Options, BaseEstimator):
                 raise ValueError(msg)
         if observe is not None:
             images = np.asarray(observe(images), dtype=np.float32)
+        represents = maps.represents if isinstance(maps, MapSet) else None
         common = set.intersection(*(set(found) for found in set(channels_of(images))))
         if channels is None:
             channels = [c for c in CHANNEL_SETS if common.issuperset(c)]
@@ -300,9 +301,12 @@ class StellarMassEstimator(Options, BaseEstimator):
                 appearance=appearance(keep_channels(images, wanted)),
                 groups=groups,
                 protostars=protostars,
+                represents=represents,
             )
         self._calibrations = calibrations
-        digest = fingerprint(np.asarray(images, np.float32), log_masses.astype(np.float32))
+        digest = fingerprint(
+            np.asarray(images, np.float32), log_masses.astype(np.float32), represents
+        )
         self._reference_id = f"{len(images)}maps-{digest[:8]}"
         return self
 

@@ -16,7 +16,7 @@ __all__ = [
 ]
 
 
-def protostar_weights(protostars, exponent):
+def protostar_weights(protostars, exponent, represents=None):
     """
     Return the weight of each map, so that protostars with many maps do not outweigh the others.
 
@@ -29,13 +29,18 @@ def protostar_weights(protostars, exponent):
         The weight is the number of maps of the protostar to the power of minus this: with 0 each
         map has the same weight, with 1 each protostar.
 
+    represents : 1D `~numpy.ndarray`, optional
+        How many maps each map stands for; see `~astrofractal.mapset.MapSet.limit`.
+
     Returns
     -------
     weights : 1D `~numpy.ndarray`
         Of mean one.
     """
-    _, index, counts = np.unique(protostars, return_inverse=True, return_counts=True)
-    weights = counts[index] ** -float(exponent)
+    _, index = np.unique(protostars, return_inverse=True)
+    represents = np.ones(len(index)) if represents is None else np.asarray(represents, float)
+    counts = np.bincount(index, represents)
+    weights = represents * counts[index] ** -float(exponent)
     return weights / weights.mean()
 
 
@@ -52,7 +57,7 @@ def rmse_score(true, predicted, weights=None):
     return float(np.sqrt(np.average(error**2, weights=weights)))
 
 
-def scores(true, predicted, protostars):
+def scores(true, predicted, protostars, represents=None):
     """
     Score predictions per map and per protostar.
 
@@ -64,19 +69,22 @@ def scores(true, predicted, protostars):
     protostars : array-like
         The protostar of each map.
 
+    represents : 1D `~numpy.ndarray`, optional
+        How many maps each map stands for.
+
     Returns
     -------
     scores : dict
         ``r2``, ``rmse`` and ``mae`` (mean absolute error) in which each map has the same weight;
         ``r2_protostar``, ``rmse_protostar`` in which each protostar has; errors in dex.
     """
-    weights = protostar_weights(protostars, 1)
+    weights = protostar_weights(protostars, 1, represents)
     return {
-        "r2": r2_score(true, predicted),
+        "r2": r2_score(true, predicted, represents),
         "r2_protostar": r2_score(true, predicted, weights),
-        "rmse": rmse_score(true, predicted),
+        "rmse": rmse_score(true, predicted, represents),
         "rmse_protostar": rmse_score(true, predicted, weights),
-        "mae": float(np.mean(np.abs(np.asarray(predicted) - true))),
+        "mae": float(np.average(np.abs(np.asarray(predicted) - true), weights=represents)),
     }
 
 

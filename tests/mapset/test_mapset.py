@@ -120,6 +120,47 @@ def test_thin_is_representative():
     assert len(maps.subsample(999)) == n
 
 
+@pytest.mark.parametrize(
+    "names",
+    [["01", "1"], [str(2**31 + 5), str(2**62)], ["Äther", "b c"], [" x ", "a%20"], ["7", "-7"]],
+    ids=str,
+)
+def test_names_come_back_as_they_were(tmp_path, names):
+    maps = make_mapset(2)
+    for cloud in ("nube", "Wölkchen"):
+        new = MapSet(maps.images, maps.masses, clouds=[cloud] * 2, sinks=names)
+        new.write(tmp_path / "maps.fits", overwrite=True)
+        back = MapSet.read(tmp_path / "maps.fits")
+        assert back.sinks.tolist() == [f"{cloud}/{name}" for name in names]
+        assert back.clouds.tolist() == [cloud] * 2
+        assert list(back.meta["clouds"]) == [cloud]
+    both = MapSet.concatenate([maps, new])
+    both.write(tmp_path / "both.fits")
+    assert MapSet.read(tmp_path / "both.fits").sinks.tolist() == both.sinks.tolist()
+
+
+def test_limited_maps_stand_for_the_others(tmp_path):
+    maps = make_mapset(30)[[*range(0, 30, 2), 1, 3]]  # 15 maps of one protostar, 2 of the other
+    small = maps.limit(4)
+    assert np.unique(small.sinks, return_counts=True)[1].tolist() == [4, 2]
+    assert_allclose(small.represents, np.where(small.sinks == "cloud01/0", 15 / 4, 1))
+    assert len(set(small.axes[small.sinks == "cloud01/0"])) > 1
+    small.write(tmp_path / "small.fits")
+    assert_allclose(MapSet.read(tmp_path / "small.fits").represents, small.represents)
+    assert_allclose(small.limit(2).represents.sum(), len(maps))
+
+
+def test_fingerprint_is_that_of_the_content():
+    maps, same = make_mapset(), make_mapset()
+    assert maps.fingerprint() == same.fingerprint()
+    others = [maps[:5], make_mapset(seed=1), maps.limit(3)]
+    for name in ("images", "masses", "positions", "represents"):
+        other = make_mapset()
+        setattr(other, name, getattr(other, name) * 1.001)
+        others.append(other)
+    assert len({m.fingerprint() for m in (maps, *others)}) == 1 + len(others)
+
+
 def test_errors(tmp_path):
     maps = make_mapset()
     with pytest.raises(ValueError, match="images must have the shape"):

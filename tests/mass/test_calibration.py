@@ -81,3 +81,20 @@ def test_intervals_cover_new_clouds(data):
     predicted, difficulty, _ = calibration.evaluate(X, options["appearance"])
     held = np.abs(predicted - y) <= calibration.half_width(0.9, difficulty)
     assert 0.8 < held.mean() < 0.98
+
+
+def test_maps_stand_for_others(data):
+    """A set in which one of ten maps stands for all has the same weights per protostar."""
+    _, y, _, _, stars = data
+    first = np.r_[True, stars[1:] != stars[:-1]]
+    represents = np.bincount(stars)[stars[first]].astype(float)
+    X, y, options, groups, stars = data
+    small = Calibration(ALL, FeatureSet(), "mean").fit(
+        X[first], y[first], blocks=[4, 2], appearance=options["appearance"][first],
+        groups=groups[first], protostars=stars[first], represents=represents,
+    )  # fmt: skip
+    full = calibrate(data, regressor="mean")
+    X, look = data[0][:1], options["appearance"][:1]
+    assert_allclose(small.evaluate(X, look)[0], full.evaluate(X, look)[0], atol=1e-6)
+    for name in ("r2", "r2_protostar", "rmse", "rmse_protostar", "mae"):
+        assert_allclose(small.skill_[name], full.skill_[name], atol=1e-6)
