@@ -12,9 +12,9 @@ systems are multiplied into the second affine map, where they cost nothing.
 All arithmetic is in float32 and in a fixed order, with basic operations only: see `_math`.
 """
 
-import numba as nb
 import numpy as np
 
+from astrofractal._utils.compiled import njit
 from astrofractal.fractals._math import cosine, sine
 from astrofractal.fractals._random import mix64, uniform
 from astrofractal.fractals._variations import add_variation
@@ -37,7 +37,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _S32, _S20 = np.uint64(32), np.uint64(20)
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+@njit(nogil=True, forceinline=True, error_model="numpy")
 def _gather(xs, ys, old, px, py, cs, m, k, color, speed, lo, n, multiplier, offset):
     """Deal ``n`` walkers to the segment at ``lo``, through the first affine map."""
     a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
@@ -53,7 +53,7 @@ def _gather(xs, ys, old, px, py, cs, m, k, color, speed, lo, n, multiplier, offs
         cs[start + np.uintp(i)] = keep * t + gain
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+@njit(nogil=True, forceinline=True, error_model="numpy")
 def _affine(px, py, qx, qy, m, k):
     a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
     for i in range(px.size):
@@ -62,7 +62,7 @@ def _affine(px, py, qx, qy, m, k):
         qy[i] = d * x + e * y + f
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+@njit(nogil=True, forceinline=True, error_model="numpy")
 def _affine_home(px, py, qx, qy, m, k, hx, hy, lo, n):
     """Apply an affine map to a segment, and start walkers again that run away."""
     a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
@@ -77,7 +77,7 @@ def _affine_home(px, py, qx, qy, m, k, hx, hy, lo, n):
         qy[j] = v if good else hy[j]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _count_runaways(px, py, m, k, n):
     """Count the walkers of a segment that an affine map takes too far."""
     lost = 0
@@ -88,7 +88,7 @@ def _count_runaways(px, py, m, k, n):
     return lost
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _turn(m, k, bits, symmetry, out):
     """Return the affine map followed by a random element of the symmetry group, as a row."""
     order = abs(symmetry)
@@ -101,7 +101,7 @@ def _turn(m, k, bits, symmetry, out):
         out[0, 3 + j] = s * m[k, j] + c * m[k, 3 + j]
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True, error_model="numpy")
+@njit(nogil=True, forceinline=True, error_model="numpy")
 def _plot(xs, ys, cs, frame, size, where, histogram, table):
     """
     Add the table's row of each point's color to the pixel where it falls.
@@ -130,7 +130,7 @@ def _plot(xs, ys, cs, frame, size, where, histogram, table):
         histogram[p, 3] += table[t, 3]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _record(xs, ys, cs, points, lo):
     """Keep the points themselves; those that are not finite are put far away."""
     for i in range(xs.size):
@@ -140,7 +140,7 @@ def _record(xs, ys, cs, points, lo):
         points[2, lo + i] = cs[i]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def play(key, system, steps, points, frame, size, histogram, table):
     """
     Play the chaos game.

@@ -1,8 +1,8 @@
 """The pilot run of a candidate system: where to put the frame, and whether to keep the system."""
 
-import numba as nb
 import numpy as np
 
+from astrofractal._utils.compiled import njit
 from astrofractal.fractals._chaos import WALKERS
 from astrofractal.fractals._math import exponential
 from astrofractal.fractals._random import uniform
@@ -22,7 +22,7 @@ _f = np.float32
 _LOG4 = _f(1.3862943611)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _select(values, rank):
     """Return the ``rank``-th smallest value, and reorder the array on the way (Hoare's selection)."""
     left, right = 0, values.size - 1
@@ -47,7 +47,7 @@ def _select(values, rank):
     return values[rank]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _extent(points):
     """Return the middle of, and the distance between, the 2.5th and 97.5th percentiles."""
     values = np.empty(points.size, np.float32)
@@ -59,7 +59,7 @@ def _extent(points):
     return _f(0.5) * (low + high), high - low
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _densest(key, px, py, radius):
     """Return the one of a few random points that has the most neighbors."""
     best, most = 0, -1
@@ -74,7 +74,7 @@ def _densest(key, px, py, radius):
     return best
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _climb(px, py, x, y, radius):
     """Move a point to a density peak: to the mean of its neighbors, again and again."""
     for _ in range(9):
@@ -93,7 +93,7 @@ def _climb(px, py, x, y, radius):
     return x, y
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _look(px, py, pc, mx, my, half, coverage, frame):
     counts = np.zeros((_CELLS * _CELLS, 2), np.float64)
     inside = 0
@@ -135,7 +135,7 @@ def _look(px, py, pc, mx, my, half, coverage, frame):
     return 6
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def judge(key, points, lost, peak, coverage, frame):
     """
     Place the frame and judge the system by the points of a pilot run.

@@ -6,11 +6,12 @@ exactly rounded by IEEE 754, so that results do not depend on a platform's mathe
 Relative errors are some 1e-6, far below the width of a pixel.
 """
 
-import numba as nb
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
+
+from astrofractal._utils.compiled import njit
 
 __all__ = ["arctan2", "as_float", "as_int", "cosine", "exponential", "logarithm", "sine"]
 
@@ -60,7 +61,7 @@ _SQRT2 = _f(1.41421356)
 _HALF = _f(0.5)
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def sine(x):
     """Sine, for absolute values below 1e7."""
     shifted = x * _INV_PI + _MAGIC
@@ -71,13 +72,13 @@ def sine(x):
     return as_float(as_int(s) ^ (as_int(shifted) << np.int32(31)))
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def cosine(x):
     """Cosine, for absolute values below 1e7."""
     return sine(x + _HALF_PI)
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def exponential(x):
     """Exponential, of the argument limited to [-80, 80]."""
     x = min(max(x, _MIN_EXP), _MAX_EXP)
@@ -89,7 +90,7 @@ def exponential(x):
     return p * scale
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def logarithm(x):
     """Natural logarithm of a positive number."""
     bits = as_int(max(x, _TINY))
@@ -104,7 +105,7 @@ def logarithm(x):
     return exponent * _f(0.6931471805599453) + series
 
 
-@nb.njit(cache=True, forceinline=True, error_model="numpy")
+@njit(forceinline=True, error_model="numpy")
 def arctan2(y, x):
     """Angle of the point (x, y) in (-pi, pi], to 1e-5."""
     ax, ay = abs(x), abs(y)

@@ -1,7 +1,8 @@
 """Counter-based random numbers: a value is a function of a key and a counter, nothing else."""
 
-import numba as nb
 import numpy as np
+
+from astrofractal._utils.compiled import njit
 
 __all__ = ["bits32", "derive_key", "key_of", "mix64", "uniform"]
 
@@ -15,7 +16,7 @@ _H1, _H2 = np.uint32(0x7FEB352D), np.uint32(0x846CA68B)
 _T16, _T15 = np.uint32(16), np.uint32(15)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def mix64(z):
     """Scramble 64 bits (the finalizer of SplitMix64; Steele, Lea & Flood 2014)."""
     z = (z ^ (z >> _S30)) * _M1
@@ -23,19 +24,19 @@ def mix64(z):
     return z ^ (z >> _S31)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def derive_key(key, word):
     """Return a new key that depends on every bit of ``key`` and ``word``."""
     return mix64(mix64(key + _GOLDEN) ^ (np.uint64(word) * _GOLDEN + _ONE))
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def uniform(key, counter):
     """Return the ``counter``-th float32 in [0, 1) of a key."""
     return np.float32(mix64(key + np.uint64(counter + 1) * _GOLDEN) >> _S40) * _SCALE
 
 
-@nb.njit(cache=True, nogil=True, forceinline=True)
+@njit(nogil=True, forceinline=True)
 def bits32(z):
     """
     Scramble 32 bits, in a form that compilers vectorize (hash by C. Wellons, public domain).

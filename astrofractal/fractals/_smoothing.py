@@ -1,7 +1,8 @@
 """Smoothing of accumulated points with a width that follows their density."""
 
-import numba as nb
 import numpy as np
+
+from astrofractal._utils.compiled import njit
 
 __all__ = ["smooth"]
 
@@ -10,7 +11,7 @@ _A, _B, _C = _f(1 / 16), _f(4 / 16), _f(6 / 16)
 _POINTS = _f(50)
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mirror(i, n):
     """Return the index inside of [0, n) that a mirror at the edges shows at ``i``."""
     period = 2 * n
@@ -18,13 +19,13 @@ def _mirror(i, n):
     return i if i < n else period - 1 - i
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _combine(a, b, c, d, e, out):
     for i in range(out.size):
         out[i] = (_A * (a[i] + e[i]) + _B * (b[i] + d[i])) + _C * c[i]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _binomial(image, out, gap, between, row):
     """Convolve interleaved fields with (1, 4, 6, 4, 1) / 16, the taps ``gap`` pixels apart."""
     n, width = image.shape
@@ -44,7 +45,7 @@ def _binomial(image, out, gap, between, row):
         _combine(a, b, c, d, e, out[y])
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _blend(fine, area, depth, out):
     """Go from ``out`` toward the finer level where its kernel holds enough points."""
     for y in range(out.shape[0]):

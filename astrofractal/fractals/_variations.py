@@ -6,9 +6,9 @@ its conventions: ``r`` is the radius, ``theta = arctan(x / y)``.  Sines and cosi
 taken as ``x / r`` and ``y / r``, and half angles by square roots, so that few loops need an angle.
 """
 
-import numba as nb
 import numpy as np
 
+from astrofractal._utils.compiled import njit
 from astrofractal.fractals._math import arctan2, cosine, exponential, logarithm, sine
 from astrofractal.fractals._random import bits32
 
@@ -60,13 +60,13 @@ _LOW24 = np.uint32(0xFFFFFF)
 _ODD = np.uint32(0x9E3779B9)
 
 
-@nb.njit(forceinline=True)
+@njit(forceinline=True)
 def _random(i, key):
     bits = bits32((np.uint32(i) * _ODD) ^ key)
     return np.float32(np.int32((bits >> _EIGHT) & _LOW24)) * _U24
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
     """
     Add ``w`` times a variation of points to sums.

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-import numba as nb
 import numpy as np
 
+from astrofractal._utils.compiled import njit
 from astrofractal.fractals._math import cosine, exponential, logarithm, sine
 from astrofractal.fractals._random import derive_key, key_of, uniform
 
@@ -50,12 +50,12 @@ class GasAmplitude(NamedTuple):
     """Slope of log10 of the dispersion with log10 N: 0 in a third of the maps, else -0.2 to 0.4."""
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _log_uniform(u, low, high):
     return low * exponential(u * logarithm(high / low))
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _draw(key):
     total = uniform(key, 0) + uniform(key, 1) + uniform(key, 2) + uniform(key, 3) - _f(2)
     mean = _f(22) + _f(0.45) * _f(1.7320508) * total
@@ -69,7 +69,7 @@ def _draw(key):
     return mean, spread, velocity, shear, uniform(key, 8), floor, turbulence, power, coupling
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _gas(moments, mean, spread, velocity, shear, gx, gy, floor, turbulence, power, coupling, out):
     size = moments.shape[1]
     n = size * size
@@ -117,7 +117,7 @@ def _gas(moments, mean, spread, velocity, shear, gx, gy, floor, turbulence, powe
             out[1, y, x] -= average
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _direction(angle):
     return cosine(angle), sine(angle)
 

@@ -2,9 +2,9 @@
 
 import math
 
-import numba as nb
 import numpy as np
 
+from astrofractal._utils.compiled import njit
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals._chaos import WALKERS, play
 from astrofractal.fractals._framing import PILOT_STEPS, VERDICTS, judge
@@ -41,7 +41,7 @@ _MOMENTS[:, 1] = (np.arange(_ROWS, dtype=np.float32) + _f(0.5)) / _f(_ROWS)
 _MOMENTS[:, 2] = _MOMENTS[:, 1] * _MOMENTS[:, 1]
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _moments(fields, ambient, out):
     """Turn smoothed sums (n, sum c, sum c**2) into relative log count, mean and deviation."""
     size = fields.shape[0]
@@ -67,7 +67,7 @@ def _moments(fields, ambient, out):
             out[2, y, x] = np.sqrt(max(q - c * c, _f(0)))
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _tone(fields, bright, out):
     """Map sums of (n, red, green, blue) to colors with a logarithmic brightness."""
     size = fields.shape[0]
@@ -81,7 +81,7 @@ def _tone(fields, bright, out):
                 out[k, y, x] = min(level * fields[y, x, k + 1] / max(n, _f(1e-9)), _f(1))
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _gradient(key, table):
     """Draw a palette: straight lines in RGB between 3 to 6 random colors."""
     stops = 3 + int(uniform(key, 0) * _f(4))

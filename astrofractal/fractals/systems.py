@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import numba as nb
 import numpy as np
 
+from astrofractal._utils.compiled import njit
 from astrofractal.fractals._math import cosine, exponential, sine
 from astrofractal.fractals._random import key_of, uniform
 from astrofractal.fractals._variations import VARIATIONS
@@ -128,7 +128,7 @@ class FlameSystem:
         return (*maps, self.color, self.speed, *counts)
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def _draw_affine(out, key, start, low, high, flat, shift):
     """Draw rotation x scales x rotation plus a shift; scales in [low, high] and ``flat`` below."""
     t, p = _TWO_PI * uniform(key, start), _TWO_PI * uniform(key, start + 1)
@@ -143,7 +143,7 @@ def _draw_affine(out, key, start, low, high, flat, shift):
     out[5] = shift * (_f(2) * uniform(key, start + 6) - _f(1))
 
 
-@nb.njit(cache=True, nogil=True, error_model="numpy")
+@njit(nogil=True, error_model="numpy")
 def draw_system(key, affine, post, kinds, blend, parameters, weight, color, speed):
     """
     Draw a system into arrays of ``MAX_MAPS + 1`` rows.
@@ -201,7 +201,7 @@ def draw_system(key, affine, post, kinds, blend, parameters, weight, color, spee
     return n_maps, symmetry, final
 
 
-@nb.njit(cache=True, nogil=True)
+@njit(nogil=True)
 def is_blurred(kinds, rows):
     """Whether the first rows have one of the variations that scatter points at random."""
     for k in range(rows):

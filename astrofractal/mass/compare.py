@@ -1,6 +1,5 @@
 """Estimated masses beside masses that are known otherwise: ratios, pulls and a figure."""
 
-import warnings
 from statistics import NormalDist
 
 import numpy as np
@@ -8,7 +7,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 
 __all__ = ["Comparison", "compare"]
 
@@ -258,7 +257,7 @@ def _matched(catalog, masses, max_separation):
     if left:
         names = _names(masses)
         msg = f"masses that match nothing in the catalog: {', '.join(names[i] for i in left)}"
-        warnings.warn(msg, AstrofractalWarning, stacklevel=4)
+        warn(msg)
     return rows, true[entries], lower[entries], upper[entries]
 
 

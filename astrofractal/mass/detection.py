@@ -6,7 +6,7 @@ import numpy as np
 from astropy import units as u
 from scipy.spatial import cKDTree
 
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap.units import to_column_density
 
 __all__ = ["find_protostars"]
@@ -71,7 +71,7 @@ def find_protostars(gas, *, min_separation=0.05 * u.pc, threshold=None, max_sour
             f"no peak above the threshold {limit:.3g}; the highest value of the map is "
             f"{highest:.3g}: lower threshold, or give positions"
         )
-        warnings.warn(msg, AstrofractalWarning, stacklevel=2)
+        warn(msg)
         return np.empty((0, 2))
     peaks.sort("peak_value", reverse=True)
     pixels = np.column_stack([np.asarray(peaks[name], float) for name in ("x_peak", "y_peak")])

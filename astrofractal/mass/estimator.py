@@ -13,6 +13,7 @@ import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of
+from astrofractal._utils.warn import warn
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
@@ -400,7 +401,7 @@ class StellarMassEstimator(Options, BaseEstimator):
                 f"not seen (leave-cloud-out R2 = {r2:.2f}): they are little more than the mean of "
                 "the reference masses; see their intervals"
             )
-            warnings.warn(msg, NoSkillWarning, stacklevel=3)
+            warn(msg, NoSkillWarning)
         return result
 
     def _evaluate_batch(self, images, flags, result):

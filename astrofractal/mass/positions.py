@@ -9,6 +9,8 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
+from astrofractal._utils.tables import read_table
+
 __all__ = ["resolve_positions", "to_icrs"]
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,7 @@ def _read_table(path):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", u.UnitsWarning)
-            return Table.read(path, **options.get(path.suffix, {}))
+            return read_table(path, **options.get(path.suffix, {}))
     except Exception as error:  # the readers raise whatever they stumble over
         msg = f"positions: cannot read a table from {str(path)!r}: {error}"
         raise ValueError(msg) from error

@@ -9,14 +9,12 @@ import math
 
 import numpy as np
 
-from astrofractal._utils.optional import require
-
-njit = require("numba", extra="simulations").njit
+from astrofractal._utils.compiled import njit
 
 __all__ = ["deposit_aligned_cells", "deposit_particles", "deposit_rotated_cells"]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(nogil=True, inline="always")
 def _add(grid, row, column, mass, velocity, square):
     grid[0, row, column] += mass
     grid[1, row, column] += mass * velocity
@@ -24,7 +22,7 @@ def _add(grid, row, column, mass, velocity, square):
     grid[3, row, column] += mass * square
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _slab_fraction(table, offset, half_depth, h):
     """Part of a particle's kernel inside the slab: the kernel's marginal along one axis."""
     if abs(offset) + 2 * h <= half_depth:
@@ -41,7 +39,7 @@ def _slab_fraction(table, offset, half_depth, h):
     return fraction
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _knots(low, count, center, h, last, index, part, sign):
     """Where the pixel edges fall in the table, for one axis."""
     for k in range(count):
@@ -53,7 +51,7 @@ def _knots(low, count, center, h, last, index, part, sign):
         sign[k] = 1.0 if q >= 0 else -1.0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def deposit_particles(grid, table, position, h, mass, velocity, square, half_depth):
     """Add particles to the grid by the exact integral of the tabulated column over each pixel."""
     n_rows, n_columns = grid.shape[1], grid.shape[2]
@@ -97,7 +95,7 @@ def deposit_particles(grid, table, position, h, mass, velocity, square, half_dep
             previous, current = current, previous
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def deposit_aligned_cells(grid, position, width, mass, velocity, square, half_depth):
     """Add boxes whose faces are parallel to the pixels, by exact overlap."""
     n_rows, n_columns = grid.shape[1], grid.shape[2]
@@ -116,7 +114,7 @@ def deposit_aligned_cells(grid, position, width, mass, velocity, square, half_de
                 _add(grid, row, column, density * high * wide, velocity[i], square[i])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _chord(dx, dy, basis, width, low, high):
     """Length of a line of sight inside a box, and inside both the box and the slab."""
     enter, leave = -np.inf, np.inf
@@ -136,7 +134,7 @@ def _chord(dx, dy, basis, width, low, high):
     return leave - enter, max(min(leave, high) - max(enter, low), 0.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def deposit_rotated_cells(grid, position, width, mass, velocity, square, half_depth, basis):
     """Add boxes seen at an angle, by exact chords along evenly spaced lines of sight."""
     n_rows, n_columns = grid.shape[1], grid.shape[2]

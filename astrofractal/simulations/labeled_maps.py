@@ -1,12 +1,10 @@
 """From snapshots to labeled maps around their sink particles."""
 
-import warnings
-
 import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.progress import progress
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset.mapset import MapSet
 from astrofractal.simulations.projection import line_of_sight_basis, project
@@ -167,7 +165,7 @@ def map_set(
         raise ValueError(msg)
     if empty:
         msg = f"{len(empty)} snapshots hold no sink with a mass in {mass_range}, e.g. {empty[0]}"
-        warnings.warn(msg, AstrofractalWarning, stacklevel=2)
+        warn(msg)
     result = MapSet.concatenate(maps)
     result.meta["clouds"] = {
         cloud: {key: value for key, value in properties.items() if value is not None}

@@ -4,6 +4,8 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 
+from astrofractal._utils.tables import read_table
+
 __all__ = ["Snapshot"]
 
 _SINK_UNITS = {"mass": u.solMass, "x": u.pc, "y": u.pc, "z": u.pc}
@@ -228,7 +230,7 @@ class Snapshot:
             A snapshot that shares the gas with this one.
         """
         if not isinstance(sinks, (Table, dict)):
-            sinks = QTable.read(sinks)
+            sinks = read_table(sinks, cls=QTable)
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other.sinks = _sink_table(sinks)

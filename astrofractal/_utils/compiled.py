@@ -1,0 +1,75 @@
+"""Functions compiled by numba, whose cache is kept where only the user can write.
+
+Numba's cache is a pickle: whoever can write to it runs code.  By default numba keeps it beside the
+source, or where a file ``.numba_config.yaml`` in the current folder says; here it is a folder of the
+user's own, or none.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from astrofractal._utils.optional import require
+
+__all__ = ["cache_folder", "njit"]
+
+
+def cache_folder(environ=os.environ):
+    """
+    Return the folder for compiled functions, which is made where there is none.
+
+    Parameters
+    ----------
+    environ : dict, optional
+        The environment: ``NUMBA_CACHE_DIR`` names another folder than ``astrofractal/numba`` in
+        ``XDG_CACHE_HOME`` or ``~/.cache``.
+
+    Returns
+    -------
+    folder : `~pathlib.Path` or `None`
+        `None` where it cannot be written, or where others could write to it.
+    """
+    named = environ.get("NUMBA_CACHE_DIR")
+    base = environ.get("XDG_CACHE_HOME")
+    try:
+        home = Path(base) if base else Path.home() / ".cache"
+        folder = Path(named) if named else home / "astrofractal" / "numba"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except (OSError, RuntimeError):  # no home, or one that cannot be written
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    if hasattr(os, "getuid"):
+        others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        if others or status.st_uid != os.getuid():
+            return None
+    return folder
+
+
+def njit(**options):
+    """
+    Compile a function with `numba.njit` when it is first called.
+
+    Parameters
+    ----------
+    **options
+        Options of `numba.njit` other than ``cache``.
+
+    Returns
+    -------
+    decorator : callable
+        The decorator.
+    """
+    numba = require("numba", extra="pretrain")
+
+    def compiled(function):
+        folder = cache_folder()
+        former = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = "" if folder is None else str(folder)  # read in this call only
+        try:
+            return numba.njit(cache=folder is not None, **options)(function)
+        finally:
+            numba.config.CACHE_DIR = former
+
+    return compiled
