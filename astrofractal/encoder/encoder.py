@@ -1,5 +1,6 @@
 """`FractalEncoder`: gas maps in, frozen features out."""
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from astrofractal.data import data_path
 from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.normalization import ChannelNormalization
 from astrofractal.encoder.pooling import pool_tokens
-from astrofractal.encoder.weights import HEADS, load_weights
+from astrofractal.encoder.weights import HEADS, load_weights, save_weights
 
 __all__ = ["FractalEncoder", "magnify"]
 
@@ -176,6 +177,55 @@ class FractalEncoder:
                 self.model_name, self.in_chans, self.normalization.to_dict(), arrays
             )
         return self._fingerprint
+
+    def with_weights(self, state, **card):
+        """
+        Return an encoder of the same model with other weights, such as tuned ones.
+
+        Parameters
+        ----------
+        state : dict of str to `torch.Tensor`
+            The state of the whole backbone.  It is rounded to 16 bit, as `save` writes it, so that
+            the encoder and its saved copy are the same.
+
+        **card : dict
+            Entries of the card that differ from this encoder's, such as ``recipe``.
+
+        Returns
+        -------
+        encoder : `FractalEncoder`
+            Without the linear heads of the pretraining, which belong to this encoder's tokens.
+        """
+        state = {k: v.half().float() if v.is_floating_point() else v for k, v in state.items()}
+        new = copy.copy(self)
+        new.model = copy.deepcopy(self.model)
+        new.model.load_state_dict(state)
+        new.model.eval().requires_grad_(False)
+        new.heads, new._fingerprint = {}, None
+        new.card = {**self.card, **card}
+        new.card.pop("heads", None)
+        new.card.pop("sha256", None)
+        new.weights_id = f"{new.card['recipe']}-{new.fingerprint()[:8]}"
+        return new
+
+    def save(self, path):
+        """
+        Write the weights, in 16 bit, and their card.
+
+        Parameters
+        ----------
+        path : path-like
+            The ``.safetensors`` file, which ``FractalEncoder(model, weights=path)`` reads.
+
+        Returns
+        -------
+        card : dict
+            The card, also written beside the weights.
+        """
+        state = dict(self.model.state_dict())
+        for name, head in self.heads.items():
+            state |= {f"{HEADS[name]}.{k}": v for k, v in head.state_dict().items()}
+        return save_weights(state, path, self.card)
 
     @property
     def in_chans(self):

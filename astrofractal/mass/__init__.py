@@ -10,6 +10,7 @@ from astrofractal.mass.detection import find_protostars
 from astrofractal.mass.estimator import StellarMassEstimator
 from astrofractal.mass.evaluation import Evaluation
 from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.fine_tuning import FineTuned, TrunkViews, fine_tune
 from astrofractal.mass.neighbors import PublishedKNN
 from astrofractal.mass.profiles import channel_statistics, physical_scalars, radial_profiles
 from astrofractal.mass.regressors import (
@@ -28,18 +29,21 @@ __all__ = [
     "Comparison",
     "Evaluation",
     "FeatureSet",
+    "FineTuned",
     "GroupRidge",
     "KernelSVR",
     "MeanRegressor",
     "NoSkillWarning",
     "PublishedKNN",
     "StellarMassEstimator",
+    "TrunkViews",
     "aperture_contrasts",
     "aperture_mass",
     "appearance",
     "channel_statistics",
     "compare",
     "find_protostars",
+    "fine_tune",
     "make_regressor",
     "physical_scalars",
     "radial_profiles",

@@ -4,8 +4,6 @@ import json
 import logging
 import os
 import time
-import warnings
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -15,6 +13,7 @@ from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.lightning import quiet_lightning
 from astrofractal.encoder import create_backbone, load_weights, save_weights
 from astrofractal.encoder.weights import HEADS
 from astrofractal.pretraining.data import flame_loader, recipe_normalization
@@ -92,27 +91,6 @@ def _csv_logger(folder):
     """Log to ``folder/metrics-N.csv``, N counting the times that the run was started."""
     n_starts = len(list(Path(folder).glob("log-*")))
     return CSVLogger(folder, name="", version=f"log-{n_starts}")
-
-
-@contextmanager
-def _quiet_lightning():
-    """Keep Lightning's advice about other products, and its own deprecations, from the user."""
-    names = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*does not have many workers.*")
-        warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)
-        warnings.filterwarnings("ignore", ".*GPU available but not used.*")
-        warnings.filterwarnings("ignore", ".*log_every_n_steps.*|.*logging interval.*")
-        warnings.filterwarnings("ignore", ".*isn't allowed to be re-loaded.*|.*ckpt_path.*")
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels):
-                logger.setLevel(level)
 
 
 def pretrain(
@@ -237,7 +215,7 @@ def pretrain(
     callbacks = [*callbacks, _Checkpoint(folder)]
     if progress_bar:
         callbacks.append(TQDMProgressBar(refresh_rate=1))
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer = pl.Trainer(
             max_steps=min(max_steps or recipe.n_steps, recipe.n_steps),
             max_epochs=-1,
@@ -265,7 +243,7 @@ def pretrain(
         world_size=trainer.world_size,
     )
     checkpoint = folder / CHECKPOINT
-    with _quiet_lightning():
+    with quiet_lightning():
         trainer.fit(
             module,
             loader,

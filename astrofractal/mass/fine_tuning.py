@@ -1,0 +1,683 @@
+"""Fine-tuning: a pretrained encoder trained on with labeled maps."""
+
+import copy
+import numbers
+
+import numpy as np
+import torch
+from astropy import units as u
+from astropy.table import QTable
+from torch import nn
+
+from astrofractal._utils.progress import progress
+from astrofractal._utils.validation import positive_int
+from astrofractal.encoder.pooling import pool_tokens
+from astrofractal.mapset import MapSet
+
+__all__ = ["FineTuned", "TrunkViews", "fine_tune"]
+
+#: Penalties of the linear probe that the head starts from, per view of a protostar; the middle one
+#: where nothing is held out.
+_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
+
+
+def fine_tune(
+    encoder,
+    maps,
+    *,
+    blocks=2,
+    pooling=("central", "spread"),
+    zoom=4.0,
+    jitter=0.5,
+    weight_exponent=1.0,
+    validation=0.15,
+    n_views=16,
+    max_epochs=20,
+    patience=5,
+    batch_size=64,
+    learning_rate=1e-4,
+    layer_decay=0.75,
+    weight_decay=0.05,
+    precision="32-true",
+    device=None,
+    checkpoint=None,
+    views=None,
+    random_state=0,
+    progress_bar=False,
+):
+    """
+    Train an encoder on with maps of known masses.
+
+    A linear head on pooled tokens starts as a linear probe (ridge regression on the frozen tokens),
+    so that the first steps do not spoil the pretrained features (Kumar et al. 2022,
+    arXiv:2202.10054); then head and blocks are trained together by AdamW, with learning rates that
+    fall from the last block to the first, a warm-up and half a cosine.  Each view of a map is
+    turned or mirrored, has either sign of the velocity and is shifted by a part of a pixel.  Whole
+    clouds are held out, on which the best epoch is chosen.
+
+    Parameters
+    ----------
+    encoder : `~astrofractal.FractalEncoder`
+        The encoder to start from, pretrained or random; a Vision Transformer.  It is not changed.
+
+    maps : `~astrofractal.mapset.MapSet`
+        Labeled maps.
+
+    blocks : int or "all", optional
+        How many of the last transformer blocks are trained, with the last normalization: 0 leaves
+        the encoder frozen and trains the head alone.  The frozen part sees each view once, which is
+        then kept, so that few blocks cost little; with ``"all"`` views are drawn anew in each epoch.
+
+    pooling : str or tuple of str, optional
+        The poolings of the tokens that the head is given; see
+        `~astrofractal.encoder.pooling.pool_tokens`.
+
+    zoom : float, optional
+        The magnification of the map that the encoder sees.
+
+    jitter : float, optional
+        The largest shift of a view along each axis, in pixels of the map.
+
+    weight_exponent : float, optional
+        A map is drawn with the number of maps of its protostar to the power of minus this: with 1
+        all protostars are drawn equally often, with 0 all maps.
+
+    validation : float, sequence of str or None, optional
+        Clouds that are held out to choose the best epoch: their names, or the least part of the
+        protostars for which whole clouds are taken at random; `None` holds out none and keeps the
+        last epoch.
+
+    n_views : int, optional
+        Views of each protostar (on average) per epoch.
+
+    max_epochs, patience : int, optional
+        The number of epochs, and of those without any improvement after which it ends.
+
+    batch_size : int, optional
+        Views per step.
+
+    learning_rate : float, optional
+        Of the last block and of the head.
+
+    layer_decay : float, optional
+        The ratio of the learning rates of a block and of the next one.
+
+    weight_decay : float, optional
+        Of AdamW.
+
+    precision : str, optional
+        Lightning's precision, such as ``"bf16-mixed"``.
+
+    device : str, optional
+        ``"cpu"``, ``"cuda"`` or any other torch device; by default the encoder's.
+
+    checkpoint : path-like, optional
+        A ``.safetensors`` file to which the best encoder so far is written after each epoch that
+        improves, so that an interrupted training is not lost.
+
+    views : `TrunkViews`, optional
+        Kept views of the same maps, to share them between trainings with the same frozen part.
+
+    random_state : int, optional
+        The seed: the same one gives the same result on the same machine.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress.
+
+    Returns
+    -------
+    tuned : `FineTuned`
+        The tuned encoder, which takes the place of the other one everywhere, its predictions, and
+        the history of the training.
+
+    Raises
+    ------
+    ImportError
+        If pytorch-lightning is not installed (the extra ``pretrain``).
+
+    TypeError
+        If ``maps`` is not a `~astrofractal.mapset.MapSet`.
+
+    ValueError
+        If ``blocks`` does not fit the encoder, or too few maps or clouds are left to train on.
+
+    Notes
+    -----
+    A tuned encoder has seen the masses of ``maps``.  A calibration on the same maps (``fit`` of
+    `~astrofractal.StellarMassEstimator`) takes its skill and its intervals from clouds that the encoder
+    knows, and both are too good: keep clouds apart, and score and calibrate intervals on these.
+    """
+    from astrofractal.mass.training import (
+        FreshViews,
+        KeptViews,
+        draw_rows,
+        hold_out,
+        make_views,
+        random_poses,
+        regress,
+        train_network,
+    )
+
+    if not isinstance(maps, MapSet):
+        msg = f"maps must be a MapSet, got {type(maps).__name__}"
+        raise TypeError(msg)
+    _check_blocks(encoder, blocks)
+    for name, value in (("n_views", n_views), ("max_epochs", max_epochs), ("patience", patience)):
+        positive_int(name, value)
+    positive_int("batch_size", batch_size)
+    generator = np.random.default_rng(random_state)
+    held = _held_out(maps, validation, generator, hold_out)
+    device = torch.device(device or encoder.device)
+    network = _Network(encoder, blocks, pooling, zoom, maps.images.shape[-1]).to(device)
+    log_masses = maps.log_masses
+    images = None
+    if blocks == "all":
+        images = torch.from_numpy(encoder.normalize(maps.images))
+        parts = []
+        for rows in (np.flatnonzero(~held), np.flatnonzero(held)):
+            if not len(rows):
+                parts.append((rows, images[:0]))
+                continue
+            n = n_views * len(np.unique(maps.sinks[rows]))
+            rows = rows[draw_rows(maps.sinks[rows], n, weight_exponent, generator)]
+            poses = random_poses(n, jitter, generator)
+            parts.append((rows, make_views(images[rows], poses, zoom=zoom, size=images.shape[-1])))
+        (train_rows, train_inputs), (held_rows, held_inputs) = parts
+    else:
+        if views is None:
+            views = TrunkViews.draw(
+                encoder,
+                maps,
+                blocks=blocks,
+                pooling=pooling,
+                n_views=n_views,
+                zoom=zoom,
+                jitter=jitter,
+                weight_exponent=weight_exponent,
+                device=device,
+                random_state=random_state,
+                progress_bar=progress_bar,
+            )
+        elif (views.n_maps, views.kind) != (len(maps), network.kind):
+            msg = (
+                f"views must be of the {len(maps)} maps and for {network.kind}, got views of "
+                f"{views.n_maps} maps for {views.kind}"
+            )
+            raise ValueError(msg)
+        outside = held[views.rows]
+        (train_rows, train_inputs), (held_rows, held_inputs) = (
+            (views.rows[which], views.inputs[np.flatnonzero(which)])
+            for which in (~outside, outside)
+        )
+    if len(np.unique(train_rows)) < 10:
+        msg = f"maps must leave at least 10 to train on, got {len(np.unique(train_rows))}"
+        raise ValueError(msg)
+    truth = None if not len(held_rows) else log_masses[held_rows]
+    network.probe(train_inputs, log_masses[train_rows], n_views, held_inputs, truth, regress)
+    options = {"batch_size": batch_size, "random_state": random_state}
+    if blocks == "all":
+        batches = FreshViews(
+            images[~held],
+            log_masses[~held],
+            maps.sinks[~held],
+            len(train_rows),
+            zoom=zoom,
+            size=images.shape[-1],
+            jitter=jitter,
+            exponent=weight_exponent,
+            **options,
+        )
+    else:
+        batches = KeptViews(train_inputs, log_masses[train_rows], **options)
+    notes = {
+        "blocks": blocks,
+        "pooling": [pooling] if isinstance(pooling, str) else list(pooling),
+        "zoom": float(zoom),
+        "n_maps": len(maps),
+        "clouds": sorted(set(maps.clouds[~held].tolist())),
+        "validation": sorted(set(maps.clouds[held].tolist())),
+        "random_state": random_state,
+        "from": encoder.weights_id,
+    }
+
+    def keep(found):
+        found.encoder(notes).save(checkpoint)
+
+    history, best_epoch = train_network(
+        network,
+        batches,
+        validation=None if truth is None else (held_inputs, truth),
+        groups=network.parameter_groups(learning_rate, layer_decay),
+        weight_decay=weight_decay,
+        max_epochs=max_epochs,
+        patience=patience,
+        precision=precision,
+        device=device,
+        on_best=None if checkpoint is None else keep,
+        random_state=random_state,
+        progress_bar=progress_bar,
+    )
+    tuned = FineTuned(network, network.encoder(notes), history, best_epoch, notes)
+    if checkpoint is not None:
+        tuned.encoder.save(checkpoint)
+    if truth is not None:
+        tuned.predictions = _predictions(maps, held_rows, regress(network, held_inputs))
+    return tuned
+
+
+class FineTuned:
+    """
+    What `fine_tune` returns.
+
+    Attributes
+    ----------
+    encoder : `~astrofractal.FractalEncoder`
+        The tuned encoder (with ``blocks=0``, equal to the one it started from).
+
+    history : `~astropy.table.QTable`
+        One row per epoch: ``epoch`` (0 is the linear probe), ``learning_rate``, ``loss``, and on the
+        clouds held out ``validation_rmse`` (dex) and ``validation_r2``, in which protostars are weighted
+        as in the training.
+
+    best_epoch : int
+        The epoch whose weights were kept.
+
+    predictions : `~astropy.table.QTable` or None
+        The maps of the clouds held out that were drawn: ``map`` (index), ``cloud``, ``sink``,
+        ``mass``, ``predicted``.
+
+    meta : dict
+        What was trained on what.
+    """
+
+    def __init__(self, network, encoder, history, best_epoch, meta):
+        self.network, self.encoder = network, encoder
+        self.history = QTable(rows=history)
+        if "validation_rmse" in self.history.colnames:
+            self.history["validation_rmse"] *= u.dex
+        self.best_epoch, self.meta, self.predictions = best_epoch, dict(meta), None
+
+    def __repr__(self):
+        return (
+            f"<FineTuned: blocks={self.meta['blocks']!r}, epoch {self.best_epoch} of "
+            f"{len(self.history) - 1}, {self.encoder!r}>"
+        )
+
+    def predict(self, maps, *, n_views=16, progress_bar=False):
+        """
+        Predict the masses in maps by the network that was trained.
+
+        Parameters
+        ----------
+        maps : `~astrofractal.mapset.MapSet` or 4D `~numpy.ndarray`, shape (n_maps, 3, width, width)
+            Standard maps, or the model's channels of such.
+
+        n_views : int, optional
+            Over how many of the sixteen symmetric views the logarithm of the mass is averaged.
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        mass : `~astropy.units.Quantity`
+            One mass per map.
+        """
+        from astrofractal.mass.training import SYMMETRIES
+
+        if positive_int("n_views", n_views) > len(SYMMETRIES):
+            msg = f"n_views must be at most {len(SYMMETRIES)}, got {n_views}"
+            raise ValueError(msg)
+        images = np.asarray(maps.images if isinstance(maps, MapSet) else maps)
+        rows = np.repeat(np.arange(len(images)), n_views)
+        # Far apart in the list, so that few views differ in all three symmetries.
+        poses = SYMMETRIES[np.arange(n_views) * 7 % len(SYMMETRIES)]
+        views = TrunkViews(
+            self.network,
+            images,
+            rows,
+            np.tile(poses, (len(images), 1)),
+            full=True,
+            progress_bar=progress_bar,
+        )
+        return 10 ** views.average(views.inputs.double().numpy()) * u.solMass
+
+    def predict_views(self, views):
+        """
+        Predict the masses in maps whose views have passed the frozen part.
+
+        Parameters
+        ----------
+        views : `TrunkViews`
+            Made with the same encoder, ``blocks`` and ``zoom``.
+
+        Returns
+        -------
+        mass : `~astropy.units.Quantity`
+            One mass per map, not a number where a map has no view.
+        """
+        from astrofractal.mass.training import regress
+
+        return 10 ** views.average(regress(self.network, views.inputs)) * u.solMass
+
+
+class TrunkViews:
+    """
+    Views of maps as the frozen part of an encoder leaves them, to be shared between trainings.
+
+    Parameters
+    ----------
+    network, images, rows, poses : object
+        Not for users: call `draw` or `symmetric`.
+
+    Attributes
+    ----------
+    rows : 1D `~numpy.ndarray` of int
+        The map of each view.
+
+    inputs : `torch.Tensor`
+        Tokens, in 16 bit, or for ``blocks=0`` pooled features.
+
+    n_maps : int
+        The number of maps.
+    """
+
+    def __init__(self, network, images, rows, poses, *, full=False, progress_bar=False):
+        from astrofractal.mass.training import make_views
+
+        self.rows, self.n_maps, self.kind = rows, len(images), network.kind
+        normalize, device = network.normalization, next(network.parameters()).device
+        forward = network.whole if full else network.trunk
+        network.eval()
+        parts = []
+        starts = range(0, len(rows), 64)
+        for start in progress(starts, progress_bar, desc="encode"):
+            some = rows[start : start + 64]
+            batch = torch.from_numpy(normalize(images[some])).to(device)
+            size = images.shape[-1]
+            batch = make_views(batch, poses[start : start + 64], zoom=network.zoom, size=size)
+            with torch.inference_mode():
+                found = forward(batch)
+            parts.append((found.half() if found.ndim == 3 else found).cpu())
+        self.inputs = torch.cat(parts)
+
+    def __getitem__(self, keep):
+        """Return the views of some of the maps, a boolean `~numpy.ndarray` with one entry per map."""
+        keep = np.asarray(keep, bool)
+        new = copy.copy(self)
+        which = keep[self.rows]
+        new.rows = (np.cumsum(keep) - 1)[self.rows[which]]
+        new.inputs, new.n_maps = self.inputs[np.flatnonzero(which)], int(keep.sum())
+        return new
+
+    @classmethod
+    def draw(
+        cls,
+        encoder,
+        maps,
+        *,
+        blocks,
+        pooling=("central", "spread"),
+        n_views=16,
+        zoom=4.0,
+        jitter=0.5,
+        weight_exponent=1.0,
+        device=None,
+        random_state=0,
+        progress_bar=False,
+    ):
+        """
+        Draw views as `fine_tune` does, whose parameters these are.
+
+        Returns
+        -------
+        views : `TrunkViews`
+            ``views[keep]`` with a boolean array are those of a part of the maps.
+        """
+        from astrofractal.mass.training import draw_rows, random_poses
+
+        _check_blocks(encoder, blocks)
+        network = _Network(encoder, blocks, pooling, zoom, maps.images.shape[-1])
+        generator = np.random.default_rng((random_state, 1))
+        n = n_views * len(np.unique(maps.sinks))
+        rows = draw_rows(maps.sinks, n, weight_exponent, generator)
+        poses = random_poses(n, jitter, generator)
+        network.to(device or encoder.device)
+        return cls(network, maps.images, rows, poses, progress_bar=progress_bar)
+
+    @classmethod
+    def symmetric(
+        cls,
+        encoder,
+        maps,
+        *,
+        blocks,
+        pooling=("central", "spread"),
+        n_views=2,
+        zoom=4.0,
+        device=None,
+        progress_bar=False,
+    ):
+        """
+        Take the first symmetric views of each map, for predictions; parameters as of `draw`.
+
+        Returns
+        -------
+        views : `TrunkViews`
+            ``n_views`` of each map.
+        """
+        from astrofractal.mass.training import SYMMETRIES
+
+        network = _Network(encoder, blocks, pooling, zoom, maps.images.shape[-1])
+        rows = np.repeat(np.arange(len(maps)), n_views)
+        poses = np.tile(SYMMETRIES[np.arange(n_views) * 7 % len(SYMMETRIES)], (len(maps), 1))
+        network.to(device or encoder.device)
+        return cls(network, maps.images, rows, poses, progress_bar=progress_bar)
+
+    def average(self, values):
+        """
+        Average over the views of each map.
+
+        Parameters
+        ----------
+        values : 1D `~numpy.ndarray`
+            One per view.
+
+        Returns
+        -------
+        means : 1D `~numpy.ndarray`
+            One per map, not a number where there is no view.
+        """
+        counts = np.bincount(self.rows, minlength=self.n_maps)
+        sums = np.bincount(self.rows, weights=np.ravel(values), minlength=self.n_maps)
+        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+class _Network(nn.Module):
+    """A Vision Transformer and a linear head; its input is what the frozen part leaves of a view."""
+
+    def __init__(self, encoder, blocks, pooling, zoom, width):
+        super().__init__()
+        if not zoom >= 1:
+            msg = f"zoom must be a number of at least 1, got {zoom!r}"
+            raise ValueError(msg)
+        self.origin, self.blocks, self.zoom = encoder, blocks, zoom
+        self.normalization = encoder.normalization
+        self.model = copy.deepcopy(encoder.model).requires_grad_(False)
+        self.pooling = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+        self.grid = (-(-width // encoder.patch_size),) * 2
+        self.n_prefix = encoder.n_prefix_tokens
+        depth = len(self.model.blocks)
+        self.n_blocks = depth if blocks == "all" else blocks
+        if blocks == "all":
+            self.model.requires_grad_(True)
+        elif blocks:
+            for layer in (*self.model.blocks[depth - blocks :], self.model.norm):
+                layer.requires_grad_(True)
+        with torch.inference_mode():
+            some = torch.zeros(1, self.grid[0] * self.grid[1] + self.n_prefix, encoder.embed_dim)
+            n_features = self._pool(some).shape[1]
+        self.head = nn.Linear(n_features, 1)
+        self.register_buffer("mean", torch.zeros(n_features))
+        self.register_buffer("scale", torch.ones(n_features))
+
+    @property
+    def kind(self):
+        """What kept views depend on."""
+        kind = {"blocks": self.blocks, "zoom": self.zoom, "encoder": self.origin.fingerprint()}
+        return kind | ({"pooling": self.pooling} if self.blocks == 0 else {})
+
+    def _pool(self, tokens):
+        pooled = [pool_tokens(tokens, self.grid, self.n_prefix, name) for name in self.pooling]
+        return torch.cat(pooled, 1)
+
+    def trunk(self, views):
+        """Return what the frozen part leaves of views: tokens, or pooled features with ``blocks=0``."""
+        if self.blocks == 0:
+            return self._pool(self.model.forward_features(views))
+        last = len(self.model.blocks) - self.n_blocks - 1
+        [found] = self.model.forward_intermediates(
+            views,
+            indices=[last],
+            return_prefix_tokens=True,
+            stop_early=True,
+            output_fmt="NLC",
+            intermediates_only=True,
+        )
+        if isinstance(found, tuple):
+            patches, prefix = found
+            return torch.cat([prefix, patches], 1)
+        return found
+
+    def pooled(self, inputs):
+        """Return the pooled features of inputs."""
+        if self.blocks == 0:
+            return inputs
+        if self.blocks == "all":
+            return self._pool(self.model.forward_features(inputs))
+        blocks = self.model.blocks[len(self.model.blocks) - self.n_blocks :]
+        for block in blocks:
+            inputs = block(inputs)
+        return self._pool(self.model.norm(inputs))
+
+    def forward(self, inputs):
+        """Return log10 masses, shape (n,)."""
+        return self.head((self.pooled(inputs).float() - self.mean) / self.scale)[:, 0]
+
+    def whole(self, views):
+        """Return log10 masses of views that have not passed the frozen part."""
+        return self(views if self.blocks == "all" else self.trunk(views))
+
+    def probe(self, inputs, log_masses, views_per_star, held_inputs, held_log_masses, regress):
+        """Start the head as ridge regression on the features as they are."""
+        features = regress(_Pooled(self), inputs).reshape(len(inputs), -1)
+        mean, scale = features.mean(0), features.std(0) + 1e-6
+        features = (features - mean) / scale
+        center = log_masses.mean()
+        gram, moment = features.T @ features, features.T @ (log_masses - center)
+        penalties = _PENALTIES
+        if held_log_masses is None:
+            penalties = _PENALTIES[2:3]
+        else:
+            held = (
+                regress(_Pooled(self), held_inputs).reshape(len(held_inputs), -1) - mean
+            ) / scale
+        best = np.inf
+        for penalty in penalties:
+            ridge = penalty * views_per_star * np.eye(len(gram))
+            weights = np.linalg.solve(gram + ridge, moment)
+            error = 0.0
+            if held_log_masses is not None:
+                error = np.mean((held @ weights + center - held_log_masses) ** 2)
+            if error < best:
+                best, chosen = error, weights
+        with torch.no_grad():
+            for tensor, value in (
+                (self.mean, mean),
+                (self.scale, scale),
+                (self.head.weight, chosen[None]),
+                (self.head.bias, np.array([center])),
+            ):
+                tensor.copy_(torch.from_numpy(value))
+
+    def parameter_groups(self, learning_rate, layer_decay):
+        """Return the parameters for AdamW: rates by layer, no decay of vectors and tokens."""
+        depth = len(self.model.blocks)
+        groups = {}
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            layer = depth if name.startswith(("head", "model.norm", "model.fc_norm")) else 0
+            if name.startswith("model.blocks."):
+                layer = int(name.split(".")[2]) + 1
+            decayed = parameter.ndim > 1 and "token" not in name and "pos_embed" not in name
+            rate = learning_rate * layer_decay ** (depth - layer)
+            group = {"params": [], "lr": rate} | ({} if decayed else {"weight_decay": 0.0})
+            groups.setdefault((layer, decayed), group)["params"].append(parameter)
+        return list(groups.values())
+
+    def encoder(self, notes):
+        """Return the encoder in its present state."""
+        if self.blocks == 0:
+            return self.origin
+        recipe = f"{self.origin.card['recipe'] or 'random'}-tuned"
+        state = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
+        return self.origin.with_weights(state, recipe=recipe, fine_tuning=notes)
+
+
+class _Pooled(nn.Module):
+    """The network without its head."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, inputs):
+        return self.network.pooled(inputs).float()
+
+
+def _check_blocks(encoder, blocks):
+    """Return the number of blocks that are trained."""
+    layers = getattr(encoder.model, "blocks", None)
+    if layers is None or not hasattr(encoder.model, "forward_intermediates"):
+        msg = f"encoder must be a Vision Transformer to be fine-tuned, got {encoder.model_name!r}"
+        raise ValueError(msg)
+    if isinstance(blocks, str) and blocks == "all":
+        return len(layers)
+    whole = isinstance(blocks, numbers.Integral) and not isinstance(blocks, bool)
+    if not whole or not 0 <= blocks < len(layers):
+        msg = (
+            f"blocks must be 'all' or an integer from 0 to {len(layers) - 1} for "
+            f"{encoder.model_name!r}, got {blocks!r}"
+        )
+        raise ValueError(msg)
+    return int(blocks)
+
+
+def _held_out(maps, validation, generator, hold_out):
+    """Return which maps are held out."""
+    if validation is None:
+        return np.zeros(len(maps), bool)
+    if isinstance(validation, numbers.Real):
+        if not 0 < validation < 1:
+            msg = f"validation must be between 0 and 1, or names of clouds, got {validation!r}"
+            raise ValueError(msg)
+        validation = hold_out(maps.clouds, maps.sinks, validation, generator)
+    names = [validation] if isinstance(validation, str) else [str(name) for name in validation]
+    strange = sorted(set(names) - set(maps.clouds.tolist()))
+    if strange or not names:
+        have = ", ".join(sorted(set(maps.clouds.tolist())))
+        msg = f"validation must name clouds of the maps ({have}), got {validation!r}"
+        raise ValueError(msg)
+    return np.isin(maps.clouds, names)
+
+
+def _predictions(maps, rows, predicted):
+    """Table of the maps drawn, the predictions averaged over their views."""
+    chosen, index, counts = np.unique(rows, return_inverse=True, return_counts=True)
+    table = QTable()
+    table["map"] = chosen
+    table["cloud"], table["sink"] = maps.clouds[chosen], maps.sinks[chosen]
+    table["mass"] = maps.masses[chosen]
+    table["predicted"] = 10 ** (np.bincount(index, weights=predicted) / counts) * u.solMass
+    return table
