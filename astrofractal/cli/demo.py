@@ -159,7 +159,7 @@ def _report(table, result, folder):
         f"root-mean-square error {np.sqrt(np.mean(error**2)):.2f} dex."
     )
     print(f"\n{result.n_segments} regions, from thin to dense gas:\n")
-    wanted = ("label", "n_pieces", "area", "gas_mass", "virial_parameter")
+    wanted = ("label", "n_islands", "area", "gas_mass", "virial_parameter")
     show_table(result.table, wanted)
     print(f"\nWritten to {folder}:")
     for name in _FILES:

@@ -46,7 +46,7 @@ def _draw_cloud(figure, cell, table, result):
     for number, color in enumerate(result.colors, start=1):
         rings = [
             np.concatenate([ring, ring[:1]])
-            for outline, segment in zip(result.outlines, result.piece_segments, strict=True)
+            for outline, segment in zip(result.outlines, result.island_segments, strict=True)
             if segment == number
             for ring in outline
         ]

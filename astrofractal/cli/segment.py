@@ -8,10 +8,10 @@ BUNIT (cm-2, g/cm2, Msun/pc2), or say it with --unit. No label is needed:
 segments are numbered by column density, from 1 (thin) up; 0 is where the map
 has no data. Written to the output folder:
 
-  labels.fits        the segment and the connected piece that each pixel belongs to
+  labels.fits        the segment and the connected island that each pixel belongs to
   regions.reg        the outlines on the sky (DS9); also regions.crtf (CASA), regions.fits (pixels)
   segments.ecsv      area, column density, gas mass, velocities, virial parameter of each segment
-  pieces.ecsv        the same for each connected piece, and which piece encloses it
+  islands.ecsv       the same for each connected island, and which island encloses it
   components.fits    the principal components of the features, and their colors
   correlations.ecsv  what the components follow
   overview.png       the picture
@@ -64,7 +64,7 @@ def add_arguments(parser):
         "--min-area",
         type=number_or_quantity("0.01 pc2", check=False),
         metavar="AREA",
-        help="smaller pieces join a neighbor: pixels, or with a unit, such as '0.01 pc2', '3 beam'",
+        help="smaller islands join a neighbor: pixels, or with a unit, such as '0.01 pc2', '3 beam'",
     )
     group.add_argument(
         "--scale",
@@ -116,14 +116,14 @@ def run(args):
         return
     print(f"{gas!r}")
     _print_table(result.table)
-    print(f"{len(result.piece_segments)} pieces; written to {folder}:")
+    print(f"{len(result.island_segments)} islands; written to {folder}:")
     print("  " + ", ".join(path.name for path in paths.values()))
 
 
 def _print_table(table):
     shown = (
         "label",
-        "n_pieces",
+        "n_islands",
         "area",
         "n_pixels",
         "mean_column_density",

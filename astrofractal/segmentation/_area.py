@@ -1,4 +1,4 @@
-"""The smallest area of a piece, in whatever unit it was given."""
+"""The smallest area of an island, in whatever unit it was given."""
 
 import numbers
 
@@ -17,18 +17,13 @@ def check_area(min_area):
     min_area : `None`, number or `~astropy.units.Quantity`
         The area.
 
-    Returns
-    -------
-    min_area : `None`, float or `~astropy.units.Quantity`
-        The same.
-
     Raises
     ------
     ValueError, TypeError, astropy.units.UnitConversionError
         If it is none of these.
     """
     if min_area is None:
-        return None
+        return
     value = min_area
     if isinstance(min_area, u.Quantity):
         if not any(
@@ -43,7 +38,6 @@ def check_area(min_area):
     if np.ndim(value) or not np.isfinite(value) or value < 0:
         msg = f"min_area must be one area of at least 0, got {min_area!r}"
         raise ValueError(msg)
-    return min_area
 
 
 def area_in_pixels(area, gas):

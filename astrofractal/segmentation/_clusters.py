@@ -1,12 +1,13 @@
 """Clusters in feature space: fitted on a sample, applied to any number of pixels."""
 
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 
 from astrofractal.exceptions import AstrofractalWarning
 
-__all__ = ["METHODS", "fit_clusters"]
+__all__ = ["METHODS", "Clusters", "fit_clusters"]
 
 #: Names of the clustering methods.
 METHODS = ("kmeans", "gmm", "hdbscan")
@@ -16,83 +17,124 @@ _SILHOUETTE_SAMPLE = 2000
 _HDBSCAN_SAMPLE = 10000
 
 
-class _KMeans:
-    def __init__(self, sample, n_segments, random_state):
-        from sklearn.cluster import KMeans
+@dataclass(frozen=True)
+class Clusters:
+    """
+    Fitted clusters as plain arrays, which can be stored and sent to other processes.
 
-        model = KMeans(n_segments, n_init=4, random_state=random_state).fit(sample)
-        self.labels, self.n_clusters = model.labels_, n_segments
-        self.centers = model.cluster_centers_.astype(np.float32)
-        self.offset = (self.centers**2).sum(1) / 2
+    Parameters
+    ----------
+    method : str
+        One of ``METHODS``.
 
-    def predict(self, values):
-        return (values @ self.centers.T - self.offset).argmax(1)
+    arrays : dict of str to `~numpy.ndarray`
+        What the method needs to tell the cluster of a point.
 
-    @staticmethod
-    def choose(sample, random_state):
-        """Return the number of clusters with the largest mean silhouette."""
-        from sklearn.metrics import silhouette_score
+    number : 1D int `~numpy.ndarray`
+        The segment of each cluster, and 0 as the last entry: the noise of HDBSCAN, cluster -1.
+    """
 
-        rng = np.random.default_rng(random_state)
-        chosen = rng.permutation(len(sample))[:_SILHOUETTE_SAMPLE]
-        scores = {}
-        for n_segments in _CANDIDATES:
-            labels = _KMeans(sample, n_segments, random_state).labels[chosen]
-            if len(np.unique(labels)) > 1:
-                scores[n_segments] = silhouette_score(sample[chosen], labels)
-        return max(scores, key=scores.get)
+    method: str
+    arrays: dict
+    number: np.ndarray
 
+    @property
+    def n_segments(self):
+        """The number of segments."""
+        return len(self.number) - 1
 
-class _Mixture:
-    def __init__(self, sample, n_segments, random_state):
-        from sklearn.mixture import GaussianMixture
-
-        spread = float(sample.var(0).max())
-        self.model = GaussianMixture(
-            n_segments, random_state=random_state, reg_covar=max(1e-4 * spread, 1e-10), max_iter=300
-        ).fit(np.asarray(sample, dtype=float))
-        self.n_clusters = n_segments
-        self.labels = self.model.predict(sample)
-
-    def predict(self, values):
-        return self.model.predict(values)
-
-    @staticmethod
-    def choose(sample, random_state):
-        """Return the number of components with the smallest Bayesian information criterion."""
-        scores = {
-            n_segments: _Mixture(sample, n_segments, random_state).model.bic(sample)
-            for n_segments in _CANDIDATES
-        }
-        return min(scores, key=scores.get)
+    def __call__(self, values):
+        """Return the segment of each point, shape (n, n_components)."""
+        return self.number[_PREDICT[self.method](values, **self.arrays)]
 
 
-class _Hdbscan:
+def _nearest_center(values, centers):
+    return (values @ centers.T - (centers**2).sum(1) / 2).argmax(1)
+
+
+def _likeliest(values, weights, means, precisions):
+    """Component of a Gaussian mixture; ``precisions`` are Cholesky factors, as in scikit-learn."""
+    values = np.asarray(values, dtype=float)
+    score = np.empty((len(values), len(weights)))
+    for k, (weight, mean, factor) in enumerate(zip(weights, means, precisions, strict=True)):
+        distance = (((values - mean) @ factor) ** 2).sum(1)
+        score[:, k] = np.log(weight) + np.log(np.diag(factor)).sum() - distance / 2
+    return score.argmax(1)
+
+
+def _nearest_point(values, sample, found):
+    from scipy.spatial import cKDTree
+
+    return found[cKDTree(sample).query(values)[1]]
+
+
+_PREDICT = {"kmeans": _nearest_center, "gmm": _likeliest, "hdbscan": _nearest_point}
+
+
+def _fit_kmeans(sample, n_segments, random_state):
+    from sklearn.cluster import KMeans
+
+    model = KMeans(n_segments, n_init=4, random_state=random_state).fit(sample)
+    return {"centers": model.cluster_centers_.astype(np.float32)}, model.labels_
+
+
+def _fit_mixture(sample, n_segments, random_state):
+    model = _mixture(sample, n_segments, random_state)
+    arrays = {
+        "weights": model.weights_,
+        "means": model.means_,
+        "precisions": model.precisions_cholesky_,
+    }
+    return arrays, model.predict(sample)
+
+
+def _mixture(sample, n_segments, random_state):
+    from sklearn.mixture import GaussianMixture
+
+    spread = float(sample.var(0).max())
+    return GaussianMixture(
+        n_segments, random_state=random_state, reg_covar=max(1e-4 * spread, 1e-10), max_iter=300
+    ).fit(np.asarray(sample, dtype=float))
+
+
+def _fit_hdbscan(sample, random_state, min_cluster_fraction):
     """HDBSCAN of a sample; other points take the label of the nearest point of the sample."""
+    from sklearn.cluster import HDBSCAN
 
-    def __init__(self, sample, random_state, min_cluster_fraction):
-        from sklearn.cluster import HDBSCAN
-        from sklearn.neighbors import KDTree
+    rng = np.random.default_rng(random_state)
+    chosen = np.sort(rng.permutation(len(sample))[:_HDBSCAN_SAMPLE])
+    size = max(int(min_cluster_fraction * len(chosen)), 5)
+    found = HDBSCAN(min_cluster_size=size, min_samples=min(10, size), copy=True)
+    found = found.fit_predict(sample[chosen]).astype(np.int32)
+    if found.max() < 0:
+        warnings.warn(
+            "HDBSCAN found no cluster: no pixel is labeled; lower min_cluster_fraction="
+            f"{min_cluster_fraction} or use method='kmeans'",
+            AstrofractalWarning,
+            stacklevel=2,
+        )
+    arrays = {"sample": sample[chosen], "found": found}
+    return arrays, _nearest_point(sample, **arrays)
 
-        rng = np.random.default_rng(random_state)
-        chosen = np.sort(rng.permutation(len(sample))[:_HDBSCAN_SAMPLE])
-        size = max(int(min_cluster_fraction * len(chosen)), 5)
-        found = HDBSCAN(min_cluster_size=size, min_samples=min(10, size), copy=True)
-        found = found.fit_predict(sample[chosen])
-        self.n_clusters = int(found.max()) + 1
-        self.found = found
-        self.tree = KDTree(sample[chosen])
-        self.labels = self.predict(sample)
-        if self.n_clusters == 0:
-            warnings.warn(
-                "HDBSCAN found no cluster: no pixel is labeled; lower min_cluster_fraction="
-                f"{min_cluster_fraction} or use method='kmeans'",
-                AstrofractalWarning,
-                stacklevel=2,
-            )
 
-    def predict(self, values):
-        return self.found[self.tree.query(values, return_distance=False)[:, 0]]
+def _choose_kmeans(sample, random_state):
+    """Return the number of clusters with the largest mean silhouette."""
+    from sklearn.metrics import silhouette_score
+
+    rng = np.random.default_rng(random_state)
+    chosen = rng.permutation(len(sample))[:_SILHOUETTE_SAMPLE]
+    scores = {}
+    for n_segments in _CANDIDATES:
+        labels = _fit_kmeans(sample, n_segments, random_state)[1][chosen]
+        if len(np.unique(labels)) > 1:
+            scores[n_segments] = silhouette_score(sample[chosen], labels)
+    return max(scores, key=scores.get)
+
+
+def _choose_mixture(sample, random_state):
+    """Return the number of components with the smallest Bayesian information criterion."""
+    scores = {n: _mixture(sample, n, random_state).bic(sample) for n in _CANDIDATES}
+    return min(scores, key=scores.get)
 
 
 def fit_clusters(sample, log_column, *, method, n_segments, random_state, min_cluster_fraction):
@@ -121,12 +163,8 @@ def fit_clusters(sample, log_column, *, method, n_segments, random_state, min_cl
 
     Returns
     -------
-    predict : callable
-        Maps points, shape (n, n_components), to labels: 1 for the cluster of the lowest mean
-        log N, up to ``n_segments``; 0 for HDBSCAN's noise.
-
-    n_segments : int
-        The number of clusters.
+    clusters : `Clusters`
+        Segment 1 is the cluster of the lowest mean log N.
 
     Raises
     ------
@@ -134,35 +172,28 @@ def fit_clusters(sample, log_column, *, method, n_segments, random_state, min_cl
         If there are fewer points than clusters.
     """
     if method == "hdbscan":
-        model = _Hdbscan(sample, random_state, min_cluster_fraction)
+        arrays, labels = _fit_hdbscan(sample, random_state, min_cluster_fraction)
+        n_segments = int(arrays["found"].max()) + 1
     else:
-        kind = {"kmeans": _KMeans, "gmm": _Mixture}[method]
+        fit, choose = {
+            "kmeans": (_fit_kmeans, _choose_kmeans),
+            "gmm": (_fit_mixture, _choose_mixture),
+        }[method]
         if n_segments == "auto":
             if len(sample) <= max(_CANDIDATES):
                 msg = f"n_segments='auto' needs more than {len(sample)} feature cells with good pixels"
                 raise ValueError(msg)
-            n_segments = kind.choose(sample, random_state)
+            n_segments = choose(sample, random_state)
         if len(sample) < n_segments:
             msg = (
                 f"n_segments={n_segments} is more than the {len(sample)} feature cells with good "
                 "pixels in the map"
             )
             raise ValueError(msg)
-        model = kind(sample, n_segments, random_state)
+        arrays, labels = fit(sample, n_segments, random_state)
     means = [
-        log_column[model.labels == k].mean() if (model.labels == k).any() else np.inf
-        for k in range(model.n_clusters)
+        log_column[labels == k].mean() if (labels == k).any() else np.inf for k in range(n_segments)
     ]
-    number = np.zeros(model.n_clusters + 1, dtype=np.int32)  # the last one is the noise, -1
-    number[np.argsort(means, kind="stable")] = np.arange(1, model.n_clusters + 1)
-    return _Numbered(model, number), model.n_clusters
-
-
-class _Numbered:
-    """A fitted model whose labels are numbered; it can be sent to other processes."""
-
-    def __init__(self, model, number):
-        self.model, self.number = model, number
-
-    def __call__(self, values):
-        return self.number[self.model.predict(values)]
+    number = np.zeros(n_segments + 1, dtype=np.int32)
+    number[np.argsort(means, kind="stable")] = np.arange(1, n_segments + 1)
+    return Clusters(method, arrays, number)

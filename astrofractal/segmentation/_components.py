@@ -2,13 +2,13 @@
 
 import numpy as np
 
-__all__ = ["Moments", "PrincipalComponents"]
+__all__ = ["PrincipalComponents", "RunningCovariance"]
 
 # Below this correlation with log N a component's sign is fixed by its largest loading.
 _WEAK = 0.1
 
 
-class Moments:
+class RunningCovariance:
     """
     Running mean and covariance of features, exact for any number of batches.
 
@@ -50,7 +50,7 @@ class Moments:
 
     def components(self, n_components):
         """
-        Diagonalise the covariance.
+        Diagonalize the covariance.
 
         Parameters
         ----------

@@ -63,7 +63,7 @@ def segment_table(gas, index, n, components):
     Returns
     -------
     table : `~astropy.table.QTable`
-        One row a number; columns that need what the map lacks are absent.
+        One row per number; columns that need what the map lacks are absent.
     """
     inside = index > 0
     number = index[inside]
@@ -175,7 +175,7 @@ def correlation_table(gas, labels, components, *, spacing, scale):
     Returns
     -------
     table : `~astropy.table.QTable`
-        One row a component; Spearman's rank correlation in each column, NaN where the map has no
+        One row per component; Spearman's rank correlation in each column, NaN where the map has no
         such channel.
     """
     from scipy.stats import spearmanr

@@ -1,10 +1,10 @@
-"""Outlines of pieces as polygons along the edges of pixels, and as regions."""
+"""Outlines of islands as polygons along the edges of pixels, and as regions."""
 
 import numpy as np
 
-__all__ = ["keyhole", "piece_rings", "polygon_regions", "rings", "signed_area"]
+__all__ = ["island_rings", "keyhole", "polygon_regions", "rings", "signed_area"]
 
-# Directions of travel, with the piece on the left: +x, +y, -x, -y.
+# Directions of travel, with the island on the left: +x, +y, -x, -y.
 _DX = np.array([1, 0, -1, 0])
 _DY = np.array([0, 1, 0, -1])
 
@@ -80,28 +80,28 @@ def signed_area(ring):
     return 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
 
 
-def piece_rings(pieces):
+def island_rings(islands):
     """
-    Trace each connected piece.
+    Trace each connected island.
 
     Parameters
     ----------
-    pieces : 2D int `~numpy.ndarray`
-        Numbered pieces, 0 is none.
+    islands : 2D int `~numpy.ndarray`
+        Numbered islands, 0 is none.
 
     Returns
     -------
     outlines : list of list of 2D `~numpy.ndarray`
-        For piece 1, 2, ...: its outer ring, then its holes.
+        For island 1, 2, ...: its outer ring, then its holes.
     """
     from scipy.ndimage import find_objects
 
     outlines = []
-    for number, box in enumerate(find_objects(pieces), start=1):
+    for number, box in enumerate(find_objects(islands), start=1):
         if box is None:
             outlines.append([])
             continue
-        found = rings(pieces[box] == number)
+        found = rings(islands[box] == number)
         shift = (box[1].start, box[0].start)
         outlines.append([ring + shift for ring in sorted(found, key=signed_area, reverse=True)])
     return outlines
@@ -109,10 +109,10 @@ def piece_rings(pieces):
 
 def keyhole(outline):
     """
-    Join the outer ring of a piece and its holes to one polygon.
+    Join the outer ring of an island and its holes to one polygon.
 
     The polygon runs from the outer ring to each hole and back along one line of no width, so that
-    by the even-odd rule it holds the pixels of the piece and none of its holes.
+    by the even-odd rule it holds the pixels of the island and none of its holes.
 
     Parameters
     ----------
@@ -144,10 +144,10 @@ def polygon_regions(outlines, segments, *, holes, wcs=None, colors=None):
     Parameters
     ----------
     outlines : list of list of 2D `~numpy.ndarray`
-        Rings of the pieces.
+        Rings of the islands.
 
     segments : sequence of int
-        The segment of each piece.
+        The segment of each island.
 
     holes : {"keyhole", "fill"}
         Whether a polygon leaves its holes out or covers them.
@@ -156,19 +156,19 @@ def polygon_regions(outlines, segments, *, holes, wcs=None, colors=None):
         If given, the regions are sky regions.
 
     colors : sequence of str, optional
-        One color a segment.
+        One color per segment.
 
     Returns
     -------
     regions : `regions.Regions`
-        One polygon a piece.
+        One polygon an island.
     """
     from regions import PixCoord, PolygonPixelRegion, PolygonSkyRegion, Regions
 
     found = []
-    for piece, (outline, segment) in enumerate(zip(outlines, segments, strict=True), start=1):
+    for island, (outline, segment) in enumerate(zip(outlines, segments, strict=True), start=1):
         polygon = keyhole(outline) if holes == "keyhole" else outline[0]
-        name = f"segment {segment} piece {piece}"
+        name = f"segment {segment} island {island}"
         options = {"meta": {"text": name, "label": name}}
         if colors is not None:
             options["visual"] = {"color": colors[segment - 1]}

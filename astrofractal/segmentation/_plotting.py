@@ -11,7 +11,7 @@ _PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#D55E00")
 
 def segment_colors(n_segments):
     """
-    Return one color a segment, from thin gas (blue) to dense gas (orange, red).
+    Return one color per segment, from thin gas (blue) to dense gas (orange, red).
 
     Parameters
     ----------
@@ -98,18 +98,18 @@ def _outline(ax, outlines, segments, colors, legend):
         )
 
 
-def _numbers(ax, pieces, segments, colors):
-    """Write the number of each segment into its largest piece, for print without colors."""
+def _numbers(ax, islands, segments, colors):
+    """Write the number of each segment into its largest island, for print without colors."""
     from matplotlib.patheffects import Normal, Stroke
     from scipy.ndimage import distance_transform_edt, find_objects
 
-    sizes = np.bincount(pieces.ravel(), minlength=len(segments) + 1)
-    boxes = find_objects(pieces)
+    sizes = np.bincount(islands.ravel(), minlength=len(segments) + 1)
+    boxes = find_objects(islands)
     for segment in sorted(set(segments)):
         own = np.flatnonzero(segments == segment) + 1
         largest = own[sizes[own].argmax()]
         box = boxes[largest - 1]
-        depth = distance_transform_edt(np.pad(pieces[box] == largest, 1))[1:-1, 1:-1]
+        depth = distance_transform_edt(np.pad(islands[box] == largest, 1))[1:-1, 1:-1]
         y, x = np.unravel_index(depth.argmax(), depth.shape)
         ax.annotate(
             f"{segment}",
@@ -209,8 +209,8 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
         f"Components as red, green, blue\n({ratios} of the variance)", fontsize="medium"
     )
     if outlines:
-        _outline(left, result.outlines, result.piece_segments, result.colors, legend)
-        _numbers(left, result.pieces.data, result.piece_segments, result.colors)
+        _outline(left, result.outlines, result.island_segments, result.colors, legend)
+        _numbers(left, result.islands.data, result.island_segments, result.colors)
     for ax in (left, right):
         ax.set_xlim(limits[0])
         ax.set_ylim(limits[1])

@@ -19,7 +19,7 @@ _NAMES = {
     "regions_crtf": "regions.crtf",
     "regions_fits": "regions.fits",
     "segments": "segments.ecsv",
-    "pieces": "pieces.ecsv",
+    "islands": "islands.ecsv",
     "correlations": "correlations.ecsv",
     "overview": "overview.png",
 }
@@ -63,7 +63,7 @@ def write_segmentation(result, directory, *, overwrite):
             _write_regions(result, paths)
             for key, table in (
                 ("segments", result.table),
-                ("pieces", result.piece_table),
+                ("islands", result.island_table),
                 ("correlations", result.correlations),
             ):
                 table.write(paths[key], format="ascii.ecsv")
@@ -96,7 +96,7 @@ def _write_images(result, paths):
         [
             fits.PrimaryHDU(),
             fits.ImageHDU(result.labels.data.astype(np.int32), header, name="LABELS"),
-            fits.ImageHDU(result.pieces.data.astype(np.int32), header, name="PIECES"),
+            fits.ImageHDU(result.islands.data.astype(np.int32), header, name="ISLANDS"),
             *tables,
         ]
     ).writeto(paths["labels"])
@@ -116,7 +116,7 @@ def _write_regions(result, paths):
     sky.write(paths["regions"], format="ds9", precision=9)
     if "regions_crtf" in paths:
         sky.write(paths["regions_crtf"], format="crtf", fmt=".9f")
-    _same_length(result.pixel_regions).write(paths["regions_fits"], format="fits")
+    _same_length(result.to_regions("pixel")).write(paths["regions_fits"], format="fits")
 
 
 def _same_length(polygons):

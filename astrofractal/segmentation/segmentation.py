@@ -3,13 +3,12 @@
 from functools import cached_property
 
 import numpy as np
-from astropy import units as u
 from astropy.nddata import NDData
 
 from astrofractal._utils.validation import one_of
+from astrofractal.segmentation._islands import connected_islands, parents
 from astrofractal.segmentation._measures import correlation_table, segment_table
-from astrofractal.segmentation._outlines import piece_rings, polygon_regions
-from astrofractal.segmentation._pieces import connected_pieces, parents
+from astrofractal.segmentation._outlines import island_rings, polygon_regions
 from astrofractal.segmentation._plotting import plot_segmentation, segment_colors
 
 __all__ = ["Segmentation"]
@@ -111,27 +110,27 @@ class Segmentation:
 
     @cached_property
     def _numbered(self):
-        return connected_pieces(self._labels)
+        return connected_islands(self._labels)
 
     @property
-    def pieces(self):
-        """`~astropy.nddata.NDData` of int32: each connected piece of a segment has its number."""
-        pieces = self._numbered[0]
-        return NDData(pieces, wcs=self.gas.wcs, mask=pieces == 0, meta=self.meta)
+    def islands(self):
+        """`~astropy.nddata.NDData` of int32: each connected island of a segment has its number."""
+        islands = self._numbered[0]
+        return NDData(islands, wcs=self.gas.wcs, mask=islands == 0, meta=self.meta)
 
     @property
-    def piece_segments(self):
-        """1D array: the segment of each piece, the first that of piece 1."""
+    def island_segments(self):
+        """1D array: the segment of each island, the first that of island 1."""
         return self._numbered[1]
 
     @cached_property
     def outlines(self):
-        """List for each piece of its rings (x, y) along the edges of pixels: outer, then holes."""
-        return piece_rings(self._numbered[0])
+        """List for each island of its rings (x, y) along the edges of pixels: outer, then holes."""
+        return island_rings(self._numbered[0])
 
     @property
     def colors(self):
-        """List of one color a segment, the same in the plot and in the regions."""
+        """List of one color per segment, the same in the plot and in the regions."""
         return segment_colors(self.n_segments)
 
     def to_regions(self, kind="sky", *, holes="keyhole"):
@@ -144,14 +143,14 @@ class Segmentation:
             Sky regions need a WCS.
 
         holes : {"keyhole", "fill"}, optional
-            ``"keyhole"``: the polygon of a piece runs to its holes and back along a line of no
-            width, so that the region holds exactly the pixels of the piece.  ``"fill"``: the outer
+            ``"keyhole"``: the polygon of an island runs to its holes and back along a line of no
+            width, so that the region holds exactly the pixels of the island.  ``"fill"``: the outer
             outline alone, which covers the holes.
 
         Returns
         -------
         regions : `regions.Regions`
-            One polygon for each connected piece; ``meta["text"]`` tells segment and piece.
+            One polygon for each connected island; ``meta["text"]`` tells segment and island.
 
         Raises
         ------
@@ -165,7 +164,7 @@ class Segmentation:
             raise ValueError(msg)
         return polygon_regions(
             self.outlines,
-            self.piece_segments.tolist(),
+            self.island_segments.tolist(),
             holes=holes,
             wcs=self.gas.wcs if kind == "sky" else None,
             colors=self.colors,
@@ -173,56 +172,50 @@ class Segmentation:
 
     @property
     def regions(self):
-        """`regions.Regions` of the pieces: sky polygons, or pixel polygons of a map without WCS."""
+        """`regions.Regions` of the islands: sky polygons, or pixel polygons of a map without WCS."""
         return self.to_regions("pixel" if self.gas.wcs is None else "sky")
 
-    @property
-    def pixel_regions(self):
-        """`regions.Regions` of the pieces in pixels."""
-        return self.to_regions("pixel")
+    def to_segmentation_image(self):
+        """
+        Return the labels for photutils.
+
+        Returns
+        -------
+        image : `photutils.segmentation.SegmentationImage`
+            For the measurements, plots and catalogs of sources of photutils.
+        """
+        from photutils.segmentation import SegmentationImage
+
+        return SegmentationImage(self._labels.copy())
 
     @cached_property
     def table(self):
         """
-        `~astropy.table.QTable` with one row a segment.
+        `~astropy.table.QTable` with one row per segment.
 
         Masses and areas are sums over the label map, never over polygons.  Columns that need a WCS,
         a distance or a velocity that the map lacks are absent.  ``table.meta`` states distance and
         mean molecular weight.
         """
         table = segment_table(self.gas, self._labels, self.n_segments, self._components)
-        segments = self.piece_segments
+        segments = self.island_segments
         counts = np.bincount(segments, minlength=self.n_segments + 1)[1:]
-        table.add_column(counts, name="n_pieces", index=2)
+        table.add_column(counts, name="n_islands", index=2)
         return table
 
     @cached_property
-    def piece_table(self):
+    def island_table(self):
         """
-        `~astropy.table.QTable` with one row for each connected piece.
+        `~astropy.table.QTable` with one row for each connected island.
 
-        The columns of ``table``, the ``segment`` of the piece, and its ``parent``: the smallest
-        piece in whose hole it lies, 0 if there is none.
+        The columns of ``table``, the ``segment`` of the island, and its ``parent``: the smallest
+        island in whose hole it lies, 0 if there is none.
         """
-        pieces, segments = self._numbered
-        table = segment_table(self.gas, pieces, len(segments), self._components)
+        islands, segments = self._numbered
+        table = segment_table(self.gas, islands, len(segments), self._components)
         table.add_column(segments, name="segment", index=1)
-        table.add_column(parents(pieces), name="parent", index=2)
+        table.add_column(parents(islands), name="parent", index=2)
         return table
-
-    @property
-    def masses(self):
-        """
-        Gas mass of each segment, `~astropy.units.Quantity` in solMass.
-
-        Raises
-        ------
-        ValueError
-            If the map has no WCS or no distance.
-        """
-        if "gas_mass" not in self.table.colnames:
-            _ = self.gas.pixel_area  # says what is missing
-        return self.table["gas_mass"]
 
     @cached_property
     def correlations(self):
@@ -273,9 +266,9 @@ class Segmentation:
         Returns
         -------
         paths : dict of str to `~pathlib.Path`
-            ``labels`` (FITS: labels and pieces), ``components`` (FITS: components and RGB),
+            ``labels`` (FITS: labels and islands), ``components`` (FITS: components and RGB),
             ``regions`` (DS9), ``regions_crtf`` (sky only), ``regions_fits`` (pixels), ``segments``
-            and ``pieces`` (ECSV), ``correlations`` (ECSV), ``overview`` (PNG).
+            and ``islands`` (ECSV), ``correlations`` (ECSV), ``overview`` (PNG).
 
         Raises
         ------
@@ -285,25 +278,3 @@ class Segmentation:
         from astrofractal.segmentation._writing import write_segmentation
 
         return write_segmentation(self, directory, overwrite=overwrite)
-
-    def area(self, label):
-        """
-        Return the area of a segment.
-
-        Parameters
-        ----------
-        label : int
-            The segment.
-
-        Returns
-        -------
-        area : `~astropy.units.Quantity`
-            In pc2.
-
-        Raises
-        ------
-        ValueError
-            If ``label`` is not a segment, or the map has no WCS or no distance.
-        """
-        one_of("label", label, range(1, self.n_segments + 1))
-        return (np.count_nonzero(self._labels == label) * self.gas.pixel_area).to(u.pc**2)

@@ -1,46 +1,29 @@
 """`FeatureSegmenter`: segments of gas from the features of a frozen encoder."""
 
-from dataclasses import dataclass
+import numbers
 
 import numpy as np
 from astropy import units as u
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 
 import astrofractal
+from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import GasMap
 from astrofractal.segmentation._area import area_in_pixels, check_area
-from astrofractal.segmentation._clusters import METHODS, fit_clusters
-from astrofractal.segmentation._components import Moments
-from astrofractal.segmentation._pieces import merge_small
+from astrofractal.segmentation._clusters import METHODS
+from astrofractal.segmentation._islands import merge_small
+from astrofractal.segmentation._model import Fit
 from astrofractal.segmentation._refine import block_means, guided_rows
+from astrofractal.segmentation._saving import read_segmenter, write_segmenter
 from astrofractal.segmentation._scale import scale_factor, working_map
 from astrofractal.segmentation.segmentation import Segmentation
 
 __all__ = ["FeatureSegmenter"]
 
-# Cells on which clusters are fitted; principal components use them all.
-_SAMPLE = 10_000
-# Cells with a smaller share of good pixels are not used in a fit.
-_FIT_SHARE = 0.5
 
-
-@dataclass
-class _Model:
-    """What was fitted: means by position, components, clusters, the range of the colors."""
-
-    components: object
-    positions: np.ndarray
-    predict: object
-    n_segments: int
-    rgb_limits: np.ndarray
-    scale: np.ndarray
-
-    def project(self, tokens):
-        """Components of tokens (..., rows, columns, n_features) of whole windows."""
-        return self.components(tokens - self.positions)
-
-
-class FeatureSegmenter:
+class FeatureSegmenter(Options, BaseEstimator):
     """
     Segment maps of gas by the patch features of a frozen encoder.
 
@@ -84,9 +67,10 @@ class FeatureSegmenter:
         map.  With ``"local"`` a part of a map is segmented as the whole is.
 
     min_area : int or `~astropy.units.Quantity`, optional
-        Smaller connected pieces join the neighbor with the longest common border, and islands
-        without a neighbor become unlabeled.  In pixels, or an area (pc2), a solid angle, or beams
-        (``2 * u.beam``).  By default the area of one patch of the encoder, and islands are kept.
+        Smaller islands (connected pixels of one segment) join the neighbor with the longest common
+        border, and those without a neighbor become unlabeled.  In pixels, or an area (pc2), a solid
+        angle, or beams (``2 * u.beam``).  By default the area of one patch of the encoder, and islands
+        without a neighbor are kept.
 
     sharpness : float, optional
         How different a pixel may be from a feature cell to take part in it, in units of the encoder's
@@ -97,6 +81,11 @@ class FeatureSegmenter:
 
     random_state : int, optional
         Seed of the clustering.
+
+    Attributes
+    ----------
+    model_ : object
+        What `fit` found; absent before.
 
     Examples
     --------
@@ -130,44 +119,115 @@ class FeatureSegmenter:
         min_cluster_fraction=0.02,
         random_state=0,
     ):
-        if isinstance(n_segments, str):
-            one_of("n_segments", n_segments, ("auto",))
-            self.n_segments = n_segments
-        else:
-            self.n_segments = positive_int("n_segments", n_segments)
-        self.method = one_of("method", method, METHODS)
-        self.n_components = positive_int("n_components", n_components)
-        self.whiten = bool(whiten)
-        self.stride = None if stride is None else positive_int("stride", stride)
-        self.pixel_scale = _check_scale(pixel_scale)
-        self.velocity_reference = one_of("velocity_reference", velocity_reference, ("local", "map"))
-        self.min_area = check_area(min_area)
-        if not sharpness > 0:
-            msg = f"sharpness must be positive, got {sharpness!r}"
-            raise ValueError(msg)
-        self.sharpness = float(sharpness)
-        if not 0 < min_cluster_fraction < 1:
-            msg = f"min_cluster_fraction must be between 0 and 1, got {min_cluster_fraction!r}"
-            raise ValueError(msg)
-        self.min_cluster_fraction = float(min_cluster_fraction)
-        self.random_state = positive_int("random_state", random_state, minimum=0)
-        self._encoder = encoder
-        self._model = None
+        self.n_segments = n_segments
+        self.method = method
+        self.encoder = encoder
+        self.n_components = n_components
+        self.whiten = whiten
+        self.stride = stride
+        self.pixel_scale = pixel_scale
+        self.velocity_reference = velocity_reference
+        self.min_area = min_area
+        self.sharpness = sharpness
+        self.min_cluster_fraction = min_cluster_fraction
+        self.random_state = random_state
 
-    def __repr__(self):
-        return (
-            f"FeatureSegmenter({self.n_segments!r}, method={self.method!r}, "
-            f"fitted={self._model is not None})"
-        )
+    def _validate(self):
+        if isinstance(self.n_segments, str):
+            one_of("n_segments", self.n_segments, ("auto",))
+        else:
+            positive_int("n_segments", self.n_segments)
+        one_of("method", self.method, METHODS)
+        one_of("velocity_reference", self.velocity_reference, ("local", "map"))
+        positive_int("n_components", self.n_components)
+        positive_int("random_state", self.random_state, minimum=0)
+        if self.stride is not None:
+            positive_int("stride", self.stride)
+        _check_scale(self.pixel_scale)
+        check_area(self.min_area)
+        _check_number("sharpness", self.sharpness, np.inf)
+        _check_number("min_cluster_fraction", self.min_cluster_fraction, 1)
 
     @property
-    def encoder(self):
-        """The `~astrofractal.FractalEncoder`."""
-        if self._encoder is None:
+    def encoder_(self):
+        """The `~astrofractal.FractalEncoder` in use: the one given, or the bundled one."""
+        if self.encoder is not None:
+            return self.encoder
+        if not hasattr(self, "_bundled"):
             from astrofractal.encoder import FractalEncoder
 
-            self._encoder = FractalEncoder()
-        return self._encoder
+            self._bundled = FractalEncoder()
+        return self._bundled
+
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "model_")
+
+    def fingerprint(self):
+        """
+        Return a digest of every option and of what was fitted.
+
+        Returns
+        -------
+        digest : str
+            Equal for segmenters that return the same labels.
+        """
+        options = self.get_params(deep=False)
+        options["encoder"] = self.encoder_.fingerprint()
+        return fingerprint("FeatureSegmenter", options, getattr(self, "model_", None))
+
+    def save(self, path, *, overwrite=False):
+        """
+        Save the fitted segmenter, without pickle.
+
+        Parameters
+        ----------
+        path : path-like
+            The file; ``.safetensors`` is the custom.  The weights of the encoder are not in it.
+
+        overwrite : bool, optional
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If nothing was fitted.
+
+        FileExistsError
+            If the file exists and ``overwrite`` is `False`.
+        """
+        check_is_fitted(self)
+        options = self.get_params(deep=False)
+        del options["encoder"]
+        write_segmenter(options, self.encoder_, self.model_, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls, path, *, encoder=None):
+        """
+        Load a fitted segmenter.
+
+        Parameters
+        ----------
+        path : path-like
+            A file of `save`.
+
+        encoder : `~astrofractal.FractalEncoder`, optional
+            The encoder that it was fitted with; needed if its weights are neither the bundled nor
+            random ones.
+
+        Returns
+        -------
+        segmenter : `FeatureSegmenter`
+            Fitted.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If there is no such file, or it is damaged, of another format or for another encoder.
+        """
+        options, model = read_segmenter(path, encoder)
+        new = cls(**options)
+        new.model_ = model
+        return new
 
     def fit(self, gas, *, progress_bar=False):
         """
@@ -186,82 +246,65 @@ class FeatureSegmenter:
         self : `FeatureSegmenter`
             Later calls of `segment` use what was fitted.
         """
+        self._validate()
         several = gas if isinstance(gas, list | tuple) else [gas]
         if not several:
             msg = "gas must hold at least one map, got an empty list"
             raise ValueError(msg)
         maps = [GasMap.read(item) for item in several]
-        fit = _Fit(self, _SAMPLE // len(maps))
+        fit = Fit(len(maps), self.random_state)
         for item in maps:
             working = self._working(item)
-            features = self._features(working, progress_bar)
-            fit.add(working, features)
-        self._model = fit.finish()
+            fit.add(working.array, self._features(working, progress_bar))
+        self.model_ = self._finish(fit)
         return self
 
-    def segment(self, gas, *, client=None, output=None, progress_bar=False, **options):
+    def _finish(self, fit):
+        names = ("n_components", "whiten", "method", "n_segments", "min_cluster_fraction")
+        return fit.finish(**{name: getattr(self, name) for name in names})
+
+    def segment(self, gas, *, progress_bar=False):
         """
-        Segment a map, or a survey.
+        Segment a map.
 
         A segmenter that was not fitted is fitted on this map alone, and does not keep the fit.
+        Several maps, and maps larger than memory, are for `~astrofractal.surveys.survey_segment`.
 
         Parameters
         ----------
         gas : `~astrofractal.GasMap`, or what `GasMap.read` takes
-            The map.  Several maps, NDData around a Dask array, Zarr and
-            `~astrofractal.surveys.LazyMap` make a survey and need ``output``; see
-            `~astrofractal.surveys.survey_segment`.
-
-        client : `distributed.Client`, optional
-            A Dask cluster that a survey runs on.
-
-        output : path-like, optional
-            The folder of a survey's label maps, which also keeps its finished parts.
+            The map.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
 
-        **options : dict
-            For a survey: the options of `~astrofractal.surveys.survey_segment`.
-
         Returns
         -------
         result : `~astrofractal.segmentation.Segmentation`
-            Labels, components, regions and measures; for a survey a `~astropy.table.QTable` of its
-            segments and label files.
+            Labels, components, regions and measures.
 
         Raises
         ------
         ValueError
-            If the map has fewer good pixels than the segments need, or ``min_area`` needs a
-            distance or a beam that the map lacks.
+            If an option is wrong, the map has fewer good pixels than the segments need, or
+            ``min_area`` needs a distance or a beam that the map lacks.
         """
-        from astrofractal.surveys import is_survey, survey_segment
-
-        if client is not None or output is not None or is_survey(gas):
-            if output is None:
-                msg = "output must be a folder for a survey of several or large maps, got None"
-                raise ValueError(msg)
-            options = {"output": output, "progress_bar": progress_bar, **options}
-            return survey_segment(self, gas, client=client, **options)
-        if options:
-            msg = f"segment() of one map takes no option {next(iter(options))!r}"
-            raise TypeError(msg)
+        self._validate()
         gas = GasMap.read(gas)
         smallest = area_in_pixels(self._area(gas), gas)
         working = self._working(gas)
-        model = self._model
+        model = getattr(self, "model_", None)
         if model is None:
             features = self._features(working, progress_bar)
-            fit = _Fit(self, _SAMPLE)
-            fit.add(working, features)
-            model = fit.finish()
+            fit = Fit(1, self.random_state)
+            fit.add(working.array, features)
+            model = self._finish(fit)
             values = model.components(features.values)
         else:
             features = self._features(working, progress_bar, model.project)
             values = features.values
         labels, components = self._to_pixels(gas, working, features, values, model)
-        labels = merge_small(labels, smallest, keep_islands=self.min_area is None)
+        labels = merge_small(labels, smallest, keep_isolated=self.min_area is None)
         components[:, labels == 0] = np.nan
         return Segmentation(
             gas,
@@ -271,11 +314,12 @@ class FeatureSegmenter:
             explained_variance_ratio=model.components.ratios,
             rgb_limits=model.rgb_limits,
             meta={
-                "weights_id": self.encoder.weights_id,
+                "weights_id": self.encoder_.weights_id,
+                "fingerprint": self.fingerprint(),
                 "method": self.method,
                 "random_state": self.random_state,
                 "version": astrofractal.__version__,
-                "cell_pixels": max(round(self.encoder.patch_size * working.factor), 1),
+                "cell_pixels": max(round(self.encoder_.patch_size * working.factor), 1),
                 "scale_factor": working.factor,
                 "n_windows": features.n_windows,
             },
@@ -284,26 +328,26 @@ class FeatureSegmenter:
     def _area(self, gas):
         if self.min_area is not None:
             return self.min_area
-        factor = scale_factor(gas, self.pixel_scale, self.encoder.image_size, quiet=True)
-        return (self.encoder.patch_size * factor) ** 2
+        factor = scale_factor(gas, self.pixel_scale, self.encoder_.image_size, quiet=True)
+        return (self.encoder_.patch_size * factor) ** 2
 
     def _working(self, gas):
         array = gas.to_array()
-        factor = scale_factor(gas, self.pixel_scale, self.encoder.image_size)
+        factor = scale_factor(gas, self.pixel_scale, self.encoder_.image_size)
         working = working_map(gas, array, factor)
         if self.velocity_reference == "local":
-            _subtract_local_mean(working.array, self.encoder.image_size)
+            _subtract_local_mean(working.array, self.encoder_.image_size)
         return working
 
     def _features(self, working, progress_bar, transform=None):
         from astrofractal.encoder.dense import dense_features
 
-        patch = self.encoder.patch_size
+        patch = self.encoder_.patch_size
         stride = self.stride
         if stride is None:
             stride = patch // 2 if patch % 2 == 0 else patch
         features = dense_features(
-            self.encoder,
+            self.encoder_,
             working.array,
             stride=stride,
             anchor=working.anchor,
@@ -321,7 +365,7 @@ class FeatureSegmenter:
         return features
 
     def _to_pixels(self, gas, working, features, values, model):
-        guide = self.encoder.normalization
+        guide = self.encoder_.normalization
         center, scale = (
             np.array(part, np.float32)[:3, None, None] for part in (guide.center, guide.scale)
         )
@@ -334,7 +378,7 @@ class FeatureSegmenter:
         else:
             fine = gas.to_array()
             if self.velocity_reference == "local":
-                _subtract_local_mean(fine, self.encoder.image_size * working.factor)
+                _subtract_local_mean(fine, self.encoder_.image_size * working.factor)
         use = [n for n in range(3) if np.isfinite(cells[n]).any()]
         fine = (fine[use] - center[use]) / scale[use]
         labels = np.zeros(gas.shape, np.int32)
@@ -351,85 +395,32 @@ class FeatureSegmenter:
             good = found & ~gas.mask[rows]
             chosen = pixels[good]
             if len(chosen):
-                labels[rows][good] = model.predict(chosen / model.scale)
+                labels[rows][good] = model.label(chosen)
                 components[:, rows][:, good] = chosen.T
         return labels, components
 
 
-class _Fit:
-    """Collects features of maps and fits components and clusters to them."""
-
-    def __init__(self, segmenter, n_sample):
-        self.segmenter, self.n_sample = segmenter, n_sample
-        self.rng = np.random.default_rng(segmenter.random_state)
-        self.moments = None
-        self.positions = []
-        self.sample, self.column = [], []
-
-    def add(self, working, features):
-        """Take the cells of one map that have enough good pixels."""
-        log_column = block_means(
-            working.array[:1], features.origin, features.stride, features.valid.shape
-        )[0]
-        share = block_means(
-            np.isfinite(working.array[:1]).astype(np.float32),
-            features.origin,
-            features.stride,
-            features.valid.shape,
-        )[0]
-        use = features.valid & (share >= _FIT_SHARE)
-        if not use.any():
-            use = features.valid & np.isfinite(log_column)
-        if self.moments is None:
-            self.moments = Moments(features.values.shape[-1])
-        found, column = features.values[use], log_column[use]
-        self.moments.update(found, column)
-        self.positions.append((features.n_windows, features.positions))
-        chosen = slice(None)
-        if len(found) > self.n_sample:
-            chosen = np.sort(self.rng.choice(len(found), self.n_sample, replace=False))
-        self.sample.append(found[chosen])
-        self.column.append(column[chosen])
-
-    def finish(self):
-        """Return the fitted model."""
-        own = self.segmenter
-        n_features = len(self.moments.sum) - 1
-        components = self.moments.components(min(own.n_components, n_features))
-        sample = components(np.concatenate(self.sample))
-        column = np.concatenate(self.column)
-        scale = np.sqrt(components.variances) if own.whiten else np.ones(len(components))
-        scale = scale.astype(np.float32)
-        predict, n_segments = fit_clusters(
-            sample / scale,
-            column,
-            method=own.method,
-            n_segments=own.n_segments,
-            random_state=own.random_state,
-            min_cluster_fraction=own.min_cluster_fraction,
-        )
-        limits = np.zeros((3, 2), np.float32)
-        limits[: min(len(components), 3)] = np.percentile(sample[:, :3], [2, 98], axis=0).T
-        weights, means = zip(*self.positions, strict=True)
-        positions = np.average(means, axis=0, weights=weights).astype(np.float32)
-        return _Model(components, positions, predict, n_segments, limits, scale)
+def _check_number(name, value, most):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < most:
+        limits = "positive" if most == np.inf else f"between 0 and {most}"
+        msg = f"{name} must be {limits}, got {value!r}"
+        raise ValueError(msg)
 
 
 def _check_scale(pixel_scale):
     if pixel_scale is None:
-        return None
+        return
     if isinstance(pixel_scale, str):
-        return one_of("pixel_scale", pixel_scale, ("auto",))
-    if not isinstance(pixel_scale, u.Quantity):
+        one_of("pixel_scale", pixel_scale, ("auto",))
+    elif not isinstance(pixel_scale, u.Quantity):
         msg = f"pixel_scale must be 'auto', None or a Quantity, got {pixel_scale!r}"
         raise TypeError(msg)
-    if not pixel_scale.unit.is_equivalent(u.pc):
+    elif not pixel_scale.unit.is_equivalent(u.pc):
         msg = f"pixel_scale must be a length such as 0.01 * u.pc, got {pixel_scale}"
         raise u.UnitConversionError(msg)
-    if not (pixel_scale.isscalar and np.isfinite(pixel_scale) and pixel_scale > 0):
+    elif not (pixel_scale.isscalar and np.isfinite(pixel_scale) and pixel_scale > 0):
         msg = f"pixel_scale must be one positive length, got {pixel_scale}"
         raise ValueError(msg)
-    return pixel_scale
 
 
 def _subtract_local_mean(array, width):

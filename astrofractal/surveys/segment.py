@@ -88,8 +88,8 @@ def survey_segment(
     Notes
     -----
     A map in one piece has exactly the labels of `FeatureSegmenter.segment`.  In a map read tile by
-    tile the features are the same, too; small pieces are merged within each tile and its border, so
-    that a piece that reaches further than ``overlap`` beyond a tile can be treated in another way
+    tile the features are the same, too; small islands are merged within each tile and its border, so
+    that an island that reaches further than ``overlap`` beyond a tile can be treated in another way
     there.
     """
     named = named_maps(maps)

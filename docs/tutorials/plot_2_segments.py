@@ -24,7 +24,7 @@ _ = result.plot(figure=figure)
 # Regions are numbered from thin to dense gas. Masses are sums over the label map, with the distance
 # and the mean molecular weight stated in the table's ``meta``.
 
-names = ["label", "n_pieces", "area", "gas_mass", "virial_parameter"]
+names = ["label", "n_islands", "area", "gas_mass", "virial_parameter"]
 table = result.table[names]
 for name in names[2:]:
     table[name].info.format = ".3g"

@@ -17,8 +17,12 @@ class PatchMeans:
     embed_dim = 6
     in_chans = 3
     batch_size = 16
+    model_name = "patch-means"
     weights_id = "patch-means"
     normalization = ChannelNormalization()
+
+    def fingerprint(self):
+        return "patch-means"
 
     def patch_features(self, images):
         side = self.image_size // self.patch_size

@@ -6,7 +6,7 @@ from sklearn.decomposition import PCA
 
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.segmentation._clusters import fit_clusters
-from astrofractal.segmentation._components import Moments
+from astrofractal.segmentation._components import RunningCovariance
 from astrofractal.segmentation._refine import block_means, guided_rows
 
 
@@ -18,10 +18,10 @@ def features():
 
 
 def test_components_in_batches_are_those_of_scikit_learn(features):
-    moments = Moments(5)
+    covariance = RunningCovariance(5)
     for part in np.array_split(features, 7):
-        moments.update(part, part[:, 0])
-    found = moments.components(3)
+        covariance.update(part, part[:, 0])
+    found = covariance.components(3)
     expected = PCA(3).fit(features)
     np.testing.assert_allclose(found.ratios, expected.explained_variance_ratio_, rtol=1e-6)
     overlap = np.abs((found.axes * expected.components_.T).sum(0))
@@ -33,10 +33,10 @@ def test_components_in_batches_are_those_of_scikit_learn(features):
 
 def test_sign_follows_the_column_density(features):
     for sign in (1, -1):
-        moments = Moments(5)
+        covariance = RunningCovariance(5)
         column = sign * features @ np.ones(5)
-        moments.update(features, column)
-        found = moments.components(3)
+        covariance.update(features, column)
+        found = covariance.components(3)
         for projected in found(features).T:
             correlation = np.corrcoef(projected, column)[0, 1]
             assert correlation > -0.1
@@ -56,19 +56,29 @@ OPTIONS = {"random_state": 0, "min_cluster_fraction": 0.05}
 def test_clusters_are_numbered_by_column(method):
     points, index = clusters()
     column = np.array([22.0, 23.0, 21.0])[index]
-    predict, n_found = fit_clusters(points, column, method=method, n_segments=3, **OPTIONS)
-    assert n_found == 3
+    found = fit_clusters(points, column, method=method, n_segments=3, **OPTIONS)
+    assert found.n_segments == 3
     expected = np.array([2, 3, 1])[index]
-    found = predict(points.astype(np.float32))
+    found = found(points.astype(np.float32))
     assert (found == expected).mean() > (0.85 if method == "hdbscan" else 0.999)
     assert ((found == expected) | (found == 0)).all()
+
+
+def test_mixture_is_that_of_scikit_learn():
+    from sklearn.mixture import GaussianMixture
+
+    points = np.random.default_rng(2).normal(size=(400, 3)) * [1, 2, 3]
+    model = GaussianMixture(3, random_state=0, reg_covar=1e-4 * points.var(0).max(), max_iter=300)
+    found = fit_clusters(points, points[:, 0], method="gmm", n_segments=3, **OPTIONS)
+    expected = model.fit_predict(points)
+    assert len(set(zip(found(points).tolist(), expected.tolist(), strict=True))) == 3
 
 
 @pytest.mark.parametrize("method", ["kmeans", "gmm"])
 def test_number_is_chosen(method):
     points, index = clusters()
-    _, n_found = fit_clusters(points, index * 1.0, method=method, n_segments="auto", **OPTIONS)
-    assert n_found == 3
+    found = fit_clusters(points, index * 1.0, method=method, n_segments="auto", **OPTIONS)
+    assert found.n_segments == 3
 
 
 def test_more_segments_than_points():
@@ -82,11 +92,9 @@ def test_hdbscan_without_clusters_warns():
     points = np.random.default_rng(0).uniform(size=(60, 2))
     options = {"random_state": 0, "min_cluster_fraction": 0.9}
     with pytest.warns(AstrofractalWarning, match="no cluster"):
-        predict, n_found = fit_clusters(
-            points, points[:, 0], method="hdbscan", n_segments=2, **options
-        )
-    assert n_found == 0
-    assert (predict(points) == 0).all()
+        found = fit_clusters(points, points[:, 0], method="hdbscan", n_segments=2, **options)
+    assert found.n_segments == 0
+    assert (found(points) == 0).all()
 
 
 def test_block_means_skip_nan():

@@ -1,18 +1,18 @@
-"""Connected pieces, their merging, nesting and outlines."""
+"""Connected islands, their merging, nesting and outlines."""
 
 import numpy as np
 import pytest
 from regions import PixCoord
 from scipy.ndimage import gaussian_filter
 
+from astrofractal.segmentation._islands import connected_islands, merge_small, parents
 from astrofractal.segmentation._outlines import (
+    island_rings,
     keyhole,
-    piece_rings,
     polygon_regions,
     rings,
     signed_area,
 )
-from astrofractal.segmentation._pieces import connected_pieces, merge_small, parents
 
 
 @pytest.fixture
@@ -22,19 +22,19 @@ def labels():
     return np.digitize(smooth, np.quantile(smooth, [0.2, 0.5, 0.8]))
 
 
-def test_pieces_are_numbered_by_segment(labels):
-    pieces, segments = connected_pieces(labels)
+def test_islands_are_numbered_by_segment(labels):
+    islands, segments = connected_islands(labels)
     assert (np.diff(segments) >= 0).all()
-    np.testing.assert_array_equal(np.r_[0, segments][pieces], labels)
-    assert pieces.max() == len(segments)
+    np.testing.assert_array_equal(np.r_[0, segments][islands], labels)
+    assert islands.max() == len(segments)
 
 
 def test_corners_do_not_connect():
-    _, segments = connected_pieces(np.array([[1, 0], [0, 1]]))
+    _, segments = connected_islands(np.array([[1, 0], [0, 1]]))
     assert segments.tolist() == [1, 1]
 
 
-def test_small_pieces_join_the_longest_border():
+def test_small_islands_join_the_longest_border():
     labels = np.full((12, 12), 1)
     labels[:, 6:] = 2
     labels[4:6, 6:8] = 3  # two pixels of border with 1, six with 2
@@ -44,22 +44,22 @@ def test_small_pieces_join_the_longest_border():
 
 
 @pytest.mark.parametrize("smallest", [2, 9, 60])
-def test_no_small_piece_is_left_and_no_mask_is_filled(labels, smallest):
+def test_no_small_island_is_left_and_no_mask_is_filled(labels, smallest):
     merged = merge_small(labels, smallest)
-    pieces, _ = connected_pieces(merged)
-    sizes = np.bincount(pieces.ravel())[1:]
+    islands, _ = connected_islands(merged)
+    sizes = np.bincount(islands.ravel())[1:]
     assert (sizes >= smallest).all()
     assert (merged[labels == 0] == 0).all()
 
 
-def test_islands_become_unlabeled():
+def test_isolated_islands_become_unlabeled():
     labels = np.zeros((20, 20), int)
     labels[2:4, 2:4] = 1
     labels[10:, 10:] = 2
     merged = merge_small(labels, 10)
     assert not merged[:5, :5].any()
     assert (merged[10:, 10:] == 2).all()
-    np.testing.assert_array_equal(merge_small(labels, 10, keep_islands=True), labels)
+    np.testing.assert_array_equal(merge_small(labels, 10, keep_isolated=True), labels)
 
 
 def test_alternating_pixels_end():
@@ -67,28 +67,28 @@ def test_alternating_pixels_end():
     assert len(np.unique(merge_small(board, 4))) == 1
 
 
-def test_parents_are_the_smallest_piece_around():
+def test_parents_are_the_smallest_island_around():
     labels = np.full((20, 20), 1)
     labels[3:17, 3:17] = 2
     labels[6:14, 6:14] = 3
     labels[8:12, 8:10] = 1
     labels[8:12, 10:12] = 2
-    pieces, _ = connected_pieces(labels)
-    parent = np.r_[0, parents(pieces)]
-    outer, ring, inner = pieces[0, 0], pieces[4, 4], pieces[7, 7]
+    islands, _ = connected_islands(labels)
+    parent = np.r_[0, parents(islands)]
+    outer, ring, inner = islands[0, 0], islands[4, 4], islands[7, 7]
     assert parent[outer] == 0
     assert parent[ring] == outer
     assert parent[inner] == ring
-    assert parent[pieces[9, 9]] == parent[pieces[9, 11]] == inner
+    assert parent[islands[9, 9]] == parent[islands[9, 11]] == inner
 
 
 def test_rings_hold_exactly_the_pixels(labels):
-    pieces, _ = connected_pieces(labels)
-    for number, outline in enumerate(piece_rings(pieces), start=1):
+    islands, _ = connected_islands(labels)
+    for number, outline in enumerate(island_rings(islands), start=1):
         areas = [signed_area(ring) for ring in outline]
         assert areas[0] > 0
         assert all(area < 0 for area in areas[1:])
-        assert sum(areas) == (pieces == number).sum()
+        assert sum(areas) == (islands == number).sum()
 
 
 def test_ring_of_a_square():
@@ -106,10 +106,10 @@ def test_keyhole_polygon_leaves_the_hole_out():
     np.testing.assert_array_equal(region.contains(PixCoord(x, y)), mask)
 
 
-def test_regions_of_pieces_are_the_pieces(labels):
-    pieces, segments = connected_pieces(labels)
-    outlines = piece_rings(pieces)
+def test_regions_of_islands_are_the_islands(labels):
+    islands, segments = connected_islands(labels)
+    outlines = island_rings(islands)
     y, x = np.indices(labels.shape)
     for number, region in enumerate(polygon_regions(outlines, segments, holes="keyhole"), start=1):
-        np.testing.assert_array_equal(region.contains(PixCoord(x, y)), pieces == number)
-        assert region.meta["text"] == f"segment {segments[number - 1]} piece {number}"
+        np.testing.assert_array_equal(region.contains(PixCoord(x, y)), islands == number)
+        assert region.meta["text"] == f"segment {segments[number - 1]} island {number}"

@@ -1,13 +1,13 @@
-"""Connected pieces of segments: numbering, merging of small ones, nesting."""
+"""Connected islands of segments: numbering, merging of small ones, nesting."""
 
 import numpy as np
 
-__all__ = ["connected_pieces", "merge_small", "parents"]
+__all__ = ["connected_islands", "merge_small", "parents"]
 
 
-def connected_pieces(labels):
+def connected_islands(labels):
     """
-    Number the connected pieces of all segments.
+    Number the connected islands of all segments.
 
     Parameters
     ----------
@@ -16,29 +16,29 @@ def connected_pieces(labels):
 
     Returns
     -------
-    pieces : 2D int32 `~numpy.ndarray`
+    islands : 2D int32 `~numpy.ndarray`
         Numbers from 1, by segment and then by position; pixels that touch only at a corner belong
-        to different pieces.  0 where ``labels`` is.
+        to different islands.  0 where ``labels`` is.
 
     segments : 1D `~numpy.ndarray`
-        The segment of each piece; the first is that of piece 1.
+        The segment of each island; the first is that of island 1.
     """
     from scipy.ndimage import label
 
-    pieces = np.zeros(labels.shape, np.int32)
+    islands = np.zeros(labels.shape, np.int32)
     segments = []
     for segment in np.unique(labels[labels > 0]):
         mask = labels == segment
         found, n_found = label(mask)
-        pieces[mask] = found[mask] + len(segments)
+        islands[mask] = found[mask] + len(segments)
         segments += [segment] * n_found
-    return pieces, np.array(segments, dtype=np.int32)
+    return islands, np.array(segments, dtype=np.int32)
 
 
-def _borders(pieces):
-    """Pairs of pieces that touch along a pixel edge, and the length of their border."""
+def _borders(islands):
+    """Pairs of islands that touch along a pixel edge, and the length of their border."""
     pairs = []
-    for one, other in ((pieces[:, 1:], pieces[:, :-1]), (pieces[1:], pieces[:-1])):
+    for one, other in ((islands[:, 1:], islands[:, :-1]), (islands[1:], islands[:-1])):
         edge = one != other
         pairs.append(np.stack([one[edge], other[edge]], 1))
     pairs = np.concatenate(pairs)
@@ -48,9 +48,9 @@ def _borders(pieces):
     return np.unique(pairs, axis=0, return_counts=True)
 
 
-def merge_small(labels, n_pixels, *, keep_islands=False):
+def merge_small(labels, n_pixels, *, keep_isolated=False):
     """
-    Give pieces that are too small to their neighbors.
+    Give islands that are too small to their neighbors.
 
     Parameters
     ----------
@@ -58,10 +58,10 @@ def merge_small(labels, n_pixels, *, keep_islands=False):
         Segments; 0 is no segment.
 
     n_pixels : float
-        A piece with fewer pixels joins the segment with which it shares the longest border.
+        An island with fewer pixels joins the segment with which it shares the longest border.
 
-    keep_islands : bool, optional
-        Whether a small piece with no neighbor keeps its label or becomes 0.
+    keep_isolated : bool, optional
+        Whether a small island with no neighbor keeps its label or becomes 0.
 
     Returns
     -------
@@ -70,16 +70,16 @@ def merge_small(labels, n_pixels, *, keep_islands=False):
     """
     labels = labels.copy()
     while n_pixels > 1:
-        pieces, segments = connected_pieces(labels)
-        sizes = np.bincount(pieces.ravel(), minlength=len(segments) + 1)
+        islands, segments = connected_islands(labels)
+        sizes = np.bincount(islands.ravel(), minlength=len(segments) + 1)
         small = sizes < n_pixels
         small[0] = False
         if not small.any():
             break
         segment_of = np.r_[0, segments]
-        pairs, lengths = _borders(pieces)
+        pairs, lengths = _borders(islands)
         # Into large neighbors first; where there are none, small ones join one another.  Only ever
-        # into a piece of higher rank, so that no two pieces change places for ever.
+        # into an island of higher rank, so that no two islands change places for ever.
         use = small[pairs[:, 0]] & (pairs[:, 1] > 0)
         has_large = np.zeros(len(sizes), dtype=bool)
         has_large[pairs[use & ~small[pairs[:, 1]], 0]] = True
@@ -93,44 +93,44 @@ def merge_small(labels, n_pixels, *, keep_islands=False):
         order = np.lexsort((-pairs[:, 1], lengths))  # the longest border last, so that it wins
         target = np.arange(len(sizes))
         target[pairs[order, 0]] = pairs[order, 1]
-        if not keep_islands:
+        if not keep_isolated:
             target[small & alone] = 0
         if np.array_equal(target, np.arange(len(sizes))):
             break
         while not np.array_equal(target, target[target]):
             target = target[target]
-        labels = segment_of[target][pieces].astype(labels.dtype)
+        labels = segment_of[target][islands].astype(labels.dtype)
     return labels
 
 
-def parents(pieces):
+def parents(islands):
     """
-    Find for each piece the smallest piece that encloses it.
+    Find for each island the smallest island that encloses it.
 
     Parameters
     ----------
-    pieces : 2D int `~numpy.ndarray`
-        Numbered pieces.
+    islands : 2D int `~numpy.ndarray`
+        Numbered islands.
 
     Returns
     -------
     parent : 1D `~numpy.ndarray`
-        For piece 1, 2, ...: the number of the piece in whose hole it lies, or 0.
+        For island 1, 2, ...: the number of the island in whose hole it lies, or 0.
     """
     from scipy.ndimage import binary_fill_holes, find_objects
 
-    boxes = find_objects(pieces)
+    boxes = find_objects(islands)
     parent = np.zeros(len(boxes), np.int32)
     around = np.full(len(boxes), np.inf)
     for number, box in enumerate(boxes, start=1):
         if box is None or min(part.stop - part.start for part in box) < 3:
             continue
-        here = pieces[box] == number
+        here = islands[box] == number
         filled = binary_fill_holes(here)
         area = filled.sum()
         if area == here.sum():
             continue
-        inside = np.unique(pieces[box][filled & ~here])
+        inside = np.unique(islands[box][filled & ~here])
         inside = inside[inside > 0]
         closer = inside[area < around[inside - 1]]
         parent[closer - 1] = number
