@@ -1,8 +1,7 @@
 """Surveys: many maps, or maps larger than memory, on one machine or many."""
 
-from astrofractal.surveys._inputs import is_survey
 from astrofractal.surveys.catalog import survey_catalog
 from astrofractal.surveys.lazymap import LazyMap, Tile, write_zarr
 from astrofractal.surveys.segment import survey_segment
 
-__all__ = ["LazyMap", "Tile", "is_survey", "survey_catalog", "survey_segment", "write_zarr"]
+__all__ = ["LazyMap", "Tile", "survey_catalog", "survey_segment", "write_zarr"]

@@ -8,7 +8,7 @@ from astropy.nddata import NDData
 from astrofractal.gasmap import GasMap
 from astrofractal.surveys.lazymap import LazyMap
 
-__all__ = ["is_lazy", "is_small", "is_survey", "named_maps", "open_map"]
+__all__ = ["is_lazy", "is_small", "named_maps", "open_map"]
 
 #: Files below this size (bytes) take little time: cutouts around protostars.
 _SMALL_FILE = 2**20
@@ -31,23 +31,6 @@ def is_small(item):
         and Path(item).is_file()
         and Path(item).stat().st_size < _SMALL_FILE
     )
-
-
-def is_survey(maps):
-    """
-    Tell whether something is more than one map in memory.
-
-    Parameters
-    ----------
-    maps : object
-        What a user gave in the place of a map.
-
-    Returns
-    -------
-    survey : bool
-        `True` for a list or tuple of maps and for a map that is read part by part.
-    """
-    return is_lazy(maps) or (isinstance(maps, (list, tuple)) and not isinstance(maps, fits.HDUList))
 
 
 def open_map(item, *, distance=None):

@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-import uuid
+from collections import Counter
 
 from astrofractal._utils.progress import progress
 
@@ -14,8 +14,10 @@ logger = logging.getLogger(__name__)
 _DATA_ERRORS = (ValueError, TypeError, OSError)
 
 
-#: So many small tasks, at most, are sent to a worker at once.
+# So many small tasks, at most, are sent to a worker at once.
 _BATCH = 16
+# So often a task is tried when it was canceled because its worker was lost.
+_TRIES = 3
 
 
 def run_tasks(function, tool, tasks, keep, *, small=(), client=None, progress_bar=False, desc=None):
@@ -28,7 +30,8 @@ def run_tasks(function, tool, tasks, keep, *, small=(), client=None, progress_ba
         A function of a module.
 
     tool : object
-        What every task needs, such as an estimator.  It is sent to the cluster once.
+        What every task needs, such as an estimator.  It is sent to the cluster once; workers that
+        join later take it from the others.
 
     tasks : dict
         Key of each task to its arguments.
@@ -79,18 +82,13 @@ def _here(function, tool, tasks, _client, _small):
         yield (key, *_guarded(function, tool, arguments))
 
 
-def _on_worker(function, name, digest, batch):
-    """Return the results of a batch, or `None` where the tool is not on this worker."""
+def _on_worker(function, tool, batch):
+    """Return the results of a batch."""
     import torch
-
-    from astrofractal.surveys._plugin import find_tool
 
     # every thread of a worker runs a task of its own: they must not fight for the cores
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
-    tool = find_tool(name, digest)
-    if tool is None:
-        return None
     return [_guarded(function, tool, arguments) for arguments in batch]
 
 
@@ -114,56 +112,40 @@ def _batches(keys, small, n_threads):
 def _on_cluster(function, tool, tasks, client, small):
     from distributed import CancelledError, KilledWorker, as_completed
 
-    from astrofractal.surveys._plugin import ToolPlugin, holds_tool
-
     if not tasks:
         return
-    name = f"astrofractal-{uuid.uuid4().hex}"
-    plugin = ToolPlugin(tool)
-    keys, sent = {}, False
+    waiting = _batches(tasks, small, sum(client.nthreads().values()))
+    shared = client.scatter(tool, broadcast=True, hash=False)
+    running, keys, tries = as_completed([]), {}, Counter()
 
-    def send():
-        client.register_plugin(plugin, name=name)
-        return True
+    def fill():
+        room = max(16, 4 * sum(client.nthreads().values()))
+        for batch in itertools.islice(waiting, max(room - len(keys), 0)):
+            arguments = [tasks[key] for key in batch]
+            future = client.submit(_on_worker, function, shared, arguments, pure=False)
+            keys[future] = batch
+            running.add(future)
 
     try:
-        held = client.run(holds_tool, plugin.digest)
-        if not (held and all(held.values())):
-            sent = send()
-        waiting = _batches(tasks, small, sum(client.nthreads().values()))
-        running = as_completed([])
-
-        def fill():
-            room = max(16, 4 * sum(client.nthreads().values()))
-            for batch in itertools.islice(waiting, max(room - len(keys), 0)):
-                arguments = [tasks[key] for key in batch]
-                future = client.submit(
-                    _on_worker, function, name, plugin.digest, arguments, pure=False
-                )
-                keys[future] = batch
-                running.add(future)
-
         fill()
         for future in running:
             batch = keys.pop(future)
             try:
                 results = future.result()
             except (KilledWorker, CancelledError) as error:
-                if len(batch) > 1:  # one of them is to blame: the others are tried alone
+                tries.update(batch)
+                if isinstance(error, CancelledError) and tries[batch[0]] < _TRIES:
+                    if shared.status != "finished":  # all workers that held the tool are lost
+                        shared = client.scatter(tool, broadcast=True, hash=False)
+                    waiting = itertools.chain([batch], waiting)
+                elif len(batch) > 1:  # one of them is to blame: the others are tried alone
                     waiting = itertools.chain([[key] for key in batch], waiting)
                 else:
                     reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                     yield batch[0], None, reason
             else:
-                if results is None:  # on a worker that has joined, or holds another tool by now
-                    sent = sent or send()
-                    waiting = itertools.chain([batch], waiting)
-                    fill()
-                    continue
                 for key, result in zip(batch, results, strict=True):
                     yield (key, *result)
             fill()
     finally:
         client.cancel(list(keys))
-        if sent:
-            client.unregister_worker_plugin(name)

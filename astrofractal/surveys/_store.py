@@ -7,15 +7,13 @@ from pathlib import Path
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
 
-__all__ = ["SurveyFolder", "fingerprint"]
+__all__ = ["SurveyFolder"]
 
-
-def fingerprint(item):
-    """Tell the state of an input file, so that a changed file is worked on again."""
-    if isinstance(item, (str, Path)) and Path(item).is_file():
-        stat = Path(item).stat()
-        return f"{stat.st_size}-{stat.st_mtime_ns}"
-    return ""
+# What differs, in words, where the values of a setting are digests.
+_IN_WORDS = {
+    "tool": "made with another {tool}: {old}, not {new}",
+    "fitted_on": "whose segmenter was fitted on other maps: to add maps later, fit it yourself first",
+}
 
 
 class SurveyFolder:
@@ -27,8 +25,11 @@ class SurveyFolder:
     path : path-like
         The folder.
 
+    tool : estimator or segmenter
+        What the tiles are made with; its `repr` is for people, its fingerprint is compared.
+
     settings : dict
-        What the results depend on, as plain values.
+        What else the results depend on, as plain values.
 
     resume : bool
         Whether finished tiles of an earlier run are taken; otherwise they are removed.
@@ -39,31 +40,39 @@ class SurveyFolder:
         If the folder holds a survey with other settings, or something else.
     """
 
-    def __init__(self, path, settings, *, resume):
+    def __init__(self, path, tool, settings, *, resume):
         self.path = Path(path)
         self.tiles = self.path / "tiles"
-        settings = json.loads(json.dumps({**settings, "version": astrofractal.__version__}))
+        settings = {**settings, "tool": tool.fingerprint(), "version": astrofractal.__version__}
+        settings = json.loads(json.dumps(settings))
         manifest = self.path / "survey.json"
         if manifest.is_file() and resume:
-            self._compare(json.loads(manifest.read_text(encoding="utf-8")), settings)
+            self._compare(json.loads(manifest.read_text(encoding="utf-8")), settings, tool)
         elif not manifest.is_file() and self.path.exists() and any(self.path.iterdir()):
             msg = f"output folder {str(self.path)!r} is neither empty nor a survey"
             raise ValueError(msg)
         else:
             shutil.rmtree(self.tiles, ignore_errors=True)
+        about = {"made_with": repr(tool), "settings": settings}
         with atomic_path(manifest) as temporary:
-            temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
         self.tiles.mkdir(exist_ok=True)
 
-    def _compare(self, old, new):
-        for key in sorted(set(old) | set(new)):
-            if old.get(key) != new.get(key):
-                msg = (
-                    f"output folder {str(self.path)!r} holds a survey with {key}="
-                    f"{old.get(key)!r}, not {new.get(key)!r}: choose another folder, or "
-                    "resume=False to start again"
+    def _compare(self, old, new, tool):
+        settings = old.get("settings", {})
+        for key in sorted(set(settings) | set(new)):
+            if settings.get(key) == new.get(key):
+                continue
+            what = f"with {key}={settings.get(key)!r}, not {new.get(key)!r}"
+            if key in _IN_WORDS:
+                what = _IN_WORDS[key].format(
+                    tool=type(tool).__name__, old=old.get("made_with"), new=repr(tool)
                 )
-                raise ValueError(msg)
+            msg = (
+                f"output folder {str(self.path)!r} holds a survey {what}; choose another folder, "
+                "or resume=False to start again"
+            )
+            raise ValueError(msg)
 
     def tile(self, key, suffix):
         """Return the file of a tile."""

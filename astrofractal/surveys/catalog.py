@@ -1,6 +1,5 @@
-"""`survey_catalog`: the protostars of many maps, or of a map larger than memory, weighed."""
+"""`survey_catalog`: a catalog of the protostars of many maps, or of a map larger than memory."""
 
-import hashlib
 import warnings
 
 import numpy as np
@@ -9,11 +8,19 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable, vstack
 
 from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.identity import fingerprint
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import GasMap
+from astrofractal.mass import find_protostars
+from astrofractal.mass.positions import resolve_positions
+from astrofractal.surveys._identity import (
+    map_fingerprint,
+    part_fingerprint,
+    positions_fingerprint,
+)
 from astrofractal.surveys._inputs import is_lazy, is_small, named_maps, open_map
 from astrofractal.surveys._runner import run_tasks
-from astrofractal.surveys._store import SurveyFolder, fingerprint
+from astrofractal.surveys._store import SurveyFolder
 
 __all__ = ["survey_catalog"]
 
@@ -33,7 +40,7 @@ def survey_catalog(
     **detection,
 ):
     """
-    Weigh the protostars of many maps, or of a map larger than memory.
+    Estimate the masses of the protostars of many maps, or of a map larger than memory.
 
     Parameters
     ----------
@@ -111,18 +118,25 @@ def survey_catalog(
         else:
             tasks[name] = (item, None, by_name.get(name), options)
             tiles[name] = (name, None)
-    results = {}
+    results, inputs = {}, {}
     folder = None
     if output is not None:
-        folder = SurveyFolder(
-            output, _settings(estimator, by_name, options, tile_shape), resume=resume
-        )
-        results = _finished(folder, named, tiles)
+        settings = {
+            "kind": "catalog",
+            "level": level,
+            "distance": None if distance is None else str(distance),
+            "detection": {key: str(value) for key, value in detection.items()},
+            "tile_shape": list(tile_shape),
+        }
+        folder = SurveyFolder(output, estimator, settings, resume=resume)
+        inputs = _inputs(folder, tasks, distance)
+        results = _finished(folder, inputs)
 
-    def keep(key, table):
-        results[key] = table
+    def keep(key, result):
+        results[key], part = result
         if folder is not None:
-            table.meta["input"] = fingerprint(named[tiles[key][0]])
+            table = results[key]
+            table.meta["input"] = inputs.get(key) if part is None else part
             with atomic_path(folder.tile(key, ".ecsv")) as temporary:
                 table.write(temporary, format="ascii.ecsv")
 
@@ -151,8 +165,6 @@ def _tiles(lazy, estimator, tile_shape, positions, detection):
     if isinstance(positions, str) and positions == "center":
         pixels = np.array([[(n - 1) / 2 for n in lazy.shape[::-1]]])
     elif positions is not None:
-        from astrofractal.mass.positions import resolve_positions
-
         positions, names = resolve_positions(None, positions)
         pixels = positions
         if isinstance(positions, SkyCoord):
@@ -219,13 +231,19 @@ def _border(lazy, estimator, detection):
     return int(np.ceil(reach / min(scales))) + 3
 
 
+def _part_of_survey(part, positions):
+    """Identity of a tile and of the positions in it."""
+    return fingerprint(part_fingerprint(part), positions)
+
+
 def _catalog_tile(estimator, item, tile, positions, options):
-    """Weigh the protostars of one tile; runs on a worker."""
+    """Catalog one tile and tell what was read; runs on a worker."""
     if tile is None:
-        return _catalog_map(estimator, item, positions, options)
+        return _catalog_map(estimator, item, positions, options), None
     gas = item.read(tile.outer_rows, tile.outer_columns)
+    part = _part_of_survey(gas, positions)
     if gas is None:
-        return QTable()
+        return QTable(), part
     corner = np.array([tile.outer_columns.start, tile.outer_rows.start])
     if positions is not None:
         pixels, ids, order = positions
@@ -235,19 +253,17 @@ def _catalog_tile(estimator, item, tile, positions, options):
     else:
         pixels = _peaks(gas, tile, corner, options["detection"])
         if not len(pixels):
-            return QTable()
+            return QTable(), part
         table = estimator.catalog(gas, pixels - corner, level=options["level"])
         x, y = (pixels - corner).astype(int).T
         table["_peak"] = gas.column_density.value[y, x]
     table["x"] += corner[0]
     table["y"] += corner[1]
-    return table
+    return table, part
 
 
 def _peaks(gas, tile, corner, detection):
     """Return the peaks that belong to a tile, in pixels of the whole map."""
-    from astrofractal.mass import find_protostars
-
     detection = {key: value for key, value in detection.items() if key != "max_sources"}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no peak above the threshold")
@@ -256,7 +272,7 @@ def _peaks(gas, tile, corner, detection):
 
 
 def _catalog_map(estimator, item, positions, options):
-    """Weigh the protostars of a map that fits into memory."""
+    """Catalog a map that fits into memory."""
     gas = GasMap.read(item, distance=options["distance"])
     given = positions is not None
     if isinstance(positions, str) and positions == "center":
@@ -268,40 +284,34 @@ def _catalog_map(estimator, item, positions, options):
     return table[np.asarray(table["flags"]) != "outside"] if given else table
 
 
-def _settings(estimator, by_name, options, tile_shape):
-    """Return what the tiles depend on, as plain values."""
-    text = "".join(f"{name}:{_describe(by_name[name])};" for name in sorted(by_name))
-    return {
-        "kind": "catalog",
-        "estimator": estimator.meta["fingerprint"],
-        "level": options["level"],
-        "distance": None if options["distance"] is None else str(options["distance"]),
-        "detection": {key: str(value) for key, value in options["detection"].items()},
-        "tile_shape": list(tile_shape),
-        "positions": None
-        if all(value is None for value in by_name.values())
-        else hashlib.sha256(text.encode()).hexdigest()[:16],
-    }
+def _inputs(folder, tasks, distance):
+    """
+    Return the identity of the inputs: of whole maps, and of the tiles that are finished.
+
+    The others tell theirs when they are read.
+    """
+    inputs, known = {}, {}
+    for key, (item, tile, positions, _) in tasks.items():
+        if tile is None:
+            if id(positions) not in known:
+                known[id(positions)] = positions_fingerprint(positions)
+            found = map_fingerprint(item, distance=distance)
+            if found is not None:
+                inputs[key] = fingerprint(found, known[id(positions)])
+        elif folder.tile(key, ".ecsv").is_file():
+            part = item.read(tile.outer_rows, tile.outer_columns)
+            inputs[key] = _part_of_survey(part, positions)
+    return inputs
 
 
-def _describe(positions):
-    if isinstance(positions, SkyCoord):
-        return positions.to_string("decimal", precision=9)
-    if isinstance(positions, np.ndarray):
-        return positions.tolist()
-    if hasattr(positions, "colnames"):
-        return "\n".join(positions.pformat(max_lines=-1, max_width=-1))
-    return f"{positions}{fingerprint(positions)}"
-
-
-def _finished(folder, named, tiles):
+def _finished(folder, inputs):
     """Read the tables of the tiles that are finished and whose input has not changed."""
     found = {}
-    for key, (name, _) in tiles.items():
+    for key, own in inputs.items():
         path = folder.tile(key, ".ecsv")
         if path.is_file():
             table = QTable.read(path, format="ascii.ecsv")
-            if table.meta.get("input", "") == fingerprint(named[name]):
+            if table.meta.get("input") == own:
                 found[key] = table
     return found
 

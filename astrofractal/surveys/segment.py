@@ -1,6 +1,6 @@
 """`survey_segment`: the same segments in many maps, or in a map larger than memory."""
 
-import hashlib
+import copy
 import warnings
 from pathlib import Path
 
@@ -9,12 +9,15 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import GasMap
+from astrofractal.segmentation import FeatureSegmenter
+from astrofractal.surveys._identity import map_fingerprint, part_fingerprint
 from astrofractal.surveys._inputs import is_lazy, named_maps, open_map
 from astrofractal.surveys._runner import run_tasks
-from astrofractal.surveys._store import SurveyFolder, fingerprint
+from astrofractal.surveys._store import SurveyFolder
 
 __all__ = ["survey_segment"]
 
@@ -103,27 +106,31 @@ def survey_segment(
                 work[f"{name}__{tile.name}"] = (name, lazy, tile)
         else:
             work[name] = (name, item, None)
+    is_fitted = hasattr(segmenter, "model_")
+    chosen = [] if is_fitted else _spread(work, positive_int("n_fit", n_fit))
     settings = {
         "kind": "segment",
-        "segmenter": repr(segmenter).replace("fitted=True", "").replace("fitted=False", ""),
-        "weights_id": segmenter.encoder.weights_id,
-        "model": None if segmenter._model is None else _digest(segmenter._model),
+        "fitted_on": None if is_fitted else _fingerprints(work, chosen, distance),
         "distance": None if distance is None else str(distance),
         "tile_shape": list(tile_shape),
         "overlap": overlap,
-        "n_fit": n_fit,
     }
-    folder = SurveyFolder(output, settings, resume=resume)
-    segmenter = _fitted(segmenter, folder, work, distance, n_fit, resume)
-    done = {
-        key: path
-        for key, (name, _, _) in work.items()
-        if (path := folder.tile(key, ".npz")).is_file() and _input(path) == fingerprint(named[name])
-    }
+    folder = SurveyFolder(output, segmenter, settings, resume=resume)
+    if not is_fitted:
+        segmenter = _fitted(segmenter, folder, work, chosen, distance)
+    inputs, done = {}, {}
+    for key, (_, item, tile) in work.items():
+        path = folder.tile(key, ".npz")
+        if tile is None or path.is_file():
+            inputs[key] = _fingerprint(item, tile, distance)
+        if inputs.get(key) and path.is_file() and _input(path) == inputs[key]:
+            done[key] = path
 
     def keep(key, result):
+        result, part = result
+        own = inputs.get(key) if part is None else part
         with atomic_path(folder.tile(key, ".npz")) as temporary:
-            np.savez_compressed(temporary, **result, input=fingerprint(named[work[key][0]]))
+            np.savez_compressed(temporary, **result, input=str(own))
         done[key] = folder.tile(key, ".npz")
 
     tasks = {
@@ -143,7 +150,11 @@ def survey_segment(
         msg = f"none of {len(failed)} maps could be used; {key}: {reason}"
         raise ValueError(msg)
     table = _assemble(folder, named, work, done, shapes, wcs, overwrite_labels)
-    table.meta = {"weights_id": segmenter.encoder.weights_id, "failed": failed}
+    table.meta = {
+        "weights_id": segmenter.encoder_.weights_id,
+        "segmenter": segmenter.fingerprint(),
+        "failed": failed,
+    }
     with atomic_path(folder.path / "segments.ecsv") as temporary:
         table.write(temporary, format="ascii.ecsv")
     if failed:
@@ -151,16 +162,6 @@ def survey_segment(
         msg = f"{len(failed)} of {len(work)} tiles could not be used, e.g. {key}: {reason}"
         warnings.warn(msg, AstrofractalWarning, stacklevel=2)
     return table
-
-
-def _digest(model):
-    """Tell fitted models apart by what they answer."""
-    scale = np.asarray(model.scale, np.float32)
-    probe = np.random.default_rng(0).normal(scale=3, size=(500, len(scale))).astype(np.float32)
-    digest = hashlib.sha256(np.asarray(model.predict(probe), np.int32).tobytes())
-    for part in (scale, model.rgb_limits, model.components.ratios):
-        digest.update(np.asarray(part, np.float32).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _input(path):
@@ -174,36 +175,51 @@ def _read(item, tile, distance):
     return item.read(tile.outer_rows, tile.outer_columns)
 
 
-def _fitted(segmenter, folder, work, distance, n_fit, resume):
-    """Return a fitted segmenter: the one given, or one fitted on a few tiles."""
-    if segmenter._model is not None:
-        return segmenter
-    import copy
+def _fingerprint(item, tile, distance):
+    if tile is None:
+        return map_fingerprint(item, distance=distance)
+    return part_fingerprint(_read(item, tile, distance))
 
-    n_fit = min(positive_int("n_fit", n_fit), len(work))
+
+def _spread(work, n_fit):
+    """Return the keys of tiles, evenly spread, to fit on."""
     keys = list(work)
-    spread = np.unique(np.linspace(0, len(keys) - 1, n_fit).round().astype(int))
+    index = np.linspace(0, len(keys) - 1, min(n_fit, len(keys))).round().astype(int)
+    return [keys[i] for i in np.unique(index)]
+
+
+def _fingerprints(work, keys, distance):
+    return fingerprint([_fingerprint(*work[key][1:], distance) for key in keys])
+
+
+def _fitted(segmenter, folder, work, keys, distance):
+    """Return the segmenter of the folder; a new one is fitted on a few tiles and kept there."""
+    path = folder.tiles / "segmenter.safetensors"
+    if path.is_file():
+        return FeatureSegmenter.load(path, encoder=segmenter.encoder_)
     maps = []
-    for index in spread:
-        _, item, tile = work[keys[index]]
+    for key in keys:
         try:
-            gas = _read(item, tile, distance)
+            gas = _read(*work[key][1:], distance)
         except (ValueError, TypeError, OSError):
             continue  # the run itself says what is wrong with it
         if gas is not None:
             maps.append(gas)
     if not maps:
-        msg = f"none of {len(spread)} maps could be read to fit the segmenter"
+        msg = f"none of {len(keys)} maps could be read to fit the segmenter"
         raise ValueError(msg)
-    return copy.copy(segmenter).fit(maps)
+    fitted = copy.copy(segmenter).fit(maps)
+    fitted.save(path)
+    return fitted
 
 
 def _segment_tile(segmenter, item, tile, distance):
-    """Segment one tile; runs on a worker."""
+    """Segment one tile and tell what was read; runs on a worker."""
     gas = _read(item, tile, distance)
+    part = None if tile is None else part_fingerprint(gas)
     if gas is None:
         shape = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
-        return {"labels": np.zeros(shape, np.int16), "header": ""}
+        return {"labels": np.zeros(shape, np.int16), "header": ""}, part
     labels = segmenter.segment(gas).labels.data.astype(np.int16)
     if tile is not None:
         first, left = tile.outer_rows.start, tile.outer_columns.start
@@ -212,7 +228,7 @@ def _segment_tile(segmenter, item, tile, distance):
             tile.columns.start - left : tile.columns.stop - left,
         ]
     header = "" if gas.wcs is None else gas.wcs.to_header(relax=True).tostring(sep="\n")
-    return {"labels": labels, "header": header}
+    return {"labels": labels, "header": header}, part
 
 
 def _assemble(folder, named, work, done, shapes, wcs, overwrite):

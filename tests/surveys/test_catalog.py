@@ -2,11 +2,13 @@
 
 import os
 import sys
+import time
 import warnings
 
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 from astropy.table import QTable
 
@@ -149,6 +151,15 @@ def test_two_workers_give_the_same(estimator, files, big, client, tmp_path):
     compare(tiled, estimator.catalog(big))
 
 
+@pytest.fixture
+def by_value():
+    """Send the classes of this module to workers, which do not see the tests."""
+    cloudpickle = pytest.importorskip("cloudpickle")
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
 class Deadly:
     """An estimator whose first task, in all processes together, ends its worker at once."""
 
@@ -159,6 +170,13 @@ class Deadly:
     def meta(self):
         return self.estimator.meta
 
+    @property
+    def size(self):
+        return self.estimator.size
+
+    def fingerprint(self):
+        return self.estimator.fingerprint()
+
     def catalog(self, *arguments, **options):
         try:
             self.marker.touch(exist_ok=False)
@@ -168,14 +186,9 @@ class Deadly:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_loss_of_a_worker(estimator, files, client, tmp_path):
-    cloudpickle = pytest.importorskip("cloudpickle")
-    cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers do not see the tests
-    try:
-        deadly = Deadly(estimator, tmp_path / "marker")
-        table = survey_catalog(deadly, files, "center", client=client)
-    finally:
-        cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+def test_loss_of_a_worker(estimator, files, client, by_value, tmp_path):
+    deadly = Deadly(estimator, tmp_path / "marker")
+    table = survey_catalog(deadly, files, "center", client=client)
     assert (tmp_path / "marker").exists()  # a worker died
     compare(table, survey_catalog(estimator, files, "center"))
 
@@ -205,11 +218,11 @@ def test_resume(estimator, files, tmp_path):
     compare(table, survey_catalog(estimator, files, "center"))
     again = QTable.read(tmp_path / "run" / "catalog.ecsv")
     compare(again, table)
-    # a changed file is worked on again, and other settings are refused
+    # a touched file is not worked on again, a changed one is; other settings are refused
     os.utime(files / "core1.fits", (1, 1))
     third = Counting(estimator, 99)
     survey_catalog(third, files, "center", output=tmp_path / "run")
-    assert third.calls == 1
+    assert third.calls == 0
     with pytest.raises(ValueError, match="level=0.68, not 0.9"):
         survey_catalog(estimator, files, "center", output=tmp_path / "run", level=0.9)
     fourth = Counting(estimator, 99)
@@ -254,15 +267,90 @@ def test_wrong_input_is_named(estimator, big):
         LazyMap(np.zeros((3, 3)), np.zeros((3, 4)))
 
 
-def test_small_files_go_to_workers_several_at_a_time(estimator, files, client):
-    from astrofractal.surveys._runner import _batches
+def run(estimator, maps, positions, folder, **options):
+    """Catalog, and tell how many maps were worked on."""
+    counting = Counting(estimator, 999)
+    table = survey_catalog(counting, maps, positions, output=folder, **options)
+    return table, counting.calls
 
-    keys = [f"k{n}" for n in range(40)]
-    batches = list(_batches(keys, set(keys[:33]), 2))
-    assert [len(batch) for batch in batches] == [4] * 8 + [1] * 7 + [1]
-    assert sorted(key for batch in batches for key in batch) == sorted(keys)
-    assert max(map(len, _batches(keys * 99, set(keys), 1))) == 16
-    assert [len(batch) for batch in _batches(keys[:5], set(keys), 8)] == [1] * 5
+
+def test_another_map_in_memory_is_another_input(estimator, tmp_path):
+    maps = [make_map(seed=k) for k in (50, 51)]
+    _, calls = run(estimator, maps, "center", tmp_path)
+    assert calls == 2
+    _, calls = run(estimator, [make_map(seed=50), maps[1]], "center", tmp_path)
+    assert calls == 0  # equal content
+    maps[1] = make_map(seed=52)
+    table, calls = run(estimator, maps, "center", tmp_path)
+    assert calls == 1
+    compare(table, survey_catalog(estimator, maps, "center"))
+
+
+def test_a_rewritten_file_is_another_input_at_any_date(estimator, tmp_path):
+    path = tmp_path / "core.fits"
+    make_map(seed=1).write(path)
+    date = path.stat().st_mtime_ns
+    run(estimator, [path], "center", tmp_path / "run")
+    make_map(seed=2).write(path, overwrite=True)
+    os.utime(path, ns=(date, date))
+    table, calls = run(estimator, [path], "center", tmp_path / "run")
+    assert calls == 1
+    compare(table, survey_catalog(estimator, [path], "center"))
+
+
+def test_a_rewritten_zarr_group_is_another_input(estimator, tmp_path):
+    pytest.importorskip("zarr")
+    path, positions = tmp_path / "plane.zarr", [[40.0, 50.0], [150.0, 60.0]]
+    write_zarr(make_map((100, 200), seed=1), path)
+    options = {"tile_shape": (100, 100)}
+    _, calls = run(estimator, path, positions, tmp_path / "run", **options)
+    assert calls == 2
+    _, calls = run(estimator, path, positions, tmp_path / "run", **options)
+    assert calls == 0
+    gas = make_map((100, 200), seed=2)
+    write_zarr(gas, path, overwrite=True)
+    table, calls = run(estimator, path, positions, tmp_path / "run", **options)
+    assert calls == 2
+    compare(table, estimator.catalog(gas, positions))
+
+
+def test_positions_are_known_by_their_place_on_the_sky(estimator, tmp_path):
+    gas = make_map((100, 100), seed=3)
+    icrs = gas.to_sky([40.0], [60.0])
+    _, calls = run(estimator, [gas], icrs, tmp_path)
+    assert calls == 1
+    _, calls = run(estimator, [gas], SkyCoord(icrs.ra, icrs.dec), tmp_path)
+    assert calls == 0
+    fk4 = SkyCoord(icrs.ra, icrs.dec, frame="fk4")  # the same numbers in another frame
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table, calls = run(estimator, [gas], fk4, tmp_path)
+    assert calls == 1
+    assert len(table) == 0 or not u.allclose(table["ra"], icrs.ra)
+
+
+def test_one_map_with_other_positions_is_worked_on_again(estimator, files, tmp_path):
+    maps = sorted(files.iterdir())[:2]
+    run(estimator, maps, {"core0": "center", "core1": [[30, 30]]}, tmp_path)
+    _, calls = run(estimator, maps, {"core0": "center", "core1": [[20, 30]]}, tmp_path)
+    assert calls == 1
+
+
+def test_another_estimator_does_not_return_the_masses_of_the_first(estimator, files, tmp_path):
+    survey_catalog(estimator, files, "center", output=tmp_path)
+    random = np.random.default_rng(1)
+    maps = [make_map(seed=k) for k in range(24)]  # the same reference maps, another regressor
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        other = StellarMassEstimator(
+            estimator.encoder, regressor="knn",
+            features=FeatureSet("central", zoom=1, symmetrize=False),
+        ).fit(maps, 10 ** random.normal(size=24) * u.solMass)  # fmt: skip
+    with pytest.raises(ValueError, match="made with another StellarMassEstimator"):
+        survey_catalog(other, files, "center", output=tmp_path)
+
+
+def test_small_files_go_to_workers_several_at_a_time(estimator, files, client):
     bad = files.parent / "bad.fits"
     bad.write_text("nothing")
     many = 4 * sorted(files.iterdir()) + [bad]  # 21 files in lists of two
@@ -272,34 +360,33 @@ def test_small_files_go_to_workers_several_at_a_time(estimator, files, client):
         compare(there, survey_catalog(estimator, many, "center"))
 
 
-def test_the_estimator_is_sent_once(estimator, files, client, monkeypatch):
-    """Not again while all workers hold it, but again to a worker that has lost it."""
-    from astrofractal.surveys import _plugin
+class Slow(Deadly):
+    """An estimator that takes its time and leaves the number of its process."""
 
-    sent = []
-    register = type(client).register_plugin
+    def catalog(self, *arguments, **options):
+        time.sleep(0.3)
+        (self.marker / f"{os.getpid()}").touch()
+        return self.estimator.catalog(*arguments, **options)
 
-    def count(self, plugin, **options):
-        sent.append(plugin.digest)
-        return register(self, plugin, **options)
 
-    def forget():
-        from astrofractal.surveys import _plugin
-
-        _plugin._held.clear()
-
-    monkeypatch.setattr(type(client), "register_plugin", count)
-    expected = survey_catalog(estimator, files, "center")
-    for _ in range(2):
-        compare(survey_catalog(estimator, 4 * sorted(files.iterdir()), "center", client=client)[:5],
-                expected)  # fmt: skip
-    assert len(sent) <= 1
-    sent.clear()
-    client.run(forget)
-    compare(survey_catalog(estimator, files, "center", client=client), expected)
-    assert len(sent) == 1
-    # a worker that loses it after it has been asked
-    client.run(forget)
-    monkeypatch.setattr(_plugin, "holds_tool", bool)
-    compare(survey_catalog(estimator, files, "center", client=client), expected)
-    assert len(sent) == 2
+@pytest.mark.filterwarnings("ignore")
+def test_one_worker_that_is_lost_and_one_that_joins_later(estimator, files, by_value, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    expected = survey_catalog(estimator, 8 * sorted(files.iterdir()), "center")
+    (tmp_path / "seen").mkdir()
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        deadly = Deadly(estimator, tmp_path / "marker")
+        table = survey_catalog(deadly, files, "center", client=client)
+        assert (tmp_path / "marker").exists()
+        compare(table, expected[:5])
+        cluster.scale(2)
+        slow = Slow(estimator, tmp_path / "seen")
+        compare(
+            survey_catalog(slow, 8 * sorted(files.iterdir()), "center", client=client), expected
+        )
+    assert len(list((tmp_path / "seen").iterdir())) == 2

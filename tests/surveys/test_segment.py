@@ -1,5 +1,6 @@
 """Labels of many maps and of a tiled map are those of the segmenter."""
 
+import copy
 import warnings
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
+from sklearn.base import clone
 
 from astrofractal import FeatureSegmenter, FractalEncoder
 from astrofractal.exceptions import AstrofractalWarning
@@ -52,6 +54,7 @@ def test_files(segmenter, files, tmp_path):
         assert rows["n_pixels"].sum() == (expected > 0).sum()
     # nothing is done again
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "tiles").iterdir()}
+    assert {path.suffix for path in before} == {".npz"}
     assert len(before) == 2
     again = survey_segment(segmenter, files, output=tmp_path / "run")
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "tiles").iterdir()}
@@ -91,19 +94,59 @@ def test_a_segmenter_is_fitted_on_the_survey(files, tmp_path):
     segmenter = FeatureSegmenter(
         2, encoder=FractalEncoder(weights="random", device="cpu"), stride=8, n_components=4
     )
+    maps = [*sorted(files.iterdir()), bad]
     with pytest.warns(AstrofractalWarning, match="1 of 3 tiles could not be used"):
-        table = survey_segment(segmenter, [*sorted(files.iterdir()), bad], output=tmp_path / "run")
+        table = survey_segment(segmenter, maps, output=tmp_path / "run")
     assert list(table.meta["failed"]) == ["bad"]
-    assert segmenter._model is None  # the one given stays as it was
+    assert not hasattr(segmenter, "model_")  # the one given stays as it was
     with pytest.raises(ValueError, match="holds a survey with overlap=192, not 64"):
-        survey_segment(segmenter, files, output=tmp_path / "run", overlap=64)
+        survey_segment(segmenter, maps, output=tmp_path / "run", overlap=64)
 
 
-def test_segment_takes_several_maps(segmenter, files, tmp_path):
-    paths = sorted(files.glob("*.fits"))
-    table = segmenter.segment(paths, output=tmp_path / "run")
-    assert sorted(set(table["map"])) == ["cloud0", "cloud1"]
-    with pytest.raises(ValueError, match="output must be a folder for a survey"):
-        segmenter.segment(paths)
-    with pytest.raises(TypeError, match="takes no option 'overlap'"):
-        segmenter.segment(paths[0], overlap=3)
+OTHER = {
+    "min_area": 0,
+    "random_state": 1,
+    "sharpness": 0.1,
+    "velocity_reference": "map",
+    "whiten": True,
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+@pytest.mark.parametrize("fitted", [False, True])
+def test_another_segmenter_does_not_return_old_labels(segmenter, files, tmp_path, name, fitted):
+    first, other = copy.copy(segmenter), copy.copy(segmenter).set_params(**{name: OTHER[name]})
+    if not fitted:
+        del first.model_, other.model_
+    survey_segment(first, files, output=tmp_path)
+    with pytest.raises(ValueError, match=rf"another FeatureSegmenter: .*{name}="):
+        survey_segment(other, files, output=tmp_path)
+    table = survey_segment(other, files, output=tmp_path, resume=False)
+    assert len(table)
+
+
+def test_labels_of_a_longer_list_have_one_meaning(segmenter, files, tmp_path):
+    unfitted = clone(segmenter)
+    maps = [make_map((96, 96), seed=k) for k in range(3)]
+    survey_segment(unfitted, maps[:2], output=tmp_path)
+    with pytest.raises(ValueError, match="fitted on other maps"):
+        survey_segment(unfitted, maps, output=tmp_path)
+    # one that was fitted may go on
+    fitted = clone(segmenter).fit(maps[:2])
+    survey_segment(fitted, maps[:2], output=tmp_path / "fitted")
+    table = survey_segment(fitted, maps, output=tmp_path / "fitted")
+    assert len(set(table["map"])) == 3
+
+
+def test_a_fit_is_kept_and_other_content_is_segmented_anew(segmenter, tmp_path):
+    unfitted = clone(segmenter)
+    maps = [make_map((96, 96), seed=k) for k in range(2)]
+    survey_segment(unfitted, maps, output=tmp_path / "a", n_fit=1)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "tiles").iterdir()}
+    survey_segment(unfitted, [make_map((96, 96), seed=0), maps[1]], output=tmp_path / "a", n_fit=1)
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "tiles").iterdir()}
+    maps[1] = make_map((96, 96), seed=8)
+    survey_segment(unfitted, maps, output=tmp_path / "a", n_fit=1)
+    found = fits.getdata(tmp_path / "a" / "labels" / "map00001.fits", "LABELS")
+    expected = clone(segmenter).fit(maps[:1]).segment(maps[1]).labels.data
+    assert np.array_equal(found, expected)
