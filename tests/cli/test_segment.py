@@ -25,7 +25,7 @@ def test_writes_everything(cloud, tmp_path, capsys):
     output = tmp_path / "result"
     assert main(arguments(cloud, "--output", str(output))) == 0
     assert sorted(path.name for path in output.iterdir()) == [
-        "components.fits", "correlations.ecsv", "labels.fits", "overview.png", "islands.ecsv",
+        "components.fits", "correlations.ecsv", "islands.ecsv", "labels.fits", "overview.png",
         "regions.crtf", "regions.fits", "regions.reg", "segments.ecsv",
     ]  # fmt: skip
     shown = capsys.readouterr()
