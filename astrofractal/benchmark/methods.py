@@ -8,7 +8,7 @@ import numpy as np
 
 from astrofractal.encoder import FractalEncoder
 from astrofractal.mass import PublishedKNN
-from astrofractal.mass._defaults import default_recipe
+from astrofractal.mass.defaults import default_recipe
 from astrofractal.mass.features import CHANNELS, FeatureSet, for_encoder, keep_channels
 
 __all__ = ["FeatureCache", "Method", "feature_methods", "magnified_methods"]

@@ -4,7 +4,7 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-from astrofractal.gasmap.units import _HYDROGEN_MASS, H2_MEAN_MOLECULAR_WEIGHT, to_column_density
+from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, HYDROGEN_MASS, to_column_density
 
 __all__ = [
     "dust_column_factor",
@@ -90,7 +90,7 @@ def dust_column_factor(frequency, temperature, opacity):
     exponent = (const.h * nu / (const.k_B * kelvin)).to_value(u.one)
     with np.errstate(over="ignore", invalid="ignore"):
         planck = 2 * const.h * nu**3 / const.c**2 / np.expm1(exponent) / u.sr
-    return (1 / (planck * kappa * H2_MEAN_MOLECULAR_WEIGHT * _HYDROGEN_MASS)).to(
+    return (1 / (planck * kappa * H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS)).to(
         _COLUMN / _BRIGHTNESS
     )
 

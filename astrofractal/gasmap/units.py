@@ -22,7 +22,7 @@ H2_MEAN_MOLECULAR_WEIGHT = 2.8
 
 _COLUMN = u.cm**-2
 _VELOCITY = u.km / u.s
-_HYDROGEN_MASS = const.m_p + const.m_e
+HYDROGEN_MASS = const.m_p + const.m_e
 
 
 def column_to_mass(column_density, area):
@@ -54,7 +54,7 @@ def column_to_mass(column_density, area):
     """
     column = to_column_density(column_density, name="column_density")
     area = u.Quantity(area).to(u.cm**2)
-    return (column * area * H2_MEAN_MOLECULAR_WEIGHT * _HYDROGEN_MASS).to(u.solMass)
+    return (column * area * H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS).to(u.solMass)
 
 
 def to_column_density(quantity, *, name="column_density"):
@@ -78,7 +78,7 @@ def to_column_density(quantity, *, name="column_density"):
     """
     if isinstance(quantity.unit, u.function.FunctionUnitBase):
         quantity = quantity.physical
-    for scale in (1, 1 / (H2_MEAN_MOLECULAR_WEIGHT * _HYDROGEN_MASS)):
+    for scale in (1, 1 / (H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS)):
         product = quantity.unit * getattr(scale, "unit", u.one)
         if product.is_equivalent(_COLUMN):
             factor = product.to(_COLUMN) * getattr(scale, "value", scale)

@@ -18,11 +18,11 @@ from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
-from astrofractal.mass._defaults import default_recipe
 from astrofractal.mass._standard import is_single, standard_batches
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
+from astrofractal.mass.defaults import default_recipe
 from astrofractal.mass.detection import find_protostars
 from astrofractal.mass.evaluation import Evaluation, check_level, describe
 from astrofractal.mass.features import (
