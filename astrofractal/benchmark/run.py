@@ -21,7 +21,6 @@ from astrofractal.benchmark.protocols import make_protocol
 from astrofractal.benchmark.report import write_report
 from astrofractal.benchmark.scoring import mass_range_scores, score
 from astrofractal.benchmark.studies import degradation_rows, learning_rows, symmetry_rows
-from astrofractal.benchmark.supervised import SHARES, SUPERVISED, supervised_predictions
 from astrofractal.benchmark.tables import (
     COLUMNS,
     Total,
@@ -189,10 +188,10 @@ class Benchmark:
         """
         self.journal = journal = Journal(folder)
         headline = self.protocols[0]
-        full, fewer, learning, trained = [], [], [], []
+        full, fewer, learning = [], [], []
 
         def keep():
-            self.scores = scores_table([*full, *trained, *fewer, *learning])
+            self.scores = scores_table([*full, *fewer, *learning])
             self.learning = scores_table(learning)
             self.notes["seconds"] = dict(journal.seconds)
             self.notes["failed"] = list(journal.failed)
@@ -214,10 +213,6 @@ class Benchmark:
         if not self.quick:
             rows = journal.timed("symmetries", journal.attempt, "symmetries", symmetry_rows, small)
             self.symmetry = symmetry_table(rows)
-        keep()
-        left = 60 * self.minutes - journal.elapsed
-        left = max(left, 60 * self.minutes * 0.2)
-        trained += journal.timed("supervised networks", list, self._supervised_rows(left))
         keep()
 
     def _small(self, n_maps):
@@ -423,38 +418,6 @@ class Benchmark:
             for method in methods:
                 rows += self._attempt(method, protocol, channels)
         return rows
-
-    def _supervised_rows(self, seconds):
-        """Yield the rows of the networks that are trained from scratch."""
-        # Not on leave-sinks-out: the time for it is better spent on longer trainings.
-        protocols = [p for p in self.protocols if p.name in (_HEADLINE, "random")]
-        n_splits = sum(len(p.splits) for p in protocols)
-        for protocol in protocols:
-            for name in SUPERVISED:
-                share = seconds * SHARES[name] / n_splits
-                yield from self.journal.attempt(
-                    f"{name}, {protocol.name}", self._supervised_row, name, protocol, share
-                )
-
-    def _supervised_row(self, name, protocol, seconds):
-        total = Total(len(self.y))
-        for train, test in protocol.splits:
-            # Validated on protostars where the test has maps of the same ones.
-            groups = self.maps.sinks if protocol.name == "random" else protocol.groups
-            result = supervised_predictions(
-                name,
-                self.maps,
-                train,
-                test,
-                groups,
-                seconds=seconds,
-                random_state=self.random_state,
-                progress_bar=self.progress_bar,
-            )
-            total.add(test, len(train), result)
-            self.notes.setdefault(f"epochs of {name}", []).append(result["n_epochs"])
-        row = {"method": name, "features": "end to end", "regressor": SUPERVISED[name]}
-        return [self.journal.row("scores", self._row(protocol, total.result(), **row))]
 
     @property
     def meta(self):

@@ -1,192 +1,334 @@
-"""The opponents that learn everything from the labeled maps."""
+"""The opponents that learn end to end from the labeled maps, and their stored predictions."""
 
-import copy
 import logging
-import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from astropy import units as u
+from astropy.table import Table
 
-from astrofractal._utils.progress import progress
+from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.validation import one_of
+from astrofractal.encoder import ChannelNormalization, FractalEncoder
+from astrofractal.mass.fine_tuning import TrunkViews, fine_tune
 
-__all__ = ["SHARES", "SUPERVISED", "supervised_predictions"]
+__all__ = ["SUPERVISED", "Scratch", "Tuned", "supervised_predictions", "train_supervised"]
 
 logger = logging.getLogger(__name__)
 
-#: Names of the networks, and of their timm models.
+# The part of the protostars, in whole clouds, on which the best epoch is chosen.
+_HELD = 0.12
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """
+    A convolutional network that is trained from scratch.
+
+    Parameters
+    ----------
+    make : str
+        ``"cnn"``, four layers with 66,000 parameters, or the name of a timm model.
+
+    zoom : float
+        The magnification.
+
+    size : int
+        The width of a view in magnified pixels.
+
+    learning_rate, n_views, max_epochs, patience, batch_size, weight_exponent : optional
+        As of `~astrofractal.mass.fine_tune`.
+    """
+
+    make: str
+    zoom: float
+    size: int
+    learning_rate: float
+    n_views: int = 32
+    max_epochs: int = 8
+    patience: int = 4
+    batch_size: int = 128
+    weight_exponent: float = 1.0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """
+    An encoder that is fine-tuned.
+
+    Parameters
+    ----------
+    weights : str
+        The weights of the `~astrofractal.FractalEncoder` that it starts from.
+
+    blocks : int or "all"
+        What is trained, see `~astrofractal.mass.fine_tune`.
+
+    learning_rate, n_views, max_epochs, patience, weight_exponent : optional
+        As of `~astrofractal.mass.fine_tune`.
+
+    n_test_views : int, optional
+        Symmetric views over which predictions are averaged.
+    """
+
+    weights: str
+    blocks: int | str
+    learning_rate: float = 1e-4
+    n_views: int = 8
+    max_epochs: int = 5
+    patience: int = 2
+    n_test_views: int = 1
+    weight_exponent: float = 1.0
+
+
+#: Name to settings; cheapest first.
 SUPERVISED = {
-    "supervised ResNet-18": "resnet18",
-    "supervised ViT": "astrofractal_vit_tiny_patch8_64",
+    "small CNN": Scratch("cnn", zoom=1.0, size=24, learning_rate=2e-3),
+    "ViT fine-tuned, frozen trunk": Tuned("bundled", 0, max_epochs=20),
+    "ViT fine-tuned, last block": Tuned("bundled", 1),
+    "ResNet-18": Scratch("resnet18", zoom=2.0, size=64, learning_rate=1e-3, n_views=16),
+    "ViT fine-tuned, all blocks": Tuned("bundled", "all", max_epochs=8),
+    "ViT from scratch": Tuned("random", "all", learning_rate=5e-4, max_epochs=20, patience=5),
 }
 
-#: The part of the time for trainings that each network gets.
-SHARES = {"supervised ResNet-18": 0.4, "supervised ViT": 0.6}
 
-_RATES = {"supervised ResNet-18": 1e-3, "supervised ViT": 5e-4}
-
-
-def supervised_predictions(
-    name,
-    maps,
-    train,
-    test,
-    groups,
-    *,
-    seconds=120.0,
-    max_epochs=40,
-    batch_size=64,
-    random_state=0,
-    progress_bar=False,
-):
+def supervised_predictions(name, maps, splits, *, random_state=0, progress_bar=False):
     """
-    Train a network from scratch on the labeled maps.
+    Train a network on each split and predict its test maps.
 
-    AdamW with a warm-up and a cosine schedule; the rotations and reflections of the sky, the sign
-    of the velocity and small shifts as augmentation; early stopping on a validation group, which
-    keeps the best epoch; the number of epochs is what fits into the time given, and the precision
-    is single or mixed with bfloat16, whichever the processor is faster in.
+    Views are drawn evenly over protostars, under the symmetries of the sky and of the velocity and
+    with shifts below a pixel; the best epoch is chosen on whole clouds held out of the training
+    ones, after which the training ends when it no longer improves.  Predictions are averaged over
+    symmetric views.
 
     Parameters
     ----------
     name : str
-        One of ``SUPERVISED``.
+        One of `SUPERVISED`.
 
     maps : `~astrofractal.mapset.MapSet`
         The labeled maps.
 
-    train, test : `~numpy.ndarray`
-        Indices of the maps that train and of those that test.
+    splits : iterable of tuple of 1D `~numpy.ndarray`
+        Indices of the maps that train, and of those that test.
 
-    groups : `~numpy.ndarray`
-        One of the training groups (clouds, where these are held out) is the validation set: the one
-        whose size is closest to a sixth of the maps.  Where there are many groups, a sixth of them.
+    random_state : int, optional
+        The seed.
 
-    seconds : float, optional
-        The time for the training.
+    progress_bar : bool or callable, optional
+        Whether to show progress.
 
-    max_epochs, batch_size, random_state : int, optional
-        The largest number of epochs, the size of a batch, the seed.
+    Yields
+    ------
+    test : 1D `~numpy.ndarray`
+        Indices of the test maps.
+
+    log_mass : 1D `~numpy.ndarray`
+        Their log10 masses in solar masses.
+
+    best_epoch : int
+        The epoch that was kept.
+    """
+    settings = SUPERVISED[one_of("name", name, SUPERVISED)]
+    run = _scratch if isinstance(settings, Scratch) else _tuned
+    yield from run(settings, maps, splits, random_state, progress_bar)
+
+
+def _tuned(settings, maps, splits, random_state, progress_bar):
+    encoder = FractalEncoder(weights=settings.weights, random_state=random_state)
+    kept = shown = None
+    if settings.blocks != "all":
+        # The frozen part sees each view once, for all splits.
+        options = {"blocks": settings.blocks, "progress_bar": progress_bar}
+        kept = TrunkViews.draw(
+            encoder,
+            maps,
+            n_views=settings.n_views,
+            weight_exponent=settings.weight_exponent,
+            random_state=random_state,
+            **options,
+        )
+        shown = TrunkViews.symmetric(encoder, maps, n_views=settings.n_test_views, **options)
+    for train, test in splits:
+        keep, out = (np.isin(np.arange(len(maps)), rows) for rows in (train, test))
+        tuned = fine_tune(
+            encoder,
+            maps[keep],
+            blocks=settings.blocks,
+            validation=_HELD,
+            n_views=settings.n_views,
+            max_epochs=settings.max_epochs,
+            patience=settings.patience,
+            learning_rate=settings.learning_rate,
+            weight_exponent=settings.weight_exponent,
+            views=None if kept is None else kept[keep],
+            random_state=random_state,
+            progress_bar=progress_bar,
+        )
+        if shown is None:
+            mass = tuned.predict(maps[out], n_views=settings.n_test_views)
+        else:
+            mass = tuned.predict_views(shown[out])
+        yield np.flatnonzero(out), np.log10(mass.to_value(u.solMass)), tuned.best_epoch
+
+
+def _scratch(settings, maps, splits, random_state, progress_bar):
+    import torch
+
+    from astrofractal.mass.training import (
+        SYMMETRIES,
+        FreshViews,
+        draw_rows,
+        hold_out,
+        make_views,
+        random_poses,
+        regress,
+        train_network,
+    )
+
+    look = {"zoom": settings.zoom, "size": settings.size}
+    images = torch.from_numpy(ChannelNormalization()(maps.images))
+    for train, test in splits:
+        generator = np.random.default_rng(random_state)
+        held = hold_out(maps.clouds[train], maps.sinks[train], _HELD, generator)
+        held = np.isin(maps.clouds[train], held)
+        rows, others = train[~held], train[held]
+        counts = [settings.n_views * len(np.unique(maps.sinks[part])) for part in (rows, others)]
+        batches = FreshViews(
+            images[rows],
+            maps.log_masses[rows],
+            maps.sinks[rows],
+            counts[0],
+            batch_size=settings.batch_size,
+            exponent=settings.weight_exponent,
+            random_state=random_state,
+            **look,
+        )
+        exponent = settings.weight_exponent
+        others = others[draw_rows(maps.sinks[others], counts[1], exponent, generator)]
+        validation = make_views(images[others], random_poses(counts[1], 0.5, generator), **look)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(random_state)
+            network = _network(settings.make, maps.log_masses[rows].mean())
+        _, best_epoch = train_network(
+            network,
+            batches,
+            validation=(validation, maps.log_masses[others]),
+            learning_rate=settings.learning_rate,
+            max_epochs=settings.max_epochs,
+            patience=settings.patience,
+            random_state=random_state,
+            progress_bar=progress_bar,
+        )
+        total = np.zeros(len(test))
+        for start in range(0, len(test), 256):
+            some = test[start : start + 256]
+            for pose in SYMMETRIES:
+                views = make_views(images[some], np.tile(pose, (len(some), 1)), **look)
+                total[start : start + 256] += regress(network, views) / len(SYMMETRIES)
+        yield test, total, best_epoch
+
+
+def _network(kind, mean):
+    """Make a network whose first guess is the mean mass."""
+    from torch import nn
+
+    if kind == "cnn":
+        layers, width = [], 3
+        for i, n in enumerate((32, 32, 64, 64)):
+            convolution = nn.Conv2d(width, n, 3, stride=1 + i % 2, padding=1, bias=False)
+            layers += [convolution, nn.BatchNorm2d(n), nn.GELU()]
+            width = n
+        last = nn.Linear(9 * width, 1)
+        network = nn.Sequential(
+            *layers, nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(0.1), last
+        )
+    else:
+        import timm
+
+        network = timm.create_model(kind, num_classes=1)
+        last = network.get_classifier()
+    nn.init.zeros_(last.weight)
+    nn.init.constant_(last.bias, float(mean))
+    return network
+
+
+def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False):
+    """
+    Train the opponents with each cloud held out, and store what they predict.
+
+    Parameters
+    ----------
+    maps : `~astrofractal.mapset.MapSet`
+        The labeled maps.
+
+    path : path-like
+        An ECSV file with the columns ``method``, ``seed``, ``cloud``, ``row`` (index of the map within
+        its cloud), ``log_mass`` and ``best_epoch``.  Clouds that it has already are not trained
+        again, so that an interrupted run goes on.
+
+    methods : sequence of str, optional
+        Names of `SUPERVISED`; by default all.
+
+    seeds : sequence of int, optional
+        Each gives a training of its own.
 
     progress_bar : bool or callable, optional
         Whether to show progress.
 
     Returns
     -------
-    result : dict
-        ``predicted`` (log10 masses), ``half_68``, ``half_90`` (dex, from the validation set),
-        ``fit_time``, ``predict_time`` (s), ``n_epochs``.
+    table : `~astropy.table.Table`
+        All that the file has.
     """
-    import timm
-    import torch
-
-    import astrofractal.encoder  # noqa: F401 - registers the ViT with timm
-    from astrofractal.encoder import ChannelNormalization
-
-    one_of("name", name, SUPERVISED)
-    start = time.perf_counter()
-    generator = np.random.default_rng(random_state)
-    validation = _validation(groups[train], generator)
-    normalize = ChannelNormalization()
-    images = torch.from_numpy(normalize(maps.images))
-    center, scale = maps.log_masses[train].mean(), max(maps.log_masses[train].std(), 1e-6)
-    target = torch.from_numpy(((maps.log_masses - center) / scale).astype(np.float32))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(random_state)
-        model = timm.create_model(SUPERVISED[name], num_classes=1, in_chans=3)
-    rows, held = train[~validation], train[validation]
-    n_batches = max(1, len(rows) // batch_size)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=_RATES[name], weight_decay=0.05)
-    model.train()
-    ticks = {}
-    for mixed in (False, True):
-        for _ in range(2):  # the first one warms up
-            tick = time.perf_counter()
-            _step(model, optimizer, images[rows[:batch_size]], target[rows[:batch_size]], mixed)
-            tick = time.perf_counter() - tick
-            ticks[mixed] = min(tick, ticks.get(mixed, np.inf))
-    mixed = ticks[True] < 0.9 * ticks[False]
-    tick = ticks[mixed]
-    logger.info("%s: %.3f s a step, mixed precision: %s", name, tick, mixed)
-    # Where not even one epoch fits, a part of one: such a score says nothing.
-    whole, n_batches = n_batches, min(n_batches, max(3, int(seconds / (1.1 * tick))))
-    n_epochs = int(np.clip(seconds / (tick * n_batches * 1.1), 1, max_epochs))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: _cosine(step, n_epochs * n_batches)
-    )
-    best, best_state = np.inf, copy.deepcopy(model.state_dict())
-    for _ in progress(range(n_epochs), progress_bar, desc=name):
-        model.train()
-        order = generator.permutation(rows)
-        for i in range(n_batches):
-            batch = order[i * batch_size : (i + 1) * batch_size]
-            _step(model, optimizer, _augment(images[batch], generator), target[batch], mixed)
-            schedule.step()
-        error = np.mean((_predict(model, images, held) - target[held].numpy()) ** 2)
-        if error < best:
-            best, best_state = error, copy.deepcopy(model.state_dict())
-        if time.perf_counter() - start > 1.5 * seconds:
-            break
-    model.load_state_dict(best_state)
-    residual = scale * np.abs(_predict(model, images, held) - target[held].numpy())
-    fit_time = time.perf_counter() - start
-    start = time.perf_counter()
-    predicted = center + scale * _predict(model, images, test)
-    return {
-        "predicted": predicted,
-        "half_68": np.full(len(test), np.quantile(residual, 0.68)),
-        "half_90": np.full(len(test), np.quantile(residual, 0.90)),
-        "fit_time": fit_time,
-        "predict_time": time.perf_counter() - start,
-        "n_epochs": round(n_epochs * n_batches / whole, 2),
-    }
+    path = Path(path)
+    rows = _rows_in_cloud(maps.clouds)
+    tables = [Table.read(path)] if path.exists() else []
+    for method in SUPERVISED if methods is None else methods:
+        one_of("methods", method, SUPERVISED)
+        for seed in seeds:
+            done = set()
+            for table in tables:
+                same = (table["method"] == method) & (table["seed"] == seed)
+                done |= set(table["cloud"][same].tolist())
+            clouds = [c for c in np.unique(maps.clouds).tolist() if c not in done]
+            splits = (
+                (np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in clouds
+            )
+            found = supervised_predictions(
+                method, maps, splits if clouds else (), random_state=seed, progress_bar=progress_bar
+            )
+            for test, log_mass, best_epoch in found if clouds else ():
+                new = Table()
+                new["method"] = np.full(len(test), method)
+                new["seed"] = seed
+                new["cloud"], new["row"] = maps.clouds[test], rows[test]
+                new["log_mass"] = log_mass.round(3)
+                new["best_epoch"] = best_epoch
+                tables.append(new)
+                _write(tables, path)
+                logger.info("%s, seed %d: %s", method, seed, maps.clouds[test[0]])
+    return _write(tables, path)
 
 
-def _validation(groups, generator):
-    names, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    wanted = len(groups) / 6
-    if len(names) <= 8:
-        return index == int(np.argmin(np.abs(counts - wanted)))
-    order = generator.permutation(len(names))
-    chosen = order[np.cumsum(counts[order]) <= max(wanted, counts[order[0]])]
-    return np.isin(index, chosen)
+def _rows_in_cloud(clouds):
+    """Return the index of each map within its cloud."""
+    rows = np.empty(len(clouds), int)
+    for cloud in np.unique(clouds):
+        same = clouds == cloud
+        rows[same] = np.arange(same.sum())
+    return rows
 
 
-def _cosine(step, total):
-    warm = max(1, total // 20)
-    if step < warm:
-        return (step + 1) / warm
-    return 0.5 * (1 + np.cos(np.pi * min(1.0, (step - warm) / max(1, total - warm))))
-
-
-def _step(model, optimizer, images, target, mixed):
-    import torch
-
-    with torch.autocast(images.device.type, torch.bfloat16, enabled=mixed):
-        output = model(images)[:, 0]
-    loss = torch.nn.functional.smooth_l1_loss(output.float(), target)
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    optimizer.step()
-
-
-def _augment(images, generator):
-    import torch
-
-    images = torch.rot90(images, int(generator.integers(4)), (-2, -1))
-    if generator.integers(2):
-        images = images.flip(-1)
-    shift = tuple(int(s) for s in generator.integers(-1, 2, 2))
-    images = torch.roll(images, shift, (-2, -1)).clone()
-    sign = torch.from_numpy(generator.choice([-1.0, 1.0], len(images)).astype(np.float32))
-    images[:, 1] *= sign[:, None, None]
-    return images
-
-
-def _predict(model, images, rows):
-    import torch
-
-    model.eval()
-    with torch.inference_mode():
-        parts = [model(images[rows[i : i + 256]])[:, 0] for i in range(0, len(rows), 256)]
-    return torch.cat(parts).numpy().astype(float)
+def _write(tables, path):
+    table = Table(np.concatenate([t.as_array() for t in tables]))
+    for name, text in (
+        ("row", "index of the map within the file of its cloud"),
+        ("log_mass", "log10 of the mass in solMass, by a network trained on the other clouds"),
+        ("best_epoch", "epoch that was kept, chosen on a cloud held out of the training ones"),
+    ):
+        table[name].info.description = text
+    with atomic_path(path) as temporary:
+        table.write(temporary, format="ascii.ecsv")
+    return table

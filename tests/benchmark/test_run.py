@@ -19,7 +19,7 @@ def maps():
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
 def test_quick_run(tmp_path, maps, monkeypatch):
     # One cheap network, and no natural images: what is tested is the way through.
-    from astrofractal.benchmark import run, studies, supervised
+    from astrofractal.benchmark import run, studies
 
     some = ("default", "random ViT", "mean mass")
     monkeypatch.setattr(
@@ -40,15 +40,13 @@ def test_quick_run(tmp_path, maps, monkeypatch):
     monkeypatch.setattr(run, "_levels", lambda quick: [("beam", 4)])
     monkeypatch.setattr(studies, "_SIZES", (10,))
     monkeypatch.setattr(run, "natural_image_weights", lambda: None)
-    monkeypatch.setattr(run, "SUPERVISED", {"supervised ResNet-18": "resnet10t"})
-    monkeypatch.setattr(supervised, "SUPERVISED", {"supervised ResNet-18": "resnet10t"})
     benchmark = run_benchmark(maps, tmp_path / "out", weights="random", quick=True, minutes=0.02)
     scores = QTable.read(tmp_path / "out" / "scores.ecsv")
     assert scores.colnames == list(COLUMNS)
     assert set(scores["protocol"]) == {"leave-cloud-out"}
     methods = set(scores["method"])
     assert {"default", "random ViT", "hand-crafted", "virial mass"} <= methods
-    assert {"supervised ResNet-18", "aperture gas mass", "mean mass"} <= methods
+    assert {"aperture gas mass", "mean mass"} <= methods
     assert len(set(scores["channels"])) == 4
     assert scores["rmse"].unit == u.dex
     assert scores["fit_time"].unit == u.s
