@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["connected_islands", "merge_small", "parents"]
+__all__ = ["connected_islands", "merge_small", "number_by_density", "parents"]
 
 
 def connected_islands(labels):
@@ -101,6 +101,34 @@ def merge_small(labels, n_pixels, *, keep_isolated=False):
             target = target[target]
         labels = segment_of[target][islands].astype(labels.dtype)
     return labels
+
+
+def number_by_density(labels, column):
+    """
+    Number segments by their mean column density, without gaps.
+
+    Parameters
+    ----------
+    labels : 2D int `~numpy.ndarray`
+        Segments; 0 is no segment.
+
+    column : 2D `~numpy.ndarray`
+        Column density.
+
+    Returns
+    -------
+    labels : 2D int `~numpy.ndarray`
+        1 for the segment of the lowest mean; 0 where ``labels`` is.
+
+    n_segments : int
+        The number of segments that have a pixel.
+    """
+    inside = labels > 0
+    found, index = np.unique(labels[inside], return_inverse=True)
+    mean = np.bincount(index, column[inside].astype(float)) / np.maximum(np.bincount(index), 1)
+    number = np.zeros(labels.max(initial=0) + 1, labels.dtype)
+    number[found[np.argsort(mean, kind="stable")]] = np.arange(1, len(found) + 1)
+    return number[labels], len(found)
 
 
 def parents(islands):

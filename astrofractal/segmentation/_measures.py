@@ -76,10 +76,7 @@ def segment_table(gas, index, n, components):
     table["x_centroid"] = _mean(number, n, columns, column)
     table["y_centroid"] = _mean(number, n, rows, column)
     if gas.wcs is not None:
-        empty = ~np.isfinite(table["x_centroid"])
-        x, y = (np.where(empty, 0, table[name]) for name in ("x_centroid", "y_centroid"))
-        if not empty.any():
-            table["sky_centroid"] = gas.wcs.pixel_to_world(x, y)
+        table["sky_centroid"] = gas.wcs.pixel_to_world(table["x_centroid"], table["y_centroid"])
         table["solid_angle"] = n_pixels * gas.pixel_solid_angle.to(u.arcmin**2)
     physical = gas.has_pixel_scale
     if physical:
@@ -145,7 +142,7 @@ _DESCRIPTIONS = {
     "mean_dispersion": "mean of the pixels' dispersions, weighted by column density",
     "total_dispersion": "dispersions and spread of the velocities added in quadrature",
     "effective_radius": "sqrt(area / pi)",
-    "virial_parameter": "5 total_dispersion^2 effective_radius / (G gas_mass)",
+    "virial_parameter": "5 total_dispersion^2 effective_radius / (G gas_mass) of connected pixels",
     "dominant_component": "component whose mean is farthest from the map's, in standard deviations",
     "dominant_level": "that mean, in standard deviations over the labeled pixels",
 }

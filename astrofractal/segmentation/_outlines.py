@@ -165,16 +165,22 @@ def polygon_regions(outlines, segments, *, holes, wcs=None, colors=None):
     """
     from regions import PixCoord, PolygonPixelRegion, PolygonSkyRegion, Regions
 
+    polygons = [keyhole(o) if holes == "keyhole" else o[0] for o in outlines]
+    if not polygons:
+        return Regions([])
+    # All vertices at once: a transformation costs the same for one as for thousands.
+    x, y = np.concatenate(polygons).T
+    sky = None if wcs is None else wcs.pixel_to_world(x, y)
+    stops = np.cumsum([len(polygon) for polygon in polygons])
     found = []
-    for island, (outline, segment) in enumerate(zip(outlines, segments, strict=True), start=1):
-        polygon = keyhole(outline) if holes == "keyhole" else outline[0]
+    for island, (stop, segment) in enumerate(zip(stops, segments, strict=True), start=1):
+        part = slice(stop - len(polygons[island - 1]), stop)
         name = f"segment {segment} island {island}"
         options = {"meta": {"text": name, "label": name}}
         if colors is not None:
             options["visual"] = {"color": colors[segment - 1]}
-        x, y = polygon.T
         if wcs is None:
-            found.append(PolygonPixelRegion(PixCoord(x, y), **options))
+            found.append(PolygonPixelRegion(PixCoord(x[part], y[part]), **options))
         else:
-            found.append(PolygonSkyRegion(wcs.pixel_to_world(x, y), **options))
+            found.append(PolygonSkyRegion(sky[part], **options))
     return Regions(found)

@@ -112,10 +112,32 @@ def _write_images(result, paths):
 
 
 def _write_regions(result, paths):
-    sky = result.regions
-    sky.write(paths["regions"], format="ds9", precision=9)
+    """
+    Write the outlines.
+
+    DS9 and CRTF are written here, since `regions` transforms every vertex by itself: minutes for a
+    map with many islands.
+    """
+    found = result.regions
+    lines = [
+        "# Region file format: DS9 astropy/regions",
+        "image" if result.gas.wcs is None else "icrs",
+    ]
+    crtf = ["#CRTFv0", "global coord=ICRS"]
+    for region in found:
+        if result.gas.wcs is None:  # DS9 counts pixels from 1
+            vertices = np.stack([region.vertices.x, region.vertices.y], axis=1) + 1
+        else:
+            icrs = region.vertices.icrs
+            vertices = np.stack([icrs.ra.deg, icrs.dec.deg], axis=1)
+        text, color = region.meta["text"], region.visual["color"]
+        numbers = ",".join(f"{value:.9f}" for value in vertices.ravel().tolist())
+        lines.append(f"polygon({numbers}) # text={{{text}}} color={color}")
+        pairs = ", ".join(f"[{x:.9f}deg, {y:.9f}deg]" for x, y in vertices.tolist())
+        crtf.append(f"poly[{pairs}], label='{text}', color={color}")
+    paths["regions"].write_text("\n".join([*lines, ""]), encoding="ascii")
     if "regions_crtf" in paths:
-        sky.write(paths["regions_crtf"], format="crtf", fmt=".9f")
+        paths["regions_crtf"].write_text("\n".join([*crtf, ""]), encoding="ascii")
     _same_length(result.to_regions("pixel")).write(paths["regions_fits"], format="fits")
 
 

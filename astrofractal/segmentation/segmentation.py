@@ -194,13 +194,16 @@ class Segmentation:
         `~astropy.table.QTable` with one row per segment.
 
         Masses and areas are sums over the label map, never over polygons.  Columns that need a WCS,
-        a distance or a velocity that the map lacks are absent.  ``table.meta`` states distance and
+        a distance or a velocity that the map lacks are absent.  The virial parameter of a segment
+        of several islands is not a number: see ``island_table``.  ``table.meta`` states distance and
         mean molecular weight.
         """
         table = segment_table(self.gas, self._labels, self.n_segments, self._components)
         segments = self.island_segments
         counts = np.bincount(segments, minlength=self.n_segments + 1)[1:]
         table.add_column(counts, name="n_islands", index=2)
+        if "virial_parameter" in table.colnames:
+            table["virial_parameter"][counts != 1] = np.nan
         return table
 
     @cached_property

@@ -13,7 +13,7 @@ from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import GasMap
 from astrofractal.segmentation._area import area_in_pixels, check_area
 from astrofractal.segmentation._clusters import METHODS
-from astrofractal.segmentation._islands import merge_small
+from astrofractal.segmentation._islands import merge_small, number_by_density
 from astrofractal.segmentation._model import Fit
 from astrofractal.segmentation._refine import block_means, guided_rows
 from astrofractal.segmentation._saving import read_segmenter, write_segmenter
@@ -306,11 +306,14 @@ class FeatureSegmenter(Options, BaseEstimator):
         labels, components = self._to_pixels(gas, working, features, values, model)
         labels = merge_small(labels, smallest, keep_isolated=self.min_area is None)
         components[:, labels == 0] = np.nan
+        n_segments = model.n_segments
+        if not hasattr(self, "model_"):  # otherwise labels mean the same in all maps
+            labels, n_segments = number_by_density(labels, gas.column_density.value)
         return Segmentation(
             gas,
             labels,
             components,
-            n_segments=model.n_segments,
+            n_segments=n_segments,
             explained_variance_ratio=model.components.ratios,
             rgb_limits=model.rgb_limits,
             meta={

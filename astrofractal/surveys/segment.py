@@ -1,6 +1,7 @@
 """`survey_segment`: the same segments in many maps, or in a map larger than memory."""
 
 import copy
+import os
 import warnings
 from pathlib import Path
 
@@ -278,4 +279,10 @@ def _empty_labels(path, header, shape):
     size = 2 * shape[0] * shape[1]
     with Path(path).open("ab") as file:
         file.write(cards.tostring().encode("ascii"))
-        file.truncate(file.tell() + size + -size % 2880)
+        file.flush()
+        end = file.tell() + size + -size % 2880
+        # Blocks first: a memory map of a sparse file kills the process when the disk is full.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, end)
+        else:
+            file.truncate(end)

@@ -45,6 +45,15 @@ def test_number_can_be_chosen(encoder, gas):
     assert len(result.table) == result.n_segments
 
 
+@pytest.mark.parametrize("n_segments", [3, 6, 10])
+def test_segments_are_ordered_by_density_and_none_is_empty(encoder, gas, n_segments):
+    wide = 300 * gas.pixel_area  # merging moves pixels after clusters are numbered
+    table = segmenter(encoder, n_segments, min_area=wide).segment(gas).table
+    assert (table["n_pixels"] > 0).all()
+    assert (np.diff(table["mean_column_density"]) > 0).all()
+    assert "sky_centroid" in table.colnames
+
+
 def test_fit_on_several_maps_gives_labels_one_meaning(encoder, gas, make_gas):
     faint = make_gas((64, 64), seed=3)
     faint = GasMap(faint.column_density / 10, wcs=faint.wcs, distance=faint.distance)
