@@ -329,6 +329,10 @@ def _write(tables, path):
         ("best_epoch", "epoch that was kept, chosen on a cloud held out of the training ones"),
     ):
         table[name].info.description = text
+    # Scores per map and per protostar depend on it: compare methods at equal exponents.
+    table.meta["weight_exponent"] = {
+        name: SUPERVISED[name].weight_exponent for name in np.unique(table["method"]).tolist()
+    }
     with atomic_path(path) as temporary:
         table.write(temporary, format="ascii.ecsv")
     return table

@@ -31,6 +31,7 @@ def test_stored_predictions_are_of_clouds_unseen_and_go_on(maps, tiny, tmp_path)
     table = train_supervised(maps, path, methods=[tiny], seeds=[3])
     assert table.colnames == ["method", "seed", "cloud", "row", "log_mass", "best_epoch"]
     assert len(table) == len(maps)
+    assert Table.read(path).meta["weight_exponent"] == {tiny: 1.0}
     for name in ("cloud0", "cloud1", "cloud2"):
         own = table[table["cloud"] == name]
         assert own["row"].tolist() == list(range(30))
