@@ -13,20 +13,21 @@ from astrofractal.gasmap.spelling import parse_unit
 from astrofractal.gasmap.units import logarithmic, to_column_density, to_velocity
 
 __all__ = [
-    "HIGHEST",
+    "MAX_COLUMN_DENSITY",
     "Channel",
     "check_logarithm",
     "clean_numbers",
     "column_channel",
-    "narrow",
+    "from_log10",
+    "subtract_line_width",
     "velocity_channel",
 ]
 
 #: No column density of gas (cm-2) comes near: what is above stands for "nothing here".
-HIGHEST = 1e29
+MAX_COLUMN_DENSITY = 1e29
 
 #: What is said to be log10 of a column density, and lies above this, is none.
-_HIGHEST_LOGARITHM = 30
+_MAX_LOGARITHM = 30
 
 _SPEED_OF_LIGHT = 299792.458
 
@@ -167,13 +168,13 @@ def column_channel(channel, name):
     """
     Return the values, mask and error of a column density in cm-2.
 
-    Masked, non-finite and non-positive values, and those above `HIGHEST`, are NaN.
+    Masked, non-finite and non-positive values, and those above `MAX_COLUMN_DENSITY`, are NaN.
     """
     channel = channel.squeezed(name)
     unit, values, error = channel.unit, channel.values, channel.error
     logarithm = isinstance(unit, u.function.FunctionUnitBase)
     if logarithm:
-        values, error = exponential(values, error, name)
+        values, error = from_log10(values, error, name)
         unit = unit.physical_unit
     factor = to_column_density(1.0 * unit, name=name).value
     column = values * factor
@@ -181,16 +182,16 @@ def column_channel(channel, name):
     if channel.mask is not None:
         column = np.where(channel.mask, np.nan, column)
     column = np.where(np.isfinite(column) & (column > 0), column, np.nan)
-    column[(column < np.finfo(np.float32).tiny) | (column > HIGHEST)] = np.nan
+    column[(column < np.finfo(np.float32).tiny) | (column > MAX_COLUMN_DENSITY)] = np.nan
     if not logarithm:
         check_logarithm(column, channel.unit, name)
     return column, error
 
 
-def exponential(values, error, name):
+def from_log10(values, error, name):
     """Return values and errors of which the decimal logarithm is given."""
     good = values[np.isfinite(values) & (values > 0)]
-    if good.size and np.quantile(good, 0.02) > _HIGHEST_LOGARITHM:
+    if good.size and np.quantile(good, 0.02) > _MAX_LOGARITHM:
         msg = (
             f"{name} is said to be a logarithm (log10=True, or by its unit), but its values have a "
             f"median of {np.median(good):.4g}: they are no logarithms of a column density"
@@ -213,7 +214,7 @@ def why_empty(channel):
             f"none of its values is positive (they lie from {values.min():g} to {values.max():g})"
         )
     reached = values.max() * to_column_density(1.0 * channel.unit).value
-    if reached > HIGHEST:
+    if reached > MAX_COLUMN_DENSITY:
         return f"its values, taken to be in {channel.unit}, reach {reached:.2g} cm-2: see its unit"
     return "all that is positive is masked"
 
@@ -246,7 +247,7 @@ def velocity_channel(channel, name, *, positive=False):
     return np.where(bad, np.nan, values), error
 
 
-def narrow(channel, line_width):
+def subtract_line_width(channel, line_width):
     """Take a line width out of a channel of dispersions in quadrature."""
     check_quantity("line_width", line_width, u.km / u.s, "0.05 * u.km / u.s")
     if line_width.size != 1:

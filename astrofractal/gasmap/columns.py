@@ -7,7 +7,13 @@ from astropy import units as u
 
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import HIGHEST, Channel, check_logarithm, exponential, narrow
+from astrofractal.gasmap.channels import (
+    MAX_COLUMN_DENSITY,
+    Channel,
+    check_logarithm,
+    from_log10,
+    subtract_line_width,
+)
 from astrofractal.gasmap.conversions import (
     dust_column_factor,
     extinction_factor,
@@ -16,7 +22,13 @@ from astrofractal.gasmap.conversions import (
 )
 from astrofractal.gasmap.units import to_column_density
 
-__all__ = ["choose_converter", "column_of", "narrow_dispersion", "root_of", "warn_if_faint"]
+__all__ = [
+    "choose_converter",
+    "column_of",
+    "subtract_from_dispersion",
+    "variance_to_dispersion",
+    "warn_if_faint",
+]
 
 #: Below this median (cm-2) a column density is hardly one of H2.
 _FAINT = 1e17
@@ -64,7 +76,7 @@ def column_of(channel, log10, converter, *, wcs, beam):
         check_logarithm(values, unit, "column_density")
         _check_unit(values, physical)
     if dex or log10:
-        values, error = exponential(values, error, "column_density")
+        values, error = from_log10(values, error, "column_density")
     if kind is None:
         factor = to_column_density(1.0 * physical, name="column_density").value
     elif kind == "extinction_ratio":
@@ -102,7 +114,7 @@ def _check_unit(values, unit):
 def _warn_of_blanks(raw, values):
     """Warn of one value in many pixels, far from all others, that seems to mean "nothing here"."""
     with np.errstate(invalid="ignore"):
-        good = (values > np.finfo(np.float32).tiny) & (values < HIGHEST)
+        good = (values > np.finfo(np.float32).tiny) & (values < MAX_COLUMN_DENSITY)
     if good.sum() < 2 * _N_BLANKS:
         return
     raw, values = raw[good], values[good]
@@ -139,7 +151,7 @@ def warn_if_faint(column, abundance=None):
         warnings.warn(msg, AstrofractalWarning, stacklevel=4)
 
 
-def root_of(channel):
+def variance_to_dispersion(channel):
     """Return the dispersion of a channel of variances."""
     if channel is None:
         msg = "variance=True needs dispersion, got None"
@@ -158,11 +170,11 @@ def root_of(channel):
     return Channel(values, unit, channel.mask, error)
 
 
-def narrow_dispersion(channels, line_width):
+def subtract_from_dispersion(channels, line_width):
     """Take a line width out of the dispersions, which must be there."""
     if line_width is None:
         return
     if channels.get("dispersion") is None:
         msg = f"line_width={line_width} needs velocity dispersions, there are none"
         raise ValueError(msg)
-    narrow(channels["dispersion"], line_width)
+    subtract_line_width(channels["dispersion"], line_width)

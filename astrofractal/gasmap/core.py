@@ -1,5 +1,7 @@
 """The class GasMap."""
 
+import inspect
+
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData, StdDevUncertainty
@@ -16,13 +18,14 @@ from astrofractal.gasmap.checks import (
     need_distance,
     need_wcs,
 )
-from astrofractal.gasmap.cube import from_cube
 from astrofractal.gasmap.gas_moments import CHANNELS, mean_velocity
-from astrofractal.gasmap.maps import from_maps
+from astrofractal.gasmap.io.cubes import read_cube
+from astrofractal.gasmap.io.line_maps import read_line_maps
+from astrofractal.gasmap.io.parts import refuse_unused
+from astrofractal.gasmap.io.reading import read_parts
+from astrofractal.gasmap.io.writing import to_hdulist, write
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
-from astrofractal.gasmap.reading import read
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
-from astrofractal.gasmap.writing import to_hdulist, write
 
 __all__ = ["GasMap"]
 
@@ -30,6 +33,19 @@ _COLUMN = u.cm**-2
 _VELOCITY = u.km / u.s
 #: A pixel scale that is off the one of WCS and distance by a larger factor contradicts it.
 _SAME_SCALE = 1.01
+
+
+def _documented_by(reader):
+    """Return a decorator that gives a method the options and the documentation of a reader."""
+
+    def decorate(method):
+        signature = inspect.signature(reader)
+        cls = inspect.Parameter("cls", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        method.__signature__ = signature.replace(parameters=[cls, *signature.parameters.values()])
+        method.__doc__ = reader.__doc__
+        return method
+
+    return decorate
 
 
 class GasMap:
@@ -465,9 +481,39 @@ class GasMap:
     contains = contains
     to_pixel = to_pixel
     to_sky = to_sky
-    read = classmethod(read)
-    from_maps = classmethod(from_maps)
-    from_cube = classmethod(from_cube)
+
+    @classmethod
+    @_documented_by(read_parts)
+    def read(cls, data, **options):
+        if isinstance(data, GasMap):
+            usable = ("distance", "beam", "pixel_scale", "meta")
+            changes = {k: options[k] for k in usable if options.get(k) is not None}
+            refuse_unused("a GasMap", {k: v for k, v in options.items() if k not in usable})
+            return data.replace(**changes) if changes else data
+        return cls._of(read_parts(data, **options))
+
+    @classmethod
+    @_documented_by(read_line_maps)
+    def from_maps(cls, *args, **options):
+        return cls._of(read_line_maps(*args, **options))
+
+    @classmethod
+    @_documented_by(read_cube)
+    def from_cube(cls, cube, **options):
+        return cls._of(read_cube(cube, **options))
+
+    @classmethod
+    def _of(cls, parts):
+        """Make a map of what a reader found."""
+        return cls(
+            *(parts.channels.get(name) for name in CHANNELS),
+            wcs=parts.wcs,
+            distance=parts.distance,
+            mask=parts.mask,
+            beam=parts.beam,
+            pixel_scale=parts.pixel_scale,
+            meta=parts.meta,
+        )
 
     def fingerprint(self):
         """

@@ -2,6 +2,6 @@
 
 from astrofractal.observing.beam import beam_kernel
 from astrofractal.observing.images import observe_images
-from astrofractal.observing.maps import observe
+from astrofractal.observing.observation import observe
 
 __all__ = ["beam_kernel", "observe", "observe_images"]

@@ -6,13 +6,18 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import NDData
+from astropy.nddata import NDData, StdDevUncertainty
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.checks import check_beam, check_distance, check_length
 from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.io.reading import header_parts
+from astrofractal.gasmap.io.writing import to_header
+from astrofractal.gasmap.spelling import parse_unit
+from astrofractal.gasmap.wcs import celestial_wcs
 
 __all__ = ["LazyMap", "Tile", "write_zarr"]
 
@@ -53,7 +58,7 @@ class LazyMap:
         or a `numpy.memmap`, or an NDData around one.
 
     velocity, dispersion : array or `~astropy.nddata.NDData`, optional
-        Of the same shape.
+        Of the same shape.  The standard deviations of NDData are kept.
 
     unit, velocity_unit : `~astropy.units.Unit` or str, optional
         Units of plain arrays: column density (cm-2 by default) and velocities (km/s by default).
@@ -61,8 +66,8 @@ class LazyMap:
     wcs : `~astropy.wcs.WCS`, optional
         The celestial WCS; taken from an NDData.
 
-    distance : `~astropy.units.Quantity`, optional
-        Distance of the gas.
+    distance, beam, pixel_scale : optional
+        As `~astrofractal.GasMap` takes them.
 
     name : str, optional
         Name of the map in tables and files.
@@ -95,28 +100,32 @@ class LazyMap:
         velocity_unit=None,
         wcs=None,
         distance=None,
+        beam=None,
+        pixel_scale=None,
         name="map",
     ):
-        self._arrays, self._masks, self._units = {}, {}, {}
+        self._arrays, self._masks, self._units, self._errors = {}, {}, {}, {}
         for channel, value in zip(CHANNELS, (column_density, velocity, dispersion)):
             if value is None:
                 continue
-            array, own_unit, own_wcs, mask = _unpack(value)
+            array, own_unit, own_wcs, mask, self._errors[channel] = _unpack(value)
             if len(array.shape) != 2:
                 msg = f"{channel} must be 2D, got the shape {tuple(array.shape)}"
                 raise ValueError(msg)
             given, default = (unit, "cm-2") if channel == CHANNELS[0] else (velocity_unit, "km/s")
             self._arrays[channel] = array
             self._masks[channel] = mask
-            self._units[channel] = u.Unit(given or own_unit or default)
+            self._units[channel] = parse_unit(given or own_unit or default, name=channel)
             wcs = own_wcs if wcs is None else wcs
         shapes = {tuple(array.shape) for array in self._arrays.values()}
         if len(shapes) != 1:
             msg = f"column_density, velocity and dispersion must have one shape, got {shapes}"
             raise ValueError(msg)
         self.shape = shapes.pop()
-        self.wcs = None if wcs is None else getattr(wcs, "low_level_wcs", wcs)
-        self.distance = None if distance is None else u.Quantity(distance).to(u.pc)
+        self.wcs = None if wcs is None else celestial_wcs(getattr(wcs, "low_level_wcs", wcs))
+        self.distance = check_distance(distance)
+        self.beam = check_beam(beam)
+        self.pixel_scale = check_length("pixel_scale", pixel_scale)
         self.name = str(name)
 
     def __repr__(self):
@@ -131,9 +140,11 @@ class LazyMap:
         Parameters
         ----------
         path : path-like
-            The group, with an array ``column_density``, and ``velocity`` and ``dispersion`` where
-            there are.  The attribute ``unit`` of each tells its unit (cm-2 and km/s without), the
-            group's ``header`` is a FITS header (text) with the WCS, ``distance_pc`` the distance.
+            The group, with an array ``column_density``, and ``velocity``, ``dispersion`` and their
+            standard deviations (``..._uncertainty``) where there are.  The attribute ``unit`` of
+            each array tells its unit (cm-2 and km/s without); the group's ``header`` is a FITS
+            header (text), of which WCS, beam, distance and pixel scale are read as
+            `~astrofractal.GasMap.read` reads them.
 
         distance : `~astropy.units.Quantity`, optional
             Distance, in the place of the group's own.
@@ -149,26 +160,27 @@ class LazyMap:
             If there is no such array.
         """
         zarr = require("zarr", extra="dask")
-        from astropy.wcs import WCS
-
         group = zarr.open_group(str(path), mode="r")
         if "column_density" not in group:
             msg = f"{str(path)!r} has no array 'column_density'"
             raise ValueError(msg)
-        arrays = {name: group[name] for name in CHANNELS if name in group}
-        header = group.attrs.get("header")
-        if distance is None and "distance_pc" in group.attrs:
-            distance = group.attrs["distance_pc"] * u.pc
-        new = cls(
-            **arrays,
-            wcs=None if header is None else WCS(fits.Header.fromstring(header, sep="\n")),
+        header = fits.Header.fromstring(group.attrs.get("header", ""), sep="\n")
+        parts = header_parts(header)
+        distance = parts.distance if distance is None else distance
+        channels = {}
+        for name in CHANNELS:
+            if name in group:
+                unit = group[name].attrs.get("unit", "cm-2" if name == CHANNELS[0] else "km/s")
+                error = group.get(f"{name}_uncertainty", None)
+                channels[name] = _Array(group[name], parse_unit(unit, name=name), error)
+        return cls(
+            **channels,
+            wcs=parts.wcs,
             distance=distance,
+            beam=parts.beam,
+            pixel_scale=parts.pixel_scale,
             name=Path(path).stem,
         )
-        for name, array in arrays.items():
-            if "unit" in array.attrs:
-                new._units[name] = u.Unit(array.attrs["unit"])
-        return new
 
     def read(self, rows, columns):
         """
@@ -189,14 +201,24 @@ class LazyMap:
             values = _load(array, rows, columns)
             if self._masks[name] is not None:
                 values = np.where(_load(self._masks[name], rows, columns), np.nan, values)
-            channels[name] = u.Quantity(values.astype(np.float32), self._units[name])
-        column = channels["column_density"].value
+            error = self._errors[name]
+            if error is not None:
+                error = StdDevUncertainty(_load(error, rows, columns))
+            channels[name] = NDData(values, unit=self._units[name], uncertainty=error)
+        column = channels["column_density"].data
         if not np.any(np.isfinite(column) & (column > 0)):
             return None
         wcs = None
         if self.wcs is not None:
-            wcs = self.wcs.celestial[rows.start : rows.stop, columns.start : columns.stop]
-        return GasMap(**channels, wcs=wcs, distance=self.distance)
+            wcs = self.wcs[rows.start : rows.stop, columns.start : columns.stop]
+        known = wcs is not None and self.distance is not None
+        return GasMap(
+            **channels,
+            wcs=wcs,
+            distance=self.distance,
+            beam=self.beam,
+            pixel_scale=None if known else self.pixel_scale,
+        )
 
     def tiles(self, shape=(1024, 1024), *, overlap=0):
         """
@@ -231,13 +253,28 @@ class LazyMap:
         ]
 
 
+@dataclass(frozen=True)
+class _Array:
+    """An array that can be sliced, with its unit and its standard deviation."""
+
+    array: object
+    unit: object
+    error: object
+
+
 def _unpack(value):
-    """Return array, unit, WCS and mask of an array or an NDData."""
+    """Return array, unit, WCS, mask and standard deviation of an array or an NDData."""
+    if isinstance(value, _Array):
+        return value.array, value.unit, None, None, value.error
     if isinstance(value, NDData):
-        return value.data, value.unit, value.wcs, value.mask
+        deviation = value.uncertainty
+        if deviation is not None and not isinstance(deviation, StdDevUncertainty):
+            deviation = deviation.represent_as(StdDevUncertainty)
+        error = None if deviation is None else deviation.array
+        return value.data, value.unit, value.wcs, value.mask, error
     if isinstance(value, u.Quantity):
-        return value.value, value.unit, None, None
-    return value, None, None, None
+        return value.value, value.unit, None, None, None
+    return value, None, None, None, None
 
 
 def _load(array, rows, columns):
@@ -268,13 +305,13 @@ def write_zarr(gas, path, *, chunks=(512, 512), overwrite=False):
     zarr = require("zarr", extra="dask")
     with atomic_path(path, overwrite=overwrite) as temporary:
         group = zarr.open_group(str(temporary), mode="w")
-        for name in gas.channels:
+        planes = [name + suffix for suffix in ("", "_uncertainty") for name in gas.channels]
+        for name in planes:
             values = getattr(gas, name)
+            if values is None:
+                continue
             chunk = tuple(min(c, n) for c, n in zip(chunks, values.shape))
             array = group.create_array(name, shape=values.shape, chunks=chunk, dtype="float32")
             array[:] = values.value.astype(np.float32)
             array.attrs["unit"] = values.unit.to_string()
-        if gas.wcs is not None:
-            group.attrs["header"] = gas.wcs.to_header(relax=True).tostring(sep="\n")
-        if gas.distance is not None:
-            group.attrs["distance_pc"] = float(gas.distance.to_value(u.pc))
+        group.attrs["header"] = to_header(gas).tostring(sep="\n")

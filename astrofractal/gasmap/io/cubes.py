@@ -6,6 +6,7 @@ gives the same result.
 
 import os
 import warnings
+from functools import partial
 
 import numpy as np
 from astropy import constants as const
@@ -17,14 +18,16 @@ from astrofractal._utils.optional import require
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, narrow
+from astrofractal.gasmap.channels import Channel, subtract_line_width
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.conversions import check_quantity, x_factor_unit
-from astrofractal.gasmap.cube_files import load_cube
-from astrofractal.gasmap.fits_files import is_hdu, opened
-from astrofractal.gasmap.moments import moments, spectrum_noise
+from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.io.cube_files import load_cube
+from astrofractal.gasmap.io.fits_files import is_hdu, opened
+from astrofractal.gasmap.io.parts import MapParts, refuse_unused
+from astrofractal.gasmap.io.spectra import moments, spectrum_noise
 
-__all__ = ["from_cube"]
+__all__ = ["read_cube"]
 
 _VELOCITY = u.km / u.s
 _CONVENTIONS = {
@@ -37,8 +40,7 @@ _CONVENTIONS = {
 _CHUNK_VOXELS = 2**22
 
 
-def from_cube(
-    cls,
+def read_cube(
     cube,
     *,
     x_factor,
@@ -161,43 +163,34 @@ def from_cube(
         if not 0 <= value < np.inf:
             msg = f"{name} must be a number that is not negative, got {value!r}"
             raise ValueError(msg)
-    options = {"hdu": hdu, "unit": unit}
+    reduce = partial(
+        _reduce,
+        x_factor=x_factor,
+        beam=check_beam(beam),
+        rest_frequency=rest_frequency,
+        convention=velocity_convention,
+        velocity_range=velocity_range,
+        noise=noise,
+        levels=(snr, snr_edge, widen),
+        chunk_rows=chunk_rows,
+        progress_bar=progress_bar,
+    )
     if isinstance(cube, str | os.PathLike | fits.HDUList) or is_hdu(cube):
         with opened(cube) as hdus:
-            spectral, found = load_cube(hdus, **options)
-            parts = _reduce(
-                spectral,
-                x_factor=x_factor,
-                beam=beam,
-                rest_frequency=rest_frequency,
-                convention=velocity_convention,
-                velocity_range=velocity_range,
-                noise=noise,
-                levels=(snr, snr_edge, widen),
-                chunk_rows=chunk_rows,
-                progress_bar=progress_bar,
-            )
-            distance = found if distance is None else distance
+            spectral, found = load_cube(hdus, hdu=hdu, unit=unit)
+            parts = reduce(spectral)
+            parts.distance = found if distance is None else distance
     elif hasattr(cube, "spectral_axis") and hasattr(cube, "filled_data"):
-        parts = _reduce(
-            cube,
-            x_factor=x_factor,
-            beam=beam,
-            rest_frequency=rest_frequency,
-            convention=velocity_convention,
-            velocity_range=velocity_range,
-            noise=noise,
-            levels=(snr, snr_edge, widen),
-            chunk_rows=chunk_rows,
-            progress_bar=progress_bar,
-        )
+        refuse_unused(f"a {type(cube).__name__}", {"hdu": hdu, "unit": unit})
+        parts = reduce(cube)
+        parts.distance = distance
     else:
         msg = f"cube must be a path, an HDU or a SpectralCube, got {type(cube).__name__}"
         raise TypeError(msg)
-    channels, wcs, beam = parts
     if line_width is not None:
-        narrow(channels[2], line_width)
-    return cls(*channels, wcs=wcs, distance=distance, beam=beam, meta=meta)
+        subtract_line_width(parts.channels["dispersion"], line_width)
+    parts.meta = dict(meta or {})
+    return parts
 
 
 def _reduce(
@@ -213,8 +206,7 @@ def _reduce(
     chunk_rows,
     progress_bar,
 ):
-    """Return three channels, the celestial WCS and the beam."""
-    beam = check_beam(beam)
+    """Return the channels, the celestial WCS and the beam."""
     velocity, frequency = _velocities(cube, rest_frequency, convention)
     width = _widths(velocity)
     factor, intensity = _intensity(cube, beam, frequency, x_factor)
@@ -252,11 +244,11 @@ def _reduce(
         raise ValueError(msg)
     wcs = _wcs.celestial_wcs(cube.wcs, name="cube")
     units = (u.cm**-2, _VELOCITY, _VELOCITY)
-    channels = [
-        Channel(planes[2 * index], unit, None, planes[2 * index + 1])
-        for index, unit in enumerate(units)
-    ]
-    return channels, wcs, _cube_beam(cube) if beam is None else beam
+    channels = {
+        name: Channel(planes[2 * index], unit, None, planes[2 * index + 1])
+        for index, (name, unit) in enumerate(zip(CHANNELS, units, strict=True))
+    }
+    return MapParts(channels, wcs=wcs, beam=_cube_beam(cube) if beam is None else beam)
 
 
 def _velocities(cube, rest_frequency, convention):

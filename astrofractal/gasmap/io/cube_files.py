@@ -6,7 +6,7 @@ import numpy as np
 from astropy.io import fits
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.fits_files import (
+from astrofractal.gasmap.io.fits_files import (
     describe_cube,
     describe_extensions,
     header_beam,

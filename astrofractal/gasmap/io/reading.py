@@ -11,9 +11,10 @@ from astropy.nddata import NDData
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, clean_numbers
 from astrofractal.gasmap.checks import check_beam
-from astrofractal.gasmap.columns import column_of, narrow_dispersion, warn_if_faint
-from astrofractal.gasmap.fits_files import (
-    CHANNEL_NAMES,
+from astrofractal.gasmap.columns import column_of, subtract_from_dispersion, warn_if_faint
+from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.io.cubes import read_cube
+from astrofractal.gasmap.io.fits_files import (
     channel_name,
     check_shape,
     describe_extensions,
@@ -32,9 +33,10 @@ from astrofractal.gasmap.fits_files import (
     spectral_length,
     wide_axes,
 )
+from astrofractal.gasmap.io.parts import MapParts, refuse_unused
 from astrofractal.gasmap.spelling import parse_unit
 
-__all__ = ["read"]
+__all__ = ["cube_hdu", "header_parts", "read_parts"]
 
 _ERROR_MARKS = re.compile(
     r"^(?:E_|ERR_|ERROR_|UNCERT_|E(?=(?:N|V|SIGMA)))|(?:_?(?:ERROR|ERR|UNCERTAINTY|UNCERT|STD))$"
@@ -45,8 +47,7 @@ _MASK_MARK = re.compile(r"_?MASK$")
 _FAST = 50.0
 
 
-def read(
-    cls,
+def read_parts(
     data,
     *,
     distance=None,
@@ -76,7 +77,8 @@ def read(
         * extensions named as channels, e.g. ``COLUMN_DENSITY``, ``V_LOS``, ``SIGMA_V``, with
           their errors (``..._ERROR``) and masks (``MASK``) where there are any;
         * a position-position-velocity cube, where ``x_factor`` is given;
-        * a `~astrofractal.GasMap`, returned as it is (with ``distance`` and ``beam`` if given).
+        * a `~astrofractal.GasMap`, returned as it is (with ``distance``, ``beam``, ``pixel_scale``
+          and ``meta`` if given).
 
     distance : `~astropy.units.Quantity`, optional
         Distance to the gas.  By default the header's ``DISTANCE``, if its comment names the unit
@@ -130,68 +132,69 @@ def read(
 
     ValueError
         If there is no map of the sky in the data: a spectrum, a position-velocity diagram, a cube
-        of parameters, an image without celestial WCS; the message says what was found.
+        of parameters, an image without celestial WCS; the message says what was found.  Also if
+        the data cannot use one of the options, as a cube cannot use ``log10``.
 
     astropy.units.UnitsError
         If a unit does not fit.
     """
-    from astrofractal.gasmap.core import GasMap
-
-    if isinstance(data, GasMap):
-        return _read_map(data, distance=distance, beam=beam)
-    options = {
-        "distance": distance,
-        "beam": check_beam(beam),
-        "pixel_scale": pixel_scale,
-        "mask": mask,
-        "meta": dict(meta or {}),
-    }
     values = {"log10": log10, "no_data": no_data, "x_factor": x_factor, "line_width": line_width}
+    parts = MapParts(
+        {},
+        wcs=wcs,
+        distance=distance,
+        beam=check_beam(beam),
+        pixel_scale=pixel_scale,
+        mask=mask,
+        meta=dict(meta or {}),
+    )
     if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
         with opened(data) as hdus:
-            cube = cube_hdu(hdus, hdu, narrow=x_factor is not None)
+            cube = cube_hdu(hdus, hdu, one_row=x_factor is not None)
             if cube is not None:
-                cubic = options | {"hdu": hdu, "unit": unit, "line_width": line_width}
-                del cubic["pixel_scale"]
-                return _read_cube(cls, hdus, cube, x_factor, **cubic)
+                unused = {"wcs": wcs, "pixel_scale": pixel_scale, "mask": mask}
+                unused |= {"log10": log10, "no_data": no_data}
+                _check_cube(hdus, cube, x_factor, unused)
+                return read_cube(
+                    hdus,
+                    x_factor=x_factor,
+                    distance=distance,
+                    unit=unit,
+                    hdu=hdu,
+                    beam=beam,
+                    line_width=line_width,
+                    meta=meta,
+                )
             found = find_channels(hdus, hdu)
             header = found["column_density"].header
-            _header_options(header, hdus, options)
-            if wcs is None:
-                wcs = file_wcs(header, hdus, needed=options["pixel_scale"] is None)
-            if pixel_scale is None and wcs is not None and options["distance"] is not None:
-                options["pixel_scale"] = None  # the header's, which these replace
-            channels = file_channels(found, hdus, unit)
-            return build(cls, channels, wcs=wcs, **values, **options)
-    if isinstance(data, NDData | u.Quantity | np.ndarray):
-        return build(cls, _in_memory(data, unit), wcs=wcs, **values, **options)
-    msg = (
-        "data must be a path, an HDU, an HDUList, NDData, a Quantity or a GasMap, got "
-        f"{type(data).__name__}: {data!r}"
-    )
-    raise TypeError(msg)
+            _add_header(header, hdus, parts)
+            parts.channels = file_channels(found, hdus, unit)
+    elif isinstance(data, NDData | u.Quantity | np.ndarray):
+        refuse_unused(f"a {type(data).__name__}", {"hdu": hdu})
+        parts.channels = _in_memory(data, unit)
+    else:
+        msg = (
+            "data must be a path, an HDU, an HDUList, NDData, a Quantity or a GasMap, got "
+            f"{type(data).__name__}: {data!r}"
+        )
+        raise TypeError(msg)
+    return _converted(parts, **values)
 
 
-def _read_map(gas, *, distance, beam):
-    """Return the map itself, or a copy with another distance or beam."""
-    changes = {"distance": distance, "beam": beam}
-    changes = {name: value for name, value in changes.items() if value is not None}
-    return gas.replace(**changes) if changes else gas
-
-
-def cube_hdu(hdus, key, *, narrow=False):
-    """Return the HDU that is a position-position-velocity cube (``narrow``: of one row), or `None`."""
+def cube_hdu(hdus, key, *, one_row=False):
+    """Return the HDU that is a position-position-velocity cube (also of one row), or `None`."""
     images = [pick(hdus, key)] if key is not None else image_hdus(hdus)
     if key is None and any(channel_name(hdu.name) for hdu in images):
         return None
     for hdu in images[:1]:
-        n_wide = len(wide_axes(hdu)) + (narrow and len(hdu.shape) > 2)
+        n_wide = len(wide_axes(hdu)) + (one_row and len(hdu.shape) > 2)
         if n_wide >= 3 and not parameter_names(hdu) and spectral_length(hdu) > 1:
             return hdu
     return None
 
 
-def _read_cube(cls, hdus, cube, x_factor, **options):
+def _check_cube(hdus, cube, x_factor, unused):
+    """Refuse what is not a cube of the sky, or options that a cube cannot use."""
     where = label(cube, hdus)
     wcs = _wcs.read_wcs(cube.header, hdus=hdus, name=where)
     if not wcs.has_celestial:
@@ -204,11 +207,7 @@ def _read_cube(cls, hdus, cube, x_factor, **options):
             "2e20 * u.cm**-2 / (u.K * u.km / u.s) (see GasMap.from_cube)"
         )
         raise ValueError(msg)
-    mask = options.pop("mask")
-    if mask is not None:
-        msg = "mask is for maps; a cube is masked before (see GasMap.from_cube)"
-        raise ValueError(msg)
-    return cls.from_cube(hdus, x_factor=x_factor, **options)
+    refuse_unused(f"{where}, a position-position-velocity cube,", unused)
 
 
 def find_channels(hdus, key):
@@ -227,7 +226,7 @@ def find_channels(hdus, key):
             if name is not None:
                 found.setdefault(name, hdu)
         if "column_density" not in found:
-            found = {"column_density": _only_image(hdus, images, found)} | found
+            found = {"column_density": only_image(hdus, images, found)} | found
     first = found["column_density"]
     check_shape(first, label(first, hdus), three_planes=len(found) == 1)
     return found
@@ -238,7 +237,7 @@ def file_channels(found, hdus, unit):
     first = found["column_density"]
     if len(wide_axes(first)) > 2:
         return _three_planes(first, hdus, unit)
-    units = _units(unit, tuple(found))
+    units = units_of(unit, tuple(found))
     channels = {}
     for name, hdu in found.items():
         channels[name] = image_channel(hdu, hdus, units.get(name), name)
@@ -247,7 +246,7 @@ def file_channels(found, hdus, unit):
     return channels
 
 
-def _only_image(hdus, images, found):
+def only_image(hdus, images, found):
     """Return the one image of a file whose extensions have no telling names."""
     others = [hdu for hdu in images if hdu not in found.values()]
     main = [
@@ -275,14 +274,14 @@ def _three_planes(hdu, hdus, unit):
     """Return the channels of a cube of three planes."""
     data = hdu_data(hdu, hdus)
     data = data.reshape(-1, *data.shape[-2:])
-    names = tuple(CHANNEL_NAMES)
+    names = CHANNELS
     if unit is None and "," in str(hdu.header.get("BUNIT", "")):
         unit = [part.strip() for part in hdu.header["BUNIT"].split(",")]
-    units = _units(unit, names)
+    units = units_of(unit, names)
     default = {"velocity": u.km / u.s, "dispersion": u.km / u.s}
     channels = {}
     for plane, name in enumerate(names):
-        chosen = units.get(name) or default.get(name) or _bunit(hdu, hdus)
+        chosen = units.get(name) or default.get(name) or bunit(hdu, hdus)
         channels[name] = Channel(clean_numbers(data[plane], name), chosen)
     if "dispersion" not in units:
         with np.errstate(invalid="ignore"):
@@ -297,14 +296,14 @@ def _three_planes(hdu, hdus, unit):
     return channels
 
 
-def _units(unit, names):
+def units_of(unit, names):
     """Return a dict of units from one, several or a dict of them."""
     if unit is None:
         return {}
     if isinstance(unit, dict):
-        unknown = set(unit) - set(CHANNEL_NAMES)
+        unknown = set(unit) - set(CHANNELS)
         if unknown:
-            msg = f"unit has unknown channels {sorted(unknown)}, known are {list(CHANNEL_NAMES)}"
+            msg = f"unit has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
             raise ValueError(msg)
         return {name: parse_unit(value) for name, value in unit.items()}
     if isinstance(unit, list | tuple):
@@ -315,7 +314,7 @@ def _units(unit, names):
     return {"column_density": parse_unit(unit)}
 
 
-def _bunit(hdu, hdus, name="column_density"):
+def bunit(hdu, hdus, name="column_density"):
     text = header_unit(hdu, hdus)
     where = label(hdu, hdus)
     if not text:
@@ -329,7 +328,7 @@ def _bunit(hdu, hdus, name="column_density"):
 def image_channel(hdu, hdus, unit, name):
     """Return the channel of an image HDU, its axes of one pixel dropped."""
     if unit is None:
-        unit = _bunit(hdu, hdus, name)
+        unit = bunit(hdu, hdus, name)
     data = hdu_data(hdu, hdus)
     where = label(hdu, hdus)
     if data is None or data.ndim < 2:
@@ -375,7 +374,9 @@ def _mask(hdus, hdu):
 
 
 def _in_memory(data, unit):
-    units = _units(unit, ("column_density",))
+    units = units_of(unit, ("column_density",))
+    if isinstance(data, u.Quantity) and unit is not None:
+        refuse_unused(f"a {type(data).__name__} in {data.unit}", {"unit": unit})
     if isinstance(data, NDData) and "column_density" in units:
         if data.unit is not None and data.unit != units["column_density"]:
             msg = f"unit {unit!r} disagrees with the unit of the data, {data.unit}"
@@ -394,54 +395,41 @@ def _in_memory(data, unit):
     return {"column_density": Channel.of(data, "column_density")}
 
 
-def build(
-    cls,
-    channels,
-    *,
-    wcs,
-    distance,
-    beam,
-    pixel_scale,
-    mask,
-    meta,
-    log10=False,
-    no_data=None,
-    x_factor=None,
-    line_width=None,
-):
-    """Make the map of its channels."""
+def _converted(parts, *, log10, no_data, x_factor, line_width):
+    """Return the parts with the column density in cm-2."""
+    channels = parts.channels
     for name, channel in channels.items():
         if no_data is not None:
             channel.values[channel.values == no_data] = np.nan
         channels[name] = channel.squeezed(name)
-    column = channels["column_density"]
     converter = (None, None) if x_factor is None else ("x_factor", x_factor)
-    channels["column_density"] = column = column_of(column, log10, converter, wcs=wcs, beam=beam)
+    column = column_of(channels["column_density"], log10, converter, wcs=parts.wcs, beam=parts.beam)
+    channels["column_density"] = column
     warn_if_faint(column)
-    narrow_dispersion(channels, line_width)
-    ordered = [channels.get(name) for name in CHANNEL_NAMES]
-    wcs = column.wcs if wcs is None else wcs
-    meta = dict(column.meta or {}) | meta
-    return cls(
-        *ordered,
-        wcs=wcs,
-        distance=distance,
-        beam=beam,
-        pixel_scale=pixel_scale,
-        mask=mask,
-        meta=meta,
-    )
+    subtract_from_dispersion(channels, line_width)
+    return parts
 
 
-def _header_options(header, hdus, options):
-    """Fill in what a header says of distance, scale, beam and names."""
-    meta = options["meta"]
-    if options["pixel_scale"] is None:
-        options["pixel_scale"] = header_length("PIXSCALE", header, hdus)
-    if options["distance"] is None:
-        options["distance"] = header_distance(header, hdus)
-    if options["beam"] is None:
-        options["beam"] = header_beam(header)
+def header_parts(header):
+    """Return what a header without data says of WCS, distance, pixel scale and beam."""
+    parts = MapParts({}, wcs=_wcs.celestial_wcs(header) if "CTYPE1" in header else None)
+    _add_header(header, fits.HDUList(), parts)
+    return parts
+
+
+def _add_header(header, hdus, parts):
+    """Fill in what a header says of WCS, distance, scale, beam and names."""
+    if parts.distance is None:
+        parts.distance = header_distance(header, hdus)
+    scale = parts.pixel_scale
+    if scale is None:
+        scale = header_length("PIXSCALE", header, hdus)
+    if parts.wcs is None and len(hdus):
+        parts.wcs = file_wcs(header, hdus, needed=scale is None)
+    if parts.wcs is None or parts.distance is None:  # these two replace the header's scale
+        parts.pixel_scale = scale
+    if parts.beam is None:
+        parts.beam = header_beam(header)
     for key in ("OBJECT", "TELESCOP"):
         if header.get(key):
-            meta.setdefault(key.lower(), header[key])
+            parts.meta.setdefault(key.lower(), header[key])

@@ -12,6 +12,7 @@ from astropy.io import fits
 from radio_beam import Beam
 
 from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.gas_moments import CHANNELS
 
 __all__ = ["opened"]
 
@@ -199,7 +200,7 @@ def is_three_planes(hdu):
     """Return whether an image has three planes that can be column density, v and sigma."""
     shape = [n for n in hdu.shape[:-2] if n > 1]
     named = [channel_name(name) for name in parameter_names(hdu)]
-    return shape == [3] and named in ([], list(CHANNEL_NAMES)) and not _planes_of(hdu)
+    return shape == [3] and named in ([], list(CHANNELS)) and not _planes_of(hdu)
 
 
 def _planes_of(hdu):

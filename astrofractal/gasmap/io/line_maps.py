@@ -1,6 +1,7 @@
-"""Maps that come one file a quantity: fitted lines, extinction, dust, integrated intensity."""
+"""Maps that come as one file per quantity: fitted lines, extinction, dust, integrated intensity."""
 
 import os
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
@@ -13,12 +14,12 @@ from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import (
     choose_converter,
     column_of,
-    narrow_dispersion,
-    root_of,
+    subtract_from_dispersion,
+    variance_to_dispersion,
     warn_if_faint,
 )
 from astrofractal.gasmap.conversions import check_abundance
-from astrofractal.gasmap.fits_files import (
+from astrofractal.gasmap.io.fits_files import (
     channel_name,
     check_shape,
     describe_cube,
@@ -33,21 +34,21 @@ from astrofractal.gasmap.fits_files import (
     opened,
     wide_axes,
 )
-from astrofractal.gasmap.reading import (
-    _bunit,
-    _only_image,
-    _units,
+from astrofractal.gasmap.io.parts import MapParts, refuse_unused
+from astrofractal.gasmap.io.reading import (
+    bunit,
     cube_hdu,
     file_channels,
     find_channels,
     image_channel,
+    only_image,
+    units_of,
 )
 
-__all__ = ["from_maps"]
+__all__ = ["read_line_maps"]
 
 
-def from_maps(
-    cls,
+def read_line_maps(
     column_density,
     velocity=None,
     dispersion=None,
@@ -196,18 +197,16 @@ def from_maps(
     warn_if_faint(column, abundance)
     channels["column_density"] = column
     if variance:
-        channels["dispersion"] = root_of(channels.get("dispersion"))
-    narrow_dispersion(channels, line_width)
-    return cls(
-        column,
-        channels.get("velocity"),
-        channels.get("dispersion"),
+        channels["dispersion"] = variance_to_dispersion(channels.get("dispersion"))
+    subtract_from_dispersion(channels, line_width)
+    return MapParts(
+        channels,
         wcs=wcs,
         distance=first.distance if distance is None else distance,
         mask=mask,
         beam=beam,
         pixel_scale=pixel_scale,
-        meta=meta,
+        meta=dict(column.meta or {}) | dict(meta or {}),
     )
 
 
@@ -230,17 +229,15 @@ def _load_first(given, unit, *, hdu, needed):
     data = given["column_density"]
     asked = [name for name, value in given.items() if value is not None]
     if not _is_file(data):
-        if hdu is not None:
-            msg = f"hdu is for files, column_density is a {type(data).__name__}"
-            raise ValueError(msg)
-        units = _units(unit, asked)
+        refuse_unused(f"column_density, a {type(data).__name__},", {"hdu": hdu})
+        units = units_of(unit, asked)
         name = "column_density"
         return units, {name: _load(data, name, units.get(name), needed=needed)}
     with opened(data) as hdus:
         found = _found(hdus, hdu)
         planes = len(wide_axes(found["column_density"])) > 2
         names = [name for name in given if planes or name in found or name in asked]
-        units = _units(unit, names)
+        units = units_of(unit, names)
         first = found["column_density"]
         wcs = file_wcs(first.header, hdus, needed=needed)
         found = {name: one for name, one in found.items() if one is first or given[name] is None}
@@ -279,8 +276,10 @@ def _load(data, name, unit, *, needed):
         data = NDData(data, unit=unit)
     if unit is not None and type(data) is np.ndarray:
         data = Channel(clean_numbers(data, name), unit)
+    if isinstance(data, u.Quantity):
+        refuse_unused(f"{name}, a {type(data).__name__} in {data.unit},", {"unit": unit})
     channel = Channel.of(data, name).squeezed(name)
-    channel = Channel(channel.values.copy(), channel.unit, channel.mask, channel.error, channel.wcs)
+    channel = replace(channel, values=channel.values.copy())
     wcs = None if channel.wcs is None else _wcs.celestial_wcs(channel.wcs, name=name)
     return _Loaded(channel, wcs=wcs)
 
@@ -292,7 +291,7 @@ def _image(hdus, name):
     if len(images) == 1 or len(named) == 1:
         hdu = (images if len(images) == 1 else named)[0]
     else:
-        hdu = _only_image(hdus, images, {})
+        hdu = only_image(hdus, images, {})
     check_shape(hdu, f"{name}: {label(hdu, hdus)}")
     return hdu
 
@@ -305,7 +304,7 @@ def _load_error(data, name, channel, no_data, *, log10):
         with opened(data) as hdus:
             hdu = _image(hdus, f"{name}_error")
             values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), f"{name}_error")
-            unit = _bunit(hdu, hdus) if header_unit(hdu, hdus) else channel.unit
+            unit = bunit(hdu, hdus) if header_unit(hdu, hdus) else channel.unit
     else:
         error = Channel.of(data, f"{name}_error").squeezed(f"{name}_error")
         values, unit = error.values.copy(), error.unit

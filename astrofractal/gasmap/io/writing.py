@@ -6,7 +6,7 @@ from astropy.io import fits
 
 from astrofractal._utils.atomic import atomic_path
 
-__all__ = ["to_hdulist", "write"]
+__all__ = ["to_hdulist", "to_header", "write"]
 
 _NAMES = {"column_density": "COLUMN_DENSITY", "velocity": "V_LOS", "dispersion": "SIGMA_V"}
 
@@ -20,19 +20,9 @@ def to_hdulist(gas):
     gas : `~astrofractal.GasMap`
         The map.
     """
-    header, tables = fits.Header(), []
-    if gas.wcs is not None:
-        header = gas.wcs.to_header(relax=True)
-        if gas.wcs.cpdis1 is not None or gas.wcs.cpdis2 is not None:
-            whole = gas.wcs.to_fits(relax=True)  # distortions that are tables
-            header, tables = whole[0].header, whole[1:]
-    if gas.beam is not None:
-        header.update({k: (v, "[deg]") for k, v in gas.beam.to_header_keywords().items()})
+    header, tables = _sky_header(gas)
     primary = fits.PrimaryHDU()
-    if gas.distance is not None:
-        primary.header["DISTANCE"] = (gas.distance.to_value(u.pc), "[pc]")
-    if gas.has_pixel_scale and (gas.wcs is None or gas.distance is None):
-        primary.header["PIXSCALE"] = (gas.pixel_scale.to_value(u.pc), "[pc]")
+    primary.header.extend(_scale_cards(gas))
     for key in ("object", "telescop"):
         if isinstance(gas.meta.get(key), str):
             primary.header[key.upper()] = gas.meta[key]
@@ -53,9 +43,42 @@ def to_hdulist(gas):
     return hdus
 
 
+def to_header(gas):
+    """Return WCS (distortions by tables left out), beam, distance and scale as one FITS header."""
+    header = fits.Header() if gas.wcs is None else gas.wcs.to_header(relax=True)
+    header.extend([*_beam_cards(gas), *_scale_cards(gas)])
+    return header
+
+
+def _sky_header(gas):
+    """Return WCS and beam of a map as a header, and the tables of its distortions."""
+    header, tables = fits.Header(), []
+    if gas.wcs is not None:
+        header = gas.wcs.to_header(relax=True)
+        if gas.wcs.cpdis1 is not None or gas.wcs.cpdis2 is not None:
+            whole = gas.wcs.to_fits(relax=True)  # distortions that are tables
+            header, tables = whole[0].header, whole[1:]
+    header.extend(_beam_cards(gas))
+    return header, tables
+
+
+def _beam_cards(gas):
+    keywords = {} if gas.beam is None else gas.beam.to_header_keywords()
+    return [(key, value, "[deg]") for key, value in keywords.items()]
+
+
+def _scale_cards(gas):
+    cards = []
+    if gas.distance is not None:
+        cards.append(("DISTANCE", gas.distance.to_value(u.pc), "[pc]"))
+    if gas.has_pixel_scale and (gas.wcs is None or gas.distance is None):
+        cards.append(("PIXSCALE", gas.pixel_scale.to_value(u.pc), "[pc]"))
+    return cards
+
+
 def write(gas, path, *, overwrite=False):
     """
-    Write a map to a FITS file with one extension a channel.
+    Write a map to a FITS file with one extension per channel.
 
     Parameters
     ----------
