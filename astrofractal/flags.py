@@ -53,6 +53,12 @@ FLAGS = {
             "GasMap.cutout, StellarMassEstimator.evaluate",
         ),
         Flag(
+            "off-center",
+            "no peak of the column density, nor of N sigma^2, within one pixel of the center: beside "
+            "the protostar masses come out too low",
+            "StellarMassEstimator.catalog",
+        ),
+        Flag(
             "no-velocity",
             "the velocity is missing; a calibration without it was used",
             "StellarMassEstimator.evaluate",

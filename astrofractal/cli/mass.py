@@ -64,6 +64,11 @@ def add_arguments(parser):
     )  # fmt: skip
     group.add_argument("--max-sources", type=int, metavar="N", help="only the highest peaks")
     group.add_argument(
+        "--recenter", choices=("column", "kinematic", "no"),
+        help="move positions to the local peak of column density or of N sigma^2 (default: column "
+        "for peaks that are found, no for given positions)",
+    )  # fmt: skip
+    group.add_argument(
         "--cutouts", action="store_true", help="each FILE is centered on a protostar"
     )
     group.add_argument(
@@ -134,6 +139,8 @@ def _estimate_map(args):
         raise ValueError(msg)
     names = ("min_separation", "threshold", "max_sources")
     options = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
+    if args.recenter is not None:
+        options["recenter"] = False if args.recenter == "no" else args.recenter
     positions = _positions(args.positions)
     table = _estimator(args).catalog(
         gas, positions, level=args.level, progress_bar=not args.quiet, **options
@@ -146,7 +153,7 @@ def _estimate_map(args):
 def _estimate_cutouts(args):
     from astrofractal.mapset import MapSet
 
-    for name in ("positions", "min_separation", "threshold", "max_sources", "regions"):
+    for name in ("positions", "recenter", "min_separation", "threshold", "max_sources", "regions"):
         if getattr(args, name) is not None:
             msg = f"--{name.replace('_', '-')} is not taken with --cutouts"
             raise ValueError(msg)

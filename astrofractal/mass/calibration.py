@@ -4,7 +4,7 @@ import numpy as np
 
 from astrofractal._utils.identity import fingerprint
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.mass.conformal import ConformalScores
+from astrofractal.mass.conformal import ConformalIntervals
 from astrofractal.mass.domain import Domain, Scaler
 from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.regressors import (
@@ -59,8 +59,9 @@ class Calibration:
     skill_ : dict
         Of predictions of each cloud by a calibration on the others: ``r2``, ``rmse``, ``mae`` (dex;
         the mean absolute error), ``coverage_68`` and ``coverage_90`` (with the interval widths of
-        the other clouds) per map; ``r2_protostar``, ``rmse_protostar`` and
-        ``coverage_68_protostar``, in which each protostar has the same weight; ``n_maps``,
+        the other clouds) per map; the same but ``mae`` with ``_protostar`` appended, in which each
+        protostar has the same weight, and by the thirds of the predicted mass
+        ``coverage_68_thirds`` and ``bias_thirds`` (dex, predicted less true); ``n_maps``,
         ``n_protostars``, ``n_groups``.
 
     X_, y_, appearance_, groups_, protostars_, represents_, weights_, folds_ : `~numpy.ndarray`
@@ -182,20 +183,27 @@ class Calibration:
             [max(self._cloud_quantile(d, _DOMAIN_QUANTILE), 1e-6) for d in distance.T]
         )
         self.spread_scale_ = float(np.median(spread)) or 1.0
-        self.scores_ = np.abs(self.y_ - self.predicted_) / self._difficulty(spread)
-        self.conformal_ = ConformalScores(self.scores_, self.folds_, self.weights_)
+        self.difficulty_ = self._difficulty(spread)
+        self.intervals_ = self._intervals()
         self.check_ = self._reference.model.predict(self._filled[:_N_CHECKED])
         self.skill_ = self._skill()
         return self
 
     def _derive(self):
         """Set what follows from what is stored."""
-        self.weights_ = protostar_weights(self.protostars_, self.weight_exponent, self.represents_)
+        self.weights_ = self._protostar_weights(self.weight_exponent)
         groups = np.arange(len(self.y_)) if self.groups_ is None else self.groups_
         self.folds_ = grouped_folds(groups)
         self._filled = np.nan_to_num(self.X_)
         self._model_checked = False
         self._fingerprint = self._cached_reference = None
+
+    def _intervals(self):
+        errors, weights = np.abs(self.y_ - self.predicted_), self._protostar_weights(1)
+        return ConformalIntervals(errors, self.difficulty_, self.predicted_, self.folds_, weights)
+
+    def _protostar_weights(self, exponent):
+        return protostar_weights(self.protostars_, exponent, self.represents_)
 
     def _cloud_quantile(self, values, level):
         """Quantile in which each cloud has the same total weight."""
@@ -220,10 +228,18 @@ class Calibration:
 
     def _skill(self):
         skill = scores(self.y_, self.predicted_, self.protostars_, self.represents_)
-        equal = protostar_weights(self.protostars_, 1, self.represents_)
+        equal = self._protostar_weights(1)
         for level in (0.68, 0.9):
-            skill[f"coverage_{level * 100:.0f}"] = self.conformal_.coverage(level, self.represents_)
-        skill["coverage_68_protostar"] = self.conformal_.coverage(0.68, equal)
+            held = self.intervals_.held(level)
+            name = f"coverage_{level * 100:.0f}"
+            skill[name] = float(np.average(held, weights=self.represents_))
+            skill[f"{name}_protostar"] = float(np.average(held, weights=equal))
+        edges = [weighted_quantile(self.predicted_, equal, k / 3) for k in (1, 2)]
+        third = np.searchsorted(edges, self.predicted_)
+        held, error = self.intervals_.held(0.68), self.predicted_ - self.y_
+        thirds = [third == k if (third == k).any() else np.ones(len(third), bool) for k in range(3)]
+        for name, values in (("coverage_68_thirds", held), ("bias_thirds", error)):
+            skill[name] = [float(np.average(values[t], weights=equal[t])) for t in thirds]
         return {
             **skill,
             "n_maps": len(self.y_),
@@ -268,12 +284,13 @@ class Calibration:
         spread, distance = reference.domain.measure(X, np.asarray(appearance, np.float32))
         ood = (distance / self.domain_scale_).max(1)
         # A map beyond the domain is harder than its nearest neighbors tell.
+        predicted = np.asarray(reference.model.predict(X), dtype=float)
         difficulty = self._difficulty(spread) * np.clip(ood, 1, 3)
-        return np.asarray(reference.model.predict(X), dtype=float), difficulty, ood
+        return predicted, difficulty * self.intervals_.relative_width(predicted), ood
 
     def half_width(self, level, difficulty):
         """Return half the width of the interval in dex."""
-        return self.conformal_.quantile(level) * np.asarray(difficulty)
+        return self.intervals_.quantile(level) * np.asarray(difficulty)
 
     def _difficulty(self, spread):
         return 0.5 + 0.5 * spread / self.spread_scale_
@@ -322,7 +339,7 @@ class Calibration:
             "appearance": self.appearance_.astype(np.float16),
             "represents": self.represents_,
             "predicted": self.predicted_,
-            "scores": self.scores_,
+            "difficulty": self.difficulty_,
             "domain_scale": self.domain_scale_,
             "center": self.scaler_.center_,
             "factor": self.scaler_.factor_,
@@ -338,7 +355,7 @@ class Calibration:
             spec_from_json(card["regressor"]),
             card["weight_exponent"],
         )
-        for name in ("y", "represents", "predicted", "scores", "domain_scale", "check"):
+        for name in ("y", "represents", "predicted", "difficulty", "domain_scale", "check"):
             setattr(new, f"{name}_", arrays[name])
         for name in ("X", "appearance"):
             setattr(new, f"{name}_", arrays[name].astype(np.float32))
@@ -349,7 +366,7 @@ class Calibration:
         new.scaler_.center_, new.scaler_.factor_ = arrays["center"], arrays["factor"]
         new.spread_scale_ = card["spread_scale"]
         new._derive()
-        new.conformal_ = ConformalScores(new.scores_, new.folds_, new.weights_)
+        new.intervals_ = new._intervals()
         new.skill_ = card["skill"]
         return new
 

@@ -22,6 +22,7 @@ from astrofractal.mass._standard import is_single, standard_batches
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
+from astrofractal.mass.centering import PEAKS, is_off_center, peak_offset
 from astrofractal.mass.defaults import default_recipe
 from astrofractal.mass.detection import find_protostars
 from astrofractal.mass.evaluation import Evaluation, check_level, describe
@@ -556,7 +557,16 @@ class StellarMassEstimator(Options, BaseEstimator):
             raise ValueError(msg)
         return r2_score(true, predicted), rmse_score(true, predicted)
 
-    def catalog(self, gas, positions=None, *, level=0.68, progress_bar=False, **detection):
+    def catalog(
+        self,
+        gas,
+        positions=None,
+        *,
+        level=0.68,
+        recenter=None,
+        progress_bar=False,
+        **detection,
+    ):
         """
         Estimate the masses of the protostars of a map.
 
@@ -574,6 +584,11 @@ class StellarMassEstimator(Options, BaseEstimator):
         level : float, optional
             The probability of the intervals.
 
+        recenter : {None, False, "column", "kinematic"}, optional
+            Whether positions are moved to the local peak within three pixels of the standard map
+            (0.023 pc): that of the column density, or of the column density times the square of the
+            velocity dispersion.  By default peaks that were detected are, given positions are not.
+
         progress_bar : bool or callable, optional
             Whether to show progress.
 
@@ -590,7 +605,10 @@ class StellarMassEstimator(Options, BaseEstimator):
             flag "outside".
         """
         check_level(level)
+        one_of("recenter", recenter, (None, False, *PEAKS))
         gas = gas if isinstance(gas, GasMap) else GasMap.read(gas)
+        if recenter is None:
+            recenter = "column" if positions is None else False
         if positions is None:
             positions, names = find_protostars(gas, **detection), None
         elif detection:
@@ -599,29 +617,38 @@ class StellarMassEstimator(Options, BaseEstimator):
         else:
             positions, names = resolve_positions(gas, positions)
         n = len(positions)
-        x, y = gas.to_pixel(positions) if n else np.empty((2, 0))
-        estimated, unusable = [], {}
+        x, y = np.array(gas.to_pixel(positions) if n else np.empty((2, 0)))
+        estimated, unusable, off_center = [], {}, set()
+        options = {"size": self.size, "shape": self.map_shape}
 
         def maps():
             # In batches, so that a long list of positions needs little memory.
             for start in range(0, n, 64):
-                batch = gas.cutouts(
-                    positions[start : start + 64], size=self.size, shape=self.map_shape
-                )
-                for row, cutout in enumerate(batch, start):
+                batch = slice(start, min(start + 64, n))
+                cutouts = gas.cutouts(positions[batch], **options)
+                if recenter:
+                    moved = [_moved(gas, cutout, recenter) for cutout in cutouts]
+                    x[batch], y[batch] = np.transpose(moved)
+                    cutouts = gas.cutouts(np.transpose([x[batch], y[batch]]), **options)
+                for row, cutout in enumerate(cutouts, start):
                     if "outside" in cutout.flags:
                         unusable[row] = "outside"
                     elif cutout.mask.all():
                         unusable[row] = "masked"
                     else:
                         estimated.append(row)
+                        if is_off_center(cutout.to_array()):
+                            off_center.add(row)
                         yield cutout
 
         result = self.evaluate(maps(), progress_bar=progress_bar)
+        for flags, row in zip(result.flags, estimated, strict=True):
+            flags += ["off-center"] if row in off_center else []
         table = result.expand(estimated, unusable).to_table(level=level, meta=self.meta)
         table.add_column(np.arange(1, n + 1) if names is None else np.asarray(names), 0, "id")
         if gas.wcs is not None:
-            sky = positions if isinstance(positions, SkyCoord) else gas.to_sky(x, y)
+            given = isinstance(positions, SkyCoord) and not recenter
+            sky = positions if given else gas.to_sky(x, y)
             table.add_columns(to_icrs(sky), indexes=[1, 1], names=["ra", "dec"])
         where = table.colnames.index("mass")
         table.add_columns([x, y], indexes=[where, where], names=["x", "y"])
@@ -681,6 +708,20 @@ class StellarMassEstimator(Options, BaseEstimator):
         self._calibrations, self._reference_id = found.calibrations, found.reference_id
         if self.encoder is None and found.encoder is not None:
             self._default_encoder = found.encoder
+
+
+def _moved(gas, cutout, kind):
+    """The pixel of a map where the local peak of a cutout lies."""
+    dx, dy = 0.0, 0.0
+    if "outside" not in cutout.flags:
+        dx, dy = peak_offset(cutout.to_array(), kind)
+    if not dx and not dy:
+        return cutout.meta["pixel"]
+    if gas.wcs is None:
+        ratio = (cutout.pixel_scale / gas.pixel_scale).to_value(u.one)
+        return np.array(cutout.meta["pixel"]) + ratio * np.array([dx, dy])
+    middle = (np.array(cutout.shape[::-1]) - 1) / 2
+    return np.ravel(gas.to_pixel(cutout.to_sky(*np.atleast_2d(middle + [dx, dy]).T)))
 
 
 def _log_masses(masses):

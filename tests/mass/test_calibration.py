@@ -3,6 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from astrofractal.mass import Calibration, FeatureSet
+from astrofractal.mass.conformal import ConformalIntervals
 from astrofractal.mass.domain import Scaler
 
 ALL = ("column_density", "velocity", "dispersion")
@@ -43,7 +44,7 @@ def test_leave_out_is_a_calibration_without(data):
         # Stored in 16 bit, one neighbor may change places with the next.
         assert np.mean(np.abs(one - other) < 0.005 + 0.02 * np.abs(other)) > 0.95
     for name, value in expected.skill_.items():
-        assert_allclose(found.skill_[name], value, atol=0.02)
+        assert_allclose(found.skill_[name], value, atol=0.05)
 
 
 def test_scaling_twice_is_scaling_once(data):
@@ -73,6 +74,28 @@ def test_skill_counts_maps_and_protostars(data):
     assert 0 < skill["r2_protostar"] < 1
     assert skill["r2"] != skill["r2_protostar"]
     assert 0.5 < skill["coverage_68"] < 0.85
+
+
+def test_intervals_hold_at_every_predicted_mass():
+    """Errors that grow with the mass, and one protostar that has half of the maps."""
+    rng = np.random.default_rng(0)
+    predicted = rng.uniform(-1, 1, 3000)
+    errors = np.abs(rng.standard_normal(3000)) * (0.6 + 0.5 * predicted)
+    folds, weights = np.arange(3000) % 10, np.ones(3000)
+    twice = [np.concatenate([v, np.repeat(v[:1], 3000)]) for v in (errors, predicted, folds)]
+    weights = np.concatenate([weights, np.full(3000, 1 / 3000)])
+    plain = ConformalIntervals(errors, np.ones(3000), predicted, folds, np.ones(3000))
+    intervals = ConformalIntervals(twice[0], np.ones(6000), *twice[1:], weights)
+    third = np.digitize(predicted, [-1 / 3, 1 / 3])
+    for level in (0.68, 0.9):
+        held = intervals.held(level)[:3000]
+        for k in range(3):
+            assert abs(held[third == k].mean() - level) < 0.05
+        assert_allclose(intervals.quantile(level), plain.quantile(level), rtol=0.02)
+    new = rng.uniform(-1, 1, 3000)
+    width = intervals.quantile(0.68) * intervals.relative_width(new)
+    error = np.abs(rng.standard_normal(3000)) * (0.6 + 0.5 * new)
+    assert abs(np.mean(error <= width) - 0.68) < 0.03
 
 
 def test_intervals_cover_new_clouds(data):

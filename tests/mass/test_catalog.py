@@ -13,6 +13,7 @@ from astrofractal.mass import find_protostars, write_catalog, write_regions
 from astrofractal.mass.positions import resolve_positions
 from tests.factories import make_gas
 
+ALL = ("column_density", "velocity", "dispersion")
 PEAKS = [(60.0, 80.0), (140.0, 90.0)]
 
 
@@ -149,3 +150,25 @@ def test_written_tables(tmp_path, gas, estimator):
     assert "Msun" in regions[0].meta["text"]
     with pytest.raises(ValueError, match="output must end in"):
         write_catalog(table, tmp_path / "masses.doc")
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_positions_beside_the_peak_are_moved_to_it(gas, estimator):
+    scale = (0.5 * u.pc / 64 / gas.pixel_scale).to_value(u.one)
+    true = estimator.catalog(gas, PEAKS)
+    assert not any("off-center" in flags for flags in true["flags"])
+    beside = np.array(PEAKS) + [2 * scale, 0]
+    missed = estimator.catalog(gas, beside)
+    assert all("off-center" in flags for flags in missed["flags"])
+    assert_allclose(missed["x"], beside[:, 0])
+    for positions in (beside, gas.to_sky(*beside.T)):
+        for kind in ("column", "kinematic"):
+            found = estimator.catalog(gas, positions, recenter=kind)
+            assert_allclose(found["x"], true["x"], atol=1.1 * scale)
+            assert_allclose(found["y"], true["y"], atol=1.1 * scale)
+            assert not any("off-center" in flags for flags in found["flags"])
+    plain = GasMap(*(getattr(gas, c) for c in ALL), pixel_scale=gas.pixel_scale)
+    found = estimator.catalog(plain, beside, recenter="column")
+    assert_allclose(found["x"], true["x"], atol=1.1 * scale)
+    with pytest.raises(ValueError, match="recenter must be"):
+        estimator.catalog(gas, recenter="by eye")
