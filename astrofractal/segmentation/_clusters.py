@@ -1,11 +1,10 @@
 """Clusters in feature space: fitted on a sample, applied to any number of pixels."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 
 __all__ = ["METHODS", "Clusters", "fit_clusters"]
 
@@ -107,11 +106,9 @@ def _fit_hdbscan(sample, random_state, min_cluster_fraction):
     found = HDBSCAN(min_cluster_size=size, min_samples=min(10, size), copy=True)
     found = found.fit_predict(sample[chosen]).astype(np.int32)
     if found.max() < 0:
-        warnings.warn(
+        warn(
             "HDBSCAN found no cluster: no pixel is labeled; lower min_cluster_fraction="
             f"{min_cluster_fraction} or use method='kmeans'",
-            AstrofractalWarning,
-            stacklevel=2,
         )
     arrays = {"sample": sample[chosen], "found": found}
     return arrays, _nearest_point(sample, **arrays)

@@ -1,12 +1,11 @@
 """The map at the physical scale that the encoder knows."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap.gas_moments import STANDARD_WIDTH, transform
 
 __all__ = ["WorkingMap", "scale_factor", "working_map"]
@@ -86,13 +85,11 @@ def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
     if factor * _MOST_UPSAMPLING >= 1:
         return factor
     if not quiet:
-        warnings.warn(
+        warn(
             f"the pixels of the map ({gas.pixel_scale:.3g}) are much wider than those of the "
             f"encoder ({STANDARD_WIDTH / image_size:.3g}): the segments follow structures of "
             f"{image_size / _MOST_UPSAMPLING:.0f} pixels of the map, larger than those "
             "the encoder was made for",
-            AstrofractalWarning,
-            stacklevel=4,
         )
     return 1 / _MOST_UPSAMPLING
 

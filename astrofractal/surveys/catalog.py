@@ -9,7 +9,7 @@ from astropy.table import QTable, vstack
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.mass import find_protostars
 from astrofractal.mass.positions import resolve_positions
@@ -339,14 +339,14 @@ def _assemble(estimator, results, tiles, named, failed, level, detection):
         table = vstack(joined, metadata_conflicts="silent") if len(joined) > 1 else joined[0]
     else:
         msg = f"no protostar was found in {len(results)} tiles: lower threshold, or give positions"
-        warnings.warn(msg, AstrofractalWarning, stacklevel=3)
+        warn(msg)
         table = next((t.copy() for t in results.values() if t.colnames), QTable())
         table.add_column(np.empty(0, dtype="U1"), name="map", index=0)
     table.meta = {**estimator.meta, "level": level, "failed": failed}
     if failed:
         key, reason = next(iter(failed.items()))
         msg = f"{len(failed)} of {len(tiles)} tiles could not be used, e.g. {key}: {reason}"
-        warnings.warn(msg, AstrofractalWarning, stacklevel=3)
+        warn(msg)
     return table
 
 

@@ -2,7 +2,6 @@
 
 import copy
 import os
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from astropy.table import QTable
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.segmentation import FeatureSegmenter
 from astrofractal.surveys._identity import map_fingerprint, part_fingerprint
@@ -161,7 +160,7 @@ def survey_segment(
     if failed:
         key, reason = next(iter(failed.items()))
         msg = f"{len(failed)} of {len(work)} tiles could not be used, e.g. {key}: {reason}"
-        warnings.warn(msg, AstrofractalWarning, stacklevel=2)
+        warn(msg)
     return table
 
 
