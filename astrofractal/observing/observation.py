@@ -5,9 +5,10 @@ from astropy import units as u
 from astropy.convolution import convolve_fft
 from astropy.wcs.utils import proj_plane_pixel_scales
 from radio_beam import Beam
+from radio_beam.utils import BeamError
 
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.checks import check_distance, need_wcs
+from astrofractal.gasmap.checks import check_distance, need_distance, need_wcs
 from astrofractal.observing.beam import beam_kernel, blurred, parse_beam, to_length
 from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
@@ -45,7 +46,7 @@ def observe(
     beam : `~astropy.units.Quantity` or tuple, optional
         FWHM of the beam of the result, an angle or a length, or (major, minor, position angle),
         the last from north to east (without a WCS: from the y axis, counter-clockwise).  A map
-        that has a beam already is convolved with what is missing.
+        that has a beam already, also an elliptical one, is convolved with what is missing.
 
     pixel : `~astropy.units.Quantity`, optional
         Width of the pixels of the result, an angle or a length.  A result on a new grid has north
@@ -78,8 +79,8 @@ def observe(
     Raises
     ------
     ValueError
-        If the beam is narrower than that of the map, the distance is needed and unknown, or the
-        footprint has another shape.
+        If no convolution leads from the map's beam to the new one, the distance is needed and
+        unknown, or the footprint has another shape.
 
     astropy.units.UnitsError
         If a unit does not fit.
@@ -188,14 +189,33 @@ def _direction(gas, angle):
 def _kernel(gas, beam):
     """Return the kernel that gives a map its new beam."""
     major, minor, angle = beam
-    pixels = _widths(gas, (major, minor), "beam")
     if gas.beam is not None:
-        own = np.sqrt(np.prod(_widths(gas, (gas.beam.major, gas.beam.minor), "beam")))
-        if own > pixels[1] * 1.001:
-            msg = f"beam {minor} is narrower than that of the map, {gas.beam}"
-            raise ValueError(msg)
-        pixels = [np.sqrt(max(width**2 - own**2, 0)) for width in pixels]
+        wanted = Beam(*_angles(gas, (major, minor)), angle)
+        own = gas.beam
+        ratios = [(w / o).to_value(u.one) for w, o in zip(_axes(wanted), _axes(own), strict=True)]
+        turned = 0 if own.iscircular() else abs(np.sin((wanted.pa - own.pa).to_value(u.rad)))
+        if np.allclose([*ratios, 1 + turned], 1, atol=1e-3):
+            return None
+        try:
+            missing = wanted.deconvolve(own)
+        except BeamError:
+            msg = f"beam {wanted} does not cover that of the map, {own}: no convolution leads to it"
+            raise ValueError(msg) from None
+        major, minor, angle = missing.major, missing.minor, missing.pa
+    pixels = _widths(gas, (major, minor), "beam")
     return beam_kernel(*pixels, angle=_direction(gas, angle))
+
+
+def _axes(beam):
+    return beam.major, beam.minor
+
+
+def _angles(gas, widths):
+    """Return angles, or lengths as they are seen from the map's distance."""
+    if widths[0].unit.is_equivalent(u.rad):
+        return widths
+    need_distance(gas, "a beam given as a length, for a map that has a beam")
+    return [(width / gas.distance).to_value(u.one) * u.rad for width in widths]
 
 
 def _convolver(kernel):

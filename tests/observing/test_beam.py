@@ -109,8 +109,24 @@ def test_a_beam_is_added_to_the_beam_that_is_there():
     np.testing.assert_allclose(
         twice.column_density.value[inner], once.column_density.value[inner], rtol=5e-3, atol=1e18
     )
-    with pytest.raises(ValueError, match="beam .* is narrower than that of the map"):
+    with pytest.raises(ValueError, match="beam .* does not cover that of the map"):
         observe(once, beam=6 * step)
+
+
+def test_an_elliptical_beam_becomes_round():
+    gas = sky_map(1e22 * blob(sigma=0.5) + 1e15)
+    step = (SCALE / gas.distance).to_value(u.one) * u.rad
+    long = observe(gas, beam=(9 * step, 3 * step, 30 * u.deg))
+    seen = observe(long, beam=12 * step)
+    xx, yy, xy = second_moments(np.nan_to_num(seen.column_density.value) - 1e15)
+    expected = 0.25 + (12 * gaussian_fwhm_to_sigma) ** 2
+    assert [xx, yy] == pytest.approx([expected, expected], rel=0.02)
+    assert abs(xy) < 0.02 * expected
+    assert seen.beam == Beam(12 * step)
+    again = observe(long, beam=(9 * step, 3 * step, 30 * u.deg))
+    np.testing.assert_array_equal(again.column_density, long.column_density)
+    with pytest.raises(ValueError, match="no convolution leads to it"):
+        observe(long, beam=6 * step)  # narrower than the long axis
 
 
 def test_masked_pixels_stay_masked_and_do_not_spread():
