@@ -71,9 +71,12 @@ class Channel:
         if isinstance(data, cls):
             return data
         if isinstance(data, u.Quantity):
-            mask = getattr(data, "mask", None)
-            data = data.unmasked if mask is not None else data
-            return cls(clean_numbers(data.value, name), data.unit, _mask(mask, data.shape, name))
+            mask, wcs = getattr(data, "mask", None), getattr(data, "wcs", None)
+            if hasattr(mask, "include"):  # of spectral-cube, where True is not masked
+                mask = ~mask.include()
+            data = getattr(data, "unmasked", data)
+            values = clean_numbers(data.value, name)
+            return cls(values, data.unit, _mask(mask, data.shape, name), wcs=wcs)
         if isinstance(data, NDData):
             if data.unit is None:
                 msg = f"{name} has no unit; give the {type(data).__name__} a unit, or pass unit="

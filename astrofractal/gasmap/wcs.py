@@ -10,6 +10,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import wcs_to_celestial_frame
 from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
+from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap.spelling import parse_unit
 
 __all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
@@ -72,6 +73,12 @@ def read_wcs(source, *, hdus=None, name="wcs"):
             return _sliced(low_level)
         msg = f"{name} must be an astropy.wcs.WCS or a FITS header, got {type(source).__name__}"
         raise TypeError(msg)
+    for key in ("EQUINOX", "EPOCH"):
+        if source.get(key) == 0:  # would be a frame some 30 degrees off
+            msg = f"{name} has {key} = 0, which is no equinox: it is left out"
+            warnings.warn(msg, AstrofractalWarning, stacklevel=3)
+            source = source.copy()
+            del source[key]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         warnings.filterwarnings("ignore", message=".*RADECSYS.*")
