@@ -362,7 +362,8 @@ class FeatureSegmenter(Options, BaseEstimator):
         if not features.valid.any():
             msg = (
                 f"the map has too few good pixels ({np.isfinite(working.array[0]).sum()} at the "
-                "encoder's scale) for any window of the encoder"
+                "encoder's scale) for any window of the encoder: choose a smaller pixel_scale, or "
+                "pixel_scale=None for pixels as they are, or mask less"
             )
             raise ValueError(msg)
         return features
