@@ -15,6 +15,7 @@ from astrofractal.gasmap.units import logarithmic, to_column_density, to_velocit
 __all__ = [
     "MAX_COLUMN_DENSITY",
     "Channel",
+    "blank",
     "check_logarithm",
     "clean_numbers",
     "column_channel",
@@ -131,6 +132,13 @@ def clean_numbers(data, name):
     if mask is not None:
         array[mask] = np.nan
     return array
+
+
+def blank(values, no_data):
+    """Make NaN of a value that means "nothing here", also as single precision holds it, in place."""
+    with np.errstate(over="ignore"):
+        stored = np.float64(np.float32(no_data))
+    values[(values == no_data) | (values == stored)] = np.nan
 
 
 def _mask(mask, shape, name):

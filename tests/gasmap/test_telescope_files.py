@@ -32,3 +32,31 @@ def test_projection_of_spectral_cube():
     gas = GasMap(projection, distance=300 * u.pc)
     np.testing.assert_array_equal(gas.mask, np.isnan(values))
     assert gas.wcs is not None
+
+
+@pytest.mark.parametrize("shape", [SHAPE, (1, *SHAPE), (1, 1, *SHAPE)])
+def test_masks_with_axes_of_one_pixel_count(shape):
+    mask = np.zeros(SHAPE, np.uint8)
+    mask[3:5, 2] = 1
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    hdus.append(fits.ImageHDU(np.full(SHAPE, 1e22), make_header(SHAPE), name="COLUMN_DENSITY"))
+    hdus.append(fits.ImageHDU(mask.reshape(shape), name="MASK"))
+    np.testing.assert_array_equal(GasMap.read(hdus).mask, mask.astype(bool))
+
+
+def test_a_mask_of_another_shape_warns():
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    hdus.append(fits.ImageHDU(np.full(SHAPE, 1e22), make_header(SHAPE), name="COLUMN_DENSITY"))
+    hdus.append(fits.ImageHDU(np.ones((3, 3), np.uint8), name="MASK"))
+    with pytest.warns(AstrofractalWarning, match="the mask is not used"):
+        GasMap.read(hdus)
+
+
+@pytest.mark.parametrize("no_data", [-999.9, 1.1e20, -1e300])
+@pytest.mark.parametrize("dtype", [">f4", ">f8"])
+def test_no_data_in_single_precision(no_data, dtype):
+    values = np.full(SHAPE, 1e22)
+    values[1, 2] = no_data
+    with np.errstate(over="ignore"):
+        hdu = fits.PrimaryHDU(values.astype(dtype), make_header(SHAPE))
+    assert GasMap.read(hdu, no_data=no_data).mask.sum() == 1

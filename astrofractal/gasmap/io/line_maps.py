@@ -9,7 +9,7 @@ from astropy.io import fits
 from astropy.nddata import NDData
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, clean_numbers
+from astrofractal.gasmap.channels import Channel, blank, clean_numbers
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import (
     choose_converter,
@@ -177,7 +177,7 @@ def read_line_maps(
         if errors.get(name) is not None:
             part.channel.error = _load_error(errors[name], name, part.channel, no_data, log10=log10)
         if no_data is not None:
-            part.channel.values[part.channel.values == no_data] = np.nan
+            blank(part.channel.values, no_data)
     temperature = loaded.pop("dust_temperature", None)
     if temperature is not None:
         dust_temperature = temperature.channel.values << temperature.channel.unit
@@ -318,7 +318,7 @@ def _load_error(data, name, channel, no_data, *, log10):
             msg = f"{name}_error is in {unit}, which is not the {channel.unit} of {name}"
             raise u.UnitConversionError(msg) from None
     if no_data is not None:
-        values[values == no_data] = np.nan
+        blank(values, no_data)
     return values
 
 

@@ -2,14 +2,16 @@
 
 import os
 import re
+import warnings
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import NDData
 
+from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, clean_numbers
+from astrofractal.gasmap.channels import Channel, blank, clean_numbers
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import column_of, subtract_from_dispersion, warn_if_faint
 from astrofractal.gasmap.gas_moments import CHANNELS
@@ -242,7 +244,7 @@ def file_channels(found, hdus, unit):
     for name, hdu in found.items():
         channels[name] = image_channel(hdu, hdus, units.get(name), name)
         channels[name].error = _error(hdus, hdu, name, channels[name], units.get(name))
-        channels[name].mask = _mask(hdus, hdu)
+        channels[name].mask = _mask(hdus, hdu, channels[name].values.shape)
     return channels
 
 
@@ -363,13 +365,18 @@ def _error(hdus, hdu, name, channel, unit):
     return None
 
 
-def _mask(hdus, hdu):
+def _mask(hdus, hdu, shape):
+    """Return the mask of a channel of a shape from its own extension, or `None`."""
     for other in image_hdus(hdus):
         extname = other.name.upper()
         if extname in ("MASK", f"{hdu.name}_MASK") and other is not hdu:
-            if other.shape != hdu.shape:
-                continue
-            return np.squeeze(hdu_data(other, hdus)).astype(bool)
+            if wide_axes(other) == [n for n in shape if n > 1]:
+                return hdu_data(other, hdus).astype(bool).reshape(shape)
+            msg = (
+                f"{label(other, hdus)} has shape {other.shape}, {label(hdu, hdus)} has "
+                f"{hdu.shape}: the mask is not used"
+            )
+            warnings.warn(msg, AstrofractalWarning, stacklevel=6)
     return None
 
 
@@ -400,7 +407,7 @@ def _converted(parts, *, log10, no_data, x_factor, line_width):
     channels = parts.channels
     for name, channel in channels.items():
         if no_data is not None:
-            channel.values[channel.values == no_data] = np.nan
+            blank(channel.values, no_data)
         channels[name] = channel.squeezed(name)
     converter = (None, None) if x_factor is None else ("x_factor", x_factor)
     column = column_of(channels["column_density"], log10, converter, wcs=parts.wcs, beam=parts.beam)
