@@ -1,13 +1,12 @@
 """One channel of a map: numbers, unit, mask and error, whatever class they came in."""
 
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData, StdDevUncertainty
 
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap.conversions import check_quantity
 from astrofractal.gasmap.spelling import parse_unit
 from astrofractal.gasmap.units import logarithmic, to_column_density, to_velocity
@@ -167,7 +166,7 @@ def _nddata_error(data, name):
             f"{name} has an uncertainty of class {type(deviation).__name__}, which says no "
             "standard deviation; it is dropped"
         )
-        warnings.warn(msg, AstrofractalWarning, stacklevel=6)
+        warn(msg)
         return None
     error = clean_numbers(deviation.array, name)
     if isinstance(deviation.unit, u.UnitBase) and deviation.unit != data.unit:

@@ -1,11 +1,9 @@
 """From the numbers of a map to N(H2), and what of them is suspect or impossible."""
 
-import warnings
-
 import numpy as np
 from astropy import units as u
 
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import (
     MAX_COLUMN_DENSITY,
@@ -128,7 +126,7 @@ def _warn_of_blanks(raw, values):
                 f"{odd.sum()} pixels of column_density have the value {raw[odd][0]:g}, far from all "
                 f"others: if it means that there is nothing, give no_data={raw[odd][0]:g}"
             )
-            warnings.warn(msg, AstrofractalWarning, stacklevel=5)
+            warn(msg)
 
 
 def _expect(unit, wanted, name, what):
@@ -148,7 +146,7 @@ def warn_if_faint(column, abundance=None):
             f"column_density has a median of {np.median(values):.3g} cm-2, little for H2: if it is "
             "the column of another molecule, give abundance="
         )
-        warnings.warn(msg, AstrofractalWarning, stacklevel=4)
+        warn(msg)
 
 
 def variance_to_dispersion(channel):
