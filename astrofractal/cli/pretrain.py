@@ -23,7 +23,9 @@ def add_arguments(parser):
     action.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
     action.add_argument("--export", metavar="RUN", help="write the weights of this run and stop")
     action.add_argument(
-        "--start-from", metavar="RUN", help="start a new run with the networks of this one"
+        "--start-from",
+        metavar="RUN",
+        help="start a new run with the networks of this one, or from a .safetensors file",
     )
     parser.add_argument(
         "--to", metavar="FILE", help="with --export: the .safetensors file to write"
@@ -31,7 +33,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--recipe",
         default="compact",
-        help="compact, compact_zoom, paper or a file (default: %(default)s)",
+        help="compact, compact_zoom, compact_invariant, paper or a file (default: %(default)s)",
     )
     parser.add_argument(
         "--output", "-o", metavar="RUN", help="the run's folder (default: runs/RECIPE)"

@@ -71,7 +71,7 @@ def encoded(weights, maps, symmetrize, cache):
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         features = encoder.encode(
-            maps.images, pooling="+".join(names), zoom=ZOOM, symmetrize=symmetrize
+            maps.images, pooling=tuple(names), zoom=ZOOM, symmetrize=symmetrize
         )
         np.savez(path, features=features)
     features = np.load(path)["features"]
