@@ -24,7 +24,8 @@ release = astrofractal.__version__
 version = ".".join(release.split(".")[:2])
 
 extensions += ["sphinx_design", "sphinx_gallery.gen_gallery"]
-exclude_patterns += ["benchmark/*.rst", "method/pretraining_runs.rst", "method/pretraining_invariant.rst", "tutorials"]
+exclude_patterns += ["benchmark/*.rst", "tutorials"]
+exclude_patterns += ["method/pretraining_runs.rst", "method/pretraining_invariant.rst"]
 rst_epilog += """
 .. |paper| replace:: Hirashima, Nozaki & Harada (2025)
 .. _paper: https://arxiv.org/abs/2510.24159
