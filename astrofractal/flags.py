@@ -49,7 +49,8 @@ FLAGS = {
         ),
         Flag(
             "beam",
-            "the map resolves less than three pixels of the cutout, by its beam or its pixels",
+            "the map resolves less than three pixels of the cutout, by its beam or its pixels; "
+            "a matched calibration (StellarMassEstimator.matched) would say what that costs",
             "GasMap.cutout, StellarMassEstimator.evaluate",
         ),
         Flag(

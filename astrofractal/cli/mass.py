@@ -79,6 +79,10 @@ def add_arguments(parser):
         "--calibration", metavar="FILE",
         help="a calibration of 'astrofractal calibrate' (default: the bundled one)",
     )  # fmt: skip
+    group.add_argument(
+        "--match", action="store_true",
+        help="calibrate on reference maps observed as the map was: beam, noise, pixels, coverage",
+    )  # fmt: skip
     add_weights(group, default=None)
 
 
@@ -142,7 +146,14 @@ def _estimate_map(args):
     if args.recenter is not None:
         options["recenter"] = False if args.recenter == "no" else args.recenter
     positions = _positions(args.positions)
-    table = _estimator(args).catalog(
+    estimator = _estimator(args)
+    if args.match:
+        estimator = estimator.matched(gas, positions, progress_bar=not args.quiet)
+        for channels, calibration in estimator.calibrations_.items():
+            if not args.quiet:
+                skill = calibration.skill_["r2"]
+                print(f"matched, {' + '.join(channels)}: leave-cloud-out R2 = {skill:.2f}")
+    table = estimator.catalog(
         gas, positions, level=args.level, progress_bar=not args.quiet, **options
     )
     if not args.quiet:
@@ -153,6 +164,9 @@ def _estimate_map(args):
 def _estimate_cutouts(args):
     from astrofractal.mapset import MapSet
 
+    if args.match:
+        msg = "--match is not taken with --cutouts"
+        raise ValueError(msg)
     for name in ("positions", "recenter", "min_separation", "threshold", "max_sources", "regions"):
         if getattr(args, name) is not None:
             msg = f"--{name.replace('_', '-')} is not taken with --cutouts"

@@ -17,7 +17,7 @@ from astrofractal._utils.warn import warn
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
-from astrofractal.mapset import MapSet
+from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass._standard import is_single, standard_batches
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
@@ -34,6 +34,7 @@ from astrofractal.mass.features import (
     for_encoder,
     keep_channels,
 )
+from astrofractal.mass.matching import MATCHED_FEATURES, matched_calibration
 from astrofractal.mass.positions import resolve_positions, to_icrs
 from astrofractal.mass.regressors import make_regressor
 from astrofractal.mass.validation import r2_score, rmse_score
@@ -351,6 +352,74 @@ class StellarMassEstimator(Options, BaseEstimator):
         new._calibrations = {c: self.calibrations_[c].leave_out(clouds) for c in channels}
         new._reference_id = f"{self.reference_id_}-without-{'-'.join(clouds)}"
         return new
+
+    def matched(
+        self, gas, positions=None, *, maps=None, n_maps=2000, random_state=0, progress_bar=False
+    ):
+        """
+        Calibrate for a map: on reference maps observed as the map was.
+
+        The reference maps go through the map's beam, onto its pixels, with its noise, within its
+        footprint around the protostars, with the channels that it has.  The features are measures
+        of the gas alone (profiles and contrasts) unless this estimator was made with others: behind
+        a beam of a few pixels they do better than the encoder's.
+
+        Parameters
+        ----------
+        gas : map
+            As `predict` takes it, with a WCS and a distance.
+
+        positions : optional
+            The protostars, as `catalog` takes them; by default the peaks of the column density.
+
+        maps : `~astrofractal.mapset.MapSet`, optional
+            Maps of known masses; `~astrofractal.mapset.reference_maps` by default.
+
+        n_maps : int, optional
+            How many of them are used.
+
+        random_state : int, optional
+            The seed of noise and footprints.
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        estimator : `StellarMassEstimator`
+            A new one.  ``skill_`` of its calibration is that behind this telescope, and
+            ``observation_`` tells what was matched.  The last one is kept, and returned again for
+            the same map and options.
+
+        Raises
+        ------
+        ValueError
+            If no position has data around it.
+        """
+        gas = gas if isinstance(gas, GasMap) else GasMap.read(gas)
+        places = find_protostars(gas) if positions is None else resolve_positions(gas, positions)[0]
+        maps = reference_maps() if maps is None else maps
+        key = fingerprint(
+            gas, np.transpose(gas.to_pixel(places)), maps, n_maps, random_state, self.get_params()
+        )
+        if vars(self).get("_matched", (None,))[0] != key:
+            new = StellarMassEstimator(
+                self.encoder,
+                features=MATCHED_FEATURES if self.features is None else self.features,
+                regressor=("ridge", "svr") if self.regressor is None else self.regressor,
+                weight_exponent=self.weight_exponent,
+            )
+            matched_calibration(
+                new,
+                gas,
+                places,
+                maps,
+                n_maps=n_maps,
+                random_state=random_state,
+                progress_bar=progress_bar,
+            )
+            self._matched = key, new
+        return self._matched[1]
 
     def _calibration(self, channels):
         """Return the calibration for maps that have ``channels``: the one that uses the most."""
