@@ -116,6 +116,8 @@ sphinx_gallery_conf = {
     "default_thumb_file": None,
 }
 suppress_warnings += ["config.cache"]
+if "sklearn" not in intersphinx_mapping:  # methods inherited from it refer to its glossary
+    suppress_warnings += ["ref.ref", "ref.term"]
 
 # -- Figures drawn by the pages ----------------------------------------------------------------
 

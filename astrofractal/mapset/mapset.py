@@ -217,7 +217,7 @@ class MapSet:
         Keep at most so many maps of each protostar, which stand for the others.
 
         Times and axes are mixed as in this set.  What a kept map stands for is multiplied into
-        `represents`, so that a calibration gives each protostar the weight of all its maps.
+        ``represents``, so that a calibration gives each protostar the weight of all its maps.
 
         Parameters
         ----------

@@ -203,7 +203,7 @@ def make_regressor(spec):
     Returns
     -------
     regressor : estimator
-        With ``fit(X, y)`` and ``predict(X)``; see `fit_regressor` for weights and groups.
+        With ``fit(X, y)`` and ``predict(X)``; see ``fit_regressor`` for weights and groups.
 
     Raises
     ------
