@@ -6,6 +6,8 @@ kept by a map, but their first three moments add up in the same way, so that a m
 `transform` is that of the cube that went through the operator.
 """
 
+from functools import partial
+
 import numpy as np
 from astropy import units as u
 
@@ -139,7 +141,7 @@ def line_of_sums(total, momentum, square, *, rounding=1e-12):
     return mean, np.where(variance < rounding * mean_square, 0, variance)
 
 
-def mean_velocity(velocity, column):
+def mean_velocity(velocity, column, operator=None):
     """
     Return the mean velocity of maps, weighted by column density.
 
@@ -148,13 +150,19 @@ def mean_velocity(velocity, column):
     velocity, column : `~numpy.ndarray`
         Channels of shape (..., ny, nx), NaN where unknown.
 
+    operator : callable, optional
+        Linear, with no negative weights: takes an array of that shape.  By default the sum over each
+        map, of shape (..., 1, 1).
+
     Returns
     -------
     mean : `~numpy.ndarray`
-        Of shape (..., 1, 1); 0 for a map without velocities.
+        Of the shape that the operator returns; 0 where no velocity is known.
     """
+    if operator is None:
+        operator = partial(np.sum, axis=(-2, -1), keepdims=True)
     known = np.isfinite(column) & np.isfinite(velocity)
     weight = np.where(known, column, 0)
-    total = weight.sum(axis=(-2, -1), keepdims=True)
-    product = (weight * np.where(known, velocity, 0)).sum(axis=(-2, -1), keepdims=True)
+    total = operator(weight)
+    product = operator(weight * np.where(known, velocity, 0))
     return np.where(total > 0, product / np.where(total > 0, total, 1), 0)

@@ -6,6 +6,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from astrofractal.gasmap import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
+from astrofractal.gasmap.gas_moments import transform
 
 __all__ = ["correlation_table", "segment_table", "virial_parameter"]
 
@@ -114,20 +115,23 @@ def segment_table(gas, index, n, components):
 
 
 def _add_motions(table, gas, number, inside, column, n):
-    mean_square = None
-    if gas.velocity is not None:
-        velocity = gas.velocity.value[inside].astype(float)
-        mean = _mean(number, n, velocity, column)
-        table["mean_velocity"] = mean * _SPEED
-        deviation = velocity - np.r_[0, mean][number]
-        mean_square = _mean(number, n, deviation**2, column)
-        table["velocity_spread"] = np.sqrt(mean_square) * _SPEED
-    if gas.dispersion is not None:
-        dispersion = gas.dispersion.value[inside].astype(float)
-        table["mean_dispersion"] = _mean(number, n, dispersion, column) * _SPEED
-        total = _mean(number, n, dispersion**2, column)
-        total = total if mean_square is None else total + np.nan_to_num(mean_square)
-        table["total_dispersion"] = np.sqrt(total) * _SPEED
+    velocity, dispersion = (
+        None if values is None else values.value[inside].astype(float)[None]
+        for values in (gas.velocity, gas.dispersion)
+    )
+
+    def totals(planes):
+        return np.stack([[np.bincount(number, line, minlength=n + 1)[1:]] for (line,) in planes])
+
+    _, mean, total = transform(column[None], velocity, dispersion, totals)
+    if velocity is not None:
+        table["mean_velocity"] = mean[0] * _SPEED
+        table["velocity_spread"] = (
+            transform(column[None], velocity, 0 * velocity, totals)[2][0] * _SPEED
+        )
+    if dispersion is not None:
+        table["mean_dispersion"] = _mean(number, n, dispersion[0], column) * _SPEED
+        table["total_dispersion"] = total[0] * _SPEED
 
 
 _DESCRIPTIONS = {

@@ -1,14 +1,15 @@
 """The map at the physical scale that the encoder knows."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.warn import warn
-from astrofractal.gasmap.gas_moments import STANDARD_WIDTH, transform
+from astrofractal.gasmap.gas_moments import STANDARD_WIDTH, mean_velocity, transform
 
-__all__ = ["WorkingMap", "scale_factor", "working_map"]
+__all__ = ["WorkingMap", "scale_factor", "subtract_local_mean", "working_map"]
 
 # Pixels within this factor of the encoder's are taken as they are.
 _TOLERANCE = 1.5
@@ -94,33 +95,16 @@ def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
     return 1 / _MOST_UPSAMPLING
 
 
-def _averaging(n_in, n_out, factor, origin):
-    """Matrix of the overlaps of wide pixels with the map's pixels."""
+def _overlaps(n_in, n_out, factor, origin):
+    """`~astrofractal.gasmap.resample.overlaps` of evenly spaced boxes, as a sparse matrix."""
     from scipy.sparse import csr_matrix
 
-    rows, columns, values = [], [], []
-    for row in range(n_out):
-        low, high = origin + row * factor, origin + (row + 1) * factor
-        index = np.arange(max(int(np.floor(low)), 0), min(int(np.ceil(high)), n_in))
-        rows.append(np.full(len(index), row))
-        columns.append(index)
-        values.append(np.minimum(index + 1, high) - np.maximum(index, low))
-    parts = [np.concatenate(part) for part in (values, rows, columns)]
-    return csr_matrix((parts[0], (parts[1], parts[2])), shape=(n_out, n_in))
-
-
-def _interpolating(n_in, n_out, factor, origin):
-    """Matrix of linear interpolation between the centers of the map's pixels."""
-    from scipy.sparse import csr_matrix
-
-    position = np.clip(origin + (np.arange(n_out) + 0.5) * factor - 0.5, 0, n_in - 1)
-    low = np.minimum(np.floor(position).astype(int), max(n_in - 2, 0))
-    high = np.minimum(low + 1, n_in - 1)
-    share = position - low
-    rows = np.arange(n_out)
-    return csr_matrix(
-        (np.r_[1 - share, share], (np.r_[rows, rows], np.r_[low, high])), shape=(n_out, n_in)
-    )
+    width = max(factor, 1.0)
+    low = (origin + (np.arange(n_out) + 0.5) * factor - width / 2)[:, None]
+    index = np.floor(low).astype(np.intp) + np.arange(int(np.ceil(width)) + 1)
+    share = np.minimum(index + 1, low + width) - np.maximum(index, low)
+    use = (share > 0) & (index >= 0) & (index < n_in)
+    return csr_matrix((share[use] / width, (np.nonzero(use)[0], index[use])), shape=(n_out, n_in))
 
 
 def working_map(gas, array, factor):
@@ -128,8 +112,8 @@ def working_map(gas, array, factor):
     Bring the channels of a map to the encoder's pixels.
 
     Wider pixels are averages over their area, narrower ones are interpolated linearly; the moments
-    of the lines go through either (see `astrofractal.gasmap.gas_moments`), as in a cutout.  The
-    grid is anchored to the WCS's reference pixel, so that maps cut from one map share it.
+    of the lines go through either (see `astrofractal.gasmap.gas_moments`), with the weights of a
+    cutout.  The grid is anchored to the WCS's reference pixel, so that maps cut from one map share it.
 
     Parameters
     ----------
@@ -158,9 +142,8 @@ def working_map(gas, array, factor):
         max(int(np.ceil((n - edge) / factor - 1e-9)), 1)
         for n, edge in zip(gas.shape, origin, strict=True)
     ]
-    matrix = _averaging if factor > 1 else _interpolating
     rows, columns = (
-        matrix(*sizes, factor, edge)
+        _overlaps(*sizes, factor, edge)
         for sizes, edge in zip(zip(gas.shape, shape, strict=True), origin, strict=True)
     )
 
@@ -171,3 +154,21 @@ def working_map(gas, array, factor):
     channels = transform(10.0**log_column, velocity, dispersion, operator)
     result = np.stack([np.log10(channels[0]), *channels[1:]]).astype(np.float32)
     return WorkingMap(result, factor, origin, tuple(-n for n in first))
+
+
+def subtract_local_mean(array, width):
+    """
+    Subtract from the velocity its column-weighted mean in a box around each pixel, in place.
+
+    Parameters
+    ----------
+    array : 3D float32 `~numpy.ndarray`
+        Channels as `astrofractal.GasMap.to_array` gives them.
+
+    width : float
+        Side of the box in pixels; the next odd number is taken.
+    """
+    from scipy.ndimage import uniform_filter
+
+    box = partial(uniform_filter, size=2 * round(width / 2) + 1, mode="constant")
+    array[1] -= mean_velocity(array[1], 10.0 ** array[0], box)

@@ -17,7 +17,7 @@ from astrofractal.segmentation._islands import merge_small, number_by_density
 from astrofractal.segmentation._model import Fit
 from astrofractal.segmentation._refine import block_means, guided_rows
 from astrofractal.segmentation._saving import read_segmenter, write_segmenter
-from astrofractal.segmentation._scale import scale_factor, working_map
+from astrofractal.segmentation._scale import scale_factor, subtract_local_mean, working_map
 from astrofractal.segmentation.segmentation import Segmentation
 
 __all__ = ["FeatureSegmenter"]
@@ -339,7 +339,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         factor = scale_factor(gas, self.pixel_scale, self.encoder_.image_size)
         working = working_map(gas, array, factor)
         if self.velocity_reference == "local":
-            _subtract_local_mean(working.array, self.encoder_.image_size)
+            subtract_local_mean(working.array, self.encoder_.image_size)
         return working
 
     def _features(self, working, progress_bar, transform=None):
@@ -382,7 +382,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         else:
             fine = gas.to_array()
             if self.velocity_reference == "local":
-                _subtract_local_mean(fine, self.encoder_.image_size * working.factor)
+                subtract_local_mean(fine, self.encoder_.image_size * working.factor)
         use = [n for n in range(3) if np.isfinite(cells[n]).any()]
         fine = (fine[use] - center[use]) / scale[use]
         labels = np.zeros(gas.shape, np.int32)
@@ -425,17 +425,3 @@ def _check_scale(pixel_scale):
     elif not (pixel_scale.isscalar and np.isfinite(pixel_scale) and pixel_scale > 0):
         msg = f"pixel_scale must be one positive length, got {pixel_scale}"
         raise ValueError(msg)
-
-
-def _subtract_local_mean(array, width):
-    """Subtract from the velocity its column-weighted mean in a box around each pixel, in place."""
-    from scipy.ndimage import uniform_filter
-
-    known = np.isfinite(array[1])
-    if not known.any():
-        return
-    size = 2 * round(width / 2) + 1
-    column = np.where(known, 10.0 ** (np.where(known, array[0], 0) - 22), 0)
-    weight = uniform_filter(column, size, mode="constant")
-    total = uniform_filter(np.where(known, array[1], 0) * column, size, mode="constant")
-    array[1][known] -= (total[known] / np.maximum(weight[known], 1e-12)).astype(np.float32)

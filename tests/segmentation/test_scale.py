@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.wcs import WCS
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap.gas_moments import mean_velocity
 from astrofractal.segmentation._area import area_in_pixels, check_area
-from astrofractal.segmentation._scale import scale_factor, working_map
+from astrofractal.segmentation._scale import scale_factor, subtract_local_mean, working_map
 
 
 @pytest.fixture
@@ -71,21 +73,51 @@ def test_grids_of_parts_coincide(at):
     assert [a - b for a, b in zip(whole.anchor, other.anchor, strict=True)] == [rows, columns]
 
 
-def test_masses_and_segments_see_the_same_gas():
-    """At three working pixels per pixel, a cutout and the working map are one."""
+@pytest.fixture(params=[False, True], ids=["pixel scale", "sky"])
+def rough(request):
+    """A map of which neighboring pixels have nothing in common, partly masked."""
     rng = np.random.default_rng(1)
+    column = 10 ** rng.normal(22, 0.5, (60, 60))
+    column[20:24, 30:37] = np.nan
+    kms = u.km / u.s
     channels = (
-        10 ** rng.normal(22, 0.5, (20, 20)) / u.cm**2,
-        rng.normal(0, 1, (20, 20)) * u.km / u.s,
+        column / u.cm**2,
+        rng.normal(0, 1, (60, 60)) * kms,
+        rng.uniform(0.1, 1, (60, 60)) * kms,
     )
-    gas = GasMap(*channels, rng.uniform(0.1, 1, (20, 20)) * u.km / u.s, pixel_scale=0.03 * u.pc)
-    working = working_map(gas, gas.to_array(), 1 / 3)
-    cutout = gas.cutout((9.5, 9.5), size=0.6 * u.pc, shape=(60, 60))
-    inner = (slice(None), slice(3, -3), slice(3, -3))
-    found, expected = working.array[inner], cutout.to_array()[inner]
-    difference = found - expected
-    difference[1] -= difference[1].mean()  # each is relative to the mean of its own map
-    np.testing.assert_allclose(difference, 0, atol=1e-4)
+    if not request.param:
+        return GasMap(*channels, pixel_scale=0.01 * u.pc)
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ("RA---TAN", "DEC--TAN"), (52, 31), (30.5, 30.5)
+    wcs.wcs.cdelt = np.array([-1, 1]) * np.degrees(0.01 / 300)
+    return GasMap(*channels, wcs=wcs, distance=300 * u.pc)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 1 / 2.7, 0.9, 1.04, 1.5, 2.3, 3.0, 6.0])
+def test_masses_and_segments_see_the_same_gas(rough, factor):
+    """Where their pixels coincide, a cutout and the working map are one, masked pixels included."""
+    working = working_map(rough, rough.to_array(), factor)
+    n = 2 * int(10 / factor)
+    first = (2, 2) if rough.wcs is None else [part - n // 2 for part in working.anchor]
+    center = [edge + (k + n // 2) * factor - 0.5 for edge, k in zip(working.origin, first)]
+    cutout = rough.cutout(center[::-1], size=n * factor * 0.01 * u.pc, shape=(n, n))
+    expected = np.stack(
+        [
+            np.log10(cutout.column_density.value),
+            cutout.velocity.value - mean_velocity(rough.velocity.value, rough.column_density.value),
+            cutout.dispersion.value,
+        ]
+    )
+    found = working.array[:, first[0] : first[0] + n, first[1] : first[1] + n]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
+
+
+def test_velocities_have_the_zero_of_a_cutout(rough):
+    array = rough.to_array()
+    subtract_local_mean(array, 20)
+    cutout = rough.cutout((29, 29), size=0.21 * u.pc, shape=(21, 21))
+    assert np.isfinite(array[1]).sum() == np.isfinite(rough.column_density.value).sum()
+    assert array[1, 29, 29] == pytest.approx(cutout.to_array()[1, 10, 10], abs=1e-3)
 
 
 def test_areas(gas):
