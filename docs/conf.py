@@ -7,7 +7,6 @@ import urllib.error
 import urllib.request
 import warnings
 from importlib import import_module
-from pathlib import Path
 
 from sphinx_astropy.conf.v3 import *
 
@@ -125,39 +124,6 @@ plot_formats = [("png", 130)]
 plot_html_show_formats = False
 plot_html_show_source_link = False
 plot_include_source = True
-
-
-# -- The benchmark's page: what `astrofractal benchmark --output docs/benchmark` wrote --------------
-
-_SECTIONS = {
-    "scores": "Scores",
-    "predicted": "Each mass",
-    "coverage": "Intervals",
-    "learning": "How many labeled maps",
-    "degradation": "Beam and noise",
-    "symmetry": "Features averaged over the symmetries of the sky",
-    "mass_ranges": "By mass",
-}
-
-
-def _write_benchmark_page():
-    """Include the tables and figures that there are."""
-    here = Path(__file__).parent
-    lines = []
-    for name, title in _SECTIONS.items():
-        table, figure = (here / "benchmark" / f"{name}.{kind}" for kind in ("rst", "png"))
-        if table.exists() or figure.exists():
-            lines += [title, "=" * len(title), ""]
-        if figure.exists():
-            lines += [f".. image:: /benchmark/{figure.name}", f"    :alt: {title}", ""]
-        if table.exists():
-            lines += [f".. include:: /benchmark/{table.name}", ""]
-    page = here / "generated" / "benchmark.inc"
-    page.parent.mkdir(exist_ok=True)
-    page.write_text("\n".join(lines), encoding="utf-8")
-
-
-_write_benchmark_page()
 
 
 # -- References to what is documented elsewhere ----------------------------------------------------

@@ -1,16 +1,32 @@
 """The benchmark: scores on clouds that a method has not seen, beside simpler methods."""
 
+from astrofractal.benchmark.degradations import DEGRADATIONS, Degradation
+from astrofractal.benchmark.journal import COLUMNS, Journal
+from astrofractal.benchmark.methods import Method, list_methods
 from astrofractal.benchmark.protocols import PROTOCOLS, Protocol, make_protocol
-from astrofractal.benchmark.run import COLUMNS, Benchmark, run_benchmark
-from astrofractal.benchmark.scoring import mass_range_scores, score
+from astrofractal.benchmark.run import PARTS, read_predictions, run_benchmark
+from astrofractal.benchmark.scorer import Prediction, Scorer
+from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, paired_rows, score
+from astrofractal.benchmark.store import FeatureStore
 
 __all__ = [
     "COLUMNS",
+    "DEGRADATIONS",
+    "PARTS",
     "PROTOCOLS",
-    "Benchmark",
+    "Bootstrap",
+    "Degradation",
+    "FeatureStore",
+    "Journal",
+    "Method",
+    "Prediction",
     "Protocol",
+    "Scorer",
+    "list_methods",
     "make_protocol",
     "mass_range_scores",
+    "paired_rows",
+    "read_predictions",
     "run_benchmark",
     "score",
 ]

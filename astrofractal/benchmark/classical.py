@@ -1,60 +1,84 @@
-"""The classical estimates: a physical quantity and one constant."""
+"""Classical masses as features: a physical estimate in nested apertures."""
 
-import time
+from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
+from sklearn.base import BaseEstimator, RegressorMixin
 
+from astrofractal.gasmap.gas_moments import STANDARD_WIDTH
 from astrofractal.mass import aperture_mass, virial_mass
-from astrofractal.mass.validation import grouped_folds
 
-__all__ = ["CLASSICAL", "classical_predictions"]
+__all__ = ["BestRadius", "ClassicalMasses"]
 
-_MASSES = {"virial mass": virial_mass, "aperture gas mass": aperture_mass}
-
-#: The classical estimates.
-CLASSICAL = tuple(_MASSES)
+_MASSES = {"virial": virial_mass, "aperture": aperture_mass}
 
 
-def classical_predictions(name, maps, train, test, groups):
+@dataclass(frozen=True)
+class ClassicalMasses:
     """
-    Fit the constant of a classical estimate and apply it.
+    log10 of a classical mass in several apertures.
 
     Parameters
     ----------
-    name : str
-        One of ``CLASSICAL``.
+    kind : {"virial", "aperture"}
+        The estimate.
 
-    maps : `~astrofractal.mapset.MapSet`
-        The labeled maps.
-
-    train, test : `~numpy.ndarray`
-        Indices of the maps that calibrate and of those that test.
-
-    groups : `~numpy.ndarray`
-        The groups over which the width of the intervals is calibrated.
-
-    Returns
-    -------
-    result : dict
-        ``predicted`` (log10 masses), ``half_68``, ``half_90`` (dex), ``fit_time``,
-        ``predict_time`` (s).
+    radii : tuple of float, optional
+        The radii of the apertures in pixels.
     """
-    start = time.perf_counter()
-    mass = _MASSES[name](maps.images, maps.pixel_scale).to_value(u.solMass)
-    log_mass = np.log10(np.maximum(mass, 1e-6))
-    computed = time.perf_counter() - start
-    offset = maps.log_masses - log_mass
-    folds = grouped_folds(groups[train])
-    residual = np.empty(len(train))
-    for fold in np.unique(folds):
-        own = folds == fold
-        others = offset[train][~own] if (~own).any() else offset[train]
-        residual[own] = np.abs(offset[train][own] - others.mean())
-    return {
-        "predicted": log_mass[test] + offset[train].mean(),
-        "half_68": np.full(len(test), np.quantile(residual, 0.68)),
-        "half_90": np.full(len(test), np.quantile(residual, 0.90)),
-        "fit_time": computed * len(train) / len(maps),
-        "predict_time": computed * len(test) / len(maps),
-    }
+
+    kind: str
+    radii: tuple = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
+    pooling = ()
+
+    def __str__(self):
+        return f"{self.kind} masses, {len(self.radii)} radii"
+
+    def compute(self, images, channels, *, encoded=None):
+        """
+        Compute the masses of maps of the standard width.
+
+        Parameters
+        ----------
+        images : 4D `~numpy.ndarray`
+            The model's channels.
+
+        channels : tuple of str
+            The channels to use.
+
+        encoded : None
+            There is no encoder.
+
+        Returns
+        -------
+        log_masses : 2D `~numpy.ndarray`, shape (n_maps, n_radii)
+            log10 of the masses in solar masses.
+
+        blocks : None
+            The numbers are not to be scaled: they are masses.
+        """
+        if self.kind == "virial" and set(channels) != {"column_density", "velocity", "dispersion"}:
+            msg = f"a virial mass needs velocities and dispersions, got the channels {channels}"
+            raise ValueError(msg)
+        scale = STANDARD_WIDTH / images.shape[-1]
+        masses = [_MASSES[self.kind](images, scale, radius=r * scale) for r in self.radii]
+        found = np.log10(np.maximum(u.Quantity(masses).to_value(u.solMass).T, 1e-6))
+        return np.nan_to_num(found, nan=np.nanmean(found)), None
+
+
+class BestRadius(RegressorMixin, BaseEstimator):
+    """One classical mass times a constant: the aperture and the constant that fit best."""
+
+    def fit(self, X, y, sample_weight=None, groups=None):
+        """Choose the column of least scatter about ``y``, and the mean difference."""
+        difference = np.asarray(y)[:, None] - X
+        offset = np.average(difference, axis=0, weights=sample_weight)
+        error = np.average((difference - offset) ** 2, axis=0, weights=sample_weight)
+        self.best_ = int(np.argmin(error))
+        self.offset_ = float(offset[self.best_])
+        return self
+
+    def predict(self, X):
+        """Return the chosen column and the constant."""
+        return np.asarray(X)[:, self.best_] + self.offset_

@@ -1,71 +1,134 @@
-"""What a benchmark knows so far: rows as they come, and what failed."""
+"""What a benchmark knows so far: tables that grow on disk, and what failed."""
 
-import json
 import logging
 import time
 from pathlib import Path
 
-__all__ = ["Journal"]
+from astropy import units as u
+from astropy.table import QTable
+
+from astrofractal._utils.atomic import atomic_path
+
+__all__ = ["COLUMNS", "Journal"]
 
 logger = logging.getLogger(__name__)
+
+#: What the columns of the tables mean.
+COLUMNS = {
+    "protocol": "how the maps were split",
+    "method": "what was scored",
+    "reference": "what it is compared with",
+    "features": "what the regressor was given",
+    "regressor": "the regressor",
+    "channels": "the channels that the method saw",
+    "cloud": "all clouds together, or one",
+    "n_maps": "the number of maps that were tested",
+    "n_protostars": "the number of their protostars",
+    "n_labels": "the number of protostars that the method was calibrated on",
+    "n_draws": "draws of the labeled protostars that the row is the mean of",
+    "maps": "maps of each labeled protostar",
+    "n_effective": "independent maps that the maps are worth",
+    "r2_protostar": "R2 of log10 mass, each protostar of the same weight (or the difference)",
+    "rmse_protostar": "root-mean-square error of log10 mass, each protostar of the same weight",
+    "r2": "R2 of log10 mass, each map of the same weight (or the difference)",
+    "rmse": "root-mean-square error of log10 mass, each map of the same weight",
+    "level": "FWHM or pixels in pixels, signal-to-noise, masked part, pixels off, channels left",
+    "r2_difference": "r2_protostar less that of the reference",
+    "fit_time": "time of the fits, without the features",
+    "predict_time": "time of the predictions, without the features",
+    "row": "the index of the map in the file of its cloud",
+    "log_mass": "log10 of the mass in solar masses",
+    "predicted": "its prediction, with that cloud held out",
+    "half_68": "half the width of the 68 % interval",
+    "half_90": "half the width of the 90 % interval",
+    "coverage_68": "part of the masses within the 68 % intervals",
+}
+_DEX = {"rmse", "rmse_protostar", "half_68", "half_90", "bias"}
+_SECONDS = {"fit_time", "predict_time"}
 
 
 class Journal:
     """
-    Keeps rows on disk as they come, and goes on where one method fails.
+    Keeps tables on disk as their rows come, and goes on where one method fails.
 
     Parameters
     ----------
     folder : path-like, optional
-        Where ``rows.jsonl`` is appended to, one row a line; nothing is written without it.
+        Where ``<table>.ecsv`` is written anew after each addition; nothing is written without it.
+
+    meta : dict, optional
+        What all tables are told about their making.
 
     Attributes
     ----------
-    seconds : dict
-        The time that each part took.
+    tables : dict of `~astropy.table.QTable`
+        The tables so far.
 
     failed : list of str
         What failed, and how.
     """
 
-    def __init__(self, folder=None):
-        self.path = None if folder is None else Path(folder) / "rows.jsonl"
-        self.seconds = {}
+    def __init__(self, folder=None, meta=None):
+        self.folder = None if folder is None else Path(folder)
+        self.meta = dict(meta or {})
+        self.tables = {}
         self.failed = []
+        self._rows = {}
         self._start = time.perf_counter()
 
-    @property
-    def elapsed(self):
-        """The time since the beginning in seconds."""
-        return time.perf_counter() - self._start
-
-    def row(self, part, row):
+    def add(self, name, rows):
         """
-        Keep a row.
+        Add rows to a table.
 
         Parameters
         ----------
-        part : str
-            The part of the benchmark that it belongs to.
+        name : str
+            The name of the table.
 
-        row : dict
+        rows : iterable of dict
             Plain values.
-
-        Returns
-        -------
-        row : dict
-            The same one.
         """
-        text = json.dumps({"part": part, "seconds": round(self.elapsed, 1), **row})
-        logger.info(text)
-        if self.path is not None:
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
-        return row
+        known = self._rows.setdefault(name, [])
+        known += rows
+        if known:
+            self.keep(name, QTable(rows=known))
 
-    def attempt(self, what, function, *args, required=False, **kwargs):
+    def keep(self, name, table):
         """
-        Call a function that gives rows; if it fails, note that and go on.
+        Keep a whole table.
+
+        Parameters
+        ----------
+        name : str
+            The name of the table.
+
+        table : `~astropy.table.QTable`
+            The table; its columns are given units, descriptions and formats.
+        """
+        for column in table.colnames:
+            base = column.removesuffix("_err").removesuffix("_scatter")
+            if table[column].dtype.kind == "f":
+                table[column] = table[column].round(5)  # the rest would be noise
+                table[column].info.format = ".3f"
+            if base in _DEX:
+                table[column] = u.Quantity(table[column], u.dex)
+            if base in _SECONDS:
+                table[column] = u.Quantity(table[column], u.s)
+            described = COLUMNS.get(base, "")
+            if base != column:
+                over = "bootstraps" if column.endswith("_err") else "draws"
+                described = f"standard deviation over {over}"
+            table[column].info.description = described or None
+        table.meta |= self.meta | {"failed": list(self.failed)}
+        table.meta["minutes"] = round((time.perf_counter() - self._start) / 60, 1)
+        self.tables[name] = table
+        if self.folder is not None:
+            with atomic_path(self.folder / f"{name}.ecsv") as temporary:
+                table.write(temporary)
+
+    def attempt(self, what, function, *, required=False):
+        """
+        Call a function; if it fails, note that and go on.
 
         Parameters
         ----------
@@ -73,50 +136,24 @@ class Journal:
             What is done, for the note.
 
         function : callable
-            Returns a list of rows.
-
-        *args, **kwargs : object
-            Its arguments.
+            Called without arguments.
 
         required : bool, optional
             Whether the benchmark is worth nothing without it.
 
         Returns
         -------
-        rows : list of dict
-            None after a failure.
+        done : bool
+            Whether it did not fail.
         """
+        start = time.perf_counter()
         try:
-            return function(*args, **kwargs)
+            function()
         except Exception as error:  # hours of other methods must not be lost
             if required:
                 raise
             logger.exception("%s failed", what)
             self.failed.append(f"{what}: {type(error).__name__}: {error}")
-            return []
-
-    def timed(self, part, function, *args):
-        """
-        Call a function and keep the time that it takes.
-
-        Parameters
-        ----------
-        part : str
-            The name of the part.
-
-        function : callable
-            What to call.
-
-        *args : object
-            Its arguments.
-
-        Returns
-        -------
-        result : object
-            What it returns.
-        """
-        start = time.perf_counter()
-        result = function(*args)
-        self.seconds[part] = round(time.perf_counter() - start, 1)
-        logger.info("%s: %.0f s", part, self.seconds[part])
-        return result
+            return False
+        logger.info("%s: %.1f s", what, time.perf_counter() - start)
+        return True

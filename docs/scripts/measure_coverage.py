@@ -19,6 +19,7 @@ from astrofractal.cli.pretrain import _overrides
 from astrofractal.fractals import frame_system, random_system
 from astrofractal.mapset import MapSet
 from astrofractal.mass.regressors import GroupRidge
+from astrofractal.mass.validation import protostar_weights, r2_score
 from astrofractal.pretraining import export_run, pretrain
 
 TABLE = Path(__file__).parents[1] / "method" / "tables" / "coverage.rst"
@@ -54,16 +55,17 @@ def pretrained(folder, coverage, n_images, overrides, options):
 
 
 def r_squared(features, maps):
-    """Return R2 of log10 M by ridge regression, each cloud predicted by the others."""
+    """Return R2 of log10 M per protostar by ridge regression, each cloud predicted by the others."""
     truth = maps.log_masses
+    weights = protostar_weights(maps.sinks, 0.5, maps.represents)
     predicted = np.empty(len(truth))
     for cloud in np.unique(maps.clouds):
         test = maps.clouds == cloud
         mean, std = features[~test].mean(0), features[~test].std(0) + 1e-6
         train = (features[~test] - mean) / std
-        ridge = GroupRidge().fit(train, truth[~test], maps.clouds[~test])
+        ridge = GroupRidge().fit(train, truth[~test], weights[~test], maps.clouds[~test])
         predicted[test] = ridge.predict((features[test] - mean) / std)
-    return 1 - ((predicted - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum()
+    return r2_score(truth, predicted, protostar_weights(maps.sinks, 1))
 
 
 def scores(weights, maps):
@@ -82,8 +84,8 @@ def scores(weights, maps):
 def write_table(rows, maps, n_images):
     """Write the rows as a table of reStructuredText."""
     lines = [
-        f"R\\ :sup:`2` of log10 M after {n_images:,} flames (the same seed; {len(maps):,} maps of "
-        f"{len(np.unique(maps.clouds))} clouds, one cloud",
+        f"R\\ :sup:`2` of log10 M per protostar after {n_images:,} flames (the same seed; "
+        f"{len(maps):,} maps of {len(np.unique(maps.clouds))} clouds, one cloud",
         "held out at a time, magnified 4 times, ridge regression), by the least share of its frame",
         "that a flame covers.",
         "",
@@ -103,13 +105,15 @@ def main():
     parser.add_argument("maps", help="a map set, or a folder of them, with several clouds")
     parser.add_argument("--coverage", type=float, nargs="+", default=[0.0, 0.5, 0.8])
     parser.add_argument("--n-images", type=int, default=12_800)
-    parser.add_argument("--every", type=int, default=3, metavar="N", help="score on every Nth map")
+    parser.add_argument(
+        "--per-protostar", type=int, default=8, metavar="N", help="maps of each at most"
+    )
     parser.add_argument("--output", type=Path, default=Path("runs/coverage"))
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--precision")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
-    maps = MapSet.read(args.maps)[:: args.every]
+    maps = MapSet.read(args.maps).limit(args.per_protostar)
     options = {"workers": args.workers, "precision": args.precision, "devices": 1}
     options["progress_bar"] = True
     rows = []

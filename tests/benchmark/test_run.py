@@ -1,114 +1,188 @@
-import json
-
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.table import QTable
+from astropy.table import QTable, Table, vstack
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.linear_model import Ridge
 
-from astrofractal.benchmark import COLUMNS, Benchmark, run_benchmark
-from astrofractal.benchmark.methods import Method, feature_methods
+from astrofractal.benchmark import (
+    DEGRADATIONS,
+    FeatureStore,
+    Method,
+    Scorer,
+    list_methods,
+    make_protocol,
+    read_predictions,
+    run_benchmark,
+)
+from astrofractal.benchmark.classical import BestRadius, ClassicalMasses
+from astrofractal.benchmark.methods import OPPONENT
+from astrofractal.benchmark.studies import label_groups, learning_rows
+from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.mass import FeatureSet
 from tests.factories import make_mapset
+
+PROFILES = FeatureSet(pooling=None, profiles="all")
+METHODS = (
+    Method("default", PROFILES, "ridge"),
+    Method(OPPONENT, FeatureSet(pooling=None, profiles="all", contrasts=True), ("ridge", "svr")),
+    Method("nested virial masses", ClassicalMasses("virial"), Ridge()),
+    Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
+    Method("mean mass", PROFILES, "mean"),
+)
+
+
+class Counting:
+    """An encoder that counts the maps that it is given."""
+
+    poolings = ("class", "central")
+
+    def __init__(self, *heads):
+        self.n = 0
+        self.heads = dict.fromkeys(heads)
+
+    def fingerprint(self):
+        return "counting"
+
+    def encode(self, images, *, pooling, zoom=1.0, symmetrize=False):
+        if len(images) > 1:
+            self.n += len(images)
+        mean = np.nan_to_num(images).mean((2, 3))
+        return np.hstack([mean * len(name) for name in pooling]).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
 def maps():
-    """Three clouds of six protostars, whose dispersion follows their mass."""
-    return make_mapset(18)
+    return make_mapset(24, n_maps=3)
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
-def test_quick_run(tmp_path, maps, monkeypatch):
-    # One cheap network, and no natural images: what is tested is the way through.
-    from astrofractal.benchmark import run, studies
-
-    some = ("default", "random ViT", "mean mass")
-    monkeypatch.setattr(
-        run,
-        "feature_methods",
-        lambda *args, **options: [
-            m
-            for m in feature_methods(*args, **options)
-            if m.name == "default"
-            or (
-                m.regressor in ("ridge", "mean")
-                and (
-                    m.name in some or (m.name.startswith("hand-crafted") and not m.features.pooling)
-                )
-            )
-        ],
-    )
-    monkeypatch.setattr(run, "_levels", lambda quick: [("beam", 4)])
-    monkeypatch.setattr(studies, "_SIZES", (10,))
-    monkeypatch.setattr(run, "natural_image_weights", lambda: None)
-    benchmark = run_benchmark(maps, tmp_path / "out", weights="random", quick=True, minutes=0.02)
-    scores = QTable.read(tmp_path / "out" / "scores.ecsv")
-    assert scores.colnames == list(COLUMNS)
-    assert set(scores["protocol"]) == {"leave-cloud-out"}
-    methods = set(scores["method"])
-    assert {"default", "random ViT", "hand-crafted", "virial mass"} <= methods
-    assert {"aperture gas mass", "mean mass"} <= methods
-    assert len(set(scores["channels"])) == 4
-    assert scores["rmse"].unit == u.dex
-    assert scores["fit_time"].unit == u.s
-    best = scores[scores["method"] == "hand-crafted profiles"]["r2"].max()
-    assert best > 0.5
-    assert scores[scores["method"] == "mean mass"]["r2"][0] <= 0
-    assert scores.meta["weights_id"] == "random-0"
-    for name in ("predicted.png", "coverage.png", "degradation.png", "scores.rst"):
-        assert (tmp_path / "out" / name).stat().st_size > 500
-    assert "R\\ :sup:`2`" in (tmp_path / "out" / "scores.rst").read_text(encoding="utf-8")
-    assert set(benchmark.degradation["matched"]) == {True, False}
-    assert benchmark.notes["failed"] == []
-    assert set(benchmark.learning["n_labels"]) == {10}
-    assert {"fractal ViT", "random ViT"} <= set(benchmark.learning["method"])
-    assert len(scores[scores["n_labels"] == 10]) == len(benchmark.learning)
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+def test_tables(tmp_path, maps):
+    out = tmp_path / "out"
+    broken = Method("broken", PROFILES, Ridge(alpha="no number"))
+    options = {"weights": "random", "methods": [*METHODS, broken]}
+    journal = run_benchmark(maps, out, parts=["scores", "intervals"], n_per_protostar=2, **options)
+    assert len(journal.failed) == 2  # by both protocols
+    assert "broken" in journal.failed[0]
+    scores = QTable.read(out / "scores.ecsv")
+    assert set(scores["cloud"]) == {"all", "cloud0", "cloud1", "cloud2"}
+    assert scores["rmse_protostar"].unit == u.dex
+    assert scores.meta["n_protostars"] == 24
+    unseen = scores[(scores["protocol"] == "leave-cloud-out") & (scores["cloud"] == "all")]
+    found = dict(zip(unseen["method"].tolist(), unseen["r2_protostar"]))
+    assert set(found) == {method.name for method in METHODS}
+    assert found["default"] > 0.5
+    assert found["mean mass"] <= 0
+    paired = QTable.read(out / "paired.ecsv")
+    row = paired[(paired["method"] == "default") & (paired["cloud"] == "all")][0]
+    assert_allclose(row["r2_protostar"], found["default"] - found[row["reference"]], atol=2e-5)
+    intervals = QTable.read(out / "intervals.ecsv")
+    assert len(intervals) == len(maps)
+    assert np.all(intervals["half_90"] > intervals["half_68"])
+    # What was predicted is a table of a method that was run elsewhere.
+    own = read_predictions(out / "predictions.ecsv", "default")
+    assert own.colnames == ["cloud", "row", "log_mass"]
+    with pytest.raises(ValueError, match="method must be one of default"):
+        read_predictions(out / "predictions.ecsv", "none")
+    own["method"], own["seed"] = "network", 1
+    own.write(tmp_path / "network.ecsv")
     with pytest.raises(FileExistsError, match="overwrite"):
-        run_benchmark(maps, tmp_path / "out", weights="random", quick=True)
+        run_benchmark(maps, out, **options)
+    run_benchmark(
+        maps, out, parts=["scores"], overwrite=True, predictions=[tmp_path / "network.ecsv"],
+        weights="random", methods=METHODS[:2], n_per_protostar=2,
+    )  # fmt: skip
+    scores = QTable.read(out / "scores.ecsv")
+    again = scores[scores["cloud"] == "all"]
+    assert_allclose(
+        again[again["method"] == "network, seed 1"]["r2"][0], unseen["r2"][0], atol=1e-4
+    )
+    assert len(Table.read(out / "intervals.ecsv")) == len(maps)  # of the part that was not run
 
 
-def test_nothing_is_written_after_an_error(tmp_path):
+def test_predictions_of_a_part_are_refused(tmp_path, maps):
+    table = Table({"cloud": ["cloud0"], "row": [0], "log_mass": [0.1], "method": ["network"]})
+    table.write(tmp_path / "one.ecsv")
+    far = vstack(
+        [table, Table({"cloud": ["x"], "row": [0], "log_mass": [0.1], "method": ["network"]})]
+    )
+    far.write(tmp_path / "far.ecsv")
+    for name in ("one.ecsv", "far.ecsv"):
+        with pytest.raises(ValueError, match="must have a log_mass for each of the 72 maps"):
+            run_benchmark(maps, tmp_path / "out", weights="random", methods=METHODS,
+                          predictions=[tmp_path / name])  # fmt: skip
     with pytest.raises(ValueError, match="at least two clouds"):
-        run_benchmark(make_mapset(6, n_clouds=1), tmp_path / "out", weights="random", quick=True)
-    assert list(tmp_path.iterdir()) == []
+        run_benchmark(maps[maps.clouds == "cloud0"], tmp_path / "out", weights="random")
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_failure_loses_nothing(tmp_path, maps, monkeypatch):
-    from astrofractal.benchmark import run
-    from astrofractal.mass import FeatureSet
-
-    profiles = FeatureSet(pooling=None, profiles="all")
-
-    def methods(*args, **options):
-        return [
-            Method("default", None, profiles, "ridge"),
-            Method("broken", None, profiles, ("ridge", {"alphas": "no numbers"})),
-            Method("mean mass", None, profiles, "mean"),
-        ]
-
-    def interrupted(self, *args):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(run, "feature_methods", methods)
-    monkeypatch.setattr(run, "natural_image_weights", lambda: None)
-    monkeypatch.setattr(run.Benchmark, "_channel_rows", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        run_benchmark(maps, tmp_path / "out", weights="random", quick=True)
-    partial = tmp_path / "out.partial"
-    rows = [json.loads(line) for line in (partial / "rows.jsonl").read_text().splitlines()]
-    assert [row["method"] for row in rows] == ["default", "mean mass"]
-    scores = QTable.read(partial / "scores.ecsv")
-    assert "virial mass" in scores["method"]
-    assert "broken" in scores.meta["failed"][0]
+def test_a_map_is_encoded_once(tmp_path, maps):
+    encoder = Counting()
+    first = FeatureStore({"a": lambda: encoder}, folder=tmp_path)
+    images = maps.images
+    X = first.encode("a", images[:20], ("class",))
+    assert encoder.n == 20
+    # Another pooling of the same pass, some of the maps, an order of its own, a later run.
+    later = FeatureStore({"a": lambda: encoder}, folder=tmp_path)
+    Y = later.encode("a", images[[7, 3, 25, 26]], ("central", "class"))
+    assert encoder.n == 22
+    assert_array_equal(Y[:2, 3:], X[[7, 3]])
+    assert_allclose(5 * Y[:, :3], 7 * Y[:, 3:], rtol=1e-6)
+    later.encode("a", images[:2], ("class",), zoom=4.0)
+    assert encoder.n == 24
 
 
-@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
-def test_symmetries(maps, monkeypatch):
-    from astrofractal.benchmark.studies import symmetry_rows
-    from astrofractal.benchmark.tables import symmetry_table
+@pytest.mark.parametrize("degradation", DEGRADATIONS, ids=lambda d: f"{d.kind}-{d.level:g}")
+def test_degraded_maps_are_of_the_same_protostars(maps, degradation):
+    seen = degradation.apply(maps[:8])
+    assert_array_equal(seen.sinks, maps.sinks[:8])
+    changed = not np.array_equal(seen.images, maps.images[:8])
+    assert changed == (degradation.kind not in ("none", "channels"))
+    known = np.isfinite(seen.images[:, 0]).mean()
+    hidden = degradation.level if degradation.kind == "mask" else 0
+    assert abs(1 - known - hidden) < 0.02
+    assert_array_equal(degradation.apply(maps[:8]).images, seen.images)
 
-    small = Benchmark(maps[::3], weights="random")
-    table = symmetry_table(symmetry_rows(small))
-    assert set(table["n_views"]) == {1, 16}
-    assert set(table["pooling"]) == {"central"}
-    assert np.all(np.isfinite(table["r2"]))
+
+def test_few_labels(maps):
+    scorer = Scorer(maps, FeatureStore({}))
+    rows = list(
+        learning_rows(scorer, METHODS[0], make_protocol("leave-cloud-out", maps), sizes=(4, None))
+    )
+    assert [(row["n_labels"], row["maps"]) for row in rows] == [
+        (4, "one"), (4, "all"), (16, "one"), (16, "all")
+    ]  # fmt: skip
+    assert rows[-1]["r2_protostar"] > rows[0]["r2_protostar"]
+    sinks = np.arange(6).astype(str)
+    # Six protostars of five clouds are too few to be compared within a cloud.
+    groups = label_groups(sinks, np.array(list("aabcde")))
+    assert_array_equal(groups, 0)
+    assert_array_equal(label_groups(sinks.repeat(4), np.array(["a"] * 24)), "a")
+
+
+def test_maps_that_calibrate_stand_for_the_others(maps):
+    few = Scorer(maps, FeatureStore({}), n_per_protostar=1)
+    result = few.evaluate(METHODS[0], make_protocol("leave-cloud-out", maps))
+    assert np.isfinite(result.log_mass).all()
+    assert result.n_labels == 16
+
+
+def test_the_best_aperture_is_found():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal(50)
+    X = y[:, None] + rng.standard_normal((50, 3)) * [1, 0.1, 2] - 0.7
+    model = BestRadius().fit(X, y)
+    assert model.best_ == 1
+    assert_allclose(model.predict(X) - X[:, 1], 0.7, atol=0.1)
+
+
+def test_methods_have_names_of_their_own():
+    names = ("fractal", "random", "random, fitted readout", "natural")
+    makers = dict.fromkeys(names, lambda: Counting("structure"))
+    methods = list_methods(FeatureStore(makers), CHANNELS)
+    names = [method.name for method in methods]
+    assert len(set(names)) == len(names)
+    assert all(method.twin in (None, *names) for method in methods)
+    assert OPPONENT in names
+    makers["fractal"] = Counting
+    assert not any("readout" in m.name for m in list_methods(FeatureStore(makers), CHANNELS))

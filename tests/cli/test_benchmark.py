@@ -4,39 +4,45 @@ import pytest
 from astropy.table import QTable
 
 import astrofractal.benchmark
-from astrofractal.benchmark import COLUMNS
-from astrofractal.cli import main
+from astrofractal.benchmark import PARTS
+from astrofractal.cli import benchmark, main
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """Calls of the benchmark, which is not run."""
     calls = []
-    words = ("protocol", "method", "features", "regressor", "channels")
+    words = {"protocol": "leave-cloud-out", "method": "default", "cloud": "all"}
 
     def run_benchmark(*args, **kwargs):
         calls.append((args, kwargs))
-        row = {name: "default" if name in words else 0.5 for name in COLUMNS}
-        notes = {"minutes": 2.0, "failed": ["mlp: ValueError: no"]}
-        return SimpleNamespace(scores=QTable(rows=[row]), notes=notes)
+        numbers = dict.fromkeys(("r2_protostar", "r2_protostar_err", "r2", "r2_err"), 0.5)
+        tables = {"scores": QTable(rows=[words | numbers, words | numbers | {"cloud": "cloud09"}])}
+        return SimpleNamespace(tables=tables, failed=["mlp: ValueError: no"])
 
     monkeypatch.setattr(astrofractal.benchmark, "run_benchmark", run_benchmark)
     return calls
 
 
 def test_arguments(calls, capsys):
-    assert main(["benchmark", "--data", "maps", "--output", "out", "--quick"]) == 0
+    words = ["benchmark", "--data", "maps", "--output", "out"]
+    assert main([*words, "--quick", "--features-cache", "kept", "--predictions", "a", "b"]) == 0
     (args, kwargs), text = calls[0], capsys.readouterr().out
     assert args == ("maps", "out")
     assert kwargs["quick"]
     assert kwargs["weights"] == "bundled"
     assert kwargs["random_state"] == 0
+    assert kwargs["features_cache"] == "kept"
+    assert kwargs["predictions"] == ["a", "b"]
+    assert tuple(kwargs["parts"]) == PARTS == benchmark.PARTS
     assert not kwargs["overwrite"]
-    assert "default" in text
+    assert text.count("default") == 1
     assert "failed: mlp: ValueError: no" in text
-    assert "2.0 minutes; written to out" in text
-    assert main(["benchmark", "--data", "maps", "--output", "out", "--quiet"]) == 0
+    assert "written to out" in text
+    assert main([*words, "--quiet", "--parts", "learning", "--per-protostar", "5"]) == 0
     assert not calls[1][1]["progress_bar"]
+    assert calls[1][1]["parts"] == ["learning"]
+    assert calls[1][1]["n_per_protostar"] == 5
     assert capsys.readouterr().out == ""
 
 

@@ -1,0 +1,207 @@
+"""One method on one protocol: calibrate, predict, evaluate."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.mass import Calibration, appearance, make_regressor
+from astrofractal.mass.domain import Scaler
+from astrofractal.mass.features import keep_channels
+from astrofractal.mass.regressors import fit_regressor
+from astrofractal.mass.validation import protostar_weights
+
+__all__ = ["Prediction", "Scorer"]
+
+
+@dataclass
+class Prediction:
+    """
+    What a method says about the maps that its protocol tests.
+
+    Parameters
+    ----------
+    log_mass : 1D `~numpy.ndarray`
+        log10 masses of all maps; NaN for those that the protocol does not test.
+
+    n_labels : float
+        The number of protostars that the method was calibrated on, the mean over the splits.
+
+    fit_time, predict_time : float
+        The time of all splits in seconds, without the features.
+
+    half_68, half_90 : 1D `~numpy.ndarray`, optional
+        Half the widths of the intervals in dex, where they were asked for.
+    """
+
+    log_mass: np.ndarray
+    n_labels: float = 0.0
+    fit_time: float = 0.0
+    predict_time: float = 0.0
+    half_68: np.ndarray | None = None
+    half_90: np.ndarray | None = None
+
+
+class Scorer:
+    """
+    Calibrates methods on some maps and predicts the masses of others.
+
+    Parameters
+    ----------
+    maps : `~astrofractal.mapset.MapSet`
+        The labeled maps.
+
+    store : `~astrofractal.benchmark.FeatureStore`
+        The pooled tokens.
+
+    channels : tuple of str, optional
+        The channels that methods see.
+
+    n_per_protostar : int, optional
+        The largest number of maps of a protostar that calibrate; they stand for the others.  All maps
+        are tested.
+    """
+
+    def __init__(self, maps, store, *, channels=CHANNELS, n_per_protostar=None):
+        self.maps = maps
+        self.store = store
+        self.channels = tuple(channels)
+        self._calibrates, self._represents = _limited(maps, n_per_protostar)
+        self._images = keep_channels(maps.images, self.channels)
+        self._features = {}
+        self._appearance = None
+
+    def features(self, method):
+        """Return the features of all maps and the number of each kind; see `Method.compute`."""
+        key = (method.source, method.features)
+        if key not in self._features:
+            self._features[key] = method.compute(self.store, self._images, self.channels)
+        return self._features[key]
+
+    @property
+    def appearance(self):
+        """What the maps look like; see `~astrofractal.mass.appearance`."""
+        if self._appearance is None:
+            self._appearance = appearance(self._images)
+        return self._appearance
+
+    def calibrate(self, method, train, groups, represents=None):
+        """
+        Fit a method.
+
+        Parameters
+        ----------
+        method : `~astrofractal.benchmark.Method`
+            The method.
+
+        train : 1D `~numpy.ndarray` of int
+            The maps to fit to.
+
+        groups : 1D `~numpy.ndarray`
+            The group of each of these maps, over which hyperparameters are chosen.
+
+        represents : 1D `~numpy.ndarray`, optional
+            How many maps each of them stands for.
+
+        Returns
+        -------
+        predict : callable
+            From features to log10 masses.
+        """
+        X, blocks = self.features(method)
+        weights = protostar_weights(self.maps.sinks[train], method.weight_exponent, represents)
+        scaler = Scaler(blocks).fit(X[train]) if blocks is not None else None
+
+        def scale(X):
+            return X if scaler is None else np.nan_to_num(scaler.transform(X))
+
+        model = fit_regressor(
+            make_regressor(method.regressor), scale(X[train]), self.maps.log_masses[train],
+            sample_weight=weights, groups=groups,
+        )  # fmt: skip
+        return lambda X: model.predict(scale(X))
+
+    def calibrate_intervals(self, method, train, groups, represents=None):
+        """
+        Fit a method with its conformal intervals, as the package does for its users.
+
+        Parameters
+        ----------
+        method, train, groups, represents
+            See `calibrate`.
+
+        Returns
+        -------
+        calibration : `~astrofractal.mass.Calibration`
+            The calibration.
+        """
+        X, blocks = self.features(method)
+        calibration = Calibration(
+            self.channels, method.features, method.regressor, weight_exponent=method.weight_exponent
+        )
+        return calibration.fit(
+            X[train], self.maps.log_masses[train], blocks=blocks, appearance=self.appearance[train],
+            groups=groups, protostars=self.maps.sinks[train], represents=represents,
+        )  # fmt: skip
+
+    def evaluate(self, method, protocol, *, choose=None, intervals=False):
+        """
+        Predict all test maps of a protocol.
+
+        Parameters
+        ----------
+        method : `~astrofractal.benchmark.Method`
+            The method.
+
+        protocol : `~astrofractal.benchmark.Protocol`
+            The splits.
+
+        choose : callable, optional
+            From the maps that may calibrate to those that do, and the group of each of them.
+
+        intervals : bool, optional
+            Whether intervals are wanted too, for which the method is fitted many times more.
+
+        Returns
+        -------
+        prediction : `Prediction`
+            The prediction.
+        """
+        X, _ = self.features(method)  # not part of the times
+        log_mass, half_68, half_90 = np.full((3, len(self.maps)), np.nan)
+        result = Prediction(log_mass, half_68=half_68, half_90=half_90)
+        for train, test in protocol.splits:
+            train = train[self._calibrates[train]]
+            groups, represents = protocol.groups[train], self._represents[train]
+            if choose is not None:
+                (train, groups), represents = choose(train), None
+            start = time.perf_counter()
+            if intervals:
+                calibration = self.calibrate_intervals(method, train, groups, represents)
+                middle = time.perf_counter()
+                log_mass[test], difficulty, _ = calibration.evaluate(X[test], self.appearance[test])
+                half_68[test] = calibration.half_width(0.68, difficulty)
+                half_90[test] = calibration.half_width(0.9, difficulty)
+            else:
+                predict = self.calibrate(method, train, groups, represents)
+                middle = time.perf_counter()
+                log_mass[test] = predict(X[test])
+            result.fit_time += middle - start
+            result.predict_time += time.perf_counter() - middle
+            result.n_labels += len(np.unique(self.maps.sinks[train])) / len(protocol.splits)
+        return result
+
+
+def _limited(maps, n_per_protostar):
+    """Tell which maps calibrate, and how many each of those stands for."""
+    if n_per_protostar is None:
+        return np.ones(len(maps), bool), maps.represents
+    order = np.random.default_rng(0).permutation(len(maps))
+    order = order[np.argsort(maps.sinks[order], kind="stable")]
+    _, first, counts = np.unique(maps.sinks[order], return_index=True, return_counts=True)
+    calibrates = np.zeros(len(maps), bool)
+    calibrates[order[np.arange(len(maps)) - np.repeat(first, counts) < n_per_protostar]] = True
+    _, index = np.unique(maps.sinks, return_inverse=True)
+    total, kept = (np.bincount(index, maps.represents * w) for w in (1.0, calibrates))
+    return calibrates, maps.represents * (total / kept)[index]

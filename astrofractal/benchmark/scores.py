@@ -1,0 +1,204 @@
+"""Scores of predicted log10 masses, per map and per protostar, and differences between methods."""
+
+import numpy as np
+
+__all__ = ["Bootstrap", "effective_sample_size", "mass_range_scores", "paired_rows", "score"]
+
+
+class Bootstrap:
+    """
+    Resamplings of clouds, and of the protostars in each of them.
+
+    Parameters
+    ----------
+    sinks, clouds : 1D `~numpy.ndarray` of str
+        The protostar and the cloud of each map.
+
+    n_draws : int, optional
+        The number of resamplings.
+
+    random_state : int, optional
+        The seed.
+
+    Notes
+    -----
+    A protostar is resampled with all its maps, which are near-copies of one another.  All sums that a
+    score needs are taken per protostar once; a resampling only counts protostars.  The first
+    "resampling" is the sample itself.
+    """
+
+    def __init__(self, sinks, clouds, *, n_draws=1000, random_state=0):
+        _, first, self._index = np.unique(sinks, return_index=True, return_inverse=True)
+        cloud = np.asarray(clouds)[first]
+        members = [np.flatnonzero(cloud == name) for name in np.unique(cloud)]
+        generator = np.random.default_rng(random_state)
+        self._counts = np.zeros((n_draws + 1, len(first)))
+        self._counts[0] = 1
+        for row in self._counts[1:]:
+            for k in generator.integers(len(members), size=len(members)):
+                n = len(members[k])
+                row[members[k]] += generator.multinomial(n, np.full(n, 1 / n))
+
+    def scores(self, true, predicted):
+        """
+        Score each resampling.
+
+        Parameters
+        ----------
+        true, predicted : 1D `~numpy.ndarray`
+            log10 masses.
+
+        Returns
+        -------
+        scores : dict of `~numpy.ndarray`
+            ``r2`` and ``rmse``, in which each map has the same weight, ``r2_protostar`` and
+            ``rmse_protostar``, in which each protostar has; the score of the sample itself first.
+        """
+        n_maps = np.bincount(self._index)[self._index]
+        centered, squared = true - true.mean(), (true - predicted) ** 2
+        found = {}
+        for suffix, weight in (("", np.ones(len(true))), ("_protostar", 1 / n_maps)):
+            one, level, square, error = (
+                self._counts @ np.bincount(self._index, weight * values)
+                for values in (1.0, centered, centered**2, squared)
+            )
+            variance = square - level**2 / one
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found[f"r2{suffix}"] = np.where(variance > 1e-12, 1 - error / variance, np.nan)
+            found[f"rmse{suffix}"] = np.sqrt(error / one)
+        return found
+
+
+def score(true, predicted, bootstrap, *, sinks):
+    """
+    Score predictions.
+
+    Parameters
+    ----------
+    true, predicted : 1D `~numpy.ndarray`
+        log10 masses.
+
+    bootstrap : `Bootstrap`
+        Of these maps.
+
+    sinks : 1D `~numpy.ndarray` of str
+        The protostar of each map.
+
+    Returns
+    -------
+    scores : dict
+        ``r2_protostar``, ``rmse_protostar`` (dex), ``r2``, ``rmse``, each with its standard deviation
+        (``_err``), and ``n_effective``.
+    """
+    scores = {}
+    for name, values in bootstrap.scores(true, predicted).items():
+        scores[name], scores[f"{name}_err"] = float(values[0]), float(np.nanstd(values[1:]))
+    return scores | {"n_effective": effective_sample_size(predicted - true, sinks)}
+
+
+def effective_sample_size(residual, sinks):
+    """
+    Return the number of independent maps that the maps are worth.
+
+    Parameters
+    ----------
+    residual : 1D `~numpy.ndarray`
+        Errors of log10 masses.
+
+    sinks : 1D `~numpy.ndarray` of str
+        The protostar of each map.
+
+    Returns
+    -------
+    size : float
+        The number of maps over the design effect, with the intraclass correlation of the errors of one
+        protostar by analysis of variance (Kish 1965, *Survey Sampling*).
+    """
+    _, index, n = np.unique(sinks, return_inverse=True, return_counts=True)
+    if len(n) < 2 or n.max() == 1:
+        return float(len(residual))
+    mean = np.bincount(index, residual) / n
+    between = (n * (mean - residual.mean()) ** 2).sum() / (len(n) - 1)
+    within = ((residual - mean[index]) ** 2).sum() / (n.sum() - len(n))
+    typical = (n.sum() - (n**2).sum() / n.sum()) / (len(n) - 1)
+    correlation = (between - within) / max(between + (typical - 1) * within, 1e-12)
+    return float(n.sum() ** 2 / (n * (1 + (n - 1) * np.clip(correlation, 0, 1))).sum())
+
+
+def paired_rows(true, predictions, pairs, *, sinks, clouds, n_draws=1000, random_state=0):
+    """
+    Compare methods on the same maps, resampled together.
+
+    Parameters
+    ----------
+    true : 1D `~numpy.ndarray`
+        log10 masses.
+
+    predictions : dict of 1D `~numpy.ndarray`
+        Those of each method.
+
+    pairs : iterable of tuple of str
+        The names of a method and of the one that it is compared with.
+
+    sinks, clouds : 1D `~numpy.ndarray` of str
+        The protostar and the cloud of each map.
+
+    n_draws, random_state : int, optional
+        See `Bootstrap`.
+
+    Yields
+    ------
+    row : dict
+        ``method``, ``reference``, ``cloud`` (``"all"``, or one), ``n_maps``, ``n_protostars`` and the
+        differences of R2 with their standard deviations: ``r2_protostar``, ``r2_protostar_err``,
+        ``r2``, ``r2_err``.
+    """
+    pairs = list(pairs)
+    for cloud in ("all", *np.unique(clouds).tolist()):
+        rows = np.ones(len(true), bool) if cloud == "all" else clouds == cloud
+        bootstrap = Bootstrap(sinks[rows], clouds[rows], n_draws=n_draws, random_state=random_state)
+        names = dict.fromkeys(name for pair in pairs for name in pair)
+        found = {name: bootstrap.scores(true[rows], predictions[name][rows]) for name in names}
+        for method, reference in pairs:
+            row = {"method": method, "reference": reference, "cloud": cloud,
+                   "n_maps": int(rows.sum()), "n_protostars": len(np.unique(sinks[rows]))}  # fmt: skip
+            for name in ("r2_protostar", "r2"):
+                difference = found[method][name] - found[reference][name]
+                row[name] = float(difference[0])
+                row[f"{name}_err"] = float(np.nanstd(difference[1:]))
+            yield row
+
+
+def mass_range_scores(true, predicted, half_68, weights, *, edges=(-1.5, -0.5, 0.0, 0.5, 1.0, 1.6)):
+    """
+    Score predictions by the true mass.
+
+    Parameters
+    ----------
+    true, predicted, half_68 : 1D `~numpy.ndarray`
+        log10 masses, and half the widths of the 68 % intervals.
+
+    weights : 1D `~numpy.ndarray`
+        The weight of each map.
+
+    edges : tuple of float, optional
+        The edges of the ranges of log10 mass.
+
+    Yields
+    ------
+    row : dict
+        ``log_mass_min``, ``log_mass_max``, ``n_maps``, ``bias``, ``rmse`` (dex), ``coverage_68``.
+    """
+    for low, high in zip(edges, edges[1:]):
+        inside = (true >= low) & (true < high)
+        if inside.any():
+            residual, own = (predicted - true)[inside], weights[inside]
+            covered = np.abs(residual) <= half_68[inside]
+            yield {
+                "log_mass_min": low,
+                "log_mass_max": high,
+                "n_maps": int(inside.sum()),
+                "bias": float(np.average(residual, weights=own)),
+                "rmse": float(np.sqrt(np.average(residual**2, weights=own))),
+                "coverage_68": float(np.average(covered, weights=own)),
+            }

@@ -1,0 +1,113 @@
+"""Pooled tokens of maps: each map is encoded once, in this run or in an earlier one."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+
+from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.progress import progress
+
+__all__ = ["FeatureStore"]
+
+_CHUNK = 256
+_POOLINGS = ("class", "central", "spread")
+
+
+class FeatureStore:
+    """
+    Pooled tokens, found again by the fingerprint of the encoder and the content of each map.
+
+    Parameters
+    ----------
+    encoders : dict of callable
+        Name to a function that makes the encoder; it is called when the first map needs it.
+
+    folder : path-like, optional
+        Where the tokens are kept for later runs; only in memory without it.
+
+    progress_bar : bool or callable, optional
+        Whether to show progress.
+    """
+
+    def __init__(self, encoders, *, folder=None, progress_bar=False):
+        self._makers = dict(encoders)
+        self._encoders = {}
+        self._tables = {}
+        self.folder = None if folder is None else Path(folder)
+        self.progress_bar = progress_bar
+
+    def encoder(self, source):
+        """Return the encoder of a name."""
+        if source not in self._encoders:
+            self._encoders[source] = self._makers[source]()
+        return self._encoders[source]
+
+    def has(self, source):
+        """Tell whether there is an encoder of a name."""
+        return source in self._makers
+
+    def encode(self, source, images, pooling, *, zoom=1.0, symmetrize=False):
+        """
+        Return the pooled tokens of maps.
+
+        Parameters
+        ----------
+        source : str
+            The name of the encoder.
+
+        images : 4D `~numpy.ndarray`
+            The model's channels.
+
+        pooling : tuple of str
+            The poolings, which are concatenated.
+
+        zoom, symmetrize : optional
+            See `~astrofractal.FractalEncoder.encode`.
+
+        Returns
+        -------
+        features : 2D `~numpy.ndarray`
+            One row per map.
+        """
+        images = np.ascontiguousarray(images, dtype=np.float32)
+        keys = [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images]
+        tables = {name: self._table(source, name, zoom, symmetrize) for name in pooling}
+        missing = [i for i, key in enumerate(keys) if any(key not in t for t in tables.values())]
+        if missing:
+            encoder = self.encoder(source)
+            # One pass serves the other poolings too.
+            names = dict.fromkeys((*pooling, *getattr(encoder, "poolings", _POOLINGS)))
+            tables |= {name: self._table(source, name, zoom, symmetrize) for name in names}
+            widths = [encoder.encode(images[:1], pooling=(name,)).shape[1] for name in names]
+            starts = range(0, len(missing), _CHUNK)
+            for start in progress(starts, self.progress_bar, desc=f"encode ({source})"):
+                rows = missing[start : start + _CHUNK]
+                options = {"zoom": zoom, "symmetrize": symmetrize}
+                found = encoder.encode(images[rows], pooling=tuple(names), **options)
+                for name, part in zip(names, np.split(found, np.cumsum(widths)[:-1], axis=1)):
+                    tables[name].update(zip((keys[i] for i in rows), part))
+                    self._save(source, name, zoom, symmetrize)
+        return np.hstack([np.stack([tables[name][key] for key in keys]) for name in pooling])
+
+    def _path(self, source, name, zoom, symmetrize):
+        identity = re.sub(r"\W", "", self.encoder(source).fingerprint())
+        views = 16 if symmetrize else 1
+        return self.folder / f"{identity}-{name}-{zoom:g}x-{views}.npz"
+
+    def _table(self, source, name, zoom, symmetrize):
+        key = (source, name, float(zoom), bool(symmetrize))
+        if key not in self._tables:
+            self._tables[key] = {}
+            path = None if self.folder is None else self._path(*key)
+            if path is not None and path.exists():
+                with np.load(path) as stored:
+                    self._tables[key] = dict(zip(stored["keys"].tolist(), stored["values"]))
+        return self._tables[key]
+
+    def _save(self, *key):
+        if self.folder is not None:
+            table = self._table(*key)
+            with atomic_path(self._path(*key)) as temporary, temporary.open("wb") as file:
+                np.savez(file, keys=np.array(list(table)), values=np.stack(list(table.values())))

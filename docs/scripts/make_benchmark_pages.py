@@ -1,0 +1,258 @@
+"""Make the tables and figures of the benchmark's page from what the benchmark wrote.
+
+    astrofractal benchmark --data MAPS --output docs/benchmark --overwrite
+    python docs/scripts/make_benchmark_pages.py docs/benchmark
+
+writes ``*.rst``, which docs/benchmark.rst includes, and ``*.png`` beside the tables. Parts of the
+benchmark that were not run are left out.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from astropy.table import QTable
+from matplotlib.figure import Figure
+
+OPPONENT = "contrasts + profiles"
+#: The rows of the table on the page, and what they are called there.
+ROWS = {
+    "default": "**the package's default**",
+    "fractal tokens, symmetrized, + contrasts + profiles": "fractal tokens + contrasts + profiles",
+    "fractal tokens, symmetrized": "fractal tokens alone",
+    "random tokens, symmetrized": "the same tokens of random weights",
+    OPPONENT: "contrasts + profiles, **no network**",
+    "small CNN, seed 0": "a small CNN trained on the maps",
+    "nested virial masses": "ten nested virial masses, least squares",
+    "fractal class token, neighbors (published head)": "fractal class token, neighbors (the paper)",
+}
+#: At most six lines in a figure: color and marker of each method.
+LINES = {
+    "default": ("black", "o"),
+    "fractal tokens, symmetrized, + contrasts + profiles": ("#0072B2", "s"),
+    "fractal tokens, symmetrized": ("#56B4E9", "^"),
+    "random tokens, symmetrized": ("#E69F00", "v"),
+    OPPONENT: ("#D55E00", "D"),
+    "profiles": ("#999999", "x"),
+}
+KINDS = {
+    "none": "as they are",
+    "signal-to-noise": "S/N {:g}",
+    "beam": "beam {:g} px",
+    "pixels": "pixels x {:g}",
+    "mask": "{:.0%} masked",
+    "off-center": "{:g} px off",
+}
+
+
+def number(value, error=None):
+    """Return a number with its error, with a true minus sign."""
+    if not np.isfinite(value):
+        return ""
+    text = f"{value:.2f}"
+    return (text + ("" if error is None else f" ± {error:.2f}")).replace("-", "−")
+
+
+def value(cell):
+    """Return a plain number."""
+    return float(getattr(cell, "value", cell))
+
+
+def list_table(header, rows):
+    """Return a table of reStructuredText."""
+    lines = [".. list-table::", "    :header-rows: 1", ""]
+    for row in [header, *rows]:
+        lines += [f"    {'*' if i == 0 else ' '} - {c}".rstrip() for i, c in enumerate(row)]
+    return "\n".join(lines) + "\n"
+
+
+def pick(table, **wanted):
+    """Return the rows that have the wanted values."""
+    keep = np.ones(len(table), bool)
+    for name, cell in wanted.items():
+        keep &= np.asarray(table[name]) == cell
+    return table[keep]
+
+
+def summary(tables):
+    """Return the table of the page: per protostar first, paired with the best formulas."""
+    scores = pick(tables["scores"], protocol="leave-cloud-out", cloud="all")
+    header = ["features", "R2 per protostar", "less formulas (paired)", "R2 per map",
+              "less formulas (paired)", "RMSE per protostar (dex)"]  # fmt: skip
+    rows = []
+    for name, title in ROWS.items():
+        for row in pick(scores, method=name):
+            cells = [title]
+            pair = pick(tables["paired"], method=name, reference=OPPONENT, cloud="all")
+            for score in ("r2_protostar", "r2"):
+                cells.append(number(row[score], row[f"{score}_err"]))
+                cells += [number(p[score], p[f"{score}_err"]) for p in pair] or [""]
+            rows.append([*cells, number(value(row["rmse_protostar"]))])
+    meta = scores.meta
+    kept = meta["n_per_protostar"]
+    text = (
+        f"{meta['n_maps']:,} maps of {meta['n_protostars']} protostars in {meta['n_clouds']} clouds, "
+        "each cloud predicted by a calibration on the others"
+    )
+    if kept:
+        text += f" (on at most {kept} maps of each protostar, which stand for the rest)"
+    default = pick(scores, method="default")[0]
+    text += (
+        f". The errors of one protostar's maps are alike: for the default the maps are worth "
+        f"{default['n_effective']:.0f} independent ones.\n\n"
+    )
+    return text + list_table(header, rows)
+
+
+def everything(tables):
+    """Return a table of all methods by both protocols."""
+    parts = []
+    for protocol, title in (
+        ("leave-cloud-out", "Clouds unseen"),
+        ("random", "Maps at random, as published: near-copies of the tested maps calibrate"),
+    ):
+        scores = pick(tables["scores"], protocol=protocol, cloud="all")
+        if len(scores):
+            order = np.argsort(-np.asarray(scores["r2_protostar"]))
+            rows = [
+                [str(r["method"]), str(r["regressor"]),
+                 *(number(r[k], r[f"{k}_err"]) for k in ("r2_protostar", "r2"))]
+                for r in scores[order]
+            ]  # fmt: skip
+            header = ["method", "regressor", "R2 per protostar", "R2 per map"]
+            parts.append(f".. rubric:: {title}\n\n{list_table(header, rows)}")
+    for failure in tables["scores"].meta["failed"]:
+        parts.append(f"Not in the tables, because it failed: ``{failure}``\n")
+    return "\n".join(parts)
+
+
+def plot_paired(tables):
+    """Draw the differences from the formulas, all clouds together."""
+    pairs = pick(tables["paired"], reference=OPPONENT, cloud="all")
+    pairs = pairs[np.asarray(pairs["r2_protostar"]) > -0.5]
+    pairs = pairs[np.argsort(pairs["r2_protostar"])]
+    figure = Figure(figsize=(8, 0.8 + 0.3 * len(pairs)), layout="constrained")
+    axes = figure.subplots()
+    places = np.arange(len(pairs))
+    for shift, score, label, color in (
+        (0.12, "r2_protostar", "per protostar", "black"),
+        (-0.12, "r2", "per map", "#E69F00"),
+    ):
+        axes.errorbar(pairs[score], places + shift, xerr=pairs[f"{score}_err"], fmt="o", ms=4,
+                      color=color, label=label)  # fmt: skip
+    axes.axvline(0, color="gray", lw=1)
+    axes.set_yticks(places, pairs["method"].tolist())
+    axes.set_xlabel(
+        "R$^2$ less that of contrasts + profiles without a network (paired, unseen clouds)"
+    )
+    axes.legend(loc="upper left")
+    return figure
+
+
+def plot_learning(tables):
+    """Draw the learning curves in labeled protostars."""
+    figure = Figure(figsize=(9.6, 4.8), layout="constrained")
+    for axes, maps in zip(figure.subplots(ncols=2, sharey=True), ("one", "all")):
+        for name, (color, marker) in LINES.items():
+            line = pick(tables["learning"], method=name, maps=maps)
+            axes.errorbar(line["n_labels"], line["r2_protostar"], yerr=line["r2_protostar_scatter"],
+                          color=color, marker=marker, ms=5, lw=1.2, capsize=2, label=name)  # fmt: skip
+        axes.set(
+            xscale="log",
+            xlabel="labeled protostars",
+            title=f"{maps} map{'s' * (maps == 'all')} of each",
+        )
+        ticks = (4, 8, 16, 32, 64, 128, 362)
+        axes.set_xticks(ticks, [str(tick) for tick in ticks])
+        axes.set_xticks([], minor=True)
+        axes.axhline(0, color="gray", lw=0.7)
+        axes.set_ylim(-0.6, 0.45)
+    figure.axes[0].set_ylabel("R$^2$ per protostar, unseen clouds")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+def plot_degradation(tables):
+    """Draw the scores on degraded maps."""
+    table = tables["degradation"]
+    levels = list(dict.fromkeys(zip(table["kind"], table["level"], table["channels"])))
+    names = [
+        KINDS[kind].format(level) if kind in KINDS else channels.replace("_", " ")
+        for kind, level, channels in levels
+    ]
+    figure = Figure(figsize=(9.6, 4.8), layout="constrained")
+    axes = figure.subplots()
+    for name, (color, marker) in LINES.items():
+        line = pick(table, method=name)
+        found = {(r["kind"], r["level"], r["channels"]): float(r["r2_protostar"]) for r in line}
+        axes.plot(range(len(levels)), [found.get(level, np.nan) for level in levels], marker,
+                  color=color, ms=7, label=name)  # fmt: skip
+    axes.set_xticks(range(len(levels)), names, rotation=40, ha="right")
+    axes.set_ylabel("R$^2$, one map of each protostar")
+    axes.axhline(0, color="gray", lw=0.7)
+    axes.grid(axis="x", alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=2)
+    return figure
+
+
+def plot_predicted(tables):
+    """Draw each protostar's mean prediction, with intervals."""
+    table = tables["intervals"]
+    points = []
+    for sink in dict.fromkeys(table["sink"].tolist()):
+        own = pick(table, sink=sink)
+        points.append([value(np.mean(own[name])) for name in ("log_mass", "predicted", "half_68")])
+    true, predicted, half = 10 ** np.transpose(points)
+    figure = Figure(figsize=(6, 5.4), layout="constrained")
+    axes = figure.subplots()
+    bars = [predicted - predicted / half, predicted * half - predicted]
+    axes.errorbar(true, predicted, yerr=bars, fmt="o", ms=3, lw=0.4, alpha=0.6, color="#0072B2")
+    axes.plot((0.04, 40), (0.04, 40), color="black", lw=1)
+    axes.set(xscale="log", yscale="log", xlim=(0.04, 40), ylim=(0.04, 40))
+    axes.set(xlabel="true mass (solar masses)", ylabel="estimated mass (solar masses)")
+    axes.set_title("each cloud by the others, a point per protostar, 68 % intervals")
+    return figure
+
+
+def plot_coverage(tables):
+    """Draw how many masses the intervals hold in each cloud."""
+    table = tables["intervals"]
+    clouds = np.unique(table["cloud"])
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for level, column, color in ((0.68, "half_68", "#0072B2"), (0.9, "half_90", "#D55E00")):
+        inside = np.abs(table["predicted"] - table["log_mass"]) <= table[column].value
+        shares = [np.mean(inside[table["cloud"] == cloud]) for cloud in clouds]
+        axes.plot(range(len(clouds)), shares, "o", color=color, label=f"{level:.0%} intervals")
+        axes.axhline(level, color=color, lw=1)
+    axes.set_xticks(range(len(clouds)), clouds.tolist(), rotation=45)
+    axes.set(ylim=(0, 1.02), ylabel="part of the masses inside")
+    axes.legend(loc="lower left")
+    return figure
+
+
+PAGES = {"summary": (summary, "paired"), "everything": (everything, "scores")}
+FIGURES = {
+    "paired": (plot_paired, "paired"),
+    "learning": (plot_learning, "learning"),
+    "degradation": (plot_degradation, "degradation"),
+    "predicted": (plot_predicted, "intervals"),
+    "coverage": (plot_coverage, "intervals"),
+}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="where the tables are")
+    folder = parser.parse_args().folder
+    tables = {path.stem: QTable.read(path) for path in sorted(folder.glob("*.ecsv"))}
+    for name, (make, needed) in PAGES.items():
+        if needed in tables:
+            (folder / f"{name}.rst").write_text(make(tables), encoding="utf-8")
+    for name, (plot, needed) in FIGURES.items():
+        if needed in tables:
+            plot(tables).savefig(folder / f"{name}.png", dpi=120)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from astrofractal.benchmark import Bootstrap, mass_range_scores, paired_rows, score
+from astrofractal.benchmark.scores import effective_sample_size
+from astrofractal.mass.validation import r2_score
+
+
+@pytest.fixture(scope="module")
+def sample():
+    """Masses of 80 protostars of one to 40 maps in four clouds."""
+    rng = np.random.default_rng(0)
+    protostar = np.repeat(np.arange(80), rng.integers(1, 41, 80))
+    true = rng.standard_normal(80)[protostar] + 0.3 * rng.standard_normal(len(protostar))
+    return true, protostar.astype(str), (protostar % 4).astype(str), rng
+
+
+def test_scores_are_the_weighted_ones(sample):
+    true, sinks, clouds, rng = sample
+    predicted = true + 0.5 * rng.standard_normal(len(true))
+    found = score(true, predicted, Bootstrap(sinks, clouds), sinks=sinks)
+    _, index, counts = np.unique(sinks, return_inverse=True, return_counts=True)
+    assert_allclose(found["r2"], r2_score(true, predicted))
+    assert_allclose(found["r2_protostar"], r2_score(true, predicted, 1 / counts[index]))
+    assert_allclose(found["rmse"], np.sqrt(np.mean((true - predicted) ** 2)))
+    assert 0.001 < found["r2_err"] < 0.1
+    # Errors that are independent leave every map its worth.
+    assert found["n_effective"] > 0.8 * len(true)
+
+
+def test_an_error_that_maps_share_makes_the_bars_wide_and_the_sample_small(sample):
+    true, sinks, clouds, rng = sample
+    alone = 0.5 * rng.standard_normal(len(true))
+    shared = 0.5 * rng.standard_normal(80)[sinks.astype(int)]
+    bootstrap = Bootstrap(sinks, clouds)
+    one, other = (score(true, true + error, bootstrap, sinks=sinks) for error in (alone, shared))
+    assert other["rmse_err"] > 2 * one["rmse_err"]
+    assert other["n_effective"] < 80
+    assert effective_sample_size(alone[:5], np.arange(5)) == 5
+
+
+def test_paired_differences_are_surer_than_scores(sample):
+    true, sinks, clouds, rng = sample
+    shared = 0.7 * rng.standard_normal(80)[sinks.astype(int)]
+    predictions = {"a": true + shared, "b": true + 1.1 * shared}
+    rows = list(paired_rows(true, predictions, [("a", "b")], sinks=sinks, clouds=clouds))
+    assert [row["cloud"] for row in rows] == ["all", "0", "1", "2", "3"]
+    assert sum(row["n_maps"] for row in rows[1:]) == rows[0]["n_maps"] == len(true)
+    bootstrap = Bootstrap(sinks, clouds)
+    a, b = (score(true, predictions[n], bootstrap, sinks=sinks) for n in "ab")
+    assert_allclose(rows[0]["r2"], a["r2"] - b["r2"])
+    assert rows[0]["r2"] > 2 * rows[0]["r2_err"] > 0
+    assert rows[0]["r2_err"] < 0.5 * a["r2_err"]
+
+
+def test_mass_ranges():
+    true = np.array([-1.0, -0.8, 0.2, 0.3])
+    weights = np.array([3.0, 1.0, 1.0, 1.0])
+    predicted = true + [0.4, 0.0, -0.1, -0.1]
+    rows = list(mass_range_scores(true, predicted, np.full(4, 0.2), weights))
+    assert [row["n_maps"] for row in rows] == [2, 2]
+    assert_allclose([row["bias"] for row in rows], [0.3, -0.1])
+    assert_allclose([row["coverage_68"] for row in rows], [0.25, 1])
