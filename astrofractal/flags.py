@@ -70,6 +70,11 @@ FLAGS = {
             "StellarMassEstimator.evaluate",
         ),
         Flag(
+            "sparse-velocity",
+            "the map has velocities or dispersions, but in too few pixels of the cutout to be used",
+            "StellarMassEstimator.evaluate",
+        ),
+        Flag(
             "ood",
             "out of distribution: unlike the reference maps, the score is above the threshold",
             "StellarMassEstimator.evaluate",

@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.nddata import NDData
 
 from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.gas_moments import CHANNELS
 from astrofractal.mapset.mapset import MapSet
 
 __all__ = ["standard_batches"]
@@ -97,6 +98,9 @@ def _standard(gas, size, shape):
         gas = gas.cutout(center, size=size, shape=shape)
     image = gas.to_array()
     flags = list(gas.flags)
+    absent = ~np.isfinite(image).any((1, 2))
+    if any(absent[i] and name in gas.channels for i, name in enumerate(CHANNELS)):
+        flags.append("sparse-velocity")
     if gas.masked_fraction > _MASKED_FRACTION and "masked" not in flags:
         flags.append("masked")
     if gas.beam is not None and gas.distance is not None and "beam" not in flags:

@@ -4,7 +4,10 @@ import numpy as np
 
 from astrofractal.mass.profiles import batched
 
-__all__ = ["appearance"]
+__all__ = ["CONTRAST", "appearance"]
+
+#: Where the contrast of center and border is among the numbers.
+CONTRAST = 3
 
 
 @batched
@@ -23,7 +26,8 @@ def appearance(images):
         For each channel its level (mean; none for the velocity, which is centered), the logarithm
         of its standard deviation and the logarithm of its roughness, the mean square difference of
         neighboring pixels relative to twice the variance (1 for white noise); for the column
-        density also its contrast of center and border and its skewness.  NaN where absent.
+        density also its contrast of center and border and its skewness.  NaN where absent; the
+        contrast where the center or the border has no data.
     """
     ny, nx = images.shape[2:]
     inner = (slice(None), slice(ny // 4, ny - ny // 4), slice(nx // 4, nx - nx // 4))
@@ -69,5 +73,6 @@ def _contrast(cube, good, inner):
     known = np.ones(cube.shape, bool) if good is None else good
     n_inner, n_all = known[inner].sum((1, 2)), known.sum((1, 2))
     total_inner, total = cube[inner].sum((1, 2)), cube.sum((1, 2))
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return total_inner / n_inner - (total - total_inner) / (n_all - n_inner)
+    n_outer = n_all - n_inner
+    contrast = total_inner / np.maximum(n_inner, 1) - (total - total_inner) / np.maximum(n_outer, 1)
+    return np.where((n_inner > 0) & (n_outer > 0), contrast, np.nan)

@@ -4,6 +4,7 @@ import numpy as np
 
 from astrofractal._utils.identity import fingerprint
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.mass.appearance import CONTRAST
 from astrofractal.mass.conformal import ConformalIntervals
 from astrofractal.mass.domain import Domain, Scaler
 from astrofractal.mass.features import FeatureSet
@@ -263,7 +264,8 @@ class Calibration:
         -------
         log_mass, difficulty, ood_score : 1D `~numpy.ndarray`
             log10 masses; the widths of their intervals relative to the others; the distances to
-            the reference maps, 1 at the threshold.
+            the reference maps, 1 at the threshold, infinite for a map without data in its central
+            quarter or beyond it, as no reference map is.
 
         Raises
         ------
@@ -281,8 +283,10 @@ class Calibration:
                 raise ValueError(msg)
             self._model_checked = True
         X = np.nan_to_num(self.scaler_.transform(X))
-        spread, distance = reference.domain.measure(X, np.asarray(appearance, np.float32))
+        appearance = np.asarray(appearance, np.float32)
+        spread, distance = reference.domain.measure(X, appearance)
         ood = (distance / self.domain_scale_).max(1)
+        ood[np.isnan(appearance[:, CONTRAST])] = np.inf
         # A map beyond the domain is harder than its nearest neighbors tell.
         predicted = np.asarray(reference.model.predict(X), dtype=float)
         difficulty = self._difficulty(spread) * np.clip(ood, 1, 3)

@@ -29,10 +29,12 @@ from astrofractal.mass.evaluation import Evaluation, check_level, describe
 from astrofractal.mass.features import (
     CHANNEL_SETS,
     CHANNELS,
+    LEAST_KNOWN,
     FeatureSet,
     channels_of,
     for_encoder,
     keep_channels,
+    known_parts,
 )
 from astrofractal.mass.matching import MATCHED_FEATURES, matched_calibration
 from astrofractal.mass.positions import resolve_positions, to_icrs
@@ -472,11 +474,36 @@ class StellarMassEstimator(Options, BaseEstimator):
                 "the reference masses; see their intervals"
             )
             warn(msg, NoSkillWarning)
+        self._warn_of_little_data(result)
         return result
+
+    def _warn_of_little_data(self, result):
+        sparse = np.array(["sparse-velocity" in flags for flags in result.flags], bool)
+        if sparse.any():
+            low, high = (100 * f(result.velocity_known[sparse]) for f in (np.min, np.max))
+            part = f"{low:.2g} %" if low == high else f"{low:.2g} to {high:.2g} %"
+            msg = (
+                f"velocity or dispersion are known in {part} of the pixels of {sparse.sum()} of "
+                f"{len(result)} maps; what is known in {100 * LEAST_KNOWN:g} % or less is not used"
+            )
+            warn(msg)
+        small = np.isinf(result.ood_score).sum()
+        if small:
+            msg = (
+                f"{small} of {len(result)} maps are smaller than a cutout of {self.size}, or blank "
+                "about its center: there are no data beyond its central quarter, or none in it, and "
+                "the mass is not to be trusted"
+            )
+            warn(msg)
 
     def _evaluate_batch(self, images, flags, result):
         n = len(images)
         used = [self._calibration(found) for found in channels_of(images)]
+        known = known_parts(images)[:, 1:]
+        # Of velocity and dispersion, where there are both, the one that is known in fewer pixels.
+        velocity_known = np.where(known > 0, known, np.inf).min(1)
+        unknown = ["sparse-velocity" in own for own in flags]  # in the cutout, although on the map
+        velocity_known[np.isinf(velocity_known) | unknown] = 0
         log_mass, difficulty, ood = np.empty(n), np.empty(n), np.empty(n)
         for calibration in {c.channels: c for c in used}.values():
             rows = np.array([c is calibration for c in used])
@@ -489,6 +516,8 @@ class StellarMassEstimator(Options, BaseEstimator):
             log_mass[rows], difficulty[rows], ood[rows] = calibration.evaluate(X, look)
         flags = [list(own) for own in flags]
         for i, calibration in enumerate(used):
+            if 0 < velocity_known[i] <= LEAST_KNOWN and "sparse-velocity" not in flags[i]:
+                flags[i].append("sparse-velocity")
             if ood[i] > self.ood_threshold:
                 flags[i].append("ood")
             low, high = calibration.mass_range
@@ -497,7 +526,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]
             if not calibration.has_skill:
                 flags[i].append("no-skill")
-        result.extend(log_mass, difficulty, ood, flags, used)
+        result.extend(log_mass, difficulty, ood, velocity_known, flags, used)
 
     def predict(self, maps, *, combine=None, groups=None, progress_bar=False):
         """
@@ -669,8 +698,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         table : `~astropy.table.QTable`
             ``id``, ``ra``, ``dec`` (ICRS; absent without WCS), ``x``, ``y`` (0-based pixels),
-            ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``, ``channels``, ``flags``
-            (joined by commas).  Positions off the map have a mass that is not a number and the
+            ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``, ``velocity_known``, ``channels``,
+            ``flags`` (joined by commas).  Positions off the map have a mass that is not a number and the
             flag "outside".
         """
         check_level(level)

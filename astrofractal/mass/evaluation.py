@@ -21,12 +21,13 @@ _DESCRIPTIONS = {
     "mass_lower": "lower end of the interval, level {level:g}",
     "mass_upper": "upper end of the interval, level {level:g}",
     "ood_score": "distance to the reference maps; above 1 is out of distribution",
+    "velocity_known": "part of the column density in which velocity and dispersion are known",
     "channels": "channels that the mass is from",
     "flags": "what to beware of, joined by commas",
 }
 _FORMATS = {
     "x": ".1f", "y": ".1f", "mass": ".3g", "mass_lower": ".3g", "mass_upper": ".3g",
-    "ood_score": ".2f",
+    "ood_score": ".2f", "velocity_known": ".2f",
 }  # fmt: skip
 
 
@@ -45,6 +46,10 @@ class Evaluation:
     ood_score : 1D `~numpy.ndarray`
         See `StellarMassEstimator.ood_score`.
 
+    velocity_known : 1D `~numpy.ndarray`
+        The part of the column density's pixels in which velocity and dispersion are known: the
+        smaller one where a map has both, 0 where it has none.
+
     flags : list of list of str
         The flags of each map.
 
@@ -56,7 +61,7 @@ class Evaluation:
     """
 
     def __init__(self):
-        self.log_mass = self.difficulty = self.ood_score = np.empty(0)
+        self.log_mass = self.difficulty = self.ood_score = self.velocity_known = np.empty(0)
         self.flags = []
         self.calibrations = []
         self.n_maps = None
@@ -64,13 +69,17 @@ class Evaluation:
     def __len__(self):
         return len(self.log_mass)
 
-    def extend(self, log_mass, difficulty, ood_score, flags, calibrations):
+    def extend(self, log_mass, difficulty, ood_score, velocity_known, flags, calibrations):
         """Append more maps."""
         self.log_mass = np.append(self.log_mass, log_mass)
         self.difficulty = np.append(self.difficulty, difficulty)
         self.ood_score = np.append(self.ood_score, ood_score)
+        self.velocity_known = np.append(self.velocity_known, velocity_known)
         self.flags += flags
         self.calibrations += calibrations
+
+    def _numbers(self):
+        return np.array([self.log_mass, self.difficulty, self.ood_score, self.velocity_known])
 
     @property
     def without_skill(self):
@@ -109,7 +118,7 @@ class Evaluation:
         Parameters
         ----------
         function : {"median", "mean"}
-            Applied to log10 masses, difficulties and scores.
+            Applied to log10 masses, difficulties, scores and the parts that are known.
 
         groups : array-like, optional
             Which protostar each map shows; by default all maps show one.
@@ -135,7 +144,7 @@ class Evaluation:
         new, counts = Evaluation(), []
         for group in dict.fromkeys(groups.tolist()):
             rows = np.flatnonzero(groups == group)
-            numbers = (self.log_mass[rows], self.difficulty[rows], self.ood_score[rows])
+            numbers = self._numbers()[:, rows]
             flags = list(dict.fromkeys(flag for row in rows for flag in self.flags[row]))
             # Of maps with different channels the interval is that of the least certain one.
             worst = min((self.calibrations[row] for row in rows), key=lambda c: c.skill_["r2"])
@@ -164,8 +173,8 @@ class Evaluation:
         new = Evaluation()
         n = len(rows) + len(others)
         place = dict(zip(rows, range(n)))
-        numbers = np.full((3, n), np.nan)
-        numbers[:, rows] = self.log_mass, self.difficulty, self.ood_score
+        numbers = np.full((4, n), np.nan)
+        numbers[:, rows] = self._numbers()
         flags = [self.flags[place[i]] if i in place else [others[i]] for i in range(n)]
         used = [self.calibrations[place[i]] if i in place else None for i in range(n)]
         new.extend(*numbers, flags, used)
@@ -187,7 +196,7 @@ class Evaluation:
         -------
         table : `~astropy.table.QTable`
             ``n_maps`` (of combinations), ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``,
-            ``channels``, ``flags``.
+            ``velocity_known``, ``channels``, ``flags``.
         """
         half = self.half_width(level)
         table = QTable()
@@ -197,6 +206,7 @@ class Evaluation:
         for name, offset in ends.items():
             table[name] = 10 ** (self.log_mass + offset) * u.solMass
         table["ood_score"] = self.ood_score
+        table["velocity_known"] = self.velocity_known
         table["channels"] = _strings(["+".join(c.channels) if c else "" for c in self.calibrations])
         table["flags"] = _strings([",".join(flags) for flags in self.flags])
         table.meta.update(meta or {}, level=level)

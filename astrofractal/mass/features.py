@@ -19,10 +19,19 @@ from astrofractal.mass.profiles import (
     radial_profiles,
 )
 
-__all__ = ["CHANNELS", "CHANNEL_SETS", "FeatureSet", "channels_of", "for_encoder", "keep_channels"]
+__all__ = [
+    "CHANNELS",
+    "CHANNEL_SETS",
+    "LEAST_KNOWN",
+    "FeatureSet",
+    "channels_of",
+    "for_encoder",
+    "keep_channels",
+    "known_parts",
+]
 
-# A channel counts as present where it is known in more than this part of the map.
-_LEAST_KNOWN = 0.25
+#: A channel counts as present where it is known in more than this part of the column density.
+LEAST_KNOWN = 0.25
 
 #: The combinations of channels that have their own calibration.
 CHANNEL_SETS = (
@@ -40,18 +49,37 @@ def channels_of(images):
     Parameters
     ----------
     images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels; an absent one is NaN throughout.  A velocity that is known in less
-        than a quarter of the pixels counts as absent.
+        The model's channels; an absent one is NaN throughout.  One that is known in no more than a
+        quarter of the column density's pixels counts as absent.
 
     Returns
     -------
     channels : list of tuple of str
         One of ``CHANNEL_SETS`` per map.
     """
-    known = np.isfinite(images).mean((2, 3))
-    there = known > np.maximum(_LEAST_KNOWN * known[:, :1], 0)
+    there = known_parts(images) > LEAST_KNOWN
     there[:, 0] = True
     return [tuple(name for name, has in zip(CHANNELS, row) if has) for row in there]
+
+
+def known_parts(images):
+    """
+    Tell in which part of each map the channels are known.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    Returns
+    -------
+    known : 2D `~numpy.ndarray`, shape (n_maps, 3)
+        The parts of the pixels that have a column density.
+    """
+    good = np.isfinite(images)
+    good &= good[:, :1]
+    number = good.sum((2, 3))
+    return number / np.maximum(number[:, :1], 1)
 
 
 def keep_channels(images, channels):

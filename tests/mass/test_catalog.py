@@ -48,8 +48,8 @@ def test_catalog(gas, estimator):
     table = estimator.catalog(gas)
     assert isinstance(table, QTable)
     assert table.colnames == [
-        "id", "ra", "dec", "x", "y", "mass", "mass_lower", "mass_upper", "ood_score", "channels",
-        "flags",
+        "id", "ra", "dec", "x", "y", "mass", "mass_lower", "mass_upper", "ood_score",
+        "velocity_known", "channels", "flags",
     ]  # fmt: skip
     assert table["mass"].unit == u.solMass
     assert np.all((table["mass_lower"] < table["mass"]) & (table["mass"] < table["mass_upper"]))

@@ -10,8 +10,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import KNeighborsRegressor
 
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
+from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.mass import FeatureSet, NoSkillWarning
-from tests.factories import make_mapset
+from tests.factories import make_column, make_gas, make_mapset
 
 PROFILES = FeatureSet(pooling=None, profiles="all")
 DISPERSION = FeatureSet(pooling=None, profiles="dispersion")
@@ -147,6 +148,45 @@ def test_strange_maps_are_flagged(estimator, new_maps, kind, n_channels):
 def test_alike_maps_are_not_flagged(estimator, new_maps):
     assert (estimator.ood_score(new_maps) < estimator.ood_threshold).mean() > 0.9
     assert isinstance(estimator.ood_score(new_maps.gasmap(0)), float)
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_sparse_velocities_are_told(estimator, new_maps):
+    images = new_maps.images[:3].copy()
+    images[1, 1, 26:] = np.nan  # 26 of 64 rows are known: enough
+    images[2, 1, 13:] = np.nan
+    with pytest.warns(AstrofractalWarning, match="known in 20 % of the pixels of 1 of 3 maps"):
+        result = estimator.evaluate(images)
+    assert ["sparse-velocity" in flags for flags in result.flags] == [False, False, True]
+    assert "no-velocity" in result.flags[2]
+    table = result.to_table()
+    assert_allclose(table["velocity_known"], [1, 26 / 64, 13 / 64])
+    images[2, 1] = np.nan  # not there at all
+    assert "sparse-velocity" not in estimator.evaluate(images).flags[2]
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_velocities_that_end_before_the_cutout(estimator):
+    velocity = np.zeros((80, 200))
+    velocity[:, 60:] = np.nan
+    gas = make_gas(make_column((80, 200), [(150, 40, 1e23, 8)]), velocity)
+    with pytest.warns(AstrofractalWarning, match="known in 0 % of the pixels of 1 of 1 maps"):
+        table = estimator.catalog(gas, [(150, 40)])
+    assert "sparse-velocity" in table["flags"][0]
+    assert table["velocity_known"][0] == 0
+
+
+@pytest.mark.parametrize("where", [np.s_[..., 16:48, 16:48], np.s_[..., 20:40, 24:44]])
+def test_map_smaller_than_a_cutout(estimator, new_maps, where):
+    images = np.full_like(new_maps.images[:2], np.nan)
+    images[0] = new_maps.images[0]
+    images[1][where] = new_maps.images[1][where]
+    with pytest.warns(AstrofractalWarning, match="1 of 2 maps are smaller than a cutout of 0.5 pc"):
+        result = estimator.evaluate(images)
+    assert np.isfinite(result.log_mass).all()
+    assert np.isfinite(result.half_width(0.68)).all()
+    assert not np.isnan(result.ood_score).any()
+    assert ["ood" in flags for flags in result.flags] == [False, True]
 
 
 def test_observe_and_groups(mapset, new_maps):
