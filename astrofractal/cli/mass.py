@@ -129,6 +129,8 @@ def _positions(texts):
 
 
 def _estimate_map(args):
+    from astrofractal.mass.positions import nothing_to_measure, resolve_positions
+
     if len(args.file) > 1:
         msg = f"one FILE is taken at a time, got {len(args.file)}; or add --cutouts"
         raise ValueError(msg)
@@ -146,6 +148,11 @@ def _estimate_map(args):
     if args.recenter is not None:
         options["recenter"] = False if args.recenter == "no" else args.recenter
     positions = _positions(args.positions)
+    if positions is not None:
+        reason = nothing_to_measure(gas, resolve_positions(gas, positions)[0])
+        if reason is not None:
+            msg = f"--positions: {reason}"
+            raise ValueError(msg)
     estimator = _estimator(args)
     if args.match:
         estimator = estimator.matched(gas, positions, progress_bar=not args.quiet)

@@ -37,7 +37,7 @@ from astrofractal.mass.features import (
     known_parts,
 )
 from astrofractal.mass.matching import MATCHED_FEATURES, matched_calibration
-from astrofractal.mass.positions import resolve_positions, to_icrs
+from astrofractal.mass.positions import nothing_to_measure, resolve_positions, to_icrs
 from astrofractal.mass.regressors import make_regressor
 from astrofractal.mass.validation import r2_score, rmse_score
 
@@ -700,7 +700,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             ``id``, ``ra``, ``dec`` (ICRS; absent without WCS), ``x``, ``y`` (0-based pixels),
             ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``, ``velocity_known``, ``channels``,
             ``flags`` (joined by commas).  Positions off the map have a mass that is not a number and the
-            flag "outside".
+            flag "outside"; a warning tells if none is on it, or none is given.
         """
         check_level(level)
         one_of("recenter", recenter, (None, False, *PEAKS))
@@ -714,6 +714,9 @@ class StellarMassEstimator(Options, BaseEstimator):
             raise ValueError(msg)
         else:
             positions, names = resolve_positions(gas, positions)
+            reason = nothing_to_measure(gas, positions)
+            if reason is not None:
+                warn(reason)
         n = len(positions)
         x, y = np.array(gas.to_pixel(positions) if n else np.empty((2, 0)))
         estimated, unusable, off_center = [], {}, set()

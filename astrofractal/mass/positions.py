@@ -11,7 +11,7 @@ from astropy.table import Table
 
 from astrofractal._utils.tables import read_table
 
-__all__ = ["resolve_positions", "to_icrs"]
+__all__ = ["nothing_to_measure", "resolve_positions", "to_icrs"]
 
 logger = logging.getLogger(__name__)
 
@@ -155,6 +155,53 @@ def _from_regions(regions, where):
         msg = f"positions: {where} mixes sky and pixel regions"
         raise ValueError(msg)
     return np.array([[c.x, c.y] for c in centers], dtype=float), labels
+
+
+def nothing_to_measure(gas, positions):
+    """
+    Tell why none of the positions can be measured on a map.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    positions : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
+        As `resolve_positions` returns them.
+
+    Returns
+    -------
+    reason : str or None
+        With the ranges of the map and of the positions; `None` where one lies on the map.
+    """
+    if len(positions) == 0:
+        return "no position is given: the table or the region file has none that could be read"
+    if gas.contains(positions).any():
+        return None
+    ny, nx = gas.shape
+    if isinstance(positions, SkyCoord):
+        x, y = np.meshgrid(np.linspace(-0.5, nx - 0.5, 9), np.linspace(-0.5, ny - 0.5, 9))
+        where, given = (_sky_range(sky) for sky in (gas.to_sky(x, y), positions))
+    else:
+        where = f"x from 0 to {nx - 1}, y from 0 to {ny - 1}"
+        low, high = np.nanmin(positions, axis=0), np.nanmax(positions, axis=0)
+        given = f"x from {low[0]:.6g} to {high[0]:.6g}, y from {low[1]:.6g} to {high[1]:.6g}"
+    return (
+        f"no position is on the map, which spans {where}; the {len(positions)} given span {given}"
+    )
+
+
+def _sky_range(sky):
+    """Return the ranges of right ascension and declination as text."""
+    ra, dec = (angle.value[np.isfinite(angle.value)] for angle in to_icrs(sky))
+    if not len(ra):
+        return "nothing on the sky"
+    if np.ptp(ra) > 180:  # across the meridian
+        ra = (ra + 180) % 360 - 180
+    return (
+        f"right ascension {ra.min():.5g} to {ra.max():.5g} and declination {dec.min():.5g} to "
+        f"{dec.max():.5g} deg (ICRS)"
+    )
 
 
 def to_icrs(sky):

@@ -280,6 +280,7 @@ def _catalog_map(estimator, item, positions, options):
     detection = {} if given else options["detection"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no peak above the threshold")
+        warnings.filterwarnings("ignore", "no position is")
         table = estimator.catalog(gas, positions, level=options["level"], **detection)
     return table[np.asarray(table["flags"]) != "outside"] if given else table
 

@@ -60,6 +60,21 @@ def test_positions(folder, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("icrs\npoint(82.0, 31.0)\n", "no position is on the map, which spans right ascension 51."),
+        ("# Region file format: DS9 version 4.1\n", "no position is given"),
+    ],
+)
+def test_nothing_to_measure_is_an_error(folder, tmp_path, capsys, text, message):
+    (tmp_path / "stars.reg").write_text(text)
+    options = ["--positions", tmp_path / "stars.reg", "--output", tmp_path / "masses.ecsv"]
+    assert run(folder, folder / "cloud.fits", "--distance", 300, *options) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "masses.ecsv").exists()
+
+
 @pytest.mark.parametrize(("options", "rows"), [([], 6), (["--combine", "median"], 3)])
 def test_cutouts(folder, tmp_path, options, rows):
     output = tmp_path / "masses.fits"

@@ -11,7 +11,7 @@ from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.mass import find_protostars, write_catalog, write_regions
 from astrofractal.mass.positions import resolve_positions
-from tests.factories import make_gas
+from tests.factories import make_column, make_gas, make_wcs
 
 ALL = ("column_density", "velocity", "dispersion")
 PEAKS = [(60.0, 80.0), (140.0, 90.0)]
@@ -70,7 +70,23 @@ def test_positions_off_the_map(gas, estimator):
     assert np.isnan(table["mass"][2])
     assert table["flags"][2] == "outside"
     assert "edge" in table["flags"][1]
-    assert len(estimator.catalog(gas, np.empty((0, 2)))) == 0
+
+
+@pytest.mark.parametrize(
+    ("ra", "span"), [(52.0, r"51\.93 to 52\.07"), (0.0, r"-0\.069\d+ to 0\.069\d+")]
+)
+def test_nothing_to_measure_is_told(estimator, tmp_path, ra, span):
+    gas = make_gas(make_column((80, 80)), wcs=make_wcs((80, 80), crval=(ra, 31.0)))
+    with pytest.warns(AstrofractalWarning, match=r"x from 0 to 79.* 2 given span x from 90 to 900"):
+        table = estimator.catalog(gas, [(90, 8), (900, 80)])
+    assert list(table["flags"]) == ["outside"] * 2
+    given = r"span right ascension 82 to 82 and declination 31 to 31 deg"
+    with pytest.warns(AstrofractalWarning, match=rf"spans right ascension {span} and.*{given}"):
+        estimator.catalog(gas, SkyCoord([82.0], [31.0], unit="deg"))
+    (tmp_path / "a.reg").write_text("# Region file format: DS9\n")
+    for empty in (np.empty((0, 2)), tmp_path / "a.reg", Table({"ra": [], "dec": []})):
+        with pytest.warns(AstrofractalWarning, match="no position is given"):
+            assert len(estimator.catalog(gas, empty)) == 0
 
 
 def test_kinds_of_positions(tmp_path, gas):
