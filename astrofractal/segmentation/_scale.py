@@ -9,7 +9,7 @@ from astropy import units as u
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap.gas_moments import STANDARD_WIDTH, mean_velocity, transform
 
-__all__ = ["WorkingMap", "scale_factor", "subtract_local_mean", "working_map"]
+__all__ = ["WorkingMap", "scale_factor", "smooth_lines", "subtract_local_mean", "working_map"]
 
 # Pixels within this factor of the encoder's are taken as they are.
 _TOLERANCE = 1.5
@@ -154,6 +154,37 @@ def working_map(gas, array, factor):
     channels = transform(10.0**log_column, velocity, dispersion, operator)
     result = np.stack([np.log10(channels[0]), *channels[1:]]).astype(np.float32)
     return WorkingMap(result, factor, origin, tuple(-n for n in first))
+
+
+def smooth_lines(array, sigma):
+    """
+    Return the map that a Gaussian beam would see, by the moments of the lines.
+
+    Parameters
+    ----------
+    array : 3D float32 `~numpy.ndarray`
+        Channels as `astrofractal.GasMap.to_array` gives them.
+
+    sigma : float
+        Standard deviation in pixels; 0 for the map as it is.
+
+    Returns
+    -------
+    array : 3D float32 `~numpy.ndarray`
+        Masked pixels stay masked and take no part; beyond the border there is nothing.
+    """
+    if sigma == 0:
+        return array
+    from scipy.ndimage import gaussian_filter
+
+    def operator(planes):
+        return np.stack([gaussian_filter(plane, sigma, mode="constant") for plane in planes])
+
+    log_column, velocity, dispersion = array.astype(np.float64)
+    channels = transform(10.0**log_column, velocity, dispersion, operator, full=0.0)
+    result = np.stack([np.log10(channels[0]), *channels[1:]]).astype(np.float32)
+    result[:, np.isnan(log_column)] = np.nan
+    return result
 
 
 def subtract_local_mean(array, width):

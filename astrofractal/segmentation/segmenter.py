@@ -1,6 +1,7 @@
 """`FeatureSegmenter`: segments of gas from the features of a frozen encoder."""
 
 import numbers
+from dataclasses import replace
 
 import numpy as np
 from astropy import units as u
@@ -17,7 +18,12 @@ from astrofractal.segmentation._islands import merge_small, number_by_density
 from astrofractal.segmentation._model import Fit
 from astrofractal.segmentation._refine import block_means, guided_rows
 from astrofractal.segmentation._saving import read_segmenter, write_segmenter
-from astrofractal.segmentation._scale import scale_factor, subtract_local_mean, working_map
+from astrofractal.segmentation._scale import (
+    scale_factor,
+    smooth_lines,
+    subtract_local_mean,
+    working_map,
+)
 from astrofractal.segmentation.segmentation import Segmentation
 
 __all__ = ["FeatureSegmenter"]
@@ -65,6 +71,11 @@ class FeatureSegmenter(Options, BaseEstimator):
         The zero of the velocity channel: the column-weighted mean in a box of the size of the
         window around each pixel, as in the maps on which masses are calibrated, or that of the whole
         map.  With ``"local"`` a part of a map is segmented as the whole is.
+
+    smoothing : float, optional
+        Standard deviation of a Gaussian that the lines of the map go through before the encoder sees
+        it, in pixels at the scale of ``pixel_scale``; 0 for the map as it is.  Measures are those
+        of the map itself.
 
     min_area : int or `~astropy.units.Quantity`, optional
         Smaller islands (connected pixels of one segment) join the neighbor with the longest common
@@ -114,6 +125,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         stride=None,
         pixel_scale="auto",
         velocity_reference="local",
+        smoothing=0,
         min_area=None,
         sharpness=0.5,
         min_cluster_fraction=0.02,
@@ -127,6 +139,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         self.stride = stride
         self.pixel_scale = pixel_scale
         self.velocity_reference = velocity_reference
+        self.smoothing = smoothing
         self.min_area = min_area
         self.sharpness = sharpness
         self.min_cluster_fraction = min_cluster_fraction
@@ -144,6 +157,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         if self.stride is not None:
             positive_int("stride", self.stride)
         _check_scale(self.pixel_scale)
+        _check_number("smoothing", self.smoothing, np.inf, zero=True)
         check_area(self.min_area)
         _check_number("sharpness", self.sharpness, np.inf)
         _check_number("min_cluster_fraction", self.min_cluster_fraction, 1)
@@ -338,6 +352,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         array = gas.to_array()
         factor = scale_factor(gas, self.pixel_scale, self.encoder_.image_size)
         working = working_map(gas, array, factor)
+        working = replace(working, array=smooth_lines(working.array, self.smoothing))
         if self.velocity_reference == "local":
             subtract_local_mean(working.array, self.encoder_.image_size)
         return working
@@ -380,7 +395,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         if working.factor == 1:
             fine = working.array
         else:
-            fine = gas.to_array()
+            fine = smooth_lines(gas.to_array(), self.smoothing * working.factor)
             if self.velocity_reference == "local":
                 subtract_local_mean(fine, self.encoder_.image_size * working.factor)
         use = [n for n in range(3) if np.isfinite(cells[n]).any()]
@@ -404,10 +419,11 @@ class FeatureSegmenter(Options, BaseEstimator):
         return labels, components
 
 
-def _check_number(name, value, most):
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0 < value < most:
+def _check_number(name, value, most, *, zero=False):
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not (number and (0 < value < most or (zero and value == 0))):
         limits = "positive" if most == np.inf else f"between 0 and {most}"
-        msg = f"{name} must be {limits}, got {value!r}"
+        msg = f"{name} must be {'0 or ' if zero else ''}{limits}, got {value!r}"
         raise ValueError(msg)
 
 

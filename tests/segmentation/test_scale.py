@@ -9,7 +9,12 @@ from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap.gas_moments import mean_velocity
 from astrofractal.segmentation._area import area_in_pixels, check_area
-from astrofractal.segmentation._scale import scale_factor, subtract_local_mean, working_map
+from astrofractal.segmentation._scale import (
+    scale_factor,
+    smooth_lines,
+    subtract_local_mean,
+    working_map,
+)
 
 
 @pytest.fixture
@@ -118,6 +123,33 @@ def test_velocities_have_the_zero_of_a_cutout(rough):
     cutout = rough.cutout((29, 29), size=0.21 * u.pc, shape=(21, 21))
     assert np.isfinite(array[1]).sum() == np.isfinite(rough.column_density.value).sum()
     assert array[1, 29, 29] == pytest.approx(cutout.to_array()[1, 10, 10], abs=1e-3)
+
+
+def test_smoothing_keeps_mass_momentum_and_energy():
+    rng = np.random.default_rng(2)
+    array = np.zeros((3, 60, 60), np.float32)
+    array[0], array[2] = 20, 1e-3  # next to nothing around the gas, so that none leaves the map
+    inner = (slice(None), slice(20, 40), slice(20, 40))
+    array[inner] = rng.normal(22, 0.3, (20, 20)), rng.normal(0, 1, (20, 20)), np.full((20, 20), 0.5)
+    smooth = smooth_lines(array, 2)
+
+    def sums(channels):
+        column, velocity, dispersion = 10.0 ** channels[0], *channels[1:].astype(float)
+        return np.array([np.sum(column * q) for q in (1, velocity, velocity**2 + dispersion**2)])
+
+    whole = sums(array)
+    np.testing.assert_allclose(sums(smooth), whole, rtol=1e-3, atol=1e-3 * whole[0])
+    assert smooth[0].max() < array[0].max()
+
+
+def test_smoothing_leaves_masks_and_missing_channels(rough):
+    array = rough.to_array()
+    assert smooth_lines(array, 0) is array
+    np.testing.assert_array_equal(np.isnan(smooth_lines(array, 2)), np.isnan(array))
+    array[1:] = np.nan
+    smooth = smooth_lines(array, 2)
+    assert np.isnan(smooth[1:]).all()
+    np.testing.assert_array_equal(np.isnan(smooth[0]), np.isnan(array[0]))
 
 
 def test_areas(gas):

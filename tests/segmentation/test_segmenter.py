@@ -91,6 +91,20 @@ def test_halves_agree_with_the_whole(encoder, make_gas, cut):
     assert (whole[: cut - 20] == lower[: cut - 20]).mean() > 0.99
 
 
+@pytest.mark.parametrize("pixel_scale", [None, 0.02 * u.pc])
+def test_smoothing_is_for_the_encoder_alone(encoder, gas, pixel_scale):
+    """Where the data are, and what the segments hold, stays that of the map."""
+    options = {"pixel_scale": pixel_scale, "min_area": 0.001 * u.pc**2}
+    plain, smooth = (
+        segmenter(encoder, smoothing=sigma, **options).segment(gas) for sigma in (0, 1.5)
+    )
+    assert (smooth.labels.data != plain.labels.data).any()
+    np.testing.assert_array_equal(smooth.labels.data[gas.mask], 0)
+    assert smooth.table["n_pixels"].sum() == (smooth.labels.data > 0).sum()
+    chosen = smooth.labels.data == smooth.table["label"][-1]
+    assert smooth.table["peak_column_density"][-1] == gas.column_density[chosen].max()
+
+
 def test_missing_velocities_wcs_and_distance(encoder, make_gas):
     gas = make_gas(velocities=False, wcs=False, distance=None)
     result = segmenter(encoder).segment(gas)
@@ -164,6 +178,7 @@ OTHER = {
     "stride": 8,
     "pixel_scale": None,
     "velocity_reference": "map",
+    "smoothing": 1.5,
     "min_area": 3,
     "sharpness": 0.4,
     "min_cluster_fraction": 0.03,
@@ -252,6 +267,9 @@ def test_random_encoder_is_found_again(gas, tmp_path):
         ({"n_components": 1.5}, ValueError, "n_components"),
         ({"velocity_reference": "sun"}, ValueError, "velocity_reference"),
         ({"sharpness": 0}, ValueError, "sharpness must be positive, got 0"),
+        ({"smoothing": -1}, ValueError, "smoothing must be 0 or positive, got -1"),
+        ({"smoothing": True}, ValueError, "smoothing"),
+        ({"smoothing": np.nan}, ValueError, "smoothing"),
         ({"min_cluster_fraction": 1}, ValueError, "min_cluster_fraction"),
         ({"pixel_scale": 0.01}, TypeError, "pixel_scale must be 'auto', None or a Quantity"),
         ({"pixel_scale": 3 * u.arcsec}, u.UnitConversionError, "pixel_scale must be a length"),

@@ -106,6 +106,7 @@ def test_a_segmenter_is_fitted_on_the_survey(files, tmp_path):
 OTHER = {
     "min_area": 0,
     "random_state": 1,
+    "smoothing": 1,
     "sharpness": 0.1,
     "velocity_reference": "map",
     "whiten": True,
