@@ -329,3 +329,18 @@ def test_errors(mapset, estimator):
         estimator.predict(mapset.images[:, :2])
     with pytest.raises(ValueError, match="map 1"):
         estimator.predict([mapset.gasmap(0), GasMap(np.ones((5, 5)) * 1e22 / u.cm**2)])
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_bundled_masses_do_not_know_the_orientation(n_channels):
+    """Nor the sign of the velocity: rotations and reflections leave masses as they are."""
+    from astrofractal.mapset import reference_maps
+
+    image = reference_maps().images[:1].copy()
+    image[:, n_channels:] = np.nan
+    views = [np.rot90(m, k, (2, 3)) for m in (image, image[..., ::-1]) for k in range(4)]
+    views = np.concatenate([v * s for v in views for s in (1, np.array([1, -1, 1])[:, None, None])])
+    result = StellarMassEstimator().evaluate(views)
+    assert np.ptp(result.log_mass) < 1e-4
+    assert np.ptp(result.half_width(0.68)) < 1e-3
