@@ -219,8 +219,12 @@ class Calibration:
 
     @property
     def has_skill(self):
-        """Whether R2 on clouds left out reaches ``MIN_R2`` (0.2)."""
-        return bool(self.skill_["r2"] >= MIN_R2)
+        """
+        Whether R2 on clouds left out reaches ``MIN_R2`` (0.2) per map and is above 0 per protostar.
+
+        The protostars of many maps are the massive ones: a score per map alone may rest on them.
+        """
+        return bool(self.skill_["r2"] >= MIN_R2 and self.skill_["r2_protostar"] > 0)
 
     @property
     def mass_range(self):

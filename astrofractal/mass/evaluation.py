@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from astrofractal._utils.validation import one_of
+from astrofractal.mass.calibration import MIN_R2
 
 __all__ = ["Evaluation", "check_level", "describe"]
 
@@ -83,9 +84,18 @@ class Evaluation:
 
     @property
     def without_skill(self):
-        """The channels whose masses have no skill, and their leave-cloud-out R2 (`dict`)."""
-        found = {" + ".join(c.channels): c for c in self.calibrations if c and not c.has_skill}
-        return {name: found[name].skill_["r2"] for name in sorted(found, key=len)}
+        """
+        The channels whose masses have no skill, and their leave-cloud-out R2 (`dict`).
+
+        It is that per map, or that per protostar where this alone is too low.
+        """
+        found = {}
+        for calibration in self.calibrations:
+            if calibration and not calibration.has_skill:
+                skill = calibration.skill_
+                kind = "r2" if skill["r2"] < MIN_R2 else "r2_protostar"
+                found[" + ".join(calibration.channels)] = skill[kind]
+        return {name: found[name] for name in sorted(found, key=len)}
 
     def half_width(self, level):
         """

@@ -3,6 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from astrofractal.mass import Calibration, FeatureSet
+from astrofractal.mass.appearance import appearance
 from astrofractal.mass.conformal import ConformalIntervals
 from astrofractal.mass.domain import Scaler
 
@@ -104,6 +105,15 @@ def test_intervals_cover_new_clouds(data):
     predicted, difficulty, _ = calibration.evaluate(X, options["appearance"])
     held = np.abs(predicted - y) <= calibration.half_width(0.9, difficulty)
     assert 0.8 < held.mean() < 0.98
+
+
+def test_appearance_of_a_map_known_at_its_center_alone():
+    """The contrast of center and border is unknown, not infinite."""
+    images = np.full((1, 3, 64, 64), np.nan, np.float32)
+    images[:, :, 20:40, 20:40] = np.random.default_rng(0).normal(22, 1, (1, 3, 20, 20))
+    found = appearance(images)
+    assert np.isnan(found).sum() == 1
+    assert not np.isinf(found).any()
 
 
 def test_maps_stand_for_others(data):

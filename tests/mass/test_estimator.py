@@ -86,15 +86,28 @@ def test_channels_choose_the_calibration(estimator, new_maps):
     assert result.half_width(0.68)[3] > 1.5 * result.half_width(0.68)[0]
 
 
-@pytest.mark.parametrize(("r2", "warns"), [(-0.2, True), (0.05, True), (0.25, False)])
-def test_little_skill_is_none(estimator, new_maps, monkeypatch, r2, warns):
-    monkeypatch.setitem(estimator.calibrations_[ALL].skill_, "r2", r2)
+@pytest.mark.parametrize(
+    ("r2", "r2_protostar", "shown"),
+    [(-0.2, 0.1, -0.2), (0.05, 0.1, 0.05), (0.25, 0.1, None), (0.25, -0.1, -0.1)],
+)
+def test_little_skill_is_none(estimator, new_maps, monkeypatch, r2, r2_protostar, shown):
+    skill = estimator.calibrations_[ALL].skill_
+    monkeypatch.setitem(skill, "r2", r2)
+    monkeypatch.setitem(skill, "r2_protostar", r2_protostar)
+    warns = shown is not None
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = estimator.evaluate(new_maps[:2])
     assert [w.category is NoSkillWarning for w in caught] == [True] * warns
     assert ("no-skill" in result.flags[0]) == warns
-    assert result.without_skill == ({" + ".join(ALL): r2} if warns else {})
+    assert result.without_skill == ({" + ".join(ALL): shown} if warns else {})
+
+
+def test_bundled_calibrations_with_velocities_have_skill():
+    found = StellarMassEstimator().calibrations_
+    assert [c.has_skill for c in found.values()] == [
+        "velocity" in c or "dispersion" in c for c in found
+    ]
 
 
 def test_combine(estimator, new_maps):
