@@ -173,9 +173,12 @@ class Scorer:
         result = Prediction(log_mass, half_68=half_68, half_90=half_90)
         for train, test in protocol.splits:
             train = train[self._calibrates[train]]
-            groups, represents = protocol.groups[train], self._represents[train]
+            groups = protocol.groups[train]
             if choose is not None:
-                (train, groups), represents = choose(train), None
+                train, groups = choose(train)
+            represents = self._represents[train]
+            if choose is not None and len(np.unique(self.maps.sinks[train])) == len(train):
+                represents = None  # single maps stand for themselves
             start = time.perf_counter()
             if intervals:
                 calibration = self.calibrate_intervals(method, train, groups, represents)

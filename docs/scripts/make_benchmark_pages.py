@@ -142,9 +142,7 @@ def plot_paired(tables):
                       color=color, label=label)  # fmt: skip
     axes.axvline(0, color="gray", lw=1)
     axes.set_yticks(places, pairs["method"].tolist())
-    axes.set_xlabel(
-        "R$^2$ less that of contrasts + profiles without a network (paired, unseen clouds)"
-    )
+    axes.set_xlabel("R$^2$ less that of contrasts + profiles")
     axes.legend(loc="upper left")
     return figure
 
