@@ -1,5 +1,6 @@
 """The default features, regressor and weights of each combination of channels: their one home."""
 
+from astrofractal.gasmap.gas_moments import CHANNELS
 from astrofractal.mass.features import FeatureSet
 
 __all__ = ["MAPS_PER_PROTOSTAR", "default_recipe"]
@@ -16,7 +17,7 @@ _DEFAULTS = {
     ("column_density",): (_CONTRASTS, ("ridge", "svr")),
     ("column_density", "velocity"): (_PROFILES, ("ridge", "svr")),
     ("column_density", "dispersion"): (_CONTRASTS, "svr"),
-    ("column_density", "velocity", "dispersion"): (_CONTRASTS, "svr"),
+    CHANNELS: (_CONTRASTS, "svr"),
 }
 
 

@@ -17,6 +17,7 @@ from astrofractal._utils.warn import warn
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.gas_moments import CHANNELS, STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass._standard import is_single, standard_batches
 from astrofractal.mass.appearance import appearance
@@ -28,7 +29,6 @@ from astrofractal.mass.detection import find_protostars
 from astrofractal.mass.evaluation import Evaluation, check_level, describe
 from astrofractal.mass.features import (
     CHANNEL_SETS,
-    CHANNELS,
     LEAST_KNOWN,
     FeatureSet,
     channels_of,
@@ -105,7 +105,7 @@ class StellarMassEstimator(Options, BaseEstimator):
     """
 
     #: The width of the maps.
-    size = 0.5 * u.pc
+    size = STANDARD_WIDTH
 
     #: Scores above this are out of distribution: the distance that one in a hundred maps of a
     #: cloud unseen by the calibration exceeds, by definition of `ood_score`.
@@ -318,7 +318,7 @@ class StellarMassEstimator(Options, BaseEstimator):
     def _shape(self, maps, encoder):
         if encoder is not None:
             return (encoder.image_size,) * 2
-        return maps.images.shape[2:] if isinstance(maps, MapSet) else (64, 64)
+        return maps.images.shape[2:] if isinstance(maps, MapSet) else STANDARD_SHAPE
 
     @property
     def map_shape(self):

@@ -8,6 +8,7 @@ from astropy import units as u
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.gas_moments import CHANNELS, STANDARD_WIDTH
 from astrofractal.mass.features import CHANNEL_SETS, FeatureSet, channels_of
 from astrofractal.mass.positions import resolve_positions
 from astrofractal.observing import observe_images
@@ -100,8 +101,7 @@ class Observation:
             ]
             beam = (*axes, gas.beam.pa)
         velocities = [
-            _median(gas, getattr(gas, f"{name}_uncertainty", None))
-            for name in ("velocity", "dispersion")
+            _median(gas, getattr(gas, f"{name}_uncertainty", None)) for name in CHANNELS[1:]
         ]
         return cls(
             channels,
@@ -134,7 +134,7 @@ class Observation:
             Through the beam, on the pixels, with the noise, each within one of the footprints in a
             random orientation.
         """
-        scale = 0.5 * u.pc / images.shape[-1]
+        scale = STANDARD_WIDTH / images.shape[-1]
         seen = observe_images(
             images,
             beam=self.beam,

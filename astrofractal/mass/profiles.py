@@ -5,6 +5,8 @@ import functools
 import numpy as np
 import scipy.fft
 
+from astrofractal.gasmap.gas_moments import CHANNELS
+
 __all__ = [
     "PROFILES",
     "SCALARS",
@@ -50,7 +52,7 @@ SCALARS = {
 #: spectrum of each channel.
 STATISTICS = tuple(
     f"{channel}_{name}"
-    for channel in ("column_density", "velocity", "dispersion")
+    for channel in CHANNELS
     for name in ("mean", "std", "skewness", "kurtosis", "slope")
 )
 
@@ -86,7 +88,7 @@ def _masked_mean(values, weights):
 
 
 @batched
-def radial_profiles(images, names=("column_density", "velocity", "dispersion")):
+def radial_profiles(images, names=CHANNELS):
     """
     Describe each channel in six rings around the protostar.
 

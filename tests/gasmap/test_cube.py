@@ -8,6 +8,7 @@ from astropy.io import fits
 
 from astrofractal import GasMap
 from astrofractal.gasmap.io.spectra import signal_mask, spectrum_noise
+from tests.factories import make_header
 
 pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
 
@@ -34,17 +35,11 @@ def cube(truth):
     profile = np.exp(-((velocity[:, None, None] - mean) ** 2) / (2 * sigma**2))
     data = line / np.sqrt(2 * np.pi) / sigma * profile
     data = data + np.random.default_rng(3).normal(0, NOISE, data.shape)
-    hdu = fits.PrimaryHDU(data.astype(">f4"))
-    hdu.header.update(
-        {
-            "CTYPE1": "RA---TAN", "CRVAL1": 52.0, "CRPIX1": 5.5, "CDELT1": -0.002,
-            "CTYPE2": "DEC--TAN", "CRVAL2": 31.0, "CRPIX2": 6.5, "CDELT2": 0.002,
-            "CTYPE3": "VRAD", "CRVAL3": -8e3, "CRPIX3": 1.0, "CDELT3": 100.0, "CUNIT3": "m/s",
-            "RESTFRQ": REST.to_value(u.Hz), "SPECSYS": "LSRK", "BUNIT": "K",
-            "BMAJ": 0.004, "BMIN": 0.003, "BPA": 10.0,
-        }
+    header = make_header(
+        (12, 10), step=0.002, CTYPE3="VRAD", CRVAL3=-8e3, CRPIX3=1.0, CDELT3=100.0, CUNIT3="m/s",
+        RESTFRQ=REST.to_value(u.Hz), SPECSYS="LSRK", BUNIT="K", BMAJ=0.004, BMIN=0.003, BPA=10.0,
     )  # fmt: skip
-    return hdu
+    return fits.PrimaryHDU(data.astype(">f4"), header)
 
 
 def compare(gas, truth, *, tolerance=4.0):

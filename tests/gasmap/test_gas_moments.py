@@ -1,5 +1,8 @@
 """Moments of gas through linear operators: what every resampler must conserve."""
 
+import ast
+from pathlib import Path
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -7,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+import astrofractal
 from astrofractal import GasMap
 from astrofractal.gasmap.gas_moments import line_of_sums, mean_velocity, transform
 from astrofractal.observing import observe, observe_images
@@ -160,3 +164,16 @@ def test_images_and_maps_agree_on_wider_pixels():
     expected = back.to_array()
     np.testing.assert_allclose(seen[inner][0], expected[inner][0], atol=1e-5)
     np.testing.assert_allclose(seen[inner][2], expected[inner][2], atol=1e-4)
+
+
+def test_standard_map_has_one_home():
+    package = Path(astrofractal.__file__).parent
+    own = ('("column_density", "velocity", "dispersion")', "0.5 * u.pc", "(64, 64)")
+    own = {ast.unparse(ast.parse(text)) for text in own}
+    found = set()
+    for path in package.rglob("*.py"):
+        nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+        copies = {ast.unparse(n) for n in nodes if isinstance(n, (ast.Tuple, ast.List, ast.BinOp))}
+        if own & {text.replace("[", "(").replace("]", ")") for text in copies}:
+            found.add(path.relative_to(package).as_posix())
+    assert found == {"gasmap/gas_moments.py"}
