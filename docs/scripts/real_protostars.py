@@ -1,0 +1,393 @@
+"""Put masses estimated on observed maps beside dynamical masses of the same protostars.
+
+    python docs/scripts/real_protostars.py ../shared/data/real docs/user/real_protostars.ecsv
+
+reads maps of L1688, L1448, NGC 1333, L1551 and Per-emb-2, calibrates for each (`matched`) and writes
+the table and, beside it, what the page shows of it (real_protostars.csv, real_protostars_maps.csv).
+A protostar without an estimate has a row that says why.  --maps FOLDER takes other reference maps.
+"""
+
+import argparse
+import csv
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import SkyCoord
+from astropy.io import fits
+from astropy.table import QTable, Table
+
+from astrofractal import GasMap, StellarMassEstimator
+from astrofractal._utils.atomic import atomic_path
+from astrofractal.gasmap import hildebrand_opacity, optically_thin_x_factor
+from astrofractal.mapset import MapSet, reference_maps
+from astrofractal.mass import compare, virial_mass
+from astrofractal.mass.calibration import MIN_R2
+
+KMS = u.km / u.s
+ABUNDANCE = 1e-8
+STANDARD_PIXEL = 0.5 * u.pc / 64
+
+#: Closer companions are one protostar, and their masses are summed.
+COMPANIONS = 0.004 * u.pc
+
+#: Name, map, position, dynamical mass, its error, method, reference, and whether the mass was
+#: read in the abstract of the paper.  A mass of None is taken from protostar_masses.csv: the sum of
+#: the names there.
+PROTOSTARS = [
+    ("VLA 1623A+B", "L1688", "16:26:26.390 -24:24:30.7", 2.17, 0.25,
+     "rotation of disks, A 0.27 + B 1.9", "arXiv:2406.12984", True),
+    ("VLA 1623W", "L1688", "16:26:25.632 -24:24:29.6", 0.64, None,
+     "not checked", "not checked", False),
+    ("IRAS 16253-2429", "L1688", "16:28:21.615 -24:36:24.33", None, None,
+     ("IRAS 16253-2429",), None, True),
+    ("GY 91", "L1688", "16:26:40.469 -24:27:14.9", None, None, ("GY 91",), None, True),
+    ("Elias 29", "L1688", "16:27:09.42 -24:37:19.1", 2.5, 0.6,
+     "rotation", "arXiv:0801.3569", True),
+    ("Oph IRS 43", "L1688", "16:27:26.905 -24:40:50.8", 2.0, None,
+     "not checked", "not checked", False),
+    ("GSS 30 IRS3", "L1688", "16:26:21.72 -24:22:50.7", 0.35, None,
+     "not checked", "not checked", False),
+    ("L1448 IRS3B-ab", "L1448", "03:25:36.38 +30:45:14.7", None, None,
+     ("L1448 IRS3B-ab (binary)",), None, True),
+    ("L1448 IRS3A", "L1448", "03:25:36.50 +30:45:21.9", None, None,
+     ("L1448 IRS3A",), None, True),
+    ("L1448-mm", "L1448", "03:25:38.875 +30:44:05.3", 0.4, 0.1,
+     "rotating infall", "arXiv:2402.18631", True),
+    ("SVS 13 VLA 4A+B", "NGC 1333", "03:29:03.75 +31:16:03.8", None, None,
+     ("SVS 13 VLA 4A", "SVS 13 VLA 4B"), None, True),
+    ("NGC 1333 IRAS 2A", "NGC 1333", "03:28:55.57 +31:14:37.1", 0.25, None,
+     "rotation and infall of envelope", "Brinch+ 2009", True),
+    ("L1551 NE", "L1551", "04:31:44.50 +18:08:31.5", None, None, ("L1551 NE (binary)",), None, True),
+    ("L1551 IRS 5", "L1551", "04:31:34.07 +18:08:04.9", None, None,
+     ("L1551 IRS5 (binary)",), None, True),
+    ("Per-emb-2", "Per-emb-2", "03:32:17.92 +30:49:48.03", None, None,
+     ("Per-emb-2 (IRAS 03292+3039)",), None, True),
+]  # fmt: skip
+
+
+def l1688(folder, abundance=ABUNDANCE):
+    """Return NH3 of L1688, of the GBT Ammonia Survey, at an abundance."""
+    names = ("N_NH3", "Vlsr", "Sigma", "eN_NH3", "eVlsr", "eSigma")
+    maps = [folder / f"droplets_L1688_{name}.fits" for name in names]
+    errors = ("column_density_error", "velocity_error", "dispersion_error")
+    return GasMap.from_maps(
+        *maps[:3],
+        **dict(zip(errors, maps[3:], strict=True)),
+        log10=True,
+        no_data=0,
+        abundance=abundance,
+        line_width=0.085 * KMS,
+        distance=138 * u.pc,
+    )
+
+
+def l1448(folder):
+    """Return 13CO of L1448, whose header says EQUINOX 0, with N(H2)/W of optically thin gas."""
+    with fits.open(folder / "glue_l1448_13co.fits") as hdus:
+        hdus[0].header["EQUINOX"] = 2000.0
+        return GasMap.from_cube(
+            hdus[0],
+            x_factor=6.2e20 / u.cm**2 / (u.K * KMS),
+            unit="K",
+            line_width=0.06 * KMS,
+            beam=46 * u.arcsec,
+            distance=288 * u.pc,
+        )
+
+
+def ngc1333(folder):
+    """Return N(H2) of the southeast of NGC 1333."""
+    return GasMap.read(folder / "ngc1333_SE_H2.fits", distance=293 * u.pc)
+
+
+def l1551(folder):
+    """Return dust emission of L1551 at 850 um, at 20 K and Hildebrand's opacity."""
+    wavelength = 850 * u.um
+    return GasMap.from_maps(
+        folder / "astrodendro_L1551_scuba_850mu.fits",
+        unit="Jy/beam",
+        beam=14.5 * u.arcsec,
+        dust_temperature=20 * u.K,
+        dust_opacity=hildebrand_opacity(wavelength, beta=1.8),
+        frequency=wavelength,
+        distance=146 * u.pc,
+    )
+
+
+def per_emb_2(folder):
+    """Return HC3N 10-9 of Per-emb-2, optically thin at 10 K, with an abundance of 1e-9."""
+    with fits.open(folder / "peremb2_HC3N_10-9_TdV.fits") as hdus:
+        header, data = hdus[0].header, np.squeeze(hdus[0].data)
+    frequency = header["RESTFRQ"] * u.Hz
+    area = np.pi / (4 * np.log(2)) * header["BMAJ"] * header["BMIN"] * u.deg**2
+    kelvin = (1 * u.Jy / area).to(u.K, u.brightness_temperature(frequency)).value
+    header["BUNIT"] = "K km s-1"
+    factor = optically_thin_x_factor(
+        frequency,
+        einstein_a=5.81e-5 / u.s,
+        upper_energy=24.0 * u.K,
+        upper_degeneracy=21,
+        partition_function=46.1,
+        excitation_temperature=10 * u.K,
+        abundance=1e-9,
+    )
+    return GasMap.from_maps(
+        fits.PrimaryHDU(data * kelvin, header),
+        *(folder / f"peremb2_HC3N_10-9_{name}.fits" for name in ("Vc", "sigma_v")),
+        x_factor=factor,
+        distance=300 * u.pc,
+    )
+
+
+MAPS = {
+    "L1688": l1688, "L1448": l1448, "NGC 1333": ngc1333, "L1551": l1551, "Per-emb-2": per_emb_2,
+}  # fmt: skip
+
+
+def dynamical_masses(published):
+    """
+    Return the protostars with their masses.
+
+    Parameters
+    ----------
+    published : `~astropy.table.Table`
+        ``name``, ``mass_msun``, ``err_lo``, ``err_hi``, ``method`` and ``reference``.
+
+    Returns
+    -------
+    rows : list of dict
+        ``id``, ``map``, ``position``, ``mass`` and ``error`` (solar masses; NaN where unknown),
+        ``method``, ``reference``, ``checked``.
+    """
+    keys = ("id", "map", "position", "mass", "error", "method", "reference", "checked")
+    rows = [dict(zip(keys, values, strict=True)) for values in PROTOSTARS]
+    for row in rows:
+        if row["mass"] is None:
+            found = []
+            for name in row["method"]:
+                same = [one for one in published if one["name"] == name]
+                if len(same) != 1:
+                    msg = f"published has {len(same)} masses of {name!r}, not one"
+                    raise ValueError(msg)
+                found += same
+            row["mass"] = float(sum(one["mass_msun"] for one in found))
+            ends = [_number(one[key]) for one in found for key in ("err_lo", "err_hi")]
+            row["error"] = float(np.mean(ends)) if len(found) == 1 else np.nan
+            row["method"] = " + ".join(dict.fromkeys(str(one["method"]) for one in found))
+            row["reference"] = str(found[0]["reference"])
+        row["error"] = np.nan if row["error"] is None else row["error"]
+    return rows
+
+
+def verdict(estimate, r2, r2_protostar, failure, flags):
+    """Return in words what a row is worth."""
+    if failure:
+        return failure
+    if not np.isfinite(estimate):
+        return f"no estimate: {flags}"
+    lacking = ["per map"] * (r2 < MIN_R2) + ["per protostar"] * (r2_protostar <= 0)
+    return f"no skill {' and '.join(lacking)}" if lacking else "skill"
+
+
+def measure(folder, name, rows, maps):
+    """Return, for the protostars of one map, what is found, one dict each, and the estimator."""
+    places = SkyCoord([row["position"] for row in rows], unit=("hourangle", "deg"))
+    out = [{"failure": "", "flags": ""} for _ in rows]
+    began = time.perf_counter()
+    try:
+        gas = MAPS[name](folder)
+        beam = gas.beam.sr**0.5 * (4 * np.log(2) / np.pi) ** 0.5
+        beam = float(beam.to_value(u.rad) * gas.distance / STANDARD_PIXEL)
+        virial = _virial(gas, places)
+        for one, mass in zip(out, virial, strict=True):
+            one.update(beam_px=beam, virial=mass, channels=" + ".join(gas.channels))
+        estimator = StellarMassEstimator().matched(gas, places, maps=maps)
+        (calibration,) = estimator.calibrations_.values()
+        table = estimator.catalog(gas, places)
+    except (ValueError, OSError, KeyError) as error:
+        for one in out:
+            one["failure"] = f"failed: {error}"
+        return out, None
+    table["id"] = [row["id"] for row in rows]
+    true = QTable({"id": table["id"]})
+    true["mass"] = [row["mass"] for row in rows] * u.solMass
+    side = compare(table, true).table
+    for one, entry, ratio, inside in zip(out, table, side["ratio"], side["inside"], strict=True):
+        one.update(
+            channels=" + ".join(calibration.channels),
+            flags=entry["flags"],
+            estimate=entry["mass"].to_value(u.solMass),
+            lower=entry["mass_lower"].to_value(u.solMass),
+            upper=entry["mass_upper"].to_value(u.solMass),
+            r2=calibration.skill_["r2"],
+            r2_protostar=calibration.skill_["r2_protostar"],
+            ratio_dex=float(np.log10(ratio)),
+            inside=("yes" if inside else "no") if np.isfinite(ratio) else "",
+        )
+    print(f"{name}: {time.perf_counter() - began:.0f} s, {calibration.skill_}", flush=True)
+    return out, estimator
+
+
+def separations(folder, places):
+    """Return the distance of the nearest entry of the catalog of young stars of L1688."""
+    known = Table.read(folder / "droplets_YSO_L1688.csv")
+    return places.match_to_catalog_sky(SkyCoord(known["RA"], known["Dec"], unit="deg"))[1]
+
+
+def _virial(gas, places):
+    cutouts = gas.cutouts(places, size=0.5 * u.pc, shape=(64, 64))
+    images = np.stack([cutout.to_array() for cutout in cutouts])
+    return virial_mass(images, STANDARD_PIXEL).to_value(u.solMass)
+
+
+def _number(value):
+    return np.nan if np.ma.is_masked(value) else float(value)
+
+
+def _write_csv(path, header, rows):
+    with (
+        atomic_path(path) as partial,
+        Path(partial).open("w", newline="", encoding="utf-8") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def _short(value, form=".2g"):
+    return format(value, form) if np.isfinite(value) else "--"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="folder of the observed maps")
+    parser.add_argument("output", type=Path, help="the table, .ecsv")
+    parser.add_argument("--maps", type=Path, help="folder of map sets, the reference maps")
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")
+    maps = reference_maps() if args.maps is None else MapSet.read(args.maps)
+    protostars = dynamical_masses(Table.read(args.folder / "protostar_masses.csv"))
+    found, abundances = [], {}
+    for name in MAPS:
+        rows = [row for row in protostars if row["map"] == name]
+        results, estimator = measure(args.folder, name, rows, maps)
+        if name == "L1688":
+            places = SkyCoord([row["position"] for row in rows], unit=("hourangle", "deg"))
+            for result, angle in zip(results, separations(args.folder, places), strict=True):
+                result["separation"] = angle.to_value(u.arcsec)
+            for factor in (0.5, 2.0) if estimator is not None else ():
+                gas = l1688(args.folder, factor * ABUNDANCE)
+                abundances[factor] = estimator.catalog(gas, places)["mass"].to_value(u.solMass)
+                for result, mass in zip(results, abundances[factor], strict=True):
+                    result[f"estimate_{factor:g}"] = mass
+        found += [{**row, **result} for row, result in zip(rows, results, strict=True)]
+    for one in found:
+        skill = (one.get("r2", np.nan), one.get("r2_protostar", np.nan))
+        one["verdict"] = verdict(one.get("estimate", np.nan), *skill, one["failure"], one["flags"])
+    write(args.output, found)
+
+
+def write(path, found):
+    """Write the table and the two short ones that the page shows."""
+
+    def column(key):
+        return np.array([one.get(key, np.nan) for one in found], dtype=float)
+
+    table = QTable()
+    table["object"] = [one["id"] for one in found]
+    table["map"] = [one["map"] for one in found]
+    table["channels"] = [one.get("channels", "") for one in found]
+    table["beam_px"] = column("beam_px")
+    table["flags"] = [str(one["flags"]) for one in found]
+    masses = {
+        "estimate": "estimate", "lower": "lower", "upper": "upper",
+        "estimate_half_abundance": "estimate_0.5", "estimate_double_abundance": "estimate_2",
+        "dynamical_mass": "mass", "dynamical_mass_error": "error", "virial_mass": "virial",
+    }  # fmt: skip
+    for name, key in masses.items():
+        table[name] = column(key) * u.solMass
+    for name in ("r2", "r2_protostar", "ratio_dex"):
+        table[name] = column(name)
+    table["inside"] = [one.get("inside", "") for one in found]
+    table["method"] = [one["method"] for one in found]
+    table["reference"] = [one["reference"] for one in found]
+    table["mass_checked"] = [one["checked"] for one in found]
+    table["separation"] = column("separation") * u.arcsec
+    table["verdict"] = [one["verdict"] for one in found]
+    descriptions = {
+        "beam_px": "beam in pixels of the reference maps (0.5 pc / 64)",
+        "r2": "of the matched calibration, each cloud predicted by the others, per map",
+        "r2_protostar": "the same, each protostar with the same weight",
+        "ratio_dex": "log10 of estimate over dynamical mass",
+        "inside": "whether the 68 % interval holds the dynamical mass",
+        "mass_checked": "whether the dynamical mass was read in the abstract of the paper",
+        "separation": "from the nearest entry of the catalog of young stars of L1688",
+    }
+    for name in table.colnames:
+        table[name].info.description = descriptions.get(name)
+        if name in (*masses, "beam_px", "r2", "r2_protostar", "ratio_dex", "separation"):
+            table[name].info.format = ".3g" if name in masses else ".2f"
+    with atomic_path(path) as partial:
+        table.write(partial, format="ascii.ecsv", overwrite=True)
+    shown = [
+        [
+            one["id"],
+            one["map"],
+            f"{_short(one.get('estimate', np.nan))} ({_short(one.get('lower', np.nan))}"
+            f" to {_short(one.get('upper', np.nan))})",
+            _short(one["mass"], ".3g"),
+            _short(one.get("virial", np.nan)),
+            _short(one.get("ratio_dex", np.nan), "+.2f"),
+            one.get("inside", "") or "--",
+            str(one["flags"]).replace(",", ", ") or "--",
+            one["verdict"],
+        ]
+        for one in found
+    ]
+    header = ["protostar", "map", "estimate (68 %)", "dynamical", "virial", "ratio, dex", "inside",
+              "flags", "skill"]  # fmt: skip
+    _write_csv(path.with_suffix(".csv"), header, shown)
+    first = {one["map"]: one for one in reversed(found)}
+    lines = [
+        [
+            name,
+            first[name].get("channels", "--"),
+            *(
+                _short(first[name].get(key, np.nan), ".2f")
+                for key in ("beam_px", "r2", "r2_protostar")
+            ),
+        ]
+        for name in MAPS
+    ]
+    header = ["map", "channels", "beam, px", "R2 per map", "R2 per protostar"]
+    _write_csv(path.with_name(f"{path.stem}_maps.csv"), header, lines)
+    text = summary(table)
+    with atomic_path(path.with_suffix(".txt")) as partial:
+        Path(partial).write_text(text, encoding="utf-8")
+    print(text)
+    print(table["object", "estimate", "lower", "upper", "dynamical_mass", "ratio_dex", "inside"])
+
+
+def summary(table):
+    """Return the numbers of the table in sentences."""
+    known = np.isfinite(table["ratio_dex"])
+    n_skilled = int(np.sum(table["verdict"] == "skill"))
+    text = (
+        f"{known.sum()} of {len(table)} protostars have an estimate, {n_skilled} of them by a "
+        f"calibration with skill. {np.sum(table['inside'] == 'yes')} of the {known.sum()} intervals "
+        f"hold the dynamical mass, and the median of the absolute ratio is "
+        f"{np.median(np.abs(table['ratio_dex'][known])):.2f} dex.\n"
+    )
+    for name, what in (("half", "Half"), ("double", "Twice")):
+        moved = np.log10(table[f"estimate_{name}_abundance"] / table["estimate"]).value
+        if np.isfinite(moved).any():
+            text += (
+                f"{what} the abundance of NH3 moves the masses on L1688 by {np.nanmin(moved):+.2f} "
+                f"to {np.nanmax(moved):+.2f} dex.\n"
+            )
+    return text
+
+
+if __name__ == "__main__":
+    main()
