@@ -1,6 +1,6 @@
 """Put masses estimated on observed maps beside dynamical masses of the same protostars.
 
-    python docs/scripts/real_protostars.py ../shared/data/real docs/user/real_protostars.ecsv
+    python docs/scripts/real_protostars.py MAPS docs/user/real_protostars.ecsv
 
 reads maps of L1688, L1448, NGC 1333, L1551 and Per-emb-2, calibrates for each (`matched`) and writes
 the table and, beside it, what the page shows of it (real_protostars.csv, real_protostars_maps.csv).
