@@ -96,9 +96,9 @@ class StellarMassEstimator(Options, BaseEstimator):
     >>> from astrofractal import StellarMassEstimator
     >>> from astrofractal.mapset import reference_maps
     >>> from astrofractal.mass import FeatureSet
-    >>> maps = reference_maps().subsample(100)
+    >>> maps = reference_maps()
     >>> estimator = StellarMassEstimator(
-    ...     features=FeatureSet(pooling=None, profiles="all"), regressor="ridge"
+    ...     features=FeatureSet(pooling=None, contrasts=True), regressor="ridge"
     ... )
     >>> estimator.fit(maps).predict(maps[:3]).unit
     Unit("solMass")
