@@ -2,6 +2,7 @@
 
 from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.encoder import FractalEncoder
+from astrofractal.encoder.identity import describe_encoder, find_encoder
 from astrofractal.encoder.normalization import ChannelNormalization
 from astrofractal.encoder.weights import load_weights, read_card, save_weights
 
@@ -10,6 +11,8 @@ __all__ = [
     "ChannelNormalization",
     "FractalEncoder",
     "create_backbone",
+    "describe_encoder",
+    "find_encoder",
     "load_weights",
     "read_card",
     "save_weights",

@@ -106,3 +106,21 @@ def test_damaged_files(tmp_path, mapset):
     rewrite(path, card=json.dumps(card))
     with pytest.raises(ValueError, match="changed after it was saved"):
         StellarMassEstimator.load(path)
+
+
+def test_weights_of_the_same_name_are_not_the_same_encoder(tmp_path, mapset):
+    names = []
+    for seed in (3, 4):
+        path = tmp_path / str(seed) / "mine.safetensors"
+        path.parent.mkdir()
+        FractalEncoder(weights="random", random_state=seed).save(path)
+        path.with_suffix(".json").unlink()  # a plain checkpoint, named after its file
+        names.append(path)
+    encoder, other = (FractalEncoder(weights=path) for path in names)
+    assert encoder.weights_id == other.weights_id
+    features = FeatureSet("central", symmetrize=False)
+    estimator = StellarMassEstimator(encoder, features=features).fit(mapset[:20], channels=[ALL])
+    estimator.save(tmp_path / "a.astrofractal")
+    StellarMassEstimator.load(tmp_path / "a.astrofractal", encoder=encoder)
+    with pytest.raises(ValueError, match="calibrated with the weights 'mine'"):
+        StellarMassEstimator.load(tmp_path / "a.astrofractal", encoder=other)

@@ -1,0 +1,72 @@
+"""What a fitted tool keeps of its encoder, and the encoder that it stands for."""
+
+from astrofractal.encoder.encoder import FractalEncoder
+
+__all__ = ["describe_encoder", "find_encoder"]
+
+
+def describe_encoder(encoder):
+    """
+    Return what identifies an encoder, without its weights.
+
+    Parameters
+    ----------
+    encoder : `~astrofractal.FractalEncoder`
+        The encoder.
+
+    Returns
+    -------
+    identity : dict of str
+        ``model``, ``weights_id``, ``fingerprint``.
+    """
+    return {
+        "model": encoder.model_name,
+        "weights_id": encoder.weights_id,
+        "fingerprint": encoder.fingerprint(),
+    }
+
+
+def find_encoder(identity, path, encoder=None, *, made, remedy):
+    """
+    Return the encoder that a file was made with.
+
+    Parameters
+    ----------
+    identity : dict of str
+        Of `describe_encoder`.
+
+    path : path-like
+        The file, for messages.
+
+    encoder : `~astrofractal.FractalEncoder`, optional
+        The encoder; without it, bundled and random weights are found.
+
+    made, remedy : str
+        What was done with the encoder, and what makes the file anew, for messages: "calibrated" and
+        "calibrate again".
+
+    Returns
+    -------
+    encoder : `~astrofractal.FractalEncoder`
+        With the fingerprint of ``identity``.
+
+    Raises
+    ------
+    ValueError
+        If the encoder is another one, or its weights are neither bundled nor random.
+    """
+    model, weights = identity["model"], identity["weights_id"]
+    wanted = f"{str(path)!r} was {made} with the weights {weights!r} of {model!r}"
+    if encoder is None:
+        kind, _, seed = weights.partition("-")
+        is_random = kind == "random" and seed.isdigit()
+        options = {"weights": "random", "random_state": int(seed)} if is_random else {}
+        try:
+            encoder = FractalEncoder(model, **options)
+        except (ValueError, RuntimeError, FileNotFoundError) as error:
+            msg = f"{wanted}, which are not bundled: give encoder="
+            raise ValueError(msg) from error
+    if encoder.fingerprint() != identity["fingerprint"]:
+        msg = f"{wanted}, the encoder is {encoder!r}: give that encoder, or {remedy}"
+        raise ValueError(msg)
+    return encoder
