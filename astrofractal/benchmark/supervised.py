@@ -10,6 +10,7 @@ from astropy.table import Table
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.validation import one_of
+from astrofractal.benchmark.run import row_numbers
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.mass.fine_tuning import TrunkViews, fine_tune
 
@@ -283,7 +284,7 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False
         All that the file has.
     """
     path = Path(path)
-    rows = _rows_in_cloud(maps.clouds)
+    rows = row_numbers(maps)
     tables = [Table.read(path)] if path.exists() else []
     for method in SUPERVISED if methods is None else methods:
         one_of("methods", method, SUPERVISED)
@@ -293,13 +294,15 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False
                 same = (table["method"] == method) & (table["seed"] == seed)
                 done |= set(table["cloud"][same].tolist())
             clouds = [c for c in np.unique(maps.clouds).tolist() if c not in done]
+            if not clouds:
+                continue  # nor is the trunk asked for its views
             splits = (
                 (np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in clouds
             )
             found = supervised_predictions(
-                method, maps, splits if clouds else (), random_state=seed, progress_bar=progress_bar
+                method, maps, splits, random_state=seed, progress_bar=progress_bar
             )
-            for test, log_mass, best_epoch in found if clouds else ():
+            for test, log_mass, best_epoch in found:
                 new = Table()
                 new["method"] = np.full(len(test), method)
                 new["seed"] = seed
@@ -310,15 +313,6 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False
                 _write(tables, path)
                 logger.info("%s, seed %d: %s", method, seed, maps.clouds[test[0]])
     return _write(tables, path)
-
-
-def _rows_in_cloud(clouds):
-    """Return the index of each map within its cloud."""
-    rows = np.empty(len(clouds), int)
-    for cloud in np.unique(clouds):
-        same = clouds == cloud
-        rows[same] = np.arange(same.sum())
-    return rows
 
 
 def _write(tables, path):
