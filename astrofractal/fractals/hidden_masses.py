@@ -157,9 +157,11 @@ class HiddenMass:
         mass : `~numpy.ndarray`
             In solMass.
         """
-        radius = np.minimum(radius, self.extent)
-        shape = lambda r: r**3 * (self.core**2 + r**2) ** (-self.power / 2)  # noqa: E731
-        return self.envelope * shape(radius) / shape(0.1)
+        return self.envelope * self._f(np.minimum(radius, self.extent)) / self._f(0.1)
+
+    def _f(self, radius):
+        """What the enclosed mass grows with, up to the extent."""
+        return radius**3 * (self.core**2 + radius**2) ** (-self.power / 2)
 
     def density(self, radius):
         """
@@ -178,8 +180,7 @@ class HiddenMass:
         radius = np.asarray(radius, dtype=float)
         inner = self.core**2 + radius**2
         slope = 3 - self.power * radius**2 / inner
-        scale = self.envelope / (0.1**3 * (self.core**2 + 0.1**2) ** (-self.power / 2))
-        density = scale * slope * inner ** (-self.power / 2) / (4 * np.pi)
+        density = self.envelope / self._f(0.1) * slope * inner ** (-self.power / 2) / (4 * np.pi)
         return np.where(radius < self.extent, density, 0.0)
 
     def projected(self, radius):
@@ -210,7 +211,10 @@ class HiddenMass:
         weight = self.density(r) * np.gradient(z)
         total = weight.sum(1)
         speed = self.speed(r)
-        mean = lambda x: (weight * x).sum(1) / np.maximum(total, 1e-12)  # noqa: E731
+
+        def mean(x):
+            return (weight * x).sum(1) / np.maximum(total, 1e-12)
+
         r = np.maximum(r, 1e-6)
         return (
             2 * _COLUMN * total,
