@@ -7,6 +7,7 @@ never jittered: it is what tells two clouds apart.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -104,10 +105,10 @@ class Geometry:
         index : 2D `torch.Tensor`, shape (batch, grid**2)
             For each patch of ``other`` the index of the patch of these views.
         """
-        table = _same_patches(grid)
-        return table[self.symmetry, other.symmetry]
+        return _same_patches(grid)[self.symmetry, other.symmetry]
 
 
+@cache
 def _same_patches(grid):
     """Table (8, 8, grid**2): patch of a view with the first symmetry, for those with the second."""
     line = torch.arange(grid) - (grid - 1) / 2
@@ -283,9 +284,8 @@ class ViewSampler:
         """
         recipe = self.recipe
         blurred = self.chance(recipe.blur_probability)
-        width = (
-            self.log_uniform(0.5, recipe.beam_max) / 2.3548
-        )  # from the full width at half maximum
+        # From the full width at half maximum to the standard deviation.
+        width = self.log_uniform(0.5, recipe.beam_max) / 2.3548
         width = torch.where(blurred[:, 0, 0, 0], width, 1e-3)
         seen = _through_beam(images, width) if self.is_gas else _blurred(images, width)
         seen = torch.where(blurred, seen, images)

@@ -28,8 +28,8 @@ from astrofractal.pretraining.recipe import Recipe
 
 __all__ = ["DINOv2"]
 
-#: Steps between two measurements of the terms' gradients.
-_GRADIENTS_EVERY = 50
+#: Steps between two measurements of the terms' gradients, and of the features' health.
+_MEASURE_EVERY = 50
 
 _STRUCTURE = ("structure", "class_structure")
 
@@ -239,12 +239,8 @@ class DINOv2(pl.LightningModule):
                     found = self.class_to_structure(tokens[:, 0])
                     losses["class_structure"] = F.smooth_l1_loss(found.float(), at_center(targets))
             if self.symmetric:
-                losses |= self._center_losses(tokens, order[:, :n_keep], taught)
-                if recipe.hidden_mass_weight:
-                    asked = (places[0].zoom == recipe.mass_zoom).to(self.device)
-                    central = self._center(tokens, order[:, :n_keep])
-                    found = self.to_mass(torch.cat([tokens[:, 0], central], 1))
-                    losses["hidden_mass"] = mass_loss(found, log_mass.to(self.device), asked)
+                asked = places[0].zoom == recipe.mass_zoom
+                losses |= self._center_losses(tokens, order[:, :n_keep], taught, log_mass, asked)
         else:
             masked = self._block_masks(len(views)).to(self.device)
             tokens = self._encode(student["backbone"], views, masked=masked)
@@ -275,7 +271,8 @@ class DINOv2(pl.LightningModule):
         where = (kept[:, :, None] == middle).int().argmax(1)
         return mean_and_spread(_take(tokens[:, self.n_prefix :], where))
 
-    def _center_losses(self, tokens, kept, taught):
+    def _center_losses(self, tokens, kept, taught, log_mass, asked):
+        """What the center of a view must agree with: the teacher's, and the mass where it is asked."""
         recipe, losses = self.recipe, {}
         central = self._center(tokens, kept)
         if recipe.center_weight:
@@ -283,6 +280,10 @@ class DINOv2(pl.LightningModule):
             losses["center"] = self.center_loss(taught["center_targets"], logits)
         if recipe.consistency_weight:
             losses["consistency"] = consistency_loss(central, taught["center"])
+        if recipe.hidden_mass_weight:
+            found = self.to_mass(torch.cat([tokens[:, 0], central], 1))
+            log_mass, asked = log_mass.to(self.device), asked.to(self.device)
+            losses["hidden_mass"] = mass_loss(found, log_mass, asked)
         return losses
 
     def _local_crop(self, images, place, sampler):
@@ -304,7 +305,7 @@ class DINOv2(pl.LightningModule):
 
     def _measure_gradients(self, weighted, seen):
         """Log each term's gradient at the encoder's tokens; hold that of the structure to its share."""
-        if self.global_step % _GRADIENTS_EVERY:
+        if self.global_step % _MEASURE_EVERY:
             return
 
         def norm(value):
@@ -350,7 +351,7 @@ class DINOv2(pl.LightningModule):
         return masks.flatten(1)
 
     def _log_features(self, teacher_tokens):
-        if self.global_step % 50:
+        if self.global_step % _MEASURE_EVERY:
             return
         center = self.grid // 2 * self.grid + self.grid // 2
         for name, features in (

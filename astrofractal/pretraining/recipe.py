@@ -23,8 +23,8 @@ class Recipe:
     """
     All that defines a pretraining run.
 
-    The values are documented where they are used; the shipped files ``compact`` and ``paper`` are
-    the places to read them.  Fractions (``warmup``, ``freeze_last_layer``) are of the whole run.
+    The values are documented where they are used; the shipped files (`recipe_names`) are the places
+    to read them.  Fractions (``warmup``, ``freeze_last_layer``) are of the whole run.
 
     Parameters
     ----------
@@ -246,7 +246,7 @@ class Recipe:
         Parameters
         ----------
         name : str or path-like
-            ``"compact"``, ``"paper"``, or the path of a ``.toml`` or ``.json`` file.
+            One of `recipe_names`, or the path of a ``.toml`` or ``.json`` file.
 
         **overrides : dict
             Values that replace the file's.
