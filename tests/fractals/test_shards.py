@@ -27,10 +27,12 @@ def test_round_trip(tmp_path, rendering):
     flames = write_shards(tmp_path / "flames", stream, shard_size=4)
     assert len(flames) == 10
     assert sorted(_files(tmp_path / "flames")) == [f"flames-00000{i}.npy" for i in range(3)]
-    for copy in (flames, pickle.loads(pickle.dumps(flames))):
-        for i in range(10):
-            assert copy[i].dtype == np.float32
-            np.testing.assert_allclose(copy[i], stream[i], atol=2e-3)
+    copy = pickle.loads(pickle.dumps(flames))
+    images = np.stack([stream[i] for i in range(10)])
+    found, again = (np.stack([source[i] for i in range(10)]) for source in (flames, copy))
+    assert found.dtype == again.dtype == np.float32
+    np.testing.assert_allclose(found, images, atol=2e-3)
+    np.testing.assert_allclose(again, images, atol=2e-3)
     flames.verify()
     with pytest.raises(IndexError, match="between 0 and 9, got 10"):
         flames[10]
@@ -67,9 +69,8 @@ def test_killed_and_resumed(tmp_path):
     cut = _files(tmp_path / "cut")
     assert {name: cut[name] for name in _files(tmp_path / "whole")} == _files(tmp_path / "whole")
     assert kept
-    for path, mtime in before.items():
-        if path.name in kept:
-            assert path.stat().st_mtime_ns == mtime
+    before = {path: mtime for path, mtime in before.items() if path.name in kept}
+    assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not list((tmp_path / "cut").glob(".tmp-*"))
 
 

@@ -129,15 +129,14 @@ def test_likelihood_of_masses_is_best_at_the_truth():
     assert mass_loss(torch.randn(4, 2), torch.full((4,), 0.0), torch.zeros(4).bool()) == 0
 
 
-def test_shares_of_a_batch_make_up_the_whole(recipe, images):
+@pytest.mark.parametrize("rank", [0, 1])
+def test_shares_of_a_batch_make_up_the_whole(recipe, images, rank):
     def views(share):
         sampler = ViewSampler(recipe, 5, share)
         return sampler.cut(sampler.degraded(images[share]), sampler.geometry(96))
 
-    whole = views(slice(None))
-    for rank in range(2):
-        share = slice(rank, None, 2)
-        torch.testing.assert_close(views(share), whole[share])
+    share = slice(rank, None, 2)
+    torch.testing.assert_close(views(share), views(slice(None))[share])
 
 
 def test_scaled_views_stay_inside_the_source(recipe, images):
@@ -151,8 +150,8 @@ def test_windows_are_square_blocks(recipe):
     kept = ViewSampler(recipe, 0).window_tokens(8, 3)
     rows, columns = kept // 8, kept % 8
     assert kept.shape == (8, 9)
-    for axis in (rows, columns):
-        assert torch.equal(axis.amax(1) - axis.amin(1), torch.full((8,), 2))
+    places = torch.stack([rows, columns])
+    assert torch.equal(places.amax(2) - places.amin(2), torch.full((2, 8), 2))
 
 
 def test_scattered_tokens_are_a_permutation(recipe):
@@ -163,8 +162,8 @@ def test_scattered_tokens_are_a_permutation(recipe):
 def test_blocks_are_a_permutation_that_starts_with_a_square(recipe):
     order = ViewSampler(recipe, 0).block_tokens(8, 4)
     assert torch.equal(order.sort(1).values, torch.arange(64).expand(8, -1))
-    for axis in (order[:, :16] // 8, order[:, :16] % 8):
-        assert torch.equal(axis.amax(1) - axis.amin(1), torch.full((8,), 3))
+    places = torch.stack([order[:, :16] // 8, order[:, :16] % 8])
+    assert torch.equal(places.amax(2) - places.amin(2), torch.full((2, 8), 3))
 
 
 @pytest.mark.parametrize("centering", ["sinkhorn", "mean"])
@@ -183,12 +182,13 @@ def test_sinkhorn_uses_every_prototype():
     assert loss.targets(logits, 0.06).mean(0).max() < 2 / 16
 
 
-def test_agreeing_with_the_teacher_is_the_minimum():
+@pytest.mark.parametrize("seed", range(5))
+def test_agreeing_with_the_teacher_is_the_minimum(seed):
     loss = PrototypeLoss(8, centering="mean", student_temperature=1.0)
     targets = torch.randn(32, 8, generator=torch.Generator().manual_seed(1)).softmax(1)
     best = loss(targets, targets.log())
-    for noise in torch.randn(5, 32, 8, generator=torch.Generator().manual_seed(2)):
-        assert loss(targets, targets.log() + noise) > best
+    noise = torch.randn(32, 8, generator=torch.Generator().manual_seed(2 + seed))
+    assert loss(targets, targets.log() + noise) > best
 
 
 def test_effective_rank_counts_directions():
@@ -202,7 +202,7 @@ def test_steps_follow_one_another_without_gap(recipe):
     step = 0
     samplers = [StepSampler(recipe, lambda: step, rank=rank, world_size=2) for rank in range(2)]
     n_images = recipe.steps_per_checkpoint * recipe.batch_size
-    for step in (0, 7):
+    for step in (0, 7):  # the same samplers go on
         drawn = sorted([*samplers[0], *samplers[1]])
         assert drawn == list(range(step * 8, step * 8 + n_images))
 
@@ -241,15 +241,15 @@ def test_magnified_views_keep_the_peak_in_the_middle():
     assert 4 < widths.max() <= recipe.zoom_max + 0.1
 
 
-def test_class_token_is_asked_for_the_middle_of_the_view():
+@pytest.mark.parametrize(("row", "column"), [(3, 3), (3, 4), (4, 3), (4, 4)])
+def test_class_token_is_asked_for_the_middle_of_the_view(row, column):
     views = torch.randn(2, 3, 64, 64)
     targets = structure_targets(views, 8, ChannelNormalization()).unflatten(1, (8, 8))
     center = at_center(targets.flatten(1, 2))
     # Where four patches meet, all four say the same.
     lattice = targets.unflatten(-1, (-1, LATTICE, LATTICE))
-    for row, column in ((3, 3), (3, 4), (4, 3), (4, 4)):
-        same = lattice[:, row, column, :, -(4 - row), -(4 - column)]
-        torch.testing.assert_close(center, same)
+    same = lattice[:, row, column, :, -(4 - row), -(4 - column)]
+    torch.testing.assert_close(center, same)
     assert center.shape == (2, n_center_targets())
 
 
