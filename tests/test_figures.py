@@ -6,6 +6,7 @@ from astropy import units as u
 from astropy.table import QTable
 from matplotlib.figure import Figure
 
+from astrofractal import GasMap
 from astrofractal.cli import main
 from astrofractal.cli.overview import overview
 from astrofractal.mass import compare
@@ -66,6 +67,25 @@ def test_figure_of_segments(result, outlines):
 
 
 @figure_test
+def test_figure_of_segments_without_a_wcs():
+    """Axes in pixels, more segments than named colors, and a scale bar from the width of a pixel."""
+    column = make_column((72, 88), CORES)
+    gas = GasMap(column * u.cm**-2, pixel_scale=0.005 * u.pc)
+    labels = np.digitize(np.log10(column), np.linspace(20.5, 22.4, 7)).astype(np.int32)
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    Segmentation(
+        gas,
+        labels,
+        np.stack([np.log10(column)]),
+        n_segments=7,
+        explained_variance_ratio=[1.0],
+        rgb_limits=[[20, 23], [0, 0], [0, 0]],
+        meta={"weights_id": "none", "method": "by hand"},
+    ).plot(figure=figure)
+    return figure
+
+
+@figure_test
 def test_figure_of_the_demo(result, table):
     return overview(table, result)
 
@@ -75,6 +95,18 @@ def test_figure_of_a_comparison(table):
     figure = Figure(figsize=(5, 5))
     compare(table, table["mass_true"]).plot(figure.add_subplot())
     return figure
+
+
+@figure_test
+def test_figure_of_a_comparison_of_its_own(table):
+    """Errors of the other masses, a color, a label, and a protostar without an estimate."""
+    table["mass"][0] = np.nan * u.solMass
+    other = QTable(
+        {"id": ["B", "A"], "mass": [7, 0.4] * u.solMass, "mass_error": [2, 0.1] * u.solMass}
+    )
+    axes = compare(table, other).plot(names=False, color="tab:red", label="disks")
+    axes.legend()
+    return axes.figure
 
 
 @figure_test
