@@ -56,7 +56,8 @@ def add_arguments(parser):
     parser.add_argument("--max-steps", type=int, help="stop after this step; --resume goes on")
 
 
-def _overrides(settings):
+def overrides_of(settings):
+    """Return values of a recipe that were given as ``NAME=VALUE``."""
     overrides = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -100,7 +101,7 @@ def run(args):
         n_nodes=args.n_nodes,
         max_steps=args.max_steps,
         progress_bar=not args.quiet,
-        **_overrides(args.set),
+        **overrides_of(args.set),
     )
     if not args.quiet:
         print(f"run: {folder}")

@@ -12,10 +12,11 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from make_benchmark_pages import list_table
 
 from astrofractal import FractalEncoder
 from astrofractal._utils.atomic import atomic_path
-from astrofractal.cli.pretrain import _overrides
+from astrofractal.cli.pretrain import overrides_of
 from astrofractal.fractals import frame_system, random_system
 from astrofractal.mapset import MapSet
 from astrofractal.mass.regressors import GroupRidge
@@ -89,15 +90,11 @@ def write_table(rows, maps, n_images):
         "held out at a time, magnified 4 times, ridge regression), by the least share of its frame",
         "that a flame covers.",
         "",
-        ".. list-table::",
-        "    :header-rows: 1",
-        "",
+        list_table(("coverage", "candidates accepted", *HEADINGS), rows),
     ]
-    for row in (("coverage", "candidates accepted", *HEADINGS), *rows):
-        lines += [f"    {'*' if k == 0 else ' '} - {cell}".rstrip() for k, cell in enumerate(row)]
     TABLE.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(TABLE, overwrite=True) as path:
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        path.write_text("\n".join(lines), encoding="utf-8")
 
 
 def main():
@@ -122,7 +119,7 @@ def main():
         if coverage is not None:
             share = f"{100 * accepted_share(coverage):.0f} %"
             weights = pretrained(
-                args.output, coverage, args.n_images, _overrides(args.set), options
+                args.output, coverage, args.n_images, overrides_of(args.set), options
             )
         cells = ["" if score is None else f"{score:.2f}" for score in scores(weights, maps)]
         rows.append(["random weights" if coverage is None else f"{coverage:g}", share, *cells])

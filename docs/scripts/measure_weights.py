@@ -27,6 +27,7 @@ from astrofractal import FractalEncoder
 from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.structure import at_center, structure_targets
 from astrofractal.mapset import MapSet
+from astrofractal.mass.validation import protostar_weights, r2_score
 
 ZOOM = 4
 RINGS = (0, 1, 2, 4, 8, 16, 32)
@@ -98,26 +99,21 @@ def fit_predict(train, truth, weights, test):
     return 0.5 * (ridge.predict(test) + svr.predict(test))
 
 
-def left_out(features, maps, counts, weights):
+def left_out(features, maps, weights):
     """Return predictions of every cloud by the others."""
     found = np.empty(len(maps))
     for cloud in np.unique(maps.clouds):
         out = maps.clouds == cloud
         found[out] = fit_predict(
-            features[~out], maps.log_masses[~out], (counts * weights)[~out], features[out]
+            features[~out], maps.log_masses[~out], weights[~out], features[out]
         )
     return found
-
-
-def r_squared(truth, found, weights):
-    mean = np.average(truth, weights=weights)
-    return 1 - (weights * (truth - found) ** 2).sum() / (weights * (truth - mean) ** 2).sum()
 
 
 def few_labels(features, maps, counts, n_labels):
     """Return R2 per protostar with a few labeled protostars of the other clouds, one map each."""
     random, scores = np.random.default_rng(n_labels), []
-    of_protostar = _per_protostar(maps, counts)
+    of_protostar = protostar_weights(maps.sinks, 1, counts)
     for _ in range(N_DRAWS):
         found = np.empty(len(maps))
         for cloud in np.unique(maps.clouds):
@@ -127,13 +123,8 @@ def few_labels(features, maps, counts, n_labels):
             x, y = features[labeled], maps.log_masses[labeled]
             model = Ridge(1.0) if x.shape[1] == 1 else make_pipeline(StandardScaler(), Ridge(30.0))
             found[out] = model.fit(x, y).predict(features[out])
-        scores.append(r_squared(maps.log_masses, found, of_protostar))
+        scores.append(r2_score(maps.log_masses, found, of_protostar))
     return np.mean(scores)
-
-
-def _per_protostar(maps, counts):
-    total = {sink: counts[maps.sinks == sink].sum() for sink in np.unique(maps.sinks)}
-    return counts / np.array([total[sink] for sink in maps.sinks])
 
 
 def bootstrap(maps, counts, one, other, n=200):
@@ -145,7 +136,7 @@ def bootstrap(maps, counts, one, other, n=200):
         ]
         for cloud in np.unique(maps.clouds)
     }
-    weights = (counts, _per_protostar(maps, counts))
+    weights = (counts, protostar_weights(maps.sinks, 1, counts))
     draws = []
     for _ in range(n):
         picked = []
@@ -155,7 +146,7 @@ def bootstrap(maps, counts, one, other, n=200):
         i = np.concatenate(picked)
         truth = maps.log_masses[i]
         draws.append(
-            [r_squared(truth, one[i], w[i]) - r_squared(truth, other[i], w[i]) for w in weights]
+            [r2_score(truth, one[i], w[i]) - r2_score(truth, other[i], w[i]) for w in weights]
         )
     return np.std(draws, axis=0)
 
@@ -171,14 +162,14 @@ def main():
     args = parser.parse_args()
     maps, counts = drawn(MapSet.read(args.maps), args.per_protostar)
     exact = physics(maps, FractalEncoder(weights="random").normalization)
-    per_protostar = _per_protostar(maps, counts)
+    per_protostar = protostar_weights(maps.sinks, 1, counts)
     # The number of maps to the power -1/2 per map, so that a protostar weighs its square root.
-    weights = np.sqrt(per_protostar / counts)
+    weights = protostar_weights(maps.sinks, 0.5, counts)
     rows, first = [], {}
 
     def score(weights_name, view, name, features):
-        found = left_out(features, maps, counts, weights)
-        scores = [r_squared(maps.log_masses, found, w) for w in (counts, per_protostar)]
+        found = left_out(features, maps, weights)
+        scores = [r2_score(maps.log_masses, found, w) for w in (counts, per_protostar)]
         row = {"weights": weights_name, "view": view, "features": name}
         row |= {"r2": scores[0], "r2_protostar": scores[1]}
         before = first.setdefault((view, name), (scores, found))

@@ -22,13 +22,14 @@ from astropy.table import QTable, Table
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.gasmap import hildebrand_opacity, optically_thin_x_factor
+from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass import compare, virial_mass
 from astrofractal.mass.calibration import MIN_R2
 
 KMS = u.km / u.s
 ABUNDANCE = 1e-8
-STANDARD_PIXEL = 0.5 * u.pc / 64
+STANDARD_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
 #: Closer companions are one protostar, and their masses are summed.
 COMPANIONS = 0.004 * u.pc
@@ -238,8 +239,7 @@ def separations(folder, places):
 
 
 def _virial(gas, places):
-    cutouts = gas.cutouts(places, size=0.5 * u.pc, shape=(64, 64))
-    images = np.stack([cutout.to_array() for cutout in cutouts])
+    images = np.stack([cutout.to_array() for cutout in gas.cutouts(places)])
     return virial_mass(images, STANDARD_PIXEL).to_value(u.solMass)
 
 
