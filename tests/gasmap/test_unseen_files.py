@@ -115,6 +115,7 @@ def test_other_blanks_are_suspected():
         (np.ones((3, 24, 30), "u1"), {"BUNIT": None}, "is a picture in colors"),
         (np.ones((24, 30, 3), "u1"), {"BUNIT": None}, "is a picture in colors"),
         (np.ones((3, 24, 30)), {"CTYPE3": "RGB"}, "is a picture in colors"),
+        (np.ones((3, 24, 30)), {"CTYPE3": "COLOUR"}, "is a picture in colors"),
         (np.ones((3, 24, 30)), {"CTYPE3": "STOKES"}, "is a set of Stokes planes"),
         (
             np.ones((3, 24, 30)),

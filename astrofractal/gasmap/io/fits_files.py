@@ -207,7 +207,7 @@ def _planes_of(hdu):
     """Say what the planes of a picture or a polarization map are, else return `None`."""
     ctypes = [str(hdu.header.get(f"CTYPE{axis}", "")) for axis in range(1, len(hdu.shape) + 1)]
     lengths = dict(zip(ctypes, hdu.shape[::-1], strict=True))
-    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOR")):
+    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
         return "a picture in colors"
     if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
         return "a picture in colors (8 bits a pixel)"
