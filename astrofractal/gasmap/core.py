@@ -187,14 +187,7 @@ class GasMap:
             flags=_check_flags(flags),
             meta=dict(first.meta or {}) | dict(meta or {}),
         )
-        if self._pixel_scale is not None and _placed(self._wcs, self._distance):
-            given, self._pixel_scale = self._pixel_scale, None
-            if not 1 / _SAME_SCALE < (given / self.pixel_scale).to_value(u.one) < _SAME_SCALE:
-                msg = (
-                    f"pixel_scale is {given}, but WCS and distance say {self.pixel_scale:.4g}: "
-                    "leave one of the three out"
-                )
-                raise ValueError(msg)
+        self._drop_known_scale()
 
     def _set(self, arrays, errors, *, wcs, distance, beam, pixel_scale, flags, meta):
         """Take arrays (cm-2, km/s) that are known to be good."""
@@ -217,6 +210,18 @@ class GasMap:
         self._pixel_scale = pixel_scale
         self._flags = flags
         self._meta = meta
+
+    def _drop_known_scale(self):
+        """Drop a pixel scale that WCS and distance tell as well; refuse one that contradicts them."""
+        if self._pixel_scale is None or not _placed(self._wcs, self._distance):
+            return
+        given, self._pixel_scale = self._pixel_scale, None
+        if not 1 / _SAME_SCALE < (given / self.pixel_scale).to_value(u.one) < _SAME_SCALE:
+            msg = (
+                f"pixel_scale is {given}, but WCS and distance say {self.pixel_scale:.4g}: "
+                "leave one of the three out"
+            )
+            raise ValueError(msg)
 
     def replace(self, **changes):
         """
@@ -245,7 +250,7 @@ class GasMap:
             If there is no such part.
 
         ValueError
-            If the channels disagree in shape.
+            If the channels disagree in shape, or a ``pixel_scale`` contradicts WCS and distance.
 
         Examples
         --------
@@ -299,6 +304,8 @@ class GasMap:
             raise ValueError(msg)
         new = type(self).__new__(type(self))
         new._set(arrays, errors, **parts)
+        if not callable(changes.get("wcs")):  # one of a function is not made to compare scales
+            new._drop_known_scale()
         return new
 
     def _quantity(self, arrays, name):

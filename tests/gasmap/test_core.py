@@ -226,6 +226,10 @@ def test_replaced_parts(gas):
     scaled = gas.replace(wcs=None, pixel_scale=0.01 * u.pc)
     assert scaled.pixel_scale == 0.01 * u.pc
     assert scaled.replace(wcs=gas.wcs).pixel_scale == gas.pixel_scale
+    assert gas.replace(pixel_scale=gas.pixel_scale).pixel_scale == gas.pixel_scale
+    for refused in (gas.replace, lambda **scale: GasMap.read(gas, **scale)):
+        with pytest.raises(ValueError, match="pixel_scale is 1.0 pc, but WCS and distance say"):
+            refused(pixel_scale=1 * u.pc)
     bare = gas.replace(velocity=None, dispersion=None)
     assert bare.channels == ("column_density",)
     empty = gas.replace(column_density=gas.column_density * np.nan)

@@ -82,6 +82,16 @@ def test_unused_options_are_named(reader, source, unused):
             read(source(), **needed | {name: VALUES[name]})
 
 
+@pytest.mark.parametrize(
+    "source",
+    [NDData(column(), unit="cm-2"), fits.PrimaryHDU(column(), make_header(SHAPE, BUNIT="cm-2"))],
+)
+@pytest.mark.parametrize("reader", [GasMap.read, GasMap.from_maps])
+def test_units_of_absent_channels_are_refused(source, reader):
+    with pytest.raises(ValueError, match="map of column_density cannot use unit=.*velocity"):
+        reader(source, unit={"velocity": "m/s"})
+
+
 def test_a_map_takes_what_it_can_use():
     gas = make_gas(column(), wcs=None, distance=None)
     assert GasMap.read(gas) is gas

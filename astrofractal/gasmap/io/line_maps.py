@@ -241,7 +241,8 @@ def _load_first(given, unit, *, hdu, needed):
         first = found["column_density"]
         wcs = file_wcs(first.header, hdus, needed=needed)
         found = {name: one for name, one in found.items() if one is first or given[name] is None}
-        channels = file_channels(found, hdus, units)
+        own = {name: one for name, one in units.items() if planes or name in found}
+        channels = file_channels(found, hdus, own)
         loaded = {name: _Loaded(channel) for name, channel in channels.items()}
         loaded = {name: one for name, one in loaded.items() if name not in asked[1:]}
         loaded["column_density"] = _Loaded(

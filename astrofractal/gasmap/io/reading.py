@@ -307,6 +307,8 @@ def units_of(unit, names):
         if unknown:
             msg = f"unit has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
             raise ValueError(msg)
+        if unit and not set(unit) & set(names):
+            refuse_unused(f"a map of {', '.join(names)}", {"unit": unit})
         return {name: parse_unit(value) for name, value in unit.items()}
     if isinstance(unit, list | tuple):
         if len(unit) != len(names):
