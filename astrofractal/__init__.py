@@ -1,4 +1,4 @@
-"""Weigh stars hidden in dense gas, and map the structure around them.
+"""Estimate masses of protostars hidden in dense gas, and map the structure around them.
 
 The two flagship classes, the map class and the encoder are imported on first use, so that
 ``import astrofractal`` stays fast and does not import torch.

@@ -21,8 +21,8 @@ COMMANDS = (
 
 _EPILOG = """\
 examples:
-  astrofractal demo                            weigh the protostars of a bundled cloud
-  astrofractal mass cloud.fits --distance 300  weigh those of yours
+  astrofractal demo                            masses of the protostars of a bundled cloud
+  astrofractal mass cloud.fits --distance 300  those of yours
   astrofractal COMMAND --help                  what a command takes
 
 exit codes: 0 done; 1 the input or a file is not usable, with one line that says why;
@@ -55,7 +55,7 @@ def make_parser(commands=None):
         commands = {name: import_module(f"astrofractal.cli.{name}") for name in COMMANDS}
     parser = _Parser(
         prog="astrofractal",
-        description="Weigh protostars hidden in dense gas, and map the structure around them.",
+        description="Masses of protostars hidden in dense gas, and maps of the structure around them.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

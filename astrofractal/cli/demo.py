@@ -1,4 +1,5 @@
-"""Weigh the protostars of a bundled cloud and divide its gas into regions.
+"""Estimate the masses of the protostars of a bundled cloud and divide its gas into
+regions.
 
 The cloud is simulated, so the true masses are known; it is left out of the
 calibration that is used. Written to the output folder:
@@ -11,7 +12,7 @@ calibration that is used. Written to the output folder:
 
 from astrofractal.cli._options import show_table
 
-HELP = "weigh the protostars of a bundled cloud and map its regions"
+HELP = "masses of the protostars of a bundled cloud, and a map of its regions"
 
 _CLOUD = "example_cloud.fits"
 _FILES = ("masses.ecsv", "regions.reg", "labels.fits", "overview.png")
@@ -87,7 +88,8 @@ def estimate_masses(gas, *, progress_bar=False):
     path = data_path(_CLOUD)
     sinks = QTable.read(path, hdu="SINKS")
     sinks.rename_column("sink", "id")
-    estimator = leave_out(StellarMassEstimator(), fits.getval(path, "CLOUD"))
+    cloud = fits.getval(path, "CLOUD")
+    estimator = StellarMassEstimator().leave_out(cloud, channels=[gas.channels])
     table = estimator.catalog(gas, sinks["id", "ra", "dec"], progress_bar=progress_bar)
     table["id"].info.description = "number of the sink particle"
     table.add_column(sinks["mass"].to("solMass"), name="mass_true", index=5)
@@ -100,26 +102,6 @@ def estimate_masses(gas, *, progress_bar=False):
     table["within"].info.description = "whether the true mass lies within the interval"
     table.meta["cloud"] = "simulated; not part of this calibration"
     return table
-
-
-def leave_out(estimator, cloud):
-    """
-    Calibrate again without the maps of one cloud.
-
-    Parameters
-    ----------
-    estimator : `~astrofractal.mass.StellarMassEstimator`
-        The bundled one.
-
-    cloud : str
-        The name of the cloud to leave out.
-
-    Returns
-    -------
-    estimator : `~astrofractal.mass.StellarMassEstimator`
-        Another one, with its full calibration alone.
-    """
-    return estimator.leave_out(cloud, channels=[max(estimator.calibrations_, key=len)])
 
 
 def _check_folder(folder):

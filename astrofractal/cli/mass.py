@@ -122,10 +122,10 @@ def _positions(texts):
     try:
         pairs = [[float(part) for part in text.split(",")] for text in texts]
         ra, dec = zip(*pairs, strict=True)
-    except ValueError as error:
+        return SkyCoord(list(ra), list(dec), unit=u.deg)
+    except ValueError as error:  # also of a declination beyond the poles
         msg = f"--positions must be one file or RA,DEC in degrees, got {' '.join(texts)!r}"
         raise ValueError(msg) from error
-    return SkyCoord(list(ra), list(dec), unit=u.deg)
 
 
 def _estimate_map(args):

@@ -22,7 +22,7 @@ class ChannelNormalization:
         dispersion in km/s.
 
     scale : tuple of float, optional
-        One positive value a channel, in the same units.
+        One positive value per channel, in the same units.
     """
 
     center: tuple = (22.0, 0.0, 0.4)
@@ -32,7 +32,7 @@ class ChannelNormalization:
         object.__setattr__(self, "center", tuple(float(value) for value in self.center))
         object.__setattr__(self, "scale", tuple(float(value) for value in self.scale))
         if len(self.center) != len(self.scale):
-            msg = f"center and scale must have one value a channel, got {self.center}, {self.scale}"
+            msg = f"center and scale must have one value per channel, got {self.center}, {self.scale}"
             raise ValueError(msg)
         if not all(value > 0 for value in self.scale):
             msg = f"scale must be positive, got {self.scale}"

@@ -27,7 +27,7 @@ APERTURES = (0.7, 1.4, 2.8, 5.6)
 
 _N_FIELDS = 4
 
-#: Standard deviations of the contrasts over flames: a row a field, narrow apertures first.
+#: Standard deviations of the contrasts over flames: one row per field, narrow apertures first.
 _SPREAD = ((0.06, 0.11, 0.16), (0.055, 0.10, 0.145), (0.09, 0.145, 0.18), (0.28, 0.27, 0.26))
 _REACH = 14
 

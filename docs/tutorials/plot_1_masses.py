@@ -1,5 +1,5 @@
 """
-Weighing protostars
+Masses of protostars
 ===================
 
 The masses of the protostars of the bundled cloud, with intervals, beside the truth, which is known
@@ -13,7 +13,6 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from astrofractal import GasMap, StellarMassEstimator
-from astrofractal.cli.demo import leave_out
 from astrofractal.data import data_path
 
 path = data_path("example_cloud.fits")
@@ -38,10 +37,10 @@ for calibration in estimator.calibrations_.values():
 # %%
 # Masses
 # ------
-# This cloud is one of those that the bundled calibration knows. To weigh it as an unknown one it is
+# This cloud is one of those that the bundled calibration knows. To treat it as an unknown one it is
 # left out here; a cloud of yours needs no such step.
 
-estimator = leave_out(estimator, fits.getval(path, "CLOUD"))
+estimator = estimator.leave_out(fits.getval(path, "CLOUD"), channels=[gas.channels])
 sinks = QTable.read(path, hdu="SINKS")
 sinks.rename_column("sink", "id")
 table = estimator.catalog(gas, sinks["id", "ra", "dec"])

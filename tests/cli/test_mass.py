@@ -121,6 +121,7 @@ def test_cutouts_tell_what_they_come_from(folder, tmp_path):
         (["cloud.fits", "--distance", "300", "--output", "x.doc"], "output must end in"),
         (["cloud.fits", "--distance", "300", "--positions", "none.csv"], "none.csv"),
         (["cloud.fits", "--distance", "300", "--positions", "1,2,3"], "--positions"),
+        (["cloud.fits", "--distance", "300", "--positions", "10,100"], "RA,DEC in degrees"),
         (["cloud.fits", "--distance", "300", "--combine", "median"], "--cutouts"),
         (["cloud.fits", "--distance", "300", "--threshold", "1e22"], "without a unit is a signal"),
         (["cloud.fits", "--distance", "300", "--min-separation", "1 K"], "a length or an angle"),

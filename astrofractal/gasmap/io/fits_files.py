@@ -210,7 +210,7 @@ def _planes_of(hdu):
     if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
         return "a picture in colors"
     if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
-        return "a picture in colors (8 bits a pixel)"
+        return "a picture in colors (8 bits per pixel)"
     if lengths.get("STOKES", 0) > 1:
         return "a set of Stokes planes"
     return None
