@@ -46,6 +46,7 @@ copybutton_exclude = ".linenos, .gp, .go"
 
 automodsumm_inherited_members = False
 numpydoc_show_class_members = False
+autodoc_typehints = "none"  # the docstrings say more: shapes, units
 
 _PACKAGES = {
     "python": "https://docs.python.org/3/",

@@ -1,5 +1,7 @@
 """Maps as they are seen less well: noise, beam, pixels, masks, centers that are off."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +39,7 @@ class Degradation:
     level: float
     channels: tuple = CHANNELS
 
-    def apply(self, maps, *, random_state=0):
+    def apply(self, maps: MapSet, *, random_state: int = 0) -> MapSet:
         """
         Degrade maps.
 

@@ -1,13 +1,23 @@
 """What a benchmark knows so far: tables that grow on disk, and what failed."""
 
+from __future__ import annotations
+
 import logging
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy import units as u
 from astropy.table import QTable
 
 from astrofractal._utils.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["COLUMNS", "Journal"]
 
@@ -68,7 +78,7 @@ class Journal:
         What failed, and how.
     """
 
-    def __init__(self, folder=None, meta=None):
+    def __init__(self, folder: PathLike | None = None, meta: dict[str, Any] | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self.meta = dict(meta or {})
         self.tables = {}
@@ -76,7 +86,7 @@ class Journal:
         self._rows = {}
         self._start = time.perf_counter()
 
-    def add(self, name, rows):
+    def add(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
         """
         Add rows to a table.
 
@@ -93,7 +103,7 @@ class Journal:
         if known:
             self.keep(name, QTable(rows=known))
 
-    def keep(self, name, table):
+    def keep(self, name: str, table: QTable) -> None:
         """
         Keep a whole table.
 
@@ -126,7 +136,7 @@ class Journal:
             with atomic_path(self.folder / f"{name}.ecsv") as temporary:
                 table.write(temporary)
 
-    def attempt(self, what, function, *, required=False):
+    def attempt(self, what: str, function: Callable[..., Any], *, required: bool = False) -> bool:
         """
         Call a function; if it fails, note that and go on.
 

@@ -1,6 +1,9 @@
 """The methods that are compared: an encoder or none, features, a regressor."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sklearn.linear_model import LinearRegression
 
@@ -8,6 +11,12 @@ from astrofractal.benchmark.classical import BestRadius, ClassicalMasses
 from astrofractal.mass import FeatureSet, PublishedKNN
 from astrofractal.mass.defaults import default_recipe
 from astrofractal.mass.features import for_encoder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from astrofractal.benchmark.store import FeatureStore
+
 
 __all__ = ["FORMULAS", "OPPONENT", "Method", "list_methods"]
 
@@ -56,7 +65,7 @@ class Method:
     weight_exponent: float = 0.5
 
     @property
-    def regressor_label(self):
+    def regressor_label(self) -> str:
         """The name of the regressor in the tables."""
         if isinstance(self.regressor, str):
             return self.regressor
@@ -64,7 +73,9 @@ class Method:
             return " + ".join(self.regressor)
         return type(self.regressor).__name__
 
-    def compute(self, store, images, channels):
+    def compute(
+        self, store: FeatureStore, images: np.ndarray, channels: tuple[str, ...]
+    ) -> tuple[np.ndarray, list[int] | None]:
         """
         Compute the features of maps.
 
@@ -94,7 +105,7 @@ class Method:
         return features.compute(images, channels, encoded=encoded)
 
 
-def list_methods(store, channels):
+def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
     """
     List the methods.
 

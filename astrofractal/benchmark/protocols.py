@@ -1,10 +1,17 @@
 """Protocols: which maps calibrate and which test."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from astrofractal._utils.validation import one_of
+
+if TYPE_CHECKING:
+    from astrofractal.mapset import MapSet
+
 
 __all__ = ["PROTOCOLS", "Protocol", "make_protocol"]
 
@@ -34,7 +41,7 @@ class Protocol:
     groups: np.ndarray
 
 
-def make_protocol(name, maps, *, random_state=0):
+def make_protocol(name: str, maps: MapSet, *, random_state: int = 0) -> Protocol:
     """
     Make the splits of a protocol.
 

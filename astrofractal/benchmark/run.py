@@ -1,7 +1,10 @@
 """The benchmark's schedule: every method on the same splits of the same maps."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.table import QTable
@@ -28,6 +31,12 @@ from astrofractal.benchmark.studies import (
 from astrofractal.gasmap.gas_moments import CHANNELS
 from astrofractal.mapset import MapSet
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+
+
 __all__ = ["PARTS", "read_predictions", "row_numbers", "run_benchmark"]
 
 logger = logging.getLogger(__name__)
@@ -47,20 +56,20 @@ _FOLLOWED = (
 
 
 def run_benchmark(
-    maps,
-    output,
+    maps: MapSet | PathLike,
+    output: PathLike,
     *,
-    weights="bundled",
-    parts=PARTS,
-    methods=None,
-    quick=False,
-    n_per_protostar=None,
-    features_cache=None,
-    predictions=(),
-    random_state=0,
-    overwrite=False,
-    progress_bar=False,
-):
+    weights: PathLike = "bundled",
+    parts: Iterable[str] = PARTS,
+    methods: Iterable[Method] | None = None,
+    quick: bool = False,
+    n_per_protostar: int | None = None,
+    features_cache: PathLike | None = None,
+    predictions: Iterable[PathLike] = (),
+    random_state: int = 0,
+    overwrite: bool = False,
+    progress_bar: ProgressBar = False,
+) -> Journal:
     """
     Run the benchmark and write its tables.
 
@@ -250,7 +259,7 @@ def row_numbers(maps):
     return rows
 
 
-def read_predictions(path, method):
+def read_predictions(path: PathLike, method: str) -> QTable:
     """
     Read the predictions of one method.
 

@@ -1,7 +1,10 @@
 """One method on one protocol: calibrate, predict, evaluate."""
 
+from __future__ import annotations
+
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +14,16 @@ from astrofractal.mass.domain import Scaler
 from astrofractal.mass.features import keep_channels
 from astrofractal.mass.regressors import fit_regressor
 from astrofractal.mass.validation import protostar_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from astrofractal.benchmark.methods import Method
+    from astrofractal.benchmark.protocols import Protocol
+    from astrofractal.benchmark.store import FeatureStore
+    from astrofractal.mapset import MapSet
+
 
 __all__ = ["Prediction", "Scorer"]
 
@@ -63,7 +76,14 @@ class Scorer:
         are tested.
     """
 
-    def __init__(self, maps, store, *, channels=CHANNELS, n_per_protostar=None):
+    def __init__(
+        self,
+        maps: MapSet,
+        store: FeatureStore,
+        *,
+        channels: tuple[str, ...] = CHANNELS,
+        n_per_protostar: int | None = None,
+    ) -> None:
         self.maps = maps
         self.store = store
         self.channels = tuple(channels)
@@ -72,7 +92,7 @@ class Scorer:
         self._features = {}
         self._appearance = None
 
-    def features(self, method):
+    def features(self, method: Method) -> tuple[np.ndarray, list[int] | None]:
         """Return the features of all maps and the number of each kind; see `Method.compute`."""
         key = (method.source, method.features)
         if key not in self._features:
@@ -80,13 +100,19 @@ class Scorer:
         return self._features[key]
 
     @property
-    def appearance(self):
+    def appearance(self) -> np.ndarray:
         """What the maps look like; see `~astrofractal.mass.appearance`."""
         if self._appearance is None:
             self._appearance = appearance(self._images)
         return self._appearance
 
-    def calibrate(self, method, train, groups, represents=None):
+    def calibrate(
+        self,
+        method: Method,
+        train: np.ndarray,
+        groups: np.ndarray,
+        represents: np.ndarray | None = None,
+    ) -> Callable[..., Any]:
         """
         Fit a method.
 
@@ -122,7 +148,13 @@ class Scorer:
         )  # fmt: skip
         return lambda X: model.predict(scale(X))
 
-    def calibrate_intervals(self, method, train, groups, represents=None):
+    def calibrate_intervals(
+        self,
+        method: Method,
+        train: np.ndarray,
+        groups: np.ndarray,
+        represents: np.ndarray | None = None,
+    ) -> Calibration:
         """
         Fit a method with its conformal intervals, as the package does for its users.
 
@@ -145,7 +177,14 @@ class Scorer:
             groups=groups, protostars=self.maps.sinks[train], represents=represents,
         )  # fmt: skip
 
-    def evaluate(self, method, protocol, *, choose=None, intervals=False):
+    def evaluate(
+        self,
+        method: Method,
+        protocol: Protocol,
+        *,
+        choose: Callable[..., Any] | None = None,
+        intervals: bool = False,
+    ) -> Prediction:
         """
         Predict all test maps of a protocol.
 

@@ -1,6 +1,15 @@
 """Scores of predicted log10 masses, per map and per protostar, and differences between methods."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any
+
 
 __all__ = ["Bootstrap", "effective_sample_size", "mass_range_scores", "paired_rows", "score"]
 
@@ -27,7 +36,9 @@ class Bootstrap:
     "resampling" is the sample itself.
     """
 
-    def __init__(self, sinks, clouds, *, n_draws=1000, random_state=0):
+    def __init__(
+        self, sinks: np.ndarray, clouds: np.ndarray, *, n_draws: int = 1000, random_state: int = 0
+    ) -> None:
         _, first, self._index = np.unique(sinks, return_index=True, return_inverse=True)
         cloud = np.asarray(clouds)[first]
         members = [np.flatnonzero(cloud == name) for name in np.unique(cloud)]
@@ -39,7 +50,7 @@ class Bootstrap:
                 n = len(members[k])
                 row[members[k]] += generator.multinomial(n, np.full(n, 1 / n))
 
-    def scores(self, true, predicted):
+    def scores(self, true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
         """
         Score each resampling.
 
@@ -69,7 +80,9 @@ class Bootstrap:
         return found
 
 
-def score(true, predicted, bootstrap, *, sinks):
+def score(
+    true: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap, *, sinks: np.ndarray
+) -> dict[str, Any]:
     """
     Score predictions.
 
@@ -125,7 +138,16 @@ def effective_sample_size(residual, sinks):
     return float(n.sum() ** 2 / (n * (1 + (n - 1) * np.clip(correlation, 0, 1))).sum())
 
 
-def paired_rows(true, predictions, pairs, *, sinks, clouds, n_draws=1000, random_state=0):
+def paired_rows(
+    true: np.ndarray,
+    predictions: dict[str, np.ndarray],
+    pairs: Iterable[tuple[str, str]],
+    *,
+    sinks: np.ndarray,
+    clouds: np.ndarray,
+    n_draws: int = 1000,
+    random_state: int = 0,
+) -> Iterator[dict[str, Any]]:
     """
     Compare methods on the same maps, resampled together.
 
@@ -169,7 +191,14 @@ def paired_rows(true, predictions, pairs, *, sinks, clouds, n_draws=1000, random
             yield row
 
 
-def mass_range_scores(true, predicted, half_68, weights, *, edges=(-1.5, -0.5, 0.0, 0.5, 1.0, 1.6)):
+def mass_range_scores(
+    true: np.ndarray,
+    predicted: np.ndarray,
+    half_68: np.ndarray,
+    weights: np.ndarray,
+    *,
+    edges: tuple[float, ...] = (-1.5, -0.5, 0.0, 0.5, 1.0, 1.6),
+) -> Iterator[dict[str, Any]]:
     """
     Score predictions by the true mass.
 

@@ -1,13 +1,23 @@
 """Pooled tokens of maps: each map is encoded once, in this run or in an earlier one."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+
 
 __all__ = ["FeatureStore"]
 
@@ -31,24 +41,38 @@ class FeatureStore:
         Whether to show progress.
     """
 
-    def __init__(self, encoders, *, folder=None, progress_bar=False):
+    def __init__(
+        self,
+        encoders: dict[str, Callable[[], Any]],
+        *,
+        folder: PathLike | None = None,
+        progress_bar: ProgressBar = False,
+    ) -> None:
         self._makers = dict(encoders)
         self._encoders = {}
         self._tables = {}
         self.folder = None if folder is None else Path(folder)
         self.progress_bar = progress_bar
 
-    def encoder(self, source):
+    def encoder(self, source: str) -> Any:
         """Return the encoder of a name."""
         if source not in self._encoders:
             self._encoders[source] = self._makers[source]()
         return self._encoders[source]
 
-    def has(self, source):
+    def has(self, source: str) -> bool:
         """Tell whether there is an encoder of a name."""
         return source in self._makers
 
-    def encode(self, source, images, pooling, *, zoom=1.0, symmetrize=False):
+    def encode(
+        self,
+        source: str,
+        images: np.ndarray,
+        pooling: tuple[str, ...],
+        *,
+        zoom: float = 1.0,
+        symmetrize: bool = False,
+    ) -> np.ndarray:
         """
         Return the pooled tokens of maps.
 

@@ -1,11 +1,13 @@
 """Files that the package ships: weights, reference maps, the example cloud."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 __all__ = ["data_path"]
 
 
-def data_path(name):
+def data_path(name: str) -> Path:
     """
     Return the path of a bundled file.
 

@@ -1,7 +1,17 @@
 """The Vision Transformers of astrofractal, registered with timm."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from timm.models import create_model, register_model
 from timm.models.vision_transformer import VisionTransformer
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import torch
+
 
 __all__ = [
     "BUNDLED_MODEL",
@@ -92,7 +102,7 @@ def astrofractal_vit_large_patch16_336(pretrained=False, **kwargs):
     return _vision_transformer(pretrained, defaults, kwargs)
 
 
-def create_backbone(name, *, in_chans=3, **kwargs):
+def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.Module:
     """
     Create a timm backbone without its classifier.
 

@@ -1,7 +1,10 @@
 """`FractalEncoder`: gas maps in, frozen features out."""
 
+from __future__ import annotations
+
 import copy
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,6 +19,12 @@ from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.normalization import ChannelNormalization
 from astrofractal.encoder.pooling import pool_tokens
 from astrofractal.encoder.weights import HEADS, load_weights, save_weights
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+
 
 __all__ = ["FractalEncoder", "magnify"]
 
@@ -65,15 +74,15 @@ class FractalEncoder:
 
     def __init__(
         self,
-        model=BUNDLED_MODEL,
+        model: str = BUNDLED_MODEL,
         *,
-        weights="bundled",
-        random_state=0,
-        in_chans=3,
-        normalization=None,
-        device=None,
-        batch_size=64,
-    ):
+        weights: PathLike = "bundled",
+        random_state: int = 0,
+        in_chans: int = 3,
+        normalization: ChannelNormalization | None = None,
+        device: str | None = None,
+        batch_size: int = 64,
+    ) -> None:
         self.model_name = model.removeprefix("timm:")
         self.batch_size = positive_int("batch_size", batch_size)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -157,7 +166,7 @@ class FractalEncoder:
             f"version={astrofractal.__version__!r})"
         )
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """
         Return a digest of the architecture, the weights and the normalization.
 
@@ -178,7 +187,7 @@ class FractalEncoder:
             )
         return self._fingerprint
 
-    def with_weights(self, state, **card):
+    def with_weights(self, state: dict[str, torch.Tensor], **card: Any) -> FractalEncoder:
         """
         Return an encoder of the same model with other weights, such as tuned ones.
 
@@ -208,7 +217,7 @@ class FractalEncoder:
         new.weights_id = f"{new.card['recipe']}-{new.fingerprint()[:8]}"
         return new
 
-    def save(self, path):
+    def save(self, path: PathLike) -> dict[str, Any]:
         """
         Write the weights, in 16 bit, and their card.
 
@@ -228,35 +237,35 @@ class FractalEncoder:
         return save_weights(state, path, self.card)
 
     @property
-    def in_chans(self):
+    def in_chans(self) -> int:
         """The number of channels that the model takes."""
         return self.card["in_chans"]
 
     @property
-    def embed_dim(self):
+    def embed_dim(self) -> int:
         """The number of features of one token."""
         return self.model.num_features
 
     @property
-    def n_prefix_tokens(self):
+    def n_prefix_tokens(self) -> int:
         """The number of class and register tokens before the patch tokens."""
         return getattr(self.model, "num_prefix_tokens", 0)
 
     @property
-    def patch_size(self):
+    def patch_size(self) -> tuple[int, int]:
         """Side of a patch in pixels."""
         if hasattr(self.model, "patch_embed"):
             return self.model.patch_embed.patch_size[0]
         return self.model.feature_info[-1]["reduction"]
 
     @property
-    def image_size(self):
+    def image_size(self) -> tuple[int, int]:
         """Side in pixels of the maps that the model was made for."""
         if hasattr(self.model, "patch_embed"):
             return self.model.patch_embed.img_size[0]
         return self.model.default_cfg["input_size"][-1]
 
-    def normalize(self, images):
+    def normalize(self, images: np.ndarray) -> np.ndarray:
         """
         Normalize physical channels; see `~astrofractal.encoder.ChannelNormalization`.
 
@@ -291,7 +300,7 @@ class FractalEncoder:
             batch = self.normalize(images[start : start + self.batch_size])
             yield torch.from_numpy(np.ascontiguousarray(batch))
 
-    def tokens(self, images, *, progress_bar=False):
+    def tokens(self, images: np.ndarray, *, progress_bar: ProgressBar = False) -> np.ndarray:
         """
         Return all tokens of the last block.
 
@@ -311,7 +320,9 @@ class FractalEncoder:
         parts = [self._forward(b)[0].cpu().numpy() for b in self._batches(images, progress_bar)]
         return np.concatenate(parts) if parts else np.empty((0, 0, self.embed_dim), np.float32)
 
-    def patch_features(self, images, *, progress_bar=False):
+    def patch_features(
+        self, images: np.ndarray, *, progress_bar: ProgressBar = False
+    ) -> np.ndarray:
         """
         Return the patch tokens on their grid.
 
@@ -336,8 +347,14 @@ class FractalEncoder:
         return np.concatenate(parts) if parts else np.empty((0, 0, 0, self.embed_dim), np.float32)
 
     def encode(
-        self, images, *, pooling=("central",), zoom=1.0, symmetrize=False, progress_bar=False
-    ):
+        self,
+        images: np.ndarray,
+        *,
+        pooling: str | tuple[str, ...] = ("central",),
+        zoom: float = 1.0,
+        symmetrize: bool = False,
+        progress_bar: ProgressBar = False,
+    ) -> np.ndarray:
         """
         Return one feature vector per map.
 

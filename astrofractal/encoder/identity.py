@@ -1,11 +1,19 @@
 """What a fitted tool keeps of its encoder, and the encoder that it stands for."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from astrofractal.encoder.encoder import FractalEncoder
+
+if TYPE_CHECKING:
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["describe_encoder", "find_encoder"]
 
 
-def describe_encoder(encoder):
+def describe_encoder(encoder: FractalEncoder) -> dict[str, str]:
     """
     Return what identifies an encoder, without its weights.
 
@@ -26,7 +34,14 @@ def describe_encoder(encoder):
     }
 
 
-def find_encoder(identity, path, encoder=None, *, made, remedy):
+def find_encoder(
+    identity: dict[str, str],
+    path: PathLike,
+    encoder: FractalEncoder | None = None,
+    *,
+    made: str,
+    remedy: str,
+) -> FractalEncoder:
     """
     Return the encoder that a file was made with.
 

@@ -1,8 +1,15 @@
 """The fixed physical normalization of the model's channels."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["ChannelNormalization"]
 
@@ -32,14 +39,16 @@ class ChannelNormalization:
         object.__setattr__(self, "center", tuple(float(value) for value in self.center))
         object.__setattr__(self, "scale", tuple(float(value) for value in self.scale))
         if len(self.center) != len(self.scale):
-            msg = f"center and scale must have one value per channel, got {self.center}, {self.scale}"
+            msg = (
+                f"center and scale must have one value per channel, got {self.center}, {self.scale}"
+            )
             raise ValueError(msg)
         if not all(value > 0 for value in self.scale):
             msg = f"scale must be positive, got {self.scale}"
             raise ValueError(msg)
 
     @property
-    def n_channels(self):
+    def n_channels(self) -> int:
         """The number of channels."""
         return len(self.center)
 
@@ -69,6 +78,6 @@ class ChannelNormalization:
         normalized = (images - center) / scale
         return np.where(np.isfinite(normalized), normalized, np.float32(0))
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return the values as a dictionary for the weights' card."""
         return {"center": list(self.center), "scale": list(self.scale)}

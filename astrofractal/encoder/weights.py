@@ -1,11 +1,22 @@
 """Weights on disk: a safetensors file in 16 bit and its card."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    import torch
+
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["HEADS", "load_weights", "read_card", "save_weights"]
 
@@ -21,7 +32,9 @@ def _sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def save_weights(state_dict, path, card):
+def save_weights(
+    state_dict: dict[str, torch.Tensor], path: PathLike, card: dict[str, Any]
+) -> dict[str, Any]:
     """
     Write weights in 16 bit with their card beside them.
 
@@ -67,7 +80,7 @@ def save_weights(state_dict, path, card):
     return card
 
 
-def read_card(path):
+def read_card(path: PathLike) -> dict[str, Any]:
     """
     Read the card of a weights file.
 
@@ -107,7 +120,7 @@ def read_card(path):
     return card
 
 
-def load_weights(path):
+def load_weights(path: PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     """
     Load weights after checking them against their card.
 

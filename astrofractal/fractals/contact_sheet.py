@@ -1,10 +1,21 @@
 """Many flames in one picture."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.validation import one_of
 from astrofractal.fractals.stream import STREAM_RENDERINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["write_contact_sheet"]
 
@@ -33,7 +44,13 @@ def _stretch(channel, cmap, *, symmetric):
     return cmap(np.clip((channel - low) / max(high - low, 1e-6), 0, 1))[..., :3]
 
 
-def write_contact_sheet(images, path, *, rendering="gas", n_columns=8):
+def write_contact_sheet(
+    images: Sequence[np.ndarray],
+    path: PathLike,
+    *,
+    rendering: Literal["gas", "moments", "palette"] = "gas",
+    n_columns: int = 8,
+) -> None:
     """
     Write many flames as one PNG.
 

@@ -1,5 +1,7 @@
 """Flames as maps of gas: tracer moments turned into the physical channels of a `GasMap`."""
 
+from __future__ import annotations
+
 from typing import NamedTuple
 
 import numpy as np
@@ -122,7 +124,7 @@ def _direction(angle):
     return cosine(angle), sine(angle)
 
 
-def draw_amplitude(seed, index):
+def draw_amplitude(seed: int, index: int) -> GasAmplitude:
     """
     Draw the physical scales of a flame.
 
@@ -140,7 +142,7 @@ def draw_amplitude(seed, index):
     return GasAmplitude(*(float(x) for x in _draw(np.uint64(key))))
 
 
-def as_gas(moments, amplitude):
+def as_gas(moments: np.ndarray, amplitude: GasAmplitude) -> np.ndarray:
     """
     Turn tracer moments into physical channels.
 

@@ -34,9 +34,16 @@ outside of them (domain randomization; Tobin et al. 2017, arXiv:1703.06907). All
 seed and the number of the image alone.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 
 __all__ = ["MASS_RANGE", "PIXEL_SCALE", "HiddenMass", "add_hidden_masses", "draw_hidden_mass"]
 
@@ -125,7 +132,7 @@ class HiddenMass:
     spin_angle: float
     clumpiness: float
 
-    def speed(self, radius):
+    def speed(self, radius: ArrayLike) -> np.ndarray:
         """
         Return the speed of free fall.
 
@@ -143,7 +150,7 @@ class HiddenMass:
         mass = self.mass + self.enclosed(radius)
         return np.sqrt(2 * _G * mass / np.hypot(radius, self.softening))
 
-    def enclosed(self, radius):
+    def enclosed(self, radius: ArrayLike) -> np.ndarray:
         """
         Return the mass of the gas within a radius.
 
@@ -163,7 +170,7 @@ class HiddenMass:
         """What the enclosed mass grows with, up to the extent."""
         return radius**3 * (self.core**2 + radius**2) ** (-self.power / 2)
 
-    def density(self, radius):
+    def density(self, radius: ArrayLike) -> np.ndarray:
         """
         Return the density of the gas, the derivative of `enclosed` over 4 pi r^2.
 
@@ -183,7 +190,7 @@ class HiddenMass:
         density = self.envelope / self._f(0.1) * slope * inner ** (-self.power / 2) / (4 * np.pi)
         return np.where(radius < self.extent, density, 0.0)
 
-    def projected(self, radius):
+    def projected(self, radius: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """
         Project the envelope onto the sky.
 
@@ -265,7 +272,7 @@ def draw_hidden_mass(random, mass_range=MASS_RANGE):
     )
 
 
-def add_hidden_masses(gas, seed, index):
+def add_hidden_masses(gas: np.ndarray, seed: int, index: int) -> tuple[np.ndarray, float]:
     """
     Add a star at the center of a flame, and in half of the images one to three lighter ones elsewhere.
 

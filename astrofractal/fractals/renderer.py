@@ -1,6 +1,9 @@
 """From a flame system to an image."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +15,14 @@ from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
 from astrofractal.fractals._smoothing import smooth
 from astrofractal.fractals.systems import draw_system, is_blurred, system_buffers
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from numpy.typing import ArrayLike
+
+    from astrofractal.fractals.systems import FlameSystem
+
 
 __all__ = [
     "CENTERS",
@@ -231,7 +242,13 @@ def find_flame(seed, index, *, coverage, center):
     raise ValueError(msg)
 
 
-def frame_system(system, *, seed=0, coverage=0.5, center="attractor"):
+def frame_system(
+    system: FlameSystem,
+    *,
+    seed: int = 0,
+    coverage: float = 0.5,
+    center: Literal["peak", "attractor"] = "attractor",
+) -> tuple[np.ndarray, str]:
     """
     Place the frame of a system and judge whether it makes an image.
 
@@ -291,8 +308,15 @@ def draw_image(arrays, key, frame, size, n_points, rendering, *, ambient=0.05):
 
 
 def render(
-    system, size=336, n_points=1_000_000, rendering="palette", *, seed=0, frame=None, ambient=0.05
-):
+    system: FlameSystem,
+    size: int = 336,
+    n_points: int = 1_000_000,
+    rendering: Literal["moments", "palette"] = "palette",
+    *,
+    seed: int = 0,
+    frame: ArrayLike | None = None,
+    ambient: float = 0.05,
+) -> np.ndarray:
     """
     Render a system of one's own.
 

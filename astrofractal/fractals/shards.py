@@ -1,11 +1,14 @@
 """Flames on disk: files of many images each, with a manifest."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import multiprocessing
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +16,11 @@ from astrofractal import __version__
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
+
+if TYPE_CHECKING:
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.fractals.stream import FlameStream
+
 
 __all__ = ["ShardedFlames", "write_shards"]
 
@@ -115,7 +123,14 @@ def _start(folder, stream, shard_size):
     return {**wanted, "version": __version__, "n_images": len(stream), "shards": shards}
 
 
-def write_shards(folder, stream, *, shard_size=1000, n_workers=1, progress_bar=False):
+def write_shards(
+    folder: PathLike,
+    stream: FlameStream,
+    *,
+    shard_size: int = 1000,
+    n_workers: int = 1,
+    progress_bar: ProgressBar = False,
+) -> ShardedFlames:
     """
     Render a stream into a folder of files.
 
@@ -215,7 +230,7 @@ class ShardedFlames:
         If the manifest cannot be read, or images are missing.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
         self.manifest = _read_manifest(self.folder)
         self._plan = _Plan(self.manifest)
@@ -233,10 +248,10 @@ class ShardedFlames:
             )
             raise ValueError(msg)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self._plan.n_images
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):
             msg = f"index must be between 0 and {len(self) - 1}, got {index}"
             raise IndexError(msg)
@@ -248,7 +263,7 @@ class ShardedFlames:
     def __repr__(self):
         return f"ShardedFlames({str(self.folder)!r}): {len(self)} images"
 
-    def verify(self, *, progress_bar=False):
+    def verify(self, *, progress_bar: ProgressBar = False) -> None:
         """
         Compare every file with its checksum.
 

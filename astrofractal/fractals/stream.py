@@ -1,11 +1,22 @@
 """The deterministic stream of flames."""
 
+from __future__ import annotations
+
 import operator
+from typing import TYPE_CHECKING
 
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.gas import as_gas, draw_amplitude
 from astrofractal.fractals.renderer import CENTERS, draw_image, find_flame
 from astrofractal.fractals.systems import random_system
+
+if TYPE_CHECKING:
+    from typing import Literal
+
+    import numpy as np
+
+    from astrofractal.fractals.systems import FlameSystem
+
 
 __all__ = ["STREAM_RENDERINGS", "FlameStream"]
 
@@ -62,9 +73,16 @@ class FlameStream:
     """
 
     def __init__(
-        self, seed, size=96, n_points=50_000, rendering="gas", *,
-        coverage=0.5, center="peak", n_images=1_000_000,
-    ):  # fmt: skip
+        self,
+        seed: int,
+        size: int = 96,
+        n_points: int = 50_000,
+        rendering: Literal["gas", "moments", "palette"] = "gas",
+        *,
+        coverage: float = 0.5,
+        center: Literal["peak", "attractor"] = "peak",
+        n_images: int = 1_000_000,
+    ) -> None:
         self.seed = positive_int("seed", seed, minimum=0)
         self.size = positive_int("size", size, minimum=8)
         self.n_points = positive_int("n_points", n_points)
@@ -76,10 +94,10 @@ class FlameStream:
             msg = f"coverage must be between 0 and 1, got {coverage!r}"
             raise ValueError(msg)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return self.n_images
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> np.ndarray:
         index = operator.index(index)
         if not 0 <= index < self.n_images:
             msg = f"index must be between 0 and {self.n_images - 1}, got {index}"
@@ -93,7 +111,7 @@ class FlameStream:
     def _find(self, index):
         return find_flame(self.seed, index, coverage=self.coverage, center=self.center)
 
-    def system(self, index):
+    def system(self, index: int) -> FlameSystem:
         """
         Return the system of an image.
 

@@ -1,6 +1,9 @@
 """Random fractal flame systems."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,6 +11,10 @@ from astrofractal._utils.compiled import njit
 from astrofractal.fractals._math import cosine, exponential, sine
 from astrofractal.fractals._random import key_of, uniform
 from astrofractal.fractals._variations import VARIATIONS
+
+if TYPE_CHECKING:
+    from typing import Any
+
 
 __all__ = ["VARIATIONS", "FlameSystem", "random_system"]
 
@@ -112,16 +119,16 @@ class FlameSystem:
             raise ValueError(msg)
 
     @property
-    def n_maps(self):
+    def n_maps(self) -> int:
         """The number of maps, without the final transform."""
         return len(self.weight)
 
     @property
-    def variations(self):
+    def variations(self) -> list[tuple[str, ...]]:
         """The names of each map's variations."""
         return [tuple(VARIATIONS[int(k)] for k in row if k >= 0) for row in self.kinds]
 
-    def to_arrays(self):
+    def to_arrays(self) -> tuple[Any, ...]:
         """Return what the renderer takes."""
         maps = (self.affine, self.post, self.kinds, self.blend, self.parameters, self.weight)
         counts = (self.n_maps, int(self.symmetry), bool(self.final))
@@ -211,7 +218,7 @@ def is_blurred(kinds, rows):
     return False
 
 
-def random_system(seed, index, attempt=0):
+def random_system(seed: int, index: int, attempt: int = 0) -> FlameSystem:
     """
     Draw a random system.
 

@@ -1,5 +1,7 @@
 """From what telescopes measure to N(H2): extinction, integrated lines, dust emission."""
 
+from __future__ import annotations
+
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
@@ -23,7 +25,7 @@ _HILDEBRAND_OPACITY = 0.1 * u.cm**2 / u.g
 _HILDEBRAND_WAVELENGTH = 250 * u.um
 
 
-def hildebrand_opacity(frequency, *, beta=2.0):
+def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantity:
     """
     Return the opacity of dust, per gram of gas and dust, after Hildebrand (1983).
 
@@ -146,16 +148,16 @@ def x_factor_unit(x_factor, intensity):
 
 
 def optically_thin_x_factor(
-    frequency,
+    frequency: u.Quantity,
     *,
-    einstein_a,
-    upper_energy,
-    upper_degeneracy,
-    partition_function,
-    excitation_temperature,
-    abundance,
-    background_temperature=2.725 * u.K,
-):
+    einstein_a: u.Quantity,
+    upper_energy: u.Quantity,
+    upper_degeneracy: float,
+    partition_function: float,
+    excitation_temperature: u.Quantity,
+    abundance: float,
+    background_temperature: u.Quantity = 2.725 * u.K,
+) -> u.Quantity:
     """
     Return N(H2) per integrated intensity of an optically thin line in LTE.
 

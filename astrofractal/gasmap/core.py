@@ -1,6 +1,9 @@
 """The class GasMap."""
 
+from __future__ import annotations
+
 import inspect
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -27,6 +30,20 @@ from astrofractal.gasmap.io.writing import to_hdulist, write
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any, TypeVar
+
+    from astropy.io import fits
+    from astropy.wcs import WCS
+    from radio_beam import Beam
+
+    from astrofractal._utils.annotations import PathLike
+    from astrofractal.gasmap.annotations import MapSource
+
+    _Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
 __all__ = ["GasMap"]
 
 _COLUMN = u.cm**-2
@@ -35,10 +52,10 @@ _VELOCITY = u.km / u.s
 _SAME_SCALE = 1.01
 
 
-def _documented_by(reader):
+def _documented_by(reader: Callable[..., Any]) -> Callable[[_Method], _Method]:
     """Return a decorator that gives a method the options and the documentation of a reader."""
 
-    def decorate(method):
+    def decorate(method: _Method) -> _Method:
         signature = inspect.signature(reader)
         cls = inspect.Parameter("cls", inspect.Parameter.POSITIONAL_OR_KEYWORD)
         method.__signature__ = signature.replace(parameters=[cls, *signature.parameters.values()])
@@ -126,18 +143,18 @@ class GasMap:
 
     def __init__(
         self,
-        column_density,
-        velocity=None,
-        dispersion=None,
+        column_density: u.Quantity | NDData,
+        velocity: u.Quantity | NDData | None = None,
+        dispersion: u.Quantity | NDData | None = None,
         *,
-        wcs=None,
-        distance=None,
-        mask=None,
-        beam=None,
-        pixel_scale=None,
-        flags=(),
-        meta=None,
-    ):
+        wcs: WCS | fits.Header | None = None,
+        distance: u.Quantity | None = None,
+        mask: np.ndarray | None = None,
+        beam: Beam | u.Quantity | None = None,
+        pixel_scale: u.Quantity | None = None,
+        flags: Sequence[str] = (),
+        meta: dict[str, Any] | None = None,
+    ) -> None:
         if isinstance(column_density, GasMap):
             msg = "column_density must be a Quantity or NDData, got a GasMap: use GasMap.read"
             raise TypeError(msg)
@@ -223,7 +240,7 @@ class GasMap:
             )
             raise ValueError(msg)
 
-    def replace(self, **changes):
+    def replace(self, **changes: Any) -> GasMap:
         """
         Return a copy of the map with some parts replaced.
 
@@ -314,84 +331,84 @@ class GasMap:
         return None if array is None else array << unit
 
     @property
-    def column_density(self):
+    def column_density(self) -> u.Quantity:
         """Column density N(H2), 2D `~astropy.units.Quantity` in cm-2, NaN where masked."""
         return self._quantity(self._arrays, "column_density")
 
     @property
-    def velocity(self):
+    def velocity(self) -> u.Quantity | None:
         """Mean line-of-sight velocity, 2D `~astropy.units.Quantity` in km/s, or `None`."""
         return self._quantity(self._arrays, "velocity")
 
     @property
-    def dispersion(self):
+    def dispersion(self) -> u.Quantity | None:
         """Velocity dispersion, 2D `~astropy.units.Quantity` in km/s, or `None`."""
         return self._quantity(self._arrays, "dispersion")
 
     @property
-    def column_density_uncertainty(self):
+    def column_density_uncertainty(self) -> u.Quantity | None:
         """Standard deviation of the column density in cm-2, or `None`."""
         return self._quantity(self._errors, "column_density")
 
     @property
-    def velocity_uncertainty(self):
+    def velocity_uncertainty(self) -> u.Quantity | None:
         """Standard deviation of the velocity in km/s, or `None`."""
         return self._quantity(self._errors, "velocity")
 
     @property
-    def dispersion_uncertainty(self):
+    def dispersion_uncertainty(self) -> u.Quantity | None:
         """Standard deviation of the velocity dispersion in km/s, or `None`."""
         return self._quantity(self._errors, "dispersion")
 
     @property
-    def mask(self):
+    def mask(self) -> np.ndarray:
         """2D boolean array, `True` where there is no usable column density."""
         return self._mask
 
     @property
-    def masked_fraction(self):
+    def masked_fraction(self) -> float:
         """Fraction of the pixels that are masked, a float."""
         return float(self._mask.mean())
 
     @property
-    def wcs(self):
+    def wcs(self) -> WCS | None:
         """Celestial `~astropy.wcs.WCS` of two axes, or `None`."""
         if callable(self._wcs):  # a cutout makes its WCS when it is asked for
             self._wcs = self._wcs()
         return self._wcs
 
     @property
-    def distance(self):
+    def distance(self) -> u.Quantity | None:
         """Distance, `~astropy.units.Quantity` in pc, or `None`."""
         return self._distance
 
     @property
-    def beam(self):
+    def beam(self) -> Beam | None:
         """The beam, `~radio_beam.Beam`, or `None`."""
         return self._beam
 
     @property
-    def flags(self):
+    def flags(self) -> tuple[str, ...]:
         """What to beware of: tuple of names of `~astrofractal.flags.FLAGS`."""
         return self._flags
 
     @property
-    def meta(self):
+    def meta(self) -> dict[str, Any]:
         """Dictionary of anything else that is known about the map."""
         return self._meta
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, int]:
         """Shape (ny, nx)."""
         return self._mask.shape
 
     @property
-    def channels(self):
+    def channels(self) -> tuple[str, ...]:
         """Names of the channels that are present, column density first."""
         return tuple(name for name in CHANNELS if name in self._arrays)
 
     @property
-    def pixel_solid_angle(self):
+    def pixel_solid_angle(self) -> u.Quantity:
         """Solid angle of the pixel at the center of the map, `~astropy.units.Quantity` in sr."""
         need_wcs(self, "pixel_solid_angle")
         center = [(n - 1) / 2 for n in self.shape]
@@ -402,12 +419,12 @@ class GasMap:
         return angle * u.sr
 
     @property
-    def has_pixel_scale(self):
+    def has_pixel_scale(self) -> bool:
         """Whether the width of a pixel is known: from WCS and distance, or as it was given."""
         return self._pixel_scale is not None or _placed(self._wcs, self._distance)
 
     @property
-    def pixel_scale(self):
+    def pixel_scale(self) -> u.Quantity:
         """
         Width of the pixel at the center of the map, `~astropy.units.Quantity` in pc.
 
@@ -418,7 +435,7 @@ class GasMap:
         return np.sqrt(self.pixel_area)
 
     @property
-    def pixel_area(self):
+    def pixel_area(self) -> u.Quantity:
         """Area of the pixel at the center of the map, `~astropy.units.Quantity` in pc2."""
         if self._pixel_scale is not None:
             return self._pixel_scale**2
@@ -427,12 +444,12 @@ class GasMap:
         return self.pixel_solid_angle.value * self.distance**2
 
     @property
-    def mass(self):
+    def mass(self) -> u.Quantity:
         """Mass of all gas that is not masked, `~astropy.units.Quantity` in solMass."""
         column = np.nansum(self._arrays["column_density"], dtype=np.float64) * _COLUMN
         return column_to_mass(column, self.pixel_area)
 
-    def to_array(self):
+    def to_array(self) -> np.ndarray:
         """
         Return the three channels that the models see.
 
@@ -453,7 +470,7 @@ class GasMap:
             array[2] = self._arrays["dispersion"]
         return array
 
-    def __getitem__(self, item):
+    def __getitem__(self, item: slice | tuple[slice, ...]) -> GasMap:
         """Return a part of the map, its WCS adapted: ``gas[y0:y1, x0:x1]``."""
         if not isinstance(item, tuple):
             item = (item,)
@@ -491,7 +508,7 @@ class GasMap:
 
     @classmethod
     @_documented_by(read_parts)
-    def read(cls, data, **options):
+    def read(cls, data: GasMap | MapSource, **options: Any) -> GasMap:
         if isinstance(data, GasMap):
             usable = ("distance", "beam", "pixel_scale", "meta")
             changes = {k: options[k] for k in usable if options.get(k) is not None}
@@ -501,12 +518,12 @@ class GasMap:
 
     @classmethod
     @_documented_by(read_line_maps)
-    def from_maps(cls, *args, **options):
+    def from_maps(cls, *args: Any, **options: Any) -> GasMap:
         return cls._of(read_line_maps(*args, **options))
 
     @classmethod
     @_documented_by(read_cube)
-    def from_cube(cls, cube, **options):
+    def from_cube(cls, cube: Any, **options: Any) -> GasMap:
         return cls._of(read_cube(cube, **options))
 
     @classmethod
@@ -522,7 +539,7 @@ class GasMap:
             meta=parts.meta,
         )
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """
         Return a digest of all that measurements on the map depend on.
 
@@ -543,7 +560,7 @@ class GasMap:
             self.flags,
         )
 
-    def to_nddata(self, channel="column_density"):
+    def to_nddata(self, channel: str = "column_density") -> NDData:
         """
         Return one channel as `~astropy.nddata.NDData`.
 
@@ -575,7 +592,7 @@ class GasMap:
             meta=dict(self.meta),
         )
 
-    def to_hdulist(self):
+    def to_hdulist(self) -> fits.HDUList:
         """
         Return the map as FITS extensions.
 
@@ -586,7 +603,7 @@ class GasMap:
         """
         return to_hdulist(self)
 
-    def write(self, path, *, overwrite=False):
+    def write(self, path: PathLike, *, overwrite: bool = False) -> None:
         """
         Write the map to a FITS file, which `read` reads.
 

@@ -3,6 +3,10 @@
 These functions are methods of `~astrofractal.GasMap`.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
 import numpy as np
 from astropy.coordinates import SkyCoord
 
@@ -11,10 +15,23 @@ from astrofractal.gasmap.checks import check_pixels, need_wcs
 from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.gasmap.resample import Resampler
 
+if TYPE_CHECKING:
+    from astropy import units as u
+    from numpy.typing import ArrayLike
+
+    _Map = TypeVar("_Map")  #: a `~astrofractal.GasMap`, whose module imports this one
+
+
 __all__ = ["contains", "cutout", "cutouts", "to_pixel", "to_sky"]
 
 
-def cutout(gas, position, *, size=STANDARD_WIDTH, shape=STANDARD_SHAPE):
+def cutout(
+    gas: _Map,
+    position: SkyCoord | tuple[float, ...],
+    *,
+    size: u.Quantity = STANDARD_WIDTH,
+    shape: tuple[int, ...] = STANDARD_SHAPE,
+) -> _Map:
     """
     Return a part of the map of a given physical size, resampled.
 
@@ -78,7 +95,13 @@ def cutout(gas, position, *, size=STANDARD_WIDTH, shape=STANDARD_SHAPE):
     return cutout
 
 
-def cutouts(gas, positions, *, size=STANDARD_WIDTH, shape=STANDARD_SHAPE):
+def cutouts(
+    gas: _Map,
+    positions: SkyCoord | ArrayLike,
+    *,
+    size: u.Quantity = STANDARD_WIDTH,
+    shape: tuple[int, ...] = STANDARD_SHAPE,
+) -> list[_Map]:
     """
     Return parts of the map around many positions.
 
@@ -117,7 +140,7 @@ def cutouts(gas, positions, *, size=STANDARD_WIDTH, shape=STANDARD_SHAPE):
     return Resampler(gas, size=size, shape=shape)(positions)
 
 
-def contains(gas, positions):
+def contains(gas: _Map, positions: SkyCoord | ArrayLike) -> np.ndarray:
     """
     Return which positions lie on the map.
 
@@ -137,7 +160,7 @@ def contains(gas, positions):
         return inside & (y >= -0.5) & (y <= gas.shape[0] - 0.5)
 
 
-def to_pixel(gas, positions):
+def to_pixel(gas: _Map, positions: SkyCoord | ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """
     Return positions as pixels.
 
@@ -158,7 +181,7 @@ def to_pixel(gas, positions):
     return array[:, 0], array[:, 1]
 
 
-def to_sky(gas, x, y):
+def to_sky(gas: _Map, x: ArrayLike, y: ArrayLike) -> SkyCoord:
     """
     Return pixels as sky positions.
 

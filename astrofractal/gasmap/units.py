@@ -4,6 +4,8 @@ Everything inside astrofractal is N(H2) in cm-2 and km/s.  The conversions live 
 else.
 """
 
+from __future__ import annotations
+
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
@@ -25,7 +27,7 @@ _VELOCITY = u.km / u.s
 HYDROGEN_MASS = const.m_p + const.m_e
 
 
-def column_to_mass(column_density, area):
+def column_to_mass(column_density: u.Quantity, area: u.Quantity) -> u.Quantity:
     """
     Return the mass of gas behind an area of the sky.
 

@@ -1,7 +1,10 @@
 """Labeled maps around protostars: in memory, on disk, and the set that the package ships."""
 
+from __future__ import annotations
+
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -11,6 +14,16 @@ from astrofractal._utils.validation import positive_int
 from astrofractal.data import data_path
 from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, mean_velocity
 from astrofractal.mapset.files import read_parts, write_parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+    from astrofractal._utils.annotations import PathLike
+    from astrofractal.gasmap import GasMap
+
 
 __all__ = ["MapSet", "reference_maps"]
 
@@ -78,18 +91,18 @@ class MapSet:
 
     def __init__(
         self,
-        images,
-        masses,
+        images: ArrayLike,
+        masses: u.Quantity,
         *,
-        clouds,
-        sinks,
-        times=None,
-        axes=None,
-        positions=None,
-        represents=None,
-        pixel_scale=_DEFAULT_PIXEL,
-        meta=None,
-    ):
+        clouds: ArrayLike,
+        sinks: ArrayLike,
+        times: u.Quantity | None = None,
+        axes: ArrayLike | None = None,
+        positions: u.Quantity | None = None,
+        represents: ArrayLike | None = None,
+        pixel_scale: u.Quantity = _DEFAULT_PIXEL,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
         images = np.array(images, dtype=np.float32, order="C")
         if images.ndim != 4 or images.shape[1] != 3:
             msg = f"images must have the shape (n_maps, 3, ny, nx), got {images.shape}"
@@ -122,7 +135,7 @@ class MapSet:
         self.pixel_scale = u.Quantity(pixel_scale).to(u.pc)
         self.meta = dict(meta or {})
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.images)
 
     def __repr__(self):
@@ -133,7 +146,7 @@ class MapSet:
             f"protostars, {n_clouds} cloud{'s' if n_clouds != 1 else ''}>"
         )
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice | ArrayLike) -> MapSet:
         """Return the selected maps as a `MapSet`; a single number gives a set of one."""
         index = np.arange(len(self))[index]
         index = np.atleast_1d(index)
@@ -148,11 +161,11 @@ class MapSet:
         return new
 
     @property
-    def log_masses(self):
+    def log_masses(self) -> np.ndarray:
         """The logarithm (base 10) of the masses in solar masses, `~numpy.ndarray`."""
         return np.log10(self.masses.to_value(u.solMass))
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """
         Return a digest of the maps and all that is known of them, but not of ``meta``.
 
@@ -164,7 +177,7 @@ class MapSet:
         values = {name: getattr(self, name) for name in (*_COLUMNS, "pixel_scale")}
         return fingerprint(values)
 
-    def gasmap(self, index):
+    def gasmap(self, index: int) -> GasMap:
         """
         Return one map as a `~astrofractal.GasMap`.
 
@@ -188,7 +201,7 @@ class MapSet:
             pixel_scale=self.pixel_scale,
         )
 
-    def subsample(self, n_maps):
+    def subsample(self, n_maps: int) -> MapSet:
         """
         Return a smaller set in which masses, protostars, times and axes are mixed as in this one.
 
@@ -212,7 +225,7 @@ class MapSet:
             return self[:]
         return self[np.sort(_spread(self._order(), n_maps))]
 
-    def limit(self, n_per_protostar):
+    def limit(self, n_per_protostar: int) -> MapSet:
         """
         Keep at most so many maps of each protostar, which stand for the others.
 
@@ -249,7 +262,7 @@ class MapSet:
         return np.lexsort((self.axes, times, self.sinks))
 
     @classmethod
-    def concatenate(cls, mapsets):
+    def concatenate(cls, mapsets: Iterable[MapSet]) -> MapSet:
         """
         Join several sets.
 
@@ -285,7 +298,7 @@ class MapSet:
         return new
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: PathLike) -> MapSet:
         """
         Read a file, or all files ``*.fits`` of a folder.
 
@@ -319,7 +332,7 @@ class MapSet:
             return cls.concatenate([cls(**read_parts(file)) for file in files])
         return cls(**read_parts(path))
 
-    def write(self, path, *, overwrite=False):
+    def write(self, path: PathLike, *, overwrite: bool = False) -> None:
         """
         Write all maps to one file, in the format of `astrofractal.mapset.files`.
 
@@ -343,7 +356,7 @@ class MapSet:
 
 
 @lru_cache(maxsize=1)
-def reference_maps():
+def reference_maps() -> MapSet:
     """
     Return the maps that the package ships for the calibration of masses.
 

@@ -1,5 +1,7 @@
 """What a map looks like to the eye: the numbers that tell a gas map from a photograph."""
 
+from __future__ import annotations
+
 import numpy as np
 
 from astrofractal.mass.profiles import batched
@@ -11,7 +13,7 @@ CONTRAST = 3
 
 
 @batched
-def appearance(images):
+def appearance(images: np.ndarray) -> np.ndarray:
     """
     Describe level, contrast and smoothness of each channel.
 

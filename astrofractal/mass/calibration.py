@@ -1,5 +1,9 @@
 """One calibration: from the features of one combination of channels to masses with intervals."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from astrofractal._utils.identity import fingerprint
@@ -20,6 +24,14 @@ from astrofractal.mass.validation import (
     scores,
     weighted_quantile,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Self
+
+    from numpy.typing import ArrayLike
+    from sklearn.base import BaseEstimator
+
 
 __all__ = ["MIN_R2", "Calibration", "NoSkillWarning"]
 
@@ -70,13 +82,29 @@ class Calibration:
         number of maps stood for, weight and fold of each.
     """
 
-    def __init__(self, channels, features, regressor, weight_exponent=0.5):
+    def __init__(
+        self,
+        channels: tuple[str, ...],
+        features: FeatureSet,
+        regressor: str | BaseEstimator | tuple[str | BaseEstimator, ...],
+        weight_exponent: float = 0.5,
+    ) -> None:
         self.channels = tuple(channels)
         self.features = features
         self.regressor = regressor
         self.weight_exponent = weight_exponent
 
-    def fit(self, X, y, *, blocks, appearance, groups=None, protostars=None, represents=None):
+    def fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        *,
+        blocks: list[int],
+        appearance: np.ndarray,
+        groups: ArrayLike | None = None,
+        protostars: ArrayLike | None = None,
+        represents: ArrayLike | None = None,
+    ) -> Self:
         """
         Fit on the reference maps.
 
@@ -122,7 +150,7 @@ class Calibration:
             np.ones(len(y)) if represents is None else np.asarray(represents, float),
         )
 
-    def leave_out(self, groups):
+    def leave_out(self, groups: Iterable[str]) -> Calibration:
         """
         Calibrate again without some groups, the scaling of the features included.
 
@@ -218,7 +246,7 @@ class Calibration:
         return self._cached_reference
 
     @property
-    def has_skill(self):
+    def has_skill(self) -> bool:
         """
         Whether R2 on clouds left out reaches ``MIN_R2`` (0.2) per map and is above 0 per protostar.
 
@@ -227,7 +255,7 @@ class Calibration:
         return bool(self.skill_["r2"] >= MIN_R2 and self.skill_["r2_protostar"] > 0)
 
     @property
-    def mass_range(self):
+    def mass_range(self) -> np.ndarray:
         """The log10 masses between which all but 1 % at each end of the reference maps lie."""
         return np.percentile(self.y_, [1, 99])
 
@@ -252,7 +280,9 @@ class Calibration:
             "n_groups": int(self.folds_.max()) + 1,
         }
 
-    def evaluate(self, X, appearance):
+    def evaluate(
+        self, X: np.ndarray, appearance: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """
         Predict masses and tell how far they can be trusted.
 
@@ -296,21 +326,21 @@ class Calibration:
         difficulty = self._difficulty(spread) * np.clip(ood, 1, 3)
         return predicted, difficulty * self.intervals_.relative_width(predicted), ood
 
-    def half_width(self, level, difficulty):
+    def half_width(self, level: float, difficulty: ArrayLike) -> np.ndarray:
         """Return half the width of the interval in dex."""
         return self.intervals_.quantile(level) * np.asarray(difficulty)
 
     def _difficulty(self, spread):
         return 0.5 + 0.5 * spread / self.spread_scale_
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Return a digest of the options and the reference maps."""
         if self._fingerprint is None:
             options = (self.channels, self.features, self.regressor, self.weight_exponent)
             self._fingerprint = fingerprint(options, self.spread_scale_, self._arrays())
         return self._fingerprint
 
-    def state(self):
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """
         Return all that is needed to make this calibration again.
 
@@ -355,7 +385,7 @@ class Calibration:
         }
 
     @classmethod
-    def from_state(cls, arrays, card):
+    def from_state(cls, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Calibration:
         """Make the calibration of `state` again."""
         new = cls(
             card["channels"],

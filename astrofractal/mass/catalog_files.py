@@ -1,6 +1,9 @@
 """Catalogs on disk: tables of masses, and regions for DS9."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -9,6 +12,12 @@ from astropy.table import Table
 
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["check_suffix", "write_catalog", "write_regions"]
 
@@ -28,7 +37,7 @@ def check_suffix(path):
         raise ValueError(msg)
 
 
-def write_catalog(table, path, *, overwrite=False):
+def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
     """
     Write a catalog as ECSV, VOTable, FITS or CSV, by the suffix of its name.
 
@@ -76,7 +85,9 @@ def _write_votable(table, path):
     votable.to_xml(str(path))
 
 
-def write_regions(table, path, *, radius=5 * u.arcsec, overwrite=False):
+def write_regions(
+    table: QTable, path: PathLike, *, radius: u.Quantity = 5 * u.arcsec, overwrite: bool = False
+) -> None:
     """
     Write a circle at each position for DS9, with the mass as its text.
 

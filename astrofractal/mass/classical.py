@@ -1,5 +1,7 @@
 """Classical estimates of a mass: the virial mass, and the gas in an aperture."""
 
+from __future__ import annotations
+
 import numpy as np
 from astropy import constants, units
 
@@ -9,7 +11,9 @@ from astrofractal.mass.profiles import normalized_radius, weighted_mean
 __all__ = ["aperture_mass", "virial_mass"]
 
 
-def virial_mass(images, pixel_scale, *, radius=0.1 * units.pc):
+def virial_mass(
+    images: np.ndarray, pixel_scale: units.Quantity, *, radius: units.Quantity = 0.1 * units.pc
+) -> units.Quantity:
     r"""
     Estimate the virial mass, the classical estimate that the method replaces.
 
@@ -44,7 +48,9 @@ def virial_mass(images, pixel_scale, *, radius=0.1 * units.pc):
     return (5 * sigma2 * radius / constants.G).to(units.solMass)
 
 
-def aperture_mass(images, pixel_scale, *, radius=0.1 * units.pc):
+def aperture_mass(
+    images: np.ndarray, pixel_scale: units.Quantity, *, radius: units.Quantity = 0.1 * units.pc
+) -> units.Quantity:
     """
     Sum the gas mass in a round aperture around the protostar.
 

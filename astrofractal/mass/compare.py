@@ -1,6 +1,9 @@
 """Estimated masses beside masses that are known otherwise: ratios, pulls and a figure."""
 
+from __future__ import annotations
+
 from statistics import NormalDist
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -8,6 +11,13 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astrofractal._utils.warn import warn
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.table import Table
+    from matplotlib.axes import Axes
+
 
 __all__ = ["Comparison", "compare"]
 
@@ -26,7 +36,13 @@ _DESCRIPTIONS = {
 }
 
 
-def compare(catalog, masses, *, max_separation=None, level=None):
+def compare(
+    catalog: QTable,
+    masses: Table | u.Quantity,
+    *,
+    max_separation: u.Quantity | None = None,
+    level: float | None = None,
+) -> Comparison:
     """
     Compare a catalog of estimated masses with masses that are known otherwise.
 
@@ -121,34 +137,34 @@ class Comparison:
         the true mass); ``flags``.
     """
 
-    def __init__(self, table):
+    def __init__(self, table: QTable) -> None:
         self.table = table
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.table)
 
     @property
-    def level(self):
+    def level(self) -> float:
         """The probability of the intervals (float)."""
         return self.table.meta["level"]
 
     @property
-    def log_ratio(self):
+    def log_ratio(self) -> np.ndarray:
         """log10 of estimated over true mass (1D `~numpy.ndarray`); NaN without an estimate."""
         return np.log10(self.table["ratio"])
 
     @property
-    def median_error(self):
+    def median_error(self) -> float:
         """Median of the absolute log10 ratio, in dex (float)."""
         return float(np.nanmedian(np.abs(self.log_ratio)))
 
     @property
-    def bias(self):
+    def bias(self) -> float:
         """Median of the log10 ratio, in dex (float)."""
         return float(np.nanmedian(self.log_ratio))
 
     @property
-    def n_inside(self):
+    def n_inside(self) -> int:
         """How many intervals hold the true mass (int)."""
         return int(np.sum(self.table["inside"]))
 
@@ -159,7 +175,14 @@ class Comparison:
             f"{100 * self.level:.3g} % intervals>"
         )
 
-    def plot(self, axes=None, *, names=True, color=None, label=None):
+    def plot(
+        self,
+        axes: Axes | None = None,
+        *,
+        names: bool = True,
+        color: Any | None = None,
+        label: str | None = None,
+    ) -> Axes:
         """
         Draw the estimates over the masses to compare with.
 

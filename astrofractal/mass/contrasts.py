@@ -1,5 +1,7 @@
 """Aperture contrasts: what the network's structure readout estimates, computed exactly."""
 
+from __future__ import annotations
+
 import numpy as np
 import torch
 
@@ -19,7 +21,7 @@ _SIGNED = slice(n_center_targets() // 4, n_center_targets() // 2)
 
 
 @batched
-def aperture_contrasts(images, zoom=4.0):
+def aperture_contrasts(images: np.ndarray, zoom: float = 4.0) -> np.ndarray:
     """
     Measure the gas in four nested Gaussian apertures around the protostar, without a network.
 

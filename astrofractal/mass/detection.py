@@ -1,6 +1,9 @@
 """Detection: peaks of the column density, where protostars may be."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -9,10 +12,20 @@ from scipy.spatial import cKDTree
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap.units import to_column_density
 
+if TYPE_CHECKING:
+    from astrofractal.gasmap import GasMap
+
+
 __all__ = ["find_protostars"]
 
 
-def find_protostars(gas, *, min_separation=0.05 * u.pc, threshold=None, max_sources=None):
+def find_protostars(
+    gas: GasMap,
+    *,
+    min_separation: u.Quantity = 0.05 * u.pc,
+    threshold: u.Quantity | float | None = None,
+    max_sources: int | None = None,
+) -> np.ndarray:
     """
     Find the peaks of the column density, where protostars may be.
 

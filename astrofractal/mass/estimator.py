@@ -1,7 +1,10 @@
 """`StellarMassEstimator`: gas maps in, masses of the protostars in them out."""
 
+from __future__ import annotations
+
 import copy
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -40,6 +43,17 @@ from astrofractal.mass.matching import MATCHED_FEATURES, matched_calibration
 from astrofractal.mass.positions import nothing_to_measure, resolve_positions, to_icrs
 from astrofractal.mass.regressors import make_regressor
 from astrofractal.mass.validation import r2_score, rmse_score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, Literal, Self
+
+    from astropy.table import QTable
+    from numpy.typing import ArrayLike
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.gasmap.annotations import MapSource, Positions
+
 
 __all__ = ["StellarMassEstimator"]
 
@@ -111,14 +125,21 @@ class StellarMassEstimator(Options, BaseEstimator):
     #: cloud unseen by the calibration exceeds, by definition of `ood_score`.
     ood_threshold = 1.0
 
-    def __init__(self, encoder=None, *, features=None, regressor=None, weight_exponent=None):
+    def __init__(
+        self,
+        encoder: FractalEncoder | None = None,
+        *,
+        features: FeatureSet | None = None,
+        regressor: str | BaseEstimator | tuple[str | BaseEstimator, ...] | None = None,
+        weight_exponent: float | None = None,
+    ) -> None:
         self.encoder = encoder
         self.features = features
         self.regressor = regressor
         self.weight_exponent = weight_exponent
 
     @property
-    def calibrations_(self):
+    def calibrations_(self) -> dict[tuple[str, ...], Calibration]:
         if "_calibrations" not in vars(self):
             if any(value is not None for value in self.get_params(deep=False).values()):
                 msg = "this StellarMassEstimator is not calibrated: call fit first"
@@ -127,12 +148,12 @@ class StellarMassEstimator(Options, BaseEstimator):
         return self._calibrations
 
     @property
-    def reference_id_(self):
+    def reference_id_(self) -> str:
         self.calibrations_  # noqa: B018 - loads the bundled ones
         return self._reference_id
 
     @property
-    def encoder_(self):
+    def encoder_(self) -> FractalEncoder | None:
         """The encoder in use, `~astrofractal.FractalEncoder`; `None` where none is needed."""
         needed = any(c.features.pooling for c in self.calibrations_.values())
         return self._encoder() if needed else None
@@ -151,7 +172,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         return self._default_encoder
 
     @property
-    def meta(self):
+    def meta(self) -> dict[str, Any]:
         """What the masses come from: weights, reference maps, this estimator, version (`dict`)."""
         encoder = self.encoder_
         return {
@@ -161,7 +182,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             "version": astrofractal.__version__,
         }
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """
         Return a digest of all options, the encoder and the calibrations.
 
@@ -208,15 +229,15 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     def fit(
         self,
-        maps,
-        masses=None,
-        groups=None,
+        maps: MapSet | Sequence[GasMap | MapSource],
+        masses: u.Quantity | None = None,
+        groups: ArrayLike | None = None,
         *,
-        protostars=None,
-        observe=None,
-        channels=None,
-        progress_bar=False,
-    ):
+        protostars: ArrayLike | None = None,
+        observe: Callable[..., Any] | None = None,
+        channels: list[tuple[str, ...]] | None = None,
+        progress_bar: ProgressBar = False,
+    ) -> Self:
         """
         Calibrate on maps of known masses.
 
@@ -321,11 +342,13 @@ class StellarMassEstimator(Options, BaseEstimator):
         return maps.images.shape[2:] if isinstance(maps, MapSet) else STANDARD_SHAPE
 
     @property
-    def map_shape(self):
+    def map_shape(self) -> tuple[int, int]:
         """The shape (ny, nx) of the standard map."""
         return self._shape(None, self.encoder_)
 
-    def leave_out(self, *clouds, channels=None):
+    def leave_out(
+        self, *clouds: str, channels: list[tuple[str, ...]] | None = None
+    ) -> StellarMassEstimator:
         """
         Calibrate again without some of the clouds, to estimate their masses honestly.
 
@@ -356,8 +379,15 @@ class StellarMassEstimator(Options, BaseEstimator):
         return new
 
     def matched(
-        self, gas, positions=None, *, maps=None, n_maps=2000, random_state=0, progress_bar=False
-    ):
+        self,
+        gas: GasMap | MapSource,
+        positions: Positions | None = None,
+        *,
+        maps: MapSet | None = None,
+        n_maps: int = 2000,
+        random_state: int = 0,
+        progress_bar: ProgressBar = False,
+    ) -> StellarMassEstimator:
         """
         Calibrate for a map: on reference maps observed as the map was.
 
@@ -431,7 +461,12 @@ class StellarMassEstimator(Options, BaseEstimator):
             raise ValueError(msg)
         return self.calibrations_[max(usable, key=len)]
 
-    def evaluate(self, maps, *, progress_bar=False):
+    def evaluate(
+        self,
+        maps: GasMap | MapSource | Iterable[GasMap | MapSource],
+        *,
+        progress_bar: ProgressBar = False,
+    ) -> Evaluation:
         """
         Predict masses with everything that is known about them.
 
@@ -528,7 +563,14 @@ class StellarMassEstimator(Options, BaseEstimator):
                 flags[i].append("no-skill")
         result.extend(log_mass, difficulty, ood, velocity_known, flags, used)
 
-    def predict(self, maps, *, combine=None, groups=None, progress_bar=False):
+    def predict(
+        self,
+        maps: GasMap | MapSource | Iterable[GasMap | MapSource],
+        *,
+        combine: Literal["median", "mean"] | None = None,
+        groups: ArrayLike | None = None,
+        progress_bar: ProgressBar = False,
+    ) -> u.Quantity:
         """
         Predict the mass of the protostar at the center of each map.
 
@@ -562,7 +604,15 @@ class StellarMassEstimator(Options, BaseEstimator):
         mass = 10**result.log_mass * u.solMass
         return mass[0] if is_single(maps) or (combine and groups is None) else mass
 
-    def predict_interval(self, maps, level=0.68, *, combine=None, groups=None, progress_bar=False):
+    def predict_interval(
+        self,
+        maps: GasMap | MapSource | Iterable[GasMap | MapSource],
+        level: float = 0.68,
+        *,
+        combine: Literal["median", "mean"] | None = None,
+        groups: ArrayLike | None = None,
+        progress_bar: ProgressBar = False,
+    ) -> tuple[u.Quantity, u.Quantity]:
         """
         Predict an interval that holds the mass with a given probability.
 
@@ -599,7 +649,12 @@ class StellarMassEstimator(Options, BaseEstimator):
         single = is_single(maps) or (combine and groups is None)
         return tuple(end[0] if single else end for end in ends)
 
-    def ood_score(self, maps, *, progress_bar=False):
+    def ood_score(
+        self,
+        maps: GasMap | MapSource | Iterable[GasMap | MapSource],
+        *,
+        progress_bar: ProgressBar = False,
+    ) -> float | np.ndarray:
         """
         Tell how unlike the reference maps a map is.
 
@@ -626,7 +681,9 @@ class StellarMassEstimator(Options, BaseEstimator):
             score = self.evaluate(maps, progress_bar=progress_bar).ood_score
         return float(score[0]) if is_single(maps) else score
 
-    def score(self, maps, masses=None):
+    def score(
+        self, maps: MapSet | Sequence[GasMap | MapSource], masses: u.Quantity | None = None
+    ) -> tuple[float, float]:
         """
         Score the predictions.
 
@@ -657,14 +714,14 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     def catalog(
         self,
-        gas,
-        positions=None,
+        gas: GasMap | MapSource,
+        positions: Positions | None = None,
         *,
-        level=0.68,
-        recenter=None,
-        progress_bar=False,
-        **detection,
-    ):
+        level: float = 0.68,
+        recenter: Literal[False, "column", "kinematic"] | None = None,
+        progress_bar: ProgressBar = False,
+        **detection: Any,
+    ) -> QTable:
         """
         Estimate the masses of the protostars of a map.
 
@@ -755,7 +812,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         table.add_columns([x, y], indexes=[where, where], names=["x", "y"])
         return describe(table, level)
 
-    def save(self, path, *, overwrite=False):
+    def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """
         Save the calibration, without pickle.
 
@@ -775,7 +832,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         write_calibrations(self, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path, *, encoder=None):
+    def load(cls, path: PathLike, *, encoder: FractalEncoder | None = None) -> StellarMassEstimator:
         """
         Load a calibration.
 

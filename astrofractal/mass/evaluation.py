@@ -1,11 +1,23 @@
 """`Evaluation`: everything that is known about the masses of several maps, and their table."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
 from astrofractal._utils.validation import one_of
 from astrofractal.mass.calibration import MIN_R2
+
+if TYPE_CHECKING:
+    from typing import Any, Literal
+
+    from numpy.typing import ArrayLike
+
+    from astrofractal.mass.calibration import Calibration
+
 
 __all__ = ["Evaluation", "check_level", "describe"]
 
@@ -61,16 +73,24 @@ class Evaluation:
         After `combine`: the number of maps in each entry.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.log_mass = self.difficulty = self.ood_score = self.velocity_known = np.empty(0)
         self.flags = []
         self.calibrations = []
         self.n_maps = None
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.log_mass)
 
-    def extend(self, log_mass, difficulty, ood_score, velocity_known, flags, calibrations):
+    def extend(
+        self,
+        log_mass: ArrayLike,
+        difficulty: ArrayLike,
+        ood_score: ArrayLike,
+        velocity_known: ArrayLike,
+        flags: list[str],
+        calibrations: list[Calibration],
+    ) -> None:
         """Append more maps."""
         self.log_mass = np.append(self.log_mass, log_mass)
         self.difficulty = np.append(self.difficulty, difficulty)
@@ -83,7 +103,7 @@ class Evaluation:
         return np.array([self.log_mass, self.difficulty, self.ood_score, self.velocity_known])
 
     @property
-    def without_skill(self):
+    def without_skill(self) -> dict[str, float]:
         """
         The channels whose masses have no skill, and their leave-cloud-out R2 (`dict`).
 
@@ -97,7 +117,7 @@ class Evaluation:
                 found[" + ".join(calibration.channels)] = skill[kind]
         return {name: found[name] for name in sorted(found, key=len)}
 
-    def half_width(self, level):
+    def half_width(self, level: float) -> np.ndarray:
         """
         Return half the widths of the intervals.
 
@@ -118,7 +138,9 @@ class Evaluation:
             result[rows] = calibration.half_width(level, self.difficulty[rows])
         return result
 
-    def combine(self, function, groups=None):
+    def combine(
+        self, function: Literal["median", "mean"], groups: ArrayLike | None = None
+    ) -> Evaluation:
         """
         Combine the maps of each protostar (lines of sight or epochs).
 
@@ -163,7 +185,7 @@ class Evaluation:
         new.n_maps = np.array(counts)
         return new
 
-    def expand(self, rows, others):
+    def expand(self, rows: list[int], others: dict[int, str]) -> Evaluation:
         """
         Put the entries on their rows of a longer list, beside those that have no mass.
 
@@ -190,7 +212,7 @@ class Evaluation:
         new.extend(*numbers, flags, used)
         return new
 
-    def to_table(self, *, level=0.68, meta=None):
+    def to_table(self, *, level: float = 0.68, meta: dict[str, Any] | None = None) -> QTable:
         """
         Return the masses as a table.
 

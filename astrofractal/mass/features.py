@@ -1,6 +1,9 @@
 """What the regressors are given: pooled features of the encoder, and physics by name."""
 
+from __future__ import annotations
+
 from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +21,13 @@ from astrofractal.mass.profiles import (
     physical_scalars,
     radial_profiles,
 )
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astrofractal._utils.annotations import ProgressBar
+    from astrofractal.encoder import FractalEncoder
+
 
 __all__ = [
     "CHANNELS",
@@ -209,15 +219,23 @@ class FeatureSet:
         names = ("profiles", "scalars", "contrasts", "statistics")
         return "+".join(parts + [name for name in names if getattr(self, name)])
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return the parameters as plain values."""
         return asdict(self)
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """Return a digest of all parameters."""
         return fingerprint(self.to_dict())
 
-    def compute(self, images, channels, *, encoder=None, encoded=None, progress_bar=False):
+    def compute(
+        self,
+        images: np.ndarray,
+        channels: tuple[str, ...],
+        *,
+        encoder: FractalEncoder | None = None,
+        encoded: np.ndarray | None = None,
+        progress_bar: ProgressBar = False,
+    ) -> tuple[np.ndarray, list[int]]:
         """
         Compute the features of maps that have the same channels.
 

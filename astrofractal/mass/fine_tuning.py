@@ -1,7 +1,10 @@
 """Fine-tuning: a pretrained encoder trained on with labeled maps."""
 
+from __future__ import annotations
+
 import copy
 import numbers
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,6 +17,16 @@ from astrofractal._utils.validation import positive_int
 from astrofractal.encoder.pooling import pool_tokens
 from astrofractal.mapset import MapSet
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, Literal
+
+    from numpy.typing import ArrayLike
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.encoder import FractalEncoder
+
+
 __all__ = ["FineTuned", "TrunkViews", "fine_tune"]
 
 #: Penalties of the linear probe that the head starts from, per view of a protostar; the middle one
@@ -22,29 +35,29 @@ _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 
 
 def fine_tune(
-    encoder,
-    maps,
+    encoder: FractalEncoder,
+    maps: MapSet,
     *,
-    blocks=2,
-    pooling=("central", "spread"),
-    zoom=4.0,
-    jitter=0.5,
-    weight_exponent=1.0,
-    validation=0.15,
-    n_views=16,
-    max_epochs=20,
-    patience=5,
-    batch_size=64,
-    learning_rate=1e-4,
-    layer_decay=0.75,
-    weight_decay=0.05,
-    precision="32-true",
-    device=None,
-    checkpoint=None,
-    views=None,
-    random_state=0,
-    progress_bar=False,
-):
+    blocks: int | Literal["all"] = 2,
+    pooling: str | tuple[str, ...] = ("central", "spread"),
+    zoom: float = 4.0,
+    jitter: float = 0.5,
+    weight_exponent: float = 1.0,
+    validation: float | Sequence[str] | None = 0.15,
+    n_views: int = 16,
+    max_epochs: int = 20,
+    patience: int = 5,
+    batch_size: int = 64,
+    learning_rate: float = 1e-4,
+    layer_decay: float = 0.75,
+    weight_decay: float = 0.05,
+    precision: str = "32-true",
+    device: str | None = None,
+    checkpoint: PathLike | None = None,
+    views: TrunkViews | None = None,
+    random_state: int = 0,
+    progress_bar: ProgressBar = False,
+) -> FineTuned:
     """
     Train an encoder on with maps of known masses.
 
@@ -290,7 +303,14 @@ class FineTuned:
         What was trained on what.
     """
 
-    def __init__(self, network, encoder, history, best_epoch, meta):
+    def __init__(
+        self,
+        network: Any,
+        encoder: FractalEncoder,
+        history: list[Any],
+        best_epoch: int,
+        meta: dict[str, Any],
+    ) -> None:
         self.network, self.encoder = network, encoder
         self.history = QTable(rows=history)
         if "validation_rmse" in self.history.colnames:
@@ -303,7 +323,9 @@ class FineTuned:
             f"{len(self.history) - 1}, {self.encoder!r}>"
         )
 
-    def predict(self, maps, *, n_views=16, progress_bar=False):
+    def predict(
+        self, maps: MapSet | np.ndarray, *, n_views: int = 16, progress_bar: ProgressBar = False
+    ) -> u.Quantity:
         """
         Predict the masses in maps by the network that was trained.
 
@@ -342,7 +364,7 @@ class FineTuned:
         )
         return 10 ** views.average(views.inputs.double().numpy()) * u.solMass
 
-    def predict_views(self, views):
+    def predict_views(self, views: TrunkViews) -> u.Quantity:
         """
         Predict the masses in maps whose views have passed the frozen part.
 
@@ -382,7 +404,16 @@ class TrunkViews:
         The number of maps.
     """
 
-    def __init__(self, network, images, rows, poses, *, full=False, progress_bar=False):
+    def __init__(
+        self,
+        network: Any,
+        images: Any,
+        rows: Any,
+        poses: Any,
+        *,
+        full: bool = False,
+        progress_bar: ProgressBar = False,
+    ) -> None:
         from astrofractal.mass.training import make_views
 
         self.rows, self.n_maps, self.kind = rows, len(images), network.kind
@@ -401,7 +432,7 @@ class TrunkViews:
             parts.append((found.half() if found.ndim == 3 else found).cpu())
         self.inputs = torch.cat(parts)
 
-    def __getitem__(self, keep):
+    def __getitem__(self, keep: ArrayLike) -> TrunkViews:
         """Return the views of some of the maps, a boolean `~numpy.ndarray` with one entry per map."""
         keep = np.asarray(keep, bool)
         new = copy.copy(self)
@@ -413,19 +444,19 @@ class TrunkViews:
     @classmethod
     def draw(
         cls,
-        encoder,
-        maps,
+        encoder: FractalEncoder,
+        maps: MapSet,
         *,
-        blocks,
-        pooling=("central", "spread"),
-        n_views=16,
-        zoom=4.0,
-        jitter=0.5,
-        weight_exponent=1.0,
-        device=None,
-        random_state=0,
-        progress_bar=False,
-    ):
+        blocks: int | Literal["all"],
+        pooling: str | tuple[str, ...] = ("central", "spread"),
+        n_views: int = 16,
+        zoom: float = 4.0,
+        jitter: float = 0.5,
+        weight_exponent: float = 1.0,
+        device: str | None = None,
+        random_state: int = 0,
+        progress_bar: ProgressBar = False,
+    ) -> TrunkViews:
         """
         Draw views as `fine_tune` does, whose parameters these are.
 
@@ -448,16 +479,16 @@ class TrunkViews:
     @classmethod
     def symmetric(
         cls,
-        encoder,
-        maps,
+        encoder: FractalEncoder,
+        maps: MapSet,
         *,
-        blocks,
-        pooling=("central", "spread"),
-        n_views=2,
-        zoom=4.0,
-        device=None,
-        progress_bar=False,
-    ):
+        blocks: int | Literal["all"],
+        pooling: str | tuple[str, ...] = ("central", "spread"),
+        n_views: int = 2,
+        zoom: float = 4.0,
+        device: str | None = None,
+        progress_bar: ProgressBar = False,
+    ) -> TrunkViews:
         """
         Take the first symmetric views of each map, for predictions; parameters as of `draw`.
 
@@ -474,7 +505,7 @@ class TrunkViews:
         network.to(device or encoder.device)
         return cls(network, maps.images, rows, poses, progress_bar=progress_bar)
 
-    def average(self, values):
+    def average(self, values: np.ndarray) -> np.ndarray:
         """
         Average over the views of each map.
 

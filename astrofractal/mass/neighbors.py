@@ -1,10 +1,20 @@
 """Nearest neighbors: the search, and the published head."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from astrofractal.mass.validation import check_training
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import ArrayLike
+
 
 __all__ = ["PublishedKNN", "nearest", "squared_distances"]
 
@@ -28,12 +38,18 @@ class PublishedKNN(RegressorMixin, BaseEstimator):
         they are.
     """
 
-    def __init__(self, n_neighbors=5, n_components=64, whiten=True):
+    def __init__(self, n_neighbors: int = 5, n_components: int = 64, whiten: bool = True) -> None:
         self.n_neighbors = n_neighbors
         self.n_components = n_components
         self.whiten = whiten
 
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Keep the projected features; a weight multiplies the vote of its map."""
         X, y, weights, _ = check_training(self, X, y, sample_weight, groups)
         self.mean_ = np.average(X, axis=0, weights=weights)
@@ -48,7 +64,7 @@ class PublishedKNN(RegressorMixin, BaseEstimator):
         self.y_, self.weights_ = y, weights
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the mean of the neighbors' values, weighted by inverse distance."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)

@@ -1,11 +1,18 @@
 """Features by name: radial profiles, physical scalars and the statistics of each channel."""
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.fft
 
 from astrofractal.gasmap.gas_moments import CHANNELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 
 __all__ = [
     "PROFILES",
@@ -88,7 +95,7 @@ def _masked_mean(values, weights):
 
 
 @batched
-def radial_profiles(images, names=CHANNELS):
+def radial_profiles(images: np.ndarray, names: Iterable[str] = CHANNELS) -> np.ndarray:
     """
     Describe each channel in six rings around the protostar.
 
@@ -156,7 +163,7 @@ def _log(values):
 
 
 @batched
-def physical_scalars(images, names=tuple(SCALARS)):
+def physical_scalars(images: np.ndarray, names: Iterable[str] = tuple(SCALARS)) -> np.ndarray:
     """
     Reduce each map to a few physical numbers.
 
@@ -207,7 +214,7 @@ def physical_scalars(images, names=tuple(SCALARS)):
 
 
 @batched
-def channel_statistics(images):
+def channel_statistics(images: np.ndarray) -> np.ndarray:
     """
     Describe the values of each channel, and the slope of its power spectrum.
 

@@ -1,6 +1,9 @@
 """Regressors from features to log10 mass, as estimators of scikit-learn that know groups."""
 
+from __future__ import annotations
+
 import json
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
@@ -8,6 +11,12 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validat
 
 from astrofractal.mass.neighbors import PublishedKNN, squared_distances
 from astrofractal.mass.validation import check_training
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    from numpy.typing import ArrayLike
+
 
 __all__ = [
     "REGRESSORS",
@@ -36,10 +45,16 @@ class GroupRidge(RegressorMixin, BaseEstimator):
         The penalties to choose from, relative to the mean of the diagonal of the Gram matrix.
     """
 
-    def __init__(self, alphas=_ALPHAS):
+    def __init__(self, alphas: ArrayLike = _ALPHAS) -> None:
         self.alphas = alphas
 
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit; without ``groups`` the penalty is chosen by five interleaved folds."""
         X, y, weights, groups = check_training(self, X, y, sample_weight, groups)
         groups = np.arange(len(y)) % 5 if groups is None else groups
@@ -78,7 +93,7 @@ class GroupRidge(RegressorMixin, BaseEstimator):
         scale = max(values.mean(), 1e-12)
         return vectors @ ((vectors.T @ cross)[:, None] / (values[:, None] + scale * alphas))
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the linear prediction."""
         check_is_fitted(self)
         return validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_ + self.intercept_
@@ -97,12 +112,18 @@ class KernelSVR(RegressorMixin, BaseEstimator):
         The inverse square width of the kernel, in units of the inverse total variance of ``X``.
     """
 
-    def __init__(self, C=1.0, epsilon=0.1, gamma=0.2):
+    def __init__(self, C: float = 1.0, epsilon: float = 0.1, gamma: float = 0.2) -> None:
         self.C = C
         self.epsilon = epsilon
         self.gamma = gamma
 
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit; ``groups`` are not used."""
         from sklearn.svm import SVR
 
@@ -117,7 +138,7 @@ class KernelSVR(RegressorMixin, BaseEstimator):
         self.intercept_ = float(model.intercept_[0])
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the prediction."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
@@ -129,13 +150,19 @@ class KernelSVR(RegressorMixin, BaseEstimator):
 class MeanRegressor(RegressorMixin, BaseEstimator):
     """The mean of the training masses, whatever the map: the score of knowing nothing."""
 
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Take the mean; ``groups`` are not used."""
         _, y, weights, _ = check_training(self, X, y, sample_weight, groups)
         self.mean_ = float(np.average(y, weights=weights))
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the mean for each row."""
         check_is_fitted(self)
         return np.full(len(validate_data(self, X, reset=False)), self.mean_)
@@ -151,10 +178,16 @@ class AveragedRegressor(RegressorMixin, BaseEstimator):
         The regressors.
     """
 
-    def __init__(self, members):
+    def __init__(self, members: tuple[BaseEstimator, ...]) -> None:
         self.members = members
 
-    def fit(self, X, y, sample_weight=None, groups=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
         """Fit a copy of each member."""
         validate_data(self, X, y, dtype=np.float64, y_numeric=True)
         self.members_ = [
@@ -163,7 +196,7 @@ class AveragedRegressor(RegressorMixin, BaseEstimator):
         ]
         return self
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> np.ndarray:
         """Return the mean of the members' predictions."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
@@ -190,7 +223,7 @@ REGRESSORS = {
 _OWN = {c.__name__: c for c in (PublishedKNN, GroupRidge, KernelSVR, MeanRegressor)}
 
 
-def make_regressor(spec):
+def make_regressor(spec: str | BaseEstimator | tuple[str | BaseEstimator, ...]) -> BaseEstimator:
     """
     Make an unfitted regressor.
 

@@ -1,5 +1,7 @@
 """The beam: an elliptical Gaussian, and what it does to moments."""
 
+from __future__ import annotations
+
 import numpy as np
 from astropy import units as u
 from astropy.convolution import Gaussian2DKernel
@@ -62,7 +64,9 @@ def to_length(name, value, *, distance, pixel_scale=None):
     raise u.UnitConversionError(msg)
 
 
-def beam_kernel(major, minor=None, angle=90 * u.deg):
+def beam_kernel(
+    major: float, minor: float | None = None, angle: u.Quantity = 90 * u.deg
+) -> Gaussian2DKernel | None:
     """
     Return the kernel of a Gaussian beam.
 

@@ -1,5 +1,7 @@
 """Observing many small maps at once: the reference maps of a calibration."""
 
+from __future__ import annotations
+
 import numpy as np
 from astropy import units as u
 from scipy import fft
@@ -15,20 +17,20 @@ __all__ = ["observe_images"]
 
 
 def observe_images(
-    images,
+    images: np.ndarray,
     *,
-    size=STANDARD_WIDTH,
-    distance=None,
-    beam=None,
-    pixel=None,
-    noise=None,
-    velocity_noise=None,
-    dispersion_noise=None,
-    correlated=False,
-    footprint=None,
-    random_state=0,
-    batch_size=256,
-):
+    size: u.Quantity = STANDARD_WIDTH,
+    distance: u.Quantity | None = None,
+    beam: u.Quantity | tuple[u.Quantity, ...] | None = None,
+    pixel: u.Quantity | None = None,
+    noise: u.Quantity | float | None = None,
+    velocity_noise: u.Quantity | None = None,
+    dispersion_noise: u.Quantity | None = None,
+    correlated: bool = False,
+    footprint: np.ndarray | None = None,
+    random_state: int | np.random.Generator = 0,
+    batch_size: int = 256,
+) -> np.ndarray:
     """
     Return images of physical channels as a telescope would see them.
 

@@ -1,5 +1,9 @@
 """Observing one map."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.convolution import convolve_fft
@@ -12,24 +16,30 @@ from astrofractal.gasmap.checks import check_distance, need_distance, need_wcs
 from astrofractal.observing.beam import beam_kernel, blurred, parse_beam, to_length
 from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
+if TYPE_CHECKING:
+    from regions import Region
+
+    from astrofractal.gasmap.annotations import MapSource
+
+
 __all__ = ["observe"]
 
 _UNITS = {"column_density": u.cm**-2, "velocity": u.km / u.s, "dispersion": u.km / u.s}
 
 
 def observe(
-    gas,
+    gas: GasMap | MapSource,
     *,
-    distance=None,
-    beam=None,
-    pixel=None,
-    noise=None,
-    velocity_noise=None,
-    dispersion_noise=None,
-    correlated=False,
-    footprint=None,
-    random_state=0,
-):
+    distance: u.Quantity | None = None,
+    beam: u.Quantity | tuple[u.Quantity, ...] | None = None,
+    pixel: u.Quantity | None = None,
+    noise: u.Quantity | float | None = None,
+    velocity_noise: u.Quantity | None = None,
+    dispersion_noise: u.Quantity | None = None,
+    correlated: bool = False,
+    footprint: np.ndarray | Region | None = None,
+    random_state: int | np.random.Generator = 0,
+) -> GasMap:
     """
     Return a map as a telescope would see it.
 

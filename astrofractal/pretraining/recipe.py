@@ -1,19 +1,28 @@
 """Recipes: every number of a pretraining run, in one small file each."""
 
+from __future__ import annotations
+
 import json
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astrofractal._utils.validation import one_of
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["Recipe", "recipe_names"]
 
 _RECIPES = files("astrofractal.pretraining") / "recipes"
 
 
-def recipe_names():
+def recipe_names() -> list[str]:
     """Return the names of the recipes that the package ships."""
     return sorted(Path(entry.name).stem for entry in _RECIPES.iterdir())
 
@@ -239,7 +248,7 @@ class Recipe:
             raise ValueError(msg)
 
     @classmethod
-    def load(cls, name, **overrides):
+    def load(cls, name: PathLike, **overrides: Any) -> Recipe:
         """
         Load a shipped recipe or a TOML or JSON file.
 
@@ -285,10 +294,10 @@ class Recipe:
         return cls(**values)
 
     @property
-    def n_steps(self):
+    def n_steps(self) -> int:
         """The number of optimizer steps."""
         return max(1, self.n_images // self.batch_size)
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Return the values as a dictionary that `load` can read back as JSON."""
         return asdict(self)

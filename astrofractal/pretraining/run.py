@@ -1,10 +1,13 @@
 """Pretraining runs: a folder each, with the resolved recipe, a checkpoint and a log."""
 
+from __future__ import annotations
+
 import json
 import logging
 import os
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +22,13 @@ from astrofractal.encoder.weights import HEADS
 from astrofractal.pretraining.data import flame_loader, recipe_normalization
 from astrofractal.pretraining.module import DINOv2
 from astrofractal.pretraining.recipe import Recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["export_run", "fastest_precision", "pretrain"]
 
@@ -94,22 +104,22 @@ def _csv_logger(folder):
 
 
 def pretrain(
-    recipe="compact",
+    recipe: PathLike | Recipe = "compact",
     *,
-    output=None,
-    resume=None,
-    start_from=None,
-    shards=None,
-    precision=None,
-    workers=1,
-    devices="auto",
-    strategy="auto",
-    n_nodes=1,
-    max_steps=None,
-    callbacks=(),
-    progress_bar=False,
-    **overrides,
-):
+    output: PathLike | None = None,
+    resume: PathLike | None = None,
+    start_from: PathLike | None = None,
+    shards: PathLike | None = None,
+    precision: str | None = None,
+    workers: int = 1,
+    devices: int | str | Sequence[int] = "auto",
+    strategy: Any = "auto",
+    n_nodes: int = 1,
+    max_steps: int | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress_bar: bool = False,
+    **overrides: Any,
+) -> Path:
     """
     Pretrain an encoder by DINOv2 on fractal flames.
 
@@ -328,7 +338,7 @@ def _trained(folder):
     return lineage, checkpoint["state_dict"]
 
 
-def export_run(run, path):
+def export_run(run: PathLike, path: PathLike) -> dict[str, Any]:
     """
     Write the teacher of a run as 16-bit weights with their card.
 

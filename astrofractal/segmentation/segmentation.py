@@ -1,6 +1,9 @@
 """`Segmentation`: what a segmenter found in a map."""
 
+from __future__ import annotations
+
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.nddata import NDData
@@ -10,6 +13,19 @@ from astrofractal.segmentation._islands import connected_islands, parents
 from astrofractal.segmentation._measures import correlation_table, segment_table
 from astrofractal.segmentation._outlines import island_rings, polygon_regions
 from astrofractal.segmentation._plotting import plot_segmentation, segment_colors
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from typing import Any, Literal
+
+    from astropy.table import QTable
+    from matplotlib.figure import Figure
+    from photutils.segmentation import SegmentationImage
+    from regions import Regions
+
+    from astrofractal._utils.annotations import PathLike
+    from astrofractal.gasmap import GasMap
+
 
 __all__ = ["Segmentation"]
 
@@ -46,15 +62,15 @@ class Segmentation:
 
     def __init__(
         self,
-        gas,
-        labels,
-        components,
+        gas: GasMap,
+        labels: np.ndarray,
+        components: np.ndarray,
         *,
-        n_segments,
-        explained_variance_ratio,
-        rgb_limits,
-        meta=None,
-    ):
+        n_segments: int,
+        explained_variance_ratio: np.ndarray,
+        rgb_limits: np.ndarray,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
         self.gas = gas
         self.n_segments = int(n_segments)
         self.explained_variance_ratio = np.asarray(explained_variance_ratio)
@@ -71,17 +87,17 @@ class Segmentation:
         )
 
     @property
-    def labels(self):
+    def labels(self) -> NDData:
         """`~astropy.nddata.NDData` of int32 with WCS: 1 to ``n_segments``, 0 where no data are."""
         return NDData(self._labels, wcs=self.gas.wcs, mask=self._labels == 0, meta=self.meta)
 
     @property
-    def masks(self):
+    def masks(self) -> dict[int, np.ndarray]:
         """Dictionary of label to 2D boolean array, `True` inside the segment."""
         return {label: self._labels == label for label in range(1, self.n_segments + 1)}
 
     @property
-    def components(self):
+    def components(self) -> NDData:
         """
         `~astropy.nddata.NDData`, shape (n_components, height, width), ordered by variance.
 
@@ -92,7 +108,7 @@ class Segmentation:
         return NDData(self._components, wcs=wcs, mask=mask, meta=self.meta)
 
     @property
-    def rgb(self):
+    def rgb(self) -> NDData:
         """
         `~astropy.nddata.NDData`, shape (height, width, 3): the first three components from 0 to 1.
 
@@ -113,27 +129,32 @@ class Segmentation:
         return connected_islands(self._labels)
 
     @property
-    def islands(self):
+    def islands(self) -> NDData:
         """`~astropy.nddata.NDData` of int32: each connected island of a segment has its number."""
         islands = self._numbered[0]
         return NDData(islands, wcs=self.gas.wcs, mask=islands == 0, meta=self.meta)
 
     @property
-    def island_segments(self):
+    def island_segments(self) -> np.ndarray:
         """1D array: the segment of each island, the first that of island 1."""
         return self._numbered[1]
 
     @cached_property
-    def outlines(self):
+    def outlines(self) -> list[list[np.ndarray]]:
         """List for each island of its rings (x, y) along the edges of pixels: outer, then holes."""
         return island_rings(self._numbered[0])
 
     @property
-    def colors(self):
+    def colors(self) -> list[Any]:
         """List of one color per segment, the same in the plot and in the regions."""
         return segment_colors(self.n_segments)
 
-    def to_regions(self, kind="sky", *, holes="keyhole"):
+    def to_regions(
+        self,
+        kind: Literal["sky", "pixel"] = "sky",
+        *,
+        holes: Literal["keyhole", "fill"] = "keyhole",
+    ) -> Regions:
         """
         Return the outlines as regions.
 
@@ -171,11 +192,11 @@ class Segmentation:
         )
 
     @property
-    def regions(self):
+    def regions(self) -> Regions:
         """`regions.Regions` of the islands: sky polygons, or pixel polygons of a map without WCS."""
         return self.to_regions("pixel" if self.gas.wcs is None else "sky")
 
-    def to_segmentation_image(self):
+    def to_segmentation_image(self) -> SegmentationImage:
         """
         Return the labels for photutils.
 
@@ -189,7 +210,7 @@ class Segmentation:
         return SegmentationImage(self._labels.copy())
 
     @cached_property
-    def table(self):
+    def table(self) -> QTable:
         """
         `~astropy.table.QTable` with one row per segment.
 
@@ -207,7 +228,7 @@ class Segmentation:
         return table
 
     @cached_property
-    def island_table(self):
+    def island_table(self) -> QTable:
         """
         `~astropy.table.QTable` with one row for each connected island.
 
@@ -221,7 +242,7 @@ class Segmentation:
         return table
 
     @cached_property
-    def correlations(self):
+    def correlations(self) -> QTable:
         """
         `~astropy.table.QTable`: Spearman correlation of each component with physical quantities.
 
@@ -234,7 +255,9 @@ class Segmentation:
             self.gas, self._labels, self._components, spacing=spacing, scale=scale
         )
 
-    def plot(self, *, figure=None, outlines=True, legend=True):
+    def plot(
+        self, *, figure: Figure | None = None, outlines: bool = True, legend: bool = True
+    ) -> Figure:
         """
         Draw the outlines over the column density beside the first three components.
 
@@ -254,7 +277,7 @@ class Segmentation:
         """
         return plot_segmentation(self, figure=figure, outlines=outlines, legend=legend)
 
-    def write(self, directory, *, overwrite=False):
+    def write(self, directory: PathLike, *, overwrite: bool = False) -> dict[str, Path]:
         """
         Write everything into a folder.
 

@@ -1,7 +1,10 @@
 """`FeatureSegmenter`: segments of gas from the features of a frozen encoder."""
 
+from __future__ import annotations
+
 import numbers
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -25,6 +28,15 @@ from astrofractal.segmentation._scale import (
     working_map,
 )
 from astrofractal.segmentation.segmentation import Segmentation
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal, Self
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.encoder import FractalEncoder
+    from astrofractal.gasmap.annotations import MapSource
+
 
 __all__ = ["FeatureSegmenter"]
 
@@ -116,21 +128,21 @@ class FeatureSegmenter(Options, BaseEstimator):
 
     def __init__(
         self,
-        n_segments=6,
+        n_segments: int | Literal["auto"] = 6,
         *,
-        method="kmeans",
-        encoder=None,
-        n_components=8,
-        whiten=False,
-        stride=None,
-        pixel_scale="auto",
-        velocity_reference="local",
-        smoothing=0,
-        min_area=None,
-        sharpness=0.5,
-        min_cluster_fraction=0.02,
-        random_state=0,
-    ):
+        method: Literal["kmeans", "gmm", "hdbscan"] = "kmeans",
+        encoder: FractalEncoder | None = None,
+        n_components: int = 8,
+        whiten: bool = False,
+        stride: int | None = None,
+        pixel_scale: Literal["auto"] | u.Quantity | None = "auto",
+        velocity_reference: Literal["local", "map"] = "local",
+        smoothing: float = 0,
+        min_area: int | u.Quantity | None = None,
+        sharpness: float = 0.5,
+        min_cluster_fraction: float = 0.02,
+        random_state: int = 0,
+    ) -> None:
         self.n_segments = n_segments
         self.method = method
         self.encoder = encoder
@@ -163,7 +175,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         _check_number("min_cluster_fraction", self.min_cluster_fraction, 1)
 
     @property
-    def encoder_(self):
+    def encoder_(self) -> FractalEncoder:
         """The `~astrofractal.FractalEncoder` in use: the one given, or the bundled one."""
         if self.encoder is not None:
             return self.encoder
@@ -176,7 +188,7 @@ class FeatureSegmenter(Options, BaseEstimator):
     def __sklearn_is_fitted__(self):
         return hasattr(self, "model_")
 
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """
         Return a digest of every option and of what was fitted.
 
@@ -189,7 +201,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         options["encoder"] = self.encoder_.fingerprint()
         return fingerprint("FeatureSegmenter", options, getattr(self, "model_", None))
 
-    def save(self, path, *, overwrite=False):
+    def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """
         Save the fitted segmenter, without pickle.
 
@@ -215,7 +227,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         write_segmenter(options, self.encoder_, self.model_, path, overwrite=overwrite)
 
     @classmethod
-    def load(cls, path, *, encoder=None):
+    def load(cls, path: PathLike, *, encoder: FractalEncoder | None = None) -> FeatureSegmenter:
         """
         Load a fitted segmenter.
 
@@ -243,7 +255,12 @@ class FeatureSegmenter(Options, BaseEstimator):
         new.model_ = model
         return new
 
-    def fit(self, gas, *, progress_bar=False):
+    def fit(
+        self,
+        gas: GasMap | MapSource | Sequence[GasMap | MapSource],
+        *,
+        progress_bar: ProgressBar = False,
+    ) -> Self:
         """
         Fit components and clusters on one or several maps, so that labels mean the same in all.
 
@@ -277,7 +294,9 @@ class FeatureSegmenter(Options, BaseEstimator):
         names = ("n_components", "whiten", "method", "n_segments", "min_cluster_fraction")
         return fit.finish(**{name: getattr(self, name) for name in names})
 
-    def segment(self, gas, *, progress_bar=False):
+    def segment(
+        self, gas: GasMap | MapSource, *, progress_bar: ProgressBar = False
+    ) -> Segmentation:
         """
         Segment a map.
 

@@ -1,5 +1,9 @@
 """From snapshots to labeled maps around their sink particles."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 
@@ -9,6 +13,14 @@ from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset.mapset import MapSet
 from astrofractal.simulations.projection import line_of_sight_basis, project
 from astrofractal.simulations.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.gasmap import GasMap
+
 
 __all__ = ["map_set", "sink_maps"]
 
@@ -39,16 +51,16 @@ def _chosen(snapshot, mass_range):
 
 
 def sink_maps(
-    snapshot,
+    snapshot: Snapshot,
     *,
-    lines_of_sight=("x", "y", "z"),
-    size=STANDARD_WIDTH,
-    shape=STANDARD_SHAPE,
-    depth=None,
-    mass_range=(0.05, 30) * u.solMass,
-    thermal=None,
-    distance=None,
-):
+    lines_of_sight: Sequence[Any] | dict[str, Any] = ("x", "y", "z"),
+    size: u.Quantity = STANDARD_WIDTH,
+    shape: tuple[int, int] = STANDARD_SHAPE,
+    depth: u.Quantity | None = None,
+    mass_range: u.Quantity | None = (0.05, 30) * u.solMass,
+    thermal: bool | u.Quantity | None = None,
+    distance: u.Quantity | None = None,
+) -> list[GasMap]:
     """
     Make a map around each sink particle of a snapshot, along each line of sight.
 
@@ -95,16 +107,16 @@ def sink_maps(
 
 
 def map_set(
-    snapshots,
+    snapshots: Iterable[Snapshot | PathLike] | Snapshot | PathLike,
     *,
-    lines_of_sight=("x", "y", "z"),
-    size=STANDARD_WIDTH,
-    shape=STANDARD_SHAPE,
-    depth=None,
-    mass_range=(0.05, 30) * u.solMass,
-    thermal=None,
-    progress_bar=False,
-):
+    lines_of_sight: Sequence[Any] | dict[str, Any] = ("x", "y", "z"),
+    size: u.Quantity = STANDARD_WIDTH,
+    shape: tuple[int, int] = STANDARD_SHAPE,
+    depth: u.Quantity | None = None,
+    mass_range: u.Quantity | None = (0.05, 30) * u.solMass,
+    thermal: bool | u.Quantity | None = None,
+    progress_bar: ProgressBar = False,
+) -> MapSet:
     """
     Make a labeled map set from snapshots, to calibrate a mass estimator with.
 

@@ -1,5 +1,9 @@
 """Simulated gas seen along a line of sight: column density, velocity and velocity dispersion."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
@@ -7,13 +11,22 @@ from astropy import units as u
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_sums
 
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from numpy.typing import ArrayLike
+    from scipy.spatial.transform import Rotation
+
+    from astrofractal.gasmap import GasMap
+    from astrofractal.simulations.snapshot import Snapshot
+
+
 __all__ = ["line_of_sight_basis", "project", "thermal_dispersion"]
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 _TINY_SPREAD = 1e-6  # of the mean square velocity: below it a variance is rounding
 
 
-def line_of_sight_basis(line_of_sight):
+def line_of_sight_basis(line_of_sight: str | ArrayLike | Rotation) -> np.ndarray:
     """
     Return the axes of the image and the line of sight as unit vectors.
 
@@ -72,7 +85,7 @@ def line_of_sight_basis(line_of_sight):
     return basis
 
 
-def thermal_dispersion(temperature, *, molecular_weight=2.37):
+def thermal_dispersion(temperature: u.Quantity, *, molecular_weight: float = 2.37) -> u.Quantity:
     """
     Velocity dispersion along one direction from thermal motion, sqrt(k T / (mu m_H)).
 
@@ -196,19 +209,19 @@ def _wcs(shape, pixel, distance, coordinate):
 
 
 def project(
-    snapshot,
+    snapshot: Snapshot,
     *,
-    line_of_sight="z",
-    center=None,
-    size=STANDARD_WIDTH,
-    shape=STANDARD_SHAPE,
-    pixel_scale=None,
-    depth=None,
-    thermal=None,
-    molecular_weight=2.37,
-    distance=None,
-    coordinate=None,
-):
+    line_of_sight: str | ArrayLike | Rotation = "z",
+    center: u.Quantity | None = None,
+    size: u.Quantity = STANDARD_WIDTH,
+    shape: tuple[int, int] | None = STANDARD_SHAPE,
+    pixel_scale: u.Quantity | None = None,
+    depth: u.Quantity | None = None,
+    thermal: bool | u.Quantity | None = None,
+    molecular_weight: float = 2.37,
+    distance: u.Quantity | None = None,
+    coordinate: SkyCoord | None = None,
+) -> GasMap:
     """
     Project the gas of a snapshot onto the sky.
 

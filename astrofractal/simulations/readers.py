@@ -1,11 +1,23 @@
 """Simulation snapshots from disk: which code wrote a file, and the gas and sinks in it."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from astropy import units as u
 
 from astrofractal.simulations._units import code_units
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astropy.table import QTable
+
+    from astrofractal._utils.annotations import PathLike
+    from astrofractal.simulations.snapshot import Snapshot
+
 
 __all__ = ["find_snapshots", "read_snapshot", "snapshot_format"]
 
@@ -14,7 +26,7 @@ _PHANTOM_MAGIC = 60769
 _SEVERAL_FILES = re.compile(r"\.(\d+)\.(hdf5|h5)$")
 
 
-def snapshot_format(path):
+def snapshot_format(path: PathLike) -> str | None:
     """
     Tell which code wrote a snapshot.
 
@@ -68,7 +80,7 @@ def _hdf5_format(path):
     return None
 
 
-def find_snapshots(folder):
+def find_snapshots(folder: PathLike) -> list[Path]:
     """
     List the snapshots in a folder, and in the folders directly below it.
 
@@ -121,16 +133,16 @@ def _natural(path):
 
 
 def read_snapshot(
-    path,
+    path: PathLike,
     *,
-    sinks=None,
-    units=None,
-    name=None,
-    region=None,
-    temperatures=False,
-    sink_type=None,
-    periodic=None,
-):
+    sinks: QTable | PathLike | None = None,
+    units: dict[str, Any] | None = None,
+    name: str | None = None,
+    region: tuple[u.Quantity, u.Quantity] | None = None,
+    temperatures: bool = False,
+    sink_type: str | None = None,
+    periodic: bool | None = None,
+) -> Snapshot:
     """
     Read a snapshot of a simulation.
 

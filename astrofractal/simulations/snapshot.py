@@ -1,10 +1,20 @@
 """The state of a simulation at one time: its gas, as particles or cells, and its sink particles."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 
 from astrofractal._utils.tables import read_table
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["Snapshot"]
 
@@ -121,19 +131,19 @@ class Snapshot:
 
     def __init__(
         self,
-        positions,
-        masses,
-        velocities,
+        positions: u.Quantity,
+        masses: u.Quantity,
+        velocities: u.Quantity,
         *,
-        smoothing_lengths=None,
-        cell_widths=None,
-        temperatures=None,
-        sinks=None,
-        time=None,
-        box_size=None,
-        name=None,
-        meta=None,
-    ):
+        smoothing_lengths: u.Quantity | None = None,
+        cell_widths: u.Quantity | None = None,
+        temperatures: u.Quantity | None = None,
+        sinks: QTable | None = None,
+        time: u.Quantity | None = None,
+        box_size: u.Quantity | None = None,
+        name: str | None = None,
+        meta: dict[str, Any] | None = None,
+    ) -> None:
         if (smoothing_lengths is None) == (cell_widths is None):
             msg = "give either smoothing_lengths (particles) or cell_widths (cells)"
             raise ValueError(msg)
@@ -161,7 +171,7 @@ class Snapshot:
         self.name = None if name is None else str(name)
         self.meta = dict(meta or {})
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._masses)
 
     def __repr__(self):
@@ -170,51 +180,51 @@ class Snapshot:
         return f"<Snapshot{name}: {len(self)} {kind}, {self.gas_mass:.6g}, {len(self.sinks)} sinks>"
 
     @property
-    def is_grid(self):
+    def is_grid(self) -> bool:
         """Whether the gas is in cells (`True`) or in particles (`False`)."""
         return self._sizes.ndim == 2
 
     @property
-    def positions(self):
+    def positions(self) -> u.Quantity:
         """Positions of the particles or cell centers, (n, 3), in pc."""
         return self._positions << u.pc
 
     @property
-    def masses(self):
+    def masses(self) -> u.Quantity:
         """Masses of the particles or cells, (n,), in solar masses."""
         return self._masses << u.solMass
 
     @property
-    def velocities(self):
+    def velocities(self) -> u.Quantity:
         """Velocities of the particles or cells, (n, 3), in km/s."""
         return self._velocities << (u.km / u.s)
 
     @property
-    def smoothing_lengths(self):
+    def smoothing_lengths(self) -> u.Quantity | None:
         """Smoothing lengths of the particles in pc, or `None` for cells."""
         return None if self.is_grid else self._sizes << u.pc
 
     @property
-    def cell_widths(self):
+    def cell_widths(self) -> u.Quantity | None:
         """Widths of the cells in pc, (n, 3), or `None` for particles."""
         return self._sizes << u.pc if self.is_grid else None
 
     @property
-    def temperatures(self):
+    def temperatures(self) -> u.Quantity | None:
         """Gas temperatures in K, or `None` where the snapshot has none."""
         return None if self._temperatures is None else self._temperatures << u.K
 
     @property
-    def gas_mass(self):
+    def gas_mass(self) -> u.Quantity:
         """Mass of all the gas."""
         return self._masses.sum() * u.solMass
 
     @property
-    def center(self):
+    def center(self) -> u.Quantity:
         """Center of mass of the gas, (3,), in pc."""
         return np.average(self._positions, axis=0, weights=self._masses) * u.pc
 
-    def with_sinks(self, sinks):
+    def with_sinks(self, sinks: QTable | PathLike) -> Snapshot:
         """
         Return the same gas with other sink particles.
 

@@ -1,6 +1,9 @@
 """`survey_catalog`: a catalog of the protostars of many maps, or of a map larger than memory."""
 
+from __future__ import annotations
+
 import warnings
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -22,23 +25,35 @@ from astrofractal.surveys._inputs import is_lazy, is_small, named_maps, open_map
 from astrofractal.surveys._runner import run_tasks
 from astrofractal.surveys._store import SurveyFolder
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from distributed import Client
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.gasmap.annotations import MapSource, Positions
+    from astrofractal.mass import StellarMassEstimator
+    from astrofractal.surveys.lazymap import LazyMap
+
+
 __all__ = ["survey_catalog"]
 
 
 def survey_catalog(
-    estimator,
-    maps,
-    positions=None,
+    estimator: StellarMassEstimator,
+    maps: Iterable[GasMap | MapSource] | LazyMap | GasMap | MapSource,
+    positions: Positions | dict[str, Positions] | None = None,
     *,
-    level=0.68,
-    distance=None,
-    tile_shape=(1024, 1024),
-    client=None,
-    output=None,
-    resume=True,
-    progress_bar=False,
-    **detection,
-):
+    level: float = 0.68,
+    distance: u.Quantity | None = None,
+    tile_shape: tuple[int, ...] = (1024, 1024),
+    client: Client | None = None,
+    output: PathLike | None = None,
+    resume: bool = True,
+    progress_bar: ProgressBar = False,
+    **detection: Any,
+) -> QTable:
     """
     Estimate the masses of the protostars of many maps, or of a map larger than memory.
 

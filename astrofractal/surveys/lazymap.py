@@ -1,7 +1,10 @@
 """Maps larger than memory: read tile by tile from Dask, Zarr or anything that can be sliced."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -18,6 +21,14 @@ from astrofractal.gasmap.io.reading import header_parts
 from astrofractal.gasmap.io.writing import to_header
 from astrofractal.gasmap.spelling import parse_unit
 from astrofractal.gasmap.wcs import celestial_wcs
+
+if TYPE_CHECKING:
+    from astropy.wcs import WCS
+    from numpy.typing import ArrayLike
+    from radio_beam import Beam
+
+    from astrofractal._utils.annotations import PathLike
+
 
 __all__ = ["LazyMap", "Tile", "write_zarr"]
 
@@ -42,7 +53,7 @@ class Tile:
     outer_columns: slice
 
     @property
-    def name(self):
+    def name(self) -> str:
         """A name for files, from the first pixel."""
         return f"y{self.rows.start:06d}_x{self.columns.start:06d}"
 
@@ -92,18 +103,18 @@ class LazyMap:
 
     def __init__(
         self,
-        column_density,
-        velocity=None,
-        dispersion=None,
+        column_density: ArrayLike | NDData,
+        velocity: ArrayLike | NDData | None = None,
+        dispersion: ArrayLike | NDData | None = None,
         *,
-        unit=None,
-        velocity_unit=None,
-        wcs=None,
-        distance=None,
-        beam=None,
-        pixel_scale=None,
-        name="map",
-    ):
+        unit: u.UnitBase | str | None = None,
+        velocity_unit: u.UnitBase | str | None = None,
+        wcs: WCS | None = None,
+        distance: u.Quantity | None = None,
+        beam: Beam | u.Quantity | None = None,
+        pixel_scale: u.Quantity | None = None,
+        name: str = "map",
+    ) -> None:
         self._arrays, self._masks, self._units, self._errors = {}, {}, {}, {}
         for channel, value in zip(CHANNELS, (column_density, velocity, dispersion)):
             if value is None:
@@ -133,7 +144,7 @@ class LazyMap:
         return f"<LazyMap {self.name!r}: {size}, {', '.join(self._arrays)}>"
 
     @classmethod
-    def open_zarr(cls, path, *, distance=None):
+    def open_zarr(cls, path: PathLike, *, distance: u.Quantity | None = None) -> LazyMap:
         """
         Open a Zarr group as `write_zarr` makes it.
 
@@ -182,7 +193,7 @@ class LazyMap:
             name=Path(path).stem,
         )
 
-    def read(self, rows, columns):
+    def read(self, rows: slice, columns: slice) -> GasMap | None:
         """
         Read a part.
 
@@ -220,7 +231,7 @@ class LazyMap:
             pixel_scale=None if known else self.pixel_scale,
         )
 
-    def tiles(self, shape=(1024, 1024), *, overlap=0):
+    def tiles(self, shape: tuple[int, ...] = (1024, 1024), *, overlap: int = 0) -> list[Tile]:
         """
         Divide the map.
 
@@ -284,7 +295,9 @@ def _load(array, rows, columns):
     return np.asarray(part)
 
 
-def write_zarr(gas, path, *, chunks=(512, 512), overwrite=False):
+def write_zarr(
+    gas: GasMap, path: PathLike, *, chunks: tuple[int, ...] = (512, 512), overwrite: bool = False
+) -> None:
     """
     Write a map as a Zarr group, for surveys on many machines.
 

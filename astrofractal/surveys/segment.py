@@ -1,8 +1,11 @@
 """`survey_segment`: the same segments in many maps, or in a map larger than memory."""
 
+from __future__ import annotations
+
 import copy
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy.io import fits
@@ -19,23 +22,34 @@ from astrofractal.surveys._inputs import is_lazy, named_maps, open_map
 from astrofractal.surveys._runner import run_tasks
 from astrofractal.surveys._store import SurveyFolder
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from astropy import units as u
+    from distributed import Client
+
+    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.gasmap.annotations import MapSource
+    from astrofractal.surveys.lazymap import LazyMap
+
+
 __all__ = ["survey_segment"]
 
 
 def survey_segment(
-    segmenter,
-    maps,
+    segmenter: FeatureSegmenter,
+    maps: Iterable[GasMap | MapSource] | LazyMap | GasMap | MapSource,
     *,
-    output,
-    distance=None,
-    tile_shape=(1024, 1024),
-    overlap=192,
-    n_fit=16,
-    client=None,
-    resume=True,
-    overwrite_labels=True,
-    progress_bar=False,
-):
+    output: PathLike,
+    distance: u.Quantity | None = None,
+    tile_shape: tuple[int, ...] = (1024, 1024),
+    overlap: int = 192,
+    n_fit: int = 16,
+    client: Client | None = None,
+    resume: bool = True,
+    overwrite_labels: bool = True,
+    progress_bar: ProgressBar = False,
+) -> QTable:
     """
     Segment many maps, or a map larger than memory, with one meaning of the labels.
 
