@@ -1,6 +1,6 @@
 """
 Masses of protostars
-===================
+====================
 
 The masses of the protostars of the bundled cloud, with intervals, beside the truth, which is known
 because the cloud is simulated.
