@@ -1,7 +1,5 @@
 """Recipes: every number of a pretraining run, in one small file each."""
 
-from __future__ import annotations
-
 import json
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, fields
@@ -248,7 +246,7 @@ class Recipe:
             raise ValueError(msg)
 
     @classmethod
-    def load(cls, name: PathLike, **overrides: Any) -> Recipe:
+    def load(cls, name: "PathLike", **overrides: "Any") -> "Recipe":
         """
         Load a shipped recipe or a TOML or JSON file.
 
@@ -298,6 +296,6 @@ class Recipe:
         """The number of optimizer steps."""
         return max(1, self.n_images // self.batch_size)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> "dict[str, Any]":
         """Return the values as a dictionary that `load` can read back as JSON."""
         return asdict(self)
