@@ -21,7 +21,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from astrofractal.cli.pretrain import _overrides
+from astrofractal.cli.pretrain import overrides_of
 from astrofractal.encoder import create_backbone
 from astrofractal.pretraining import Recipe, pretrain
 from astrofractal.pretraining.data import Flames
@@ -93,7 +93,7 @@ def main():
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
     # The second, longer part of the compact recipe's run: blocks of tokens.
-    values = {"scattered_until": 0.0, "steps_per_checkpoint": 1000, **_overrides(args.set)}
+    values = {"scattered_until": 0.0, "steps_per_checkpoint": 1000, **overrides_of(args.set)}
     recipe = Recipe.load("compact", **values)
     precision = fastest_precision(recipe)
     turns = TakeTurns(Raw(recipe, precision), recipe.block_side**2)

@@ -6,7 +6,7 @@ import numpy as np
 from astropy import units as u
 from sklearn.base import BaseEstimator, RegressorMixin
 
-from astrofractal.gasmap.gas_moments import STANDARD_WIDTH
+from astrofractal.gasmap.gas_moments import CHANNELS, STANDARD_WIDTH
 from astrofractal.mass import aperture_mass, virial_mass
 
 __all__ = ["BestRadius", "ClassicalMasses"]
@@ -58,7 +58,7 @@ class ClassicalMasses:
         blocks : None
             The numbers are not to be scaled: they are masses.
         """
-        if self.kind == "virial" and set(channels) != {"column_density", "velocity", "dispersion"}:
+        if self.kind == "virial" and set(channels) != set(CHANNELS):
             msg = f"a virial mass needs velocities and dispersions, got the channels {channels}"
             raise ValueError(msg)
         scale = STANDARD_WIDTH / images.shape[-1]

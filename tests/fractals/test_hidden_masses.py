@@ -10,6 +10,7 @@ pytest.importorskip("numba")
 
 from astrofractal.fractals import HiddenMass, add_hidden_masses
 from astrofractal.fractals.hidden_masses import MASS_RANGE, PIXEL_SCALE, draw_hidden_mass
+from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 
 STILL = {
     "envelope": 2.0, "extent": 0.1, "core": 0.004, "power": 1.5, "softening": 0.0, "random": 0.5,
@@ -88,4 +89,8 @@ def test_masses_are_uniform_in_the_logarithm():
     low, high = np.log(MASS_RANGE)
     share = np.histogram(masses, bins=4, range=(low, high))[0] / 2000
     np.testing.assert_allclose(share, 0.25, atol=0.04)
+
+
+def test_pixels_are_those_of_the_standard_map():
     assert pytest.approx(0.5 / 64) == PIXEL_SCALE
+    assert pytest.approx((STANDARD_WIDTH / STANDARD_SHAPE[1]).to_value(u.pc)) == PIXEL_SCALE
