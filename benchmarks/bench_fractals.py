@@ -30,7 +30,7 @@ SIZE, N_POINTS, N_FLAMES, ROUNDS = 336, 1_000_000, 24, 9
 
 
 def flames():
-    """Give flames in frames that hold all of their points."""
+    """Return flames in frames that hold all of their points."""
     found = [find_flame(1, i, coverage=0.5, center="attractor")[:3] for i in range(N_FLAMES)]
     for _, _, frame in found:
         frame[3] = 1  # so that exactly N_POINTS are played
@@ -38,7 +38,7 @@ def flames():
 
 
 def bare_system(arrays):
-    """Give the affine maps of a flame, shrunk to be contractions, and a frame that they fill."""
+    """Return the affine maps of a flame, shrunk to be contractions, and a frame that they fill."""
     n_maps = arrays[8]
     maps = arrays[0][:n_maps].copy()
     for m in maps:

@@ -163,7 +163,7 @@ def main():
     maps, counts = drawn(MapSet.read(args.maps), args.per_protostar)
     exact = physics(maps, FractalEncoder(weights="random").normalization)
     per_protostar = protostar_weights(maps.sinks, 1, counts)
-    # The number of maps to the power -1/2 per map, so that a protostar weighs its square root.
+    # The number of maps to the power -1/2 per map, so that the weight of a protostar is its square root.
     weights = protostar_weights(maps.sinks, 0.5, counts)
     rows, first = [], {}
 
