@@ -4,11 +4,11 @@ Run it from the top of the source tree::
 
     python benchmarks/bench_surveys.py
 
-It writes 64 cutout files and estimates the masses in all of them through a Dask cluster of one worker and through one
-of two, in turn, five times, and prints the median of the ratios of their throughputs.  Workers are
-processes of one thread.  Each runs over all files once before, so that imports are not measured; that
-the estimator is sent to the workers is, for it is part of every survey.  On two idle cores it takes
-less than a minute; a ratio means nothing on a machine that is busy with something else.
+It writes 64 cutout files and estimates the masses in all of them through a Dask cluster of one worker
+and through one of two, in turn, five times, and prints the median of the ratios of their throughputs.
+Workers are processes of one thread.  Each runs over all files once before, so that imports are not
+measured; that the estimator is sent to the workers is, for it is part of every survey.  On two idle
+cores it takes less than a minute; a ratio means nothing on a machine that is busy with something else.
 """
 
 import argparse
