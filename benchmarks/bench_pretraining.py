@@ -102,7 +102,7 @@ def main():
             recipe,
             output=Path(folder) / "run",
             precision=precision,
-            workers=1,
+            n_workers=1,
             devices=1,
             max_steps=args.steps + 2,
             callbacks=[turns],

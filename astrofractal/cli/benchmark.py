@@ -18,10 +18,10 @@ tables, and the others go on. Features of the encoders, which take most of the
 time, are kept in the folder of --features-cache for later runs.
 
 examples:
-  astrofractal benchmark --data MAPS --output OUT --quick       minutes
-  astrofractal benchmark --data MAPS --output OUT --features-cache DIR
-  astrofractal benchmark --data MAPS --output OUT --parts scores learning
-  astrofractal benchmark --data MAPS --output OUT --predictions mine.ecsv
+  astrofractal benchmark MAPS --output OUT --quick       minutes
+  astrofractal benchmark MAPS --output OUT --features-cache DIR
+  astrofractal benchmark MAPS --output OUT --parts scores learning
+  astrofractal benchmark MAPS --output OUT --predictions mine.ecsv
 """
 
 from astrofractal.cli._options import add_output, add_random_state, add_weights, show_table
@@ -34,7 +34,7 @@ HELP = "score the masses on unseen clouds, beside simpler methods"
 
 def add_arguments(parser):
     """Declare the arguments of ``astrofractal benchmark``."""
-    parser.add_argument("--data", metavar="MAPS", required=True, help="labeled maps")
+    parser.add_argument("maps", metavar="MAPS", help="labeled maps: a folder or a file")
     add_output(parser, metavar="OUT", help="the folder to write to", required=True)
     parser.add_argument(
         "--quick", action="store_true", help="a part of the maps, in less than five minutes"
@@ -71,7 +71,7 @@ def run(args):
     from astrofractal.benchmark import run_benchmark
 
     journal = run_benchmark(
-        args.data,
+        args.maps,
         args.output,
         weights=args.weights,
         quick=args.quick,

@@ -3,16 +3,16 @@
 MAPS is a file or a folder of labeled maps (those that 'astrofractal project'
 writes), or 'reference' for the bundled ones. The features that the frozen
 network finds in them are related to the masses, once per set of channels; what
-is printed is the skill in clouds that were left out. With --save the
+is printed is the skill in clouds that were left out. With --output the
 calibration is kept for 'astrofractal mass --calibration'.
 
 examples:
-  astrofractal calibrate MAPS --save my.astrofractal
-  astrofractal calibrate reference --weights mine.safetensors --save my.astrofractal
-  astrofractal calibrate MAPS --pooling central --regressor ridge svr --save my.astrofractal
+  astrofractal calibrate MAPS --output my.astrofractal
+  astrofractal calibrate reference --weights mine.safetensors --output my.astrofractal
+  astrofractal calibrate MAPS --pooling central --regressor ridge svr --output my.astrofractal
 """
 
-from astrofractal.cli._options import add_weights, check_output
+from astrofractal.cli._options import add_output, add_weights, check_output
 
 HELP = "calibrate masses on labeled maps"
 
@@ -20,9 +20,8 @@ HELP = "calibrate masses on labeled maps"
 def add_arguments(parser):
     """Declare the arguments of ``astrofractal calibrate``."""
     parser.add_argument("maps", metavar="MAPS", help="labeled maps, or 'reference'")
-    parser.add_argument("--save", metavar="FILE", help="write the calibration (.astrofractal)")
+    add_output(parser, metavar="FILE", help="the calibration to write (.astrofractal)")
     parser.add_argument("--write-maps", metavar="FILE", help="write the maps that are used (.fits)")
-    parser.add_argument("--overwrite", action="store_true", help="replace what exists")
     parser.add_argument("--subsample", type=int, metavar="N", help="use N maps that represent all")
     parser.add_argument(
         "--regressor", nargs="+", metavar="NAME",
@@ -42,10 +41,10 @@ def run(args):
     from astrofractal.mapset import MapSet, reference_maps
     from astrofractal.mass import FeatureSet
 
-    if args.save is None and args.write_maps is None:
-        msg = "one of --save and --write-maps is needed"
+    if args.output is None and args.write_maps is None:
+        msg = "one of --output and --write-maps is needed"
         raise ValueError(msg)
-    check_output("--save", args.save, overwrite=args.overwrite)
+    check_output("--output", args.output, overwrite=args.overwrite)
     check_output("--write-maps", args.write_maps, overwrite=args.overwrite)
     maps = reference_maps() if args.maps == "reference" else MapSet.read(args.maps)
     if args.subsample is not None:
@@ -53,7 +52,7 @@ def run(args):
     if args.write_maps is not None:
         maps.write(args.write_maps, overwrite=args.overwrite)
         maps = MapSet.read(args.write_maps)  # quantized: calibrate on what others will read
-    if args.save is None:
+    if args.output is None:
         if not args.quiet:
             print(f"{maps!r} written to {args.write_maps}")
         return
@@ -63,10 +62,10 @@ def run(args):
         features=None if args.pooling is None else FeatureSet(tuple(args.pooling)),
     )
     estimator.fit(maps, progress_bar=not args.quiet)
-    estimator.save(args.save, overwrite=args.overwrite)
+    estimator.save(args.output, overwrite=args.overwrite)
     if not args.quiet:
         _report(maps, estimator)
-        print(f"written to {args.save}")
+        print(f"written to {args.output}")
 
 
 def _report(maps, estimator):

@@ -95,7 +95,7 @@ def run(args):
         start_from=args.start_from,
         shards=args.shards,
         precision=args.precision,
-        workers=args.n_workers,
+        n_workers=args.n_workers,
         devices=devices,
         strategy=args.strategy,
         n_nodes=args.n_nodes,

@@ -116,7 +116,7 @@ class StepSampler(Sampler):
         return iter(range(first + self.rank, last, self.world_size))
 
 
-def flame_loader(recipe, current_step, *, shards=None, workers=1, rank=0, world_size=1):
+def flame_loader(recipe, current_step, *, shards=None, n_workers=1, rank=0, world_size=1):
     """
     Create the loader of one process.
 
@@ -131,7 +131,7 @@ def flame_loader(recipe, current_step, *, shards=None, workers=1, rank=0, world_
     shards : path-like, optional
         Images rendered beforehand.
 
-    workers : int, optional
+    n_workers : int, optional
         Processes that render flames beside the training.
 
     rank, world_size : int, optional
@@ -146,9 +146,9 @@ def flame_loader(recipe, current_step, *, shards=None, workers=1, rank=0, world_
         Flames(recipe, shards),
         batch_size=recipe.batch_size // world_size,
         sampler=StepSampler(recipe, current_step, rank=rank, world_size=world_size),
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
-        multiprocessing_context="spawn" if workers else None,
+        num_workers=n_workers,
+        persistent_workers=n_workers > 0,
+        prefetch_factor=4 if n_workers else None,
+        multiprocessing_context="spawn" if n_workers else None,
         drop_last=True,
     )

@@ -111,7 +111,7 @@ def pretrain(
     start_from: PathLike | None = None,
     shards: PathLike | None = None,
     precision: str | None = None,
-    workers: int = 1,
+    n_workers: int = 1,
     devices: int | str | Sequence[int] = "auto",
     strategy: Any = "auto",
     n_nodes: int = 1,
@@ -148,7 +148,7 @@ def pretrain(
     precision : str, optional
         Lightning's precision; by default the faster one on this machine, measured at the start.
 
-    workers : int, optional
+    n_workers : int, optional
         Processes that render flames.
 
     devices, strategy, n_nodes : optional
@@ -248,7 +248,7 @@ def pretrain(
         recipe,
         lambda: trainer.global_step,
         shards=shards,
-        workers=workers,
+        n_workers=n_workers,
         rank=trainer.global_rank,
         world_size=trainer.world_size,
     )

@@ -1,6 +1,6 @@
 """Make the tables and figures of the benchmark's page from what the benchmark wrote.
 
-    astrofractal benchmark --data MAPS --output docs/benchmark --overwrite
+    astrofractal benchmark MAPS --output docs/benchmark --overwrite
     python docs/scripts/make_benchmark_pages.py docs/benchmark
 
 writes ``*.rst``, which docs/benchmark.rst includes, and ``*.png`` beside the tables. Parts of the

@@ -106,12 +106,12 @@ def main():
         "--per-protostar", type=int, default=8, metavar="N", help="maps of each at most"
     )
     parser.add_argument("--output", type=Path, default=Path("runs/coverage"))
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--n-workers", type=int, default=1)
     parser.add_argument("--precision")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     maps = MapSet.read(args.maps).limit(args.per_protostar)
-    options = {"workers": args.workers, "precision": args.precision, "devices": 1}
+    options = {"n_workers": args.n_workers, "precision": args.precision, "devices": 1}
     options["progress_bar"] = True
     rows = []
     for coverage in (None, *args.coverage):

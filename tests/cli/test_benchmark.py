@@ -25,7 +25,7 @@ def calls(monkeypatch):
 
 
 def test_arguments(calls, capsys):
-    words = ["benchmark", "--data", "maps", "--output", "out"]
+    words = ["benchmark", "maps", "--output", "out"]
     assert main([*words, "--quick", "--features-cache", "kept", "--predictions", "a", "b"]) == 0
     (args, kwargs), text = calls[0], capsys.readouterr().out
     assert args == ("maps", "out")
@@ -47,7 +47,7 @@ def test_arguments(calls, capsys):
 
 
 def test_errors(tmp_path, capsys):
-    arguments = ["benchmark", "--data", str(tmp_path / "none"), "--output"]
+    arguments = ["benchmark", str(tmp_path / "none"), "--output"]
     assert main([*arguments, str(tmp_path / "out")]) == 1
     assert "none" in capsys.readouterr().err
     assert main([*arguments, str(tmp_path)]) == 1

@@ -27,7 +27,7 @@ def test_subsample(maps, tmp_path, capsys):
 def test_calibration_is_kept(maps, tmp_path, capsys):
     path = tmp_path / "my.astrofractal"
     arguments = ["calibrate", str(maps), "--weights", "random", "--regressor", "ridge"]
-    assert main([*arguments, "--pooling", "central", "--save", str(path)]) == 0
+    assert main([*arguments, "--pooling", "central", "--output", str(path)]) == 0
     assert "leave-cloud-out" in capsys.readouterr().out
     assert StellarMassEstimator.load(path).calibrations_
 
@@ -35,9 +35,9 @@ def test_calibration_is_kept(maps, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "--save and --write-maps"),
-        (["--save", "maps.fits"], "--save 'maps.fits' exists: add --overwrite"),
-        (["--save", "maps.fits/my.astrofractal"], "cannot be written"),
+        ([], "--output and --write-maps"),
+        (["--output", "maps.fits"], "--output 'maps.fits' exists: add --overwrite"),
+        (["--output", "maps.fits/my.astrofractal"], "cannot be written"),
     ],
 )
 def test_errors(maps, monkeypatch, capsys, arguments, message):

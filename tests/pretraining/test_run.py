@@ -43,13 +43,13 @@ def _assert_same_weights(one, two, **tolerance):
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    pretrain("compact", output=folder, precision="32-true", workers=0, devices=1, **SMALL)
+    pretrain("compact", output=folder, precision="32-true", n_workers=0, devices=1, **SMALL)
     return folder
 
 
 def test_interrupted_run_ends_with_identical_weights(whole_run, tmp_path):
     folder = tmp_path / "interrupted"
-    options = {"workers": 0, "devices": 1}
+    options = {"n_workers": 0, "devices": 1}
     pretrain("compact", output=folder, precision="32-true", max_steps=2, **options, **SMALL)
     assert _checkpoint(folder)["global_step"] == 2
     pretrain(resume=folder, **options)
@@ -62,7 +62,7 @@ def test_killed_run_resumes(whole_run, tmp_path):
     folder = tmp_path / "killed"
     code = (
         "from astrofractal.pretraining import pretrain\n"
-        f"pretrain('compact', output={str(folder)!r}, precision='32-true', workers=0, devices=1,"
+        f"pretrain('compact', output={str(folder)!r}, precision='32-true', n_workers=0, devices=1,"
         f" **{SMALL!r})\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.DEVNULL)
@@ -72,14 +72,14 @@ def test_killed_run_resumes(whole_run, tmp_path):
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    pretrain(resume=folder, workers=0, devices=1)
+    pretrain(resume=folder, n_workers=0, devices=1)
     _assert_same_weights(_checkpoint(whole_run), _checkpoint(folder), rtol=0, atol=0)
 
 
 @pytest.fixture(scope="module")
 def two_steps(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "single"
-    options = {"precision": "32-true", "workers": 0, "devices": 1, "max_steps": 2}
+    options = {"precision": "32-true", "n_workers": 0, "devices": 1, "max_steps": 2}
     # KoLeo compares the images of one process, so it is left out here.
     pretrain("compact", output=folder, **options, **{**SMALL, "koleo_weight": 0.0})
     return folder
@@ -91,7 +91,7 @@ def test_two_processes_see_the_loss_of_one(two_steps, tmp_path, strategy):
     folder = tmp_path / strategy
     code = (
         "from astrofractal.pretraining import pretrain\n"
-        f"pretrain('compact', output={str(folder)!r}, precision='32-true', workers=0, devices=2,"
+        f"pretrain('compact', output={str(folder)!r}, precision='32-true', n_workers=0, devices=2,"
         f" max_steps=2, strategy={strategy!r}, **{ {**SMALL, 'koleo_weight': 0.0}!r})\n"
     )
     script = tmp_path / "run.py"
@@ -109,7 +109,7 @@ def test_two_processes_see_the_loss_of_one(two_steps, tmp_path, strategy):
 
 def test_plain_run_does_not_go_on_sharded(two_steps):
     with pytest.raises(ValueError, match="strategy must be the one that .* got 'fsdp'"):
-        pretrain(resume=two_steps, strategy="fsdp", workers=0)
+        pretrain(resume=two_steps, strategy="fsdp", n_workers=0)
 
 
 def _logged(folder, name):
@@ -151,7 +151,7 @@ def test_folder_without_a_run_is_named(tmp_path, argument):
 
 
 def test_second_stage_starts_from_the_networks_of_the_first(whole_run, tmp_path):
-    options = {"precision": "32-true", "workers": 0, "devices": 1, **SMALL}
+    options = {"precision": "32-true", "n_workers": 0, "devices": 1, **SMALL}
     folder = tmp_path / "second"
     pretrain(
         "compact_zoom",
@@ -174,7 +174,7 @@ def test_second_stage_starts_from_the_networks_of_the_first(whole_run, tmp_path)
 
 
 def test_start_from_refuses_what_does_not_fit(whole_run, tmp_path):
-    options = {"workers": 0, "devices": 1, "precision": "32-true", **SMALL, "n_prototypes": 16}
+    options = {"n_workers": 0, "devices": 1, "precision": "32-true", **SMALL, "n_prototypes": 16}
     with pytest.raises(ValueError, match=r"start_from: .* does not fit recipe 'compact_zoom'"):
         pretrain("compact_zoom", output=tmp_path / "x", start_from=whole_run, **options)
     with pytest.raises(FileNotFoundError, match="no pretraining run"):
@@ -186,7 +186,7 @@ def test_start_from_refuses_what_does_not_fit(whole_run, tmp_path):
 def test_run_starts_from_weights_and_keeps_the_head_of_hidden_masses(whole_run, tmp_path):
     weights, folder = tmp_path / "first.safetensors", tmp_path / "invariant"
     export_run(whole_run, weights)
-    options = {"workers": 0, "devices": 1, "precision": "32-true", "max_steps": 1, **SMALL}
+    options = {"n_workers": 0, "devices": 1, "precision": "32-true", "max_steps": 1, **SMALL}
     rates = {"learning_rate": 0.0, "learning_rate_end": 0.0}
     pretrain("compact_invariant", output=folder, start_from=weights, **rates, **options)
     found, before = _checkpoint(folder)["state_dict"], load_file(weights)
@@ -211,7 +211,7 @@ def test_run_starts_from_weights_and_keeps_the_head_of_hidden_masses(whole_run, 
 
 def test_structure_has_no_more_than_its_share_of_the_gradient(tmp_path):
     folder = tmp_path / "share"
-    options = {"workers": 0, "devices": 1, "precision": "32-true", "max_steps": 2, **SMALL}
+    options = {"n_workers": 0, "devices": 1, "precision": "32-true", "max_steps": 2, **SMALL}
     pretrain("compact_invariant", output=folder, structure_weight=1e4, **options)
     (factor,) = _logged(folder, "structure_factor")
     (structure,) = _logged(folder, "gradient_structure")
@@ -222,7 +222,7 @@ def test_structure_has_no_more_than_its_share_of_the_gradient(tmp_path):
 
 
 def test_resumed_run_of_symmetric_pairs_ends_with_identical_weights(tmp_path):
-    options = {"workers": 0, "devices": 1}
+    options = {"n_workers": 0, "devices": 1}
     values = {"precision": "32-true", **options, **SMALL, "n_images": 16}
     whole, folder = tmp_path / "whole", tmp_path / "interrupted"
     pretrain("compact_invariant", output=whole, **values)
