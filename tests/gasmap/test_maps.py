@@ -210,6 +210,14 @@ def test_line_width(numbers):
         GasMap.from_maps(column, velocity, sigma, line_width=10 * u.K)
 
 
+def test_header_is_read_as_by_read(tmp_path):
+    gas = GasMap(np.full((9, 8), 1e22) / u.cm**2, pixel_scale=0.02 * u.pc, meta={"object": "B5"})
+    gas.write(tmp_path / "gas.fits")
+    again = GasMap.from_maps(tmp_path / "gas.fits")
+    assert again.pixel_scale == gas.pixel_scale
+    assert again.fingerprint() == GasMap.read(tmp_path / "gas.fits").fingerprint()
+
+
 def test_file_with_named_extensions(tmp_path, numbers, wcs):
     """The velocities of the file come along, unless others are given."""
     hdus = [fits.PrimaryHDU()]

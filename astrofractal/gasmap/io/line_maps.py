@@ -25,8 +25,6 @@ from astrofractal.gasmap.io.fits_files import (
     describe_cube,
     file_wcs,
     hdu_data,
-    header_beam,
-    header_distance,
     header_unit,
     image_hdus,
     is_hdu,
@@ -36,6 +34,7 @@ from astrofractal.gasmap.io.fits_files import (
 )
 from astrofractal.gasmap.io.parts import MapParts, refuse_unused
 from astrofractal.gasmap.io.reading import (
+    add_header,
     bunit,
     cube_hdu,
     file_channels,
@@ -164,32 +163,37 @@ def read_line_maps(
         if error is not None and given[name] is None:
             msg = f"{name}_error is given but {name} is not"
             raise ValueError(msg)
-    needed = wcs is None and pixel_scale is None
-    units, loaded = _load_first(given, unit, hdu=hdu, needed=needed)
+    parts = MapParts(
+        {},
+        wcs=None if wcs is None else _wcs.celestial_wcs(wcs),
+        distance=distance,
+        beam=check_beam(beam),
+        pixel_scale=pixel_scale,
+        mask=mask,
+        meta=dict(meta or {}),
+    )
+    units = _load_first(given, unit, hdu, parts)
+    channels = parts.channels
     for name, data in given.items():
-        if data is not None and name not in loaded:
-            loaded[name] = _load(data, name, units.get(name), needed=False)
+        if data is not None and name not in channels:
+            channels[name] = _load(data, name, units.get(name))
     if dust_temperature is not None and not isinstance(dust_temperature, u.Quantity):
-        loaded["dust_temperature"] = _load(dust_temperature, "dust_temperature", None, needed=False)
-    first = loaded["column_density"]
-    _same_grid(loaded)
-    for name, part in loaded.items():
+        channels["dust_temperature"] = _load(dust_temperature, "dust_temperature", None)
+    _same_grid(channels)
+    for name, channel in channels.items():
         if errors.get(name) is not None:
-            part.channel.error = _load_error(errors[name], name, part.channel, no_data, log10=log10)
+            channel.error = _load_error(errors[name], name, channel, no_data, log10=log10)
         if no_data is not None:
-            blank(part.channel.values, no_data)
-    temperature = loaded.pop("dust_temperature", None)
+            blank(channel.values, no_data)
+    temperature = channels.pop("dust_temperature", None)
     if temperature is not None:
-        dust_temperature = temperature.channel.values << temperature.channel.unit
-    wcs = first.wcs if wcs is None else _wcs.celestial_wcs(wcs)
-    beam = first.beam if beam is None else check_beam(beam)
+        dust_temperature = temperature.values << temperature.unit
     converter = choose_converter(
         extinction_ratio=extinction_ratio,
         x_factor=x_factor,
         dust=(dust_temperature, dust_opacity, frequency),
     )
-    channels = {name: part.channel for name, part in loaded.items()}
-    column = column_of(channels["column_density"], log10, converter, wcs=wcs, beam=beam)
+    column = column_of(channels["column_density"], log10, converter, wcs=parts.wcs, beam=parts.beam)
     if abundance is not None:
         fraction = check_abundance(abundance)
         column.values = column.values / fraction
@@ -199,59 +203,40 @@ def read_line_maps(
     if variance:
         channels["dispersion"] = variance_to_dispersion(channels.get("dispersion"))
     subtract_from_dispersion(channels, line_width)
-    return MapParts(
-        channels,
-        wcs=wcs,
-        distance=first.distance if distance is None else distance,
-        mask=mask,
-        beam=beam,
-        pixel_scale=pixel_scale,
-        meta=dict(column.meta or {}) | dict(meta or {}),
-    )
-
-
-class _Loaded:
-    """A channel and what its file says beside it."""
-
-    def __init__(self, channel, *, wcs=None, beam=None, distance=None):
-        self.channel = channel
-        self.wcs = wcs
-        self.beam = beam
-        self.distance = distance
+    return parts
 
 
 def _is_file(data):
     return isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data)
 
 
-def _load_first(given, unit, *, hdu, needed):
-    """Return the units, and the column density with what comes along in its file."""
+def _load_first(given, unit, hdu, parts):
+    """Add the column density and what comes along in its file to the parts; return the units."""
     data = given["column_density"]
     asked = [name for name, value in given.items() if value is not None]
     if not _is_file(data):
         refuse_unused(f"column_density, a {type(data).__name__},", {"hdu": hdu})
         units = units_of(unit, asked)
-        name = "column_density"
-        return units, {name: _load(data, name, units.get(name), needed=needed)}
+        first = _load(data, "column_density", units.get("column_density"))
+        parts.channels["column_density"] = first
+        if parts.wcs is None:
+            parts.wcs = first.wcs
+        return units
     with opened(data) as hdus:
         found = _found(hdus, hdu)
         planes = len(wide_axes(found["column_density"])) > 2
         names = [name for name in given if planes or name in found or name in asked]
         units = units_of(unit, names)
         first = found["column_density"]
-        wcs = file_wcs(first.header, hdus, needed=needed)
+        replaced = parts.wcs is not None
+        own_wcs = file_wcs(first.header, hdus, needed=False) if replaced else None
+        add_header(first.header, hdus, parts)
         found = {name: one for name, one in found.items() if one is first or given[name] is None}
         own = {name: one for name, one in units.items() if planes or name in found}
         channels = file_channels(found, hdus, own)
-        loaded = {name: _Loaded(channel) for name, channel in channels.items()}
-        loaded = {name: one for name, one in loaded.items() if name not in asked[1:]}
-        loaded["column_density"] = _Loaded(
-            channels["column_density"],
-            wcs=wcs,
-            beam=header_beam(first.header),
-            distance=header_distance(first.header, hdus),
-        )
-        return units, loaded
+        channels["column_density"].wcs = own_wcs if replaced else parts.wcs
+        parts.channels |= {name: one for name, one in channels.items() if name not in asked[1:]}
+        return units
 
 
 def _found(hdus, key):
@@ -266,13 +251,13 @@ def _found(hdus, key):
     return find_channels(hdus, key)
 
 
-def _load(data, name, unit, *, needed):
+def _load(data, name, unit):
     """Return the channel of a map, in its own unit."""
     if _is_file(data):
         with opened(data) as hdus:
             hdu = _image(hdus, name)
-            wcs = file_wcs(hdu.header, hdus, needed=needed)
-            return _Loaded(image_channel(hdu, hdus, unit, name), wcs=wcs)
+            channel = image_channel(hdu, hdus, unit, name)
+            return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
     if unit is not None and isinstance(data, NDData) and data.unit is None:
         data = NDData(data, unit=unit)
     if unit is not None and type(data) is np.ndarray:
@@ -280,9 +265,8 @@ def _load(data, name, unit, *, needed):
     if isinstance(data, u.Quantity):
         refuse_unused(f"{name}, a {type(data).__name__} in {data.unit},", {"unit": unit})
     channel = Channel.of(data, name).squeezed(name)
-    channel = replace(channel, values=channel.values.copy())
     wcs = None if channel.wcs is None else _wcs.celestial_wcs(channel.wcs, name=name)
-    return _Loaded(channel, wcs=wcs)
+    return replace(channel, values=channel.values.copy(), wcs=wcs)
 
 
 def _image(hdus, name):
@@ -323,21 +307,21 @@ def _load_error(data, name, channel, no_data, *, log10):
     return values
 
 
-def _same_grid(loaded):
+def _same_grid(channels):
     """Refuse maps on different grids."""
-    first = loaded["column_density"]
-    shape = first.channel.values.shape
-    for name, part in loaded.items():
-        other = part.channel.values.shape
+    first = channels["column_density"]
+    shape = first.values.shape
+    for name, channel in channels.items():
+        other = channel.values.shape
         if other != shape:
             msg = (
                 f"{name} has shape {other}, column_density has {shape}: reproject them to one grid"
             )
             raise ValueError(msg)
-        if part is first or part.wcs is None or first.wcs is None:
+        if channel is first or channel.wcs is None or first.wcs is None:
             continue
         y, x = np.meshgrid([0, (shape[0] - 1) / 2, shape[0] - 1], [0, shape[1] - 1])
-        positions = _wcs.pixel_to_sky(part.wcs, x.ravel(), y.ravel())
+        positions = _wcs.pixel_to_sky(channel.wcs, x.ravel(), y.ravel())
         back = _wcs.sky_to_pixel(first.wcs, positions, shape=shape)
         offset = np.nanmax(np.hypot(back[0] - x.ravel(), back[1] - y.ravel()))
         if offset > 0.5:

@@ -38,7 +38,7 @@ from astrofractal.gasmap.io.fits_files import (
 from astrofractal.gasmap.io.parts import MapParts, refuse_unused
 from astrofractal.gasmap.spelling import parse_unit
 
-__all__ = ["cube_hdu", "header_parts", "read_parts"]
+__all__ = ["add_header", "cube_hdu", "header_parts", "read_parts"]
 
 _ERROR_MARKS = re.compile(
     r"^(?:E_|ERR_|ERROR_|UNCERT_|E(?=(?:N|V|SIGMA)))|(?:_?(?:ERROR|ERR|UNCERTAINTY|UNCERT|STD))$"
@@ -169,7 +169,7 @@ def read_parts(
                 )
             found = find_channels(hdus, hdu)
             header = found["column_density"].header
-            _add_header(header, hdus, parts)
+            add_header(header, hdus, parts)
             parts.channels = file_channels(found, hdus, unit)
     elif isinstance(data, NDData | u.Quantity | np.ndarray):
         refuse_unused(f"a {type(data).__name__}", {"hdu": hdu})
@@ -422,11 +422,11 @@ def _converted(parts, *, log10, no_data, x_factor, line_width):
 def header_parts(header):
     """Return what a header without data says of WCS, distance, pixel scale and beam."""
     parts = MapParts({}, wcs=_wcs.celestial_wcs(header) if "CTYPE1" in header else None)
-    _add_header(header, fits.HDUList(), parts)
+    add_header(header, fits.HDUList(), parts)
     return parts
 
 
-def _add_header(header, hdus, parts):
+def add_header(header, hdus, parts):
     """Fill in what a header says of WCS, distance, scale, beam and names."""
     if parts.distance is None:
         parts.distance = header_distance(header, hdus)
