@@ -88,6 +88,9 @@ class LazyMap:
     ValueError
         If the arrays are not 2D or differ in shape.
 
+    astropy.units.UnitsError
+        If a unit disagrees with that of an NDData.
+
     Examples
     --------
     >>> import numpy as np
@@ -115,11 +118,11 @@ class LazyMap:
         pixel_scale: u.Quantity | None = None,
         name: str = "map",
     ) -> None:
-        self._arrays, self._masks, self._units, self._errors = {}, {}, {}, {}
+        self._arrays, self._masks, self._units, self._uncertainties = {}, {}, {}, {}
         for channel, value in zip(CHANNELS, (column_density, velocity, dispersion)):
             if value is None:
                 continue
-            array, own_unit, own_wcs, mask, self._errors[channel] = _unpack(value)
+            array, own_unit, own_wcs, mask, self._uncertainties[channel] = _unpack(value)
             if len(array.shape) != 2:
                 msg = f"{channel} must be 2D, got the shape {tuple(array.shape)}"
                 raise ValueError(msg)
@@ -127,6 +130,9 @@ class LazyMap:
             self._arrays[channel] = array
             self._masks[channel] = mask
             self._units[channel] = parse_unit(given or own_unit or default, name=channel)
+            if own_unit is not None and self._units[channel] != own_unit:
+                msg = f"unit {given!r} disagrees with the unit of {channel}, {own_unit}"
+                raise u.UnitsError(msg)
             wcs = own_wcs if wcs is None else wcs
         shapes = {tuple(array.shape) for array in self._arrays.values()}
         if len(shapes) != 1:
@@ -176,18 +182,18 @@ class LazyMap:
             msg = f"{str(path)!r} has no array 'column_density'"
             raise ValueError(msg)
         header = fits.Header.fromstring(group.attrs.get("header", ""), sep="\n")
-        parts = header_parts(header)
-        distance = parts.distance if distance is None else distance
+        parts = header_parts(header, distance=distance)
         channels = {}
         for name in CHANNELS:
             if name in group:
                 unit = group[name].attrs.get("unit", "cm-2" if name == CHANNELS[0] else "km/s")
                 error = group.get(f"{name}_uncertainty", None)
+                error = None if error is None else StdDevUncertainty(error, copy=False)
                 channels[name] = _Array(group[name], parse_unit(unit, name=name), error)
         return cls(
             **channels,
             wcs=parts.wcs,
-            distance=distance,
+            distance=parts.distance,
             beam=parts.beam,
             pixel_scale=parts.pixel_scale,
             name=Path(path).stem,
@@ -212,9 +218,9 @@ class LazyMap:
             values = _load(array, rows, columns)
             if self._masks[name] is not None:
                 values = np.where(_load(self._masks[name], rows, columns), np.nan, values)
-            error = self._errors[name]
+            error = self._uncertainties[name]
             if error is not None:
-                error = StdDevUncertainty(_load(error, rows, columns))
+                error = type(error)(_load(error.array, rows, columns), unit=error.unit)
             channels[name] = NDData(values, unit=self._units[name], uncertainty=error)
         column = channels["column_density"].data
         if not np.any(np.isfinite(column) & (column > 0)):
@@ -222,13 +228,12 @@ class LazyMap:
         wcs = None
         if self.wcs is not None:
             wcs = self.wcs[rows.start : rows.stop, columns.start : columns.stop]
-        known = wcs is not None and self.distance is not None
         return GasMap(
             **channels,
             wcs=wcs,
             distance=self.distance,
             beam=self.beam,
-            pixel_scale=None if known else self.pixel_scale,
+            pixel_scale=self.pixel_scale,
         )
 
     def tiles(self, shape: tuple[int, ...] = (1024, 1024), *, overlap: int = 0) -> list[Tile]:
@@ -266,22 +271,21 @@ class LazyMap:
 
 @dataclass(frozen=True)
 class _Array:
-    """An array that can be sliced, with its unit and its standard deviation."""
+    """An array that can be sliced, with its unit and its uncertainty."""
 
     array: object
     unit: object
-    error: object
+    uncertainty: object
 
 
 def _unpack(value):
-    """Return array, unit, WCS, mask and standard deviation of an array or an NDData."""
+    """Return array, unit, WCS, mask and uncertainty of an array or an NDData."""
     if isinstance(value, _Array):
-        return value.array, value.unit, None, None, value.error
+        return value.array, value.unit, None, None, value.uncertainty
     if isinstance(value, NDData):
-        deviation = value.uncertainty
-        if deviation is not None and not isinstance(deviation, StdDevUncertainty):
-            deviation = deviation.represent_as(StdDevUncertainty)
-        error = None if deviation is None else deviation.array
+        error = value.uncertainty
+        if error is not None:  # one that does not hold on to the NDData it came with
+            error = type(error)(error.array, unit=error.unit, copy=False)
         return value.data, value.unit, value.wcs, value.mask, error
     if isinstance(value, u.Quantity):
         return value.value, value.unit, None, None, None

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from astropy import units as u
-from astropy.nddata import NDData, StdDevUncertainty
+from astropy.nddata import NDData, StdDevUncertainty, VarianceUncertainty
 from radio_beam import Beam
 
 from astrofractal.surveys import LazyMap, write_zarr
@@ -51,7 +51,35 @@ def test_a_written_group_is_the_map(tmp_path):
     assert part.to_sky(0, 0).separation(expected.to_sky(0, 0)).arcsec < 1e-6
     bare = gas.replace(wcs=None, distance=None, pixel_scale=0.02 * u.pc)
     write_zarr(bare, tmp_path / "bare.zarr")
+    near = bare.replace(wcs=gas.wcs, distance=None)
+    write_zarr(near, tmp_path / "near.zarr")
+    near = LazyMap.open_zarr(tmp_path / "near.zarr", distance=140 * u.pc).read(*PART)
+    assert near.pixel_scale == gas.replace(distance=140 * u.pc)[PART].pixel_scale
     assert LazyMap.open_zarr(tmp_path / "bare.zarr").read(*PART).pixel_scale == 0.02 * u.pc
+
+
+@pytest.mark.parametrize(
+    "uncertainty",
+    [
+        StdDevUncertainty(np.full((20, 30), 100.0), unit="m/s"),
+        VarianceUncertainty(np.full((20, 30), 0.01)),
+        VarianceUncertainty(np.full((20, 30), 1e4), unit="m2/s2"),
+    ],
+)
+def test_uncertainties_have_units(uncertainty):
+    velocity = NDData(np.ones((20, 30)), unit="km/s", uncertainty=uncertainty)
+    part = LazyMap(np.full((20, 30), 1e22), velocity).read(*PART)
+    np.testing.assert_allclose(part.velocity_uncertainty.to_value(u.km / u.s), 0.1, rtol=1e-6)
+
+
+def test_what_contradicts_is_refused():
+    data = NDData(np.full((20, 30), 1e22), unit="cm-2")
+    with pytest.raises(u.UnitsError, match="disagrees with the unit of column_density"):
+        LazyMap(data, unit="m-2")
+    gas = make_gas(data.data)
+    lazy = LazyMap(data, wcs=gas.wcs, distance=gas.distance, pixel_scale=1 * u.pc)
+    with pytest.raises(ValueError, match="pixel_scale is 1.0 pc, but WCS and distance say"):
+        lazy.read(*PART)
 
 
 def test_uncertainties_of_nddata_are_kept():

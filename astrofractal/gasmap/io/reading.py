@@ -419,9 +419,10 @@ def _converted(parts, *, log10, no_data, x_factor, line_width):
     return parts
 
 
-def header_parts(header):
-    """Return what a header without data says of WCS, distance, pixel scale and beam."""
-    parts = MapParts({}, wcs=_wcs.celestial_wcs(header) if "CTYPE1" in header else None)
+def header_parts(header, *, distance=None):
+    """Return what a header without data says of WCS, distance (if not given), scale and beam."""
+    wcs = _wcs.celestial_wcs(header) if "CTYPE1" in header else None
+    parts = MapParts({}, wcs=wcs, distance=distance)
     add_header(header, fits.HDUList(), parts)
     return parts
 
