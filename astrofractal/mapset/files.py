@@ -23,7 +23,6 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from astrofractal._utils.atomic import atomic_path
-from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 
 __all__ = ["read_parts", "write_parts"]
 
@@ -111,10 +110,11 @@ def _from_hdus(hdus, path):
         optional["positions"] = np.stack([_with_unit(table[c], u.pc) for c in "xyz"], axis=1)
     if "represents" in table.colnames:
         optional["represents"] = np.asarray(table["represents"], dtype=float)
+    if "PIXSIZE" in primary:
+        optional["pixel_scale"] = primary["PIXSIZE"] * u.pc
     return {
         "images": np.stack(channels, axis=1),
         "masses": _with_unit(table["mass"], u.solMass),
-        "pixel_scale": primary.get("PIXSIZE", STANDARD_WIDTH.value / STANDARD_SHAPE[1]) * u.pc,
         "meta": {"clouds": _properties(hdus, names["clouds"], decode)},
         **names,
         **optional,

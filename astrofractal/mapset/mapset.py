@@ -12,6 +12,7 @@ from astropy import units as u
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
 from astrofractal.data import data_path
+from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, mean_velocity
 from astrofractal.mapset.files import read_parts, write_parts
 
@@ -191,8 +192,6 @@ class MapSet:
         gas : `~astrofractal.GasMap`
             Without a WCS, but with the set's ``pixel_scale``.
         """
-        from astrofractal.gasmap import GasMap
-
         log_n, velocity, dispersion = self.images[index].astype(float)
         return GasMap(
             10**log_n * u.cm**-2,

@@ -9,6 +9,7 @@ from astropy import constants as const
 from astropy import units as u
 
 from astrofractal._utils.validation import positive_int
+from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_sums
 
 if TYPE_CHECKING:
@@ -303,8 +304,6 @@ def project(
     >>> gas.shape
     (32, 32)
     """
-    from astrofractal.gasmap import GasMap
-
     basis = line_of_sight_basis(line_of_sight)
     shape, pixel = _frame(size, shape, pixel_scale)
     if center is None:

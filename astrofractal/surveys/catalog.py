@@ -14,6 +14,7 @@ from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.wcs import pixel_solid_angle, sky_to_pixel
 from astrofractal.mass import find_protostars
 from astrofractal.mass.positions import resolve_positions
 from astrofractal.surveys._identity import (
@@ -205,12 +206,10 @@ def _tiles(lazy, estimator, tile_shape, positions, detection):
 
 
 def _to_pixel(lazy, positions):
-    from astrofractal.gasmap.wcs import sky_to_pixel
-
     if lazy.wcs is None:
         msg = f"sky positions need a WCS, the map {lazy.name!r} has none"
         raise ValueError(msg)
-    return np.column_stack(sky_to_pixel(lazy.wcs.celestial, positions, shape=lazy.shape))
+    return np.column_stack(sky_to_pixel(lazy.wcs, positions, shape=lazy.shape))
 
 
 def _inside(tile, x, y):
@@ -228,15 +227,11 @@ def _border(lazy, estimator, detection):
     if lazy.wcs is None or lazy.distance is None:
         msg = f"the map {lazy.name!r} needs a WCS and a distance, to know its physical scale"
         raise ValueError(msg)
-    scales = []
-    for row in (0, lazy.shape[0] // 2, lazy.shape[0] - 1):
-        for column in (0, lazy.shape[1] // 2, lazy.shape[1] - 1):
-            wcs = lazy.wcs.celestial[row : row + 1, column : column + 1]
-            pixel = GasMap(np.ones((1, 1)) * 1e22 / u.cm**2, wcs=wcs, distance=lazy.distance)
-            scale = pixel.pixel_scale.to_value(u.pc)
-            if np.isfinite(scale) and scale > 0:
-                scales.append(scale)
-    if not scales:
+    rows, columns = ([0, n // 2, n - 1] for n in lazy.shape)
+    x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
+    scales = np.sqrt(pixel_solid_angle(lazy.wcs, x, y)) * lazy.distance.to_value(u.pc)
+    scales = scales[np.isfinite(scales) & (scales > 0)]
+    if not scales.size:
         msg = f"the map {lazy.name!r} has no pixel on the sky"
         raise ValueError(msg)
     reach = max(

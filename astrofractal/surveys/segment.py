@@ -256,7 +256,7 @@ def _assemble(folder, named, work, done, shapes, wcs, overwrite):
         if name in shapes:
             header = fits.Header()
             if wcs[name] is not None:
-                header = wcs[name].celestial.to_header(relax=True)
+                header = wcs[name].to_header(relax=True)
             shape = shapes[name]
         else:
             with np.load(done[keys[0]]) as stored:
