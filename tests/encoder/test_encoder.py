@@ -1,3 +1,4 @@
+import inspect
 import json
 
 import numpy as np
@@ -221,3 +222,32 @@ def test_zoom_below_one_is_refused(encoder, images, zoom):
 def test_spread_is_that_of_the_central_tokens(encoder, images):
     tokens = encoder.patch_features(images)[:, 3:5, 3:5].reshape(len(images), 4, -1)
     np.testing.assert_allclose(encoder.encode(images, pooling="spread"), tokens.std(1), atol=1e-5)
+
+
+OPTIONS = {
+    "model": {"model": "timm:vit_tiny_patch16_224"},
+    "weights": {"weights": "bundled"},
+    "random_state": {"random_state": 1},
+    "in_chans": {"in_chans": 2, "normalization": ChannelNormalization((22, 0), (1, 1))},
+    "normalization": {"normalization": ChannelNormalization((21, 0, 0.4), (0.5, 0.4, 0.25))},
+}
+NO_MATTER = {"batch_size": {"batch_size": 2}, "device": {"device": "cpu"}}
+
+
+def test_the_options_below_are_all_of_them():
+    names = set(inspect.signature(FractalEncoder).parameters)
+    assert names == set(OPTIONS) | set(NO_MATTER)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_each_option_that_matters_changes_fingerprint_and_repr(encoder, option):
+    other = FractalEncoder(**{"weights": "random"} | OPTIONS[option])
+    assert other.fingerprint() != encoder.fingerprint()
+    assert repr(other) != repr(encoder)
+
+
+@pytest.mark.parametrize("option", NO_MATTER)
+def test_options_of_speed_leave_the_fingerprint(encoder, option):
+    other = FractalEncoder(**{"weights": "random"} | NO_MATTER[option])
+    assert other.fingerprint() == encoder.fingerprint()
+    assert f"{option}=" in repr(other)
