@@ -21,7 +21,7 @@ from astrofractal.gasmap.checks import (
     need_distance,
     need_wcs,
 )
-from astrofractal.gasmap.gas_moments import CHANNELS, mean_velocity
+from astrofractal.gasmap.gas_moments import CHANNEL_UNITS, CHANNELS, mean_velocity
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.line_maps import read_line_maps
 from astrofractal.gasmap.io.parts import refuse_unused
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 __all__ = ["GasMap"]
 
-_COLUMN = u.cm**-2
-_VELOCITY = u.km / u.s
 #: A pixel scale that is off the one of WCS and distance by a larger factor contradicts it.
 _SAME_SCALE = 1.01
 
@@ -327,8 +325,7 @@ class GasMap:
 
     def _quantity(self, arrays, name):
         array = arrays.get(name)
-        unit = _COLUMN if name == "column_density" else _VELOCITY
-        return None if array is None else array << unit
+        return None if array is None else array << CHANNEL_UNITS[name]
 
     @property
     def column_density(self) -> u.Quantity:
@@ -446,8 +443,8 @@ class GasMap:
     @property
     def mass(self) -> u.Quantity:
         """Mass of all gas that is not masked, `~astropy.units.Quantity` in solMass."""
-        column = np.nansum(self._arrays["column_density"], dtype=np.float64) * _COLUMN
-        return column_to_mass(column, self.pixel_area)
+        column = np.nansum(self._arrays["column_density"], dtype=np.float64)
+        return column_to_mass(column * CHANNEL_UNITS["column_density"], self.pixel_area)
 
     def to_array(self) -> np.ndarray:
         """

@@ -13,6 +13,7 @@ from astropy import units as u
 
 __all__ = [
     "CHANNELS",
+    "CHANNEL_UNITS",
     "STANDARD_SHAPE",
     "STANDARD_WIDTH",
     "line_of_sums",
@@ -22,6 +23,9 @@ __all__ = [
 
 #: Names of the channels of a map, in the order in which the models see them.
 CHANNELS = ("column_density", "velocity", "dispersion")
+
+#: Unit in which each channel is kept.
+CHANNEL_UNITS = dict(zip(CHANNELS, (u.cm**-2, u.km / u.s, u.km / u.s), strict=True))
 
 #: Width and shape (ny, nx) of the maps that the models see.
 STANDARD_WIDTH = 0.5 * u.pc

@@ -9,7 +9,7 @@ from astropy.coordinates import SkyCoord
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.checks import need_distance, need_wcs
-from astrofractal.gasmap.gas_moments import CHANNELS, transform
+from astrofractal.gasmap.gas_moments import CHANNEL_UNITS, CHANNELS, transform
 
 __all__ = ["Resampler", "overlaps"]
 
@@ -206,12 +206,9 @@ class Resampler:
             flags.append("resampled")
         if self._resolution(ratio) > _BEAM_PIXELS:
             flags.append("beam")
-        parts = {
-            name: array << (u.cm**-2 if name == "column_density" else u.km / u.s)
-            for name, array in arrays.items()
-        }
+        parts = {name: array << CHANNEL_UNITS[name] for name, array in arrays.items()}
         parts |= {
-            f"{name}_uncertainty": error << parts[name].unit for name, error in errors.items()
+            f"{name}_uncertainty": error << CHANNEL_UNITS[name] for name, error in errors.items()
         }
         place = {"size": self.size, "pixel": (float(pixel[0]), float(pixel[1]))}
         return self.gas.replace(

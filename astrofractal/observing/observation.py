@@ -13,6 +13,7 @@ from radio_beam.utils import BeamError
 
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.checks import check_distance, need_distance, need_wcs
+from astrofractal.gasmap.gas_moments import CHANNEL_UNITS
 from astrofractal.observing.beam import beam_kernel, blurred, parse_beam, to_length
 from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["observe"]
-
-_UNITS = {"column_density": u.cm**-2, "velocity": u.km / u.s, "dispersion": u.km / u.s}
 
 
 def observe(
@@ -130,7 +129,7 @@ def _arrays(gas):
     nothing = np.full(gas.shape, np.nan)
     return tuple(
         getattr(gas, name).value.astype(np.float64) if name in gas.channels else nothing
-        for name in _UNITS
+        for name in CHANNEL_UNITS
     )
 
 
@@ -138,12 +137,12 @@ def _replaced(gas, arrays, errors=None, **changes):
     """Return a map with other channels (`None` stays absent), and errors by their names."""
     channels = {
         name: array * unit
-        for (name, unit), array in zip(_UNITS.items(), arrays, strict=True)
+        for (name, unit), array in zip(CHANNEL_UNITS.items(), arrays, strict=True)
         if name in gas.channels
     }
     for name in gas.channels:
         error = (errors or {}).get(name)
-        channels[f"{name}_uncertainty"] = None if error is None else error * _UNITS[name]
+        channels[f"{name}_uncertainty"] = None if error is None else error * CHANNEL_UNITS[name]
     return gas.replace(**channels, **changes)
 
 
@@ -332,7 +331,7 @@ def _within(gas, footprint):
         )
         raise ValueError(msg)
     seen = np.where(footprint, gas.column_density.value, np.nan)
-    return gas.replace(column_density=seen * _UNITS["column_density"])
+    return gas.replace(column_density=seen * CHANNEL_UNITS["column_density"])
 
 
 def _region_mask(gas, region):

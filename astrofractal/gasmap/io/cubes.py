@@ -21,7 +21,7 @@ from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, subtract_line_width
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.conversions import check_quantity, x_factor_unit
-from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.gas_moments import CHANNEL_UNITS
 from astrofractal.gasmap.io.cube_files import load_cube
 from astrofractal.gasmap.io.fits_files import is_hdu, opened
 from astrofractal.gasmap.io.parts import MapParts, refuse_unused
@@ -243,10 +243,9 @@ def _reduce(
         )
         raise ValueError(msg)
     wcs = _wcs.celestial_wcs(cube.wcs, name="cube")
-    units = (u.cm**-2, _VELOCITY, _VELOCITY)
     channels = {
         name: Channel(planes[2 * index], unit, None, planes[2 * index + 1])
-        for index, (name, unit) in enumerate(zip(CHANNELS, units, strict=True))
+        for index, (name, unit) in enumerate(CHANNEL_UNITS.items())
     }
     return MapParts(channels, wcs=wcs, beam=_cube_beam(cube) if beam is None else beam)
 
