@@ -6,6 +6,7 @@ import numpy as np
 from astropy import units as u
 from astropy.convolution import Gaussian2DKernel
 from astropy.stats import gaussian_fwhm_to_sigma
+from radio_beam import Beam
 
 from astrofractal.gasmap.gas_moments import transform
 
@@ -21,19 +22,22 @@ def parse_beam(beam):
 
     Parameters
     ----------
-    beam : `~astropy.units.Quantity` or tuple
-        The FWHM of a round beam, or (major, minor, position angle) of an elliptical one.
+    beam : `~radio_beam.Beam`, `~astropy.units.Quantity` or tuple
+        The beam, the FWHM of a round one, or (major, minor, position angle) of an elliptical one, of
+        which the axes may be lengths.
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If it is none of these.
 
     ValueError
         If an axis is not positive or the minor axis is the longer one.
     """
     if beam is None:
         return None
+    if isinstance(beam, Beam):
+        beam = (beam.major, beam.minor, beam.pa)
     parts = beam if isinstance(beam, tuple | list) else (beam, beam, 0 * u.deg)
     if len(parts) == 3 and all(isinstance(part, u.Quantity) and part.isscalar for part in parts):
         major, minor, angle = parts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from astropy import units as u
+from radio_beam import Beam
 from scipy import fft
 
 from astrofractal._utils.validation import positive_int
@@ -21,7 +22,7 @@ def observe_images(
     *,
     size: u.Quantity = STANDARD_WIDTH,
     distance: u.Quantity | None = None,
-    beam: u.Quantity | tuple[u.Quantity, ...] | None = None,
+    beam: Beam | u.Quantity | tuple[u.Quantity, ...] | None = None,
     pixel: u.Quantity | None = None,
     noise: u.Quantity | float | None = None,
     velocity_noise: u.Quantity | None = None,
@@ -50,8 +51,8 @@ def observe_images(
     distance : `~astropy.units.Quantity`, optional
         Distance, for angles.
 
-    beam : `~astropy.units.Quantity` or tuple, optional
-        FWHM of the beam, an angle, a length or pixels (``u.pix``), or (major, minor, position
+    beam : `~radio_beam.Beam`, `~astropy.units.Quantity` or tuple, optional
+        The beam, or its FWHM, an angle, a length or pixels (``u.pix``), or (major, minor, position
         angle), the last counter-clockwise from the y axis.
 
     pixel : `~astropy.units.Quantity`, optional

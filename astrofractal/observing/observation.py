@@ -30,7 +30,7 @@ def observe(
     gas: GasMap | MapSource,
     *,
     distance: u.Quantity | None = None,
-    beam: u.Quantity | tuple[u.Quantity, ...] | None = None,
+    beam: Beam | u.Quantity | tuple[u.Quantity, ...] | None = None,
     pixel: u.Quantity | None = None,
     noise: u.Quantity | float | None = None,
     velocity_noise: u.Quantity | None = None,
@@ -52,8 +52,8 @@ def observe(
     distance : `~astropy.units.Quantity`, optional
         Where the cloud is put; lengths in the cloud stay, angles change.
 
-    beam : `~astropy.units.Quantity` or tuple, optional
-        FWHM of the beam of the result, an angle or a length, or (major, minor, position angle),
+    beam : `~radio_beam.Beam`, `~astropy.units.Quantity` or tuple, optional
+        The beam of the result, or its FWHM, an angle or a length, or (major, minor, position angle),
         the last from north to east (without a WCS: from the y axis, counter-clockwise).  A map
         that has a beam already, also an elliptical one, is convolved with what is missing.
 
@@ -253,14 +253,10 @@ def _through_beam(gas, beam):
     if kernel is not None:
         arrays = blurred(*arrays, _convolver(kernel))
     major, minor, angle = beam
-    meta, axes = dict(gas.meta), (major, minor)
-    if not major.unit.is_equivalent(u.rad):
-        meta["resolution"] = np.sqrt(major * minor).to(u.pc)
-        axes = None
-        if gas.distance is not None:
-            axes = [(one / gas.distance).to_value(u.one) * u.rad for one in (major, minor)]
-    beam = None if axes is None else Beam(*(axis.to(u.arcsec) for axis in axes), angle)
-    return _replaced(gas, arrays, beam=beam, meta=meta)
+    seen = None
+    if gas.distance is not None or major.unit.is_equivalent(u.rad):
+        seen = Beam(*(axis.to(u.arcsec) for axis in _angles(gas, (major, minor))), angle)
+    return _replaced(gas, arrays, beam=seen)
 
 
 def _on_grid(gas, pixel):

@@ -123,8 +123,10 @@ def test_an_elliptical_beam_becomes_round():
     assert [xx, yy] == pytest.approx([expected, expected], rel=0.02)
     assert abs(xy) < 0.02 * expected
     assert seen.beam == Beam(12 * step)
-    again = observe(long, beam=(9 * step, 3 * step, 30 * u.deg))
-    np.testing.assert_array_equal(again.column_density, long.column_density)
+    for same in ((9 * step, 3 * step, 30 * u.deg), long.beam):
+        again = observe(long, beam=same)
+        np.testing.assert_array_equal(again.column_density, long.column_density)
+        assert again.beam == long.beam
     with pytest.raises(ValueError, match="no convolution leads to it"):
         observe(long, beam=6 * step)  # narrower than the long axis
 
@@ -153,6 +155,15 @@ def test_images_agree_with_maps():
     for image, expected in zip(seen, images, strict=True):
         gas = bare(10.0 ** expected[0], expected[1], expected[2])
         np.testing.assert_allclose(image, observe(gas, beam=beam).to_array(), atol=1e-4)
+
+
+def test_images_take_a_beam():
+    image = np.stack([22 + np.log10(blob((64, 64)) + 0.01), np.zeros((64, 64)), np.ones((64, 64))])
+    axes = (50 * u.arcsec, 30 * u.arcsec, 20 * u.deg)
+    one, other = (
+        observe_images(image[None], beam=beam, distance=200 * u.pc) for beam in (axes, Beam(*axes))
+    )
+    np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
 def test_beam_in_other_units():
