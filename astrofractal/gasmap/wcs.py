@@ -10,7 +10,7 @@ from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import wcs_to_celestial_frame
 from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap.spelling import parse_unit
 
 __all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
@@ -76,7 +76,7 @@ def read_wcs(source, *, hdus=None, name="wcs"):
     for key in ("EQUINOX", "EPOCH"):
         if source.get(key) == 0:  # would be a frame some 30 degrees off
             msg = f"{name} has {key} = 0, which is no equinox: it is left out"
-            warnings.warn(msg, AstrofractalWarning, stacklevel=3)
+            warn(msg)
             source = source.copy()
             del source[key]
     with warnings.catch_warnings():

@@ -16,8 +16,9 @@ SHAPE = (12, 10)
 @pytest.mark.parametrize("key", ["EQUINOX", "EPOCH"])
 def test_an_equinox_of_zero_is_none(key):
     hdu = fits.PrimaryHDU(np.full(SHAPE, 1e22), make_header(SHAPE, **{key: 0.0}))
-    with pytest.warns(AstrofractalWarning, match=f"{key} = 0, which is no equinox"):
+    with pytest.warns(AstrofractalWarning, match=f"{key} = 0, which is no equinox") as caught:
         gas = GasMap.read(hdu)
+    assert {one.filename for one in caught} == {__file__}
     center = gas.to_sky(4.5, 5.5)
     assert center.icrs.separation(SkyCoord(52.0, 31.0, unit="deg")) < 0.1 * u.arcsec
 
@@ -48,8 +49,9 @@ def test_a_mask_of_another_shape_warns():
     hdus = fits.HDUList([fits.PrimaryHDU()])
     hdus.append(fits.ImageHDU(np.full(SHAPE, 1e22), make_header(SHAPE), name="COLUMN_DENSITY"))
     hdus.append(fits.ImageHDU(np.ones((3, 3), np.uint8), name="MASK"))
-    with pytest.warns(AstrofractalWarning, match="the mask is not used"):
+    with pytest.warns(AstrofractalWarning, match="the mask is not used") as caught:
         GasMap.read(hdus)
+    assert {one.filename for one in caught} == {__file__}
 
 
 @pytest.mark.parametrize("no_data", [-999.9, 1.1e20, -1e300])

@@ -2,14 +2,13 @@
 
 import os
 import re
-import warnings
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import NDData
 
-from astrofractal.exceptions import AstrofractalWarning
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, blank, clean_numbers
 from astrofractal.gasmap.checks import check_beam
@@ -378,7 +377,7 @@ def _mask(hdus, hdu, shape):
                 f"{label(other, hdus)} has shape {other.shape}, {label(hdu, hdus)} has "
                 f"{hdu.shape}: the mask is not used"
             )
-            warnings.warn(msg, AstrofractalWarning, stacklevel=6)
+            warn(msg)
     return None
 
 
