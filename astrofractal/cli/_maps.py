@@ -6,7 +6,8 @@ __all__ = ["add_map_arguments", "read_map"]
 
 #: What only `GasMap.from_maps`, only `GasMap.from_cube`, and either of it and `GasMap.read` take.
 _OF_MAPS = (
-    "velocity", "dispersion", "column_density_error", "velocity_error", "dispersion_error",
+    "velocity", "dispersion",
+    "column_density_uncertainty", "velocity_uncertainty", "dispersion_uncertainty",
     "abundance", "variance", "extinction_ratio", "dust_temperature", "dust_opacity", "frequency",
 )  # fmt: skip
 _OF_CUBES = ("rest_frequency", "velocity_convention", "velocity_range", "noise", "snr")
@@ -22,7 +23,9 @@ def add_map_arguments(group):
         "--variance", action="store_true", help="--dispersion is a variance (moment 2)"
     )
     for name in ("column-density", "velocity", "dispersion"):
-        group.add_argument(f"--{name}-error", metavar="FILE", help="map of its standard deviation")
+        group.add_argument(
+            f"--{name}-uncertainty", metavar="FILE", help="map of its standard deviation"
+        )
     group.add_argument("--hdu", metavar="NAME", help="extension that holds the map or cube")
     group.add_argument(
         "--distance", type=quantity("0.3 kpc", bare="pc"), metavar="D",

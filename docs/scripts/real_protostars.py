@@ -73,7 +73,7 @@ def l1688(folder, abundance=ABUNDANCE):
     """Return NH3 of L1688, of the GBT Ammonia Survey, at an abundance."""
     names = ("N_NH3", "Vlsr", "Sigma", "eN_NH3", "eVlsr", "eSigma")
     maps = [folder / f"droplets_L1688_{name}.fits" for name in names]
-    errors = ("column_density_error", "velocity_error", "dispersion_error")
+    errors = ("column_density_uncertainty", "velocity_uncertainty", "dispersion_uncertainty")
     return GasMap.from_maps(
         *maps[:3],
         **dict(zip(errors, maps[3:], strict=True)),

@@ -68,7 +68,7 @@ def test_plain_map(folder, distance, beam):
 
 def test_separate_maps(folder):
     options = ["--velocity", "v.fits", "--dispersion", "var.fits", "--variance"]
-    gas = read(folder, "N", *options, "--column-density-error", "eN.fits")
+    gas = read(folder, "N", *options, "--column-density-uncertainty", "eN.fits")
     np.testing.assert_allclose(gas.dispersion.value, 0.3 + 0.01 * Y, rtol=1e-5)
     np.testing.assert_allclose(gas.column_density_uncertainty.value, COLUMN / 10)
     narrow = read(folder, "N", "--dispersion", "s.fits", "--line-width", "200 m/s")

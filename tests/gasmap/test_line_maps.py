@@ -41,8 +41,8 @@ def test_fitted_line(files, numbers):
         files["N"],
         files["v"],
         files["s"],
-        column_density_error=files["eN"],
-        velocity_error=files["ev"],
+        column_density_uncertainty=files["eN"],
+        velocity_uncertainty=files["ev"],
         log10=True,
         no_data=0,
         abundance=1e-8,
@@ -163,12 +163,12 @@ def test_different_grids_are_refused(numbers):
         GasMap.from_maps(column, NDData(numbers[1], unit="km/s", wcs=shifted))
     with pytest.raises(ValueError, match=r"velocity has shape \(3, 3\).*reproject"):
         GasMap.from_maps(column, np.ones((3, 3)) * u.km / u.s)
-    with pytest.raises(ValueError, match=r"velocity_error has shape \(3, 3\)"):
+    with pytest.raises(ValueError, match=r"velocity_uncertainty has shape \(3, 3\)"):
         GasMap.from_maps(
-            column, numbers[1] * u.km / u.s, velocity_error=np.ones((3, 3)) * u.km / u.s
+            column, numbers[1] * u.km / u.s, velocity_uncertainty=np.ones((3, 3)) * u.km / u.s
         )
-    with pytest.raises(ValueError, match="velocity_error is given but velocity is not"):
-        GasMap.from_maps(column, velocity_error=numbers[1] * u.km / u.s)
+    with pytest.raises(ValueError, match="velocity_uncertainty is given but velocity is not"):
+        GasMap.from_maps(column, velocity_uncertainty=numbers[1] * u.km / u.s)
 
 
 def test_maps_of_fields_without_wcs_need_a_scale(tmp_path, numbers):

@@ -46,8 +46,8 @@ VALUES = {
     "no_data": -999.0,
     "x_factor": X_FACTOR,
     "line_width": 0.05 * u.km / u.s,
-    "column_density_error": column() / u.cm**2,
-    "velocity_error": np.ones(SHAPE) * u.km / u.s,
+    "column_density_uncertainty": column() / u.cm**2,
+    "velocity_uncertainty": np.ones(SHAPE) * u.km / u.s,
     "variance": True,
 }
 
@@ -67,7 +67,7 @@ VALUES = {
         (
             "from_maps",
             lambda: column() / u.cm**2,
-            "unit hdu line_width variance velocity_error",
+            "unit hdu line_width variance velocity_uncertainty",
         ),
         ("from_maps", lambda: fits.PrimaryHDU(column(), make_header(SHAPE)), "line_width variance"),
         ("from_cube", spectral_cube, "unit hdu"),

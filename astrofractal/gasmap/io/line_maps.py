@@ -52,9 +52,9 @@ def read_line_maps(
     velocity=None,
     dispersion=None,
     *,
-    column_density_error=None,
-    velocity_error=None,
-    dispersion_error=None,
+    column_density_uncertainty=None,
+    velocity_uncertainty=None,
+    dispersion_uncertainty=None,
     unit=None,
     hdu=None,
     log10=False,
@@ -87,7 +87,7 @@ def read_line_maps(
     velocity, dispersion : path-like, HDU, NDData or Quantity, optional
         Maps of the mean velocity and of the velocity dispersion.
 
-    column_density_error, velocity_error, dispersion_error : path-like, HDU, NDData or Quantity
+    column_density_uncertainty, velocity_uncertainty, dispersion_uncertainty : map, optional
         Standard deviations, in the unit of their maps (in dex if ``log10``).
 
     unit : unit, str, or sequence or dict of these, optional
@@ -155,13 +155,13 @@ def read_line_maps(
     """
     given = {"column_density": column_density, "velocity": velocity, "dispersion": dispersion}
     errors = {
-        "column_density": column_density_error,
-        "velocity": velocity_error,
-        "dispersion": dispersion_error,
+        "column_density": column_density_uncertainty,
+        "velocity": velocity_uncertainty,
+        "dispersion": dispersion_uncertainty,
     }
     for name, error in errors.items():
         if error is not None and given[name] is None:
-            msg = f"{name}_error is given but {name} is not"
+            msg = f"{name}_uncertainty is given but {name} is not"
             raise ValueError(msg)
     parts = MapParts(
         {},
@@ -287,20 +287,20 @@ def _load_error(data, name, channel, no_data, *, log10):
     dex = name == "column_density" and log10
     if _is_file(data):
         with opened(data) as hdus:
-            hdu = _image(hdus, f"{name}_error")
-            values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), f"{name}_error")
+            hdu = _image(hdus, f"{name}_uncertainty")
+            values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), f"{name}_uncertainty")
             unit = bunit(hdu, hdus) if header_unit(hdu, hdus) else channel.unit
     else:
-        error = Channel.of(data, f"{name}_error").squeezed(f"{name}_error")
+        error = Channel.of(data, f"{name}_uncertainty").squeezed(f"{name}_uncertainty")
         values, unit = error.values.copy(), error.unit
     if values.shape != shape:
-        msg = f"{name}_error has shape {values.shape}, {name} has {shape}"
+        msg = f"{name}_uncertainty has shape {values.shape}, {name} has {shape}"
         raise ValueError(msg)
     if not dex and unit != channel.unit:
         try:
             values = values * unit.to(channel.unit)
         except u.UnitConversionError:
-            msg = f"{name}_error is in {unit}, which is not the {channel.unit} of {name}"
+            msg = f"{name}_uncertainty is in {unit}, which is not the {channel.unit} of {name}"
             raise u.UnitConversionError(msg) from None
     if no_data is not None:
         blank(values, no_data)
