@@ -88,7 +88,8 @@ def read_line_maps(
         Maps of the mean velocity and of the velocity dispersion.
 
     column_density_uncertainty, velocity_uncertainty, dispersion_uncertainty : map, optional
-        Standard deviations, in the unit of their maps (in dex if ``log10``).
+        Standard deviations (path-like, HDU, NDData or Quantity), in the unit of their maps (in dex if
+        ``log10``).
 
     unit : unit, str, or sequence or dict of these, optional
         Unit of the column density, or of each map (in order, or by the names
