@@ -3,10 +3,7 @@
 from astrofractal.gasmap.gas_moments import CHANNELS
 from astrofractal.mass.features import FeatureSet
 
-__all__ = ["MAPS_PER_PROTOSTAR", "default_recipe"]
-
-#: The reference maps that are bundled are at most this many of each protostar.
-MAPS_PER_PROTOSTAR = 4
+__all__ = ["default_recipe"]
 
 _WEIGHT_EXPONENT = 0.5
 _CONTRASTS = FeatureSet(pooling=("central", "spread"), contrasts=True)
