@@ -2,7 +2,32 @@
 
 import numbers
 
-__all__ = ["one_of", "positive_int"]
+__all__ = ["at_least", "one_of", "positive_int"]
+
+
+def at_least(name, value, minimum):
+    """
+    Raise `ValueError` if a number is below a minimum.
+
+    Parameters
+    ----------
+    name : str
+        The parameter's name, for the message.
+
+    value : float
+        The value to check; NaN is refused.
+
+    minimum : float
+        The smallest value allowed.
+
+    Raises
+    ------
+    ValueError
+        If ``value`` is smaller than ``minimum``.
+    """
+    if not value >= minimum:
+        msg = f"{name} must be a number of at least {minimum:g}, got {value!r}"
+        raise ValueError(msg)
 
 
 def positive_int(name, value, *, minimum=1):

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 import astrofractal
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
-from astrofractal._utils.validation import positive_int
+from astrofractal._utils.validation import at_least, positive_int
 from astrofractal.data import data_path
 from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.normalization import ChannelNormalization
@@ -391,9 +391,7 @@ class FractalEncoder:
         ValueError
             If ``zoom`` is not a number of at least one, or ``pooling`` is unknown.
         """
-        if not zoom >= 1:
-            msg = f"zoom must be a number of at least 1, got {zoom!r}"
-            raise ValueError(msg)
+        at_least("zoom", zoom, 1)
         parts = []
         for batch in self._batches(images, progress_bar):
             batch = magnify(batch, zoom)

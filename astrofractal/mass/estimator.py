@@ -15,7 +15,7 @@ from sklearn.exceptions import NotFittedError
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
-from astrofractal._utils.validation import one_of
+from astrofractal._utils.validation import at_least, one_of
 from astrofractal._utils.warn import warn
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
@@ -221,9 +221,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         if self.encoder is not None and not hasattr(self.encoder, "encode"):
             msg = f"encoder must be a FractalEncoder, got {type(self.encoder).__name__}"
             raise TypeError(msg)
-        if self.weight_exponent is not None and not self.weight_exponent >= 0:
-            msg = f"weight_exponent must be a number of at least 0, got {self.weight_exponent!r}"
-            raise ValueError(msg)
+        if self.weight_exponent is not None:
+            at_least("weight_exponent", self.weight_exponent, 0)
         if self.regressor is not None:
             make_regressor(self.regressor)
 

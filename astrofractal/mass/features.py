@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.validation import at_least
 from astrofractal.encoder.pooling import check_pooling
 from astrofractal.encoder.weights import HEADS
 from astrofractal.gasmap.gas_moments import CHANNELS
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 
 
 __all__ = [
-    "CHANNELS",
     "CHANNEL_SETS",
     "LEAST_KNOWN",
     "FeatureSet",
@@ -200,9 +200,7 @@ class FeatureSet:
             value = (value,) if isinstance(value, str) else tuple(value or ())
             check_names(name, value, known)
             object.__setattr__(self, name, value)
-        if not self.zoom >= 1:
-            msg = f"zoom must be a number of at least 1, got {self.zoom!r}"
-            raise ValueError(msg)
+        at_least("zoom", self.zoom, 1)
         if not (self.pooling or self.profiles or self.scalars or self.contrasts or self.statistics):
             msg = (
                 "features must not be empty: give one of pooling, profiles, scalars, contrasts and "
