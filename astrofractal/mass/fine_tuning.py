@@ -13,8 +13,8 @@ from astropy.table import QTable
 from torch import nn
 
 from astrofractal._utils.progress import progress
-from astrofractal._utils.validation import positive_int
-from astrofractal.encoder.pooling import pool_tokens
+from astrofractal._utils.validation import at_least, positive_int
+from astrofractal.encoder.pooling import check_pooling, pool_tokens
 from astrofractal.mapset import MapSet
 
 if TYPE_CHECKING:
@@ -174,7 +174,6 @@ def fine_tune(
     if not isinstance(maps, MapSet):
         msg = f"maps must be a MapSet, got {type(maps).__name__}"
         raise TypeError(msg)
-    _check_blocks(encoder, blocks)
     for name, value in (("n_views", n_views), ("max_epochs", max_epochs), ("patience", patience)):
         positive_int(name, value)
     positive_int("batch_size", batch_size)
@@ -467,7 +466,6 @@ class TrunkViews:
         """
         from astrofractal.mass.training import draw_rows, random_poses
 
-        _check_blocks(encoder, blocks)
         network = _Network(encoder, blocks, pooling, zoom, maps.images.shape[-1])
         generator = np.random.default_rng((random_state, 1))
         n = n_views * len(np.unique(maps.sinks))
@@ -529,17 +527,15 @@ class _Network(nn.Module):
 
     def __init__(self, encoder, blocks, pooling, zoom, width):
         super().__init__()
-        if not zoom >= 1:
-            msg = f"zoom must be a number of at least 1, got {zoom!r}"
-            raise ValueError(msg)
+        self.n_blocks = _check_blocks(encoder, blocks)
+        at_least("zoom", zoom, 1)
         self.origin, self.blocks, self.zoom = encoder, blocks, zoom
         self.normalization = encoder.normalization
         self.model = copy.deepcopy(encoder.model).requires_grad_(False)
-        self.pooling = (pooling,) if isinstance(pooling, str) else tuple(pooling)
+        self.pooling = check_pooling(pooling)
         self.grid = (-(-width // encoder.patch_size),) * 2
         self.n_prefix = encoder.n_prefix_tokens
         depth = len(self.model.blocks)
-        self.n_blocks = depth if blocks == "all" else blocks
         if blocks == "all":
             self.model.requires_grad_(True)
         elif blocks:
@@ -559,8 +555,7 @@ class _Network(nn.Module):
         return kind | ({"pooling": self.pooling} if self.blocks == 0 else {})
 
     def _pool(self, tokens):
-        pooled = [pool_tokens(tokens, self.grid, self.n_prefix, name) for name in self.pooling]
-        return torch.cat(pooled, 1)
+        return pool_tokens(tokens, self.grid, self.n_prefix, self.pooling)
 
     def trunk(self, views):
         """Return what the frozen part leaves of views: tokens, or pooled features with ``blocks=0``."""
@@ -605,7 +600,7 @@ class _Network(nn.Module):
         mean, scale = features.mean(0), features.std(0) + 1e-6
         features = (features - mean) / scale
         center = log_masses.mean()
-        gram, moment = features.T @ features, features.T @ (log_masses - center)
+        gram, cross = features.T @ features, features.T @ (log_masses - center)
         penalties = _PENALTIES
         if held_log_masses is None:
             penalties = _PENALTIES[2:3]
@@ -616,7 +611,7 @@ class _Network(nn.Module):
         best = np.inf
         for penalty in penalties:
             ridge = penalty * views_per_star * np.eye(len(gram))
-            weights = np.linalg.solve(gram + ridge, moment)
+            weights = np.linalg.solve(gram + ridge, cross)
             error = 0.0
             if held_log_masses is not None:
                 error = np.mean((held @ weights + center - held_log_masses) ** 2)
