@@ -11,6 +11,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astrofractal._utils.warn import warn
+from astrofractal.mass.evaluation import check_level
 
 if TYPE_CHECKING:
     from typing import Any
@@ -91,9 +92,10 @@ def compare(
     <Comparison: 2 protostars, median |log ratio| 0.24 dex, 2 of 2 in the 68 % intervals>
     """
     level = catalog.meta.get("level") if level is None else level
-    if level is None or not 0 < level < 1:
-        msg = f"level must be between 0 and 1 (catalog.meta has no 'level'), got {level!r}"
+    if level is None:
+        msg = "level must be between 0 and 1 (catalog.meta has no 'level'), got None"
         raise ValueError(msg)
+    check_level(level)
     for name in ("id", "mass", "mass_lower", "mass_upper"):
         _need(catalog, name, "catalog")
     rows, true, lower, upper = _matched(catalog, masses, max_separation)
