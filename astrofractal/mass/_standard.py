@@ -8,9 +8,10 @@ from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.gas_moments import CHANNELS
 from astrofractal.mapset.mapset import MapSet
 
-__all__ = ["standard_batches"]
+__all__ = ["BATCH_SIZE", "is_single", "standard_batches"]
 
-_BATCH = 256
+#: Maps in one batch.
+BATCH_SIZE = 256
 _TOLERANCE = 0.02
 _MASKED_FRACTION = 0.05
 
@@ -45,8 +46,8 @@ def standard_batches(maps, *, size, shape):
         if maps.shape[1:] != (3, *shape):
             msg = f"an array of maps must have the shape (n_maps, 3, {shape[0]}, {shape[1]}), got "
             raise ValueError(msg + str(maps.shape))
-        for start in range(0, len(maps), _BATCH):
-            batch = np.asarray(maps[start : start + _BATCH], dtype=np.float32)
+        for start in range(0, len(maps), BATCH_SIZE):
+            batch = np.asarray(maps[start : start + BATCH_SIZE], dtype=np.float32)
             masked = ~np.isfinite(batch[:, 0])
             if masked.all((1, 2)).any():
                 msg = f"map {start + int(masked.all((1, 2)).argmax())} has no column density"
@@ -64,7 +65,7 @@ def standard_batches(maps, *, size, shape):
             raise type(error)(msg) from error
         images.append(image)
         flags.append(flag)
-        if len(images) == _BATCH:
+        if len(images) == BATCH_SIZE:
             yield np.stack(images), flags
             images, flags = [], []
     if images:
@@ -84,7 +85,7 @@ def is_single(maps):
 
 
 def _standard(gas, size, shape):
-    gas = GasMap.read(gas) if not isinstance(gas, GasMap) else gas
+    gas = GasMap.read(gas)
     if gas.shape != shape or not _has_width(gas, size):
         if not gas.has_pixel_scale:
             missing = "WCS" if gas.wcs is None else "distance"

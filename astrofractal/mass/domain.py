@@ -90,8 +90,8 @@ class Domain:
             The distances by features and by appearance.
         """
         far, index = nearest(self.features(X), self.features.reference, _N_NEIGHBORS)
-        look, _ = nearest(self.appearance(appearance), self.appearance.reference, 5)
-        return self.y[index].std(1), np.column_stack([far.mean(1), look.mean(1)])
+        unlike, _ = nearest(self.appearance(appearance), self.appearance.reference, 5)
+        return self.y[index].std(1), np.column_stack([far.mean(1), unlike.mean(1)])
 
 
 class Whitener:

@@ -22,7 +22,7 @@ from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.gas_moments import CHANNELS, STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
-from astrofractal.mass._standard import is_single, standard_batches
+from astrofractal.mass._standard import BATCH_SIZE, is_single, standard_batches
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
@@ -427,7 +427,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         ValueError
             If no position has data around it.
         """
-        gas = gas if isinstance(gas, GasMap) else GasMap.read(gas)
+        gas = GasMap.read(gas)
         places = find_protostars(gas) if positions is None else resolve_positions(gas, positions)[0]
         maps = reference_maps() if maps is None else maps
         key = fingerprint(
@@ -493,7 +493,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         batches = standard_batches(maps, size=self.size, shape=shape)
         total = None
         if hasattr(maps, "__len__") and not is_single(maps):
-            total = -(-len(maps) // 256)
+            total = -(-len(maps) // BATCH_SIZE)
         result = Evaluation()
         batches = progress(batches, progress_bar, total=total, desc="estimate")
         # NumPy's threads keep spinning after a product, in the way of the network's: a quarter of
@@ -546,8 +546,9 @@ class StellarMassEstimator(Options, BaseEstimator):
             X, _ = features.compute(
                 chosen, channels, encoder=self._encoder() if features.pooling else None
             )
-            look = appearance(keep_channels(chosen, channels))
-            log_mass[rows], difficulty[rows], ood[rows] = calibration.evaluate(X, look)
+            log_mass[rows], difficulty[rows], ood[rows] = calibration.evaluate(
+                X, appearance(keep_channels(chosen, channels))
+            )
         flags = [list(own) for own in flags]
         for i, calibration in enumerate(used):
             if 0 < velocity_known[i] <= LEAST_KNOWN and "sparse-velocity" not in flags[i]:
@@ -760,7 +761,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         check_level(level)
         one_of("recenter", recenter, (None, False, *PEAKS))
-        gas = gas if isinstance(gas, GasMap) else GasMap.read(gas)
+        gas = GasMap.read(gas)
         if recenter is None:
             recenter = "column" if positions is None else False
         if positions is None:

@@ -7,10 +7,8 @@ from astropy import units as u
 
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
-from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.gas_moments import CHANNELS, STANDARD_WIDTH
 from astrofractal.mass.features import CHANNEL_SETS, FeatureSet, channels_of
-from astrofractal.mass.positions import resolve_positions
 from astrofractal.observing import observe_images
 
 __all__ = ["MATCHED_FEATURES", "Observation", "matched_calibration"]
@@ -67,8 +65,8 @@ class Observation:
         gas : `~astrofractal.GasMap`
             The map.
 
-        positions : object
-            The protostars, as `~astrofractal.StellarMassEstimator.catalog` takes them.
+        positions : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
+            The protostars, as `~astrofractal.mass.positions.resolve_positions` returns them.
 
         size, shape : `~astropy.units.Quantity`, tuple of int
             Width and shape of a cutout.
@@ -85,8 +83,7 @@ class Observation:
         ValueError
             If no position has data around it.
         """
-        places, _ = resolve_positions(gas, positions)
-        cutouts = [c for c in gas.cutouts(places, size=size, shape=shape) if not c.mask.all()]
+        cutouts = [c for c in gas.cutouts(positions, size=size, shape=shape) if not c.mask.all()]
         cutouts = [c for c in cutouts if "outside" not in c.flags]
         if not cutouts:
             msg = "positions: none of them has data around it on the map"
@@ -162,7 +159,10 @@ def matched_calibration(estimator, gas, positions, maps, *, n_maps, random_state
     estimator : `~astrofractal.StellarMassEstimator`
         Unfitted, with the features and the regressor to use.
 
-    gas, positions, maps, n_maps, random_state, progress_bar
+    gas, positions : `~astrofractal.GasMap`, object
+        As `Observation.measure` takes them.
+
+    maps, n_maps, random_state, progress_bar
         As `~astrofractal.StellarMassEstimator.matched` takes them.
 
     Returns
@@ -170,7 +170,6 @@ def matched_calibration(estimator, gas, positions, maps, *, n_maps, random_state
     estimator : `~astrofractal.StellarMassEstimator`
         The same one, fitted, with the observation as ``observation_``.
     """
-    gas = gas if isinstance(gas, GasMap) else GasMap.read(gas)
     maps = maps.subsample(positive_int("n_maps", n_maps))
     observation = Observation.measure(
         gas, positions, size=estimator.size, shape=maps.images.shape[2:]
