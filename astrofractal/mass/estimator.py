@@ -598,11 +598,16 @@ class StellarMassEstimator(Options, BaseEstimator):
             A scalar for one map (or with ``combine`` but without ``groups``), otherwise one mass
             for each map or, in the order of their first appearance, each group.
         """
+        result, single = self._combined(maps, combine, groups, progress_bar)
+        mass = 10**result.log_mass * u.solMass
+        return mass[0] if single else mass
+
+    def _combined(self, maps, combine, groups, progress_bar):
+        """Return the evaluation, combined where this is asked for, and whether it is of one mass."""
         result = self.evaluate(maps, progress_bar=progress_bar)
         if combine is not None or groups is not None:
             result = result.combine(combine, groups)
-        mass = 10**result.log_mass * u.solMass
-        return mass[0] if is_single(maps) or (combine and groups is None) else mass
+        return result, is_single(maps) or (combine is not None and groups is None)
 
     def predict_interval(
         self,
@@ -641,12 +646,9 @@ class StellarMassEstimator(Options, BaseEstimator):
             The ends, shaped as by `predict`.
         """
         check_level(level)
-        result = self.evaluate(maps, progress_bar=progress_bar)
-        if combine is not None or groups is not None:
-            result = result.combine(combine, groups)
+        result, single = self._combined(maps, combine, groups, progress_bar)
         half = result.half_width(level)
         ends = (10 ** (result.log_mass + sign * half) * u.solMass for sign in (-1, 1))
-        single = is_single(maps) or (combine and groups is None)
         return tuple(end[0] if single else end for end in ends)
 
     def ood_score(
