@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from astrofractal._utils.lightning import quiet_lightning
 from astrofractal._utils.optional import require
 from astrofractal._utils.progress import progress
+from astrofractal.mass.validation import protostar_weights
 
 pl = require("pytorch_lightning", extra="pretrain")
 
@@ -120,10 +121,10 @@ def draw_rows(protostars, n, exponent, generator):
     rows : 1D `~numpy.ndarray` of int
         In random order.
     """
-    _, index, counts = np.unique(protostars, return_inverse=True, return_counts=True)
+    _, index = np.unique(protostars, return_inverse=True)
     order = generator.permutation(len(index))
     order = order[np.argsort(index[order], kind="stable")]
-    ends = np.cumsum(counts[index[order]] ** -float(exponent))
+    ends = np.cumsum(protostar_weights(protostars, exponent)[order])
     points = (np.arange(n) + generator.random()) * (ends[-1] / n)
     rows = order[np.minimum(np.searchsorted(ends, points), len(order) - 1)]
     return generator.permutation(rows)
