@@ -51,7 +51,6 @@ class ConformalIntervals:
         _, index = np.unique(self.folds, return_inverse=True)
         self.weights = np.asarray(weights, float) / np.bincount(index, weights)[index]
         self._known = {}
-        self._everything = np.ones(len(self.scores), bool)
 
     def relative_width(self, predicted):
         """
@@ -67,7 +66,7 @@ class ConformalIntervals:
         width : 1D `~numpy.ndarray`
             Interpolated between the middles of five bins of equal weight.
         """
-        return np.interp(predicted, *self._shape(self._everything))
+        return np.interp(predicted, *self._shape())
 
     def quantile(self, level):
         """
@@ -84,10 +83,10 @@ class ConformalIntervals:
             In dex.
         """
         if level not in self._known:
-            self._known[level] = self._quantile(level, self._everything)
+            self._known[level] = self._quantile(level)
         return self._known[level]
 
-    def _shape(self, rows):
+    def _shape(self, rows=slice(None)):
         predicted, scores, weights = self.predicted[rows], self.scores[rows], self.weights[rows]
         n_bins = min(_N_BINS, max(1, len(scores) // 20))
         edges = [weighted_quantile(predicted, weights, k / n_bins) for k in range(1, n_bins)]
@@ -99,7 +98,7 @@ class ConformalIntervals:
             typical.append(weighted_quantile(scores[own], weights[own], _SHAPE_LEVEL))
         return middles, np.maximum(typical, 1e-6)
 
-    def _quantile(self, level, rows):
+    def _quantile(self, level, rows=slice(None)):
         scores = self.scores[rows] / np.interp(self.predicted[rows], *self._shape(rows))
         level = min(1.0, level * (1 + 1 / len(scores)))
         return weighted_quantile(scores, self.weights[rows], level)
