@@ -12,7 +12,7 @@ or on levels hardly notices.
 import torch
 import torch.nn.functional as F
 
-from astrofractal.encoder.pooling import LATTICE
+from astrofractal.encoder.pooling import LATTICE, center_patches
 
 __all__ = [
     "at_center",
@@ -57,7 +57,7 @@ def at_center(targets):
         The last lattice point of the patch above and to the left of the center.
     """
     grid = round(targets.shape[1] ** 0.5)
-    patch = targets[:, (grid // 2 - 1) * (grid + 1)]
+    patch = targets[:, center_patches(grid)[0]]
     return patch.unflatten(1, (-1, LATTICE, LATTICE))[:, :, -1, -1]
 
 

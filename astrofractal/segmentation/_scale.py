@@ -150,10 +150,15 @@ def working_map(gas, array, factor):
     def operator(planes):
         return np.stack([rows @ plane @ columns.T for plane in planes])
 
-    log_column, velocity, dispersion = array.astype(np.float64)
-    channels = transform(10.0**log_column, velocity, dispersion, operator)
-    result = np.stack([np.log10(channels[0]), *channels[1:]]).astype(np.float32)
+    result = _through(operator, array)
     return WorkingMap(result, factor, origin, tuple(-n for n in first))
+
+
+def _through(operator, array, **options):
+    """Return the channels of a map of which the lines have gone through a linear operator."""
+    log_column, velocity, dispersion = array.astype(np.float64)
+    channels = transform(10.0**log_column, velocity, dispersion, operator, **options)
+    return np.stack([np.log10(channels[0]), *channels[1:]]).astype(np.float32)
 
 
 def smooth_lines(array, sigma):
@@ -180,10 +185,8 @@ def smooth_lines(array, sigma):
     def operator(planes):
         return np.stack([gaussian_filter(plane, sigma, mode="constant") for plane in planes])
 
-    log_column, velocity, dispersion = array.astype(np.float64)
-    channels = transform(10.0**log_column, velocity, dispersion, operator, full=0.0)
-    result = np.stack([np.log10(channels[0]), *channels[1:]]).astype(np.float32)
-    result[:, np.isnan(log_column)] = np.nan
+    result = _through(operator, array, full=0.0)
+    result[:, np.isnan(array[0])] = np.nan
     return result
 
 
