@@ -75,7 +75,7 @@ def dense_features(
         ``patch_features`` are used.
 
     array : 3D `~numpy.ndarray`, shape (n_channels, height, width)
-        Physical channels as `astrofractal.GasMap.to_array` gives them.  Pixels that are not finite
+        Physical channels as `astrofractal.GasMap.to_array` returns them.  Pixels that are not finite
         in the first channel are bad.  A channel that is nowhere finite is left to the encoder;
         elsewhere missing values are replaced by the nearest good one before encoding, and outside
         the map it is continued by reflection.

@@ -272,7 +272,7 @@ class FractalEncoder:
         Parameters
         ----------
         images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
-            Channels as `astrofractal.GasMap.to_array` gives them; NaN where there is no data.
+            Channels as `astrofractal.GasMap.to_array` returns them; NaN where there is no data.
 
         Returns
         -------
@@ -337,7 +337,7 @@ class FractalEncoder:
         Returns
         -------
         features : 4D float32 `~numpy.ndarray`, shape (n_images, rows, columns, embed_dim)
-            One feature vector a patch.
+            One feature vector per patch.
         """
         parts = []
         for batch in self._batches(images, progress_bar):
@@ -370,7 +370,7 @@ class FractalEncoder:
         zoom : float, optional
             Magnification about the center before the encoder looks: at 4 the encoder sees the inner
             quarter of the width, and a pixel of the map fills a 4 x 4 block.  Fractals have no
-            scale, so that weights learnt on them look at any; what a protostar does to its gas is
+            scale, so that weights learned on them look at any; what a protostar does to its gas is
             within a few pixels, a fraction of a patch.
 
         symmetrize : bool, optional

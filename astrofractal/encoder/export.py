@@ -17,7 +17,7 @@ def export_onnx(encoder, path, *, overwrite=False):
     The model has one input, ``images``, float32 (n, channels, height, width), of *physical*
     channels, NaN where there is no data: the normalization is part of it.  Its output, ``tokens``,
     is float32 (n, n_tokens, n_features): the class token, the register tokens and the patch tokens
-    in row order, as `FractalEncoder.tokens` gives them.  n is free; height and width are the
+    in row order, as `FractalEncoder.tokens` returns them.  n is free; height and width are the
     encoder's ``image_size``.
 
     Parameters

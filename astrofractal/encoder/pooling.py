@@ -206,7 +206,7 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
         stars alone, and the natural logarithm of its standard deviation.
 
     heads : dict of str to `torch.nn.Module`, optional
-        Pretrained linear maps: ``"structure"`` from a patch token to the local moments of its gas,
+        Pretrained linear maps: ``"structure"`` from a patch token to the local structure of its gas,
         ``"hidden_mass"`` from class token and central tokens to the mass.
 
     Returns

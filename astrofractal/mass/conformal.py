@@ -105,7 +105,7 @@ class ConformalIntervals:
 
     def held(self, level):
         """
-        Tell which masses are within intervals that the other clouds gave.
+        Tell which masses are within the intervals from the other clouds.
 
         Parameters
         ----------

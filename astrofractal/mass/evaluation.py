@@ -250,7 +250,7 @@ class Evaluation:
 
 def describe(table, level):
     """
-    Give the columns of a catalog their descriptions and formats.
+    Set the descriptions and formats of the columns of a catalog.
 
     Parameters
     ----------

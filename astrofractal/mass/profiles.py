@@ -85,7 +85,7 @@ def normalized_radius(shape):
 
 
 def _masked_mean(values, weights):
-    """Weighted means over pixels: (n, n_pixels) and (n_pixels, k) give (n, k), ignoring NaN."""
+    """Weighted means over pixels: of (n, n_pixels) by (n_pixels, k), ignoring NaN."""
     good = np.isfinite(values)
     if good.all():
         return values @ (weights / weights.sum(0))
@@ -263,7 +263,7 @@ def _deviation(values):
 
 
 def weighted_mean(values, weights):
-    """Return the weighted mean over the pixels of each map, ignoring NaN: (n, k) gives (n,)."""
+    """Return the weighted mean over the pixels of each map, (n, k) to (n,), ignoring NaN."""
     weights = np.where(np.isfinite(values), weights, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (np.where(weights > 0, values, 0) * weights).sum(1) / weights.sum(1)

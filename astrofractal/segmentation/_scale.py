@@ -25,7 +25,7 @@ class WorkingMap:
     Parameters
     ----------
     array : 3D float32 `~numpy.ndarray`
-        Channels as `astrofractal.GasMap.to_array` gives them.
+        Channels as `astrofractal.GasMap.to_array` returns them.
 
     factor : float
         Width of a working pixel in pixels of the map.
@@ -168,7 +168,7 @@ def smooth_lines(array, sigma):
     Parameters
     ----------
     array : 3D float32 `~numpy.ndarray`
-        Channels as `astrofractal.GasMap.to_array` gives them.
+        Channels as `astrofractal.GasMap.to_array` returns them.
 
     sigma : float
         Standard deviation in pixels; 0 for the map as it is.
@@ -197,7 +197,7 @@ def subtract_local_mean(array, width):
     Parameters
     ----------
     array : 3D float32 `~numpy.ndarray`
-        Channels as `astrofractal.GasMap.to_array` gives them.
+        Channels as `astrofractal.GasMap.to_array` returns them.
 
     width : float
         Side of the box in pixels; the next odd number is taken.
