@@ -859,6 +859,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         new = cls(encoder)
         new._load(path)
+        if new.encoder is None:
+            new.encoder = new.encoder_
         return new
 
     def _load(self, path):

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from safetensors import safe_open
 from safetensors.numpy import save_file
+from sklearn.base import clone
 from sklearn.linear_model import BayesianRidge
 from sklearn.pipeline import make_pipeline
 
@@ -58,6 +59,10 @@ def test_encoder_must_be_the_same(tmp_path, mapset):
     estimator.save(tmp_path / "a.astrofractal")
     back = StellarMassEstimator.load(tmp_path / "a.astrofractal")
     assert back.meta["weights_id"] == "random-3"
+    assert repr(back) == repr(estimator)
+    # A copy that is not fitted would fall back on the bundled weights.
+    again = clone(back).fit(mapset[:20], channels=[ALL])
+    assert again.fingerprint() == estimator.fingerprint()
     other = FractalEncoder(weights="random", random_state=4)
     with pytest.raises(ValueError, match="calibrated with the weights 'random-3'"):
         StellarMassEstimator.load(tmp_path / "a.astrofractal", encoder=other)
