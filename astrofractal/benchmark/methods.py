@@ -9,7 +9,7 @@ from sklearn.linear_model import LinearRegression
 
 from astrofractal.benchmark.classical import BestRadius, ClassicalMasses
 from astrofractal.mass import FeatureSet, PublishedKNN
-from astrofractal.mass.defaults import default_recipe
+from astrofractal.mass.defaults import default_options
 from astrofractal.mass.features import for_encoder
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
     methods : list of `Method`
         The default first.
     """
-    default, regressor, exponent = default_recipe(channels)
+    default, regressor, exponent = default_options(channels)
     default = for_encoder(default, store.encoder("fractal"))
     methods = [
         Method("default", default, regressor, "fractal", weight_exponent=exponent),

@@ -3,7 +3,7 @@
 from astrofractal.gasmap.gas_moments import CHANNELS
 from astrofractal.mass.features import FeatureSet
 
-__all__ = ["default_recipe"]
+__all__ = ["default_options"]
 
 _WEIGHT_EXPONENT = 0.5
 _CONTRASTS = FeatureSet(pooling=("central", "spread"), contrasts=True)
@@ -18,7 +18,7 @@ _DEFAULTS = {
 }
 
 
-def default_recipe(channels):
+def default_options(channels):
     """
     Return the default features, regressor and weights.
 

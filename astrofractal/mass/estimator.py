@@ -27,7 +27,7 @@ from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
 from astrofractal.mass.centering import PEAKS, is_off_center, peak_offset
-from astrofractal.mass.defaults import default_recipe
+from astrofractal.mass.defaults import default_options
 from astrofractal.mass.detection import find_protostars
 from astrofractal.mass.evaluation import Evaluation, check_level, describe
 from astrofractal.mass.features import (
@@ -200,9 +200,9 @@ class StellarMassEstimator(Options, BaseEstimator):
             options["encoder"] = self.encoder
         return fingerprint(options, self.size, self.ood_threshold)
 
-    def _recipe(self, channels):
+    def _options(self, channels):
         """Features, regressor and weight exponent for a combination of channels."""
-        features, regressor, exponent = default_recipe(channels)
+        features, regressor, exponent = default_options(channels)
         if self.features is not None:
             features = self.features
         elif self.encoder is not None:
@@ -284,7 +284,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             groups = maps.clouds if groups is None else groups
             protostars = maps.sinks if protostars is None else protostars
         log_masses = _log_masses(masses)
-        uses_encoder = any(self._recipe(c)[0].pooling for c in CHANNEL_SETS)
+        uses_encoder = any(self._options(c)[0].pooling for c in CHANNEL_SETS)
         shape = self._shape(maps, self._encoder() if uses_encoder else None)
         images = [batch for batch, _ in standard_batches(maps, size=self.size, shape=shape)]
         images = np.concatenate(images) if images else np.empty((0, 3, 1, 1), np.float32)
@@ -312,7 +312,7 @@ class StellarMassEstimator(Options, BaseEstimator):
                 absent = ", ".join(c for c in wanted if c not in common)
                 msg = f"channels {wanted} cannot be calibrated: not all maps have {absent}"
                 raise ValueError(msg)
-            features, regressor, exponent = self._recipe(wanted)
+            features, regressor, exponent = self._options(wanted)
             X, blocks = features.compute(
                 images,
                 wanted,

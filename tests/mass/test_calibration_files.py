@@ -41,7 +41,7 @@ def test_round_trip(tmp_path, mapset, new_maps, regressor):
         estimator.save(path)
 
 
-def test_a_loaded_estimator_fits_with_its_own_recipe(tmp_path, mapset, new_maps):
+def test_a_loaded_estimator_fits_with_its_own_options(tmp_path, mapset, new_maps):
     estimator = fitted(mapset, ("ridge", "mean"), weight_exponent=1)
     estimator.save(tmp_path / "a.astrofractal")
     back = StellarMassEstimator.load(tmp_path / "a.astrofractal")
