@@ -539,6 +539,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         unknown = ["sparse-velocity" in own for own in flags]  # in the cutout, although on the map
         velocity_known[np.isinf(velocity_known) | unknown] = 0
         log_mass, difficulty, ood = np.empty(n), np.empty(n), np.empty(n)
+        in_range = np.empty(n, bool)
         for calibration in {c.channels: c for c in used}.values():
             rows = np.array([c is calibration for c in used])
             chosen = images if rows.all() else images[rows]
@@ -549,14 +550,15 @@ class StellarMassEstimator(Options, BaseEstimator):
             log_mass[rows], difficulty[rows], ood[rows] = calibration.evaluate(
                 X, appearance(keep_channels(chosen, channels))
             )
+            low, high = calibration.mass_range
+            in_range[rows] = (low <= log_mass[rows]) & (log_mass[rows] <= high)
         flags = [list(own) for own in flags]
         for i, calibration in enumerate(used):
             if 0 < velocity_known[i] <= LEAST_KNOWN and "sparse-velocity" not in flags[i]:
                 flags[i].append("sparse-velocity")
             if ood[i] > self.ood_threshold:
                 flags[i].append("ood")
-            low, high = calibration.mass_range
-            if not low <= log_mass[i] <= high:
+            if not in_range[i]:
                 flags[i].append("extrapolated")
             flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]
             if not calibration.has_skill:

@@ -161,7 +161,7 @@ def polygon_regions(outlines, segments, *, holes, wcs=None, colors=None):
     Returns
     -------
     regions : `regions.Regions`
-        One polygon an island.
+        One polygon per island.
     """
     from regions import PixCoord, PolygonPixelRegion, PolygonSkyRegion, Regions
 
