@@ -301,6 +301,21 @@ def test_each_feature_changes_the_fingerprint(option):
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"pooling": "centrall"}, "pooling must be one of .* got 'centrall'"),
+        ({"pooling": None, "profiles": ()}, "features must not be empty.*pooling=\\(\\)"),
+        ({"profiles": "velocities"}, "profiles must be among .* got 'velocities'"),
+        ({"scalars": ("mass",)}, "scalars must be among .* got 'mass'"),
+        ({"zoom": 0.5}, "zoom must be a number of at least 1, got 0.5"),
+    ],
+)
+def test_wrong_features_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        FeatureSet(**options)
+
+
 def test_fingerprint_knows_the_maps(estimator, mapset):
     """Another regressor on the same maps had the same identity once."""
     again = clone(estimator).fit(mapset)
