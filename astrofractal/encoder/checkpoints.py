@@ -167,7 +167,7 @@ def _prefix(tensors):
 
 
 def _registers(state):
-    """Return DINOv2's register tokens timm's form, where they and the class have no position."""
+    """Bring DINOv2's register tokens to timm's form, where they and the class have no position."""
     if "register_tokens" in state and "pos_embed" in state:
         state["reg_token"] = state.pop("register_tokens")
         state["cls_token"] = state["cls_token"] + state["pos_embed"][:, :1]
