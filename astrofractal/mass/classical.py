@@ -38,9 +38,7 @@ def virial_mass(
     mass : `~astropy.units.Quantity`
         One mass per map; NaN without velocities.
     """
-    images = np.asarray(images, dtype=float)
-    inside = _aperture(images.shape[2:], pixel_scale, radius)
-    log_n, velocity, dispersion = np.moveaxis(images[:, :, inside], 1, 0)
+    log_n, velocity, dispersion = _in_aperture(images, pixel_scale, radius)
     column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
     mean = weighted_mean(velocity, column)[:, None]
     variance = weighted_mean((velocity - mean) ** 2, column) + weighted_mean(dispersion**2, column)
@@ -70,16 +68,18 @@ def aperture_mass(
     mass : `~astropy.units.Quantity`
         One mass per map, of the pixels that have data.
     """
-    images = np.asarray(images, dtype=float)
-    inside = _aperture(images.shape[2:], pixel_scale, radius)
-    column = np.nansum(10 ** images[:, 0, inside], axis=1) / units.cm**2
+    log_n = _in_aperture(images, pixel_scale, radius)[0]
+    column = np.nansum(10**log_n, axis=1) / units.cm**2
     return column_to_mass(column, pixel_scale**2).to(units.solMass)
 
 
-def _aperture(shape, pixel_scale, radius):
+def _in_aperture(images, pixel_scale, radius):
+    """Return the channels of the pixels within the radius, shape (3, n_maps, n_pixels)."""
+    images = np.asarray(images, dtype=float)
+    shape = images.shape[2:]
     width = max(shape) * units.Quantity(pixel_scale)
     inside = normalized_radius(shape) * (width / 2) <= radius
     if not inside.any():
         msg = f"radius must be larger than half a pixel ({pixel_scale / 2:.3g}), got {radius}"
         raise ValueError(msg)
-    return inside
+    return np.moveaxis(images[:, :, inside], 1, 0)
