@@ -1,4 +1,4 @@
-"""Fractal flames: random systems, their renderer, the deterministic stream of images, shards."""
+"""Fractal flames and random fields: systems, renderer, the deterministic streams of images, shards."""
 
 from astrofractal._utils.optional import require
 
@@ -7,6 +7,7 @@ require("numba", extra="pretrain")
 from astrofractal.fractals.contact_sheet import write_contact_sheet  # noqa: E402
 from astrofractal.fractals.gas import GasAmplitude, as_gas, draw_amplitude  # noqa: E402
 from astrofractal.fractals.hidden_masses import HiddenMass, add_hidden_masses  # noqa: E402
+from astrofractal.fractals.random_fields import RandomFieldStream  # noqa: E402
 from astrofractal.fractals.renderer import frame_system, render  # noqa: E402
 from astrofractal.fractals.shards import ShardedFlames, write_shards  # noqa: E402
 from astrofractal.fractals.stream import FlameStream  # noqa: E402
@@ -18,6 +19,7 @@ __all__ = [
     "FlameSystem",
     "GasAmplitude",
     "HiddenMass",
+    "RandomFieldStream",
     "ShardedFlames",
     "add_hidden_masses",
     "as_gas",

@@ -4,7 +4,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from astrofractal.encoder import ChannelNormalization
-from astrofractal.fractals import FlameStream
+from astrofractal.fractals import FlameStream, RandomFieldStream
 from astrofractal.fractals.cusps import add_cusps
 from astrofractal.fractals.hidden_masses import add_hidden_masses
 
@@ -37,7 +37,13 @@ class Flames(Dataset):
 
         self.recipe = recipe
         self.normalization = recipe_normalization(recipe)
-        if shards is None:
+        n_distinct = recipe.n_distinct or recipe.n_images
+        if recipe.source == "random_fields":
+            if shards is not None:
+                msg = f"shards must be None with source='random_fields', got {str(shards)!r}"
+                raise ValueError(msg)
+            self.source = RandomFieldStream(recipe.seed, recipe.source_size, n_images=n_distinct)
+        elif shards is None:
             self.source = FlameStream(
                 recipe.seed,
                 recipe.source_size,
@@ -45,16 +51,14 @@ class Flames(Dataset):
                 rendering=recipe.rendering,
                 coverage=recipe.coverage,
                 center=recipe.center,
-                n_images=recipe.n_distinct or recipe.n_images,
+                n_images=n_distinct,
             )
         else:
             from astrofractal.fractals import ShardedFlames
 
             self.source = ShardedFlames(shards)
             self._check(shards)
-        self.n_distinct = recipe.n_distinct or recipe.n_images
-        if shards is not None:
-            self.n_distinct = min(self.n_distinct, len(self.source))
+        self.n_distinct = min(n_distinct, len(self.source))
 
     def _check(self, shards):
         size = self.source[0].shape[-1]

@@ -44,6 +44,11 @@ class Recipe:
     n_distinct : int
         Distinct images; they repeat when ``n_images`` is larger.  Zero stands for ``n_images``.
 
+    source : {"flames", "random_fields"}, optional
+        What the images are of: `~astrofractal.fractals.FlameStream` or
+        `~astrofractal.fractals.RandomFieldStream`, which needs ``rendering="gas"`` and leaves
+        ``n_points``, ``center`` and ``coverage`` aside.
+
     coverage : float, optional
         The least share of its frame that a flame covers; see `~astrofractal.fractals.FlameStream`.
 
@@ -151,6 +156,7 @@ class Recipe:
     steps_per_checkpoint: int
     seed: int
     n_distinct: int = 0
+    source: str = "flames"
     coverage: float = 0.5
     zoom_probability: float = 0.0
     zoom_max: float = 1.0
@@ -186,6 +192,10 @@ class Recipe:
         one_of("mask_mode", self.mask_mode, ("drop", "token"))
         one_of("centering", self.centering, ("sinkhorn", "mean"))
         one_of("pairing", self.pairing, ("independent", "symmetric"))
+        one_of("source", self.source, ("flames", "random_fields"))
+        if self.source == "random_fields" and self.rendering != "gas":
+            msg = f"source 'random_fields' needs rendering='gas', got {self.rendering!r}"
+            raise ValueError(msg)
         for name in ("n_images", "batch_size", "n_global", "steps_per_checkpoint", "n_prototypes"):
             if getattr(self, name) < 1:
                 msg = f"recipe value {name} must be at least 1, got {getattr(self, name)}"
@@ -225,6 +235,13 @@ class Recipe:
             raise ValueError(msg)
         if not 0 < self.structure_share <= 1:
             msg = f"recipe value structure_share must be in (0, 1], got {self.structure_share}"
+            raise ValueError(msg)
+        others = ("dino", "ibot", "koleo", "center", "consistency", "hidden_mass")
+        if self.structure_share < 1 and not any(getattr(self, f"{n}_weight") for n in others):
+            msg = (
+                "structure_share must be 1 where the structure is the only term with a weight, "
+                f"got {self.structure_share}"
+            )
             raise ValueError(msg)
         if self.class_structure_weight and not self.structure_weight:
             msg = (

@@ -17,9 +17,9 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.lightning import quiet_lightning
-from astrofractal.encoder import create_backbone, load_weights, save_weights
+from astrofractal.encoder import ChannelNormalization, create_backbone, load_weights, save_weights
 from astrofractal.encoder.weights import HEADS
-from astrofractal.pretraining.data import flame_loader, recipe_normalization
+from astrofractal.pretraining.data import flame_loader
 from astrofractal.pretraining.module import DINOv2
 from astrofractal.pretraining.recipe import Recipe
 
@@ -377,7 +377,8 @@ def export_run(run: PathLike, path: PathLike) -> dict[str, Any]:
     card = {
         "architecture": recipe.model,
         "in_chans": 3,
-        "normalization": recipe_normalization(recipe).to_dict(),
+        # Of the maps that the weights are for; palette images came with about the same spread.
+        "normalization": ChannelNormalization().to_dict(),
         "heads": sorted(name for name, own in _HEADS.items() if f"{own}weight" in networks),
         "seed": recipe.seed,
         **lineage,

@@ -49,6 +49,15 @@ def test_runs_from_before_a_value_existed_go_on_as_they_began(missing):
         ({"consistency_weight": 1}, "need pairing='symmetric'"),
         ({"hidden_masses": True}, "takes the place of cusps"),
         ({"structure_share": 0}, "structure_share must be in"),
+        (
+            {"structure_share": 0.3, "dino_weight": 0, "ibot_weight": 0, "koleo_weight": 0},
+            "structure_share must be 1 where the structure is the only term .* got 0.3",
+        ),
+        ({"source": "noise"}, "source must be one of 'flames', .* got 'noise'"),
+        (
+            {"source": "random_fields", "rendering": "moments", "structure_weight": 0},
+            "'random_fields' needs rendering='gas', got 'moments'",
+        ),
         ({"source_size": 32}, "source_size must be at least image_size=64, got 32"),
     ],
 )

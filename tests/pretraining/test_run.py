@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 import astrofractal
-from astrofractal.encoder import FractalEncoder
+from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.pretraining import export_run, pretrain
 
 pytest.importorskip("lightly")
@@ -207,6 +207,26 @@ def test_run_starts_from_weights_and_keeps_the_head_of_hidden_masses(whole_run, 
         "compact_zoom", output=again, start_from=tmp_path / "second.safetensors", **rates, **options
     )
     assert "to_mass.weight" not in _checkpoint(again)["state_dict"]
+
+
+_UNLABELED = {"hidden_masses": False, "hidden_mass_weight": 0.0}
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"source": "random_fields"},
+        {"rendering": "palette", "center": "attractor", "structure_weight": 0.0, **_UNLABELED},
+    ],
+)
+def test_weights_of_other_images_are_for_gas_maps_as_well(tmp_path, values):
+    folder = tmp_path / "run"
+    options = {"n_workers": 0, "devices": 1, "precision": "32-true", "max_steps": 2, **SMALL}
+    pretrain("compact_invariant", output=folder, **options, **values)
+    assert all(torch.isfinite(value).all() for value in _checkpoint(folder)["state_dict"].values())
+    card = export_run(folder, tmp_path / "weights.safetensors")
+    assert card["recipe_values"]["rendering"] == values.get("rendering", "gas")
+    assert card["normalization"] == ChannelNormalization().to_dict()
 
 
 def test_structure_has_no_more_than_its_share_of_the_gradient(tmp_path):
