@@ -171,8 +171,7 @@ def run_benchmark(
             found = learning_rows(scorer, method, headline, sizes=sizes, random_state=random_state)
             _attempt(journal, f"learning, {method.name}", "learning", found)
     if "degradation" in parts:
-        # One map of each protostar, and one encoder: every level is encoded anew.
-        followed = [m for m in followed if m.source != "random"]
+        # One map of each protostar: every level is encoded anew.
         few = Scorer(maps.limit(1), store)
         levels = DEGRADATIONS[:3] if quick else DEGRADATIONS
         for level in progress(levels, progress_bar, desc="degradations"):
