@@ -4,6 +4,8 @@ its weights.
   astrofractal pretrain --recipe compact --output runs/mine       start
   astrofractal pretrain --resume runs/mine                        go on after any interruption
   astrofractal pretrain --export runs/mine --to mine.safetensors  write the teacher's weights
+  astrofractal pretrain --recipe adapt --maps DIR --start-from bundled
+                                                                  adapt to maps of your own
 
 Any value of a recipe can be replaced: --set batch_size=128 --set
 n_images=1000000.  On several GPUs or machines start it with torchrun and add
@@ -25,7 +27,7 @@ def add_arguments(parser):
     action.add_argument(
         "--start-from",
         metavar="RUN",
-        help="start a new run with the networks of this one, or from a .safetensors file",
+        help="start a new run with the networks of this one, of a .safetensors file, or 'bundled'",
     )
     parser.add_argument(
         "--to", metavar="FILE", help="with --export: the .safetensors file to write"
@@ -33,7 +35,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--recipe",
         default="compact",
-        help="compact, compact_zoom, compact_invariant, paper or a file (default: %(default)s)",
+        help="compact, compact_zoom, compact_invariant, adapt, paper or a file (default: %(default)s)",
     )
     parser.add_argument(
         "--output", "-o", metavar="RUN", help="the run's folder (default: runs/RECIPE)"
@@ -46,6 +48,12 @@ def add_arguments(parser):
         help="replace a value of the recipe; may be given several times",
     )
     parser.add_argument("--shards", metavar="DIR", help="flames of 'astrofractal fractals'")
+    parser.add_argument(
+        "--maps",
+        metavar="DIR",
+        help="with --recipe adapt: FITS files of gas to adapt to, map sets or maps with WCS and "
+        "DISTANCE; masses are not read",
+    )
     parser.add_argument(
         "--precision", help="32-true, bf16-mixed, ... (default: the faster, measured at start)"
     )
@@ -94,6 +102,7 @@ def run(args):
         resume=args.resume,
         start_from=args.start_from,
         shards=args.shards,
+        maps=args.maps,
         precision=args.precision,
         n_workers=args.n_workers,
         devices=devices,

@@ -302,6 +302,8 @@ class ViewSampler:
             velocity, dispersion = which < 2 / 3, which > 1 / 3
             absent = torch.stack([torch.zeros_like(velocity), velocity, dispersion], 1)
             seen = torch.where(dropped & absent, 0.0, seen)
+        if recipe.source == "maps":  # where there were no data there are none now
+            seen = torch.where(images == 0, 0.0, seen)
         return seen
 
     def _noise_levels(self, images):

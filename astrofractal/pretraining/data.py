@@ -7,6 +7,7 @@ from astrofractal.encoder import ChannelNormalization
 from astrofractal.fractals import FlameStream, RandomFieldStream
 from astrofractal.fractals.cusps import add_cusps
 from astrofractal.fractals.hidden_masses import add_hidden_masses
+from astrofractal.pretraining.maps import CutMaps
 
 __all__ = ["Flames", "StepSampler", "flame_loader"]
 
@@ -31,18 +32,22 @@ class Flames(Dataset):
 
     shards : path-like, optional
         Folder of images rendered beforehand by ``astrofractal fractals``.
+
+    maps : path-like, optional
+        File of `~astrofractal.pretraining.maps.cut_maps`, for recipes whose ``source`` is "maps".
     """
 
-    def __init__(self, recipe, shards=None):
-
+    def __init__(self, recipe, shards=None, maps=None):
         self.recipe = recipe
         self.normalization = recipe_normalization(recipe)
         n_distinct = recipe.n_distinct or recipe.n_images
+        if shards is not None and recipe.source != "flames":
+            msg = f"shards must be None with source={recipe.source!r}, got {str(shards)!r}"
+            raise ValueError(msg)
         if recipe.source == "random_fields":
-            if shards is not None:
-                msg = f"shards must be None with source='random_fields', got {str(shards)!r}"
-                raise ValueError(msg)
             self.source = RandomFieldStream(recipe.seed, recipe.source_size, n_images=n_distinct)
+        elif recipe.source == "maps":
+            self.source = CutMaps(maps)
         elif shards is None:
             self.source = FlameStream(
                 recipe.seed,
@@ -120,7 +125,9 @@ class StepSampler(Sampler):
         return iter(range(first + self.rank, last, self.world_size))
 
 
-def flame_loader(recipe, current_step, *, shards=None, n_workers=1, rank=0, world_size=1):
+def flame_loader(
+    recipe, current_step, *, shards=None, maps=None, n_workers=1, rank=0, world_size=1
+):
     """
     Create the loader of one process.
 
@@ -132,8 +139,8 @@ def flame_loader(recipe, current_step, *, shards=None, n_workers=1, rank=0, worl
     current_step : callable
         Returns the optimizer step that comes next.
 
-    shards : path-like, optional
-        Images rendered beforehand.
+    shards, maps : path-like, optional
+        Images rendered or cut out beforehand; see `Flames`.
 
     n_workers : int, optional
         Processes that render flames beside the training.
@@ -147,7 +154,7 @@ def flame_loader(recipe, current_step, *, shards=None, n_workers=1, rank=0, worl
         Batches of this process's share of the global batch.
     """
     return DataLoader(
-        Flames(recipe, shards),
+        Flames(recipe, shards, maps),
         batch_size=recipe.batch_size // world_size,
         sampler=StepSampler(recipe, current_step, rank=rank, world_size=world_size),
         num_workers=n_workers,

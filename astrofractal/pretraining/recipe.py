@@ -44,10 +44,13 @@ class Recipe:
     n_distinct : int
         Distinct images; they repeat when ``n_images`` is larger.  Zero stands for ``n_images``.
 
-    source : {"flames", "random_fields"}, optional
-        What the images are of: `~astrofractal.fractals.FlameStream` or
-        `~astrofractal.fractals.RandomFieldStream`, which needs ``rendering="gas"`` and leaves
-        ``n_points``, ``center`` and ``coverage`` aside.
+    n_points : int, optional
+        Points of a flame; see `~astrofractal.fractals.FlameStream`.
+
+    source : {"flames", "random_fields", "maps"}, optional
+        What the images are of: `~astrofractal.fractals.FlameStream`,
+        `~astrofractal.fractals.RandomFieldStream`, or maps of gas of your own, to which nothing is
+        added.  The last two need ``rendering="gas"``.
 
     coverage : float, optional
         The least share of its frame that a flame covers; see `~astrofractal.fractals.FlameStream`.
@@ -109,7 +112,6 @@ class Recipe:
     model: str
     n_images: int
     source_size: int
-    n_points: int
     rendering: str
     center: str
     cusp_probability: float
@@ -155,6 +157,7 @@ class Recipe:
     drop_path: float
     steps_per_checkpoint: int
     seed: int
+    n_points: int = 50_000
     n_distinct: int = 0
     source: str = "flames"
     coverage: float = 0.5
@@ -192,9 +195,15 @@ class Recipe:
         one_of("mask_mode", self.mask_mode, ("drop", "token"))
         one_of("centering", self.centering, ("sinkhorn", "mean"))
         one_of("pairing", self.pairing, ("independent", "symmetric"))
-        one_of("source", self.source, ("flames", "random_fields"))
-        if self.source == "random_fields" and self.rendering != "gas":
-            msg = f"source 'random_fields' needs rendering='gas', got {self.rendering!r}"
+        one_of("source", self.source, ("flames", "random_fields", "maps"))
+        if self.source != "flames" and self.rendering != "gas":
+            msg = f"source {self.source!r} needs rendering='gas', got {self.rendering!r}"
+            raise ValueError(msg)
+        if self.source == "maps" and (self.hidden_masses or self.cusp_probability):
+            msg = (
+                "source 'maps' needs hidden_masses=false and cusp_probability=0: nothing is put into "
+                "maps that have protostars of their own"
+            )
             raise ValueError(msg)
         for name in ("n_images", "batch_size", "n_global", "steps_per_checkpoint", "n_prototypes"):
             if getattr(self, name) < 1:

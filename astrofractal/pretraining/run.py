@@ -17,9 +17,12 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.lightning import quiet_lightning
+from astrofractal.data import data_path
 from astrofractal.encoder import ChannelNormalization, create_backbone, load_weights, save_weights
+from astrofractal.encoder.encoder import BUNDLED_WEIGHTS
 from astrofractal.encoder.weights import HEADS
 from astrofractal.pretraining.data import flame_loader
+from astrofractal.pretraining.maps import cut_maps
 from astrofractal.pretraining.module import DINOv2
 from astrofractal.pretraining.recipe import Recipe
 
@@ -34,7 +37,7 @@ __all__ = ["export_run", "fastest_precision", "pretrain"]
 
 log = logging.getLogger(__name__)
 
-CHECKPOINT, RECIPE = "checkpoint.ckpt", "recipe.json"
+CHECKPOINT, RECIPE, MAPS = "checkpoint.ckpt", "recipe.json", "maps.npy"
 
 #: What the names of the heads that are kept begin with in the module, by their pooling.
 _HEADS = {"structure": "to_structure.", "hidden_mass": "to_mass."}
@@ -110,6 +113,7 @@ def pretrain(
     resume: PathLike | None = None,
     start_from: PathLike | None = None,
     shards: PathLike | None = None,
+    maps: PathLike | None = None,
     precision: str | None = None,
     n_workers: int = 1,
     devices: int | str | Sequence[int] = "auto",
@@ -121,7 +125,7 @@ def pretrain(
     **overrides: Any,
 ) -> Path:
     """
-    Pretrain an encoder by DINOv2 on fractal flames.
+    Pretrain an encoder by DINOv2 on fractal flames, or go on with it on maps of your own.
 
     The run's folder holds ``recipe.json``, ``checkpoint.ckpt`` and the CSV logs.  A run that was killed
     goes on from its checkpoint with ``resume`` and ends with the same weights as one that was not.
@@ -138,12 +142,17 @@ def pretrain(
         The folder of a run to go on with; ``recipe`` is then the run's own.
 
     start_from : path-like, optional
-        The folder of a finished run, or a ``.safetensors`` file of exported weights, whose networks
-        the new run starts from, with schedules of its own.  Weights have no projection heads: these
-        start anew.
+        The folder of a finished run, a ``.safetensors`` file of exported weights, or ``"bundled"``:
+        networks that the new run starts from, with schedules of its own.  Weights have no projection
+        heads: these start anew.
 
     shards : path-like, optional
         Flames rendered beforehand by ``astrofractal fractals``; otherwise they are rendered on the way.
+
+    maps : path-like, optional
+        For recipes whose ``source`` is "maps", such as "adapt": a FITS file or a folder of them, map
+        sets or maps of gas with WCS and ``DISTANCE``.  Images are cut out of them and kept in
+        the run's folder.  No mass is read.
 
     precision : str, optional
         Lightning's precision; by default the faster one on this machine, measured at the start.
@@ -181,10 +190,14 @@ def pretrain(
         If ``resume`` or ``start_from`` holds none, or is no file.
 
     ValueError
-        If both are given, or the networks of ``start_from`` do not fit the recipe.
+        If both are given, the networks of ``start_from`` do not fit the recipe, or ``maps`` and the
+        recipe's ``source`` do not go together.
     """
     if resume is not None and start_from is not None:
         msg = "start_from is for a new run: a resumed one has its networks already"
+        raise ValueError(msg)
+    if resume is not None and maps is not None:
+        msg = "maps is for a new run: a resumed one has its images already"
         raise ValueError(msg)
     if resume is not None:
         folder = Path(resume)
@@ -206,10 +219,19 @@ def pretrain(
         if (folder / RECIPE).exists() and rank_zero_only.rank == 0:
             msg = f"output: {str(folder)!r} already holds a run; go on with it by resume="
             raise FileExistsError(msg)
+        if (maps is not None) != (recipe.source == "maps"):
+            msg = (
+                f"maps must be a folder with the recipe's source='maps' (recipe 'adapt'), and None with "
+                f"others, got {maps and str(maps)!r} and source={recipe.source!r}"
+            )
+            raise ValueError(msg)
         precision = precision or fastest_precision(recipe)
         origin, networks = (None, None) if start_from is None else _origin(start_from)
     torch.set_float32_matmul_precision("high")
     if rank_zero_only.rank == 0:
+        if maps is not None:
+            n_images = cut_maps(folder / MAPS, maps, recipe)
+            log.info("%d images cut out of the maps in %s", n_images, maps)
         with atomic_path(folder / RECIPE) as temporary:
             settings = {
                 "recipe": recipe.to_dict(),
@@ -248,6 +270,7 @@ def pretrain(
         recipe,
         lambda: trainer.global_step,
         shards=shards,
+        maps=folder / MAPS,
         n_workers=n_workers,
         rank=trainer.global_rank,
         world_size=trainer.world_size,
@@ -294,7 +317,8 @@ def _start_from(module, state, folder):
     strange = [
         name for name, value in state.items() if name in own and own[name].shape != value.shape
     ]
-    left = () if Path(folder).suffix != ".safetensors" else tuple(_HEADS.values())
+    is_run = folder != "bundled" and Path(folder).suffix != ".safetensors"
+    left = () if is_run else tuple(_HEADS.values())
     state = {
         name: value for name, value in state.items() if name in own or not name.startswith(left)
     }
@@ -307,6 +331,8 @@ def _start_from(module, state, folder):
 
 def _origin(start_from):
     """Lineage and networks of a run, or of weights, which have a backbone and heads alone."""
+    if start_from == "bundled":
+        start_from = data_path(BUNDLED_WEIGHTS)
     if Path(start_from).suffix != ".safetensors":
         return _trained(start_from)
     state, card = load_weights(start_from)

@@ -54,6 +54,7 @@ def test_runs_from_before_a_value_existed_go_on_as_they_began(missing):
             "structure_share must be 1 where the structure is the only term .* got 0.3",
         ),
         ({"source": "noise"}, "source must be one of 'flames', .* got 'noise'"),
+        ({"source": "maps"}, "source 'maps' needs hidden_masses=false and cusp_probability=0"),
         (
             {"source": "random_fields", "rendering": "moments", "structure_weight": 0},
             "'random_fields' needs rendering='gas', got 'moments'",
@@ -68,6 +69,7 @@ def test_bad_values_are_named(overrides, message):
 
 def test_unknown_recipe_lists_the_shipped_ones():
     with pytest.raises(
-        ValueError, match="'compact', 'compact_invariant', 'compact_zoom', 'paper'.*got 'huge'"
+        ValueError,
+        match="'adapt', 'compact', 'compact_invariant', 'compact_zoom', 'paper'.*got 'huge'",
     ):
         Recipe.load("huge")
