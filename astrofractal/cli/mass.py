@@ -8,8 +8,9 @@ comes with an interval, a score that tells how unlike the simulations the map
 is (above 1: do not trust it) and flags.
 
 The protostars are at --positions (a table with ra and dec, l and b, or x and
-y; a DS9 or CASA region file; or RA,DEC in degrees), or at the peaks of the
-column density.
+y; a list of right ascensions and declinations; a DS9, CASA or FITS region file,
+of polygons the centroids; or RA,DEC in degrees), or at the peaks of the column
+density. Other columns of the table are carried through.
 
 With --cutouts each FILE is a map centered on a protostar, or a set of labeled
 maps; --combine median combines them (lines of sight or epochs of one
@@ -53,6 +54,10 @@ def add_arguments(parser):
     group.add_argument(
         "--positions", metavar="FILE|RA,DEC", nargs="+", help="where they are (default: peaks)"
     )
+    group.add_argument(
+        "--columns", metavar="WHAT=NAME", nargs="+",
+        help="names of the columns of --positions, such as ra=RA_peak dec=Dec_peak id=Core",
+    )  # fmt: skip
     group.add_argument(
         "--min-separation", type=quantity("0.05 pc", bare="pc", check=False), metavar="D",
         help="of two peaks: in pc, or with a unit, such as '30 arcsec' (default: 0.05 pc)",
@@ -114,8 +119,8 @@ def _estimator(args):
 
 def _positions(texts):
     """Return a path, or the sky positions that were written out."""
-    if texts is None or (len(texts) == 1 and "," not in texts[0]):
-        return texts and texts[0]
+    if len(texts) == 1 and "," not in texts[0]:
+        return texts[0]
     from astropy import units as u
     from astropy.coordinates import SkyCoord
 
@@ -128,8 +133,23 @@ def _positions(texts):
         raise ValueError(msg) from error
 
 
+def _places(args):
+    """Return the positions that were given, or `None`."""
+    from astrofractal.mass.positions import resolve_positions
+
+    if args.positions is None:
+        if args.columns is not None:
+            msg = "--columns needs --positions"
+            raise ValueError(msg)
+        return None
+    columns = None
+    if args.columns is not None:
+        columns = dict(text.partition("=")[::2] for text in args.columns)
+    return resolve_positions(_positions(args.positions), columns=columns)
+
+
 def _estimate_map(args):
-    from astrofractal.mass.positions import nothing_to_measure, resolve_positions
+    from astrofractal.mass.positions import nothing_to_measure
 
     if len(args.file) > 1:
         msg = f"one FILE is taken at a time, got {len(args.file)}; or add --cutouts"
@@ -147,9 +167,9 @@ def _estimate_map(args):
     options = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
     if args.recenter is not None:
         options["recenter"] = False if args.recenter == "no" else args.recenter
-    positions = _positions(args.positions)
+    positions = _places(args)
     if positions is not None:
-        reason = nothing_to_measure(gas, resolve_positions(gas, positions)[0])
+        reason = nothing_to_measure(gas, positions.where)
         if reason is not None:
             msg = f"--positions: {reason}"
             raise ValueError(msg)
@@ -174,7 +194,16 @@ def _estimate_cutouts(args):
     if args.match:
         msg = "--match is not taken with --cutouts"
         raise ValueError(msg)
-    for name in ("positions", "recenter", "min_separation", "threshold", "max_sources", "regions"):
+    taken = (
+        "positions",
+        "columns",
+        "recenter",
+        "min_separation",
+        "threshold",
+        "max_sources",
+        "regions",
+    )
+    for name in taken:
         if getattr(args, name) is not None:
             msg = f"--{name.replace('_', '-')} is not taken with --cutouts"
             raise ValueError(msg)

@@ -29,7 +29,7 @@ from astrofractal.mass.calibration_files import read_calibrations, write_calibra
 from astrofractal.mass.centering import PEAKS, is_off_center, peak_offset
 from astrofractal.mass.defaults import default_options
 from astrofractal.mass.detection import find_protostars
-from astrofractal.mass.evaluation import Evaluation, check_level, describe
+from astrofractal.mass.evaluation import Evaluation, carry, check_level, describe
 from astrofractal.mass.features import (
     CHANNEL_SETS,
     LEAST_KNOWN,
@@ -40,7 +40,7 @@ from astrofractal.mass.features import (
     known_parts,
 )
 from astrofractal.mass.matching import MATCHED_FEATURES, matched_calibration
-from astrofractal.mass.positions import nothing_to_measure, resolve_positions, to_icrs
+from astrofractal.mass.positions import Places, nothing_to_measure, resolve_positions, to_icrs
 from astrofractal.mass.regressors import make_regressor
 from astrofractal.mass.validation import r2_score, rmse_score
 
@@ -428,7 +428,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             If no position has data around it.
         """
         gas = GasMap.read(gas)
-        places = find_protostars(gas) if positions is None else resolve_positions(gas, positions)[0]
+        places = find_protostars(gas) if positions is None else resolve_positions(positions).where
         maps = reference_maps() if maps is None else maps
         key = fingerprint(
             gas, np.transpose(gas.to_pixel(places)), maps, n_maps, random_state, self.get_params()
@@ -737,8 +737,9 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         positions : optional
             Where the protostars are: a `~astropy.coordinates.SkyCoord`, a table with sky or pixel
-            positions, the path of such a table or of a region file, `regions.Regions`, or pixels
-            (x, y) of shape (n, 2).  By default photutils looks for peaks of the column density.
+            positions, the path of such a table or of a region file, `regions.Regions` (of polygons
+            the centroids), or pixels (x, y) of shape (n, 2).  By default photutils looks for peaks
+            of the column density.
 
         level : float, optional
             The probability of the intervals.
@@ -760,8 +761,11 @@ class StellarMassEstimator(Options, BaseEstimator):
         table : `~astropy.table.QTable`
             ``id``, ``ra``, ``dec`` (ICRS; absent without WCS), ``x``, ``y`` (0-based pixels),
             ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``, ``velocity_known``, ``channels``,
-            ``flags`` (joined by commas).  Positions off the map have a mass that is not a number and the
-            flag "outside"; a warning tells if none is on it, or none is given.
+            ``flags`` (joined by commas), and the other columns of a table of positions, with
+            ``_input`` appended where their names are taken.  ``id`` is that of the table
+            ("id", "name", "source_id" and the like), or a number from 1.  Positions off the map
+            have a mass that is not a number and the flag "outside"; a warning tells if none is on
+            it, or none is given.
         """
         check_level(level)
         one_of("recenter", recenter, (None, False, *PEAKS))
@@ -769,16 +773,16 @@ class StellarMassEstimator(Options, BaseEstimator):
         if recenter is None:
             recenter = "column" if positions is None else False
         if positions is None:
-            positions, names = find_protostars(gas, **detection), None
+            places = Places(find_protostars(gas, **detection))
         elif detection:
             msg = f"{', '.join(detection)} are for the detection, not for given positions"
             raise ValueError(msg)
         else:
-            positions, names = resolve_positions(gas, positions)
-            reason = nothing_to_measure(gas, positions)
+            places = resolve_positions(positions)
+            reason = nothing_to_measure(gas, places.where)
             if reason is not None:
                 warn(reason)
-        n = len(positions)
+        positions, n = places.where, len(places)
         x, y = np.array(gas.to_pixel(positions) if n else np.empty((2, 0)))
         estimated, unusable, off_center = [], {}, set()
         options = {"size": self.size, "shape": self.map_shape}
@@ -807,14 +811,15 @@ class StellarMassEstimator(Options, BaseEstimator):
         for flags, row in zip(result.flags, estimated, strict=True):
             flags += ["off-center"] if row in off_center else []
         table = result.expand(estimated, unusable).to_table(level=level, meta=self.meta)
-        table.add_column(np.arange(1, n + 1) if names is None else np.asarray(names), 0, "id")
+        ids = np.arange(1, n + 1) if places.ids is None else np.asarray(places.ids)
+        table.add_column(ids, 0, "id")
         if gas.wcs is not None:
             given = isinstance(positions, SkyCoord) and not recenter
             sky = positions if given else gas.to_sky(x, y)
             table.add_columns(to_icrs(sky), indexes=[1, 1], names=["ra", "dec"])
         where = table.colnames.index("mass")
         table.add_columns([x, y], indexes=[where, where], names=["x", "y"])
-        return describe(table, level)
+        return carry(describe(table, level), places.columns)
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from astrofractal.mass.calibration import Calibration
 
 
-__all__ = ["Evaluation", "check_level", "describe"]
+__all__ = ["Evaluation", "carry", "check_level", "describe"]
 
 _FUNCTIONS = {"median": np.median, "mean": np.mean}
 
@@ -270,6 +270,31 @@ def describe(table, level):
             table[name].info.description = _DESCRIPTIONS[name].format(level=level)
         if name in _FORMATS:
             table[name].info.format = _FORMATS[name]
+    return table
+
+
+def carry(table, columns):
+    """
+    Put other columns of a table of positions behind those of a catalog.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        The catalog.
+
+    columns : `~astropy.table.QTable` or None
+        As many rows; a name that the catalog has gets ``_input`` appended.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        The same one.
+    """
+    for name in () if columns is None else columns.colnames:
+        new = name
+        while new in table.colnames:
+            new += "_input"
+        table[new] = columns[name]
     return table
 
 

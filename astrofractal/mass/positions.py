@@ -1,72 +1,120 @@
 """Positions of protostars, from whatever describes them."""
 
+from __future__ import annotations
+
 import logging
-import warnings
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
-from astropy.table import Table
+from astropy.table import QTable, Table
 
-from astrofractal._utils.tables import read_table
+from astrofractal._utils.identity import fingerprint
+from astrofractal.mass.position_columns import find_columns
+from astrofractal.mass.position_files import REGION_FORMATS, is_region_table, read_list
+from astrofractal.mass.position_regions import centers_of, read_regions
 
-__all__ = ["nothing_to_measure", "resolve_positions", "to_icrs"]
+__all__ = ["Places", "nothing_to_measure", "resolve_positions", "to_icrs"]
 
 logger = logging.getLogger(__name__)
 
-_SKY_COLUMNS = (
-    ("ra", "dec"), ("raj2000", "dej2000"), ("_raj2000", "_dej2000"), ("ra_icrs", "de_icrs"),
-    ("ra_deg", "dec_deg"), ("radeg", "dedeg"), ("ra2000", "dec2000"),
-    ("right_ascension", "declination"),
-)  # fmt: skip
-_GALACTIC_COLUMNS = (("l", "b"), ("glon", "glat"))
-_PIXEL_COLUMNS = (("x", "y"), ("xcentroid", "ycentroid"), ("x_centroid", "y_centroid"),
-                  ("x_peak", "y_peak"))  # fmt: skip
-_REGION_SUFFIXES = {".reg": "ds9", ".crtf": "crtf"}
+
+@dataclass(frozen=True)
+class Places:
+    """
+    Where protostars are, what they are called, and what else was said of them.
+
+    Parameters
+    ----------
+    where : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
+        Sky positions, or 0-based pixels (x, y) of shape (n, 2).
+
+    ids : list or None
+        The names of the positions, where they have any.
+
+    columns : `~astropy.table.QTable` or None
+        The other columns of the table that they are from.
+    """
+
+    where: SkyCoord | np.ndarray
+    ids: list | None = None
+    columns: QTable | None = None
+
+    def __len__(self):
+        return len(self.where)
+
+    def __getitem__(self, rows):
+        """Return some of them: a slice, an array of numbers or of bool."""
+        rows = np.arange(len(self))[rows]
+        return Places(
+            self.where[rows],
+            None if self.ids is None else [self.ids[row] for row in rows],
+            None if self.columns is None else self.columns[rows],
+        )
+
+    def at(self, where):
+        """Return the same protostars at other coordinates."""
+        return replace(self, where=where)
+
+    def fingerprint(self):
+        """Return a digest of positions (in ICRS), names and other columns."""
+        where = self.where
+        if isinstance(where, SkyCoord):
+            where = np.stack([angle.value for angle in to_icrs(where)])
+        names, rows = [], []
+        if self.columns is not None:
+            names = self.columns.colnames
+            rows = [[str(value) for value in self.columns[name]] for name in names]
+        return fingerprint(where, self.ids, names, rows)
 
 
-def resolve_positions(gas, positions):
+def resolve_positions(positions, *, columns=None):
     """
     Turn any description of positions into what `GasMap.cutouts` takes.
 
     Parameters
     ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
     positions : object
-        As `~astrofractal.StellarMassEstimator.catalog` takes it.
+        As `~astrofractal.StellarMassEstimator.catalog` takes it, or `Places`.
+
+    columns : dict, optional
+        For a table: the names of its columns by what they are ("ra", "dec", "l", "b", "x", "y",
+        "id"), where these have other names.
 
     Returns
     -------
-    positions : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
-        Sky positions, or pixels of shape (n, 2).
+    places : `Places`
+        The positions.
 
-    names : list or None
-        The names of the positions, where they have any.
+    Raises
+    ------
+    FileNotFoundError, TypeError, ValueError, `~astropy.units.UnitsError`
+        If they are not what they should be; a table's error names row and column.
     """
+    if columns is not None and not _is_table(positions):
+        msg = f"columns are for a table of positions, got {columns!r} for {positions!r}"
+        raise ValueError(msg)
+    if isinstance(positions, Places):
+        return positions
     if isinstance(positions, SkyCoord):
-        return positions.reshape(-1), None
-    if isinstance(positions, (str, Path)) or hasattr(positions, "__fspath__"):
+        return Places(positions.reshape(-1))
+    if _is_path(positions):
         path = Path(positions)
         if not path.is_file():
             msg = f"positions: no such file {str(path)!r}"
             raise FileNotFoundError(msg)
-        if path.suffix in _REGION_SUFFIXES:
-            from regions import Regions
-
-            try:
-                positions = Regions.read(path, format=_REGION_SUFFIXES[path.suffix])
-            except Exception as error:  # the parsers raise whatever they stumble over
-                msg = f"positions: cannot read the regions of {str(path)!r}: {error}"
-                raise ValueError(msg) from error
-            return _from_regions(positions, str(path))
-        return _from_table(_read_table(path), str(path))
+        if path.suffix in REGION_FORMATS:
+            return Places(*centers_of(read_regions(path, REGION_FORMATS[path.suffix]), str(path)))
+        table = read_list(path)
+        if is_region_table(table):
+            return Places(*centers_of(read_regions(path, "fits"), str(path)))
+        return Places(*find_columns(table, repr(str(path)), columns))
     if isinstance(positions, Table) or hasattr(positions, "colnames"):
-        return _from_table(positions, "the table")
+        return Places(*find_columns(positions, "the table", columns))
     if type(positions).__module__.split(".")[0] == "regions":
-        return _from_regions(positions, "positions")
+        return Places(*centers_of(positions, "positions"))
     if isinstance(positions, u.Quantity):
         msg = "positions must be a SkyCoord, a table, regions or pixels, got a Quantity"
         raise TypeError(msg)
@@ -76,85 +124,21 @@ def resolve_positions(gas, positions):
         msg = f"positions must be a SkyCoord, a table, regions or pixels (n, 2), got {positions!r}"
         raise TypeError(msg) from error
     if array.size == 0:
-        return np.empty((0, 2)), None
+        return Places(np.empty((0, 2)))
     if array.ndim != 2 or array.shape[1] != 2:
         msg = f"positions given as pixels must have the shape (n, 2), got {np.shape(positions)}"
         raise ValueError(msg)
-    return array, None
+    return Places(array)
 
 
-def _read_table(path):
-    options = {".csv": {"format": "ascii.csv"}, ".txt": {"format": "ascii"}}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", u.UnitsWarning)
-            return read_table(path, **options.get(path.suffix, {}))
-    except Exception as error:  # the readers raise whatever they stumble over
-        msg = f"positions: cannot read a table from {str(path)!r}: {error}"
-        raise ValueError(msg) from error
+def _is_path(positions):
+    return isinstance(positions, (str, Path)) or hasattr(positions, "__fspath__")
 
 
-def _from_table(table, where):
-    lower = {name.lower(): name for name in reversed(table.colnames)}
-    names = next((list(table[lower[n]]) for n in ("id", "name", "source") if n in lower), None)
-    for name in table.colnames:
-        if isinstance(table[name], SkyCoord):
-            return table[name].reshape(-1), names
-    for pairs, frame in ((_SKY_COLUMNS, "icrs"), (_GALACTIC_COLUMNS, "galactic")):
-        for first, second in pairs:
-            if first in lower and second in lower:
-                lon, lat = table[lower[first]], table[lower[second]]
-                return _sky(lon, lat, frame, where), names
-    for first, second in _PIXEL_COLUMNS:
-        if first in lower and second in lower:
-            pixels = [np.asarray(table[lower[c]], dtype=float) for c in (first, second)]
-            return np.column_stack(pixels), names
-    msg = (
-        f"positions: {where} has no column of positions: it needs a SkyCoord, ra and dec, l and b, "
-        f"or x and y (0-based pixels), and has {', '.join(table.colnames) or 'no columns'}"
-    )
-    raise ValueError(msg)
-
-
-def _sky(lon, lat, frame, where):
-    try:
-        if np.asarray(lon).dtype.kind in "US":
-            hours = any(c in str(lon[0]) for c in ":hms ")
-            unit = (u.hourangle if hours else u.deg, u.deg)
-            return SkyCoord(np.asarray(lon), np.asarray(lat), unit=unit, frame=frame)
-        lon, lat = (
-            u.Quantity(np.asarray(c), getattr(c, "unit", None) or u.deg) for c in (lon, lat)
-        )
-        return SkyCoord(lon, lat, frame=frame)
-    except (ValueError, TypeError, u.UnitsError) as error:
-        msg = f"positions: cannot read the coordinates of {where}: {error}"
-        raise ValueError(msg) from error
-
-
-def _from_regions(regions, where):
-    regions = [regions] if hasattr(regions, "meta") else list(regions)
-    if not regions:
-        return np.empty((0, 2)), None
-    centers = []
-    for region in regions:
-        center = getattr(region, "center", None)
-        if center is None:
-            msg = (
-                f"positions: {type(region).__name__} of {where} has no center; points, circles, "
-                "ellipses, rectangles and annuli have one"
-            )
-            raise ValueError(msg)
-        centers.append(center)
-    labels = [r.meta.get("text") or r.meta.get("label") or "" for r in regions]
-    labels = labels if all(labels) else None
-    on_sky = [isinstance(c, SkyCoord) for c in centers]
-    if all(on_sky):
-        centers = [c.icrs for c in centers]
-        return SkyCoord([c.ra for c in centers], [c.dec for c in centers]), labels
-    if any(on_sky):
-        msg = f"positions: {where} mixes sky and pixel regions"
-        raise ValueError(msg)
-    return np.array([[c.x, c.y] for c in centers], dtype=float), labels
+def _is_table(positions):
+    if _is_path(positions):
+        return Path(positions).suffix not in REGION_FORMATS
+    return hasattr(positions, "colnames")
 
 
 def nothing_to_measure(gas, positions):
@@ -167,7 +151,7 @@ def nothing_to_measure(gas, positions):
         The map.
 
     positions : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
-        As `resolve_positions` returns them.
+        As `Places` has them.
 
     Returns
     -------

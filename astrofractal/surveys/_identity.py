@@ -4,9 +4,6 @@ import hashlib
 import io
 from pathlib import Path
 
-import numpy as np
-from astropy.coordinates import SkyCoord
-
 from astrofractal._utils.identity import fingerprint
 from astrofractal.gasmap import GasMap
 from astrofractal.mass.positions import resolve_positions
@@ -86,8 +83,4 @@ def positions_fingerprint(positions):
         text = io.StringIO()
         positions.write(text, format="ascii.ecsv")
         return fingerprint(text.getvalue())
-    positions, names = resolve_positions(None, positions)
-    if isinstance(positions, SkyCoord):
-        icrs = positions.icrs
-        positions = np.stack([icrs.ra.deg, icrs.dec.deg])
-    return fingerprint(positions, names)
+    return resolve_positions(positions).fingerprint()

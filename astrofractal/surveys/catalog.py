@@ -176,15 +176,13 @@ def survey_catalog(
 
 def _tiles(lazy, estimator, tile_shape, positions, detection):
     """Yield the tiles of a map with the positions in each; those without are left out."""
-    names = None
-    pixels = None
+    places = None
     if isinstance(positions, str) and positions == "center":
-        pixels = np.array([[(n - 1) / 2 for n in lazy.shape[::-1]]])
+        places = resolve_positions([[(n - 1) / 2 for n in lazy.shape[::-1]]])
     elif positions is not None:
-        positions, names = resolve_positions(None, positions)
-        pixels = positions
-        if isinstance(positions, SkyCoord):
-            pixels = _to_pixel(lazy, positions)
+        places = resolve_positions(positions)
+        if isinstance(places.where, SkyCoord):
+            places = places.at(_to_pixel(lazy, places.where))
     else:
         threshold = detection.get("threshold")
         if threshold is not None and not isinstance(threshold, u.Quantity):
@@ -194,15 +192,13 @@ def _tiles(lazy, estimator, tile_shape, positions, detection):
             )
             raise ValueError(msg)
     for tile in lazy.tiles(tile_shape, overlap=_border(lazy, estimator, detection)):
-        if pixels is None:
+        if places is None:
             yield tile, None
             continue
         with np.errstate(invalid="ignore"):
-            inside = _inside(tile, pixels[:, 0], pixels[:, 1])
+            inside = _inside(tile, *places.where.T)
         if inside.any():
-            order = np.flatnonzero(inside)
-            ids = order + 1 if names is None else np.asarray(names)[inside]
-            yield tile, (np.asarray(pixels)[inside], ids, order)
+            yield tile, (places[inside], np.flatnonzero(inside))
 
 
 def _to_pixel(lazy, positions):
@@ -256,9 +252,10 @@ def _catalog_tile(estimator, item, tile, positions, options):
         return QTable(), part
     corner = np.array([tile.outer_columns.start, tile.outer_rows.start])
     if positions is not None:
-        pixels, ids, order = positions
-        table = estimator.catalog(gas, pixels - corner, level=options["level"])
-        table["id"] = ids
+        places, order = positions
+        table = estimator.catalog(gas, places.at(places.where - corner), level=options["level"])
+        if places.ids is None:
+            table["id"] = order + 1
         table["_order"] = order
     else:
         pixels = _peaks(gas, tile, corner, options["detection"])

@@ -136,3 +136,20 @@ def test_errors(folder, monkeypatch, capsys, arguments, message):
     assert message in error
     assert error.count("\n") == 1
     assert sorted(folder.iterdir()) == before
+
+
+def test_columns_of_the_positions(folder, tmp_path, capsys):
+    output = tmp_path / "masses.ecsv"
+    (tmp_path / "stars.csv").write_text("Core,alpha,delta,T,mass\nb,52.0,31.0,12,9\n")
+    arguments = [folder / "cloud.fits", "--distance", 300, "--positions", tmp_path / "stars.csv"]
+    named = ["--columns", "ra=alpha", "dec=delta", "id=Core"]
+    assert run(folder, *arguments, *named, "--output", output) == 0
+    table = QTable.read(output)
+    assert list(table["id"]) == ["b"]
+    assert table["T"][0] == 12
+    assert table["mass_input"][0] == 9
+    assert table["mass"].unit == u.solMass
+    assert run(folder, *arguments, "--columns", "ra=RA") == 1
+    assert "no column 'RA'" in capsys.readouterr().err
+    assert run(folder, folder / "cloud.fits", "--distance", 300, *named) == 1
+    assert "--columns needs --positions" in capsys.readouterr().err

@@ -5,12 +5,11 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.table import QTable, Table
 from numpy.testing import assert_allclose
-from regions import CircleSkyRegion, PixCoord, PointPixelRegion, PolygonPixelRegion, Regions
+from regions import Regions
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.mass import find_protostars, write_catalog, write_regions
-from astrofractal.mass.positions import resolve_positions
 from tests.factories import make_column, make_gas, make_wcs
 
 ALL = ("column_density", "velocity", "dispersion")
@@ -87,50 +86,6 @@ def test_nothing_to_measure_is_told(estimator, tmp_path, ra, span):
     for empty in (np.empty((0, 2)), tmp_path / "a.reg", Table({"ra": [], "dec": []})):
         with pytest.warns(AstrofractalWarning, match="no position is given"):
             assert len(estimator.catalog(gas, empty)) == 0
-
-
-def test_kinds_of_positions(tmp_path, gas):
-    sky = gas.to_sky(*np.transpose(PEAKS)).icrs
-    circles = [CircleSkyRegion(s, 3 * u.arcsec, meta={"text": f"s{i}"}) for i, s in enumerate(sky)]
-    Regions(circles).write(tmp_path / "a.reg", format="ds9")
-    ra_dec = Table({"Name": ["p", "q"], "RAJ2000": sky.ra.deg, "DEJ2000": sky.dec.deg})
-    ra_dec.write(tmp_path / "a.csv")
-    galactic = Table({"l": sky.galactic.l.deg, "b": sky.galactic.b.deg})
-    strings = Table({"ra": sky.ra.to_string(u.hour, sep=":"), "dec": sky.dec.to_string(sep=":")})
-    cases = [
-        sky,
-        PEAKS,
-        QTable({"position": sky}),
-        ra_dec,
-        tmp_path / "a.csv",
-        str(tmp_path / "a.reg"),
-        Regions(circles),
-        galactic,
-        strings,
-        Table({"x": [60, 140], "y": [80, 90]}),
-        Regions([PointPixelRegion(PixCoord(*p)) for p in PEAKS]),
-    ]
-    for case in cases:
-        positions, names = resolve_positions(gas, case)
-        assert_allclose(np.transpose(gas.to_pixel(positions)), PEAKS, atol=0.1)
-        assert names in (None, ["p", "q"], ["s0", "s1"])
-
-
-def test_errors_of_positions(tmp_path, gas):
-    with pytest.raises(ValueError, match=r"no column of positions.*has mass, color"):
-        resolve_positions(gas, Table({"mass": [1], "color": [2]}))
-    with pytest.raises(FileNotFoundError, match=r"none\.csv"):
-        resolve_positions(gas, "none.csv")
-    (tmp_path / "a.fits").write_text("no")
-    with pytest.raises(ValueError, match="cannot read a table"):
-        resolve_positions(gas, tmp_path / "a.fits")
-    with pytest.raises(ValueError, match="shape"):
-        resolve_positions(gas, [1, 2, 3])
-    with pytest.raises(TypeError, match="positions must be"):
-        resolve_positions(gas, 3 * u.pc)
-    polygon = PolygonPixelRegion(PixCoord([1, 2, 3], [1, 2, 1]))
-    with pytest.raises(ValueError, match="PolygonPixelRegion"):
-        resolve_positions(gas, Regions([polygon]))
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
