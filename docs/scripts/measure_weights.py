@@ -7,9 +7,11 @@ up for by weights. Each kind of features is fitted alone and beside physics (six
 and thirty radial profiles, no network), from the tokens as they come and, with ``--symmetrize``,
 averaged over the symmetries of the sky; regressors weight a protostar by the square root of its number
 of maps. Scores are R2 of log10 M per map and per protostar; differences to the first weights are
-paired, with their standard deviation in a bootstrap over clouds, then protostars. Then come
-calibrations by a few labeled protostars, one map each. Features are kept in ``--cache`` and encoded
-once.
+paired (``d_``; those to physics ``p_``), with their standard deviation in a bootstrap over clouds, then
+protostars. Then come calibrations by a few labeled protostars, one map each. Features are kept in
+``--cache`` and encoded once. ``--degraded signal-to-noise 10`` makes the maps worse first (see
+`astrofractal.benchmark`); with ``--scored`` only some clouds count, such as those that the weights have
+not seen.
 """
 
 import argparse
@@ -24,6 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from astrofractal import FractalEncoder
+from astrofractal.benchmark.degradations import Degradation
 from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.structure import at_center, structure_targets
 from astrofractal.mapset import MapSet
@@ -67,8 +70,8 @@ def encoded(weights, maps, symmetrize, cache):
     """Return a dictionary of features of the maps."""
     encoder = FractalEncoder(weights=weights)
     names = ["class", "central", "spread", *encoder.heads]
-    key = f"{encoder.fingerprint()[:16]}-{len(maps)}-{'mean' if symmetrize else 'one'}.npz"
-    path = cache / key
+    view = "mean" if symmetrize else "one"
+    path = cache / f"{encoder.fingerprint()[:16]}-{maps.fingerprint()[:16]}-{view}.npz"
     if not path.exists():
         cache.mkdir(parents=True, exist_ok=True)
         features = encoder.encode(
@@ -110,20 +113,20 @@ def left_out(features, maps, weights):
     return found
 
 
-def few_labels(features, maps, counts, n_labels):
+def few_labels(features, maps, counts, n_labels, scored):
     """Return R2 per protostar with a few labeled protostars of the other clouds, one map each."""
     random, scores = np.random.default_rng(n_labels), []
-    of_protostar = protostar_weights(maps.sinks, 1, counts)
+    of_protostar = protostar_weights(maps.sinks, 1, counts)[scored]
     for _ in range(N_DRAWS):
         found = np.empty(len(maps))
-        for cloud in np.unique(maps.clouds):
+        for cloud in np.unique(maps.clouds[scored]):
             out = maps.clouds == cloud
             sinks = random.choice(np.unique(maps.sinks[~out]), n_labels, replace=False)
             labeled = [random.choice(np.flatnonzero(maps.sinks == sink)) for sink in sinks]
             x, y = features[labeled], maps.log_masses[labeled]
             model = Ridge(1.0) if x.shape[1] == 1 else make_pipeline(StandardScaler(), Ridge(30.0))
             found[out] = model.fit(x, y).predict(features[out])
-        scores.append(r2_score(maps.log_masses, found, of_protostar))
+        scores.append(r2_score(maps.log_masses[scored], found[scored], of_protostar))
     return np.mean(scores)
 
 
@@ -157,10 +160,15 @@ def main():
     parser.add_argument("weights", nargs="+", help="bundled, random or files; the first for pairs")
     parser.add_argument("--per-protostar", type=int, default=3, metavar="N")
     parser.add_argument("--symmetrize", action="store_true", help="average over the symmetries too")
+    parser.add_argument("--degraded", nargs=2, metavar=("KIND", "LEVEL"))
+    parser.add_argument("--scored", nargs="+", metavar="CLOUD", help="the clouds that count")
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
     parser.add_argument("--output", type=Path, help="write the table to this ECSV file")
     args = parser.parse_args()
     maps, counts = drawn(MapSet.read(args.maps), args.per_protostar)
+    if args.degraded:
+        maps = Degradation(args.degraded[0], float(args.degraded[1])).apply(maps)
+    scored = np.isin(maps.clouds, args.scored or maps.clouds)
     exact = physics(maps, FractalEncoder(weights="random").normalization)
     per_protostar = protostar_weights(maps.sinks, 1, counts)
     # The number of maps to the power -1/2 per map, so that the weight of a protostar is its square root.
@@ -168,23 +176,27 @@ def main():
     rows, first = [], {}
 
     def score(weights_name, view, name, features):
-        found = left_out(features, maps, weights)
-        scores = [r2_score(maps.log_masses, found, w) for w in (counts, per_protostar)]
+        found = left_out(features, maps, weights)[scored]
+        truth = maps.log_masses[scored]
+        scores = [r2_score(truth, found, w[scored]) for w in (counts, per_protostar)]
         row = {"weights": weights_name, "view": view, "features": name}
         row |= {"r2": scores[0], "r2_protostar": scores[1]}
+        formulas = first.setdefault("physics", (scores, found))
         before = first.setdefault((view, name), (scores, found))
-        errors = bootstrap(maps, counts, found, before[1])
-        for k, kind in enumerate(("r2", "r2_protostar")):
-            row |= {f"d_{kind}": scores[k] - before[0][k], f"e_{kind}": errors[k]}
+        for letter, reference in (("d", before), ("p", formulas)):
+            errors = bootstrap(maps[scored], counts[scored], found, reference[1])
+            for k, kind in enumerate(("r2", "r2_protostar")):
+                row[f"{letter}_{kind}"] = scores[k] - reference[0][k]
+                row[f"{letter}_{kind}_err"] = errors[k]
         if "physics" not in name or name == "physics":
             x = features[:, :1] if name == "hidden_mass" else features
-            row |= {f"few_{n}": few_labels(x, maps, counts, n) for n in FEW}
+            row |= {f"few_{n}": few_labels(x, maps, counts, n, scored) for n in FEW}
         else:
             row |= {f"few_{n}": np.nan for n in FEW}
         rows.append(row)
         print(*(f"{v:+.3f}" if isinstance(v, float) else v for v in row.values()), flush=True)
 
-    print(*("weights view features r2 r2_protostar +- +- few", *FEW))
+    print(*("weights view features r2 r2_protostar d +- d +- p +- p +- few", *FEW))
     score("", "", "physics", exact)
     for source in args.weights:
         for symmetrize in (False, True)[: 1 + args.symmetrize]:

@@ -1,0 +1,130 @@
+"""Choose features and regressor of each combination of channels by nested cross-validation over clouds.
+
+    python docs/scripts/choose_defaults.py --features-cache runs/store
+
+For each combination of channels, every cloud is held out in turn; on the others each candidate is
+scored, one more cloud held out at a time, by the mean of R2 per map and per protostar, and the best
+one predicts the cloud. That score is the one to expect: no cloud had a part in the choice that it is
+predicted by. Contrasts and profiles with both regressors, no network, stand beside it, paired.
+The maps are the bundled ones, or a map set.
+"""
+
+import argparse
+from itertools import combinations
+
+import numpy as np
+
+from astrofractal.benchmark.encoders import encoder_makers
+from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
+from astrofractal.benchmark.scorer import Scorer
+from astrofractal.benchmark.scores import paired_rows
+from astrofractal.benchmark.store import FeatureStore
+from astrofractal.mapset import MapSet, reference_maps
+from astrofractal.mass import FeatureSet
+from astrofractal.mass.features import CHANNEL_SETS
+from astrofractal.mass.validation import protostar_weights, r2_score
+
+TOKENS = ("central", "spread")
+FEATURES = {
+    "tokens": FeatureSet(pooling=TOKENS, contrasts=False),
+    "tokens + contrasts": FeatureSet(pooling=TOKENS, contrasts=True),
+    "tokens + profiles": FeatureSet(pooling=TOKENS, contrasts=False, profiles="all"),
+    "tokens + contrasts + profiles": FeatureSet(pooling=TOKENS, contrasts=True, profiles="all"),
+    OPPONENT: FORMULAS,
+}
+REGRESSORS = ("ridge", "svr")
+
+
+def predictions(scorer):
+    """Return what each candidate says of the clouds that are left out, by the clouds left out."""
+    maps, found = scorer.maps, {}
+    clouds = np.unique(maps.clouds)
+    for name, features in FEATURES.items():
+        for regressor in REGRESSORS:
+            method = Method(name, features, regressor, "fractal" if features.pooling else None)
+            X, _ = scorer.features(method)
+            for out in [(c,) for c in clouds] + list(combinations(clouds, 2)):
+                test = np.isin(maps.clouds, out)
+                train = np.flatnonzero(~test)
+                predict = scorer.calibrate(
+                    method, train, maps.clouds[train], maps.represents[train]
+                )
+                values = np.full(len(maps), np.nan)
+                values[test] = predict(X[test])
+                found[name, regressor, out] = values
+        for out in [(c,) for c in clouds] + list(combinations(clouds, 2)):
+            pair = [found[name, regressor, out] for regressor in REGRESSORS]
+            found[name, " + ".join(REGRESSORS), out] = np.mean(pair, axis=0)
+    return found
+
+
+def scores(maps, predicted, rows):
+    """Return R2 per map and per protostar."""
+    truth, own = maps.log_masses[rows], predicted[rows]
+    weights = maps.represents[rows]
+    each = protostar_weights(maps.sinks[rows], 1, weights)
+    return r2_score(truth, own, weights), r2_score(truth, own, each)
+
+
+def nested(maps, found):
+    """Return predictions by the candidate that is best without the cloud, and how often it was."""
+    candidates = list(dict.fromkeys(key[:2] for key in found))
+    clouds, predicted, chosen = np.unique(maps.clouds), np.empty(len(maps)), []
+    for cloud in clouds:
+        others = maps.clouds != cloud
+        values = {}
+        for candidate in candidates:
+            inner = np.empty(len(maps))
+            for other in clouds[clouds != cloud]:
+                own = maps.clouds == other
+                inner[own] = found[*candidate, tuple(sorted((cloud, other)))][own]
+            values[candidate] = np.mean(scores(maps, inner, others))
+        best = max(values, key=values.get)
+        chosen.append(", ".join(best))
+        predicted[~others] = found[*best, (cloud,)][~others]
+    return predicted, {name: chosen.count(name) for name in dict.fromkeys(chosen)}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--maps", help="a map set or a folder of them; by default the bundled maps")
+    parser.add_argument("--per-protostar", type=int, default=4, metavar="N")
+    parser.add_argument("--features-cache", help="a folder that keeps the features")
+    args = parser.parse_args()
+    maps = MapSet.read(args.maps).limit(args.per_protostar) if args.maps else reference_maps()
+    store = FeatureStore(encoder_makers("bundled"), folder=args.features_cache, progress_bar=True)
+    everything = np.ones(len(maps), bool)
+    for channels in CHANNEL_SETS:
+        found = predictions(Scorer(maps, store, channels=channels))
+        print(" + ".join(channels))
+        for name, regressor in dict.fromkeys(key[:2] for key in found):
+            values = np.empty(len(maps))
+            for cloud in np.unique(maps.clouds):
+                own = maps.clouds == cloud
+                values[own] = found[name, regressor, (cloud,)][own]
+            per_map, per_protostar = scores(maps, values, everything)
+            print(
+                f"  {name}, {regressor}: {per_map:.3f} per map, {per_protostar:.3f} per protostar"
+            )
+            if (name, regressor) == (OPPONENT, " + ".join(REGRESSORS)):
+                formulas = values
+        values, chosen = nested(maps, found)
+        per_map, per_protostar = scores(maps, values, everything)
+        print(
+            f"  nested: {per_map:.3f} per map, {per_protostar:.3f} per protostar; chosen {chosen}"
+        )
+        pair = next(
+            paired_rows(
+                maps.log_masses, {"nested": values, OPPONENT: formulas}, [("nested", OPPONENT)],
+                sinks=maps.sinks, clouds=maps.clouds,
+            )
+        )  # fmt: skip
+        print(
+            f"  less {OPPONENT}: {pair['r2_protostar']:+.3f} +- {pair['r2_protostar_err']:.3f} per "
+            f"protostar, {pair['r2']:+.3f} +- {pair['r2_err']:.3f} per map of these",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
