@@ -6,7 +6,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path"]
+__all__ = ["atomic_path", "remove_leftovers"]
 
 
 @contextmanager
@@ -47,3 +47,16 @@ def atomic_path(path, *, overwrite=True):
         os.replace(temporary, path)
     finally:
         shutil.rmtree(holder, ignore_errors=True)
+
+
+def remove_leftovers(folder):
+    """
+    Remove what writers that were killed have left in a folder.
+
+    Parameters
+    ----------
+    folder : path-like
+        A folder that nobody else writes to now.
+    """
+    for leftover in Path(folder).glob(".tmp-*"):
+        shutil.rmtree(leftover, ignore_errors=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astrofractal import __version__
-from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.atomic import atomic_path, remove_leftovers
+from astrofractal._utils.locking import only_writer
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
 
@@ -79,13 +79,16 @@ class _Plan:
 
     def is_written(self, folder, number, record):
         """Whether a shard has all of its images, as far as sizes tell."""
-        path = folder / self.name(number)
         return (
             record is not None
-            and record["n_images"] == len(self.images(number))
-            and path.is_file()
-            and path.stat().st_size == record["n_bytes"]
+            and record["n_images"] >= len(self.images(number))
+            and _is_whole(folder / self.name(number), record)
         )
+
+
+def _is_whole(path, record):
+    """Whether a file is there as it was written, as far as its size tells."""
+    return path.is_file() and path.stat().st_size == record["n_bytes"]
 
 
 def _write_shard(path, stream, indices, offset):
@@ -109,7 +112,7 @@ def _start(folder, stream, shard_size):
     wanted = {"format": _FORMAT, "generator": _GENERATOR, "shard_size": shard_size}
     wanted |= {name: getattr(stream, name) for name in _SETTINGS}
     wanted["offset"] = list(_OFFSETS[stream.rendering])
-    shards = {}
+    shards, n_images = {}, len(stream)
     if (folder / _MANIFEST).exists():
         manifest = _read_manifest(folder)
         for name, value in wanted.items():
@@ -119,8 +122,12 @@ def _start(folder, stream, shard_size):
                     f"{str(folder)!r}, got {value!r}"
                 )
                 raise ValueError(msg)
-        shards = manifest["shards"]
-    return {**wanted, "version": __version__, "n_images": len(stream), "shards": shards}
+        plan, shards = _Plan(manifest), manifest["shards"]
+        # What fewer images have no need for stays: it may have taken days.
+        shards = {n: record for n, record in shards.items() if _is_whole(folder / n, record)}
+        if all(plan.is_written(folder, k, shards.get(plan.name(k))) for k in range(plan.n_shards)):
+            n_images = max(n_images, plan.n_images)
+    return {**wanted, "version": __version__, "n_images": n_images, "shards": shards}
 
 
 def write_shards(
@@ -135,8 +142,9 @@ def write_shards(
     Render a stream into a folder of files.
 
     An interrupted call is resumed by the same call: finished files are kept.  With a longer stream
-    of the same settings it adds to the folder.  Every file appears under its name only when it is
-    complete, and the manifest ``flames.json`` has its SHA-256.
+    of the same settings it adds to the folder; with a shorter one a finished folder stays as it is.
+    Every file appears under its name only when it is complete, and the manifest ``flames.json`` has
+    its SHA-256.
 
     Parameters
     ----------
@@ -166,6 +174,9 @@ def write_shards(
     ValueError
         If the folder has images with other settings.
 
+    BlockingIOError
+        If another process is writing to the folder.
+
     Notes
     -----
     A file is an array of 16-bit floats of shape (n, 3, size, size) in NumPy's format, less the
@@ -177,21 +188,26 @@ def write_shards(
     if folder.exists() and not folder.is_dir():
         msg = f"folder must be a folder, got the file {str(folder)!r}"
         raise NotADirectoryError(msg)
-    manifest = _start(folder, stream, shard_size)
-    plan = _Plan(manifest)
-    kept = {number: manifest["shards"].get(plan.name(number)) for number in range(plan.n_shards)}
-    todo = [number for number in kept if not plan.is_written(folder, number, kept[number])]
-    manifest["shards"] = {plan.name(k): kept[k] for k in kept if k not in set(todo)}
-    folder.mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(".tmp-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-    _write_manifest(folder, manifest)
+    with only_writer(folder):
+        _fill(folder, stream, shard_size, n_workers, progress_bar)
+    return ShardedFlames(folder)
 
+
+def _fill(folder, stream, shard_size, n_workers, progress_bar):
+    """Write the shards that a folder lacks."""
+    manifest = _start(folder, stream, shard_size)
+    plan, shards = _Plan(manifest), manifest["shards"]
+    todo = [
+        number
+        for number in range(plan.n_shards)
+        if not plan.is_written(folder, number, shards.get(plan.name(number)))
+    ]
+    remove_leftovers(folder)
+    _write_manifest(folder, manifest)
     done = _render(folder, stream, plan, todo, manifest["offset"], min(n_workers, len(todo)))
     for number, record in progress(done, progress_bar, total=len(todo), desc="shards of flames"):
-        manifest["shards"][plan.name(number)] = record
+        shards[plan.name(number)] = record
         _write_manifest(folder, manifest)
-    return ShardedFlames(folder)
 
 
 def _render(folder, stream, plan, todo, offset, n_workers):

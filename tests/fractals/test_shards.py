@@ -83,6 +83,46 @@ def test_a_longer_stream_adds(tmp_path):
     np.testing.assert_allclose(flames[10], FlameStream(**_OPTIONS)[10], atol=2e-3)
 
 
+def test_a_shorter_stream_throws_nothing_away(tmp_path):
+    write_shards(tmp_path, FlameStream(**_OPTIONS, n_images=10), shard_size=3)
+    before = _files(tmp_path)
+    flames = write_shards(tmp_path, FlameStream(**_OPTIONS, n_images=5), shard_size=3)
+    assert len(flames) == 10
+    assert _files(tmp_path) == before
+    # A folder that was to have more: its files stay for a longer stream.
+    manifest = json.loads((tmp_path / "flames.json").read_text())
+    (tmp_path / "flames.json").write_text(json.dumps({**manifest, "n_images": 100}))
+    (tmp_path / "flames-000001.npy").unlink()
+    times = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
+    flames = write_shards(tmp_path, FlameStream(**_OPTIONS, n_images=5), shard_size=3)
+    flames.verify()
+    assert len(flames) == 5
+    assert len(write_shards(tmp_path, FlameStream(**_OPTIONS, n_images=10), shard_size=3)) == 10
+    assert _files(tmp_path) == before
+    assert {name: (tmp_path / name).stat().st_mtime_ns for name in times} == times
+
+
+def test_second_writer_is_refused_until_the_first_is_dead(tmp_path):
+    script = (
+        "import sys; from astrofractal.fractals import FlameStream, write_shards; "
+        f"write_shards(sys.argv[1], FlameStream(**{_OPTIONS}, n_images=100_000), shard_size=1)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path], env=environment)
+    stream = FlameStream(**_OPTIONS, n_images=2)
+    try:
+        deadline = time.monotonic() + 120
+        while not _files(tmp_path) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        with pytest.raises(BlockingIOError, match=f"is being written by process {process.pid} on"):
+            write_shards(tmp_path, stream, shard_size=1)
+    finally:
+        process.kill()
+        process.wait()
+    write_shards(tmp_path, stream, shard_size=1).verify()
+    assert not list(tmp_path.glob(".tmp-*"))
+
+
 def test_damaged_files(tmp_path):
     stream = FlameStream(**_OPTIONS, n_images=8)
     flames = write_shards(tmp_path, stream, shard_size=4)
