@@ -50,7 +50,7 @@ def result():
 def table(result):
     sky = result.gas.to_sky([core[0] for core in CORES], [core[1] for core in CORES])
     mass = [0.5, 3] * u.solMass
-    table = QTable({"id": ["A", "B"], "ra": sky.ra, "dec": sky.dec, "mass": mass})
+    table = QTable({"id": ["A", "B"], "position": sky, "mass": mass})
     table["mass_lower"], table["mass_upper"] = mass / 2, mass * 2
     table["mass_true"] = [0.4, 7] * u.solMass
     table["flags"] = ["", ""]

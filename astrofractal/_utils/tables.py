@@ -1,11 +1,12 @@
-"""Tables from files that may come from strangers."""
+"""Tables from files that may come from strangers, and how their columns are shown."""
 
 from xml.parsers import expat
 
+import numpy as np
 from astropy.table import Table
 from astropy.utils.data import get_readable_fileobj
 
-__all__ = ["read_table"]
+__all__ = ["filled", "read_table", "sky_format"]
 
 
 def read_table(path, *, cls=Table, **options):
@@ -60,3 +61,45 @@ def _refuse_references(file):
             parser.Parse(block)
     except expat.ExpatError:  # no XML, or broken: its reader says so
         return
+
+
+def filled(values, fill_value=np.nan):
+    """
+    Return values without a mask.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray` or `~astropy.units.Quantity`
+        Masked or not.
+    fill_value : float, optional
+        What stands where they are masked, in their unit.
+
+    Returns
+    -------
+    values : `~numpy.ndarray` or `~astropy.units.Quantity`
+        Plain ones.
+    """
+    if not hasattr(values, "filled"):
+        return values
+    unit = getattr(values, "unit", None)
+    if unit is None or not hasattr(values, "to_value"):
+        return values.filled(fill_value)
+    return values.filled(fill_value * unit)
+
+
+def sky_format(sky):
+    """
+    Return a format for a column of sky positions: degrees with five digits.
+
+    Parameters
+    ----------
+    sky : `~astropy.coordinates.SkyCoord`
+        The column.
+
+    Returns
+    -------
+    format : str
+        For its ``info.format``.
+    """
+    names = list(sky.representation_component_names)[:2]
+    return ",".join(f"{{0.{name}.deg:.5f}}" for name in names)

@@ -164,9 +164,11 @@ def number_or_text(*texts):
 
 def show_table(table, columns=None, **options):
     """Print all rows of a table, and those of the columns that it has."""
-    if columns is not None:
-        table = table[[name for name in columns if name in table.colnames]]
+    columns = table.colnames if columns is None else columns
+    table = table[[name for name in columns if name in table.colnames]]
+    table.pprint_exclude_names = ()
     for column in table.itercols():
-        if column.dtype.kind == "f" and not column.info.format:
+        kind = getattr(getattr(column, "dtype", None), "kind", None)  # sky coordinates have none
+        if kind == "f" and not column.info.format:
             column.info.format = ".3g"
     print("\n".join(table.pformat(max_lines=-1, max_width=-1, **options)))

@@ -40,6 +40,7 @@ def run(args):
     from astrofractal import FeatureSegmenter, GasMap
     from astrofractal._utils.atomic import atomic_path
     from astrofractal.data import data_path
+    from astrofractal.mass import write_catalog
 
     folder = Path(args.output)
     _check_folder(folder)
@@ -49,7 +50,7 @@ def run(args):
     result = segmenter.segment(gas, progress_bar=not args.quiet)
     with atomic_path(folder) as temporary:
         temporary.mkdir()
-        table.write(temporary / "masses.ecsv")
+        write_catalog(table, temporary / "masses.ecsv")
         with tempfile.TemporaryDirectory(dir=temporary.parent) as scratch:
             paths = result.write(scratch)
             paths["regions"].rename(temporary / "regions.reg")
@@ -92,13 +93,14 @@ def estimate_masses(gas, *, progress_bar=False):
     estimator = StellarMassEstimator().leave_out(cloud, channels=[gas.channels])
     table = estimator.catalog(gas, sinks["id", "ra", "dec"], progress_bar=progress_bar)
     table["id"].info.description = "number of the sink particle"
-    table.add_column(sinks["mass"].to("solMass"), name="mass_true", index=5)
+    where = table.colnames.index("mass")
+    table.add_column(sinks["mass"].to("solMass"), name="mass_true", index=where)
     table["mass_true"].info.description = "mass of the sink particle"
     table["mass_true"].info.format = ".3g"
     inside = (table["mass_lower"] <= table["mass_true"]) & (
         table["mass_true"] <= table["mass_upper"]
     )
-    table.add_column(inside, name="within", index=9)
+    table.add_column(inside, name="within", index=where + 4)
     table["within"].info.description = "whether the true mass lies within the interval"
     table.meta["cloud"] = "simulated; not part of this calibration"
     return table

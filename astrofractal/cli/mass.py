@@ -247,7 +247,8 @@ def _finish(args, table):
         write_regions(table, args.regions, overwrite=args.overwrite)
     if args.quiet:
         return
-    show_table(table)
+    shown = ("id", "position", "n_maps", "mass", "mass_lower", "mass_upper", "ood_score", "flags")
+    show_table(table, shown)
     if "no_skill" in table.meta:
         print(
             f"NO SKILL: masses from {table.meta['no_skill']} are little more than the mean of the "

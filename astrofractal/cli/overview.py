@@ -12,7 +12,7 @@ def overview(table, result):
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        ``id``, ``ra``, ``dec``, ``mass_true``, ``mass``, ``mass_lower`` and ``mass_upper``.
+        ``id``, ``position``, ``mass_true``, ``mass``, ``mass_lower`` and ``mass_upper``.
 
     result : `~astrofractal.segmentation.Segmentation`
         The segmentation of the cloud, which has a WCS and a distance.
@@ -32,7 +32,6 @@ def overview(table, result):
 
 
 def _draw_cloud(figure, cell, table, result):
-    from astropy.coordinates import SkyCoord
     from matplotlib.collections import LineCollection
     from matplotlib.lines import Line2D
 
@@ -53,7 +52,7 @@ def _draw_cloud(figure, cell, table, result):
         axes.add_collection(LineCollection(rings, colors=color, linewidths=1.2), autolim=False)
         handles.append(Line2D([], [], color=color, label=f"region {number}"))
     marks = {"marker": "*", "markersize": 10, "mfc": "white", "mec": "black", "ls": "none"}
-    axes.plot(*gas.to_pixel(SkyCoord(table["ra"], table["dec"])), zorder=5, **marks)
+    axes.plot(*gas.to_pixel(table["position"]), zorder=5, **marks)
     handles.append(Line2D([], [], label="protostar", **marks))
     axes.legend(handles=handles, loc="upper left", fontsize=8, framealpha=0.9)
     _draw_scale(axes, gas)

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.table import Table
 
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.tables import filled
+from astrofractal.mass.catalog_columns import COLUMNS
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -41,6 +42,9 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
     """
     Write a catalog as ECSV, VOTable, FITS or CSV, by the suffix of its name.
 
+    ECSV keeps ``position`` as sky coordinates; the others hold its right ascension and declination as
+    ``ra`` and ``dec``.  The columns of a VOTable have UCDs, and its positions a coordinate system.
+
     Parameters
     ----------
     table : `~astropy.table.QTable`
@@ -61,8 +65,12 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
     check_suffix(path)
     with atomic_path(path, overwrite=overwrite) as temporary:
         table = table.copy()
+        table.pprint_exclude_names = ()
+        table.meta = {key: v for key, v in table.meta.items() if key != "__attributes__"}
         for name in table.colnames:
             table[name].info.format = None  # some writers would round by it
+        if path.suffix != ".ecsv":
+            _split_position(table)
         if path.suffix == ".fits":
             # Plain keywords: FITS has eight characters for their names.
             keys = {"weights_id": "WEIGHTS", "reference_id": "REFMAPS", "version": "VERSION",
@@ -74,11 +82,32 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
             table.write(temporary, format=_FORMATS[path.suffix])
 
 
+def _split_position(table):
+    """Replace the sky positions by a column for each angle."""
+    if "position" not in table.colnames:
+        return
+    sky, where = table["position"], table.colnames.index("position")
+    table.remove_column("position")
+    lon, lat = sky.spherical.lon.to(u.deg), sky.spherical.lat.to(u.deg)
+    for name, angle, what in (("dec", lat, "declination"), ("ra", lon, "right ascension")):
+        table.add_column(u.Quantity(angle), where, name)
+        table[name].info.description = f"{what} ({sky.frame.name.upper()})"
+
+
 def _write_votable(table, path):
     from astropy.io.votable import from_table
-    from astropy.io.votable.tree import Info
+    from astropy.io.votable.tree import CooSys, Info
 
     votable = from_table(Table(table))
+    ucds = {name: column.ucd for name, column in COLUMNS.items()}
+    ucds |= {"ra": "pos.eq.ra;meta.main", "dec": "pos.eq.dec;meta.main"}
+    system = CooSys(ID="icrs", system="ICRS")
+    for field in votable.get_first_table().fields:
+        field.ucd = ucds.get(field.name)
+        if field.name in ("ra", "dec"):
+            field.ref = system.ID
+    if "ra" in table.colnames:
+        votable.resources[0].coordinate_systems.append(system)
     for key, value in {**table.meta, "creator": f"astrofractal {astrofractal.__version__}"}.items():
         info = Info(name=str(key), value=str(value), ID=str(key))
         votable.resources[0].infos.append(info)
@@ -107,14 +136,14 @@ def write_regions(
     """
     from regions import CircleSkyRegion, Regions
 
-    if "ra" not in table.colnames:
+    if "position" not in table.colnames:
         msg = "regions need sky positions, the map has no WCS"
         raise ValueError(msg)
     circles = []
-    for row in table[np.isfinite(table["ra"])]:
-        mass = row["mass"].to_value(u.solMass)
-        text = f"{row['id']}: {mass:.2g} Msun" if np.isfinite(mass) else f"{row['id']}"
-        center = SkyCoord(row["ra"], row["dec"])
-        circles.append(CircleSkyRegion(center, radius, meta={"text": text}))
+    masses = filled(table["mass"]).to_value(u.solMass)
+    for name, center, mass in zip(table["id"], table["position"], masses, strict=True):
+        if np.isfinite(center.spherical.lon):
+            text = f"{name}: {mass:.2g} Msun" if np.isfinite(mass) else f"{name}"
+            circles.append(CircleSkyRegion(center, radius, meta={"text": text}))
     with atomic_path(path, overwrite=overwrite) as temporary:
         Regions(circles).write(temporary, format="ds9")

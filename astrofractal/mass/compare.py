@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
+from astrofractal._utils.tables import filled
 from astrofractal._utils.warn import warn
 from astrofractal.mass.evaluation import check_level
+from astrofractal.mass.positions import resolve_positions
 
 if TYPE_CHECKING:
     from typing import Any
@@ -51,13 +52,13 @@ def compare(
     ----------
     catalog : `~astropy.table.QTable`
         What `~astrofractal.StellarMassEstimator.catalog` returns: ``id``, ``mass``, ``mass_lower``,
-        ``mass_upper``, and ``flags``, ``ra`` and ``dec`` where they are known.
+        ``mass_upper``, and ``flags`` and ``position`` where they are known.
 
     masses : `~astropy.table.Table` or `~astropy.units.Quantity`
         A table with ``id`` (or ``name``), ``mass`` and, where they are known, ``mass_error`` (one
         standard deviation) or ``mass_lower`` and ``mass_upper`` (the mass less and plus one
-        standard deviation), and ``ra`` and ``dec`` for ``max_separation``; or one mass for each row
-        of the catalog.
+        standard deviation), and a position (``ra`` and ``dec``, say) for ``max_separation``; or one
+        mass for each row of the catalog.
 
     max_separation : `~astropy.units.Quantity`, optional
         Match by position: the nearest entry of ``masses`` within this angle.  By default names are
@@ -249,7 +250,7 @@ def _need(table, name, what):
 
 def _solar(values, what):
     """Return masses in solar masses, without unit."""
-    values = u.Quantity(values)
+    values = u.Quantity(filled(values))
     if not values.unit.is_equivalent(u.solMass):
         msg = f"{what} must be in a unit of mass such as solMass, got {str(values.unit)!r}"
         raise u.UnitConversionError(msg)
@@ -322,9 +323,11 @@ def _by_name(catalog, masses):
 def _by_position(catalog, masses, max_separation):
     sky = []
     for what, table in (("catalog", catalog), ("masses", masses)):
-        for name in ("ra", "dec"):
-            _need(table, name, what)
-        sky.append(SkyCoord(*(u.Quantity(table[name], u.deg) for name in ("ra", "dec"))))
+        where = resolve_positions(table).where
+        if isinstance(where, np.ndarray):
+            msg = f"{what} must have sky positions for max_separation, got pixels"
+            raise ValueError(msg)
+        sky.append(where)
     nearest, separation, _ = sky[0].match_to_catalog_sky(sky[1])
     near = np.flatnonzero(separation <= max_separation)
     if not near.size:

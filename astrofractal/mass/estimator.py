@@ -26,10 +26,11 @@ from astrofractal.mass._standard import BATCH_SIZE, is_single, standard_batches
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
+from astrofractal.mass.catalog_columns import carry, describe, measured
 from astrofractal.mass.centering import PEAKS, is_off_center, peak_offset
 from astrofractal.mass.defaults import default_options
 from astrofractal.mass.detection import find_protostars
-from astrofractal.mass.evaluation import Evaluation, carry, check_level, describe
+from astrofractal.mass.evaluation import Evaluation, check_level
 from astrofractal.mass.features import (
     CHANNEL_SETS,
     LEAST_KNOWN,
@@ -759,13 +760,14 @@ class StellarMassEstimator(Options, BaseEstimator):
         Returns
         -------
         table : `~astropy.table.QTable`
-            ``id``, ``ra``, ``dec`` (ICRS; absent without WCS), ``x``, ``y`` (0-based pixels),
-            ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``, ``velocity_known``, ``channels``,
-            ``flags`` (joined by commas), and the other columns of a table of positions, with
-            ``_input`` appended where their names are taken.  ``id`` is that of the table
-            ("id", "name", "source_id" and the like), or a number from 1.  Positions off the map
-            have a mass that is not a number and the flag "outside"; a warning tells if none is on
-            it, or none is given.
+            ``id``, ``position`` (ICRS; absent without WCS), ``mass``, ``mass_lower``,
+            ``mass_upper``, ``ood_score``, ``velocity_known``, ``x``, ``y`` (0-based pixels),
+            ``channels``, ``flags`` (joined by commas), and the other columns of a table of
+            positions, with ``_input`` appended where their names are taken.  ``id`` is that of the
+            table ("id", "name", "source_id" and the like), or a number from 1.  Positions off the
+            map have the flag "outside" and a mass that is masked; a warning tells if none is on it, or
+            none is given.  ``print`` shows what fits into 80 columns (the table's
+            ``pprint_exclude_names``).
         """
         check_level(level)
         one_of("recenter", recenter, (None, False, *PEAKS))
@@ -816,9 +818,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         if gas.wcs is not None:
             given = isinstance(positions, SkyCoord) and not recenter
             sky = positions if given else gas.to_sky(x, y)
-            table.add_columns(to_icrs(sky), indexes=[1, 1], names=["ra", "dec"])
-        where = table.colnames.index("mass")
-        table.add_columns([x, y], indexes=[where, where], names=["x", "y"])
+            table.add_column(to_icrs(sky), 1, "position")
+        where = table.colnames.index("channels")
+        pixels = [measured(pixel, np.isfinite(pixel)) for pixel in (x, y)]
+        table.add_columns(pixels, indexes=[where, where], names=["x", "y"])
         return carry(describe(table, level), places.columns)
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:

@@ -10,6 +10,7 @@ from astropy.table import QTable
 
 from astrofractal._utils.validation import one_of
 from astrofractal.mass.calibration import MIN_R2
+from astrofractal.mass.catalog_columns import channel_code, describe, measured
 
 if TYPE_CHECKING:
     from typing import Any, Literal
@@ -19,29 +20,9 @@ if TYPE_CHECKING:
     from astrofractal.mass.calibration import Calibration
 
 
-__all__ = ["Evaluation", "carry", "check_level", "describe"]
+__all__ = ["Evaluation", "check_level"]
 
 _FUNCTIONS = {"median": np.median, "mean": np.mean}
-
-_DESCRIPTIONS = {
-    "id": "number or name of the position",
-    "ra": "right ascension (ICRS)",
-    "dec": "declination (ICRS)",
-    "x": "0-based pixel along the first axis of the map",
-    "y": "0-based pixel along the second axis of the map",
-    "n_maps": "number of maps that are combined",
-    "mass": "mass of the protostar",
-    "mass_lower": "lower end of the interval, level {level:g}",
-    "mass_upper": "upper end of the interval, level {level:g}",
-    "ood_score": "distance to the reference maps; above 1 is out of distribution",
-    "velocity_known": "part of the column density in which velocity and dispersion are known",
-    "channels": "channels that the mass is from",
-    "flags": "what to beware of, joined by commas",
-}
-_FORMATS = {
-    "x": ".1f", "y": ".1f", "mass": ".3g", "mass_lower": ".3g", "mass_upper": ".3g",
-    "ood_score": ".2f", "velocity_known": ".2f",
-}  # fmt: skip
 
 
 class Evaluation:
@@ -228,74 +209,26 @@ class Evaluation:
         -------
         table : `~astropy.table.QTable`
             ``n_maps`` (of combinations), ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``,
-            ``velocity_known``, ``channels``, ``flags``.
+            ``velocity_known``, ``channels``, ``flags``; masked where there is no mass.
         """
         half = self.half_width(level)
         table = QTable()
         if self.n_maps is not None:
             table["n_maps"] = self.n_maps
+        known = np.array([c is not None for c in self.calibrations], bool)
         ends = {"mass": 0, "mass_lower": -half, "mass_upper": half}
         for name, offset in ends.items():
-            table[name] = 10 ** (self.log_mass + offset) * u.solMass
-        table["ood_score"] = self.ood_score
-        table["velocity_known"] = self.velocity_known
-        table["channels"] = _strings(["+".join(c.channels) if c else "" for c in self.calibrations])
+            table[name] = measured(10 ** (self.log_mass + offset) * u.solMass, known)
+        for name in ("ood_score", "velocity_known"):
+            table[name] = measured(getattr(self, name), known)
+        codes = [channel_code(c.channels) if c else "" for c in self.calibrations]
+        table["channels"] = _strings(codes)
         table["flags"] = _strings([",".join(flags) for flags in self.flags])
         table.meta.update(meta or {}, level=level)
         lacking = [f"{c} (leave-cloud-out R2 {r2:.2f})" for c, r2 in self.without_skill.items()]
         if lacking:
             table.meta["no_skill"] = ", ".join(lacking)
         return describe(table, level)
-
-
-def describe(table, level):
-    """
-    Set the descriptions and formats of the columns of a catalog.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        The catalog.
-
-    level : float
-        The probability of the intervals.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        The same one.
-    """
-    for name in table.colnames:
-        if name in _DESCRIPTIONS:
-            table[name].info.description = _DESCRIPTIONS[name].format(level=level)
-        if name in _FORMATS:
-            table[name].info.format = _FORMATS[name]
-    return table
-
-
-def carry(table, columns):
-    """
-    Put other columns of a table of positions behind those of a catalog.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        The catalog.
-
-    columns : `~astropy.table.QTable` or None
-        As many rows; a name that the catalog has gets ``_input`` appended.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        The same one.
-    """
-    for name in () if columns is None else columns.colnames:
-        new = name
-        while new in table.colnames:
-            new += "_input"
-        table[new] = columns[name]
-    return table
 
 
 def check_level(level):

@@ -62,7 +62,7 @@ class Places:
         """Return a digest of positions (in ICRS), names and other columns."""
         where = self.where
         if isinstance(where, SkyCoord):
-            where = np.stack([angle.value for angle in to_icrs(where)])
+            where = np.stack(_degrees(where))
         names, rows = [], []
         if self.columns is not None:
             names = self.columns.colnames
@@ -175,9 +175,15 @@ def nothing_to_measure(gas, positions):
     )
 
 
+def _degrees(sky):
+    """Return the longitudes and latitudes of `to_icrs` as plain numbers."""
+    sky = to_icrs(sky).spherical
+    return sky.lon.deg, sky.lat.deg
+
+
 def _sky_range(sky):
     """Return the ranges of right ascension and declination as text."""
-    ra, dec = (angle.value[np.isfinite(angle.value)] for angle in to_icrs(sky))
+    ra, dec = (angle[np.isfinite(angle)] for angle in _degrees(sky))
     if not len(ra):
         return "nothing on the sky"
     if np.ptp(ra) > 180:  # across the meridian
@@ -190,21 +196,21 @@ def _sky_range(sky):
 
 def to_icrs(sky):
     """
-    Return right ascensions and declinations.
+    Return positions in ICRS.
 
     Parameters
     ----------
     sky : `~astropy.coordinates.SkyCoord`
-        Positions; a frame that cannot be transformed keeps its own numbers.
+        Positions; those of a frame that cannot be transformed stay in it.
 
     Returns
     -------
-    ra, dec : `~astropy.units.Quantity`
-        In degrees.
+    positions : `~astropy.coordinates.SkyCoord`
+        Of one dimension, without distances and motions.
     """
     try:
         sky = sky.icrs
     except Exception:
         logger.info("the frame %s cannot be transformed to ICRS", sky.frame.name)
-    lon, lat = sky.spherical.lon.to(u.deg), sky.spherical.lat.to(u.deg)
-    return u.Quantity(lon, u.deg).reshape(-1), u.Quantity(lat, u.deg).reshape(-1)
+    lon, lat = (angle.to(u.deg).reshape(-1) for angle in (sky.spherical.lon, sky.spherical.lat))
+    return SkyCoord(lon, lat, frame=sky.frame.replicate_without_data())

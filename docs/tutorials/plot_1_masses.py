@@ -70,9 +70,7 @@ _ = axes.set(
 # pairs merge, and a peak need not hold a protostar.
 
 found = estimator.catalog(gas, min_separation=0.05 * u.pc, threshold=3e22 / u.cm**2)
-for name in ("ra", "dec"):
-    found[name].info.format = ".4f"
-found["id", "ra", "dec", "mass", "mass_lower", "mass_upper"]
+found["id", "position", "mass", "mass_lower", "mass_upper"]
 
 # %%
 # Maps without velocities

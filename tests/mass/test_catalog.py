@@ -3,6 +3,8 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
+from astropy.io.votable import parse as parse_votable
+from astropy.io.votable.ucd import check_ucd
 from astropy.table import QTable, Table
 from numpy.testing import assert_allclose
 from regions import Regions
@@ -10,6 +12,8 @@ from regions import Regions
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.mass import find_protostars, write_catalog, write_regions
+from astrofractal.mass.catalog_columns import describe
+from astrofractal.mass.positions import resolve_positions
 from tests.factories import make_column, make_gas, make_wcs
 
 ALL = ("column_density", "velocity", "dispersion")
@@ -47,14 +51,14 @@ def test_catalog(gas, estimator):
     table = estimator.catalog(gas)
     assert isinstance(table, QTable)
     assert table.colnames == [
-        "id", "ra", "dec", "x", "y", "mass", "mass_lower", "mass_upper", "ood_score",
-        "velocity_known", "channels", "flags",
+        "id", "position", "mass", "mass_lower", "mass_upper", "ood_score", "velocity_known", "x", "y",
+        "channels", "flags",
     ]  # fmt: skip
     assert table["mass"].unit == u.solMass
     assert np.all((table["mass_lower"] < table["mass"]) & (table["mass"] < table["mass_upper"]))
     assert all(table[name].info.description for name in table.colnames)
-    sky = SkyCoord(table["ra"], table["dec"])
-    assert_allclose(np.transpose(gas.wcs.world_to_pixel(sky)), PEAKS[::-1], atol=1)
+    assert_allclose(np.transpose(gas.wcs.world_to_pixel(table["position"])), PEAKS[::-1], atol=1)
+    assert table["channels"][0] == "N+v+sigma"
     assert table.meta["reference_id"] == estimator.reference_id_
     assert table.meta["fingerprint"] == estimator.fingerprint()
     assert {"weights_id", "version", "level"} <= set(table.meta)
@@ -66,7 +70,7 @@ def test_catalog(gas, estimator):
 def test_positions_off_the_map(gas, estimator):
     table = estimator.catalog(gas, [(60, 80), (5, 5), (900, 80)])
     assert np.isfinite(table["mass"][:2]).all()
-    assert np.isnan(table["mass"][2])
+    assert table["mass"].mask.tolist() == table["ood_score"].mask.tolist() == [False, False, True]
     assert table["flags"][2] == "outside"
     assert "edge" in table["flags"][1]
 
@@ -89,6 +93,22 @@ def test_nothing_to_measure_is_told(estimator, tmp_path, ra, span):
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_what_is_printed_fits_into_80_columns(gas, estimator):
+    given = QTable({"source": ["IRAS 1", "IRAS 2"], "position": gas.to_sky(*np.transpose(PEAKS))})
+    given["period"] = [3, 4] * u.yr
+    table = estimator.catalog(gas, given)
+    lines = str(table).split("\n")
+    assert lines[0].split()[:5] == ["id", "position", "mass", "mass_lower", "mass_upper"]
+    assert max(map(len, lines)) <= 80
+    assert "..." not in lines[0]
+    assert lines[3].startswith("IRAS 1 52.06876,31.00073 ")
+    assert table["period"][1] == 4 * u.yr
+    table["flags"] = ["resampled,no-velocity,no-dispersion,no-skill"] * 2
+    assert "flags" not in str(describe(table, 0.68))
+    assert all(table[name].info.format for name in ("position", "mass", "ood_score", "x"))
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
 def test_no_scale(gas, estimator):
     flat = GasMap(gas.column_density)
     with pytest.raises(ValueError, match=r"wcs|WCS"):
@@ -99,22 +119,36 @@ def test_no_scale(gas, estimator):
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
 def test_written_tables(tmp_path, gas, estimator):
-    table = estimator.catalog(gas)
+    table = estimator.catalog(gas, [*PEAKS[::-1], (900, 80)])
     for suffix in (".ecsv", ".vot", ".fits", ".csv"):
         path = tmp_path / f"masses{suffix}"
         write_catalog(table, path)
         kind = {".vot": "votable", ".csv": "ascii.csv"}.get(suffix)
         back = QTable.read(path, format=kind) if kind else QTable.read(path)
-        assert_allclose(
-            back["mass"].value if suffix != ".csv" else back["mass"], table["mass"].value
+        assert_allclose(u.Quantity(back["mass"][:2]).value, table["mass"][:2].value)
+        assert back["mass"].mask.tolist() == [False, False, True]
+        where = (
+            back["position"] if suffix == ".ecsv" else SkyCoord(back["ra"], back["dec"], unit="deg")
         )
+        assert_allclose(where.separation(table["position"]).deg, 0, atol=1e-9)
+        assert np.all(resolve_positions(path).where.separation(where).deg < 1e-9)
         if suffix != ".csv":
-            assert back["mass"].unit == u.solMass
             assert estimator.reference_id_ in path.read_bytes().decode(errors="ignore")
         with pytest.raises(FileExistsError):
             write_catalog(table, path)
     assert fits.getval(tmp_path / "masses.fits", "REFMAPS", 1) == estimator.reference_id_
     assert QTable.read(tmp_path / "masses.ecsv").meta["version"] == table.meta["version"]
+    assert "__attributes__" not in QTable.read(tmp_path / "masses.ecsv").meta
+    votable = parse_votable(tmp_path / "masses.vot")
+    fields = {field.name: field for field in votable.get_first_table().fields}
+    for name, field in fields.items():
+        assert check_ucd(field.ucd, check_controlled_vocabulary=True), name
+    assert fields["mass"].ucd == "phys.mass"
+    assert fields["mass_lower"].ucd == "phys.mass;stat.min"
+    assert fields["ra"].ucd == "pos.eq.ra;meta.main"
+    (system,) = votable.iter_coosys()
+    assert system.system == "ICRS"
+    assert fields["ra"].ref == fields["dec"].ref == system.ID
     write_regions(table, tmp_path / "masses.reg")
     regions = Regions.read(tmp_path / "masses.reg")
     assert len(regions) == len(table)
