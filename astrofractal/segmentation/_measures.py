@@ -3,8 +3,10 @@
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
+from astrofractal._utils.tables import sky_format
 from astrofractal.gasmap import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
 from astrofractal.gasmap.gas_moments import transform
 
@@ -111,7 +113,20 @@ def segment_table(gas, index, n, components):
     for name, text in _DESCRIPTIONS.items():
         if name in table.colnames:
             table[name].info.description = text
+    _show_numbers(table)
     return table
+
+
+def _show_numbers(table):
+    """Set how the columns of a table are shown: positions to 0.04 arcsec, other numbers to 3 digits."""
+    for name in table.colnames:
+        column = table[name]
+        if isinstance(column, SkyCoord):
+            column.info.format = sky_format(column)
+        elif name.endswith("_centroid"):
+            column.info.format = ".1f"
+        elif np.dtype(column.dtype).kind == "f":
+            column.info.format = ".3g"
 
 
 def _add_motions(table, gas, number, inside, column, n):
@@ -201,6 +216,8 @@ def correlation_table(gas, labels, components, *, spacing, scale):
             enough = use.sum() > 4 and np.ptp(values[use]) > 0 and np.ptp(sample[use]) > 0
             row.append(spearmanr(sample[use], values[use]).statistic if enough else np.nan)
         table[name] = row
+    for name in quantities:
+        table[name].info.format = ".2f"
     table.meta["n_samples"] = int(here.sum())
     table.meta["statistic"] = "Spearman rank correlation"
     return table

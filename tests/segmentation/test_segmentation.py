@@ -80,6 +80,17 @@ def test_table_in_physical_units(result, gas):
     assert table.meta["distance_pc"] == 300
 
 
+def test_numbers_are_shown_with_a_few_digits(result):
+    for table in (result.table, result.island_table, result.correlations):
+        for name in table.colnames:
+            column = table[name]
+            shown = [line.strip() for line in table[[name]].pformat(show_unit=False)[2:]]
+            if name == "sky_centroid":
+                assert all(len(text) <= 19 for text in shown)
+            elif column.dtype.kind == "f":
+                assert all(len(text) <= 9 for text in shown), name
+
+
 def test_virial_parameter_of_a_known_sphere():
     alpha = virial_parameter(1 * u.solMass, 0.1 * u.pc, 0.2 * u.km / u.s)
     assert alpha.value == pytest.approx(5 * 0.04 * 0.1 / 0.0043009, rel=1e-3)
