@@ -19,6 +19,7 @@ _HOMES = {
     "FractalEncoder": "astrofractal.encoder",
     "GasMap": "astrofractal.gasmap",
     "StellarMassEstimator": "astrofractal.mass",
+    "conf": "astrofractal._utils.limits",
 }
 
 

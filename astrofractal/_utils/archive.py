@@ -8,6 +8,7 @@ import numpy as np
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.reading import reading, reason_of
 
 __all__ = ["read_archive", "write_archive"]
 
@@ -82,7 +83,7 @@ def read_archive(path, *, version, what, remedy):
     ValueError
         If the file is damaged, changed, or of another format.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     path = Path(path)
     if not path.is_file():
@@ -92,8 +93,8 @@ def read_archive(path, *, version, what, remedy):
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
-        msg = f"{str(path)!r} is not {what} of astrofractal, or it is damaged: {error}"
+    except Exception as error:  # SafetensorError is no ValueError; a dtype may be unknown to NumPy
+        msg = f"{str(path)!r} is not {what} of astrofractal, or it is damaged: {reason_of(error)}"
         raise ValueError(msg) from error
     if "format" not in metadata or "card" not in metadata:
         msg = f"{str(path)!r} is not {what} of astrofractal"
@@ -108,4 +109,5 @@ def read_archive(path, *, version, what, remedy):
     if metadata.get("digest") != fingerprint(metadata["card"], arrays):
         msg = f"{str(path)!r} was changed after it was saved: its digest does not agree"
         raise ValueError(msg)
-    return arrays, json.loads(metadata["card"])
+    with reading(path, "the card"):
+        return arrays, json.loads(metadata["card"])

@@ -4,7 +4,9 @@ from xml.parsers import expat
 
 import numpy as np
 from astropy.table import Table
-from astropy.utils.data import get_readable_fileobj
+
+from astrofractal._utils.limits import open_bounded
+from astrofractal._utils.reading import reading
 
 __all__ = ["filled", "read_table", "sky_format"]
 
@@ -29,16 +31,21 @@ def read_table(path, *, cls=Table, **options):
 
     Raises
     ------
-    ValueError
-        If it is a VOTable that names another file or address, or that defines entities.
+    OSError, ValueError
+        If it cannot be read, or unpacked is larger than ``astrofractal.conf.max_image_size``, or is a
+        VOTable that names another file or address, or that defines entities.
     """
     with open(path, "rb"):  # a local file: astropy would fetch an address
         pass
-    with get_readable_fileobj(str(path), encoding="binary") as file:
-        if b"<" in file.read(256):
-            file.seek(0)
+    with reading(path), open_bounded(path, only_fits=False) as file:
+        start = file.read(256)
+        file.seek(0)
+        if start.startswith(b"SIMPLE"):
+            return cls.read(file, **{"format": "fits", **options})
+        if b"<" in start:
             _refuse_references(file)
-    return cls.read(path, **options)
+            file.seek(0)
+        return cls.read(path, **options)
 
 
 def _refuse_references(file):

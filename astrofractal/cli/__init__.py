@@ -117,8 +117,11 @@ def main(argv=None, *, commands=None):
     except BrokenPipeError:  # the reader of the output, such as `head`, has gone: nothing is wrong
         sys.stdout = None
         return 0
-    except (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError) as error:
-        if args.traceback:
+    except Exception as error:
+        from astropy.units import UnitsError  # no ValueError
+
+        expected = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError, UnitsError)
+        if args.traceback or not isinstance(error, expected):
             raise
         print(f"astrofractal: error: {_one_line(error)}", file=sys.stderr)
         return 1

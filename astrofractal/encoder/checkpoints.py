@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from astrofractal._utils.reading import reading, reason_of
+
 __all__ = ["convert_state_dict", "read_checkpoint"]
 
 # Where trainers put the weights inside a checkpoint, the best first.
@@ -53,27 +55,22 @@ def read_checkpoint(path):
     """
     path = Path(path)
     if path.suffix == ".safetensors":
-        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
-        try:
+        with reading(path):
             return convert_state_dict(load_file(path))
-        except SafetensorError as error:
-            msg = f"weights: {str(path)!r} is not a safetensors file ({error})"
-            raise ValueError(msg) from error
-    import pickle
-
     import torch
 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError) as error:
+    except Exception as error:  # the unpickler meets whatever the file says
         msg = (
             f"weights: {str(path)!r} is not a checkpoint that can be read without executing code; "
-            f"save its state dict alone as .safetensors ({str(error).splitlines()[0]})"
+            f"save its state dict alone as .safetensors ({reason_of(error)})"
         )
         raise ValueError(msg) from error
-    return convert_state_dict(state)
+    with reading(path):
+        return convert_state_dict(state)
 
 
 def convert_state_dict(state):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.reading import reading
+from astrofractal._utils.validation import positive_int
 
 if TYPE_CHECKING:
     from typing import Any
@@ -108,15 +110,17 @@ def read_card(path: PathLike) -> dict[str, Any]:
         if not needed.is_file():
             msg = f"weights: no file {str(needed)!r}"
             raise FileNotFoundError(msg)
-    try:
+    with reading(card_path, "the card of weights"):
         card = json.loads(card_path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        msg = f"weights: the card {str(card_path)!r} is not JSON ({error})"
-        raise ValueError(msg) from error
-    missing = [key for key in _REQUIRED if key not in card]
-    if missing:
-        msg = f"weights: the card {str(card_path)!r} lacks {', '.join(missing)}"
-        raise ValueError(msg)
+        missing = [key for key in _REQUIRED if key not in card]
+        if missing:
+            msg = f"weights: the card {str(card_path)!r} lacks {', '.join(missing)}"
+            raise ValueError(msg)
+        texts = [key for key in ("architecture", "sha256") if not isinstance(card[key], str)]
+        if texts or not isinstance(card["normalization"], dict):
+            msg = f"{(*texts, 'normalization')[0]} is not what save_weights writes"
+            raise ValueError(msg)
+        positive_int("in_chans", card["in_chans"])
     return card
 
 
@@ -152,5 +156,6 @@ def load_weights(path: PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any
             f"(SHA-256 {found[:12]}..., the card says {card['sha256'][:12]}...)"
         )
         raise ValueError(msg)
-    state = load_file(path)
+    with reading(path):
+        state = load_file(path)
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, card

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +11,7 @@ from astropy import units as u
 from astropy.nddata import NDData, StdDevUncertainty
 
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of
 from astrofractal.flags import FLAGS
 from astrofractal.gasmap import wcs as _wcs
@@ -408,17 +410,24 @@ class GasMap:
     def pixel_solid_angle(self) -> u.Quantity:
         """Solid angle of the pixel at the center of the map, `~astropy.units.Quantity` in sr."""
         need_wcs(self, "pixel_solid_angle")
-        center = [(n - 1) / 2 for n in self.shape]
-        angle = float(_wcs.pixel_solid_angle(self.wcs, center[1], center[0]))
+        angle = self._central_angle()
         if not angle > 0:
-            msg = f"the WCS does not reach the center of the map, pixel (x, y) = {center[::-1]}"
+            center = [(n - 1) / 2 for n in self.shape[::-1]]
+            msg = f"the WCS does not reach the center of the map, pixel (x, y) = {center}"
             raise ValueError(msg)
         return angle * u.sr
+
+    def _central_angle(self):
+        """Return the solid angle of the central pixel; zero or NaN beyond a projection."""
+        y, x = ((n - 1) / 2 for n in self.shape)
+        return float(_wcs.pixel_solid_angle(self._wcs, x, y))
 
     @property
     def has_pixel_scale(self) -> bool:
         """Whether the width of a pixel is known: from WCS and distance, or as it was given."""
-        return self._pixel_scale is not None or _placed(self._wcs, self._distance)
+        if self._pixel_scale is not None:
+            return True
+        return _placed(self._wcs, self._distance) and self._central_angle() > 0
 
     @property
     def pixel_scale(self) -> u.Quantity:
@@ -511,17 +520,20 @@ class GasMap:
             changes = {k: options[k] for k in usable if options.get(k) is not None}
             refuse_unused("a GasMap", {k: v for k, v in options.items() if k not in usable})
             return data.replace(**changes) if changes else data
-        return cls._of(read_parts(data, **options))
+        with _named(data):
+            return cls._of(read_parts(data, **options))
 
     @classmethod
     @_documented_by(read_line_maps)
-    def from_maps(cls, *args: Any, **options: Any) -> GasMap:
-        return cls._of(read_line_maps(*args, **options))
+    def from_maps(cls, column_density: Any, *args: Any, **options: Any) -> GasMap:
+        with _named(column_density):
+            return cls._of(read_line_maps(column_density, *args, **options))
 
     @classmethod
     @_documented_by(read_cube)
     def from_cube(cls, cube: Any, **options: Any) -> GasMap:
-        return cls._of(read_cube(cube, **options))
+        with _named(cube):
+            return cls._of(read_cube(cube, **options))
 
     @classmethod
     def _of(cls, parts):
@@ -625,6 +637,11 @@ class GasMap:
         if self._mask.any():
             parts.append(f"{self._mask.mean():.0%} masked")
         return f"<GasMap {', '.join(parts)}>"
+
+
+def _named(data):
+    """Return a context in which errors about a map name its file, if it comes from one."""
+    return reading(data if isinstance(data, str | os.PathLike) else None, otherwise=None)
 
 
 def _placed(wcs, distance):

@@ -10,6 +10,8 @@ from astropy.wcs import WCS, FITSFixedWarning
 from astropy.wcs.utils import wcs_to_celestial_frame
 from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
+from astrofractal._utils.limits import check_wcs_cards
+from astrofractal._utils.reading import reading
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap.spelling import parse_unit
 
@@ -50,14 +52,17 @@ def celestial_wcs(source, *, name="wcs", hdus=None):
         If there is no celestial WCS; the message says what was found in its place.
     """
     wcs = read_wcs(source, hdus=hdus, name=name)
-    if not wcs.has_celestial:
+    with reading(name, "the WCS"):  # these invert the matrix
+        has_celestial = wcs.has_celestial
+    if not has_celestial:
         msg = f"{name} {describe_axes(wcs)}"
         raise ValueError(msg)
     if isinstance(source, fits.Header) and not _has_scale(source, wcs.wcs.lng + 1):
         msg = f"{name} has no pixel scale (neither CDELT nor CD or PC): give wcs= or pixel_scale="
         raise ValueError(msg)
-    celestial = wcs if wcs.naxis == 2 else wcs.celestial
-    celestial.wcs.set()
+    with reading(name, "the WCS"):
+        celestial = wcs if wcs.naxis == 2 else wcs.celestial
+        celestial.wcs.set()
     return celestial
 
 
@@ -73,6 +78,12 @@ def read_wcs(source, *, hdus=None, name="wcs"):
             return _sliced(low_level)
         msg = f"{name} must be an astropy.wcs.WCS or a FITS header, got {type(source).__name__}"
         raise TypeError(msg)
+    with reading(name, "the WCS"):
+        return _header_wcs(source, hdus, name)
+
+
+def _header_wcs(source, hdus, name):
+    """Return the full WCS of a header; what is wrong with it raises many classes."""
     for key in ("EQUINOX", "EPOCH"):
         if source.get(key) == 0:  # would be a frame some 30 degrees off
             msg = f"{name} has {key} = 0, which is no equinox: it is left out"
@@ -84,19 +95,17 @@ def read_wcs(source, *, hdus=None, name="wcs"):
         warnings.filterwarnings("ignore", message=".*RADECSYS.*")
         warnings.filterwarnings("ignore", message="Some non-standard WCS keywords")
         try:
+            check_wcs_cards(source)
             return WCS(source, fobj=hdus)
-        except Exception as error:  # wcslib and the distortion readers raise many classes
+        except Exception as error:
             usual = _usual_cards(source)
             if usual is not None:
-                return read_wcs(usual, hdus=hdus, name=name)
+                return _header_wcs(usual, hdus, name)
             ctypes = [source.get(f"CTYPE{axis}", "") for axis in (1, 2)]
             if source.get("NAXIS", 2) == 2 and any(map(_SPECTRAL.match, map(str, ctypes))):
                 msg = f"{name} {describe_ctypes(ctypes)}"
                 raise ValueError(msg) from error
-            reason = " ".join(str(error).split()) or type(error).__name__
-            reason = re.sub(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+: ", "", reason)
-            msg = f"{name} has a WCS that cannot be read: {reason}"
-            raise ValueError(msg) from error
+            raise
 
 
 def _has_scale(header, axis):

@@ -23,6 +23,8 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.limits import open_bounded
+from astrofractal._utils.reading import reading
 
 __all__ = ["read_parts", "write_parts"]
 
@@ -69,14 +71,10 @@ def read_parts(path):
     if not path.exists():
         msg = f"no such file or folder: {str(path)!r}"
         raise FileNotFoundError(msg)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("error", message=".*truncated.*")
-            with fits.open(path, memmap=False) as hdus:
-                return _from_hdus(hdus, path)
-    except (OSError, UserWarning, EOFError, TypeError, IndexError, KeyError) as error:
-        msg = f"{str(path)!r} is not a readable FITS file: {error}"
-        raise OSError(msg) from error
+    with reading(path, otherwise=OSError), warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*truncated.*")
+        with open_bounded(path) as file, fits.open(file, memmap=False) as hdus:
+            return _from_hdus(hdus, path)
 
 
 def _from_hdus(hdus, path):

@@ -10,6 +10,7 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
 from astrofractal.data import data_path
 from astrofractal.gasmap import GasMap
@@ -328,8 +329,14 @@ class MapSet:
             if not files:
                 msg = f"no .fits files in the folder {str(path)!r}"
                 raise FileNotFoundError(msg)
-            return cls.concatenate([cls(**read_parts(file)) for file in files])
-        return cls(**read_parts(path))
+            return cls.concatenate([cls._of(file) for file in files])
+        return cls._of(path)
+
+    @classmethod
+    def _of(cls, path):
+        """Return the maps of one file."""
+        with reading(path, otherwise=OSError):
+            return cls(**read_parts(path))
 
     def write(self, path: PathLike, *, overwrite: bool = False) -> None:
         """

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from astrofractal._utils.archive import read_archive, write_archive
+from astrofractal._utils.reading import reading
 from astrofractal.encoder import describe_encoder, find_encoder
 from astrofractal.mass.calibration import Calibration
 from astrofractal.mass.features import FeatureSet
@@ -99,11 +100,17 @@ def read_calibrations(path, encoder=None):
     arrays, card = read_archive(
         path, version=_VERSION, what="a calibration", remedy="calibrate again"
     )
+    with reading(path):
+        return _from_archive(arrays, card, path, encoder)
+
+
+def _from_archive(arrays, card, path, encoder):
     calibrations = {}
     for number, own in enumerate(card["calibrations"]):
         prefix = f"{number}."
         state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        calibration = Calibration.from_state(state, own)
+        with reading(path, f"calibration {number}"):
+            calibration = Calibration.from_state(state, own)
         calibrations[calibration.channels] = calibration
     options = dict(card["options"])
     options["regressor"] = spec_from_json(options["regressor"])

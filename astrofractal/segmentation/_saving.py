@@ -3,6 +3,7 @@
 from astropy import units as u
 
 from astrofractal._utils.archive import read_archive, write_archive
+from astrofractal._utils.reading import reading
 from astrofractal.segmentation._model import SegmentModel
 
 __all__ = ["read_segmenter", "write_segmenter"]
@@ -70,11 +71,12 @@ def read_segmenter(path, encoder=None):
     from astrofractal.encoder import find_encoder
 
     arrays, card = read_archive(path, version=_VERSION, what="a segmenter", remedy="fit it again")
-    options = {
-        name: value["value"] * u.Unit(value["unit"]) if isinstance(value, dict) else value
-        for name, value in card["options"].items()
-    }
-    options["encoder"] = find_encoder(
-        card["encoder"], path, encoder, made="fitted", remedy="fit again"
-    )
-    return options, SegmentModel.from_arrays(card["method"], arrays)
+    with reading(path):
+        options = {
+            name: value["value"] * u.Unit(value["unit"]) if isinstance(value, dict) else value
+            for name, value in card["options"].items()
+        }
+        options["encoder"] = find_encoder(
+            card["encoder"], path, encoder, made="fitted", remedy="fit again"
+        )
+        return options, SegmentModel.from_arrays(card["method"], arrays)

@@ -4,6 +4,8 @@ import itertools
 import logging
 from collections import Counter
 
+from astropy.units import UnitsError
+
 from astrofractal._utils.progress import progress
 
 __all__ = ["run_tasks"]
@@ -11,7 +13,7 @@ __all__ = ["run_tasks"]
 logger = logging.getLogger(__name__)
 
 # What an unusable map raises; anything else is a fault of the program and stops the survey.
-_DATA_ERRORS = (ValueError, TypeError, OSError)
+_DATA_ERRORS = (ValueError, TypeError, OSError, UnitsError)
 
 
 # So many small tasks, at most, are sent to a worker at once.

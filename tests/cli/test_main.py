@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from astropy.units import UnitsError
 
 from astrofractal import cli
 
@@ -99,6 +100,7 @@ def test_options_are_spelled_alike(name, capsys):
         (FileNotFoundError(2, "No such file", "a.fits"), "[Errno 2] No such file: 'a.fits'"),
         (ImportError("yt is needed here"), "yt is needed here"),
         (TypeError(), "TypeError"),
+        (UnitsError("the third plane is in m/s"), "the third plane is in m/s"),
     ],
 )
 def test_errors_are_one_line(error, message, capsys):

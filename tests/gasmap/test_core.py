@@ -16,6 +16,7 @@ from radio_beam import Beam
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
+from tests.factories import make_column, make_gas, make_wcs
 
 HYDROGEN = 1.6735328e-24 * u.g
 
@@ -286,3 +287,13 @@ def test_repr(gas, numbers):
 def test_column_to_mass_refuses_wrong_units():
     with pytest.raises(u.UnitsError, match="column_density"):
         column_to_mass(3 * u.K, 1 * u.pc**2)
+
+
+def test_a_wcs_that_does_not_reach_the_map():
+    wcs = make_wcs((20, 20))
+    wcs.wcs.crpix = [1e9, 1e9]
+    gas = make_gas(make_column((20, 20)), wcs=wcs)
+    assert not gas.has_pixel_scale
+    assert repr(gas) == "<GasMap 20 x 20 px, column_density, at 300 pc>"
+    with pytest.raises(ValueError, match="does not reach the center"):
+        _ = gas.pixel_scale

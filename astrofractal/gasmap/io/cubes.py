@@ -163,6 +163,16 @@ def read_cube(
         if not 0 <= value < np.inf:
             msg = f"{name} must be a number that is not negative, got {value!r}"
             raise ValueError(msg)
+    check_quantity("x_factor", x_factor, None, "2e20 * u.cm**-2 / (u.K * u.km / u.s)")
+    if velocity_range is not None and (
+        not isinstance(velocity_range, u.Quantity) or velocity_range.size != 2
+    ):
+        msg = f"velocity_range must be two velocities as one Quantity, got {velocity_range!r}"
+        raise TypeError(msg)
+    if noise is not None:
+        check_quantity("noise", noise, None, "0.1 * u.K")
+    if rest_frequency is not None:
+        check_quantity("rest_frequency", rest_frequency, u.Hz, "110.2 * u.GHz", u.spectral())
     reduce = partial(
         _reduce,
         x_factor=x_factor,
@@ -260,8 +270,6 @@ def _velocities(cube, rest_frequency, convention):
             rest = stored.restfrq * u.Hz
         elif stored.restwav > 0:
             rest = stored.restwav * u.m
-    else:
-        check_quantity("rest_frequency", rest, u.Hz, "110.2 * u.GHz", u.spectral())
     rest = None if rest is None else rest.to(u.Hz, u.spectral())
     if axis.unit.is_equivalent(_VELOCITY):
         stored = str(cube.wcs.wcs.ctype[_wcs.spectral_axis(cube.wcs)])[:4]
@@ -298,9 +306,6 @@ def _widths(velocity):
 
 
 def _inside(velocity, velocity_range):
-    if not isinstance(velocity_range, u.Quantity) or velocity_range.size != 2:
-        msg = f"velocity_range must be two velocities as one Quantity, got {velocity_range!r}"
-        raise TypeError(msg)
     low, high = np.sort(velocity_range.to_value(_VELOCITY))
     use = (velocity >= low) & (velocity <= high)
     if use.sum() < 3:
@@ -367,7 +372,6 @@ def _fits(x_factor, intensity):
 def _given_noise(noise, intensity, shape):
     if noise is None:
         return None
-    check_quantity("noise", noise, None, "0.1 * u.K")
     try:
         values = noise.to_value(intensity)
     except u.UnitConversionError:

@@ -1,9 +1,10 @@
 """FITS files as they are met: damaged ones, images among other extensions, headers."""
 
+import math
 import os
 import re
 import warnings
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from astropy import units as u
 from astropy.io import fits
 from radio_beam import Beam
 
+from astrofractal._utils.limits import check_size, open_bounded
+from astrofractal._utils.reading import reading, reason_of
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.gas_moments import CHANNELS
 
@@ -59,17 +62,19 @@ def channel_name(text):
 @contextmanager
 def opened(data):
     """Return the HDUList of a path, an HDU or an HDUList; close what was opened here."""
-    if isinstance(data, fits.HDUList):
-        yield data
-    elif is_hdu(data):
-        yield fits.HDUList([data])
+    if isinstance(data, fits.HDUList) or is_hdu(data):
+        hdus = data if isinstance(data, fits.HDUList) else fits.HDUList([data])
+        with reading(hdus.filename()):
+            yield hdus
     else:
         name = _existing(data)
         # the file is opened here, so that it is closed also where astropy gives up on it
-        with Path(name).open("rb") as file:
+        with ExitStack() as stack:
             with _strict(name):
+                file = stack.enter_context(open_bounded(name))
                 hdus = fits.open(file, lazy_load_hdus=False)
-            yield hdus
+            with reading(name):
+                yield hdus
             hdus.close()
 
 
@@ -94,10 +99,14 @@ def _strict(name):
             warnings.filterwarnings("error", message=".*Error validating header.*")
             yield
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = reason_of(error)
         if "SIMPLE" in reason or "Empty or corrupt" in reason:
             reason = _kind_of_file(name)
-        elif not isinstance(error, OSError) or "truncated" in reason or "END card" in reason:
+        elif (
+            "truncated" in reason
+            or "END card" in reason
+            or isinstance(error, (ValueError, Warning))
+        ):
             reason = f"it is truncated or damaged ({reason})"
         msg = f"cannot read {name!r}: {reason}"
         raise OSError(msg) from error
@@ -127,6 +136,7 @@ def hdu_data(hdu, hdus=None):
     """Return the data of an HDU; a damaged one is an OSError."""
     name = (hdus.filename() if hdus is not None else None) or hdu.name or "the HDU"
     with _strict(name):
+        check_size(math.prod(hdu.shape) * 4, "the image")
         data = hdu.data
         return None if data is None else np.asarray(data)
 

@@ -1,0 +1,284 @@
+"""What a file may ask for: memory, axes, distortions; checked before anything is allocated."""
+
+import bz2
+import gzip
+import lzma
+import math
+import os
+import re
+import tempfile
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from astropy import config
+from astropy.io import fits
+
+__all__ = ["Conf", "check_size", "check_wcs_cards", "conf", "open_bounded"]
+
+_BLOCK = 2880
+#: Blocks of a header: 130,000 cards.
+_MOST_BLOCKS = 3600
+#: The standard's largest number of columns of a table.
+_MOST_COLUMNS = 999
+#: More axes than any image has; the memory for a WCS grows with their square.
+_MOST_AXES = 15
+#: The highest order of SIP polynomials, and more parameters than any projection takes.
+_MOST_ORDER, _MOST_PARAMETERS = 9, 200
+#: Loops that bring an angle into a circle step by step must end.
+_LARGEST_ANGLE = 1e6
+
+_PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+_NOT_UNPACKED = {b"PK\x03\x04": "a ZIP archive", b"\x1f\x9d": "packed by compress (.Z)"}
+
+_AXIS_CARD = re.compile(r"(?:CTYPE|CRPIX|CRVAL|CDELT|CUNIT|CROTA|CNAME)(\d+)[A-Z]?")
+_MATRIX_CARD = re.compile(r"(?:PC|CD)(\d+)_(\d+)[A-Z]?")
+_PARAMETER_CARD = re.compile(r"(?:PV|PS)(\d+)_(\d+)[A-Z]?")
+_RECORD_CARD = re.compile(r"D[PQ](\d+)[A-Z]?")
+_SIP_CARD = re.compile(r"[AB]P?_(?:\d+_\d+|DMAX)")
+_NUMBER_CARD = re.compile(r"[AB]P?_(?:\d+_\d+|DMAX|ORDER)|WCSAXES[A-Z]?|NAXIS\d*|RESTFR.*|MJD.*")
+_ANGLE_CARD = re.compile(r"(?:LONPOLE|LATPOLE|PV\d+_\d+|CROTA\d+)[A-Z]?")
+_CELESTIAL = re.compile(r"(?:RA|DEC|.LON|.LAT|..LN|..LT)-", re.I)
+_PER_TURN = {"deg": 360.0, "arcmin": 2.16e4, "arcsec": 1.296e6, "mas": 1.296e9, "rad": 2 * math.pi}
+
+
+class Conf(config.ConfigNamespace):
+    """What cannot change a result."""
+
+    rootname = "astrofractal"
+
+    max_image_size = config.ConfigItem(
+        4.0,
+        "The largest image, and the largest packed file when unpacked, that is read into memory, "
+        "in GiB.",
+        cfgtype="float(min=0)",
+        module="astrofractal",
+    )
+
+
+#: The configuration of the package.
+conf = Conf()
+
+
+def check_size(n_bytes, what):
+    """
+    Refuse what would need more memory than the user allows.
+
+    Parameters
+    ----------
+    n_bytes : int
+        The memory.
+
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    OSError
+        If it is more than ``conf.max_image_size``.
+    """
+    if n_bytes > conf.max_image_size * 2**30:
+        msg = (
+            f"{what} takes {n_bytes / 2**30:.3g} GiB, more than the {conf.max_image_size:g} GiB of "
+            "astrofractal.conf.max_image_size: raise that, or cut the map out"
+        )
+        raise OSError(msg)
+
+
+@contextmanager
+def open_bounded(path, *, only_fits=True):
+    """
+    Open a FITS file after checking what its headers ask for; a packed one is unpacked once.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, plain or packed by gzip, bzip2 or xz.
+
+    only_fits : bool, optional
+        Whether anything else may be cut short, since its first bytes tell what it is.
+
+    Yields
+    ------
+    file : file object
+        Plain, for `astropy.io.fits.open`, with the file's own name.
+
+    Raises
+    ------
+    OSError
+        If a header has no end or impossible sizes, or if an image that is packed, tile by tile or
+        with the whole file, is larger than ``conf.max_image_size``.
+    """
+    with ExitStack() as stack:
+        file = stack.enter_context(Path(path).open("rb"))
+        start = file.read(6)
+        file.seek(0)
+        for mark, kind in _NOT_UNPACKED.items():
+            if start.startswith(mark):
+                msg = f"it is {kind}: unpack it first"
+                raise OSError(msg)
+        unpack = next((opener for mark, opener in _PACKED.items() if start.startswith(mark)), None)
+        if unpack is None:
+            _walk(file, os.fstat(file.fileno()).st_size)
+            file.seek(0)
+        else:
+            copy = stack.enter_context(tempfile.TemporaryFile())
+            packed = stack.enter_context(unpack(file))
+            _walk(packed, None, copy)
+            if not only_fits:
+                _copy(packed, copy)
+            copy.seek(0)
+            # A file object that carries the name of the packed one, for messages.
+            file = stack.enter_context(open(path, "rb", opener=lambda *_: os.dup(copy.fileno())))
+        yield file
+
+
+def _walk(file, length, copy=None):
+    """Check header after header; with ``copy``, write all that belongs to the file there."""
+    total, first = 0, True
+    while True:
+        text = _header_text(file, b"SIMPLE" if first else b"XTENSION", copy)
+        if text is None:
+            return
+        first = False
+        size = _data_size(fits.Header.fromstring(text), text)
+        size += -size % _BLOCK
+        total += len(text) + size
+        if copy is None:
+            if file.tell() + size > length:  # astropy says that it is truncated
+                return
+            file.seek(size, os.SEEK_CUR)
+            continue
+        check_size(total, "unpacked, it")
+        _copy(file, copy, size)
+
+
+def _copy(file, copy, n_bytes=None):
+    """Copy so many bytes, or all that are left."""
+    while n_bytes is None or n_bytes > 0:
+        part = file.read(1 << 20 if n_bytes is None else min(n_bytes, 1 << 20))
+        if not part:
+            return
+        copy.write(part)
+        check_size(copy.tell(), "unpacked, it")
+        n_bytes = None if n_bytes is None else n_bytes - len(part)
+
+
+def _header_text(file, mark, copy):
+    """Return the blocks of a header, or `None` where none begins, or the file ends."""
+    text = b""
+    for _ in range(_MOST_BLOCKS):
+        block = file.read(_BLOCK)
+        if not text and not block.startswith(mark):
+            if copy is not None and mark == b"SIMPLE":
+                copy.write(block)  # astropy says what it is not
+            return None
+        if copy is not None:
+            copy.write(block)
+        text += block
+        if len(block) < _BLOCK:
+            return None
+        if re.search(rb"^(?:.{80})*END {5}", block, re.S):
+            return text
+    msg = f"a header has no END in its first {_MOST_BLOCKS * _BLOCK // 2**20} MiB"
+    raise OSError(msg)
+
+
+def _data_size(header, text):
+    """Return the bytes of an HDU's data, after checking what it would be unpacked to."""
+    shape = _shape(header, "NAXIS")
+    groups = len(shape) > 0 and shape[0] == 0 and header.get("GROUPS") is True
+    n_pixels = math.prod(shape[1:] if groups else shape) if shape else 0
+    n_columns = _integer(header, "TFIELDS", 0)
+    if n_columns > _MOST_COLUMNS:
+        msg = f"TFIELDS must be at most {_MOST_COLUMNS}, got {n_columns}"
+        raise OSError(msg)
+    if b"ZIMAGE" in text:
+        bits = abs(_integer(header, "ZBITPIX", 8, least=-64))
+        image = math.prod(_shape(header, "ZNAXIS"))
+        tile = math.prod(
+            _integer(header, f"ZTILE{axis}", 1)
+            for axis in range(1, _integer(header, "ZNAXIS", 0) + 1)
+        )
+        check_size(max(image, tile) * max(bits // 8, 4), "a compressed image")
+    bits = abs(_integer(header, "BITPIX", 8, least=-64))
+    pcount, gcount = (
+        _integer(header, key, default) for key, default in (("PCOUNT", 0), ("GCOUNT", 1))
+    )
+    return bits * gcount * (pcount + n_pixels) // 8 if shape else 0
+
+
+def _shape(header, key):
+    n_axes = _integer(header, key, 0)
+    if n_axes > _MOST_AXES:
+        msg = f"{key} must be at most {_MOST_AXES}, got {n_axes}"
+        raise OSError(msg)
+    return [_integer(header, f"{key}{axis}", 0) for axis in range(1, n_axes + 1)]
+
+
+def _integer(header, key, default, *, least=0):
+    value = header.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        msg = f"{key} must be an integer of at least {least}, got {value!r}"
+        raise OSError(msg)
+    return value
+
+
+def check_wcs_cards(header):
+    """
+    Refuse what would keep a reader of a WCS busy, or its memory full.
+
+    Parameters
+    ----------
+    header : `~astropy.io.fits.Header`
+        The header.
+
+    Raises
+    ------
+    ValueError
+        If a card asks for more axes, a higher order of a distortion, more parameters or a larger angle
+        than any instrument has; the message names it.
+    """
+    n_parameters = 0
+    kinds = {str(card.keyword): str(card.value) for card in header.cards["C*"]}
+    for card in header.cards:  # also those that are there twice
+        # Records, such as "DP1 = 'AXIS.1: 2'", have the keyword DP1.AXIS.1.
+        key, _, field = str(card.keyword).partition(".")
+        axes, parameter = _axes_of(key)
+        if axes and max(axes) > _MOST_AXES:
+            msg = f"{key} is of more than {_MOST_AXES} axes"
+            raise ValueError(msg)
+        n_parameters += parameter
+        if field and not _RECORD_CARD.fullmatch(key) and (axes or _NUMBER_CARD.fullmatch(key)):
+            msg = f"{key} must be a number, got the record {field!r}"
+            raise ValueError(msg)
+        if key.startswith("WCSAXES") or key == "NAXIS" or field == "NAXES":
+            _check_number(key, card.value, _MOST_AXES)
+        elif key in ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER"):
+            _check_number(key, card.value, _MOST_ORDER)
+        elif _SIP_CARD.fullmatch(key):
+            _check_number(key, card.value, math.inf)
+        elif _ANGLE_CARD.fullmatch(key):
+            _check_number(key, card.value, _LARGEST_ANGLE)
+        elif key.startswith("CRVAL") and _CELESTIAL.match(kinds.get(f"CTYPE{key[5:]}", "")):
+            unit = kinds.get(f"CUNIT{key[5:]}", "deg").strip().lower()
+            _check_number(key, card.value, _PER_TURN.get(unit, 360.0) * _LARGEST_ANGLE / 360)
+    if n_parameters > _MOST_PARAMETERS:
+        msg = f"it has {n_parameters} parameters of projections and distortions, more than "
+        msg += f"{_MOST_PARAMETERS}"
+        raise ValueError(msg)
+
+
+def _axes_of(key):
+    """Return the axes in a keyword of a WCS, and whether it is one of many parameters."""
+    found = _AXIS_CARD.fullmatch(key) or _MATRIX_CARD.fullmatch(key)
+    if found is not None:
+        return [int(axis) for axis in found.groups()], False
+    found = _PARAMETER_CARD.fullmatch(key) or _RECORD_CARD.fullmatch(key)
+    return ([int(found[1])], True) if found is not None else ([], False)
+
+
+def _check_number(key, value, largest):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) <= largest:
+        within = "" if largest == math.inf else f" within {largest:g}"
+        msg = f"{key} must be a number{within}, got {value!r}"
+        raise ValueError(msg)

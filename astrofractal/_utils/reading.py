@@ -1,0 +1,107 @@
+"""Files that come from others: whatever they provoke leaves as one error that names the file."""
+
+import errno
+import json
+import re
+import tomllib
+from contextlib import contextmanager
+from pathlib import Path
+
+from astropy.units import UnitConversionError, UnitsError
+
+from astrofractal.exceptions import AstrofractalWarning
+
+__all__ = ["reading", "reason_of"]
+
+#: Characters of a reason; a damaged file may have put any number of them into a message.
+_LONGEST = 400
+#: Where in wcslib an error was found, which helps nobody.
+_WCSLIB = re.compile(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+: ")
+
+
+@contextmanager
+def reading(path, part=None, *, otherwise=ValueError):
+    """
+    Let nothing but an `OSError`, `ValueError` or error of units that names the file out of a block.
+
+    An error that names the file already passes as it is, and so do a missing optional dependency and
+    warnings of the package that the user has made errors.
+
+    Parameters
+    ----------
+    path : path-like or `None`
+        The file; `None` for what is in memory, which has no name.
+
+    part : str, optional
+        The part of it that is read.
+
+    otherwise : type or `None`, optional
+        What an error becomes that is neither an `OSError` nor a `ValueError`.  With `None` it passes:
+        the file is read already, and a `TypeError` is about an argument.
+
+    Raises
+    ------
+    OSError, ValueError, astropy.units.UnitsError
+        If the block raises anything.
+    """
+    try:
+        yield
+    except (AstrofractalWarning, ImportError):
+        raise
+    except Exception as error:
+        passes = isinstance(error, (OSError, ValueError, UnitsError))
+        text = str(error)
+        if passes and not isinstance(error, UnicodeError) and _names(path, text):
+            raise
+        kinds = (UnitConversionError, UnitsError, OSError, ValueError)
+        kind = next((kind for kind in kinds if isinstance(error, kind)), otherwise)
+        if otherwise is None:
+            if not passes:
+                raise
+            msg = f"{str(path)!r}: {text}"
+            raise kind(msg) from error
+        where = "the data" if path is None else repr(str(path))
+        where = where if part is None else f"{part} of {where}"
+        msg = f"cannot read {where}: {reason_of(error)}"
+        raise kind(msg) from error
+
+
+def _names(path, text):
+    """Return whether a message names a file, if there is one."""
+    return path is None or re.search(rf"(?<!\w){re.escape(Path(path).name)}(?!\w)", text)
+
+
+def reason_of(error):
+    """
+    Return what an error means, in one line.
+
+    Parameters
+    ----------
+    error : Exception
+        The error.
+
+    Returns
+    -------
+    reason : str
+        Its message; where it was not meant for people, what it says of the file.
+    """
+    text = _WCSLIB.sub("", " ".join(str(error).split()))
+    if len(text) > _LONGEST:
+        text = text[:_LONGEST] + "..."
+    if isinstance(error, MemoryError):
+        return "it needs more memory than there is"
+    if isinstance(error, OSError) and error.errno == errno.EINVAL:
+        return "its parts do not fit together"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if type(error).__name__ == "SafetensorError":
+        return f"it is not a safetensors file, or it is damaged ({text})"
+    if isinstance(error, (json.JSONDecodeError, tomllib.TOMLDecodeError)):
+        return f"it is not {type(error).__name__[:4]} ({text})"
+    if isinstance(error, KeyError):
+        return f"it lacks {text}"
+    if isinstance(error, UnicodeError):
+        return f"it is not text in UTF-8 ({text})"
+    if isinstance(error, (OSError, ValueError, UnitsError)) and text:
+        return text
+    return f"it is damaged ({type(error).__name__}: {text})".replace(": )", ")")
