@@ -290,7 +290,7 @@ def test_column_to_mass_refuses_wrong_units():
 
 
 def test_a_wcs_that_does_not_reach_the_map():
-    wcs = make_wcs((20, 20))
+    wcs = make_wcs((20, 20), ctype=("RA---SIN", "DEC--SIN"))
     wcs.wcs.crpix = [1e9, 1e9]
     gas = make_gas(make_column((20, 20)), wcs=wcs)
     assert not gas.has_pixel_scale
