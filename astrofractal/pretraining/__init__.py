@@ -7,9 +7,13 @@ __all__ = ["Recipe", "export_run", "pretrain", "recipe_names"]
 
 def __getattr__(name):
     # The training loop needs torch, pytorch-lightning and lightly; recipes do not.
-    if name in {"pretrain", "export_run"}:
-        from astrofractal.pretraining import run
+    if name == "pretrain":
+        from astrofractal.pretraining.run import pretrain
 
-        return getattr(run, name)
+        return pretrain
+    if name == "export_run":
+        from astrofractal.pretraining.lineage import export_run
+
+        return export_run
     msg = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(msg)

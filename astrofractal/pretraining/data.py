@@ -14,6 +14,16 @@ __all__ = ["Flames", "StepSampler", "flame_loader"]
 #: Normalization of palette images in [0, 1], which have no physical units.
 PALETTE_NORMALIZATION = ChannelNormalization(center=(0.5,) * 3, scale=(0.25,) * 3)
 
+#: Settings of shards, and the values of the recipe that they must equal.
+_SHARED = {
+    "rendering": "rendering",
+    "seed": "seed",
+    "size": "source_size",
+    "n_points": "n_points",
+    "center": "center",
+    "coverage": "coverage",
+}
+
 
 def recipe_normalization(recipe):
     """Return the normalization of a recipe's images."""
@@ -66,13 +76,15 @@ class Flames(Dataset):
         self.n_distinct = min(n_distinct, len(self.source))
 
     def _check(self, shards):
-        size = self.source[0].shape[-1]
-        if size < self.recipe.image_size:
-            msg = (
-                f"shards: the images of {str(shards)!r} are {size} px wide, the recipe's "
-                f"image_size is {self.recipe.image_size}"
-            )
-            raise ValueError(msg)
+        """Refuse flames that the recipe would not have rendered."""
+        for name, own in _SHARED.items():
+            wanted, found = getattr(self.recipe, own), self.source.manifest[name]
+            if found != wanted:
+                msg = (
+                    f"shards: {name} of {str(shards)!r} must be the recipe's {own}={wanted!r}, "
+                    f"got {found!r}"
+                )
+                raise ValueError(msg)
 
     def __len__(self):
         return self.recipe.n_images
@@ -125,22 +137,17 @@ class StepSampler(Sampler):
         return iter(range(first + self.rank, last, self.world_size))
 
 
-def flame_loader(
-    recipe, current_step, *, shards=None, maps=None, n_workers=1, rank=0, world_size=1
-):
+def flame_loader(flames, current_step, *, n_workers=1, rank=0, world_size=1):
     """
     Create the loader of one process.
 
     Parameters
     ----------
-    recipe : `~astrofractal.pretraining.Recipe`
-        The recipe.
+    flames : `Flames`
+        The images.
 
     current_step : callable
         Returns the optimizer step that comes next.
-
-    shards, maps : path-like, optional
-        Images rendered or cut out beforehand; see `Flames`.
 
     n_workers : int, optional
         Processes that render flames beside the training.
@@ -153,8 +160,9 @@ def flame_loader(
     loader : `torch.utils.data.DataLoader`
         Batches of this process's share of the global batch.
     """
+    recipe = flames.recipe
     return DataLoader(
-        Flames(recipe, shards, maps),
+        flames,
         batch_size=recipe.batch_size // world_size,
         sampler=StepSampler(recipe, current_step, rank=rank, world_size=world_size),
         num_workers=n_workers,

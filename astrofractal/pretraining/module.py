@@ -69,6 +69,7 @@ class DINOv2(pl.LightningModule):
         embed_dim = backbone.num_features
         self.patch_size = backbone.patch_embed.patch_size[0]
         self.grid = recipe.image_size // self.patch_size
+        self._check_sizes()
         self.n_prefix = backbone.num_prefix_tokens
         if recipe.mask_mode == "drop":
             self.predictor = Predictor(
@@ -95,6 +96,31 @@ class DINOv2(pl.LightningModule):
         if recipe.hidden_mass_weight:
             self.to_mass = nn.Linear(3 * embed_dim, 2)
         self.register_buffer("structure_factor", torch.ones(()))
+
+    def _check_sizes(self):
+        """Refuse values of the recipe that the model's patches leave no room for."""
+        recipe, grid = self.recipe, self.grid
+        rules = {
+            "image_size": (
+                recipe.image_size % self.patch_size == 0,
+                f"a multiple of the {self.patch_size} px of a patch",
+            ),
+            "local_grid": (recipe.local_grid <= grid, f"at most {grid} patches"),
+        }
+        if recipe.mask_mode == "drop":
+            blocks = recipe.scattered_until < 1 or self.symmetric
+            rules["block_side"] = (
+                1 <= recipe.block_side < grid or not blocks,
+                f"at least 1 and less than {grid} patches",
+            )
+            hidden = recipe.student_tokens < grid**2
+            rules["student_tokens"] = (hidden, f"less than the {grid**2} patches of a view")
+            some = 1 <= round(recipe.mask_ratio * grid**2) < grid**2 or not recipe.scattered_until
+            rules["mask_ratio"] = (some, f"a share that leaves and hides some of {grid**2} patches")
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                msg = f"recipe value {name} must be {rule}, got {getattr(recipe, name)}"
+                raise ValueError(msg)
 
     def configure_model(self):
         """Shard all networks over the devices if the strategy asks for it (``"fsdp"``)."""

@@ -19,6 +19,64 @@ __all__ = ["Recipe", "recipe_names"]
 
 _RECIPES = files("astrofractal.pretraining") / "recipes"
 
+_CHOICES = {
+    "source": ("flames", "random_fields", "maps"),
+    "rendering": ("gas", "moments", "palette"),
+    "center": ("peak", "attractor"),
+    "mask_mode": ("drop", "token"),
+    "centering": ("sinkhorn", "mean"),
+    "pairing": ("independent", "symmetric"),
+}
+
+#: Where each number may lie; what depends on the model's patches is checked with the model.
+_RANGES = {
+    **dict.fromkeys(
+        (
+            "n_images", "n_points", "n_global", "local_grid", "head_hidden", "head_bottleneck",
+            "batch_size", "steps_per_checkpoint",
+        ),
+        "[1, inf)",
+    ),
+    **dict.fromkeys(
+        (
+            "n_distinct", "n_local", "block_side", "max_shift", "jitter", "student_tokens", "noise",
+            "predictor_dim", "predictor_depth", "weight_decay", "weight_decay_end",
+            "gradient_clip", "dino_weight", "ibot_weight", "koleo_weight", "center_weight",
+            "consistency_weight", "hidden_mass_weight", "structure_weight", "class_structure_weight",
+        ),
+        "[0, inf)",
+    ),
+    **dict.fromkeys(
+        (
+            "coverage", "cusp_probability", "blur_probability", "border_probability",
+            "drop_velocity_probability", "noise_probability", "zoom_probability",
+            "mass_zoom_probability", "scattered_until", "freeze_last_layer", "warmup", "momentum",
+            "momentum_end", "learning_rate", "learning_rate_end",
+        ),
+        "[0, 1]",
+    ),
+    **dict.fromkeys(("scale_min", "layer_decay", "structure_share"), "(0, 1]"),
+    **dict.fromkeys(("drop_path", "beta2"), "[0, 1)"),
+    **dict.fromkeys(
+        ("student_temperature", "teacher_temperature", "teacher_temperature_warmup"), "(0, inf)"
+    ),
+    **dict.fromkeys(("zoom_max", "mass_zoom"), "[1, inf)"),
+    **dict.fromkeys(("source_size", "image_size"), "[8, inf)"),
+    "mask_ratio": "(0, 1)",
+    "n_prototypes": "[2, inf)",
+    "beam_max": "[0.5, inf)",
+    "signal_to_noise_min": "[0, 100]",
+    "seed": "[0, 4294967295]",
+}  # fmt: skip
+
+
+def _within(value, interval):
+    """Whether a number, not NaN, lies in an interval such as ``"[0, 1)"``."""
+    low, high = map(float, interval[1:-1].split(","))
+    return low <= value <= high and (
+        (value > low or interval[0] == "[") and (value < high or interval[-1] == "]")
+    )
+
 
 def recipe_names() -> list[str]:
     """Return the names of the recipes that the package ships."""
@@ -192,10 +250,17 @@ class Recipe:
                     f"got {value!r}"
                 )
                 raise ValueError(msg)
-        one_of("mask_mode", self.mask_mode, ("drop", "token"))
-        one_of("centering", self.centering, ("sinkhorn", "mean"))
-        one_of("pairing", self.pairing, ("independent", "symmetric"))
-        one_of("source", self.source, ("flames", "random_fields", "maps"))
+        for name, choices in _CHOICES.items():
+            one_of(f"recipe value {name}", getattr(self, name), choices)
+        for name, interval in _RANGES.items():
+            if not _within(getattr(self, name), interval):
+                msg = f"recipe value {name} must be in {interval}, got {getattr(self, name)}"
+                raise ValueError(msg)
+        for name in ("name", "model"):
+            value = getattr(self, name)
+            if not value or value != value.strip() or set(value) & set("/\\"):
+                msg = f"recipe value {name} must be a name without slashes, got {value!r}"
+                raise ValueError(msg)
         if self.source != "flames" and self.rendering != "gas":
             msg = f"source {self.source!r} needs rendering='gas', got {self.rendering!r}"
             raise ValueError(msg)
@@ -205,21 +270,8 @@ class Recipe:
                 "maps that have protostars of their own"
             )
             raise ValueError(msg)
-        for name in ("n_images", "batch_size", "n_global", "steps_per_checkpoint", "n_prototypes"):
-            if getattr(self, name) < 1:
-                msg = f"recipe value {name} must be at least 1, got {getattr(self, name)}"
-                raise ValueError(msg)
-        if not 0 <= self.coverage <= 1:
-            msg = f"recipe value coverage must be between 0 and 1, got {self.coverage}"
-            raise ValueError(msg)
-        if not 0 < self.mask_ratio < 1:
-            msg = f"recipe value mask_ratio must be between 0 and 1, got {self.mask_ratio}"
-            raise ValueError(msg)
         if self.mask_mode == "drop" and self.predictor_depth < 1:
             msg = "mask_mode 'drop' needs a predictor: predictor_depth must be at least 1"
-            raise ValueError(msg)
-        if self.zoom_max < 1:
-            msg = f"recipe value zoom_max must be at least 1, got {self.zoom_max}"
             raise ValueError(msg)
         if self.pairing == "symmetric":
             if self.mask_mode != "drop":
@@ -239,11 +291,11 @@ class Recipe:
         if self.hidden_mass_weight and not self.hidden_masses:
             msg = "hidden_mass_weight needs hidden_masses=true: flames have no other stars"
             raise ValueError(msg)
+        if self.cusp_probability and self.rendering != "gas":
+            msg = f"cusp_probability needs rendering='gas', got {self.rendering!r}"
+            raise ValueError(msg)
         if self.hidden_masses and (self.rendering != "gas" or self.cusp_probability):
             msg = "hidden_masses needs rendering='gas' and takes the place of cusps: cusp_probability=0"
-            raise ValueError(msg)
-        if not 0 < self.structure_share <= 1:
-            msg = f"recipe value structure_share must be in (0, 1], got {self.structure_share}"
             raise ValueError(msg)
         others = ("dino", "ibot", "koleo", "center", "consistency", "hidden_mass")
         if self.structure_share < 1 and not any(getattr(self, f"{n}_weight") for n in others):
@@ -292,7 +344,8 @@ class Recipe:
         Raises
         ------
         ValueError
-            If the recipe or one of its values is unknown, missing or of the wrong type.
+            If the recipe or one of its values is unknown, missing, of the wrong type or out of its
+            range.
         """
         if str(name) in recipe_names():
             text, stem, suffix = (_RECIPES / f"{name}.toml").read_text(), str(name), ".toml"
@@ -303,8 +356,33 @@ class Recipe:
             shipped = ", ".join(map(repr, recipe_names()))
             msg = f"recipe must be one of {shipped} or the path of a file, got {str(name)!r}"
             raise ValueError(msg)
-        values = json.loads(text) if suffix == ".json" else tomllib.loads(text)
-        values = {"name": stem, **values, **overrides}
+        try:
+            values = json.loads(text) if suffix == ".json" else tomllib.loads(text)
+        except ValueError as error:
+            msg = f"recipe: {str(name)!r} is not a file of {suffix[1:]}: {error}"
+            raise ValueError(msg) from error
+        return cls.of({"name": stem, **values, **overrides})
+
+    @classmethod
+    def of(cls, values: "dict[str, Any]") -> "Recipe":
+        """
+        Make a recipe of its values, each of which is checked.
+
+        Parameters
+        ----------
+        values : dict
+            The values by name, as of `to_dict`.
+
+        Returns
+        -------
+        recipe : `Recipe`
+            The checked recipe.
+
+        Raises
+        ------
+        ValueError
+            If a value is unknown, missing, of the wrong type or out of its range.
+        """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:
@@ -313,7 +391,7 @@ class Recipe:
         optional = {field.name for field in fields(cls) if field.default is not MISSING}
         missing = sorted(known - set(values) - optional)
         if missing:
-            msg = f"recipe {stem!r} lacks the value {missing[0]!r}"
+            msg = f"recipe {values.get('name')!r} lacks the value {missing[0]!r}"
             raise ValueError(msg)
         return cls(**values)
 

@@ -33,16 +33,22 @@ def test_runs_from_before_a_value_existed_go_on_as_they_began(missing):
     [
         ({"batch_sise": 3}, "'batch_sise' is unknown"),
         ({"batch_size": "many"}, "batch_size must be of type int, got 'many'"),
-        ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
-        ({"coverage": 1.5}, "coverage must be between 0 and 1, got 1.5"),
-        ({"mask_ratio": 1.5}, "mask_ratio must be between 0 and 1, got 1.5"),
+        ({"batch_size": 0}, r"batch_size must be in \[1, inf\), got 0"),
+        ({"coverage": 1.5}, r"coverage must be in \[0, 1\], got 1.5"),
+        ({"mask_ratio": 1.5}, r"mask_ratio must be in \(0, 1\), got 1.5"),
         ({"centering": "median"}, "centering must be one of .*, got 'median'"),
-        ({"zoom_max": 0.5}, "zoom_max must be at least 1, got 0.5"),
+        ({"zoom_max": 0.5}, r"zoom_max must be in \[1, inf\), got 0.5"),
         (
             {"class_structure_weight": 1, "structure_weight": 0},
             "class_structure_weight needs a structure_weight",
         ),
         ({"predictor_depth": 0}, "predictor_depth"),
+        ({"momentum": 5}, r"momentum must be in \[0, 1\], got 5.0"),
+        ({"learning_rate": float("nan")}, r"learning_rate must be in \[0, 1\], got nan"),
+        ({"gradient_clip": float("inf")}, r"gradient_clip must be in \[0, inf\), got inf"),
+        ({"rendering": "jpeg"}, "rendering must be one of 'gas', .* got 'jpeg'"),
+        ({"model": "../x"}, "model must be a name without slashes, got '../x'"),
+        ({"rendering": "palette", "structure_weight": 0}, "cusp_probability needs rendering='gas'"),
         ({"pairing": "twice"}, "pairing must be one of .*, got 'twice'"),
         ({"pairing": "symmetric"}, r"student_tokens must be at least block_side\*\*2 = 16, got 0"),
         ({"pairing": "symmetric", "mask_mode": "token"}, "needs mask_mode='drop', got 'token'"),
@@ -65,6 +71,22 @@ def test_runs_from_before_a_value_existed_go_on_as_they_began(missing):
 def test_bad_values_are_named(overrides, message):
     with pytest.raises(ValueError, match=message):
         Recipe.load("compact", **overrides)
+
+
+def test_every_number_has_a_range():
+    values = Recipe.load("compact").to_dict()
+    numbers = [name for name, value in values.items() if type(value) in (int, float)]
+    assert len(numbers) > 50
+    for name in numbers:
+        with pytest.raises(ValueError, match=f"recipe value {name} must be in .*, got -1"):
+            Recipe.of({**values, name: type(values[name])(-1)})
+
+
+@pytest.mark.parametrize(("name", "text"), [("a.toml", "seed = = 1"), ("a.json", "{")])
+def test_file_that_cannot_be_read_is_named(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=rf"{name}' is not a file of (toml|json): "):
+        Recipe.load(tmp_path / name)
 
 
 def test_unknown_recipe_lists_the_shipped_ones():

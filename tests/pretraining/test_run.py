@@ -179,6 +179,7 @@ def test_start_from_refuses_what_does_not_fit(whole_run, tmp_path):
         pretrain("compact_zoom", output=tmp_path / "x", start_from=whole_run, **options)
     with pytest.raises(FileNotFoundError, match="no pretraining run"):
         pretrain("compact_zoom", output=tmp_path / "y", start_from=tmp_path, **options)
+    assert not any(tmp_path.iterdir())
     with pytest.raises(ValueError, match="start_from is for a new run"):
         pretrain(resume=whole_run, start_from=whole_run)
 

@@ -1,0 +1,188 @@
+"""What a run's folder holds, and what goes from one run to the next, or to weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from astrofractal.data import data_path
+from astrofractal.encoder import ChannelNormalization, load_weights, save_weights
+from astrofractal.encoder.encoder import BUNDLED_WEIGHTS
+from astrofractal.encoder.weights import HEADS
+from astrofractal.pretraining.recipe import Recipe
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike
+
+
+__all__ = [
+    "CHECKPOINT",
+    "RECIPE",
+    "check_fit",
+    "export_run",
+    "origin_of",
+    "read_checkpoint",
+    "read_run",
+    "take_over",
+]
+
+#: The files of a run.
+CHECKPOINT, RECIPE = "checkpoint.ckpt", "recipe.json"
+
+#: What the names of the heads that are kept begin with in the module, by their pooling.
+_HEADS = {"structure": "to_structure.", "hidden_mass": "to_mass."}
+
+
+def read_run(folder):
+    """Return the settings of the run in a folder, with its `Recipe`."""
+    path = Path(folder) / RECIPE
+    if not path.is_file():
+        msg = f"{str(folder)!r} holds no pretraining run (no {RECIPE})"
+        raise FileNotFoundError(msg)
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        return {**settings, "recipe": Recipe.of(settings["recipe"])}
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        msg = f"{str(path)!r} is not the recipe of a run: {error}"
+        raise ValueError(msg) from error
+
+
+def read_checkpoint(folder):
+    """Return what the checkpoint of a run holds; nothing in it is run."""
+    path = Path(folder) / CHECKPOINT
+    if not path.is_file():
+        msg = f"{str(folder)!r} has no checkpoint yet"
+        raise FileNotFoundError(msg)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        steps, networks = checkpoint["global_step"], checkpoint["state_dict"]
+    except Exception as error:  # unpickling raises whatever damaged bytes ask for
+        msg = f"{str(path)!r} is not a checkpoint of a run, or is damaged: {error}"
+        raise ValueError(msg) from error
+    return steps, networks
+
+
+def check_fit(module, networks, folder):
+    """Refuse to go on with networks of other shapes than a checkpoint's, before it is too late."""
+    own = {name: value.shape for name, value in module.state_dict().items()}
+    stored = {name: value.shape for name, value in networks.items()}
+    other = sorted(n for n in own.keys() | stored.keys() if own.get(n) != stored.get(n))
+    if other:
+        msg = (
+            f"the values of a recipe that are replaced on resuming must leave the networks as they are: "
+            f"{other[0]} is {_shape(own, other[0])} and {_shape(stored, other[0])} in {str(folder)!r}"
+        )
+        raise ValueError(msg)
+
+
+def _shape(shapes, name):
+    return tuple(shapes[name]) if name in shapes else "absent"
+
+
+def take_over(module, state, folder):
+    """Take over all networks of the run in a folder; what that run did not have stays as drawn."""
+    own = module.state_dict()
+    strange = [
+        name for name, value in state.items() if name in own and own[name].shape != value.shape
+    ]
+    is_run = folder != "bundled" and Path(folder).suffix != ".safetensors"
+    left = () if is_run else tuple(_HEADS.values())
+    state = {
+        name: value for name, value in state.items() if name in own or not name.startswith(left)
+    }
+    strange = strange or sorted(set(state) - set(own))
+    if strange:
+        msg = f"start_from: {strange[0]} of {str(folder)!r} does not fit recipe {module.recipe.name!r}"
+        raise ValueError(msg)
+    module.load_state_dict(state, strict=False)
+
+
+def origin_of(start_from):
+    """Lineage and networks of a run, or of weights, which have a backbone and heads alone."""
+    if start_from == "bundled":
+        start_from = data_path(BUNDLED_WEIGHTS)
+    if Path(start_from).suffix != ".safetensors":
+        return _trained(start_from)
+    state, card = load_weights(start_from)
+    networks = {}
+    for name, value in state.items():
+        first, _, rest = name.partition(".")
+        head = next((head for head, prefix in HEADS.items() if prefix == first), None)
+        if head is not None:
+            networks[_HEADS[head] + rest] = value
+        else:
+            networks |= {f"{network}.backbone.{name}": value for network in ("student", "teacher")}
+    lineage = ("recipe", "recipe_values", "steps", "images_seen", "origin")
+    return {key: card.get(key) for key in lineage}, networks
+
+
+def _trained(folder):
+    """What a card says of a run, and its networks."""
+    settings, (steps, networks) = read_run(folder), read_checkpoint(folder)
+    recipe = settings["recipe"]
+    origin = settings.get("origin")
+    lineage = {
+        "recipe": recipe.name,
+        "recipe_values": recipe.to_dict(),
+        "steps": steps,
+        "images_seen": steps * recipe.batch_size + (origin["images_seen"] if origin else 0),
+        "n_distinct": settings.get("n_distinct"),
+        "origin": origin,
+    }
+    return lineage, networks
+
+
+def export_run(run: PathLike, path: PathLike) -> dict[str, Any]:
+    """
+    Write the teacher of a run as 16-bit weights with their card.
+
+    Parameters
+    ----------
+    run : path-like
+        The run's folder.
+
+    path : path-like
+        The ``.safetensors`` file to write.
+
+    Returns
+    -------
+    card : dict
+        The card, also written beside the weights.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the folder holds no run or the run has no checkpoint yet.
+
+    ValueError
+        If recipe or checkpoint are damaged.
+    """
+    lineage, networks = _trained(run)
+    recipe = Recipe(**lineage["recipe_values"])
+    prefix = "teacher.backbone."
+    state = {
+        name.removeprefix(prefix): value
+        for name, value in networks.items()
+        if name.startswith(prefix)
+    }
+    for head, own in _HEADS.items():
+        state |= {
+            f"{HEADS[head]}.{name.removeprefix(own)}": value
+            for name, value in networks.items()
+            if name.startswith(own)
+        }
+    card = {
+        "architecture": recipe.model,
+        "in_chans": 3,
+        # Of the maps that the weights are for; palette images came with about the same spread.
+        "normalization": ChannelNormalization().to_dict(),
+        "heads": sorted(name for name, own in _HEADS.items() if f"{own}weight" in networks),
+        "seed": recipe.seed,
+        **lineage,
+    }
+    return save_weights(state, path, card)
