@@ -12,9 +12,12 @@ y; a list of right ascensions and declinations; a DS9, CASA or FITS region file,
 of polygons the centroids; or RA,DEC in degrees), or at the peaks of the column
 density. Other columns of the table are carried through.
 
+Several FILEs of the same protostars (lines, epochs) need --positions and are
+combined: each mass is weighed by its interval, and the interval of the
+combination knows that errors are mostly common.
+
 With --cutouts each FILE is a map centered on a protostar, or a set of labeled
-maps; --combine median combines them (lines of sight or epochs of one
-protostar).
+maps; --combine combines them.
 
 examples:
   astrofractal mass cloud.fits --distance 300
@@ -22,9 +25,12 @@ examples:
       --positions protostars.csv --output masses.ecsv --regions masses.reg
   astrofractal mass nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138 --threshold "5e22 cm-2"
   astrofractal mass 13co.fits --x-factor "1e21 cm-2 / (K km/s)" --line-width "0.06 km/s" --distance 300
+  astrofractal mass c18o.fits n2hp.fits --distance 300 --positions protostars.csv --combine weighted
   astrofractal mass x.fits y.fits z.fits --cutouts --combine median
   astrofractal mass cloud.fits --distance "0.3 kpc" --calibration my.astrofractal
 """
+
+from functools import cache
 
 from astrofractal.cli._maps import add_map_arguments, read_map
 from astrofractal.cli._options import (
@@ -77,8 +83,10 @@ def add_arguments(parser):
         "--cutouts", action="store_true", help="each FILE is centered on a protostar"
     )
     group.add_argument(
-        "--combine", choices=("median", "mean"), help="combine the cutouts of one protostar"
-    )
+        "--combine", choices=("weighted", "median", "mean"),
+        help="combine the masses of one protostar: weighted by their intervals (maps and cutouts), "
+        "or by median or mean (cutouts)",
+    )  # fmt: skip
     group = parser.add_argument_group("the calibration")
     group.add_argument(
         "--calibration", metavar="FILE",
@@ -102,7 +110,7 @@ def run(args):
     if args.cutouts:
         _estimate_cutouts(args)
     else:
-        _estimate_map(args)
+        _estimate_maps(args)
 
 
 def _estimator(args):
@@ -148,16 +156,37 @@ def _places(args):
     return resolve_positions(_positions(args.positions), columns=columns)
 
 
-def _estimate_map(args):
+def _estimate_maps(args):
+    from astrofractal.mass import combine
+
+    several = len(args.file) > 1
+    if several and args.combine is None:
+        msg = f"one FILE is taken at a time, got {len(args.file)}; or add --combine or --cutouts"
+        raise ValueError(msg)
+    if args.combine is not None and (not several or args.combine != "weighted"):
+        msg = f"--combine {args.combine} needs --cutouts"
+        msg = msg if args.combine != "weighted" else f"{msg}, or several FILEs"
+        raise ValueError(msg)
+    places = _places(args)
+    if several and places is None:
+        msg = "--combine needs --positions: peaks of different maps are different ones"
+        raise ValueError(msg)
+    for name in ("velocity", "dispersion"):
+        if several and getattr(args, name) is not None:
+            msg = f"--{name} is for one FILE, got {len(args.file)}: give files that hold their own"
+            raise ValueError(msg)
+    estimator = cache(lambda: _estimator(args))  # not made before a map is found good
+    tables = [_estimate_map(args, path, places, estimator) for path in args.file]
+    if several:
+        for table in tables:
+            table["id"] = [str(name) for name in table["id"]]  # of one list: the same ones
+    _finish(args, combine(tables) if several else tables[0])
+
+
+def _estimate_map(args, path, positions, make_estimator):
     from astrofractal.mass.positions import nothing_to_measure
 
-    if len(args.file) > 1:
-        msg = f"one FILE is taken at a time, got {len(args.file)}; or add --cutouts"
-        raise ValueError(msg)
-    if args.combine is not None:
-        msg = "--combine needs --cutouts"
-        raise ValueError(msg)
-    gas = read_map(args, args.file[0])
+    gas = read_map(args, path)
     if gas.wcs is None or gas.distance is None:
         gas.pixel_scale  # noqa: B018 - raises the error that says what is missing
     if isinstance(args.threshold, float) and args.threshold > _MAX_RATIO:
@@ -167,13 +196,12 @@ def _estimate_map(args):
     options = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
     if args.recenter is not None:
         options["recenter"] = False if args.recenter == "no" else args.recenter
-    positions = _places(args)
     if positions is not None:
         reason = nothing_to_measure(gas, positions.where)
         if reason is not None:
             msg = f"--positions: {reason}"
             raise ValueError(msg)
-    estimator = _estimator(args)
+    estimator = make_estimator()
     if args.match:
         estimator = estimator.matched(gas, positions, progress_bar=not args.quiet)
         for channels, calibration in estimator.calibrations_.items():
@@ -185,7 +213,7 @@ def _estimate_map(args):
     )
     if not args.quiet:
         print(f"{gas!r}")
-    _finish(args, table)
+    return table
 
 
 def _estimate_cutouts(args):

@@ -4,6 +4,7 @@ from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.catalog_files import write_catalog, write_regions
 from astrofractal.mass.classical import aperture_mass, virial_mass
+from astrofractal.mass.combining import combine, combine_estimates
 from astrofractal.mass.compare import Comparison, compare
 from astrofractal.mass.contrasts import aperture_contrasts
 from astrofractal.mass.detection import find_protostars
@@ -41,6 +42,8 @@ __all__ = [
     "aperture_mass",
     "appearance",
     "channel_statistics",
+    "combine",
+    "combine_estimates",
     "compare",
     "find_protostars",
     "fine_tune",

@@ -570,7 +570,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         self,
         maps: GasMap | MapSource | Iterable[GasMap | MapSource],
         *,
-        combine: Literal["median", "mean"] | None = None,
+        combine: Literal["weighted", "median", "mean"] | None = None,
         groups: ArrayLike | None = None,
         progress_bar: ProgressBar = False,
     ) -> u.Quantity:
@@ -585,9 +585,9 @@ class StellarMassEstimator(Options, BaseEstimator):
             nx) of the model's channels.  A map that is wider than 0.5 pc is cut out around its
             center; one of unknown scale must be of the standard shape and is taken as 0.5 pc wide.
 
-        combine : {None, "median", "mean"}, optional
-            Combine maps of the same protostar (several lines of sight or epochs) by their log10
-            masses.
+        combine : {None, "weighted", "median", "mean"}, optional
+            Combine maps of the same protostar (several lines, epochs or lines of sight) by their
+            log10 masses; "weighted" is the mean with weights in inverse proportion to the intervals.
 
         groups : array-like, optional
             For ``combine``: which protostar each map shows; by default all maps show one.
@@ -617,7 +617,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         maps: GasMap | MapSource | Iterable[GasMap | MapSource],
         level: float = 0.68,
         *,
-        combine: Literal["median", "mean"] | None = None,
+        combine: Literal["weighted", "median", "mean"] | None = None,
         groups: ArrayLike | None = None,
         progress_bar: ProgressBar = False,
     ) -> tuple[u.Quantity, u.Quantity]:
@@ -637,8 +637,8 @@ class StellarMassEstimator(Options, BaseEstimator):
             The probability.
 
         combine, groups : optional
-            As in `predict`.  Several maps of one protostar share their error, mostly, so the
-            interval of the combination is that of a typical one of them.
+            As in `predict`.  Several maps of one protostar share most of their error: see
+            `~astrofractal.mass.combine_estimates`.
 
         progress_bar : bool or callable, optional
             Whether to show progress.

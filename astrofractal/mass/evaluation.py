@@ -11,6 +11,7 @@ from astropy.table import QTable
 from astrofractal._utils.validation import one_of
 from astrofractal.mass.calibration import MIN_R2
 from astrofractal.mass.catalog_columns import channel_code, describe, measured
+from astrofractal.mass.combining import COMMON_ERROR, FUNCTIONS, combine_estimates
 
 if TYPE_CHECKING:
     from typing import Any, Literal
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Evaluation", "check_level"]
 
-_FUNCTIONS = {"median": np.median, "mean": np.mean}
+#: The level of the intervals that estimates are weighed by.
+_COMBINED_LEVEL = 0.68
 
 
 class Evaluation:
@@ -120,26 +122,35 @@ class Evaluation:
         return result
 
     def combine(
-        self, function: Literal["median", "mean"], groups: ArrayLike | None = None
+        self,
+        function: Literal["weighted", "median", "mean"],
+        groups: ArrayLike | None = None,
+        *,
+        correlation: float = COMMON_ERROR,
     ) -> Evaluation:
         """
-        Combine the maps of each protostar (lines of sight or epochs).
+        Combine the maps of each protostar (lines, epochs or lines of sight).
 
-        Several maps of one protostar share their error, mostly, so that the interval of the
-        combination is that of a typical one of them.
+        Several maps of one protostar share most of their error, and the interval of the combination
+        knows it: see `~astrofractal.mass.combine_estimates`.
 
         Parameters
         ----------
-        function : {"median", "mean"}
-            Applied to log10 masses, difficulties, scores and the parts that are known.
+        function : {"weighted", "median", "mean"}
+            Applied to log10 masses; "weighted" is the mean with weights in inverse proportion to the
+            intervals.
 
         groups : array-like, optional
             Which protostar each map shows; by default all maps show one.
 
+        correlation : float, optional
+            That of the errors of two maps of one protostar, from 0 to 1.
+
         Returns
         -------
         combined : `Evaluation`
-            One entry per group, in the order of their first appearance.
+            One entry per group, in the order of their first appearance, with the flags of all its
+            maps and the largest score.
 
         Raises
         ------
@@ -147,21 +158,31 @@ class Evaluation:
             If the function is unknown or there is not one group per map.
         """
         if function is None:
-            msg = "groups need combine='median' or 'mean', got combine=None"
+            msg = "groups need combine='weighted', 'median' or 'mean', got combine=None"
             raise ValueError(msg)
-        one_of("combine", function, tuple(_FUNCTIONS))
+        one_of("combine", function, FUNCTIONS)
         groups = np.zeros(len(self)) if groups is None else np.asarray(groups)
         if len(groups) != len(self):
             msg = f"groups must have one entry per map, got {len(groups)} for {len(self)} maps"
             raise ValueError(msg)
+        half = self.half_width(_COMBINED_LEVEL)
         new, counts = Evaluation(), []
         for group in dict.fromkeys(groups.tolist()):
             rows = np.flatnonzero(groups == group)
-            numbers = self._numbers()[:, rows]
+            mass, width, weights = combine_estimates(
+                self.log_mass[rows], half[rows], function, correlation=correlation
+            )
             flags = list(dict.fromkeys(flag for row in rows for flag in self.flags[row]))
-            # Of maps with different channels the interval is that of the least certain one.
+            # Of maps with different channels, named is that of the least certain one.
             worst = min((self.calibrations[row] for row in rows), key=lambda c: c.skill_["r2"])
-            new.extend(*map(_FUNCTIONS[function], numbers), [flags], [worst])
+            new.extend(
+                mass,
+                width / worst.half_width(_COMBINED_LEVEL, 1.0),
+                self.ood_score[rows].max(),
+                weights @ self.velocity_known[rows],
+                [flags],
+                [worst],
+            )
             counts.append(len(rows))
         new.n_maps = np.array(counts)
         return new

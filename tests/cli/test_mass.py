@@ -75,6 +75,19 @@ def test_nothing_to_measure_is_an_error(folder, tmp_path, capsys, text, message)
     assert not (tmp_path / "masses.ecsv").exists()
 
 
+def test_two_maps_of_the_same_protostars(folder, tmp_path):
+    output, cloud = tmp_path / "masses.ecsv", folder / "cloud.fits"
+    where = ["--distance", 300, "--positions", "52.0,31.0", "52.01,31.0", "--output", output]
+    assert run(folder, cloud, cloud, *where, "--combine", "weighted") == 0
+    both = QTable.read(output)
+    assert run(folder, cloud, *where, "--overwrite") == 0
+    one = QTable.read(output)
+    assert both["n_maps"].tolist() == [2, 2]
+    assert u.allclose(both["mass"], one["mass"])
+    widths = [np.log10((t["mass_upper"] / t["mass"]).value) for t in (both, one)]
+    assert np.allclose(widths[0], widths[1] * np.sqrt(0.7 + 0.3 / 2))
+
+
 @pytest.mark.parametrize(("options", "rows"), [([], 6), (["--combine", "median"], 3)])
 def test_cutouts(folder, tmp_path, options, rows):
     output = tmp_path / "masses.fits"
@@ -126,6 +139,8 @@ def test_cutouts_tell_what_they_come_from(folder, tmp_path):
         (["cloud.fits", "--distance", "300", "--threshold", "1e22"], "without a unit is a signal"),
         (["cloud.fits", "--distance", "300", "--min-separation", "1 K"], "a length or an angle"),
         (["cloud.fits", "cloud.fits"], "one FILE"),
+        (["cloud.fits", "cloud.fits", "--combine", "weighted"], "--combine needs --positions"),
+        (["cloud.fits", "cloud.fits", "--combine", "median"], "--combine median needs --cutouts"),
     ],
 )
 def test_errors(folder, monkeypatch, capsys, arguments, message):

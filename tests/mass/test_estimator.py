@@ -117,8 +117,11 @@ def test_combine(estimator, new_maps):
     assert_allclose(combined, np.median(masses))
     pairs = estimator.predict(new_maps[:4], combine="mean", groups=["b", "b", "a", "a"])
     assert_allclose(pairs[0], np.sqrt(masses[0] * masses[1]))
-    lower, upper = estimator.predict_interval(new_maps[:5], combine="median")
-    assert lower < combined < upper
+    weights = 1 / estimator.evaluate(new_maps[:5]).half_width(0.68)
+    weighted = estimator.predict(new_maps[:5], combine="weighted")
+    assert_allclose(np.log10(weighted.value), np.average(np.log10(masses.value), weights=weights))
+    lower, upper = estimator.predict_interval(new_maps[:5], combine="weighted")
+    assert lower < weighted < upper
     with pytest.raises(ValueError, match="combine"):
         estimator.predict(new_maps, combine="sum")
     with pytest.raises(ValueError, match="groups"):
