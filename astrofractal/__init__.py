@@ -4,8 +4,9 @@ The two flagship classes, the map class and the encoder are imported on first us
 ``import astrofractal`` stays fast and does not import torch.
 """
 
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+
+from astrofractal._utils.lazy import lazy_names
 
 __all__ = ["FeatureSegmenter", "FractalEncoder", "GasMap", "StellarMassEstimator", "__version__"]
 
@@ -23,14 +24,4 @@ _HOMES = {
 }
 
 
-def __getattr__(name):
-    if name in _HOMES:
-        value = getattr(import_module(_HOMES[name]), name)
-        globals()[name] = value
-        return value
-    msg = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__():
-    return sorted(set(globals()) | set(_HOMES))
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

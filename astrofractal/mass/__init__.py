@@ -1,27 +1,11 @@
-"""Masses of protostars from gas maps, with intervals, flags and catalogs."""
+"""
+Masses of protostars from gas maps, with intervals, flags and catalogs.
 
+The names are imported on first use: to read positions or to write a catalog needs no network.
+"""
+
+from astrofractal._utils.lazy import lazy_names
 from astrofractal.mass.appearance import appearance
-from astrofractal.mass.calibration import Calibration, NoSkillWarning
-from astrofractal.mass.catalog_files import write_catalog, write_regions
-from astrofractal.mass.classical import aperture_mass, virial_mass
-from astrofractal.mass.combining import combine, combine_estimates
-from astrofractal.mass.compare import Comparison, compare
-from astrofractal.mass.contrasts import aperture_contrasts
-from astrofractal.mass.detection import find_protostars
-from astrofractal.mass.estimator import StellarMassEstimator
-from astrofractal.mass.evaluation import Evaluation
-from astrofractal.mass.features import FeatureSet
-from astrofractal.mass.fine_tuning import FineTuned, TrunkViews, fine_tune
-from astrofractal.mass.neighbors import PublishedKNN
-from astrofractal.mass.profiles import channel_statistics, physical_scalars, radial_profiles
-from astrofractal.mass.regressors import (
-    REGRESSORS,
-    AveragedRegressor,
-    GroupRidge,
-    KernelSVR,
-    MeanRegressor,
-    make_regressor,
-)
 
 __all__ = [
     "REGRESSORS",
@@ -54,3 +38,36 @@ __all__ = [
     "write_catalog",
     "write_regions",
 ]
+
+_HOMES = {
+    "AveragedRegressor": "astrofractal.mass.regressors",
+    "Calibration": "astrofractal.mass.calibration",
+    "Comparison": "astrofractal.mass.comparison",
+    "Evaluation": "astrofractal.mass.evaluation",
+    "FeatureSet": "astrofractal.mass.features",
+    "FineTuned": "astrofractal.mass.fine_tuning",
+    "GroupRidge": "astrofractal.mass.regressors",
+    "KernelSVR": "astrofractal.mass.regressors",
+    "MeanRegressor": "astrofractal.mass.regressors",
+    "NoSkillWarning": "astrofractal.mass.calibration",
+    "PublishedKNN": "astrofractal.mass.neighbors",
+    "REGRESSORS": "astrofractal.mass.regressors",
+    "StellarMassEstimator": "astrofractal.mass.estimator",
+    "TrunkViews": "astrofractal.mass.fine_tuning",
+    "aperture_contrasts": "astrofractal.mass.contrasts",
+    "aperture_mass": "astrofractal.mass.classical",
+    "channel_statistics": "astrofractal.mass.profiles",
+    "combine": "astrofractal.mass.combining",
+    "combine_estimates": "astrofractal.mass.combining",
+    "compare": "astrofractal.mass.comparison",
+    "find_protostars": "astrofractal.mass.detection",
+    "fine_tune": "astrofractal.mass.fine_tuning",
+    "make_regressor": "astrofractal.mass.regressors",
+    "physical_scalars": "astrofractal.mass.profiles",
+    "radial_profiles": "astrofractal.mass.profiles",
+    "virial_mass": "astrofractal.mass.classical",
+    "write_catalog": "astrofractal.mass.catalog_files",
+    "write_regions": "astrofractal.mass.catalog_files",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
