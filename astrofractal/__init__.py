@@ -4,22 +4,16 @@ The two flagship classes, the map class and the encoder are imported on first us
 ``import astrofractal`` stays fast and does not import torch.
 """
 
-from importlib.metadata import PackageNotFoundError, version
-
 from astrofractal._utils.lazy import lazy_names
 
 __all__ = ["FeatureSegmenter", "FractalEncoder", "GasMap", "StellarMassEstimator", "__version__"]
-
-try:
-    __version__ = version("astrofractal")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0.dev0"
 
 _HOMES = {
     "FeatureSegmenter": "astrofractal.segmentation",
     "FractalEncoder": "astrofractal.encoder",
     "GasMap": "astrofractal.gasmap",
     "StellarMassEstimator": "astrofractal.mass",
+    "__version__": "astrofractal._utils.version",
     "conf": "astrofractal._utils.limits",
 }
 

@@ -16,6 +16,7 @@ from astrofractal._utils.atomic import atomic_path, remove_leftovers
 from astrofractal._utils.locking import only_writer
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
+from astrofractal._utils.workers import safe_workers
 
 if TYPE_CHECKING:
     from astrofractal._utils.annotations import PathLike, ProgressBar
@@ -219,7 +220,7 @@ def _render(folder, stream, plan, todo, offset, n_workers):
         return
     stream[0]  # compiles the renderer, which the workers then find in the cache
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(n_workers, mp_context=context) as pool:
+    with safe_workers(), ProcessPoolExecutor(n_workers, mp_context=context) as pool:
         try:
             futures = {pool.submit(_write_shard, *task): number for number, task in tasks.items()}
             for future in as_completed(futures):

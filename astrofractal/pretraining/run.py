@@ -17,6 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from astrofractal._utils.lightning import quiet_lightning
 from astrofractal._utils.locking import only_writer
 from astrofractal._utils.validation import positive_int
+from astrofractal._utils.workers import safe_workers
 from astrofractal.encoder import create_backbone
 from astrofractal.pretraining.data import flame_loader
 from astrofractal.pretraining.folder import RunFolder
