@@ -256,7 +256,7 @@ def pretrain(
             world_size=trainer.world_size,
         )
         try:
-            with quiet_lightning():
+            with quiet_lightning(), safe_workers():
                 trainer.fit(module, loader, ckpt_path=run.checkpoint, weights_only=True)
         finally:
             if is_first:
