@@ -32,7 +32,7 @@ rst_epilog += """
 
 html_title = f"astrofractal {version}"
 html_last_updated_fmt = ""
-html_static_path = []
+html_static_path = ["_static"]
 html_theme_options = {
     "logo": {"text": "astrofractal"},
     "navbar_end": ["navbar-icon-links"],

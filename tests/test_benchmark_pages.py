@@ -10,6 +10,7 @@ from astropy.table import QTable
 
 from tests.test_figures import figure_test
 
+FOLDER = Path(__file__).parents[1] / "docs" / "benchmark"
 SCRIPT = Path(__file__).parents[1] / "docs" / "scripts" / "make_benchmark_pages.py"
 
 
@@ -92,3 +93,27 @@ def test_tables_of_the_page(pages, tables):
     every = pages.everything(tables)
     assert every.count(".. rubric::") == 2
     assert every.endswith("because it failed: ``broken, random: ValueError: no``\n")
+
+
+def test_pages_are_those_of_the_tables(pages):
+    found = {path.stem: QTable.read(path) for path in FOLDER.glob("*.ecsv")}
+    for name, (make, needed) in pages.PAGES.items():
+        assert needed in found
+        assert (FOLDER / f"{name}.rst").read_text(encoding="utf-8") == make(found), name
+
+
+def test_limits_weigh_each_protostar_alike(pages):
+    intervals = QTable(
+        {"cloud": ["a"] * 4, "sink": [1, 1, 1, 2], "log_mass": [0.5, 0.5, 0.5, 0.1],
+         "predicted": [0.6, 0.6, 0.6, 0.9]}
+    )  # fmt: skip
+    intervals["half_68"], intervals["half_90"] = np.full(4, 0.3) * u.dex, np.full(4, 0.5) * u.dex
+    rows = pages.limits_clouds({"intervals": intervals}).split("    * - ")
+    assert [cell.strip() for cell in rows[2].split("\n      - ")] == [
+        "**all**", "2", "4", "50%", "75%", "50%", "75%"
+    ]  # fmt: skip
+    ranges = QTable({"log_mass_min": [0.0], "log_mass_max": [1.0]})
+    masses = pages.limits_masses({"intervals": intervals, "mass_ranges": ranges})
+    assert [cell.strip() for cell in masses.split("    * - ")[2].split("\n      - ")] == [
+        "1 to 10", "4", "+0.45", "0.57", "50%"
+    ]  # fmt: skip

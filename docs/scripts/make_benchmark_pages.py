@@ -35,6 +35,12 @@ LINES = {
     OPPONENT: ("#D55E00", "D"),
     "profiles": ("#999999", "x"),
 }
+#: The methods whose scores on degraded maps the page of limitations shows.
+LIMITS = {
+    "fractal tokens, symmetrized, + contrasts + profiles": "fractal tokens + contrasts + profiles",
+    "fractal tokens, symmetrized": "fractal tokens alone",
+    OPPONENT: "contrasts + profiles, no network",
+}
 KINDS = {
     "none": "as they are",
     "signal-to-noise": "S/N {:g}",
@@ -229,7 +235,91 @@ def plot_coverage(tables):
     return figure
 
 
-PAGES = {"summary": (summary, "paired"), "everything": (everything, "scores")}
+def _shares(table):
+    """Return the weights that give each protostar of a table the same total weight."""
+    names = np.char.add(np.char.add(table["cloud"].astype(str), "/"), table["sink"].astype(str))
+    _, place, counts = np.unique(names, return_inverse=True, return_counts=True)
+    return 1 / counts[place]
+
+
+def _inside(table, level):
+    """Return which masses are within their intervals."""
+    return np.abs(table["predicted"] - table["log_mass"]) <= table[f"half_{level}"].value
+
+
+def limits_clouds(tables):
+    """Return what the intervals hold in each cloud, per protostar and per map."""
+    table = tables["intervals"]
+    names = np.unique(table["cloud"])
+    rows = []
+    for name, part in [("**all**", table), *((name, pick(table, cloud=name)) for name in names)]:
+        weights = _shares(part)
+        row = [str(name), f"{weights.sum():.0f}", f"{len(part):,}"]
+        for level in (68, 90):
+            inside = _inside(part, level)
+            row += [f"{np.average(inside, weights=weights):.0%}", f"{np.mean(inside):.0%}"]
+        rows.append(row)
+    header = ["cloud", "protostars", "maps"]
+    header += [f"{level} % holds, per {unit}" for level in (68, 90) for unit in ("protostar", "map")]
+    return list_table(header, rows)
+
+
+def limits_masses(tables):
+    """Return error and coverage in ranges of the true mass, per protostar."""
+    table, ranges = tables["intervals"], tables["mass_ranges"]
+    header = ["true mass (solar masses)", "maps", "bias (dex)", "RMSE (dex)", "68 % interval holds"]
+    rows = []
+    for low, high in zip(ranges["log_mass_min"], ranges["log_mass_max"]):
+        part = table[(table["log_mass"] >= low) & (table["log_mass"] < high)]
+        if not len(part):
+            continue
+        weights, error = _shares(part), part["predicted"] - part["log_mass"]
+        bias, square = (np.average(e, weights=weights) for e in (error, error**2))
+        rows.append(
+            [f"{10**low:.2g} to {10**high:.2g}", f"{len(part):,}", f"{bias:+.2f}".replace("-", "−"),
+             number(np.sqrt(square)), f"{np.average(_inside(part, 68), weights=weights):.0%}"]
+        )  # fmt: skip
+    return list_table(header, rows)
+
+
+def limits_maps(tables):
+    """Return the scores on maps that are not as they should be, one map of each protostar."""
+    table = tables["degradation"]
+    rows = []
+    for kind, level, channels in dict.fromkeys(
+        zip(table["kind"], table["level"], table["channels"])
+    ):
+        part = pick(table, kind=kind, level=level, channels=channels)
+        title = KINDS[kind].format(level) if kind in KINDS else channels.replace("_", " ") + " only"
+        cells = [title]
+        for name in LIMITS:
+            found = pick(part, method=name)
+            cells += [number(r["r2_protostar"], r["r2_protostar_err"]) for r in found] or [""]
+        rows.append(cells)
+    return list_table(["maps", *LIMITS.values()], rows)
+
+
+def limits_labels(tables):
+    """Return the scores of the default against the number of labeled protostars."""
+    rows = []
+    table = pick(tables["learning"], method="default")
+    for n in dict.fromkeys(table["n_labels"].tolist()):
+        cells = [f"{n:.0f}"]
+        for maps in ("one", "all"):
+            found = pick(table, n_labels=n, maps=maps)
+            cells += [number(r["r2_protostar"], r["r2_protostar_scatter"]) for r in found] or [""]
+        rows.append(cells)
+    return list_table(["labeled protostars", "one map of each", "all maps of each"], rows)
+
+
+PAGES = {
+    "summary": (summary, "paired"),
+    "everything": (everything, "scores"),
+    "limits_clouds": (limits_clouds, "intervals"),
+    "limits_masses": (limits_masses, "mass_ranges"),
+    "limits_maps": (limits_maps, "degradation"),
+    "limits_labels": (limits_labels, "learning"),
+}
 FIGURES = {
     "paired": (plot_paired, "paired"),
     "learning": (plot_learning, "learning"),
