@@ -10,8 +10,8 @@ _OF_MAPS = (
     "column_density_uncertainty", "velocity_uncertainty", "dispersion_uncertainty",
     "abundance", "variance", "extinction_ratio", "dust_temperature", "dust_opacity", "frequency",
 )  # fmt: skip
-_OF_CUBES = ("rest_frequency", "velocity_convention", "velocity_range", "noise", "snr")
-_OF_ALL = ("distance", "beam", "hdu", "x_factor", "line_width")
+_OF_CUBES = ("velocity_convention", "velocity_range", "noise", "snr")
+_OF_ALL = ("distance", "beam", "hdu", "x_factor", "rest_frequency", "line_width")
 _NOT_OF_CUBES = ("log10", "no_data", "pixel_scale")
 
 
@@ -78,7 +78,7 @@ def add_map_arguments(group):
     )  # fmt: skip
     group.add_argument(
         "--rest-frequency", type=quantity("110.201354 GHz"), metavar="NU",
-        help="of the cube's line, such as '110.201354 GHz'",
+        help="of the line of a cube or of a map in Jy/beam km/s, such as '110.201354 GHz'",
     )  # fmt: skip
     group.add_argument(
         "--velocity-convention", choices=("radio", "optical", "relativistic"),

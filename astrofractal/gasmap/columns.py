@@ -63,7 +63,7 @@ def choose_converter(*, extinction_ratio, x_factor, dust):
     return asked[0] if asked else (None, None)
 
 
-def column_of(channel, log10, converter, *, wcs, beam):
+def column_of(channel, log10, converter, *, wcs, beam, rest_frequency=None):
     """Return the channel of the column density in cm-2."""
     kind, argument = converter
     unit = channel.unit
@@ -81,7 +81,8 @@ def column_of(channel, log10, converter, *, wcs, beam):
         _expect(physical, u.mag, "extinction_ratio", "a map in mag")
         factor = extinction_factor(argument)
     elif kind == "x_factor":
-        factor = x_factor_unit(argument, physical)
+        area = None if beam is None else beam.sr
+        factor = x_factor_unit(argument, physical, frequency=rest_frequency, beam_area=area)
     else:
         temperature, opacity, frequency = argument
         per_brightness = dust_column_factor(frequency, temperature, opacity).value

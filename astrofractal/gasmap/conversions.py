@@ -9,15 +9,20 @@ from astropy import units as u
 from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, HYDROGEN_MASS, to_column_density
 
 __all__ = [
+    "check_abundance",
+    "check_quantity",
+    "check_rest_frequency",
     "dust_column_factor",
     "extinction_factor",
     "hildebrand_opacity",
+    "kelvin_per_intensity",
     "optically_thin_x_factor",
     "x_factor_unit",
 ]
 
 _COLUMN = u.cm**-2
 _BRIGHTNESS = u.Jy / u.sr
+_VELOCITY = u.km / u.s
 
 #: Hildebrand (1983, QJRAS 24, 267): 10 cm2 per gram of dust at 250 um, divided by his gas-to-dust
 #: mass ratio of 100.
@@ -124,7 +129,56 @@ def extinction_factor(ratio):
     return to_column_density(ratio * u.mag, name="extinction_ratio (times 1 mag)").value
 
 
-def x_factor_unit(x_factor, intensity):
+def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_density"):
+    """
+    Return the brightness temperature (Rayleigh-Jeans) in K of a surface brightness of 1 ``unit``.
+
+    Parameters
+    ----------
+    unit : `~astropy.units.UnitBase`
+        K, Jy/beam, MJy/sr or the like.
+
+    frequency : `~astropy.units.Quantity` or `None`
+        The frequency of the line, of each channel where there are several.
+
+    beam_area : `~astropy.units.Quantity`, optional
+        The solid angle of the beam, of each channel where there are several.
+
+    name : str, optional
+        What is in the unit, for the message.
+
+    Raises
+    ------
+    ValueError
+        If frequency or beam are needed and missing.
+
+    astropy.units.UnitConversionError
+        If the unit is no surface brightness.
+    """
+    if unit.is_equivalent(u.K):
+        return unit.to(u.K)
+    per_beam = unit.is_equivalent(u.Jy / u.beam)
+    if not per_beam and not unit.is_equivalent(_BRIGHTNESS):
+        msg = (
+            f"{name} must be in K, Jy/beam or another surface brightness, got the unit "
+            f"{unit.to_string()}"
+        )
+        raise u.UnitConversionError(msg)
+    if frequency is None:
+        msg = (
+            f"{name} is in {unit} and its header has no rest frequency, which is needed for K: "
+            "give rest_frequency=, e.g. 110.201354 * u.GHz"
+        )
+        raise ValueError(msg)
+    if per_beam and beam_area is None:
+        msg = f"{name} is in {unit} and its header has no beam: give beam=, its FWHM"
+        raise ValueError(msg)
+    hertz = frequency.to(u.Hz, u.spectral())
+    temperature = u.brightness_temperature(hertz, beam_area if per_beam else None)
+    return (np.ones(hertz.shape) * unit).to_value(u.K, temperature)
+
+
+def x_factor_unit(x_factor, intensity, *, frequency=None, beam_area=None):
     """
     Return N(H2) in cm-2 per integrated intensity of 1 in the unit ``intensity``, or raise.
 
@@ -134,17 +188,38 @@ def x_factor_unit(x_factor, intensity):
         Column density per integrated intensity.
 
     intensity : `~astropy.units.UnitBase`
-        Unit of the integrated intensity, e.g. K km/s.
+        Unit of the integrated intensity, e.g. K km/s; what is in Jy/beam km/s or MJy/sr km/s is
+        converted to the K km/s of the factor through frequency and beam.
+
+    frequency, beam_area : `~astropy.units.Quantity`, optional
+        Rest frequency of the line and solid angle of the beam.
     """
     x_factor = check_quantity("x_factor", x_factor, None, "2e20 * u.cm**-2 / (u.K * u.km / u.s)")
+    if _per(x_factor, intensity) is not None:
+        return _per(x_factor, intensity)
+    per_velocity = intensity / _VELOCITY
+    surface = any(per_velocity.is_equivalent(one) for one in (_BRIGHTNESS, u.Jy / u.beam))
+    if surface and _per(x_factor, u.K * _VELOCITY) is not None:
+        kelvin = kelvin_per_intensity(per_velocity, frequency, beam_area=beam_area)
+        return kelvin * _per(x_factor, u.K * _VELOCITY)
+    hint = ""
+    if any(intensity.is_equivalent(one) for one in (u.K, _BRIGHTNESS, u.Jy / u.beam)):
+        hint = f" (a map that was integrated over velocity: give unit='{intensity} km/s')"
+    elif per_velocity.is_equivalent(u.Jy):
+        hint = " (a map in Jy/beam km/s: give unit='Jy/beam km/s')"
+    msg = (
+        "x_factor must be a column density per integrated intensity such as "
+        f"cm-2 / (K km/s), for intensities in {intensity.to_string()!r}, got {x_factor}{hint}"
+    )
+    raise u.UnitConversionError(msg)
+
+
+def _per(x_factor, intensity):
+    """Return N(H2) in cm-2 of an intensity of 1 ``intensity``, or `None` where it does not fit."""
     try:
         return to_column_density(x_factor * (1.0 * intensity), name="x_factor").value
     except u.UnitConversionError:
-        msg = (
-            "x_factor must be a column density per integrated intensity such as "
-            f"cm-2 / (K km/s), for intensities in {intensity.to_string()!r}, got {x_factor}"
-        )
-        raise u.UnitConversionError(msg) from None
+        return None
 
 
 def optically_thin_x_factor(
@@ -235,6 +310,13 @@ def optically_thin_x_factor(
         raise ValueError(msg)
     factor = levels * population * contrast / check_abundance(abundance)
     return factor.to(_COLUMN / (u.K * u.km / u.s))
+
+
+def check_rest_frequency(value):
+    """Return a rest frequency (or wavelength) as it was given, or `None`; refuse the rest."""
+    if value is None:
+        return None
+    return check_quantity("rest_frequency", value, u.Hz, "110.2 * u.GHz", u.spectral())
 
 
 def check_abundance(abundance):

@@ -35,8 +35,11 @@ _TEMPERATURE_SCALE = re.compile(
     r"\s*\(\s*T_?(?:A\*?|R\*?|MB|B)\s*\)|(?<=K)[\s_]+T_?(?:A\*?|R\*?|MB|B)(?![A-Za-z])", re.I
 )
 _VELOCITY_FRAME = re.compile(r"(?<=[s1])\s*\(\s*(?:LSRK?|HEL\w*|BARY\w*)\s*\)", re.I)
-_LINE_PER_BEAM = re.compile(
-    r"^(?P<flux>\S*Jy)\s*/\s*beam[\s.*]+(?P<length>k?m)\s*(?:/\s*s|[\s.*]?s\^?\(?-1\)?)$", re.I
+#: An integrated line, whose slashes and brackets astropy would read in another way.
+_LINE = re.compile(
+    r"^\(?(?:(?P<flux>[kmuM]?Jy)\s*/\s*\(?(?P<per>beam|bm|sr)\)?|K(?:elvin)?(?=[\s.*()]|km))\)?[\s.*]*"
+    r"\(?(?P<length>k?m)\s*(?:/\s*s(?:ec)?|[\s.*]?s(?:ec)?\^?\(?-1\)?)\)?$",
+    re.I,
 )
 
 #: Words that are written in any case, and other names of units.
@@ -152,9 +155,12 @@ def _tidy(text):
         return "mag"
     text = _TEMPERATURE_SCALE.sub("", text)
     text = _VELOCITY_FRAME.sub("", text)
-    line = _LINE_PER_BEAM.match(text.strip())
+    line = _LINE.match(text.strip())
     if line:
-        text = f"{line['flux']} {line['length']} s-1 beam-1"
+        intensity = "K"
+        if line["flux"]:
+            intensity = f"{line['flux']} {line['per']}-1"
+        text = f"{intensity} {line['length']} s-1"
     text = _unwrapped(text)
     text = re.sub(r"(?<=\bkm)s(?=\^?-1)|(?<=\bm)s(?=\^?-1$)", " s", text)
     square = re.match(r"^\(\s*(k?m)\s*/\s*s\s*\)\s*(?:\^|\*\*)?\s*2$", text, re.IGNORECASE)

@@ -24,11 +24,15 @@ log(N [cm-2]); log10(N(H2) [cm-2]); log(H2/cm2)"""
 OTHERS = [
     ("g cm-2; g/cm^2; G/CM2", u.g / u.cm**2),
     ("Msun/pc2; Msol pc-2; M_sun/pc^2; M_sol/pc^2; solMass/pc2; MSUN/PC2", u.Msun / u.pc**2),
-    ("K km/s; K.km/s; K*km/s; K km s^-1; K.KM/S; K KM S-1; K (Tmb) km/s; K km/s (Ta*)", LINE),
+    (
+        "K km/s; K.km/s; K*km/s; K km s^-1; K.KM/S; K KM S-1; K (Tmb) km/s; K km/s (Ta*); Kkm/s",
+        LINE,
+    ),
     (
         "Jy/beam km/s; Jy/beam.km/s; Jy/beam*km/s; JY/BEAM.KM/S; Jy beam-1 km s-1; Jy km/s/beam",
         u.Jy / u.beam * u.km / u.s,
     ),
+    ("MJy/sr km/s; MJY/SR.KM/S", u.MJy / u.sr * u.km / u.s),
     ("Jy/beam; JY/BEAM; Jy beam-1", u.Jy / u.beam),
     ("mJy/beam; mJy/BEAM", u.mJy / u.beam),
     ("MJy/sr; MJY/SR", u.MJy / u.sr),

@@ -20,7 +20,12 @@ from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, subtract_line_width
 from astrofractal.gasmap.checks import check_beam
-from astrofractal.gasmap.conversions import check_quantity, x_factor_unit
+from astrofractal.gasmap.conversions import (
+    check_quantity,
+    check_rest_frequency,
+    kelvin_per_intensity,
+    x_factor_unit,
+)
 from astrofractal.gasmap.gas_moments import CHANNEL_UNITS
 from astrofractal.gasmap.io.cube_files import load_cube
 from astrofractal.gasmap.io.fits_files import is_hdu, opened
@@ -171,8 +176,7 @@ def read_cube(
         raise TypeError(msg)
     if noise is not None:
         check_quantity("noise", noise, None, "0.1 * u.K")
-    if rest_frequency is not None:
-        check_quantity("rest_frequency", rest_frequency, u.Hz, "110.2 * u.GHz", u.spectral())
+    check_rest_frequency(rest_frequency)
     reduce = partial(
         _reduce,
         x_factor=x_factor,
@@ -337,28 +341,11 @@ def _intensity(cube, beam, frequency, x_factor):
     fitting = isinstance(x_factor, u.Quantity) and _fits(x_factor, unit * _VELOCITY)
     if fitting or unit.is_equivalent(u.K):
         return (1.0, unit) if fitting else (unit.to(u.K), u.K)
-    if frequency is None:
-        msg = (
-            f"cube is in {unit} and its header has no rest frequency, which is needed for K: give "
-            "rest_frequency="
-        )
-        raise ValueError(msg)
-    if unit.is_equivalent(u.Jy / u.sr):
-        brightness = np.full(frequency.size, unit.to(u.Jy / u.sr)) * u.Jy / u.sr
-    elif unit.is_equivalent(u.Jy / u.beam):
-        one = _cube_beam(cube) if beam is None else beam
-        if one is None:
-            msg = f"cube is in {unit} and its header has no beam: give beam=, its FWHM"
-            raise ValueError(msg)
-        areas = cube.beams.sr if beam is None and hasattr(cube, "beams") else one.sr
-        brightness = (np.ones(frequency.size) * unit.to(u.Jy / u.beam) * u.Jy) / areas
-    else:
-        msg = f"cube must be in K, Jy/beam or another surface brightness, got the unit {unit}"
-        raise u.UnitConversionError(msg)
-    kelvin = (brightness.to(u.Jy / u.sr) * u.sr * const.c**2 / (2 * const.k_B * frequency**2)).to(
-        u.K
-    )
-    return kelvin.value, u.K
+    one = _cube_beam(cube) if beam is None else beam
+    areas = None if one is None else one.sr
+    if beam is None and hasattr(cube, "beams"):
+        areas = cube.beams.sr
+    return kelvin_per_intensity(unit, frequency, beam_area=areas, name="cube"), u.K
 
 
 def _fits(x_factor, intensity):

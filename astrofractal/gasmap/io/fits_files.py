@@ -11,6 +11,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from radio_beam import Beam
+from radio_beam.beam import NoBeamException
 
 from astrofractal._utils.limits import check_size, open_bounded
 from astrofractal._utils.reading import reading, reason_of
@@ -307,15 +308,26 @@ def header_length(key, header, hdus):
 
 
 def header_beam(header):
-    """Return the beam of a header's BMAJ, BMIN and BPA, or `None`."""
+    """Return the beam of a header's BMAJ, BMIN and BPA, or of its HISTORY, or `None`."""
     try:
-        major = float(header["BMAJ"])
-        minor = float(header.get("BMIN", major))
-        angle = float(header.get("BPA", 0.0))
-    except (KeyError, TypeError, ValueError):
+        if header.get("BMIN", 0) > header.get("BMAJ", np.inf):
+            # radio_beam refuses axes that are swapped, and with them the angle
+            header = fits.Header(
+                {"BMAJ": header["BMIN"], "BMIN": header["BMAJ"], "BPA": header.get("BPA", 0) + 90}
+            )
+        beam = Beam.from_fits_header(header)
+    except (NoBeamException, IndexError, TypeError, ValueError):
         return None
-    if not (np.isfinite([major, minor, angle]).all() and major > 0 and minor > 0):
+    axes = u.Quantity([beam.major, beam.minor])
+    if not (np.isfinite(axes).all() and np.isfinite(beam.pa) and (axes > 0).all()):
         return None
-    if minor > major:  # the axes are swapped, and with them the angle
-        major, minor, angle = minor, major, angle + 90
-    return Beam((major * u.deg).to(u.arcsec), (minor * u.deg).to(u.arcsec), angle * u.deg)
+    return Beam(*axes.to(u.arcsec), beam.pa)
+
+
+def header_rest_frequency(header):
+    """Return the rest frequency that a header tells (or its rest wavelength), or `None`."""
+    for key, unit in (("RESTFRQ", u.Hz), ("RESTFREQ", u.Hz), ("RESTWAV", u.m)):
+        value = header.get(key)
+        if isinstance(value, int | float) and np.isfinite(value) and value > 0:
+            return (value * unit).to(u.Hz, u.spectral())
+    return None

@@ -18,7 +18,7 @@ from astrofractal.gasmap.columns import (
     variance_to_dispersion,
     warn_if_faint,
 )
-from astrofractal.gasmap.conversions import check_abundance
+from astrofractal.gasmap.conversions import check_abundance, check_rest_frequency
 from astrofractal.gasmap.io.fits_files import (
     channel_name,
     check_shape,
@@ -66,6 +66,7 @@ def read_line_maps(
     dust_temperature=None,
     dust_opacity=None,
     frequency=None,
+    rest_frequency=None,
     line_width=None,
     distance=None,
     wcs=None,
@@ -117,7 +118,8 @@ def read_line_maps(
         9.4e20 cm-2/mag is in use (Bohlin et al. 1978, R_V = 3.1).
 
     x_factor : `~astropy.units.Quantity`, optional
-        N(H2) per integrated intensity: the map is an integrated line, e.g. in K km/s.
+        N(H2) per integrated intensity: the map is an integrated line, e.g. in K km/s.  One in
+        Jy/beam km/s is converted through the beam and the rest frequency.
 
     dust_temperature : `~astropy.units.Quantity`, path-like, HDU or NDData, optional
         Dust temperature, one value or a map: the map is dust continuum.
@@ -127,6 +129,9 @@ def read_line_maps(
 
     frequency : `~astropy.units.Quantity`, optional
         Frequency or wavelength of the continuum.
+
+    rest_frequency : `~astropy.units.Quantity`, optional
+        Rest frequency (or wavelength) of an integrated line in Jy/beam km/s; replaces the header's.
 
     line_width : `~astropy.units.Quantity`, optional
         A dispersion that is taken out of the dispersions in quadrature, that of the molecule's
@@ -171,8 +176,11 @@ def read_line_maps(
         beam=check_beam(beam),
         pixel_scale=pixel_scale,
         mask=mask,
+        rest_frequency=check_rest_frequency(rest_frequency),
         meta=dict(meta or {}),
     )
+    if x_factor is None:
+        refuse_unused("a map without x_factor", {"rest_frequency": rest_frequency})
     units = _load_first(given, unit, hdu, parts)
     channels = parts.channels
     for name, data in given.items():
@@ -194,7 +202,14 @@ def read_line_maps(
         x_factor=x_factor,
         dust=(dust_temperature, dust_opacity, frequency),
     )
-    column = column_of(channels["column_density"], log10, converter, wcs=parts.wcs, beam=parts.beam)
+    column = column_of(
+        channels["column_density"],
+        log10,
+        converter,
+        wcs=parts.wcs,
+        beam=parts.beam,
+        rest_frequency=parts.rest_frequency,
+    )
     if abundance is not None:
         fraction = check_abundance(abundance)
         column.values = column.values / fraction

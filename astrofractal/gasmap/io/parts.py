@@ -20,6 +20,9 @@ class MapParts:
     wcs, distance, beam, pixel_scale, mask : optional
         As `~astrofractal.GasMap` takes them.
 
+    rest_frequency : `~astropy.units.Quantity`, optional
+        Rest frequency of the line that a map was made of.
+
     meta : dict
         Anything else.
     """
@@ -30,6 +33,7 @@ class MapParts:
     beam: object = None
     pixel_scale: object = None
     mask: object = None
+    rest_frequency: object = None
     meta: dict = field(default_factory=dict)
 
 

@@ -13,6 +13,7 @@ from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channels import Channel, blank, clean_numbers
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import column_of, subtract_from_dispersion, warn_if_faint
+from astrofractal.gasmap.conversions import check_rest_frequency
 from astrofractal.gasmap.gas_moments import CHANNELS
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits_files import (
@@ -24,6 +25,7 @@ from astrofractal.gasmap.io.fits_files import (
     header_beam,
     header_distance,
     header_length,
+    header_rest_frequency,
     header_unit,
     image_hdus,
     is_hdu,
@@ -61,6 +63,7 @@ def read_parts(
     log10=False,
     no_data=None,
     x_factor=None,
+    rest_frequency=None,
     line_width=None,
     meta=None,
 ):
@@ -114,6 +117,10 @@ def read_parts(
         Column density per integrated intensity, for a cube or the map of an integrated line: see
         `~astrofractal.GasMap.from_cube`.
 
+    rest_frequency : `~astropy.units.Quantity`, optional
+        Rest frequency (or wavelength) of the line, for a map in Jy/beam km/s or a cube; replaces the
+        header's.
+
     line_width : `~astropy.units.Quantity`, optional
         A dispersion that is taken out of the dispersions in quadrature: see
         `~astrofractal.GasMap.from_cube`.
@@ -140,6 +147,8 @@ def read_parts(
         If a unit does not fit.
     """
     values = {"log10": log10, "no_data": no_data, "x_factor": x_factor, "line_width": line_width}
+    if x_factor is None:
+        refuse_unused("a map without x_factor", {"rest_frequency": rest_frequency})
     parts = MapParts(
         {},
         wcs=wcs,
@@ -147,6 +156,7 @@ def read_parts(
         beam=check_beam(beam),
         pixel_scale=pixel_scale,
         mask=mask,
+        rest_frequency=check_rest_frequency(rest_frequency),
         meta=dict(meta or {}),
     )
     if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
@@ -163,6 +173,7 @@ def read_parts(
                     unit=unit,
                     hdu=hdu,
                     beam=beam,
+                    rest_frequency=rest_frequency,
                     line_width=line_width,
                     meta=meta,
                 )
@@ -411,7 +422,14 @@ def _converted(parts, *, log10, no_data, x_factor, line_width):
             blank(channel.values, no_data)
         channels[name] = channel.squeezed(name)
     converter = (None, None) if x_factor is None else ("x_factor", x_factor)
-    column = column_of(channels["column_density"], log10, converter, wcs=parts.wcs, beam=parts.beam)
+    column = column_of(
+        channels["column_density"],
+        log10,
+        converter,
+        wcs=parts.wcs,
+        beam=parts.beam,
+        rest_frequency=parts.rest_frequency,
+    )
     channels["column_density"] = column
     warn_if_faint(column)
     subtract_from_dispersion(channels, line_width)
@@ -439,6 +457,8 @@ def add_header(header, hdus, parts):
         parts.pixel_scale = scale
     if parts.beam is None:
         parts.beam = header_beam(header)
+    if parts.rest_frequency is None:
+        parts.rest_frequency = header_rest_frequency(header)
     for key in ("OBJECT", "TELESCOP"):
         if header.get(key):
             parts.meta.setdefault(key.lower(), header[key])
