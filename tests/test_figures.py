@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.table import QTable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from radio_beam import Beam
 
 from astrofractal import GasMap
 from astrofractal.cli import main
 from astrofractal.cli.overview import overview
 from astrofractal.mass import compare
 from astrofractal.segmentation import Segmentation
-from tests.factories import make_column, make_gas
+from tests.factories import make_column, make_gas, make_wcs
 
 _TEXT = ("text.", "axes.label", "xtick.label", "ytick.label", "legend.label")
 
@@ -56,6 +58,23 @@ def table(result):
     table["flags"] = ["", ""]
     table.meta["level"] = 0.68
     return table
+
+
+@figure_test
+def test_figure_of_a_map(result):
+    """All channels; a long beam to the north-east on a turned map, of which a corner is missing."""
+    wcs = make_wcs(result.gas.shape, turn=30)
+    beam = Beam(60 * u.arcsec, 25 * u.arcsec, 45 * u.deg)
+    figure = Figure(figsize=(12, 4), layout="constrained")
+    return result.gas.replace(wcs=wcs, beam=beam).plot(figure=figure)
+
+
+@figure_test
+def test_figure_of_one_channel(result):
+    """Without a distance the bar is an angle; colors and axes of the user's own."""
+    gas = result.gas.replace(distance=None, wcs=make_wcs((72, 88), ctype=("GLON-CAR", "GLAT-CAR")))
+    figure = Figure(figsize=(5, 4), layout="constrained")
+    return gas.plot("velocity", figure=figure, cmap="PuOr", norm=Normalize(0, 1), colorbar=False)
 
 
 @figure_test

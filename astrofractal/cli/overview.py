@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from astrofractal.gasmap.plotting import draw_channel, sky_axes
+
 __all__ = ["overview"]
 
 
@@ -36,11 +38,8 @@ def _draw_cloud(figure, cell, table, result):
     from matplotlib.lines import Line2D
 
     gas = result.gas
-    axes = figure.add_subplot(cell, projection=gas.wcs)
-    column = np.log10(gas.column_density.to_value("cm-2"))
-    image = axes.imshow(column, origin="lower", cmap="gray", interpolation="nearest")
-    bar = figure.colorbar(image, ax=axes, shrink=0.85, pad=0.02)
-    bar.set_label("log$_{10}$ N(H$_2$)  [cm$^{-2}$]")
+    axes = sky_axes(figure, cell, gas)
+    draw_channel(axes, gas, cmap="gray")
     handles = []
     for number, color in enumerate(result.colors, start=1):
         rings = [
@@ -55,20 +54,7 @@ def _draw_cloud(figure, cell, table, result):
     axes.plot(*gas.to_pixel(table["position"]), zorder=5, **marks)
     handles.append(Line2D([], [], label="protostar", **marks))
     axes.legend(handles=handles, loc="upper left", fontsize=8, framealpha=0.9)
-    _draw_scale(axes, gas)
-    axes.set_xlim(-0.5, gas.shape[1] - 0.5)
-    axes.set_ylim(-0.5, gas.shape[0] - 0.5)
-    axes.coords[0].set_axislabel("Right ascension (ICRS)")
-    axes.coords[1].set_axislabel("Declination (ICRS)")
     axes.set_title("Example cloud (simulated)")
-
-
-def _draw_scale(axes, gas):
-    """Draw a bar of 0.5 pc in the lower left corner."""
-    length = 0.5 / gas.pixel_scale.to_value("pc")
-    x, y = 0.06 * gas.shape[1], 0.06 * gas.shape[0]
-    axes.plot([x, x + length], [y, y], color="white", lw=2.5, solid_capstyle="butt")
-    axes.text(x + length / 2, y + 0.015 * gas.shape[0], "0.5 pc", color="white", ha="center")
 
 
 def _draw_masses(figure, cell, table):

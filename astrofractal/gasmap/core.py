@@ -29,6 +29,7 @@ from astrofractal.gasmap.io.line_maps import read_line_maps
 from astrofractal.gasmap.io.parts import refuse_unused
 from astrofractal.gasmap.io.reading import read_parts
 from astrofractal.gasmap.io.writing import to_hdulist, write
+from astrofractal.gasmap.plotting import plot
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
 
@@ -509,6 +510,7 @@ class GasMap:
     cutout = cutout
     cutouts = cutouts
     contains = contains
+    plot = plot
     to_pixel = to_pixel
     to_sky = to_sky
 

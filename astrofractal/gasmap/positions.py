@@ -1,6 +1,6 @@
 """Where things are on a map: positions as pixels and back, and cutouts around them.
 
-These functions are methods of `~astrofractal.GasMap`.
+These functions are methods of `~astrofractal.GasMap`, except `pixel_direction`.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from astrofractal.gasmap import wcs as _wcs
@@ -16,13 +17,12 @@ from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.gasmap.resample import Resampler
 
 if TYPE_CHECKING:
-    from astropy import units as u
     from numpy.typing import ArrayLike
 
     _Map = TypeVar("_Map")  #: a `~astrofractal.GasMap`, whose module imports this one
 
 
-__all__ = ["contains", "cutout", "cutouts", "to_pixel", "to_sky"]
+__all__ = ["contains", "cutout", "cutouts", "pixel_direction", "to_pixel", "to_sky"]
 
 
 def cutout(
@@ -197,3 +197,29 @@ def to_sky(gas: _Map, x: ArrayLike, y: ArrayLike) -> SkyCoord:
     """
     need_wcs(gas, "a sky position")
     return _wcs.pixel_to_sky(gas.wcs, x, y)
+
+
+def pixel_direction(gas: _Map, angle: u.Quantity) -> u.Quantity:
+    """
+    Return the direction of a position angle in the pixels of a map, at its center.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    angle : `~astropy.units.Quantity`
+        Position angle from north to east; without a WCS from the y axis, counter-clockwise.
+
+    Returns
+    -------
+    direction : `~astropy.units.Quantity`
+        Angle from the x axis, counter-clockwise.
+    """
+    if gas.wcs is None:
+        return angle + 90 * u.deg
+    center = [(n - 1) / 2 for n in gas.shape[::-1]]
+    sky = gas.to_sky(*center)
+    step = np.sqrt(gas.pixel_solid_angle.to_value(u.sr)) * u.rad
+    x, y = gas.to_pixel(sky.directional_offset_by(angle, step))
+    return np.arctan2(y[0] - center[1], x[0] - center[0]) * u.rad

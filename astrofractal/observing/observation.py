@@ -14,6 +14,7 @@ from radio_beam.utils import BeamError
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.checks import check_distance, need_distance, need_wcs
 from astrofractal.gasmap.gas_moments import CHANNEL_UNITS
+from astrofractal.gasmap.positions import pixel_direction
 from astrofractal.observing.beam import beam_kernel, blurred, parse_beam, to_length
 from astrofractal.observing.noise import add_noise, column_level, velocity_level
 
@@ -184,17 +185,6 @@ def _widths(gas, quantities, name):
     return [(length / scale).to_value(u.one) for length in lengths]
 
 
-def _direction(gas, angle):
-    """Return the direction of a position angle in pixels, counter-clockwise from x."""
-    if gas.wcs is None:
-        return angle + 90 * u.deg
-    center = [(n - 1) / 2 for n in gas.shape[::-1]]
-    sky = gas.to_sky(*center)
-    step = np.sqrt(gas.pixel_solid_angle.to_value(u.sr)) * u.rad
-    x, y = gas.to_pixel(sky.directional_offset_by(angle, step))
-    return np.arctan2(y[0] - center[1], x[0] - center[0]) * u.rad
-
-
 def _kernel(gas, beam):
     """Return the kernel that gives a map its new beam."""
     major, minor, angle = beam
@@ -212,7 +202,7 @@ def _kernel(gas, beam):
             raise ValueError(msg) from None
         major, minor, angle = missing.major, missing.minor, missing.pa
     pixels = _widths(gas, (major, minor), "beam")
-    return beam_kernel(*pixels, angle=_direction(gas, angle))
+    return beam_kernel(*pixels, angle=pixel_direction(gas, angle))
 
 
 def _axes(beam):
@@ -290,7 +280,9 @@ def _with_noise(gas, levels, beam, random_state):
     random = np.random.default_rng(random_state).standard_normal((3, *gas.shape))
     if beam is not None:
         major, minor, angle = beam
-        kernel = beam_kernel(*_widths(gas, (major, minor), "beam"), angle=_direction(gas, angle))
+        kernel = beam_kernel(
+            *_widths(gas, (major, minor), "beam"), angle=pixel_direction(gas, angle)
+        )
         if kernel is not None:
             gain = np.sqrt((kernel.array**2).sum())
             random = np.stack([_periodic(one, kernel.array) / gain for one in random])

@@ -1,7 +1,16 @@
 """The picture of a segmentation."""
 
 import numpy as np
-from astropy import units as u
+
+from astrofractal.gasmap.plotting import (
+    color_norm,
+    draw_beam,
+    draw_channel,
+    draw_scale_bar,
+    limit_to,
+    map_figure,
+    sky_axes,
+)
 
 __all__ = ["plot_segmentation", "segment_colors"]
 
@@ -31,37 +40,6 @@ def segment_colors(n_segments):
     from matplotlib.colors import to_hex
 
     return [to_hex(c) for c in matplotlib.colormaps["cividis"](np.linspace(0, 1, n_segments))]
-
-
-def _axes(figure, position, gas):
-    if gas.wcs is None:
-        ax = figure.add_subplot(position)
-        ax.set_xlabel("x [pixel]")
-        ax.set_ylabel("y [pixel]")
-        return ax
-    ax = figure.add_subplot(position, projection=gas.wcs)
-    names = [str(ctype)[:4].strip("-") for ctype in gas.wcs.wcs.ctype]
-    known = {
-        "RA": "Right ascension",
-        "DEC": "Declination",
-        "GLON": "Galactic longitude",
-        "GLAT": "Galactic latitude",
-    }
-    for coord, name in zip(ax.coords, names, strict=True):
-        coord.set_axislabel(known.get(name, name))
-        coord.set_ticklabel(exclude_overlapping=True)
-    return ax
-
-
-def _crop(labels, margin=0.02):
-    """Limits of the axes around the labeled pixels."""
-    limits = []
-    for axis in (0, 1):
-        used = np.flatnonzero(labels.any(axis=axis))
-        low, high = (used[0], used[-1]) if len(used) else (0, labels.shape[1 - axis] - 1)
-        pad = margin * (high - low + 1)
-        limits.append((low - 0.5 - pad, high + 0.5 + pad))
-    return limits
 
 
 def _outline(ax, outlines, segments, colors, legend):
@@ -123,33 +101,6 @@ def _numbers(ax, islands, segments, colors):
         )
 
 
-def _scale_bar(ax, gas, limits):
-    """Draw a bar of a round length over about a fifth of the width."""
-    try:
-        scale = gas.pixel_scale.to_value(u.pc)
-    except ValueError:
-        return
-    width = limits[0][1] - limits[0][0]
-    wanted = 0.22 * width * scale
-    power = 10.0 ** np.floor(np.log10(wanted))
-    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
-    x0 = limits[0][0] + 0.05 * width
-    y0 = limits[1][0] + 0.05 * (limits[1][1] - limits[1][0])
-    from matplotlib.patheffects import Normal, Stroke
-
-    halo = [Stroke(linewidth=4, foreground="white"), Normal()]
-    ax.plot([x0, x0 + length / scale], [y0, y0], color="black", lw=2, path_effects=halo, zorder=5)
-    ax.annotate(
-        f"{length:g} pc",
-        (x0 + length / scale / 2, y0),
-        xytext=(0, 4),
-        textcoords="offset points",
-        ha="center",
-        path_effects=[Stroke(linewidth=2.5, foreground="white"), Normal()],
-        zorder=5,
-    )
-
-
 def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
     """
     Draw the outlines over the column density beside the first three components.
@@ -170,32 +121,14 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
     figure : `~matplotlib.figure.Figure`
         The figure.
     """
-    from matplotlib.colors import LogNorm
-
     gas, labels = result.gas, result.labels.data
-    limits = _crop(labels)
-    if figure is None:
-        from matplotlib import pyplot as plt
-
-        aspect = (limits[1][1] - limits[1][0]) / (limits[0][1] - limits[0][0])
-        height = float(np.clip(5.2 * aspect + 1.0, 4.2, 9))
-        figure = plt.figure(figsize=(12.5, height), layout="constrained")
+    figure = map_figure(gas, 2, figure=figure)
     column = gas.column_density.value
-    shown = column[labels > 0] if (labels > 0).any() else column[np.isfinite(column)]
-    low, high = np.percentile(shown, [1, 99.8])
-    left = _axes(figure, 121, gas)
-    image = left.imshow(
-        column,
-        origin="lower",
-        cmap="gray_r",
-        norm=LogNorm(low, max(high, low * 1.01)),
-        interpolation="nearest",
-    )
-    figure.colorbar(
-        image, ax=left, label=r"$N(\mathrm{H}_2)$ [cm$^{-2}$]", shrink=0.8, extend="both"
-    )
+    norm = color_norm("column_density", column[labels > 0] if labels.any() else column)
+    left = sky_axes(figure, 121, gas)
+    draw_channel(left, gas, cmap="gray_r", norm=norm, scale_bar=False, beam=False)
     left.set_title("Column density and segments", fontsize="medium")
-    right = _axes(figure, 122, gas)
+    right = sky_axes(figure, 122, gas)
     right.set_facecolor("0.85")
     rgb = result.rgb.data
     opaque = np.isfinite(rgb).all(-1, keepdims=True)
@@ -211,9 +144,8 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
     if outlines:
         _outline(left, result.outlines, result.island_segments, result.colors, legend)
         _numbers(left, result.islands.data, result.island_segments, result.colors)
-    for ax in (left, right):
-        ax.set_xlim(limits[0])
-        ax.set_ylim(limits[1])
-    _scale_bar(left, gas, limits)
-    _scale_bar(right, gas, limits)
+    for axes in (left, right):
+        limit_to(axes, labels > 0)
+        draw_scale_bar(axes, gas)
+        draw_beam(axes, gas)
     return figure

@@ -297,3 +297,11 @@ def test_a_wcs_that_does_not_reach_the_map():
     assert repr(gas) == "<GasMap 20 x 20 px, column_density, at 300 pc>"
     with pytest.raises(ValueError, match="does not reach the center"):
         _ = gas.pixel_scale
+
+
+def test_a_picture_of_what_is_not_there_is_refused():
+    gas = make_gas(make_column((8, 9)), beam=20 * u.arcsec)
+    with pytest.raises(ValueError, match="channel must be one of 'column_density', got 'velocity'"):
+        gas.plot("velocity")
+    with pytest.raises(ValueError, match="cmap and norm are those of one channel"):
+        gas.plot(cmap="gray")

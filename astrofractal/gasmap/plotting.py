@@ -1,0 +1,391 @@
+"""Pictures of gas maps: axes on the sky, a channel in colors, a scale bar, the beam."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units as u
+
+from astrofractal._utils.validation import one_of
+from astrofractal.gasmap.gas_moments import mean_velocity
+from astrofractal.gasmap.positions import pixel_direction
+
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap, Normalize
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+
+    _Map = TypeVar("_Map")  #: a `~astrofractal.GasMap`, whose module imports this one
+
+__all__ = [
+    "color_norm",
+    "draw_beam",
+    "draw_channel",
+    "draw_scale_bar",
+    "limit_to",
+    "map_figure",
+    "plot",
+    "sky_axes",
+]
+
+_AXES = {
+    "RA": "Right ascension",
+    "DEC": "Declination",
+    "GLON": "Galactic longitude",
+    "GLAT": "Galactic latitude",
+}
+
+#: Title, symbol and color map of each channel.  The color-blind tell all their colors apart; that of
+#: the velocity is white in the middle, for the velocity that most of the gas has.
+_CHANNELS = {
+    "column_density": ("Column density", r"$N(\mathrm{H}_2)$", "cividis"),
+    "velocity": ("Line-of-sight velocity", r"$v_\mathrm{los}$", "RdBu_r"),
+    "dispersion": ("Velocity dispersion", r"$\sigma_v$", "viridis"),
+}
+_UNITS = {"column_density": "cm$^{-2}$", "velocity": "km s$^{-1}$", "dispersion": "km s$^{-1}$"}
+
+#: Units of a scale bar by their labels, and the shortest bar that is given in each.
+_LENGTHS = {" pc": (u.pc, 0.01), " au": (u.au, 0)}
+_ANGLES = {"°": (u.deg, 1), "′": (u.arcmin, 1), "″": (u.arcsec, 0)}
+
+
+def sky_axes(figure: Figure, position: Any, gas: _Map) -> Axes:
+    """
+    Add axes with the coordinates of a map to a figure.
+
+    Parameters
+    ----------
+    figure : `~matplotlib.figure.Figure`
+        The figure.
+
+    position : int or `~matplotlib.gridspec.SubplotSpec`
+        Where in the figure, as ``add_subplot`` takes it.
+
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    Returns
+    -------
+    axes : `~matplotlib.axes.Axes`
+        `~astropy.visualization.wcsaxes.WCSAxes` if the map has a WCS, else axes in pixels.
+    """
+    if gas.wcs is None:
+        axes = figure.add_subplot(position)
+        axes.set_xlabel("x [pixel]")
+        axes.set_ylabel("y [pixel]")
+        return axes
+    axes = figure.add_subplot(position, projection=gas.wcs)
+    names = [str(ctype)[:4].strip("-") for ctype in gas.wcs.wcs.ctype]
+    for coord, name in zip(axes.coords, names, strict=True):
+        coord.set_axislabel(_AXES.get(name, name))
+        coord.set_ticklabel(exclude_overlapping=True)
+    return axes
+
+
+def limit_to(axes: Axes, known: np.ndarray, *, margin: float = 0.02) -> None:
+    """
+    Limit axes to the pixels that are known.
+
+    Parameters
+    ----------
+    axes : `~matplotlib.axes.Axes`
+        The axes, in pixels.
+
+    known : 2D `~numpy.ndarray` of bool
+        The pixels; if there are none, all are shown.
+
+    margin : float, optional
+        What is added on each side, in widths.
+    """
+    for axis, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):
+        used = np.flatnonzero(known.any(axis=axis))
+        low, high = (used[0], used[-1]) if len(used) else (0, known.shape[1 - axis] - 1)
+        pad = margin * (high - low + 1)
+        limit(low - 0.5 - pad, high + 0.5 + pad)
+
+
+def color_norm(channel: str, values: np.ndarray, column: np.ndarray | None = None) -> Normalize:
+    """
+    Return how the values of a channel become colors.
+
+    Parameters
+    ----------
+    channel : {"column_density", "velocity", "dispersion"}
+        The channel.
+
+    values : `~numpy.ndarray`
+        Values in cm-2 or km/s, NaN where unknown.
+
+    column : `~numpy.ndarray`, optional
+        Column densities of the same pixels, which weigh velocities.
+
+    Returns
+    -------
+    norm : `~matplotlib.colors.Normalize`
+        Logarithmic for column densities; symmetric about the mean for velocities.  Outliers, about
+        one pixel in a hundred, get the colors of the ends.
+    """
+    from matplotlib.colors import LogNorm, Normalize
+
+    good = values[np.isfinite(values)]
+    if not good.size:
+        return Normalize(0, 1)
+    if channel == "column_density":
+        low, high = np.percentile(good, [1, 99.8])
+        return LogNorm(low, max(high, 1.01 * low))
+    if channel == "velocity":
+        middle = good.mean() if column is None else float(mean_velocity(values, column).squeeze())
+        half = max(float(np.percentile(np.abs(good - middle), 99)), 1e-3)
+        return Normalize(middle - half, middle + half)
+    low, high = np.percentile(good, [1, 99])
+    return Normalize(low, max(high, low + 1e-3))
+
+
+def draw_channel(
+    axes: Axes,
+    gas: _Map,
+    channel: str = "column_density",
+    *,
+    cmap: str | Colormap | None = None,
+    norm: Normalize | None = None,
+    colorbar: bool = True,
+    scale_bar: bool = True,
+    beam: bool = True,
+) -> AxesImage:
+    """
+    Draw one channel of a map into axes.
+
+    Parameters
+    ----------
+    axes : `~matplotlib.axes.Axes`
+        The axes, in pixels of the map: see `sky_axes`.
+
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    channel : {"column_density", "velocity", "dispersion"}, optional
+        The channel.
+
+    cmap : str or `~matplotlib.colors.Colormap`, optional
+        The colors; by default those of the channel.
+
+    norm : `~matplotlib.colors.Normalize`, optional
+        From values in cm-2 or km/s to colors; by default `color_norm`.
+
+    colorbar, scale_bar, beam : bool, optional
+        Whether to draw them.
+
+    Returns
+    -------
+    image : `~matplotlib.image.AxesImage`
+        The image.  Gray is where the map has no data.
+    """
+    title, symbol, colors = _CHANNELS[channel]
+    values = getattr(gas, channel).value
+    image = axes.imshow(
+        values,
+        origin="lower",
+        cmap=cmap or colors,
+        norm=norm or color_norm(channel, values, gas.column_density.value),
+        interpolation="nearest",
+    )
+    axes.set_facecolor("0.85")
+    axes.set_title(title, fontsize="medium")
+    limit_to(axes, ~gas.mask, margin=0)
+    if colorbar:
+        label = f"{symbol} [{_UNITS[channel]}]"
+        axes.figure.colorbar(image, ax=axes, label=label, shrink=0.8, extend="both")
+    if scale_bar:
+        draw_scale_bar(axes, gas)
+    if beam:
+        draw_beam(axes, gas)
+    return image
+
+
+def draw_scale_bar(axes: Axes, gas: _Map) -> None:
+    """
+    Draw a bar of a round length over about a fifth of the width, at the lower left.
+
+    It is a length where the width of a pixel is known, otherwise an angle; a map that has neither
+    gets none.
+
+    Parameters
+    ----------
+    axes : `~matplotlib.axes.Axes`
+        The axes, in pixels of the map, with the limits that they will have.
+
+    gas : `~astrofractal.GasMap`
+        The map.
+    """
+    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+
+    pixel = _pixel_width(gas)
+    if pixel is None:
+        return
+    width = abs(np.subtract(*axes.get_xlim()))
+    wanted = 0.22 * width * pixel
+    units = _LENGTHS if wanted.unit.is_equivalent(u.pc) else _ANGLES
+    label, unit = next((n, one) for n, (one, least) in units.items() if wanted >= least * one)
+    wanted = wanted.to_value(unit)
+    power = 10.0 ** np.floor(np.log10(wanted))
+    length = max(step * power for step in (1, 2, 5) if step * power <= wanted)
+    bar = AnchoredSizeBar(
+        axes.transData,
+        (length * unit / pixel).to_value(u.one),
+        f"{length:g}{label}",
+        "lower left",
+        pad=0.3,
+        borderpad=0.5,
+        sep=3,
+        size_vertical=0.004 * width,
+        fill_bar=True,
+        label_top=True,
+    )
+    _behind(bar, axes)
+
+
+def _pixel_width(gas):
+    """Return the width of a pixel as a length, or else as an angle, or `None`."""
+    if gas.has_pixel_scale:
+        return gas.pixel_scale
+    try:
+        return None if gas.wcs is None else np.sqrt(gas.pixel_solid_angle.value) * u.rad
+    except ValueError:  # the projection does not reach the center of the map
+        return None
+
+
+def draw_beam(axes: Axes, gas: _Map) -> None:
+    """
+    Draw the beam at the lower right, for a map that has one and a WCS that tells its size.
+
+    Parameters
+    ----------
+    axes : `~matplotlib.axes.Axes`
+        The axes, in pixels of the map.
+
+    gas : `~astrofractal.GasMap`
+        The map.
+    """
+    if gas.beam is None or gas.wcs is None:
+        return
+    from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox
+    from matplotlib.patches import Ellipse
+
+    try:
+        pixel = np.sqrt(gas.pixel_solid_angle.value) * u.rad
+    except ValueError:  # the projection does not reach the center of the map
+        return
+    major, minor = ((axis / pixel).to_value(u.one) for axis in (gas.beam.major, gas.beam.minor))
+    angle = pixel_direction(gas, gas.beam.pa).to_value(u.deg)
+    child = AuxTransformBox(axes.transData)
+    child.add_artist(Ellipse((0, 0), major, minor, angle=angle, facecolor="0.25", lw=0))
+    _behind(AnchoredOffsetbox("lower right", child=child, pad=0.3, borderpad=0.5), axes)
+
+
+def _behind(box, axes):
+    """Give a box a background on which it is seen over any gas, and put it above all else."""
+    box.patch.set(facecolor="white", alpha=0.75, linewidth=0)
+    box.set_zorder(6)
+    axes.add_artist(box)
+
+
+def map_figure(gas: _Map, n: int, *, figure: Figure | None = None) -> Figure:
+    """
+    Return a figure for maps side by side.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map, whose shape the size follows.
+
+    n : int
+        How many times it is to be drawn.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        A figure to return instead.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The figure.
+    """
+    if figure is not None:
+        return figure
+    from matplotlib import pyplot as plt
+
+    known = np.argwhere(~gas.mask)
+    ny, nx = np.ptp(known, axis=0) + 1
+    height = float(np.clip(4.3 * ny / nx + 0.7, 3.2, 9))
+    return plt.figure(figsize=(5.4 * n, height), layout="constrained")
+
+
+def plot(
+    gas: _Map,
+    channel: str | None = None,
+    *,
+    figure: Figure | None = None,
+    cmap: str | Colormap | None = None,
+    norm: Normalize | None = None,
+    colorbar: bool = True,
+    scale_bar: bool = True,
+    beam: bool = True,
+) -> Figure:
+    """
+    Draw the channels of the map side by side, or one of them.
+
+    Parameters
+    ----------
+    channel : {"column_density", "velocity", "dispersion"}, optional
+        The channel; all that the map has by default.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        The figure to draw in; a new one by default.
+
+    cmap : str or `~matplotlib.colors.Colormap`, optional
+        The colors of ``channel``; by default those that the color-blind tell apart as well.
+
+    norm : `~matplotlib.colors.Normalize`, optional
+        From values of ``channel`` in cm-2 or km/s to colors; by default logarithmic for column
+        densities, and about the mean velocity of the gas for velocities.
+
+    colorbar, scale_bar, beam : bool, optional
+        Whether to draw them.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The figure: axes on the sky (`~astropy.visualization.wcsaxes.WCSAxes`) where the map has a
+        WCS, a bar of a round length or angle, and the beam where it is known.  ``figure.axes[0]``
+        takes what is drawn over it.
+
+    Raises
+    ------
+    ValueError
+        If the map has no such channel, or ``cmap`` or ``norm`` are given without one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astrofractal import GasMap
+    >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, pixel_scale=0.01 * u.pc)
+    >>> figure = gas.plot()
+    >>> [axes.get_title() for axes in figure.axes][0]
+    'Column density'
+    """
+    if channel is not None:
+        one_of("channel", channel, gas.channels)
+    elif cmap is not None or norm is not None:
+        msg = "cmap and norm are those of one channel: give channel="
+        raise ValueError(msg)
+    channels = gas.channels if channel is None else (channel,)
+    figure = map_figure(gas, len(channels), figure=figure)
+    options = {"colorbar": colorbar, "scale_bar": scale_bar, "beam": beam}
+    for cell, name in zip(figure.add_gridspec(1, len(channels)), channels, strict=True):
+        axes = sky_axes(figure, cell, gas)
+        draw_channel(axes, gas, name, cmap=cmap, norm=norm, **options)
+    return figure
