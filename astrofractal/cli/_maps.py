@@ -100,6 +100,8 @@ def add_map_arguments(group):
 
 def read_map(args, path):
     """Read the map or cube at ``path`` as the arguments say."""
+    from pathlib import Path
+
     from astropy import units as u
 
     from astrofractal import GasMap
@@ -119,6 +121,8 @@ def read_map(args, path):
         if "velocity_range" in of_cubes:
             of_cubes["velocity_range"] = u.Quantity(args.velocity_range)
         return GasMap.from_cube(path, unit=args.unit, **options, **of_cubes)
+    if Path(path).is_dir():
+        return _read_folder(args, path)
     options |= _given(args, _NOT_OF_CUBES)
     options["unit"] = args.unit
     if args.velocity_unit is not None:
@@ -128,6 +132,21 @@ def read_map(args, path):
     if not of_maps:
         return GasMap.read(path, **options)
     return GasMap.from_maps(path, **of_maps | _dust(args), **options)
+
+
+def _read_folder(args, path):
+    """Read a folder of the GBT Ammonia Survey."""
+    from astrofractal import GasMap
+
+    known = ("abundance", "distance", "beam", "line_width")
+    others = ("hdu", "x_factor", "rest_frequency", "unit", "velocity_unit")
+    wrong = [
+        name for name in _given(args, (*_OF_MAPS, *_NOT_OF_CUBES, *others)) if name not in known
+    ]
+    if wrong:
+        msg = f"--{wrong[0].replace('_', '-')} is not for a folder of maps, {path!r}"
+        raise ValueError(msg)
+    return GasMap.from_gas_survey(path, **{"abundance": None} | _given(args, known))
 
 
 def _given(args, names):

@@ -25,7 +25,7 @@ from astrofractal.gasmap.checks import (
 )
 from astrofractal.gasmap.gas_moments import CHANNEL_UNITS, CHANNELS, mean_velocity
 from astrofractal.gasmap.io.cubes import read_cube
-from astrofractal.gasmap.io.line_maps import read_line_maps
+from astrofractal.gasmap.io.line_maps import read_gas_survey, read_line_maps
 from astrofractal.gasmap.io.parts import refuse_unused
 from astrofractal.gasmap.io.reading import read_parts
 from astrofractal.gasmap.io.writing import to_hdulist, write
@@ -530,6 +530,12 @@ class GasMap:
     def from_maps(cls, column_density: Any, *args: Any, **options: Any) -> GasMap:
         with _named(column_density):
             return cls._of(read_line_maps(column_density, *args, **options))
+
+    @classmethod
+    @_documented_by(read_gas_survey)
+    def from_gas_survey(cls, data: Any, **options: Any) -> GasMap:
+        with _named(data):
+            return cls._of(read_gas_survey(data, **options))
 
     @classmethod
     @_documented_by(read_cube)

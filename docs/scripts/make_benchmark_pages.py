@@ -260,7 +260,9 @@ def limits_clouds(tables):
             row += [f"{np.average(inside, weights=weights):.0%}", f"{np.mean(inside):.0%}"]
         rows.append(row)
     header = ["cloud", "protostars", "maps"]
-    header += [f"{level} % holds, per {unit}" for level in (68, 90) for unit in ("protostar", "map")]
+    header += [
+        f"{level} % holds, per {unit}" for level in (68, 90) for unit in ("protostar", "map")
+    ]
     return list_table(header, rows)
 
 

@@ -178,3 +178,21 @@ def test_errors_name_the_parameter(folder, name, options, match):
     with pytest.raises((ValueError, TypeError), match=match) as info:
         read(folder, name, *options)
     assert "\n" not in str(info.value)
+
+
+def test_a_folder_of_the_ammonia_survey(tmp_path):
+    """``mass FOLDER --abundance 1e-8``."""
+    maps = {"N_NH3": np.log10(COLUMN / 1e8), "Vlsr": 3 + 0.01 * X, "Sigma": 0.3 + 0.01 * Y}
+    for quantity, data in maps.items():
+        unit = "cm-2" if quantity == "N_NH3" else "km/s"
+        fits.writeto(tmp_path / f"B18_{quantity}_DR1_rebase3_flag.fits", data, header(unit))
+    parser = argparse.ArgumentParser()
+    add_map_arguments(parser)
+    options = ["--abundance", "1e-8", "--distance", "140"]
+    gas = read_map(parser.parse_args(options), str(tmp_path))
+    np.testing.assert_allclose(gas.column_density.value, COLUMN)
+    assert gas.distance == 140 * u.pc
+    with pytest.raises(ValueError, match="--log10 is not for a folder"):
+        read_map(parser.parse_args([*options, "--log10"]), str(tmp_path))
+    with pytest.raises(ValueError, match="give abundance="):
+        read_map(parser.parse_args([]), str(tmp_path))

@@ -85,7 +85,10 @@ def _existing(path):
         msg = f"no such file: {name!r}"
         raise FileNotFoundError(msg)
     if Path(name).is_dir():
-        msg = f"{name!r} is a folder, not a FITS file"
+        msg = (
+            f"{name!r} is a folder, not a FITS file (one of the GBT Ammonia Survey goes through "
+            "GasMap.from_gas_survey)"
+        )
         raise IsADirectoryError(msg)
     return name
 
@@ -242,7 +245,9 @@ def describe_cube(hdu, where):
         named = f" (planes {', '.join(map(str, parameters))})" if parameters else ""
         return (
             f"{where} is a cube of parameters of shape {hdu.shape}{named}, neither a map nor a "
-            "cube of three planes: pass the planes to GasMap.from_maps one by one"
+            "cube of three planes: one of fitted lines goes through GasMap.from_maps(cube, "
+            "abundance=...), or as velocity= and dispersion= beside a column density; else pass the "
+            "planes to it one by one"
         )
     return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
 

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -32,19 +33,22 @@ from astrofractal.gasmap.io.fits_files import (
     opened,
     wide_axes,
 )
+from astrofractal.gasmap.io.fitted_lines import channels_of_planes, survey_files
 from astrofractal.gasmap.io.parts import MapParts, refuse_unused
 from astrofractal.gasmap.io.reading import (
     add_header,
     bunit,
     cube_hdu,
+    extension_error,
     file_channels,
     find_channels,
     image_channel,
     only_image,
     units_of,
 )
+from astrofractal.gasmap.units import logarithmic
 
-__all__ = ["read_line_maps"]
+__all__ = ["read_gas_survey", "read_line_maps"]
 
 
 def read_line_maps(
@@ -83,10 +87,12 @@ def read_line_maps(
     column_density : path-like, HDU, NDData or Quantity
         Map of the column density, or of what one of the arguments below converts to it.  The
         velocities, errors and mask of a file with named extensions (see
-        `~astrofractal.GasMap.read`) are taken as well, where they are not given.
+        `~astrofractal.GasMap.read`) are taken as well, where they are not given, and so are those of
+        a cube of fitted parameters, whose header names its planes (``PLANE1`` and so on, as pyspeckit
+        writes it); it needs ``abundance``.
 
     velocity, dispersion : path-like, HDU, NDData or Quantity, optional
-        Maps of the mean velocity and of the velocity dispersion.
+        Maps of the mean velocity and of the velocity dispersion, or cubes of fitted parameters.
 
     column_density_uncertainty, velocity_uncertainty, dispersion_uncertainty : map, optional
         Standard deviations (path-like, HDU, NDData or Quantity), in the unit of their maps (in dex if
@@ -181,7 +187,7 @@ def read_line_maps(
     )
     if x_factor is None:
         refuse_unused("a map without x_factor", {"rest_frequency": rest_frequency})
-    units = _load_first(given, unit, hdu, parts)
+    units = _load_first(given, unit, hdu, parts, abundance)
     channels = parts.channels
     for name, data in given.items():
         if data is not None and name not in channels:
@@ -222,11 +228,109 @@ def read_line_maps(
     return parts
 
 
+def read_gas_survey(
+    data,
+    *,
+    abundance,
+    region=None,
+    release=None,
+    line_width=None,
+    distance=None,
+    beam=None,
+    meta=None,
+):
+    """
+    Make a `~astrofractal.GasMap` of the ammonia maps of the GBT Ammonia Survey (GAS).
+
+    Parameters
+    ----------
+    data : path-like or HDU
+        A folder of maps, named as in the releases of the survey (``L1688_N_NH3_DR1_rebase3_flag.fits``,
+        ``L1688_NH3_N_all_rebase3_masked.fits``; ``Vlsr``, ``Sigma``; the errors ``eN``, ``eVlsr``,
+        ``eSigma`` where they are there), or a cube of fitted parameters
+        (``L1688_parameter_maps_...fits``), whose header names its planes.
+
+    abundance : float
+        NH3 molecules per H2, e.g. 1e-8: the maps hold N(NH3).  There is no default.
+
+    region : str, optional
+        The region, where the folder holds several.
+
+    release : str, optional
+        Part of the names of files behind the quantity, such as ``"DR1"``, where the folder holds
+        several.
+
+    line_width : `~astropy.units.Quantity`, optional
+        A dispersion that is taken out of the dispersions in quadrature, that of the ammonia's
+        thermal motion: see `~astrofractal.GasMap.from_cube`.
+
+    distance, beam, meta : optional
+        See `~astrofractal.GasMap.read`.
+
+    Returns
+    -------
+    gas : `~astrofractal.GasMap`
+        The map, with the errors.  Where nothing was fitted (zero) it is masked.
+
+    Raises
+    ------
+    ValueError
+        If the folder holds no such maps or several sets of them, or without an abundance.
+
+    Notes
+    -----
+    The releases give logarithms of the column density in maps that say cm-2; they are recognized by
+    their values.  See `Friesen et al. (2017) <https://doi.org/10.3847/1538-4357/aa6d58>`_.
+    """
+    if abundance is None:
+        msg = "the maps hold N(NH3), not N(H2): give abundance=, NH3 molecules per H2 as in 1e-8"
+        raise ValueError(msg)
+    files, log10 = {"column_density": data}, False
+    if isinstance(data, str | os.PathLike) and Path(data).is_dir():
+        files = survey_files(data, region=region, release=release)
+    else:
+        refuse_unused("one file", {"region": region, "release": release})
+    if len(files) > 1:
+        log10 = _is_logarithm(files["column_density"])
+    else:
+        _check_planes(files["column_density"])
+    return read_line_maps(
+        **files,
+        log10=log10,
+        no_data=0,
+        abundance=abundance,
+        line_width=line_width,
+        distance=distance,
+        beam=beam,
+        meta=meta,
+    )
+
+
+def _is_logarithm(path):
+    """Return whether a map holds logarithms of a column density."""
+    with opened(path) as hdus:
+        values = clean_numbers(hdu_data(_image(hdus, "column_density"), hdus), str(path))
+    return logarithmic(values[values != 0])
+
+
+def _check_planes(data):
+    """Refuse what is not a cube of parameters with a column density."""
+    with opened(data) as hdus:
+        planes = channels_of_planes(hdus)
+        if planes is None or "COLUMN_DENSITY" not in planes:
+            msg = (
+                f"{hdus.filename() or 'data'} is no cube of fitted parameters with a column density "
+                "(no PLANE card of its header is COLUMN or NTOT): give a folder of maps, or the maps "
+                "to GasMap.from_maps one by one"
+            )
+            raise ValueError(msg)
+
+
 def _is_file(data):
     return isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data)
 
 
-def _load_first(given, unit, hdu, parts):
+def _load_first(given, unit, hdu, parts, abundance):
     """Add the column density and what comes along in its file to the parts; return the units."""
     data = given["column_density"]
     asked = [name for name, value in given.items() if value is not None]
@@ -239,6 +343,15 @@ def _load_first(given, unit, hdu, parts):
             parts.wcs = first.wcs
         return units
     with opened(data) as hdus:
+        planes = channels_of_planes(hdus, hdu)
+        if planes is not None and "COLUMN_DENSITY" in planes:
+            if abundance is None:
+                msg = (
+                    f"{label(image_hdus(hdus)[0], hdus)} is a cube of fitted parameters: its column "
+                    "density is that of the molecule, not of H2: give abundance= (molecules per H2)"
+                )
+                raise ValueError(msg)
+            hdus, hdu = planes, None
         found = _found(hdus, hdu)
         planes = len(wide_axes(found["column_density"])) > 2
         names = [name for name in given if planes or name in found or name in asked]
@@ -271,8 +384,10 @@ def _load(data, name, unit):
     """Return the channel of a map, in its own unit."""
     if _is_file(data):
         with opened(data) as hdus:
+            hdus = channels_of_planes(hdus) or hdus
             hdu = _image(hdus, name)
             channel = image_channel(hdu, hdus, unit, name)
+            channel.error = extension_error(hdus, hdu, name, channel, unit)
             return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
     if unit is not None and isinstance(data, NDData) and data.unit is None:
         data = NDData(data, unit=unit)

@@ -39,7 +39,7 @@ from astrofractal.gasmap.io.fits_files import (
 from astrofractal.gasmap.io.parts import MapParts, refuse_unused
 from astrofractal.gasmap.spelling import parse_unit
 
-__all__ = ["add_header", "cube_hdu", "header_parts", "read_parts"]
+__all__ = ["add_header", "cube_hdu", "extension_error", "header_parts", "read_parts"]
 
 _ERROR_MARKS = re.compile(
     r"^(?:E_|ERR_|ERROR_|UNCERT_|E(?=(?:N|V|SIGMA)))|(?:_?(?:ERROR|ERR|UNCERTAINTY|UNCERT|STD))$"
@@ -253,7 +253,7 @@ def file_channels(found, hdus, unit):
     channels = {}
     for name, hdu in found.items():
         channels[name] = image_channel(hdu, hdus, units.get(name), name)
-        channels[name].error = _error(hdus, hdu, name, channels[name], units.get(name))
+        channels[name].error = extension_error(hdus, hdu, name, channels[name], units.get(name))
         channels[name].mask = _mask(hdus, hdu, channels[name].values.shape)
     return channels
 
@@ -352,7 +352,7 @@ def image_channel(hdu, hdus, unit, name):
     return Channel(clean_numbers(data, where), unit).squeezed(where)
 
 
-def _error(hdus, hdu, name, channel, unit):
+def extension_error(hdus, hdu, name, channel, unit):
     """Return the standard deviation of a channel from its own extension, or `None`."""
     for other in image_hdus(hdus):
         extname = other.name.upper()
