@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from astropy.table import QTable
+from astropy.utils.masked import Masked
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from radio_beam import Beam
@@ -11,7 +13,7 @@ from radio_beam import Beam
 from astrofractal import GasMap
 from astrofractal.cli import main
 from astrofractal.cli.overview import overview
-from astrofractal.mass import compare
+from astrofractal.mass import compare, plot_catalog, plot_intervals
 from astrofractal.segmentation import Segmentation
 from tests.factories import make_column, make_gas, make_wcs
 
@@ -101,6 +103,31 @@ def test_figure_of_segments_without_a_wcs():
         rgb_limits=[[20, 23], [0, 0], [0, 0]],
         meta={"weights_id": "none", "method": "by hand"},
     ).plot(figure=figure)
+    return figure
+
+
+@pytest.fixture
+def catalog(table):
+    """A good mass, a doubtful one, none, and a protostar beyond the map."""
+    table = table[[0, 1, 0, 0]]
+    mass = Masked([0.5, 3, 1, 1] * u.solMass, mask=[False, False, True, False])
+    table["mass"], table["mass_lower"], table["mass_upper"] = mass, mass / 2, mass * 2
+    table["id"] = ["A", "B", "none", "beyond"]
+    table["flags"] = ["beam", "edge,ood", "masked", "outside"]
+    table["position"][2:] = SkyCoord([51.99, 80], [31.0, 31], unit="deg")
+    return table
+
+
+@figure_test
+def test_figure_of_a_catalog(catalog, result):
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    return plot_catalog(catalog, result.gas, figure=figure)
+
+
+@figure_test
+def test_figure_of_intervals(catalog):
+    figure = Figure(figsize=(6, 3), layout="constrained")
+    plot_intervals(catalog, axes=figure.add_subplot())
     return figure
 
 
