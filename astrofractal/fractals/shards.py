@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import multiprocessing
+import re
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from astrofractal import __version__
 from astrofractal._utils.atomic import atomic_path, remove_leftovers
 from astrofractal._utils.locking import only_writer
 from astrofractal._utils.progress import progress
+from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
 from astrofractal._utils.workers import safe_workers
 
@@ -47,14 +50,20 @@ def _checksum(path):
 def _read_manifest(folder):
     path = folder / _MANIFEST
     keys = {"n_images", "shard_size", "offset", "shards", *_SETTINGS}
-    try:
+    with reading(path):
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        known = keys <= manifest.keys() and manifest["format"] == _FORMAT
-    except (ValueError, AttributeError, KeyError):
-        known = False
-    if not known:
-        msg = f"{str(path)!r} is not a manifest of flames of format {_FORMAT}"
-        raise ValueError(msg)
+        is_one = isinstance(manifest, dict) and keys <= manifest.keys()
+        if not is_one or manifest.get("format") != _FORMAT:
+            msg = f"{str(path)!r} is not a manifest of flames of format {_FORMAT}"
+            raise ValueError(msg)
+        for name in ("n_images", "shard_size", "size", "n_points"):
+            positive_int(name, manifest[name])
+        if np.shape(np.asarray(manifest["offset"], float)) != (3,):
+            msg = f"offset must be three numbers, got {manifest['offset']!r}"
+            raise ValueError(msg)
+        for name, record in manifest["shards"].items():
+            positive_int(f"n_images of {name}", record["n_images"])
+            positive_int(f"n_bytes of {name}", record["n_bytes"])
     return manifest
 
 
@@ -73,6 +82,11 @@ class _Plan:
 
     def name(self, number):
         return f"flames-{number:06d}.npy"
+
+    def number(self, name):
+        """The number of a file by its name, or `None`."""
+        found = re.fullmatch(r"flames-(\d{6,12})\.npy", name)
+        return int(found[1]) if found and int(found[1]) < self.n_shards else None
 
     def images(self, number):
         first = number * self.shard_size
@@ -252,16 +266,20 @@ class ShardedFlames:
         self.manifest = _read_manifest(self.folder)
         self._plan = _Plan(self.manifest)
         self._offset = np.asarray(self.manifest["offset"], np.float32)[:, None, None]
-        records = self.manifest["shards"]
-        missing = [
-            self._plan.name(k)
-            for k in range(self._plan.n_shards)
-            if not self._plan.is_written(self.folder, k, records.get(self._plan.name(k)))
-        ]
-        if missing:
+        records = self.manifest["shards"].items()
+        numbers = {self._plan.number(name): record for name, record in records}
+        written = {
+            number
+            for number, record in numbers.items()
+            if number is not None and self._plan.is_written(self.folder, number, record)
+        }
+        n_missing = self._plan.n_shards - len(written)
+        if n_missing:
+            first = next(number for number in itertools.count() if number not in written)
             msg = (
-                f"{str(self.folder)!r} lacks {len(missing)} of {self._plan.n_shards} files "
-                f"({missing[0]!r} is missing or cut short): run the command that wrote it again"
+                f"{str(self.folder)!r} lacks {n_missing} of {self._plan.n_shards} files "
+                f"({self._plan.name(first)!r} is missing or cut short): run the command that wrote it "
+                "again"
             )
             raise ValueError(msg)
 
@@ -274,8 +292,13 @@ class ShardedFlames:
             raise IndexError(msg)
         number, place = divmod(int(index), self._plan.shard_size)
         # Mapped anew each time, so that a dataset can be pickled and keeps no files open.
-        images = np.load(self.folder / self._plan.name(number), mmap_mode="r", allow_pickle=False)
-        return images[place].astype(np.float32) + self._offset
+        path = self.folder / self._plan.name(number)
+        with reading(path):
+            images = np.load(path, mmap_mode="r", allow_pickle=False)
+            if images.ndim != 4 or images.shape[1:] != (3, self._plan.size, self._plan.size):
+                msg = f"its shape is {images.shape}, which the manifest does not say"
+                raise ValueError(msg)
+            return images[place].astype(np.float32) + self._offset
 
     def __repr__(self):
         return f"ShardedFlames({str(self.folder)!r}): {len(self)} images"

@@ -386,7 +386,15 @@ class Calibration:
 
     @classmethod
     def from_state(cls, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Calibration:
-        """Make the calibration of `state` again."""
+        """
+        Make the calibration of `state` again.
+
+        Raises
+        ------
+        ValueError
+            If the arrays do not fit together, or are not finite.
+        """
+        _check_arrays(arrays)
         new = cls(
             card["channels"],
             FeatureSet(**card["features"]),
@@ -407,6 +415,24 @@ class Calibration:
         new.intervals_ = new._intervals()
         new.skill_ = card["skill"]
         return new
+
+
+def _check_arrays(arrays):
+    """Refuse the arrays of a state that no calibration has: a file may come from anybody."""
+    n_maps, n_features = arrays["X"].shape
+    shapes = {
+        **dict.fromkeys(("y", "represents", "predicted", "difficulty"), (n_maps,)),
+        **dict.fromkeys(("center", "factor"), (n_features,)),
+        "domain_scale": (2,),
+    }
+    for name, shape in shapes.items():
+        values = arrays[name]
+        if values.shape != shape or values.dtype.kind != "f" or not np.isfinite(values).all():
+            msg = f"{name} must have {shape} finite numbers, got {values.dtype} {values.shape}"
+            raise ValueError(msg)
+    if arrays["appearance"].ndim != 2 or len(arrays["appearance"]) != n_maps:
+        msg = f"appearance must have {n_maps} rows, got the shape {arrays['appearance'].shape}"
+        raise ValueError(msg)
 
 
 class _Reference:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of
 
 if TYPE_CHECKING:
@@ -347,21 +348,15 @@ class Recipe:
             If the recipe or one of its values is unknown, missing, of the wrong type or out of its
             range.
         """
-        if str(name) in recipe_names():
-            text, stem, suffix = (_RECIPES / f"{name}.toml").read_text(), str(name), ".toml"
-        elif Path(name).is_file():
-            path = Path(name)
-            text, stem, suffix = path.read_text(encoding="utf-8"), path.stem, path.suffix
-        else:
+        path = _RECIPES / f"{name}.toml" if str(name) in recipe_names() else Path(name)
+        if not path.is_file():
             shipped = ", ".join(map(repr, recipe_names()))
             msg = f"recipe must be one of {shipped} or the path of a file, got {str(name)!r}"
             raise ValueError(msg)
-        try:
-            values = json.loads(text) if suffix == ".json" else tomllib.loads(text)
-        except ValueError as error:
-            msg = f"recipe: {str(name)!r} is not a file of {suffix[1:]}: {error}"
-            raise ValueError(msg) from error
-        return cls.of({"name": stem, **values, **overrides})
+        with reading(path, "the recipe"):
+            text = path.read_text(encoding="utf-8")
+            values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+            return cls.of({"name": path.stem, **values, **overrides})
 
     @classmethod
     def of(cls, values: "dict[str, Any]") -> "Recipe":

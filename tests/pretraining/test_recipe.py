@@ -85,7 +85,7 @@ def test_every_number_has_a_range():
 @pytest.mark.parametrize(("name", "text"), [("a.toml", "seed = = 1"), ("a.json", "{")])
 def test_file_that_cannot_be_read_is_named(tmp_path, name, text):
     (tmp_path / name).write_text(text)
-    with pytest.raises(ValueError, match=rf"{name}' is not a file of (toml|json): "):
+    with pytest.raises(ValueError, match=rf"the recipe of '.*{name}': it is not (TOML|JSON) "):
         Recipe.load(tmp_path / name)
 
 

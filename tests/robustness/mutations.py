@@ -1,5 +1,6 @@
 """Damaged files: strategies of hypothesis that change cards, bytes and lengths."""
 
+import copy
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -162,3 +163,79 @@ def apply(data, steps):
     for step in steps:
         data = step(data)
     return data
+
+
+#: What stands in a text for people or programs, where something else is meant.
+WORDS = (
+    *("", " ", "\n", ",", ";", ":", "=", "#", '"', "'", "[", "]", "{", "}", "(", ")", "<", ">", "|"),
+    *("nan", "inf", "-1", "0", "1e400", "9" * 30, "true", "null", "None", "\x00", "\ufeff", "ä", "°"),
+    *("<!--", "&x;", "-->", "fk5", "galactic", "circle(", "ra", "dec", "[[x]]", "\\", "%", "\t"),
+)  # fmt: skip
+
+#: Values that no key of a JSON file expects all of.
+PLAIN = (
+    *(None, True, -1, 0, 1, 7, 10**6, 10**18, 10**400, 0.5, -0.5, 1e300, float("nan"), "", "x"),
+    *(
+        "0",
+        [],
+        [0],
+        [[]],
+        {},
+        {"x": 1},
+        [1e300] * 3,
+        "svr",
+        "ridge",
+        "sklearn.svm:SVR",
+        ["ridge"] * 9,
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Word:
+    """Put a word over a part of a text, or between two of them."""
+
+    place: float
+    word: str
+    n_removed: int
+
+    def __call__(self, data):
+        return Bytes(self.place, self.word.encode(), self.n_removed)(data)
+
+
+@dataclass(frozen=True)
+class Node:
+    """Change, add or remove one value of a JSON document."""
+
+    place: float
+    value: object
+    key: str | None
+    removes: bool
+
+    def __call__(self, document):
+        document = copy.deepcopy(document)
+        nodes = list(_nodes(document))
+        holder, key = nodes[int(self.place * len(nodes))]
+        if self.removes:
+            del holder[key]
+        elif self.key is not None and isinstance(holder, dict):
+            holder[self.key] = self.value
+        else:
+            holder[key] = self.value
+        return document
+
+
+def _nodes(document):
+    """Yield the holder and the key of each value."""
+    items = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in list(items):
+        yield document, key
+        if isinstance(value, (dict, list)):
+            yield from _nodes(value)
+
+
+words = st.builds(Word, places, st.sampled_from(WORDS), st.integers(0, 12))
+text_changes = words | byte_changes
+json_changes = st.builds(
+    Node, places, st.sampled_from(PLAIN), st.none() | st.just("extra"), st.booleans()
+)
