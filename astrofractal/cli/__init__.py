@@ -2,14 +2,15 @@
 
 A subcommand's module has a docstring, ``HELP``, ``add_arguments(parser)`` and ``run(args)``, which
 raises on error.  Only ``run`` may import what is slow.  An option is spelled as the parameter of
-the API that it sets, so that the API's messages name it; those that several subcommands share are
-in ``_options``.
+the API that it sets, so that the API's messages name it, in its own spelling (``_messages``); those
+that several subcommands share are in ``_options``.
 """
 
 import argparse
 import sys
 from importlib import import_module
 
+from astrofractal.cli._messages import as_command
 from astrofractal.cli._options import add_quiet
 
 __all__ = ["COMMANDS", "main", "make_parser"]
@@ -73,7 +74,7 @@ def make_parser(commands=None):
         )
         module.add_arguments(subparser)
         add_quiet(subparser)
-        subparser.set_defaults(run=module.run)
+        subparser.set_defaults(run=module.run, usage=subparser.format_usage)
     return parser
 
 
@@ -123,6 +124,7 @@ def main(argv=None, *, commands=None):
         expected = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError, UnitsError)
         if args.traceback or not isinstance(error, expected):
             raise
-        print(f"astrofractal: error: {_one_line(error)}", file=sys.stderr)
+        message = as_command(_one_line(error), args.usage())
+        print(f"astrofractal: error: {message}", file=sys.stderr)
         return 1
     return 0

@@ -70,8 +70,8 @@ def add_arguments(parser):
     )  # fmt: skip
     group.add_argument(
         "--threshold", type=number_or_quantity("5e22 cm-2", check=False), metavar="N",
-        help="lowest peak: a column density such as '5e22 cm-2', or a signal-to-noise ratio "
-        "(default: 3e22 cm-2)",
+        help="lowest peak: a signal-to-noise ratio (default: 5), or a column density such as "
+        "'5e22 cm-2'",
     )  # fmt: skip
     group.add_argument("--max-sources", type=int, metavar="N", help="only the highest peaks")
     group.add_argument(

@@ -7,23 +7,34 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
+from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap.units import to_column_density
+from astrofractal.mass.noise import pixel_noise
 
 if TYPE_CHECKING:
     from astrofractal.gasmap import GasMap
 
 
-__all__ = ["find_protostars"]
+__all__ = ["COLUMN_THRESHOLD", "MIN_SIGNAL_TO_NOISE", "find_protostars"]
+
+#: The smallest signal-to-noise ratio of a peak.
+MIN_SIGNAL_TO_NOISE = 5.0
+
+#: The smallest column density of a peak where the noise is not known, as of a map read part by part.
+COLUMN_THRESHOLD = 3e22 / u.cm**2
+
+#: The width of the boxes in which background and scatter are measured.
+_BACKGROUND_WIDTH = 0.5 * u.pc
 
 
 def find_protostars(
     gas: GasMap,
     *,
     min_separation: u.Quantity = 0.05 * u.pc,
-    threshold: u.Quantity | float | None = None,
+    threshold: u.Quantity | float = MIN_SIGNAL_TO_NOISE,
     max_sources: int | None = None,
 ) -> np.ndarray:
     """
@@ -38,10 +49,8 @@ def find_protostars(
         The smallest separation of two peaks: a length or an angle.
 
     threshold : `~astropy.units.Quantity` or float, optional
-        The smallest column density of a peak (cm-2 or what GasMap takes), or the smallest ratio of
-        signal to noise as a number.  The noise is the map's uncertainty or, where it has none, the
-        scatter about the median of the pixels that are left after clipping at 3 sigma.  By
-        default 3e22 cm-2.
+        The smallest ratio of signal to noise of a peak as a number, or its smallest column density
+        (cm-2 or what GasMap takes).
 
     max_sources : int, optional
         Keep only the highest peaks.
@@ -50,10 +59,53 @@ def find_protostars(
     -------
     positions : 2D `~numpy.ndarray`, shape (n, 2)
         Pixels (x, y), the highest peak first.  With none, a warning tells what to change.
+
+    Notes
+    -----
+    The ratio is the smaller one of two: the height of the peak above the local background (the median
+    in boxes of 0.5 pc) over the robust scatter about it, in the box or in the whole map, whichever is
+    larger; and its height above its surroundings (the median between half of ``min_separation`` and
+    all of it) over the noise of a pixel, which is the map's uncertainty or the scatter of pixels about
+    neighbors.  The first leaves out what is common on the map, the second what noise does to the
+    flanks of gas.  Neither depends on the scale of the column density.  A peak beside a pixel without
+    data, or on the border of the map, is none.
     """
     from photutils.detection import find_peaks
     from photutils.utils.exceptions import NoDetectionsWarning
 
+    separation = _in_pixels(gas, min_separation)
+    column = np.where(gas.mask, 0, gas.column_density.value.astype(float))
+    with_limit = isinstance(threshold, u.Quantity) and threshold.unit != u.one
+    if with_limit:
+        data = column
+        limit = to_column_density(threshold, name="threshold").to_value(u.cm**-2)
+        what = f"{limit:.3g} cm-2"
+    else:
+        data, limit = _significance(gas, column), float(threshold)
+        what = f"{limit:g} (signal to noise)"
+    inside = binary_erosion(~np.asarray(gas.mask), np.ones((3, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)
+        peaks = find_peaks(np.where(gas.mask, -np.inf, data), limit, mask=~inside)
+    pixels = np.empty((0, 2))
+    if peaks is not None and len(peaks):
+        pixels = np.column_stack([np.asarray(peaks[name], float) for name in ("x_peak", "y_peak")])
+        height = column[pixels[:, 1].astype(int), pixels[:, 0].astype(int)]
+        pixels = pixels[np.argsort(-height, kind="stable")]
+        pixels = pixels[_separated(pixels, separation)]
+        if not with_limit:
+            pixels = pixels[_local_contrast(gas, pixels, separation) >= limit]
+    if not len(pixels):
+        highest = f"{data[inside].max():.3g}" if inside.any() else "nothing"
+        msg = (
+            f"no peak above the threshold {what}; the highest value of the map is {highest}: lower "
+            "threshold, or give positions"
+        )
+        warn(msg)
+    return pixels[:max_sources]
+
+
+def _in_pixels(gas, min_separation):
     scale = gas.pixel_scale
     min_separation = u.Quantity(min_separation)
     if min_separation.unit.is_equivalent(u.deg):
@@ -64,31 +116,54 @@ def find_protostars(
     if not min_separation.unit.is_equivalent(u.pc):
         msg = f"min_separation must be a length or an angle, such as 0.05 pc, got {min_separation}"
         raise u.UnitConversionError(msg)
-    separation = (min_separation / scale).to_value(u.one)
-    column = gas.column_density.value.astype(float)
-    data, limit = column, 3e22
-    if isinstance(threshold, u.Quantity) and threshold.unit != u.one:
-        limit = to_column_density(threshold, name="threshold").to_value(u.cm**-2)
-    elif threshold is not None:
-        data, limit = column / _noise(gas), float(threshold)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NoDetectionsWarning)
-        peaks = find_peaks(
-            np.where(gas.mask, 0, data),
-            limit,
-            mask=np.array(gas.mask),
-        )
-    if peaks is None or len(peaks) == 0:
-        highest = np.nanmax(data)
-        msg = (
-            f"no peak above the threshold {limit:.3g}; the highest value of the map is "
-            f"{highest:.3g}: lower threshold, or give positions"
-        )
-        warn(msg)
-        return np.empty((0, 2))
-    peaks.sort("peak_value", reverse=True)
-    pixels = np.column_stack([np.asarray(peaks[name], float) for name in ("x_peak", "y_peak")])
-    return pixels[_separated(pixels, separation)][:max_sources]
+    return (min_separation / scale).to_value(u.one)
+
+
+def _significance(gas, column):
+    """Return the height above the local background over the scatter about it."""
+    from astropy.stats import mad_std
+    from photutils.background import Background2D, MADStdBackgroundRMS, MedianBackground
+
+    mask = np.asarray(gas.mask)
+    good = column[~mask]
+    if not good.size:
+        return np.zeros_like(column)
+    width = max(8, round((_BACKGROUND_WIDTH / gas.pixel_scale).to_value(u.one)))
+    background, scatter = np.median(good), mad_std(good)
+    if width < max(gas.shape):
+        try:
+            found = Background2D(
+                column,
+                [min(width, n) for n in gas.shape],
+                mask=mask,
+                filter_size=3,
+                exclude_percentile=90,
+                bkg_estimator=MedianBackground(),
+                bkg_rms_estimator=MADStdBackgroundRMS(),
+            )
+        except ValueError:  # no box has enough pixels with data
+            pass
+        else:
+            background, scatter = found.background, found.background_rms
+    height = column - background
+    scatter = np.maximum(scatter, mad_std(height[~mask]))
+    return height / np.maximum(scatter, 1e-6 * max(np.abs(good).max(), 1e-30))
+
+
+def _local_contrast(gas, pixels, separation):
+    """Return the heights of peaks above what surrounds them, over the noise of a pixel."""
+    reach = max(separation, 3.0)
+    size = int(np.ceil(reach))
+    y, x = np.mgrid[-size : size + 1, -size : size + 1]
+    ring = (np.hypot(x, y) >= reach / 2) & (np.hypot(x, y) <= reach)
+    column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
+    column = np.pad(column, size, constant_values=np.nan)
+    noise = max(pixel_noise(gas), 1e-30)
+    contrast = np.empty(len(pixels))
+    for row, (x, y) in enumerate(pixels.astype(int)):
+        around = column[y : y + 2 * size + 1, x : x + 2 * size + 1]
+        contrast[row] = (around[size, size] - np.nanmedian(around[ring])) / noise
+    return contrast
 
 
 def _separated(pixels, separation):
@@ -101,12 +176,3 @@ def _separated(pixels, separation):
             keep.append(number)
             free[neighbors] = False
     return keep
-
-
-def _noise(gas):
-    if gas.column_density_uncertainty is not None:
-        return np.where(gas.mask, np.nan, gas.column_density_uncertainty.value)
-    from astropy.stats import sigma_clipped_stats
-
-    _, _, noise = sigma_clipped_stats(gas.column_density.value[~gas.mask].astype(float))
-    return max(float(noise), 1e-30)

@@ -9,6 +9,7 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap.gas_moments import CHANNELS, STANDARD_WIDTH
 from astrofractal.mass.features import CHANNEL_SETS, FeatureSet, channels_of
+from astrofractal.mass.noise import median_error, pixel_noise
 from astrofractal.observing import observe_images
 
 __all__ = ["MATCHED_FEATURES", "Observation", "matched_calibration"]
@@ -17,8 +18,6 @@ __all__ = ["MATCHED_FEATURES", "Observation", "matched_calibration"]
 #: with them, 0.12 with the encoder's features averaged over the sky beside them, and 0.08 with
 #: those of one view, which take a sixteenth of the time.
 MATCHED_FEATURES = FeatureSet(pooling=None, profiles="all", contrasts=True)
-
-_NOISE_LAG = 3
 
 
 @dataclass(frozen=True)
@@ -98,7 +97,7 @@ class Observation:
             ]
             beam = (*axes, gas.beam.pa)
         velocities = [
-            _median(gas, getattr(gas, f"{name}_uncertainty", None)) for name in CHANNELS[1:]
+            median_error(gas, getattr(gas, f"{name}_uncertainty", None)) for name in CHANNELS[1:]
         ]
         return cls(
             channels,
@@ -184,26 +183,6 @@ def matched_calibration(estimator, gas, positions, maps, *, n_maps, random_state
     return estimator
 
 
-def _median(gas, error):
-    if error is None:
-        return None
-    values = error.value[~gas.mask]
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else None
-
-
 def _relative_noise(gas):
     column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
-    error = _median(gas, gas.column_density_uncertainty)
-    if error is None:
-        lag = _NOISE_LAG
-        if min(gas.shape) <= 2 * lag:
-            return 0.0
-        steps = column[:, lag:-lag] - (column[:, : -2 * lag] + column[:, 2 * lag :]) / 2
-        if not np.isfinite(steps).any():
-            return 0.0
-        error = 1.4826 * np.nanmedian(np.abs(steps)) / np.sqrt(1.5)
-        # Structure of the gas counts as well: an upper limit, taken where the gas is faint.
-        faint = column[:, lag:-lag] < np.nanquantile(column, 0.25)
-        if np.isfinite(steps[faint]).any():
-            error = 1.4826 * np.nanmedian(np.abs(steps[faint])) / np.sqrt(1.5)
-    return float(min(error / np.nanmedian(column), 1.0))
+    return float(min(pixel_noise(gas) / np.nanmedian(column), 1.0))

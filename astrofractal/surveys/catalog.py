@@ -16,6 +16,7 @@ from astrofractal._utils.warn import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.wcs import pixel_solid_angle, sky_to_pixel
 from astrofractal.mass import find_protostars
+from astrofractal.mass.detection import COLUMN_THRESHOLD
 from astrofractal.mass.positions import resolve_positions
 from astrofractal.surveys._identity import (
     map_fingerprint,
@@ -98,7 +99,8 @@ def survey_catalog(
 
     **detection : dict
         ``min_separation``, ``threshold`` and ``max_sources`` (for each map) of
-        `~astrofractal.mass.find_protostars`.
+        `~astrofractal.mass.find_protostars`.  The threshold of a map that is read part by part, whose
+        noise is not known, is a column density: 3e22 cm-2 by default.
 
     Returns
     -------
@@ -271,7 +273,8 @@ def _catalog_tile(estimator, item, tile, positions, options):
 
 def _peaks(gas, tile, corner, detection):
     """Return the peaks that belong to a tile, in pixels of the whole map."""
-    detection = {key: value for key, value in detection.items() if key != "max_sources"}
+    detection = {"threshold": COLUMN_THRESHOLD, **detection}
+    detection.pop("max_sources", None)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "no peak above the threshold")
         pixels = find_protostars(gas, **detection) + corner

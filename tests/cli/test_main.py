@@ -113,6 +113,35 @@ def test_errors_are_one_line(error, message, capsys):
         cli.main(["--traceback", "fake"], commands=commands)
 
 
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("data has no unit: give unit=, e.g. 'cm-2'", "data has no unit: give --unit, e.g. 'cm-2'"),
+        (
+            "counts NH3: give unit='cm-2' and abundance=",
+            "counts NH3: give --unit 'cm-2' and abundance=",
+        ),
+        ("give unit={'velocity': 'km/s'}", "give --velocity-unit 'km/s'"),
+        ("no WCS: give wcs= or pixel_scale=", "no WCS: give --pixel-scale"),
+        ("no beam: give beam=, e.g. 18 * u.arcsec", "no beam: give --beam, e.g. '18 arcsec'"),
+        ("min_separation must be a length", "--min-separation must be a length"),
+        ("beam must be an angle", "--beam must be an angle"),
+        ("'b.fits': no beam, unit=3 and min_area", "'b.fits': no beam, --unit 3 and min_area"),
+    ],
+)
+def test_errors_are_in_the_spelling_of_the_command(message, expected, capsys):
+    def run(args):
+        raise ValueError(message)
+
+    def add_arguments(parser):
+        for option in ("unit", "velocity-unit", "pixel-scale", "beam", "min-separation"):
+            parser.add_argument(f"--{option}")
+
+    module = SimpleNamespace(HELP="", __doc__="", add_arguments=add_arguments, run=run)
+    assert cli.main(["fake"], commands={"fake": module}) == 1
+    assert capsys.readouterr().err == f"astrofractal: error: {expected}\n"
+
+
 def test_bugs_are_not_hidden():
     with pytest.raises(ZeroDivisionError):
         cli.main(["fake"], commands=failing(ZeroDivisionError()))

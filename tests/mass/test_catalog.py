@@ -25,7 +25,7 @@ def gas():
     y, x = np.mgrid[:160, :200]
     column = np.full((160, 200), 3e21)
     for px, py in PEAKS:
-        column += (1e23 + 100 * px) * np.exp(-np.hypot(x - px, y - py) / 8)
+        column += (1e23 + 1e20 * px) * np.exp(-np.hypot(x - px, y - py) / 8)
     rng = np.random.default_rng(0)
     velocity = rng.standard_normal((20, 25)).repeat(8, 0).repeat(8, 1) * 0.3
     return make_gas(column, velocity, 0.3 + column / 1e24)
@@ -36,7 +36,8 @@ def test_detection(gas):
     assert_allclose(found, PEAKS[::-1], atol=1)
     assert len(find_protostars(gas, max_sources=1)) == 1
     assert len(find_protostars(gas, min_separation=1 * u.pc)) == 1
-    assert len(find_protostars(gas, threshold=5.0)) == 2
+    assert_allclose(find_protostars(gas, threshold=5.0), found)
+    assert len(find_protostars(gas, threshold=3e22 / u.cm**2)) == 2
     high = (1.12e23 / u.cm**2).to(u.m**-2)
     with pytest.warns(AstrofractalWarning, match="lower threshold"):
         assert len(find_protostars(gas, threshold=100 * high)) == 0
@@ -44,6 +45,20 @@ def test_detection(gas):
         find_protostars(gas, min_separation=3 * u.K)
     with pytest.raises(u.UnitConversionError, match="threshold"):
         find_protostars(gas, threshold=3 * u.K)
+
+
+def test_noise_and_borders_are_no_sources():
+    rng = np.random.default_rng(0)
+    x, y = np.meshgrid(np.arange(300), np.arange(240))
+    cores = [(80, 100, 3e22, 4), (200, 150, 5e22, 4), (150, 239, 9e22, 3)]  # the last on the border
+    column = make_column((240, 300), cores, background=0)
+    column += 2e22 * np.exp(
+        -(((x - 150) / 90.0) ** 2) - ((y - 120) / 70.0) ** 2
+    )  # an extended cloud
+    column += 1e21 * rng.standard_normal(column.shape) * (1 + 4 * (x > 280))  # noisy at one side
+    for scale in (1, 1e-3):  # an X factor that is off
+        found = find_protostars(make_gas(scale * np.maximum(column, 1e18)))
+        assert_allclose(found, [(200, 150), (80, 100)], atol=2)
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")

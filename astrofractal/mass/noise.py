@@ -1,0 +1,62 @@
+"""The noise of a map: from its uncertainties or, where it has none, from its pixels."""
+
+import numpy as np
+
+__all__ = ["median_error", "pixel_noise"]
+
+_LAG = 3
+
+
+def median_error(gas, error):
+    """
+    Return the median of an uncertainty over a map.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    error : `~astropy.units.Quantity` or None
+        The uncertainty of each pixel.
+
+    Returns
+    -------
+    median : float or None
+        In its unit; `None` where nothing is known.
+    """
+    if error is None:
+        return None
+    values = error.value[~gas.mask]
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else None
+
+
+def pixel_noise(gas):
+    """
+    Return the standard deviation of the noise of the column density in a pixel.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    Returns
+    -------
+    noise : float
+        In cm-2: the median uncertainty or, where the map has none, the robust scatter of pixels about
+        the mean of two neighbors three pixels away, where the gas is faint.  Structure of the gas
+        counts as well, so that this is an upper limit.  0 where the map is too small.
+    """
+    error = median_error(gas, gas.column_density_uncertainty)
+    if error is not None:
+        return error
+    column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
+    if min(gas.shape) <= 2 * _LAG:
+        return 0.0
+    middle = column[:, _LAG:-_LAG]
+    steps = middle - (column[:, : -2 * _LAG] + column[:, 2 * _LAG :]) / 2
+    if not np.isfinite(steps).any():
+        return 0.0
+    faint = middle < np.nanquantile(column, 0.25)
+    if np.isfinite(steps[faint]).any():
+        steps = steps[faint]
+    return float(1.4826 * np.nanmedian(np.abs(steps)) / np.sqrt(1.5))
