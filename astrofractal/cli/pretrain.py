@@ -14,8 +14,6 @@ n_images=1000000.  On several GPUs or machines start it with torchrun and add
 
 import json
 
-from astrofractal.cli._options import add_n_workers
-
 HELP = "pretrain an encoder on fractal flames"
 
 
@@ -57,7 +55,12 @@ def add_arguments(parser):
     parser.add_argument(
         "--precision", help="32-true, bf16-mixed, ... (default: the faster, measured at start)"
     )
-    add_n_workers(parser)
+    parser.add_argument(
+        "--n-workers",
+        type=int,
+        metavar="N",
+        help="processes that render, beside each that trains (default: as many as cores allow)",
+    )
     parser.add_argument("--devices", default="auto", help="as in Lightning (default: %(default)s)")
     parser.add_argument("--strategy", default="auto", help="ddp, fsdp, ... (default: %(default)s)")
     parser.add_argument("--n-nodes", type=int, default=1, help="machines (default: %(default)s)")

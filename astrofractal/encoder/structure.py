@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from astrofractal.encoder.pooling import LATTICE, center_patches
+from astrofractal.encoder.precision import full_precision
 
 __all__ = [
     "at_center",
@@ -82,8 +83,8 @@ def structure_targets(views, patch_size, normalization):
     targets : 3D `torch.Tensor`, shape (batch, n_patches, n_targets)
         Of order one; the patches in row order.
     """
-    # In half precision a contrast would be the difference of two rounded levels.
-    with torch.autocast(views.device.type, enabled=False):
+    # Otherwise a contrast would be the difference of two rounded levels.
+    with full_precision(views.device):
         return _lattice_targets(views, patch_size, normalization)
 
 
@@ -109,7 +110,8 @@ def structure_at_center(views, normalization):
     fields = F.pad(_fields(views, normalization), (beside,) * 4, mode="replicate")
     start = fields.shape[-1] // 2 - _REACH
     inner = slice(start, start + 2 * _REACH)
-    means = torch.einsum("bfij,kij->fbk", fields[:, :, inner, inner], _kernels(views))
+    with full_precision(views.device):
+        means = torch.einsum("bfij,kij->fbk", fields[:, :, inner, inner], _kernels(views))
     return _targets(means[..., None, None], normalization.scale[1])[..., 0, 0]
 
 

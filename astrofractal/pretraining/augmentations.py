@@ -1,19 +1,20 @@
 """Views of a flame that change what a mass does not depend on, and nothing else.
 
-Every image of a run has a generator of its own, a function of the seed and of the image's number in
-the run alone, so that any number of processes sees the same views. The amplitude of the channels is
-never jittered: it is what tells two clouds apart.
+The random numbers of a view are functions of the seed, the image's number in the run and the view's
+number alone, so that any number of processes sees the same views, on any device. The amplitude of
+the channels is never jittered: it is what tells two clouds apart.
 """
 
 import math
 from dataclasses import dataclass
 from functools import cache
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
 from astrofractal.encoder import ChannelNormalization
+from astrofractal.encoder.precision import full_precision
+from astrofractal.pretraining.random_numbers import Numbers
 
 __all__ = ["Geometry", "ViewSampler"]
 
@@ -70,22 +71,26 @@ class Geometry:
         views : 4D `torch.Tensor`, shape (batch, n_channels, size, size)
             The views.
         """
+        with full_precision(images.device):
+            return self._apply(images, size, signed)
+
+    def _apply(self, images, size, signed):
         source = images.shape[-1]
         scale = size / source / self.zoom
         theta = torch.cat(
             [
-                scale[:, None, None] * _SYMMETRIES[self.symmetry],
+                scale[:, None, None] * _SYMMETRIES.to(scale.device)[self.symmetry],
                 2 * self.center[:, :, None] / source,
             ],
             2,
         )
         shape = (*images.shape[:2], size, size)
-        grid = F.affine_grid(theta, shape, align_corners=False).to(images)
+        grid = F.affine_grid(theta, shape, align_corners=False)
         views = F.grid_sample(
             images, grid, mode="bicubic", padding_mode="border", align_corners=False
         )
         if signed:
-            views[:, 1] *= self.sign[:, None, None].to(views)
+            views[:, 1] *= self.sign[:, None, None]
         return views
 
     def tokens_in(self, other, grid):
@@ -105,7 +110,7 @@ class Geometry:
         index : 2D `torch.Tensor`, shape (batch, grid**2)
             For each patch of ``other`` the index of the patch of these views.
         """
-        return _same_patches(grid)[self.symmetry, other.symmetry]
+        return _same_patches(grid).to(self.symmetry.device)[self.symmetry, other.symmetry]
 
 
 @cache
@@ -134,28 +139,29 @@ class ViewSampler:
 
     share : slice, optional
         The images of the global batch that this process holds.
+
+    view : int, optional
+        The number of the view of each image: views of other numbers are drawn independently.
+
+    device : `torch.device` or str, optional
+        Where the images are.
     """
 
-    def __init__(self, recipe, step, share=slice(None)):
+    def __init__(self, recipe, step, share=slice(None), *, view=0, device="cpu"):
         self.recipe = recipe
+        self.device = torch.device(device)
         self.is_gas = recipe.rendering == "gas"
         first = step * recipe.batch_size
-        numbers = range(first, first + recipe.batch_size)[share]
-        # Philox is counter-based: one key, and a stretch of its numbers for each image.
-        self.generators = [
-            np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 3, number]))
-            for number in numbers
-        ]
+        images = range(first, first + recipe.batch_size)[share]
+        self.numbers = Numbers(recipe.seed, images, view, self.device)
 
     def uniform(self, *shape, low=0.0, high=1.0):
         """Draw uniform numbers of shape ``(batch, *shape)``."""
-        values = np.stack([random.random(shape, np.float32) for random in self.generators])
-        return low + (high - low) * torch.from_numpy(values)
+        return low + (high - low) * self.numbers.uniform(*shape)
 
     def normal(self, *shape):
         """Draw normal numbers of shape ``(batch, *shape)``."""
-        values = [random.standard_normal(shape, np.float32) for random in self.generators]
-        return torch.from_numpy(np.stack(values))
+        return self.numbers.normal(*shape)
 
     def log_uniform(self, low, high):
         """Draw one number per image, uniform in the logarithm."""
@@ -194,7 +200,7 @@ class ViewSampler:
             center = 0.5 * source_size * self.uniform(2, low=-1, high=1) * (1 - side)[:, None]
             zoom = recipe.image_size / source_size / side
         else:
-            zoom = torch.ones(len(center))
+            zoom = torch.ones(len(center), device=self.device)
         if recipe.zoom_probability:
             magnified = self.uniform() < recipe.zoom_probability
             free = self.log_uniform(1.0, recipe.zoom_max)
@@ -267,7 +273,6 @@ class ViewSampler:
 
     # ---------------------------------------------------------------- degradation
 
-    @torch.autocast("cpu", enabled=False)
     def degraded(self, images):
         """
         Make clean images look observed: beam, noise, ragged borders, missing velocities.
@@ -282,12 +287,18 @@ class ViewSampler:
         degraded : 4D `torch.Tensor`
             Images of the same shape; zero, the normalization's center, stands for no data.
         """
+        with full_precision(self.device):
+            return self._degraded(images)
+
+    def _degraded(self, images):
         recipe = self.recipe
         blurred = self.chance(recipe.blur_probability)
         # From the full width at half maximum to the standard deviation.
         width = self.log_uniform(0.5, recipe.beam_max) / 2.3548
         width = torch.where(blurred[:, 0, 0, 0], width, 1e-3)
-        seen = _through_beam(images, width) if self.is_gas else _blurred(images, width)
+        reach = math.ceil(2.5 * recipe.beam_max / 2.3548)
+        through = _through_beam if self.is_gas else _blurred
+        seen = through(images, width, reach)
         seen = torch.where(blurred, seen, images)
         level = recipe.noise * self.uniform(images.shape[1])[:, :, None, None]
         if recipe.signal_to_noise_min:
@@ -309,7 +320,7 @@ class ViewSampler:
     def _noise_levels(self, images):
         """Standard deviations at a signal-to-noise ratio of one, in normalized units."""
         if not self.is_gas:
-            return torch.ones(1)
+            return torch.ones(1, device=self.device)
         # The noise is that of the median column density: in the logarithm 1 / ln(10) there, less where
         # there is more gas, and no more than 3 times as much where there is less.
         column = images[:, :1]
@@ -326,7 +337,8 @@ class ViewSampler:
         # Up to a quarter of the narrowest view of the inner part stays clear of it.
         edge = self.uniform(low=0.04, high=0.5)[:, None, None] * size
         waves = self.uniform(2, 2)
-        y, x = torch.meshgrid(*2 * [torch.arange(size) - (size - 1) / 2], indexing="ij")
+        line = torch.arange(size, device=self.device) - (size - 1) / 2
+        y, x = torch.meshgrid(line, line, indexing="ij")
         along = torch.cos(angle) * x + torch.sin(angle) * y
         across = torch.cos(angle) * y - torch.sin(angle) * x
         for k in range(2):
@@ -356,7 +368,7 @@ class ViewSampler:
             2 x 2 tokens, where a protostar will be, are kept in at least half of the images.
         """
         keys = self.uniform(grid * grid)
-        middle = _middle(grid, 2 - grid % 2)
+        middle = self._middle(grid, 2 - grid % 2)
         return _kept_first(keys - (self.uniform() < 0.5)[:, None] * middle, n_keep)
 
     def block_tokens(self, grid, side):
@@ -379,8 +391,8 @@ class ViewSampler:
         """
         keys = self.uniform(grid * grid)
         window = self.window_tokens(grid, side)
-        block = torch.zeros(keys.shape).scatter_(1, window, 1.0)
-        block = torch.where((self.uniform() < 0.5)[:, None], _middle(grid, side), block)
+        block = torch.zeros_like(keys).scatter_(1, window, 1.0)
+        block = torch.where((self.uniform() < 0.5)[:, None], self._middle(grid, side), block)
         return _kept_first(keys - block, side**2)
 
     def central_tokens(self, grid, side, n_keep):
@@ -403,7 +415,7 @@ class ViewSampler:
         order : 2D `torch.Tensor`, shape (batch, grid**2)
             A permutation of the token indices per image; the first ``n_keep`` are kept.
         """
-        return _kept_first(self.uniform(grid * grid) - _middle(grid, side), n_keep)
+        return _kept_first(self.uniform(grid * grid) - self._middle(grid, side), n_keep)
 
     def window_tokens(self, grid, side):
         """
@@ -423,9 +435,16 @@ class ViewSampler:
             Token indices.
         """
         start = (self.uniform(2) * (grid - side + 1)).long()
-        offsets = torch.arange(side)
+        offsets = torch.arange(side, device=self.device)
         rows, columns = (start[:, axis, None] + offsets for axis in range(2))
         return (rows[:, :, None] * grid + columns[:, None]).flatten(1)
+
+    def _middle(self, grid, side):
+        """One for the patches of the block in the middle, zero elsewhere."""
+        inside = torch.zeros(grid, grid, device=self.device)
+        start = (grid - side) // 2
+        inside[start : start + side, start : start + side] = 1
+        return inside.flatten()
 
 
 # Flames rendered as gas have the default normalization.
@@ -433,27 +452,19 @@ _DEX, _KMS, _SIGMA = ChannelNormalization().scale
 _SIGMA_CENTER = ChannelNormalization().center[2]
 
 
-def _middle(grid, side):
-    """One for the patches of the block in the middle, zero elsewhere."""
-    inside = torch.zeros(grid, grid)
-    start = (grid - side) // 2
-    inside[start : start + side, start : start + side] = 1
-    return inside.flatten()
-
-
 def _kept_first(keys, n_keep):
     """Permutations with the smallest keys first, the kept and the hidden tokens each in order."""
-    order = keys.argsort(1)
+    order = keys.argsort(dim=1, stable=True)
     return torch.cat([order[:, :n_keep].sort(1).values, order[:, n_keep:]], 1)
 
 
-def _through_beam(images, width):
+def _through_beam(images, width, reach):
     """Gas as a beam sees it: N, N v and N (sigma^2 + v^2) are what adds up."""
     column = 10.0 ** (_DEX * images[:, 0])
     velocity = _KMS * images[:, 1]
     dispersion = (_SIGMA * images[:, 2] + _SIGMA_CENTER).clamp_min(0.01)
     sums = torch.stack([column, column * velocity, column * (dispersion**2 + velocity**2)], 1)
-    column, first, second = _blurred(sums, width).unbind(1)
+    column, first, second = _blurred(sums, width, reach).unbind(1)
     velocity = first / column
     dispersion = (second / column - velocity**2).clamp_min(1e-4).sqrt()
     return torch.stack(
@@ -461,13 +472,12 @@ def _through_beam(images, width):
     )
 
 
-def _blurred(images, width):
-    """Gaussian blur, a width (standard deviation in px) per image."""
-    reach = max(1, math.ceil(2.5 * float(width.max())))
-    offset = torch.arange(-reach, reach + 1)
+def _blurred(images, width, reach):
+    """Gaussian blur, a width (standard deviation in px) per image, of so many pixels to each side."""
+    offset = torch.arange(-reach, reach + 1, device=images.device)
     kernel = torch.exp(-0.5 * (offset / width[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(images.shape[1], 0)
-    kernel = kernel[:, None, None].to(images)
+    kernel = kernel[:, None, None]
     planes = F.pad(images, (reach,) * 4, mode="replicate").flatten(0, 1)[None]
     n_planes = planes.shape[1]
     planes = F.conv2d(planes, kernel, groups=n_planes)

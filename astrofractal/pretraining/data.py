@@ -1,6 +1,7 @@
 """The order of the flames in a run: a function of the step, so that a resumed run goes on exactly."""
 
 import numpy as np
+import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from astrofractal.encoder import ChannelNormalization
@@ -161,6 +162,8 @@ def flame_loader(flames, current_step, *, n_workers=1, rank=0, world_size=1):
         Batches of this process's share of the global batch.
     """
     recipe = flames.recipe
+    if n_workers > 1:
+        flames[0]  # compiles the renderer, which the workers then find in the cache
     return DataLoader(
         flames,
         batch_size=recipe.batch_size // world_size,
@@ -170,4 +173,5 @@ def flame_loader(flames, current_step, *, n_workers=1, rank=0, world_size=1):
         prefetch_factor=4 if n_workers else None,
         multiprocessing_context="spawn" if n_workers else None,
         drop_last=True,
+        pin_memory=torch.cuda.is_available(),
     )

@@ -9,6 +9,7 @@ from torch import distributed, nn
 
 from astrofractal.encoder import create_backbone
 from astrofractal.encoder.pooling import center_features, center_patches, mean_and_spread
+from astrofractal.encoder.precision import full_precision
 from astrofractal.encoder.structure import (
     at_center,
     n_center_targets,
@@ -140,7 +141,7 @@ class DINOv2(pl.LightningModule):
     def _encode(self, backbone, images, *, kept=None, masked=None):
         """Tokens after the last norm; of the ``kept`` patches alone, or with some ``masked``."""
         # A contrast of one per cent, as a protostar leaves it, is below what half precision resolves.
-        with torch.autocast(images.device.type, enabled=False):
+        with full_precision(images.device):
             patches = backbone.patch_embed(images)
         if masked is not None:
             masked = masked.reshape(*patches.shape[:-1], 1).to(patches.device)
@@ -168,18 +169,18 @@ class DINOv2(pl.LightningModule):
             source_size), and log10 of the masses hidden in their centers.
         """
         recipe = self.recipe
-        share = slice(self.global_rank, None, self.trainer.world_size)
-        sampler = ViewSampler(recipe, self.global_step, share)
         # Whatever else draws random numbers in this step (stochastic depth) must not depend on what
         # was drawn before an interruption.
         torch.manual_seed((recipe.seed * 7919 + self.global_step) * 64 + self.global_rank)
-        # Views are made on the CPU, where their random numbers are the same on every machine.
-        images, log_mass = batch[0].cpu(), batch[1]
-        places = [sampler.geometry(images.shape[-1]) for _ in range(self.n_pairs)]
-        taught = self._teach(images, places, sampler)
-        losses, seen, logits = self._global_losses(images, log_mass, places, taught, sampler)
+        images, log_mass = batch
+        pairs = range(self.n_pairs)
+        teachers, students = ([self._sampler(2 * i + k) for i in pairs] for k in range(2))
+        places = [sampler.geometry(images.shape[-1]) for sampler in students]
+        taught = self._teach(images, places, teachers)
+        losses, seen, logits = self._global_losses(images, log_mass, places, taught, students)
         structure = [losses.pop("structure")] if recipe.structure_weight else []
-        for _ in range(recipe.n_local):
+        for number in range(recipe.n_local):
+            sampler = self._sampler(2 * self.n_pairs + number)
             tokens, found = self._local_crop(images, places[0], sampler)
             structure += found
             logits.append(self.student["class_head"](tokens[:, 0]))
@@ -199,6 +200,11 @@ class DINOv2(pl.LightningModule):
         self.log_dict(logged, sync_dist=several)
         return total
 
+    def _sampler(self, view):
+        """What draws the views of this number, for this process's share of the images of this step."""
+        share = slice(self.global_rank, None, self.trainer.world_size)
+        return ViewSampler(self.recipe, self.global_step, share, view=view, device=self.device)
+
     def _weight(self, name):
         return getattr(self.recipe, f"{name}_weight")
 
@@ -208,19 +214,15 @@ class DINOv2(pl.LightningModule):
         return 1 if self.symmetric else self.recipe.n_global
 
     @torch.no_grad()
-    def _teach(self, images, places, sampler):
+    def _teach(self, images, places, samplers):
         """What the teacher makes of its views: targets of the class, of the center, and tokens."""
         if self.symmetric:
-            places = [sampler.symmetric(place) for place in places]
-        views = torch.cat(
-            [
-                sampler.cut(
-                    sampler.degraded(images) if self.recipe.degraded_teacher else images, place
-                )
-                for place in places
-            ]
-        )
-        tokens = self._encode(self.teacher["backbone"], views.to(self.device))
+            places = [s.symmetric(place) for s, place in zip(samplers, places, strict=True)]
+        views = []
+        for sampler, place in zip(samplers, places, strict=True):
+            seen = sampler.degraded(images) if self.recipe.degraded_teacher else images
+            views.append(sampler.cut(seen, place))
+        tokens = self._encode(self.teacher["backbone"], torch.cat(views))
         self._log_features(tokens)
         temperature = self._teacher_temperature()
         logits = self.teacher["class_head"](tokens[:, 0])
@@ -236,25 +238,25 @@ class DINOv2(pl.LightningModule):
                 taught["center_targets"] = self.center_loss.targets(logits, temperature)
         return taught
 
-    def _global_losses(self, images, log_mass, places, taught, sampler):
+    def _global_losses(self, images, log_mass, places, taught, samplers):
         recipe, student = self.recipe, self.student
-        views = [sampler.cut(sampler.degraded(images), place) for place in places]
-        views = torch.cat(views).to(self.device)
+        drawn = list(zip(samplers, places, strict=True))
+        views = torch.cat([s.cut(s.degraded(images), place) for s, place in drawn])
         teacher_tokens = taught["tokens"][:, self.n_prefix :]
         losses = {}
         if recipe.mask_mode == "drop":
-            orders, n_keep = zip(*(self._visible(sampler) for _ in places))
-            order, n_keep = torch.cat(orders).to(self.device), n_keep[0]
+            orders, n_keep = zip(*map(self._visible, samplers))
+            order, n_keep = torch.cat(orders), n_keep[0]
             tokens = self._encode(student["backbone"], views, kept=order[:, :n_keep])
             predicted, structure = self.predictor(tokens, self.n_prefix, order)
             predicted = predicted.flatten(0, 1)
             hidden = order[:, n_keep:]
             if self.symmetric:
-                same = taught["places"][0].tokens_in(places[0], self.grid).to(self.device)
+                same = taught["places"][0].tokens_in(places[0], self.grid)
                 hidden = same.gather(1, hidden)
             target_tokens = _take(teacher_tokens, hidden).flatten(0, 1)
             if recipe.structure_weight:
-                clean = torch.cat([sampler.cut(images, place) for place in places])
+                clean = torch.cat([s.cut(images, place) for s, place in drawn])
                 # Visible patches are read from the encoder's own tokens by one linear map, so that
                 # a linear or nearest-neighbor regressor finds their structure there later.
                 visible = self.to_structure(tokens[:, self.n_prefix :])
@@ -308,7 +310,6 @@ class DINOv2(pl.LightningModule):
             losses["consistency"] = consistency_loss(central, taught["center"])
         if recipe.hidden_mass_weight:
             found = self.to_mass(torch.cat([tokens[:, 0], central], 1))
-            log_mass, asked = log_mass.to(self.device), asked.to(self.device)
             losses["hidden_mass"] = mass_loss(found, log_mass, asked)
         return losses
 
@@ -319,11 +320,11 @@ class DINOv2(pl.LightningModule):
             crop = sampler.local(place)
             size = recipe.local_grid * self.patch_size
             view = sampler.cut(sampler.degraded(images), crop, size)
-            return self._encode(backbone, view.to(self.device)), []
+            return self._encode(backbone, view), []
         place = sampler.geometry(images.shape[-1])
         view = sampler.cut(sampler.degraded(images), place)
-        kept = sampler.window_tokens(self.grid, recipe.local_grid).to(self.device)
-        tokens = self._encode(backbone, view.to(self.device), kept=kept)
+        kept = sampler.window_tokens(self.grid, recipe.local_grid)
+        tokens = self._encode(backbone, view, kept=kept)
         if not recipe.structure_weight or self._scattered():
             return tokens, []
         found = self.to_structure(tokens[:, self.n_prefix :])
@@ -353,7 +354,7 @@ class DINOv2(pl.LightningModule):
         self.log("structure_factor", self.structure_factor.item())
 
     def _structure(self, views):
-        return structure_targets(views.to(self.device), self.patch_size, self.normalization)
+        return structure_targets(views, self.patch_size, self.normalization)
 
     def _class_loss(self, targets, student_logits):
         """Every teacher view against every student view but, if there are several, its own."""

@@ -107,7 +107,7 @@ def pretrain(
     shards: PathLike | None = None,
     maps: PathLike | None = None,
     precision: str | None = None,
-    n_workers: int = 1,
+    n_workers: int | None = None,
     devices: int | str | Sequence[int] = "auto",
     strategy: Any = "auto",
     n_nodes: int = 1,
@@ -151,7 +151,8 @@ def pretrain(
         Lightning's precision; by default the faster one on this machine, measured at the start.
 
     n_workers : int, optional
-        Processes that render flames.
+        Processes that render flames beside each process that trains.  By default as many as the cores
+        allow: with GPUs all cores but one for each, otherwise one for every five cores that train.
 
     devices, strategy, n_nodes : optional
         Passed to `pytorch_lightning.Trainer`: several devices, several machines, ``"ddp"``.
@@ -191,7 +192,8 @@ def pretrain(
     BlockingIOError
         If another process trains in this folder.
     """
-    n_workers = positive_int("n_workers", n_workers, minimum=0)
+    if n_workers is not None:
+        n_workers = positive_int("n_workers", n_workers, minimum=0)
     n_nodes = positive_int("n_nodes", n_nodes)
     if max_steps is not None:
         max_steps = positive_int("max_steps", max_steps)
@@ -251,7 +253,7 @@ def pretrain(
         loader = flame_loader(
             run.images(),
             lambda: trainer.global_step,
-            n_workers=n_workers,
+            n_workers=_spare_cores(trainer) if n_workers is None else n_workers,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
@@ -262,6 +264,13 @@ def pretrain(
             if is_first:
                 run.remove_empty_logs()
     return run.path
+
+
+def _spare_cores(trainer):
+    """Cores of this machine that one of its processes may have for rendering."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    own = count // trainer.num_devices
+    return max(1, own // 6 if trainer.strategy.root_device.type == "cpu" else own - 1)
 
 
 def _absolute(path):

@@ -49,6 +49,18 @@ def test_views_keep_the_amplitude(recipe, images):
         assert np.minimum(abs(nearest - found), abs(before - found)).max() < 2e-3
 
 
+def test_views_of_half_precision_are_those_of_full(recipe, images):
+    with torch.autocast("cpu", torch.bfloat16):
+        half = _view(recipe, 0, images)
+    torch.testing.assert_close(half, _view(recipe, 0, images), rtol=0, atol=0)
+
+
+def test_views_of_other_numbers_are_others(recipe, images):
+    places = [ViewSampler(recipe, 0, view=view).geometry(96) for view in (0, 1, 0)]
+    assert (places[0].center != places[1].center).any()
+    torch.testing.assert_close(places[0].center, places[2].center, rtol=0, atol=0)
+
+
 def test_views_are_a_function_of_seed_and_step(recipe, images):
     one, two, other = (_view(recipe, step, images) for step in (3, 3, 4))
     assert torch.equal(one, two)
