@@ -166,7 +166,7 @@ def variance_to_dispersion(channel):
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.sqrt(channel.values)
         error = None if channel.error is None else channel.error / (2 * values)
-    return Channel(values, unit, channel.mask, error)
+    return Channel(values, unit, channel.mask, error, channel.wcs)
 
 
 def subtract_from_dispersion(channels, line_width):

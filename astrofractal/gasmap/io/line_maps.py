@@ -46,6 +46,7 @@ from astrofractal.gasmap.io.reading import (
     only_image,
     units_of,
 )
+from astrofractal.gasmap.regridding import grid_offset, regrid_motions
 from astrofractal.gasmap.units import logarithmic
 
 __all__ = ["read_gas_survey", "read_line_maps"]
@@ -80,7 +81,7 @@ def read_line_maps(
     meta=None,
 ):
     """
-    Make a `~astrofractal.GasMap` of separate maps, all on one grid.
+    Make a `~astrofractal.GasMap` of separate maps.
 
     Parameters
     ----------
@@ -92,7 +93,8 @@ def read_line_maps(
         writes it); it needs ``abundance``.
 
     velocity, dispersion : path-like, HDU, NDData or Quantity, optional
-        Maps of the mean velocity and of the velocity dispersion, or cubes of fitted parameters.
+        Maps of the mean velocity and of the velocity dispersion, or cubes of fitted parameters.  Those
+        on another grid than the column density are regridded to it, with a warning (see Notes).
 
     column_density_uncertainty, velocity_uncertainty, dispersion_uncertainty : map, optional
         Standard deviations (path-like, HDU, NDData or Quantity), in the unit of their maps (in dex if
@@ -154,7 +156,8 @@ def read_line_maps(
     Raises
     ------
     ValueError
-        If the maps are on different grids, if values called cm-2 look like logarithms, or as
+        If velocities or dispersions do not overlap with the column density, if other maps are not on
+        its grid, if values called cm-2 look like logarithms, or as
         in `~astrofractal.GasMap.read`.
 
     astropy.units.UnitsError
@@ -164,6 +167,11 @@ def read_line_maps(
     -----
     Errors of the conversions themselves (abundance, ratio, X-factor, temperature, opacity) are
     systematic and not part of the uncertainties.
+
+    Velocities and dispersions on another grid are brought to that of the column density once, by
+    reproject (the extra ``cube``): N v and N (sigma^2 + v^2) are what is averaged over wider pixels or
+    interpolated in finer ones, and where less than half of a pixel is covered there is no velocity.
+    Beams are not matched: smooth the finer map before.  ``meta["regridded"]`` names the channels.
     """
     given = {"column_density": column_density, "velocity": velocity, "dispersion": dispersion}
     errors = {
@@ -194,7 +202,6 @@ def read_line_maps(
             channels[name] = _load(data, name, units.get(name))
     if dust_temperature is not None and not isinstance(dust_temperature, u.Quantity):
         channels["dust_temperature"] = _load(dust_temperature, "dust_temperature", None)
-    _same_grid(channels)
     for name, channel in channels.items():
         if errors.get(name) is not None:
             channel.error = _load_error(errors[name], name, channel, no_data, log10=log10)
@@ -202,6 +209,7 @@ def read_line_maps(
             blank(channel.values, no_data)
     temperature = channels.pop("dust_temperature", None)
     if temperature is not None:
+        _check_grid("dust_temperature", temperature, channels["column_density"])
         dust_temperature = temperature.values << temperature.unit
     converter = choose_converter(
         extinction_ratio=extinction_ratio,
@@ -224,6 +232,9 @@ def read_line_maps(
     channels["column_density"] = column
     if variance:
         channels["dispersion"] = variance_to_dispersion(channels.get("dispersion"))
+    regridded = regrid_motions(channels)
+    if regridded:
+        parts.meta["regridded"] = ", ".join(regridded)
     subtract_from_dispersion(channels, line_width)
     return parts
 
@@ -438,26 +449,11 @@ def _load_error(data, name, channel, no_data, *, log10):
     return values
 
 
-def _same_grid(channels):
-    """Refuse maps on different grids."""
-    first = channels["column_density"]
-    shape = first.values.shape
-    for name, channel in channels.items():
-        other = channel.values.shape
-        if other != shape:
-            msg = (
-                f"{name} has shape {other}, column_density has {shape}: reproject them to one grid"
-            )
-            raise ValueError(msg)
-        if channel is first or channel.wcs is None or first.wcs is None:
-            continue
-        y, x = np.meshgrid([0, (shape[0] - 1) / 2, shape[0] - 1], [0, shape[1] - 1])
-        positions = _wcs.pixel_to_sky(channel.wcs, x.ravel(), y.ravel())
-        back = _wcs.sky_to_pixel(first.wcs, positions, shape=shape)
-        offset = np.nanmax(np.hypot(back[0] - x.ravel(), back[1] - y.ravel()))
-        if offset > 0.5:
-            msg = (
-                f"{name} is on another grid than column_density (off by up to {offset:.3g} pixels):"
-                " reproject them to one grid"
-            )
-            raise ValueError(msg)
+def _check_grid(name, channel, first):
+    """Refuse a map that is on another grid than the column density."""
+    if grid_offset(channel, first):
+        msg = (
+            f"{name} is on another grid than column_density (shapes {channel.values.shape} and "
+            f"{first.values.shape}): reproject it to that grid"
+        )
+        raise ValueError(msg)
