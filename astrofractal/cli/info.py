@@ -11,8 +11,8 @@ HELP = "show versions, bundled files and the card of the weights"
 
 _PACKAGES = (
     "numpy", "scipy", "astropy", "photutils", "regions", "scikit-learn", "torch", "timm",
-    "safetensors", "lightly", "numba", "pytorch-lightning", "spectral-cube", "reproject", "yt", "sarracen",
-    "dask", "zarr", "onnxruntime",
+    "safetensors", "lightly", "numba", "pytorch-lightning", "spectral-cube", "reproject", "yt",
+    "sarracen", "dask", "zarr", "onnxruntime",
 )  # fmt: skip
 
 
