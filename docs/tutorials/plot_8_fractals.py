@@ -2,8 +2,8 @@
 The fractals behind the network
 ===============================
 
-The network behind the masses and the segments has never seen a cloud before it is used. It learned from
-images like these, which need the ``pretrain`` extra to be made.
+The network behind the masses and the segments has never seen a cloud before it is used. It learned
+from images like these, which need the ``pretrain`` extra to be made.
 """
 
 import matplotlib.pyplot as plt
@@ -14,8 +14,8 @@ from astrofractal.fractals import FlameStream
 stream = FlameStream(seed=2, size=96, n_points=60_000)
 
 # %%
-# The stream has no end, and image *i* is a function of the seed and of *i* alone. The three channels
-# stand for those of gas: here the log of the column density of the first twelve.
+# The stream has no end, and image *i* is a function of the seed and of *i* alone. The three
+# channels stand for those of gas: here the log of the column density of the first twelve.
 
 figure, axes = plt.subplots(3, 4, figsize=(9, 6), layout="constrained")
 for i, ax in enumerate(axes.flat):
@@ -24,8 +24,8 @@ for i, ax in enumerate(axes.flat):
     figure.colorbar(image, ax=ax, shrink=0.8)
 
 # %%
-# One flame, as the network gets it. The velocity is the mean of a tracer that the points carry along,
-# and the dispersion is its spread within a pixel.
+# One flame, as the network gets it. The velocity is the mean of a tracer that the points carry
+# along, and the dispersion is its spread within a pixel.
 
 labels = (
     ("log$_{10}$ N(H$_2$) [cm$^{-2}$]", "viridis"),
@@ -49,3 +49,26 @@ for i in range(4):
         f" v over {np.ptp(velocity):.1f} km/s,"
         f" mean sigma {dispersion.mean():.2f} km/s"
     )
+
+# %%
+# A small pretraining
+# -------------------
+# The real one sees hundreds of thousands of images (:doc:`/method/pretraining`); this one sees 48,
+# to show the steps. The network learns without a label, and its weights go wherever those of the
+# package go.
+
+import tempfile
+from pathlib import Path
+
+from astrofractal import FractalEncoder
+from astrofractal.pretraining import export_run, pretrain
+
+folder = Path(tempfile.mkdtemp())
+run = pretrain(
+    "compact", output=folder / "run", n_images=48, batch_size=8, n_points=5000,
+    n_workers=0, precision="32-true",
+)  # fmt: skip
+export_run(run, folder / "mine.safetensors")
+encoder = FractalEncoder(weights=folder / "mine.safetensors")
+features = encoder.encode(np.stack([stream[i] for i in range(4)]))
+print(features.shape)

@@ -1,0 +1,49 @@
+"""
+Real protostars against dynamical masses
+========================================
+
+The hardest test: protostars on observed maps whose masses are known from the motion of their
+disks. The table is that of :doc:`/user/real_protostars`, with a calibration matched to each map;
+:download:`download it </user/real_protostars.ecsv>` to run this notebook.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.table import QTable
+
+from astrofractal.mass import compare
+
+path = Path("../user/real_protostars.ecsv")
+found = QTable.read(path if path.is_file() else path.name)
+found["object", "map", "estimate", "lower", "upper", "dynamical_mass", "r2_protostar"]
+
+# %%
+# Compare
+# -------
+# `~astrofractal.mass.compare` takes a catalog and a table of masses, by name or by position.
+
+catalog = QTable()
+catalog["id"], catalog["mass"] = found["object"], found["estimate"]
+catalog["mass_lower"], catalog["mass_upper"] = found["lower"], found["upper"]
+catalog.meta["level"] = 0.68
+masses = QTable()
+masses["id"], masses["mass"] = found["object"], found["dynamical_mass"]
+masses["mass_error"] = found["dynamical_mass_error"]
+comparison = compare(catalog, masses)
+comparison
+
+# %%
+_ = comparison.plot()
+
+# %%
+# What to make of it
+# ------------------
+# Most intervals hold the dynamical mass, because they are wide, and not because the masses are
+# good: none of the matched calibrations has skill on a simulated cloud that it has not seen (an R\
+# :sup:`2` below 0 is worse than the mean mass). Always look at these two numbers together.
+
+width = np.log10(found["upper"] / found["lower"]).value
+print(f"median of |log ratio|: {np.median(np.abs(found['ratio_dex'])):.2f} dex")
+print(f"median width of the intervals: {np.median(width):.2f} dex")
+print(f"best R2 per protostar of the calibrations: {found['r2_protostar'].max():.2f}")
