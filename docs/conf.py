@@ -124,6 +124,8 @@ if "sklearn" not in intersphinx_mapping:  # methods inherited from it refer to i
 plot_formats = [("png", 130)]
 plot_html_show_formats = False
 plot_html_show_source_link = False
+plot_rcparams = {"savefig.bbox": "tight"}
+plot_apply_rcparams = True
 plot_include_source = True
 
 

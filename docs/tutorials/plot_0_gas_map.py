@@ -6,8 +6,6 @@ Everything begins with a `~astrofractal.gasmap.GasMap`. Here: the bundled exampl
 simulated cloud put at 300 pc, and a cutout around one of its protostars as the network sees it.
 """
 
-import matplotlib.pyplot as plt
-import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
@@ -22,21 +20,7 @@ gas
 # %%
 # The three channels, on the sky.
 
-names = {
-    "column_density": ("log$_{10}$ N(H$_2$) [cm$^{-2}$]", "viridis"),
-    "velocity": ("v$_{los}$ [km s$^{-1}$]", "RdBu_r"),
-    "dispersion": ("$\\sigma_v$ [km s$^{-1}$]", "magma"),
-}
-figure = plt.figure(figsize=(9, 4), layout="constrained")
-for k, (channel, (label, cmap)) in enumerate(names.items()):
-    axes = figure.add_subplot(1, 3, k + 1, projection=gas.wcs)
-    values = getattr(gas, channel).value
-    if channel == "column_density":
-        values = np.log10(values)
-    image = axes.imshow(values, origin="lower", cmap=cmap)
-    axes.coords[0].set_axislabel("Right ascension")
-    axes.coords[1].set_axislabel("Declination" if k == 0 else " ")
-    figure.colorbar(image, ax=axes, label=label, orientation="horizontal")
+gas.plot()
 
 # %%
 # Its protostars are known, because the cloud is simulated.
@@ -55,10 +39,4 @@ cutout = gas.cutout(position, size=0.5 * u.pc, shape=(64, 64))
 channels = cutout.to_array()
 print(channels.shape, channels.dtype)
 
-figure = plt.figure(figsize=(9, 4), layout="constrained")
-for k, (label, cmap) in enumerate(names.values()):
-    axes = figure.add_subplot(1, 3, k + 1, projection=cutout.wcs)
-    image = axes.imshow(channels[k], origin="lower", cmap=cmap)
-    axes.coords[0].set_axislabel("Right ascension")
-    axes.coords[1].set_axislabel("Declination" if k == 0 else " ")
-    figure.colorbar(image, ax=axes, label=label, orientation="horizontal")
+cutout.plot()

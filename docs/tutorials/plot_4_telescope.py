@@ -35,13 +35,10 @@ seen = observe(
 seen
 
 # %%
-figure = plt.figure(figsize=(9, 4.2), layout="constrained")
-for k, (title, one) in enumerate({"simulated": gas, "observed": seen}.items()):
-    axes = figure.add_subplot(1, 2, k + 1, projection=one.wcs)
-    column = np.log10(one.column_density.value)
-    image = axes.imshow(column, origin="lower", cmap="viridis", vmin=20.5, vmax=23.2)
-    axes.set(title=title, xlabel="Right ascension", ylabel="Declination" if k == 0 else " ")
-figure.colorbar(image, ax=figure.axes, label="log$_{10}$ N(H$_2$) [cm$^{-2}$]")
+figure = plt.figure(figsize=(10, 4.6), layout="constrained")
+for part, title, one in zip(figure.subfigures(1, 2), ("simulated", "observed"), (gas, seen)):
+    one.plot("column_density", figure=part)
+    part.axes[0].set_title(title)
 
 # %%
 # The calibration that matches
