@@ -18,6 +18,7 @@ __all__ = [
     "check_logarithm",
     "clean_numbers",
     "column_channel",
+    "error_factor",
     "from_log10",
     "subtract_line_width",
     "velocity_channel",
@@ -172,6 +173,45 @@ def _nddata_error(data, name):
     if isinstance(deviation.unit, u.UnitBase) and deviation.unit != data.unit:
         error = error * deviation.unit.to(data.unit)
     return np.broadcast_to(error, np.shape(data.data)).copy()
+
+
+def error_factor(text, channel, *, name):
+    """
+    Return what errors are multiplied by to be in the unit of their channel.
+
+    Parameters
+    ----------
+    text : str or `~astropy.units.UnitBase`
+        The unit of the errors; "dex", or dex of any unit, is that of an error of a logarithm.
+
+    channel : `Channel`
+        What the errors are of; logarithms are recognized by their unit or values.
+
+    name : str
+        What is in that unit, for the message.
+
+    Raises
+    ------
+    astropy.units.UnitConversionError
+        If the unit is not that of the channel.
+    """
+    plain = str(text).strip().lower()
+    unit = u.dex(u.one) if plain == "dex" else parse_unit(text, name=name)
+    if isinstance(unit, u.function.FunctionUnitBase):
+        if isinstance(channel.unit, u.function.FunctionUnitBase) or logarithmic(channel.values):
+            return 1.0
+        return np.log(10) * channel.values
+    own = channel.unit
+    if isinstance(
+        own, u.function.FunctionUnitBase
+    ):  # an error of the column, of which is the logarithm
+        with np.errstate(over="ignore", invalid="ignore"):
+            return unit.to(own.physical_unit) / (np.log(10) * 10.0**channel.values)
+    try:
+        return unit.to(own)
+    except u.UnitConversionError:
+        msg = f"{name} is in {unit}, which is not the {own} of its map"
+        raise u.UnitConversionError(msg) from None
 
 
 def column_channel(channel, name):

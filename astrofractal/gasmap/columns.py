@@ -34,6 +34,9 @@ _FAINT = 1e17
 #: Below this median (cm-2) numbers are not in the unit that they are said to be in.
 _TOO_FAINT = 1e6
 
+#: Errors above this median are no errors in dex, and below this part of the values no errors of them.
+_NO_DEX, _TOO_GOOD = 100.0, 1e-9
+
 #: As many pixels of one value, off the others by this factor, seem to mean "nothing here".
 _N_BLANKS, _FAR = 10, 1e6
 
@@ -74,9 +77,13 @@ def column_of(channel, log10, converter, *, wcs, beam, rest_frequency=None):
         check_logarithm(values, unit, "column_density")
         _check_unit(values, physical)
     if dex or log10:
-        values, error = from_log10(values, error, "column_density")
+        values, error = from_log10(values, _in_dex(values, error), "column_density")
+    else:
+        _check_errors(values, error, unit)
     if kind is None:
         factor = to_column_density(1.0 * physical, name="column_density").value
+        if dex or log10:
+            _check_magnitude(channel.values, values * factor)
     elif kind == "extinction_ratio":
         _expect(physical, u.mag, "extinction_ratio", "a map in mag")
         factor = extinction_factor(argument)
@@ -106,6 +113,46 @@ def _check_unit(values, unit):
             f"column_density is said to be in {unit}, but its values have a median of "
             f"{np.median(good):.3g}, too little for the gas of any molecule: give the unit that it "
             "is in, as in unit='1e21 cm-2'"
+        )
+        raise ValueError(msg)
+
+
+def _check_magnitude(logarithms, values):
+    """Refuse logarithms of what is far too little for a column density, as errors in dex are."""
+    good = values[np.isfinite(values) & (values > 0) & (logarithms != 0)]
+    if good.size and np.median(good) < _TOO_FAINT:
+        msg = (
+            "column_density is said to be a logarithm (log10=True, or by its unit), but its values, "
+            f"with a median of {np.median(logarithms[np.isfinite(logarithms)]):.3g}, would be "
+            f"{np.median(good):.3g} cm-2: is it the map of its errors (in dex), or the logarithm in "
+            "another unit, as in unit='dex(1e21 cm-2)'?"
+        )
+        raise ValueError(msg)
+
+
+def _in_dex(logarithms, error):
+    """Return errors of logarithms in dex, also where they were given as errors of the column."""
+    if error is None:
+        return None
+    good = error[np.isfinite(error) & (error > 0)]
+    if good.size and np.median(good) > _NO_DEX:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            return error / (np.log(10) * 10.0**logarithms)
+    return error
+
+
+def _check_errors(values, error, unit):
+    """Refuse errors that are in dex although the column density is no logarithm."""
+    if error is None:
+        return
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = error / values
+    relative = relative[np.isfinite(relative) & (relative > 0)]
+    if relative.size and np.median(relative) < _TOO_GOOD:
+        msg = (
+            f"column_density_uncertainty is said to be in {unit}, but it is {np.median(relative):.2g} "
+            "of the column density, which no telescope reaches: if it is the error of the logarithm, "
+            "give it the unit dex(cm-2)"
         )
         raise ValueError(msg)
 

@@ -4,6 +4,7 @@ import re
 import warnings
 
 import numpy as np
+from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
@@ -18,6 +19,7 @@ from astrofractal.gasmap.spelling import parse_unit
 __all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
 
 _SPECTRAL = re.compile(r"^(FREQ|ENER|WAVN|VRAD|WAVE|VOPT|ZOPT|AWAV|VELO|BETA|FELO|VLSR|VEL)", re.I)
+_CELESTIAL = re.compile(r"^(RA|DEC|.LON|.LAT|..LN|..LT)(-|$)", re.I)
 _CYLINDRICAL = ("CAR", "CEA", "MER", "CYP")
 
 
@@ -121,6 +123,9 @@ def _usual_cards(header):
         if re.fullmatch(r"CTYPE\d+", key) and str(header[key]) != str(header[key]).upper():
             changed[key] = str(header[key]).upper()
         if re.fullmatch(r"CUNIT\d+", key):
+            if _has_one_pixel(header, int(key[5:])) and str(header[key]).strip():
+                changed[key] = ""  # of an axis that is dropped
+                continue
             try:
                 text = parse_unit(str(header[key])).to_string("fits")
             except (ValueError, TypeError):
@@ -132,6 +137,13 @@ def _usual_cards(header):
     header = header.copy()
     header.update(changed)
     return header
+
+
+def _has_one_pixel(header, axis):
+    """Return whether an axis (1-based) that is not celestial has one pixel, or none in the data."""
+    if _CELESTIAL.match(str(header.get(f"CTYPE{axis}", "")).strip()):
+        return False
+    return header.get(f"NAXIS{axis}") == 1 or 2 <= header.get("NAXIS", 0) < axis
 
 
 def _sliced(view):
@@ -163,13 +175,30 @@ def describe_ctypes(ctypes):
     shown = ", ".join(repr(ctype) for ctype in ctypes)
     spectral = [is_spectral(ctype) for ctype in ctypes]
     if sum(spectral) == 1 and len(ctypes) == 2:
-        return (
-            f"is a position-velocity diagram (CTYPE {shown}), not a map of the sky: a map needs "
-            "two celestial axes"
-        )
+        return describe_diagram(shown)
     if not any(ctypes) or not any(re.search("[A-Za-z]", ctype) for ctype in ctypes):
         return "has no celestial WCS (no CTYPE): give wcs= or pixel_scale="
     return f"has no celestial WCS (CTYPE {shown}): give wcs= or pixel_scale="
+
+
+def describe_diagram(shown):
+    """Say what an image with one spectral axis is."""
+    return (
+        f"is a position-velocity diagram (CTYPE {shown}), not a map of the sky: a map needs "
+        "two celestial axes"
+    )
+
+
+def has_velocity(header, axis):
+    """Return whether an axis (1-based) is spectral, by its CTYPE or else by its CUNIT."""
+    ctype, unit = (str(header.get(f"{key}{axis}", "")).strip() for key in ("CTYPE", "CUNIT"))
+    if is_spectral(ctype) or ctype.upper() in ("V", "KM/S", "M/S"):
+        return True
+    try:
+        unit = parse_unit(unit) if unit and not _CELESTIAL.match(ctype) else u.one
+    except ValueError:
+        return False
+    return unit.is_equivalent(u.km / u.s) or unit.is_equivalent(u.Hz)
 
 
 def spectral_axis(wcs):

@@ -62,3 +62,108 @@ def test_no_data_in_single_precision(no_data, dtype):
     with np.errstate(over="ignore"):
         hdu = fits.PrimaryHDU(values.astype(dtype), make_header(SHAPE))
     assert GasMap.read(hdu, no_data=no_data).mask.sum() == 1
+
+
+def column(**cards):
+    return fits.PrimaryHDU(np.full(SHAPE, 1e22), make_header(SHAPE, **cards))
+
+
+@pytest.mark.parametrize("name", ["FOOTPRINT", "coverage", "WEIGHT", "WHT"])
+@pytest.mark.parametrize("cards", [{"BUNIT": None}, {}])
+def test_footprints_beside_a_map(name, cards):
+    """What reproject and Herschel's pipeline write: zero where nothing was observed."""
+    seen = np.ones(SHAPE, "f4")
+    seen[:3] = 0
+    seen[3, 3] = np.nan
+    hdus = fits.HDUList([column(), fits.ImageHDU(seen, make_header(SHAPE, **cards), name=name)])
+    expected = ~(seen > 0)
+    np.testing.assert_array_equal(GasMap.read(hdus).mask, expected)
+    np.testing.assert_array_equal(GasMap.from_maps(hdus).mask, expected)
+
+
+@pytest.mark.parametrize("name", ["RMS", "SNR", "CHI2", "FLAGS"])
+def test_images_beside_a_map(name):
+    hdus = fits.HDUList([column(), fits.ImageHDU(np.zeros(SHAPE), make_header(SHAPE), name=name)])
+    assert not GasMap.read(hdus).mask.any()
+
+
+@pytest.mark.parametrize("unit", ["pixel", "UNKNOWN", "channel", "lsr km/s", "Stokes"])
+@pytest.mark.parametrize("ctype", ["VRAD", "FREQ", "VELO-LSR", "STOKES"])
+def test_units_of_an_axis_of_one_pixel(unit, ctype):
+    axis = {"CTYPE3": ctype, "CUNIT3": unit, "CRVAL3": 1.0, "CRPIX3": 1.0, "CDELT3": 1.0}
+    data = np.full((1, *SHAPE), 1e22)
+    gas = GasMap.read(fits.PrimaryHDU(data, make_header(SHAPE, **axis)), distance=300 * u.pc)
+    center = gas.to_sky(4.5, 5.5)
+    assert center.icrs.separation(SkyCoord(52.0, 31.0, unit="deg")) < 0.1 * u.arcsec
+
+
+@pytest.mark.parametrize(
+    "cards",
+    [
+        {"CTYPE1": "OFFSET", "CTYPE2": "VRAD"},
+        {"CTYPE1": "VELO-LSR", "CTYPE2": "OFFSET"},
+        {"CTYPE1": "offset", "CTYPE2": "velocity"},
+        {"CTYPE1": "GLON-CAR", "CTYPE2": "VELOCITY"},
+        {"CTYPE1": "X", "CTYPE2": "V"},
+        {"CTYPE1": "OFFSET", "CTYPE2": "KM/S"},
+        {"CTYPE1": "", "CTYPE2": "", "CUNIT1": "arcsec", "CUNIT2": "km/s"},
+        {"CTYPE1": "DEC--SIN", "CTYPE2": "FREQ", "CTYPE3": "RA---SIN"},
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"pixel_scale": 0.01 * u.pc}])
+def test_position_velocity_diagrams(cards, options):
+    for reader in (GasMap.read, GasMap.from_maps):
+        with pytest.raises(ValueError, match="is a position-velocity diagram"):
+            reader(column(**cards), **options)
+
+
+def errors(values, unit):
+    return fits.ImageHDU(np.full(SHAPE, values), make_header(SHAPE, BUNIT=unit), name="ERROR")
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "options"),
+    [
+        (0.1, "cm-2", {"log10": True}),
+        (0.1, "cm-2", {"log10": True, "abundance": 1e-8, "no_data": 0}),
+        (0.5, "dex(cm-2)", {}),
+        (5.0, "dex(cm-2)", {}),
+    ],
+)
+def test_maps_of_errors_in_dex_are_no_columns(value, unit, options):
+    with pytest.raises(ValueError, match="is it the map of its errors"):
+        GasMap.from_maps(errors(value, unit), **options)
+
+
+def test_logarithms_in_a_larger_unit():
+    hdu = fits.PrimaryHDU(np.full(SHAPE, 0.5), make_header(SHAPE))
+    gas = GasMap.read(hdu, unit="dex(1e21 cm-2)")
+    np.testing.assert_allclose(gas.column_density.value, 10**21.5)
+    gas = GasMap.read(hdu, unit="1e21 cm-2", log10=True)
+    np.testing.assert_allclose(gas.column_density.value, 10**21.5)
+
+
+@pytest.mark.parametrize("unit", ["dex", "dex(cm-2)", "log10(cm-2)"])
+def test_errors_in_dex_of_a_linear_map(unit):
+    expected = 0.1 * np.log(10) * 1e22
+    for gas in (
+        GasMap.read(fits.HDUList([column(), errors(0.1, unit)])),
+        GasMap.from_maps(column(), column_density_uncertainty=errors(0.1, unit)),
+    ):
+        np.testing.assert_allclose(gas.column_density_uncertainty.value, expected)
+
+
+@pytest.mark.parametrize("options", [{"unit": "dex(cm-2)"}, {"log10": True}])
+def test_linear_errors_of_a_logarithm(options):
+    logarithm = fits.PrimaryHDU(np.full(SHAPE, 22.0), make_header(SHAPE))
+    for gas in (
+        GasMap.read(fits.HDUList([logarithm, errors(1e21, "cm-2")]), **options),
+        GasMap.from_maps(logarithm, column_density_uncertainty=errors(1e21, "cm-2"), **options),
+    ):
+        np.testing.assert_allclose(gas.column_density_uncertainty.value, 1e21)
+
+
+def test_errors_that_are_too_good():
+    """Errors in dex that say cm-2."""
+    with pytest.raises(ValueError, match=r"1e-23 of the column.*unit dex\(cm-2\)"):
+        GasMap.from_maps(column(), column_density_uncertainty=errors(0.1, "cm-2"))

@@ -197,10 +197,10 @@ def check_shape(hdu, where, *, three_planes=False):
     if channels > 1 and n_wide == 1:
         msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
         raise ValueError(msg)
-    if channels > 1 and n_wide == 2 and len(hdu.shape) > 2:
-        ctypes = [hdu.header.get(f"CTYPE{axis + 1}", "") for axis in range(len(hdu.shape))]
-        wide = [ctype for ctype, n in zip(ctypes, hdu.shape[::-1], strict=True) if n > 1]
-        msg = f"{where} {_wcs.describe_ctypes(wide)}"
+    wide = [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
+    if len(wide) == 2 and any(_wcs.has_velocity(hdu.header, axis) for axis in wide):
+        ctypes = ", ".join(repr(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in wide)
+        msg = f"{where} {_wcs.describe_diagram(ctypes)}"
         raise ValueError(msg)
     if len(hdu.shape) < 2:
         msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.nddata import NDData
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, blank, clean_numbers
+from astrofractal.gasmap.channels import Channel, blank, clean_numbers, error_factor
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import (
     choose_converter,
@@ -37,7 +37,6 @@ from astrofractal.gasmap.io.fitted_lines import channels_of_planes, survey_files
 from astrofractal.gasmap.io.parts import MapParts, refuse_unused
 from astrofractal.gasmap.io.reading import (
     add_header,
-    bunit,
     cube_hdu,
     extension_error,
     file_channels,
@@ -426,24 +425,20 @@ def _image(hdus, name):
 def _load_error(data, name, channel, no_data, *, log10):
     """Return the standard deviation of a channel in the channel's unit."""
     shape = channel.values.shape
-    dex = name == "column_density" and log10
+    as_it_is = name == "column_density" and log10  # in dex, or `column_of` finds that it is not
     if _is_file(data):
         with opened(data) as hdus:
             hdu = _image(hdus, f"{name}_uncertainty")
             values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), f"{name}_uncertainty")
-            unit = bunit(hdu, hdus) if header_unit(hdu, hdus) else channel.unit
+            unit = header_unit(hdu, hdus) or channel.unit
     else:
         error = Channel.of(data, f"{name}_uncertainty").squeezed(f"{name}_uncertainty")
         values, unit = error.values.copy(), error.unit
     if values.shape != shape:
         msg = f"{name}_uncertainty has shape {values.shape}, {name} has {shape}"
         raise ValueError(msg)
-    if not dex and unit != channel.unit:
-        try:
-            values = values * unit.to(channel.unit)
-        except u.UnitConversionError:
-            msg = f"{name}_uncertainty is in {unit}, which is not the {channel.unit} of {name}"
-            raise u.UnitConversionError(msg) from None
+    if not as_it_is and unit != channel.unit:
+        values = values * error_factor(unit, channel, name=f"{name}_uncertainty")
     if no_data is not None:
         blank(values, no_data)
     return values

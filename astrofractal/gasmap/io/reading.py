@@ -10,7 +10,7 @@ from astropy.nddata import NDData
 
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, blank, clean_numbers
+from astrofractal.gasmap.channels import Channel, blank, clean_numbers, error_factor
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import column_of, subtract_from_dispersion, warn_if_faint
 from astrofractal.gasmap.conversions import check_rest_frequency
@@ -45,6 +45,14 @@ _ERROR_MARKS = re.compile(
     r"^(?:E_|ERR_|ERROR_|UNCERT_|E(?=(?:N|V|SIGMA)))|(?:_?(?:ERROR|ERR|UNCERTAINTY|UNCERT|STD))$"
 )
 _MASK_MARK = re.compile(r"_?MASK$")
+
+#: Images that say how much was observed: zero where nothing was, as the footprint of reproject.
+_WEIGHT_MARK = re.compile(r"_?(?:FOOTPRINT|COVERAGE|WEIGHTS?|WHT|EXPOSURE|EXPTIME|N_?HITS)$")
+
+#: Images beside a map that are neither it nor its error.
+_OTHER_MARK = re.compile(
+    r"_?(?:RMS|NOISE|SNR|S/N|FLAGS?|DQ|QUALITY|CONTEXT|CTX|CHI2|RESIDUALS?|MODEL)$"
+)
 
 #: Above this median a dispersion said to be in km/s is taken to be in m/s, and refused.
 _FAST = 50.0
@@ -264,7 +272,10 @@ def only_image(hdus, images, found):
     main = [
         hdu
         for hdu in others
-        if not _ERROR_MARKS.search(hdu.name.upper()) and not _MASK_MARK.search(hdu.name.upper())
+        if not any(
+            mark.search(hdu.name.upper())
+            for mark in (_ERROR_MARKS, _MASK_MARK, _WEIGHT_MARK, _OTHER_MARK)
+        )
     ]
     if len(main) > 1:
         units = {id(hdu): str(hdu.header.get("BUNIT", "")).lower() for hdu in main}
@@ -371,25 +382,29 @@ def extension_error(hdus, hdu, name, channel, unit):
             return None
         text = str(other.header.get("BUNIT", "") or "").strip()
         if unit is None and text and "Variance" not in kind:
-            factor = parse_unit(text, name=f"BUNIT of {other.name}").to(channel.unit)
-            error = error * factor
+            error = error * error_factor(text, channel, name=f"BUNIT of {other.name}")
         return error
     return None
 
 
 def _mask(hdus, hdu, shape):
     """Return the mask of a channel of a shape from its own extension, or `None`."""
+    masks = []
     for other in image_hdus(hdus):
         extname = other.name.upper()
-        if extname in ("MASK", f"{hdu.name}_MASK") and other is not hdu:
-            if wide_axes(other) == [n for n in shape if n > 1]:
-                return hdu_data(other, hdus).astype(bool).reshape(shape)
+        is_mask = extname in ("MASK", f"{hdu.name}_MASK")
+        if other is hdu or not (is_mask or _WEIGHT_MARK.fullmatch(extname)):
+            continue
+        if wide_axes(other) == [n for n in shape if n > 1]:
+            data = hdu_data(other, hdus).reshape(shape)
+            masks.append(data.astype(bool) if is_mask else ~(data > 0))
+        else:
             msg = (
                 f"{label(other, hdus)} has shape {other.shape}, {label(hdu, hdus)} has "
                 f"{hdu.shape}: the mask is not used"
             )
             warn(msg)
-    return None
+    return np.any(masks, axis=0) if masks else None
 
 
 def _in_memory(data, unit):
