@@ -23,6 +23,33 @@ __all__ = [
 #: Name of the bundled architecture, as registered with timm.
 BUNDLED_MODEL = "astrofractal_vit_tiny_patch8_64"
 
+#: What each architecture gives timm's ``VisionTransformer``.
+DEFAULTS = {
+    "astrofractal_vit_tiny_patch8_64": {
+        "img_size": 64,
+        "patch_size": 8,
+        "embed_dim": 192,
+        "depth": 12,
+        "num_heads": 3,
+        "reg_tokens": 4,
+        "num_classes": 0,
+        "dynamic_img_size": True,
+        "dynamic_img_pad": True,
+    },
+    "astrofractal_vit_large_patch16_336": {
+        "img_size": 336,
+        "patch_size": 16,
+        "embed_dim": 1024,
+        "depth": 24,
+        "num_heads": 16,
+        "init_values": 1e-5,
+        "reg_tokens": 4,
+        "num_classes": 0,
+        "dynamic_img_size": True,
+        "dynamic_img_pad": True,
+    },
+}
+
 
 def _vision_transformer(pretrained, defaults, kwargs):
     if pretrained:
@@ -55,18 +82,7 @@ def astrofractal_vit_tiny_patch8_64(pretrained=False, **kwargs):
     model : timm.models.vision_transformer.VisionTransformer
         The model, with random weights, without a classifier.
     """
-    defaults = {
-        "img_size": 64,
-        "patch_size": 8,
-        "embed_dim": 192,
-        "depth": 12,
-        "num_heads": 3,
-        "reg_tokens": 4,
-        "num_classes": 0,
-        "dynamic_img_size": True,
-        "dynamic_img_pad": True,
-    }
-    return _vision_transformer(pretrained, defaults, kwargs)
+    return _vision_transformer(pretrained, DEFAULTS["astrofractal_vit_tiny_patch8_64"], kwargs)
 
 
 @register_model
@@ -87,19 +103,7 @@ def astrofractal_vit_large_patch16_336(pretrained=False, **kwargs):
     model : timm.models.vision_transformer.VisionTransformer
         The model, with random weights, without a classifier.
     """
-    defaults = {
-        "img_size": 336,
-        "patch_size": 16,
-        "embed_dim": 1024,
-        "depth": 24,
-        "num_heads": 16,
-        "init_values": 1e-5,
-        "reg_tokens": 4,
-        "num_classes": 0,
-        "dynamic_img_size": True,
-        "dynamic_img_pad": True,
-    }
-    return _vision_transformer(pretrained, defaults, kwargs)
+    return _vision_transformer(pretrained, DEFAULTS["astrofractal_vit_large_patch16_336"], kwargs)
 
 
 def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.Module:

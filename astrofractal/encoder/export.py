@@ -1,5 +1,6 @@
-"""ONNX: the frozen encoder for programs that have no PyTorch."""
+"""The frozen encoder for other programs: ONNX, and folders of timm and the Hugging Face Hub."""
 
+import inspect
 import json
 import logging
 import warnings
@@ -7,7 +8,13 @@ import warnings
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
 
-__all__ = ["export_onnx"]
+__all__ = ["export_onnx", "export_timm"]
+
+#: Architectures of timm that ours are, given their own arguments.
+_TIMM_NAMES = {
+    "astrofractal_vit_tiny_patch8_64": "vit_tiny_patch16_224",
+    "astrofractal_vit_large_patch16_336": "vit_large_patch16_224",
+}
 
 
 def export_onnx(encoder, path, *, overwrite=False):
@@ -90,6 +97,109 @@ def export_onnx(encoder, path, *, overwrite=False):
             proto.metadata_props.add(key=key, value=value)
         onnx.save(proto, str(temporary))
     return metadata
+
+
+def export_timm(encoder, folder, *, overwrite=False):
+    """
+    Write an encoder as a folder that timm loads, without astrofractal.
+
+    The folder holds ``config.json``, ``model.safetensors`` (32-bit) and ``README.md`` with the facts of
+    the card.  ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads it, and
+    ``timm.create_model("hf_hub:OWNER/NAME", pretrained=True)`` once it is uploaded to the Hugging Face Hub.
+    ``mean`` and ``std`` of the model's ``pretrained_cfg`` normalize physical channels; replace NaN by
+    ``mean``.
+
+    Parameters
+    ----------
+    encoder : `~astrofractal.encoder.FractalEncoder`
+        The encoder.
+
+    folder : path-like
+        The folder to write.
+
+    overwrite : bool, optional
+        Whether an existing folder may be replaced.
+
+    Returns
+    -------
+    config : dict
+        What ``config.json`` holds.
+
+    Raises
+    ------
+    FileExistsError
+        If the folder exists and ``overwrite`` is `False`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from astrofractal import FractalEncoder
+    >>> from astrofractal.encoder.export import export_timm
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     config = export_timm(FractalEncoder(), f"{folder}/encoder")
+    >>> config["architecture"], config["num_features"]
+    ('vit_tiny_patch16_224', 192)
+    """
+    from safetensors.torch import save_file
+
+    from astrofractal.encoder import architecture
+
+    name = encoder.model_name
+    model_args = {"num_classes": 0, "in_chans": encoder.in_chans}
+    if name in _TIMM_NAMES:
+        model_args |= architecture.DEFAULTS[name]
+    elif "dynamic_img_size" in inspect.signature(type(encoder.model).__init__).parameters:
+        model_args |= {"dynamic_img_size": True, "dynamic_img_pad": True}
+    side = encoder.image_size
+    config = {
+        "architecture": _TIMM_NAMES.get(name, name),
+        "num_classes": 0,
+        "num_features": encoder.embed_dim,
+        "model_args": model_args,
+        "pretrained_cfg": {
+            "input_size": [encoder.in_chans, side, side],
+            "fixed_input_size": False,
+            "mean": list(encoder.normalization.center),
+            "std": list(encoder.normalization.scale),
+            "num_classes": 0,
+            "license": "bsd-3-clause",
+        },
+        "astrofractal": {"weights_id": encoder.weights_id, "card": encoder.card},
+    }
+    state = {
+        n: v.detach().cpu().float().contiguous() for n, v in encoder.model.state_dict().items()
+    }
+    with atomic_path(folder, overwrite=overwrite) as temporary:
+        temporary.mkdir()
+        save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
+        text = json.dumps(config, indent=2) + "\n"
+        (temporary / "config.json").write_text(text, encoding="utf-8")
+        (temporary / "README.md").write_text(_readme(encoder), encoding="utf-8")
+    return config
+
+
+def _readme(encoder):
+    """Return a model card of the Hugging Face Hub."""
+    card, normalization = encoder.card, encoder.normalization
+    return f"""---
+library_name: timm
+license: bsd-3-clause
+pipeline_tag: image-feature-extraction
+tags: [astronomy, star-formation, self-supervised-learning, fractals]
+---
+# {card["architecture"]}
+
+A Vision Transformer that learned from fractal flames, without a label, for maps of gas around
+protostars: weights `{encoder.weights_id}` of astrofractal ({card["images_seen"]:,} images seen, recipe
+`{card["recipe"]}`, seed {card["seed"]}).
+
+Input: {encoder.in_chans} physical channels (of three: log10 N(H2) in cm-2, line-of-sight velocity relative to the
+map's mean and velocity dispersion in km/s), {encoder.image_size} x {encoder.image_size} pixels of
+0.5 pc / 64, less {list(normalization.center)}, over {list(normalization.scale)}; 0 where there are no data.
+
+Features of it are not masses: they need a calibration, and what it is worth is measured on clouds unseen
+(https://astrofractal.readthedocs.io). Method: Hirashima, Nozaki & Harada 2025, arXiv:2510.24159.
+"""
 
 
 class _Quiet(warnings.catch_warnings):

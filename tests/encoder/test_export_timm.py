@@ -1,0 +1,72 @@
+"""A folder for timm gives the features of the encoder that it was made from, without astrofractal."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from astrofractal.encoder import ChannelNormalization, FractalEncoder
+from astrofractal.encoder.export import export_timm
+
+# The first version that loads models from a folder.
+timm = pytest.importorskip("timm", minversion="1.0.16")
+
+# A process of its own: there timm must not know the architectures of astrofractal.
+LOAD = """
+import sys
+import numpy as np
+import timm
+import torch
+
+folder, images, tokens = sys.argv[1:]
+model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+assert "astrofractal" not in sys.modules
+shape = (1, -1, 1, 1)
+mean, std = (torch.tensor(model.pretrained_cfg[name]).reshape(shape) for name in ("mean", "std"))
+images = torch.from_numpy(np.load(images))
+with torch.no_grad():
+    known = torch.isfinite(images)
+    images = (torch.where(known, images, mean.float()) - mean) / std
+    np.save(tokens, model.forward_features(images.float()).numpy())
+"""
+
+
+@pytest.mark.parametrize("name", ["bundled", "another"])
+def test_tokens_are_the_same(name, tmp_path):
+    if name == "bundled":
+        encoder = FractalEncoder(device="cpu")
+    else:
+        normalization = ChannelNormalization(center=(22.0,), scale=(0.5,))
+        encoder = FractalEncoder(
+            "timm:test_vit", weights="random", in_chans=1, normalization=normalization,
+            device="cpu",
+        )  # fmt: skip
+    config = export_timm(encoder, tmp_path / "model")
+    names = sorted(path.name for path in (tmp_path / "model").iterdir())
+    assert names == ["README.md", "config.json", "model.safetensors"]
+    assert json.loads((tmp_path / "model" / "config.json").read_text("utf-8")) == config
+    side = encoder.image_size
+    random = np.random.default_rng(1)
+    center = np.reshape([22, 0, 0.4], (3, 1, 1))
+    images = random.normal(center, 0.3, (2, 3, side, side)).astype(np.float32)[
+        :, : encoder.in_chans
+    ]
+    images[0, :, :10] = np.nan
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-W", "ignore", "-c", LOAD, tmp_path / "model"]
+    command += [tmp_path / "images.npy", tmp_path / "tokens.npy"]
+    subprocess.run(command, check=True, cwd=tmp_path)
+    tokens, expected = np.load(tmp_path / "tokens.npy"), encoder.tokens(images)
+    assert tokens.shape == expected.shape
+    assert np.abs(tokens - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+def test_an_existing_folder_is_kept(tmp_path):
+    encoder = FractalEncoder(weights="random", device="cpu")
+    (tmp_path / "model").mkdir()
+    with pytest.raises(FileExistsError, match="model"):
+        export_timm(encoder, tmp_path / "model")
+    export_timm(encoder, tmp_path / "model", overwrite=True)
+    assert "fractal flames" in (tmp_path / "model" / "README.md").read_text("utf-8")
