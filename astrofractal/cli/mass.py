@@ -96,6 +96,11 @@ def add_arguments(parser):
         "--match", action="store_true",
         help="calibrate on reference maps observed as the map was: beam, noise, pixels, coverage",
     )  # fmt: skip
+    group.add_argument(
+        "--prior", metavar="NAME|FILE",
+        help="the masses that are expected: kroupa, chabrier, flat, or a table of mass and number per "
+        "decade (default: those of the reference protostars)",
+    )  # fmt: skip
     add_weights(group, default=None)
 
 
@@ -114,6 +119,11 @@ def run(args):
 
 
 def _estimator(args):
+    estimator = _calibrated(args)
+    return estimator if args.prior is None else estimator.with_prior(args.prior)
+
+
+def _calibrated(args):
     from astrofractal import FractalEncoder, StellarMassEstimator
     from astrofractal.mapset import reference_maps
 

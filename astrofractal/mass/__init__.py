@@ -8,6 +8,7 @@ from astrofractal._utils.lazy import lazy_names
 from astrofractal.mass.appearance import appearance
 
 __all__ = [
+    "PRIORS",
     "REGRESSORS",
     "AveragedRegressor",
     "Calibration",
@@ -19,6 +20,7 @@ __all__ = [
     "KernelSVR",
     "MeanRegressor",
     "NoSkillWarning",
+    "Prior",
     "PublishedKNN",
     "StellarMassEstimator",
     "TrunkViews",
@@ -52,6 +54,8 @@ _HOMES = {
     "KernelSVR": "astrofractal.mass.regressors",
     "MeanRegressor": "astrofractal.mass.regressors",
     "NoSkillWarning": "astrofractal.mass.calibration",
+    "PRIORS": "astrofractal.mass.priors",
+    "Prior": "astrofractal.mass.priors",
     "PublishedKNN": "astrofractal.mass.neighbors",
     "REGRESSORS": "astrofractal.mass.regressors",
     "StellarMassEstimator": "astrofractal.mass.estimator",

@@ -12,6 +12,7 @@ from astrofractal.mass.appearance import CONTRAST
 from astrofractal.mass.conformal import ConformalIntervals
 from astrofractal.mass.domain import Domain, Scaler
 from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.priors import Prior, as_prior, importance
 from astrofractal.mass.regressors import (
     fit_regressor,
     make_regressor,
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Self
 
+    from astropy.table import Table
     from numpy.typing import ArrayLike
     from sklearn.base import BaseEstimator
 
@@ -67,6 +69,11 @@ class Calibration:
         A map has the weight ``n ** -weight_exponent`` where its protostar has n maps, in the
         regressor and in the intervals: with 0 each map counts the same, with 1 each protostar.
 
+    prior : str, table or `~astrofractal.mass.Prior`, optional
+        The distribution of masses that regressor and intervals are made for, as
+        `~astrofractal.StellarMassEstimator` takes it; that of the reference masses by default.
+        ``skill_`` counts the reference protostars as they are.
+
     Attributes
     ----------
     skill_ : dict
@@ -88,11 +95,13 @@ class Calibration:
         features: FeatureSet,
         regressor: str | BaseEstimator | tuple[str | BaseEstimator, ...],
         weight_exponent: float = 0.5,
+        prior: Prior | str | Table | None = None,
     ) -> None:
         self.channels = tuple(channels)
         self.features = features
         self.regressor = regressor
         self.weight_exponent = weight_exponent
+        self.prior = as_prior(prior)
 
     def fit(
         self,
@@ -179,15 +188,37 @@ class Calibration:
             msg = f"groups: {keep.sum()} maps remain, a calibration needs 10"
             raise ValueError(msg)
         scaler = Scaler(self.scaler_.blocks).fit(self.X_[keep])
-        new = Calibration(self.channels, self.features, self.regressor, self.weight_exponent)
-        return new._fit_scaled(
-            scaler.after(self.scaler_),
-            scaler.transform(self.X_[keep]),
-            self.y_[keep],
-            self.appearance_[keep],
-            self.groups_[keep],
-            self.protostars_[keep],
-            self.represents_[keep],
+        return self._refitted(
+            self.prior, scaler.after(self.scaler_), scaler.transform(self.X_[keep]), keep
+        )
+
+    def with_prior(self, prior: Prior | str | Table | None) -> Calibration:
+        """
+        Calibrate again for another distribution of masses.
+
+        Parameters
+        ----------
+        prior : str, table, `~astrofractal.mass.Prior` or None
+            As the class takes it.
+
+        Returns
+        -------
+        calibration : `Calibration`
+            A new one.
+        """
+        return self._refitted(prior, self.scaler_, self.X_, slice(None))
+
+    def _refitted(self, prior, scaler, X, rows):
+        """Return a calibration on some of the reference maps, whose features are scaled."""
+        options = (self.channels, self.features, self.regressor, self.weight_exponent)
+        return Calibration(*options, prior)._fit_scaled(
+            scaler,
+            X,
+            self.y_[rows],
+            self.appearance_[rows],
+            None if self.groups_ is None else self.groups_[rows],
+            self.protostars_[rows],
+            self.represents_[rows],
         )
 
     def _fit_scaled(self, scaler, X, y, appearance, groups, protostars, represents):
@@ -220,7 +251,12 @@ class Calibration:
 
     def _derive(self):
         """Set what follows from what is stored."""
-        self.weights_ = self._protostar_weights(self.weight_exponent)
+        self._importance = 1.0
+        if self.prior is not None:
+            reference = (self.y_, self.protostars_, self.represents_)
+            self._importance = importance(self.prior, *reference)
+        weights = self._protostar_weights(self.weight_exponent) * self._importance
+        self.weights_ = weights / weights.mean()
         groups = np.arange(len(self.y_)) if self.groups_ is None else self.groups_
         self.folds_ = grouped_folds(groups)
         self._filled = np.nan_to_num(self.X_)
@@ -228,7 +264,8 @@ class Calibration:
         self._fingerprint = self._cached_reference = None
 
     def _intervals(self):
-        errors, weights = np.abs(self.y_ - self.predicted_), self._protostar_weights(1)
+        errors = np.abs(self.y_ - self.predicted_)
+        weights = self._protostar_weights(1) * self._importance
         return ConformalIntervals(errors, self.difficulty_, self.predicted_, self.folds_, weights)
 
     def _protostar_weights(self, exponent):
@@ -258,6 +295,23 @@ class Calibration:
     def mass_range(self) -> np.ndarray:
         """The log10 masses between which all but 1 % at each end of the reference maps lie."""
         return np.percentile(self.y_, [1, 99])
+
+    @property
+    def end_bias(self) -> list[float]:
+        """
+        Predicted less true log10 mass in the lower, middle and upper third of true masses (list).
+
+        In dex, of clouds that are left out, each protostar with the same weight: predictions regress
+        to the mean.
+        """
+        equal = self._protostar_weights(1)
+        edges = [weighted_quantile(self.y_, equal, k / 3) for k in (1, 2)]
+        third = np.searchsorted(edges, self.y_)
+        error = self.predicted_ - self.y_
+        return [
+            float(np.average(error[third == k], weights=equal[third == k]))
+            for k in np.unique(third)
+        ]
 
     def _skill(self):
         skill = scores(self.y_, self.predicted_, self.protostars_, self.represents_)
@@ -336,7 +390,9 @@ class Calibration:
     def fingerprint(self) -> str:
         """Return a digest of the options and the reference maps."""
         if self._fingerprint is None:
-            options = (self.channels, self.features, self.regressor, self.weight_exponent)
+            options = (
+                self.channels, self.features, self.regressor, self.weight_exponent, self.prior
+            )  # fmt: skip
             self._fingerprint = fingerprint(options, self.spread_scale_, self._arrays())
         return self._fingerprint
 
@@ -367,6 +423,7 @@ class Calibration:
             "blocks": [int(b) for b in self.scaler_.blocks],
             "spread_scale": self.spread_scale_,
             "skill": self.skill_,
+            "prior": None if self.prior is None else self.prior.to_dict(),
         }
         return arrays, card
 
@@ -400,6 +457,7 @@ class Calibration:
             FeatureSet(**card["features"]),
             spec_from_json(card["regressor"]),
             card["weight_exponent"],
+            Prior(**card["prior"]) if card.get("prior") else None,
         )
         for name in ("y", "represents", "predicted", "difficulty", "domain_scale", "check"):
             setattr(new, f"{name}_", arrays[name])

@@ -7,6 +7,7 @@ from astrofractal._utils.reading import reading
 from astrofractal.encoder import describe_encoder, find_encoder
 from astrofractal.mass.calibration import Calibration
 from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.priors import Prior, as_prior
 from astrofractal.mass.regressors import spec_from_json, spec_to_json
 
 __all__ = ["read_calibrations", "write_calibrations"]
@@ -35,6 +36,7 @@ def write_calibrations(estimator, path, *, overwrite=False):
         arrays |= {f"{number}.{name}": v for name, v in own.items()}
         cards.append(card)
     encoder, features = estimator.encoder_, estimator.features
+    prior = as_prior(estimator.prior)
     card = {
         "encoder": None if encoder is None else describe_encoder(encoder),
         "reference_id": estimator.reference_id_,
@@ -43,6 +45,7 @@ def write_calibrations(estimator, path, *, overwrite=False):
             "features": None if features is None else features.to_dict(),
             "regressor": spec_to_json(estimator.regressor),
             "weight_exponent": estimator.weight_exponent,
+            "prior": None if prior is None else prior.to_dict(),
         },
     }
     write_archive(path, arrays, card, version=_VERSION, overwrite=overwrite)
@@ -116,6 +119,8 @@ def _from_archive(arrays, card, path, encoder):
     options["regressor"] = spec_from_json(options["regressor"])
     if options["features"] is not None:
         options["features"] = FeatureSet(**options["features"])
+    if options.get("prior") is not None:
+        options["prior"] = Prior(**options["prior"])
     if card["encoder"] is not None:
         encoder = find_encoder(
             card["encoder"], path, encoder, made="calibrated", remedy="calibrate again"

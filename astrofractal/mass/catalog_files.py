@@ -74,7 +74,8 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
         if path.suffix == ".fits":
             # Plain keywords: FITS has eight characters for their names.
             keys = {"weights_id": "WEIGHTS", "reference_id": "REFMAPS", "version": "VERSION",
-                    "fingerprint": "ESTIMATR", "level": "LEVEL", "no_skill": "NOSKILL"}  # fmt: skip
+                    "fingerprint": "ESTIMATR", "level": "LEVEL", "no_skill": "NOSKILL",
+                    "end_bias": "ENDBIAS"}  # fmt: skip
             table.meta = {keys.get(k, k): v for k, v in table.meta.items()}
         if _FORMATS[path.suffix] == "votable":
             _write_votable(table, temporary)

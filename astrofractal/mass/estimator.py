@@ -42,6 +42,7 @@ from astrofractal.mass.features import (
 )
 from astrofractal.mass.matching import MATCHED_FEATURES, matched_calibration
 from astrofractal.mass.positions import Places, nothing_to_measure, resolve_positions, to_icrs
+from astrofractal.mass.priors import Prior, as_prior
 from astrofractal.mass.regressors import make_regressor
 from astrofractal.mass.validation import r2_score, rmse_score
 
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Literal, Self
 
-    from astropy.table import QTable
+    from astropy.table import QTable, Table
     from numpy.typing import ArrayLike
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
@@ -89,6 +90,12 @@ class StellarMassEstimator(Options, BaseEstimator):
         A map has the weight ``n ** -weight_exponent`` where its protostar has n maps: with 0 each
         map counts the same, with 1 each protostar.  By default each combination of channels has
         its own.
+
+    prior : str, table or path-like, optional
+        The masses that are expected: "kroupa" or "chabrier" (initial mass functions), "flat" (as many
+        in each decade), or a table, or the path of one, with ``mass`` and ``number`` (of protostars
+        per decade).  Reference protostars are weighed so that they follow it, by up to a factor of
+        ten.  By default they count as they are.
 
     Attributes
     ----------
@@ -133,11 +140,13 @@ class StellarMassEstimator(Options, BaseEstimator):
         features: FeatureSet | None = None,
         regressor: str | BaseEstimator | tuple[str | BaseEstimator, ...] | None = None,
         weight_exponent: float | None = None,
+        prior: Prior | str | Table | PathLike | None = None,
     ) -> None:
         self.encoder = encoder
         self.features = features
         self.regressor = regressor
         self.weight_exponent = weight_exponent
+        self.prior = prior
 
     @property
     def calibrations_(self) -> dict[tuple[str, ...], Calibration]:
@@ -192,7 +201,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         digest : str
             Equal for estimators that predict the same masses.
         """
-        options = {**self.get_params(deep=False), "encoder": None}
+        options = {**self.get_params(deep=False), "encoder": None, "prior": as_prior(self.prior)}
         if self.__sklearn_is_fitted__():
             options["encoder"] = self.encoder_
             options["calibrations"] = list(self.calibrations_.values())
@@ -226,6 +235,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             at_least("weight_exponent", self.weight_exponent, 0)
         if self.regressor is not None:
             make_regressor(self.regressor)
+        as_prior(self.prior)
 
     def fit(
         self,
@@ -320,7 +330,8 @@ class StellarMassEstimator(Options, BaseEstimator):
                 encoder=self._encoder() if features.pooling else None,
                 progress_bar=progress_bar,
             )
-            calibrations[wanted] = Calibration(wanted, features, regressor, exponent).fit(
+            options = (features, regressor, exponent, as_prior(self.prior))
+            calibrations[wanted] = Calibration(wanted, *options).fit(
                 X,
                 log_masses,
                 blocks=blocks,
@@ -378,6 +389,31 @@ class StellarMassEstimator(Options, BaseEstimator):
         new._reference_id = f"{self.reference_id_}-without-{'-'.join(clouds)}"
         return new
 
+    def with_prior(self, prior: Prior | str | Table | PathLike | None) -> StellarMassEstimator:
+        """
+        Calibrate again for another distribution of masses.
+
+        Parameters
+        ----------
+        prior : str, table, path-like or None
+            As the class takes it.
+
+        Returns
+        -------
+        estimator : `StellarMassEstimator`
+            A new one, on the same reference maps; features are not computed again.
+
+        Raises
+        ------
+        ValueError, TypeError, `~astropy.units.UnitsError`
+            If the prior is none, or has nothing where the reference masses are.
+        """
+        new = copy.copy(self)
+        new.prior = as_prior(prior)
+        new._calibrations = {c: own.with_prior(prior) for c, own in self.calibrations_.items()}
+        new._reference_id = self.reference_id_
+        return new
+
     def matched(
         self,
         gas: GasMap | MapSource,
@@ -432,14 +468,16 @@ class StellarMassEstimator(Options, BaseEstimator):
         places = find_protostars(gas) if positions is None else resolve_positions(positions).where
         maps = reference_maps() if maps is None else maps
         key = fingerprint(
-            gas, np.transpose(gas.to_pixel(places)), maps, n_maps, random_state, self.get_params()
-        )
+            gas, np.transpose(gas.to_pixel(places)), maps, n_maps, random_state,
+            self.get_params() | {"prior": as_prior(self.prior)},
+        )  # fmt: skip
         if vars(self).get("_matched", (None,))[0] != key:
             new = StellarMassEstimator(
                 self.encoder,
                 features=MATCHED_FEATURES if self.features is None else self.features,
                 regressor=("ridge", "svr") if self.regressor is None else self.regressor,
                 weight_exponent=self.weight_exponent,
+                prior=self.prior,
             )
             matched_calibration(
                 new,

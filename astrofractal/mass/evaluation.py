@@ -231,6 +231,8 @@ class Evaluation:
         table : `~astropy.table.QTable`
             ``n_maps`` (of combinations), ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``,
             ``velocity_known``, ``channels``, ``flags``; masked where there is no mass.
+            ``meta["end_bias"]`` tells the predicted less the true log10 mass in the thirds of true
+            masses (dex), as measured on the reference maps.
         """
         half = self.half_width(level)
         table = QTable()
@@ -246,6 +248,13 @@ class Evaluation:
         table["channels"] = _strings(codes)
         table["flags"] = _strings([",".join(flags) for flags in self.flags])
         table.meta.update(meta or {}, level=level)
+        biases = {
+            channel_code(c.channels): ", ".join(f"{bias:+.2f}" for bias in c.end_bias)
+            for c in self.calibrations
+            if c
+        }
+        if biases:
+            table.meta["end_bias"] = "; ".join(f"{code}: {text}" for code, text in biases.items())
         lacking = [f"{c} (leave-cloud-out R2 {r2:.2f})" for c, r2 in self.without_skill.items()]
         if lacking:
             table.meta["no_skill"] = ", ".join(lacking)

@@ -168,3 +168,15 @@ def test_columns_of_the_positions(folder, tmp_path, capsys):
     assert "no column 'RA'" in capsys.readouterr().err
     assert run(folder, folder / "cloud.fits", "--distance", 300, *named) == 1
     assert "--columns needs --positions" in capsys.readouterr().err
+
+
+def test_prior(folder, tmp_path):
+    masses = []
+    for prior in ([], ["--prior", "kroupa"], ["--prior", tmp_path / "mine.csv"]):
+        (tmp_path / "mine.csv").write_text("mass,number\n0.1,1\n1,0.001\n")
+        output = tmp_path / f"{len(masses)}.ecsv"
+        arguments = [folder / "maps.fits", "--cutouts", "--output", output]
+        assert run(folder, *arguments, *prior) == 0
+        masses.append(QTable.read(output)["mass"])
+    assert not u.allclose(masses[0], masses[1])
+    assert not u.allclose(masses[0], masses[2])

@@ -246,6 +246,7 @@ def test_with_encoder(mapset):
 def test_scikit_learn_manners(estimator, mapset):
     assert estimator.get_params() == {
         "encoder": None, "features": PROFILES, "regressor": "ridge", "weight_exponent": None,
+        "prior": None,
     }  # fmt: skip
     new = clone(estimator)
     assert new.get_params() == estimator.get_params()
@@ -268,6 +269,7 @@ OTHERS = {
     "features": FeatureSet(pooling=None, profiles="dispersion"),
     "regressor": ("ridge", "mean"),
     "weight_exponent": 1.0,
+    "prior": "kroupa",
 }
 
 
