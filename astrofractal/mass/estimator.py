@@ -15,6 +15,7 @@ from sklearn.exceptions import NotFittedError
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
+from astrofractal._utils.threads import one_blas_thread
 from astrofractal._utils.validation import at_least, one_of
 from astrofractal._utils.warn import warn
 from astrofractal.data import data_path
@@ -526,8 +527,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         sklearn.exceptions.NotFittedError
             If the estimator is not calibrated.
         """
-        from threadpoolctl import threadpool_limits
-
         shape = self._shape(maps, self.encoder_)
         batches = standard_batches(maps, size=self.size, shape=shape)
         total = None
@@ -537,7 +536,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         batches = progress(batches, progress_bar, total=total, desc="estimate")
         # NumPy's threads keep spinning after a product, in the way of the network's: a quarter of
         # the time.
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             for images, flags in batches:
                 self._evaluate_batch(images, flags, result)
         for channels, r2 in result.without_skill.items():

@@ -1,0 +1,30 @@
+"""How many threads linear algebra uses, which is a setting of the whole process."""
+
+import threading
+from contextlib import contextmanager
+
+__all__ = ["one_blas_thread"]
+
+_lock = threading.Lock()
+_entered = []
+
+
+@contextmanager
+def one_blas_thread():
+    """
+    Let linear algebra compute with one thread while the block runs, here or in another thread.
+
+    The limit holds for the process: the first block that is entered sets it, and the last one that is
+    left takes it back.  Each for itself would take back what others need, and leave what others set.
+    """
+    from threadpoolctl import threadpool_limits
+
+    with _lock:
+        _entered.append(_entered[0] if _entered else threadpool_limits(1, user_api="blas"))
+    try:
+        yield
+    finally:
+        with _lock:
+            limits = _entered.pop()
+            if not _entered:
+                limits.restore_original_limits()
