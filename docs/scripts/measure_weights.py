@@ -160,6 +160,10 @@ def main():
     parser.add_argument("weights", nargs="+", help="bundled, random or files; the first for pairs")
     parser.add_argument("--per-protostar", type=int, default=3, metavar="N")
     parser.add_argument("--symmetrize", action="store_true", help="average over the symmetries too")
+    parser.add_argument(
+        "--kinds", nargs="+", metavar="KIND", help="'class', 'central + spread', ..."
+    )
+    parser.add_argument("--few", nargs="*", type=int, default=FEW, metavar="N", help="labels")
     parser.add_argument("--degraded", nargs=2, metavar=("KIND", "LEVEL"))
     parser.add_argument("--scored", nargs="+", metavar="CLOUD", help="the clouds that count")
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
@@ -190,19 +194,21 @@ def main():
                 row[f"{letter}_{kind}_err"] = errors[k]
         if "physics" not in name or name == "physics":
             x = features[:, :1] if name == "hidden_mass" else features
-            row |= {f"few_{n}": few_labels(x, maps, counts, n, scored) for n in FEW}
+            row |= {f"few_{n}": few_labels(x, maps, counts, n, scored) for n in args.few}
         else:
-            row |= {f"few_{n}": np.nan for n in FEW}
+            row |= {f"few_{n}": np.nan for n in args.few}
         rows.append(row)
         print(*(f"{v:+.3f}" if isinstance(v, float) else v for v in row.values()), flush=True)
 
-    print(*("weights view features r2 r2_protostar d +- d +- p +- p +- few", *FEW))
+    print(*("weights view features r2 r2_protostar d +- d +- p +- p +- few", *args.few))
     score("", "", "physics", exact)
     for source in args.weights:
         for symmetrize in (False, True)[: 1 + args.symmetrize]:
             features = encoded(source, maps, symmetrize, args.cache)
             view = "symmetrized" if symmetrize else "one pass"
             for name, values in features.items():
+                if args.kinds and name not in args.kinds:
+                    continue
                 score(Path(source).stem, view, name, values)
                 score(Path(source).stem, view, f"{name} + physics", np.hstack([values, exact]))
     if args.output:
