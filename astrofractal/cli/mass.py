@@ -265,14 +265,16 @@ def _is_mapset(path):
 
     from astropy.io import fits
 
+    from astrofractal._utils.limits import open_bounded
+
     if Path(path).is_dir():
         return True
     if not Path(path).is_file():
         return False
     try:
-        with fits.open(path) as hdus:
+        with open_bounded(path) as file, fits.open(file) as hdus:
             return "LOG_NH2" in hdus and "SINKS" in hdus
-    except OSError:
+    except Exception:  # whatever it is, the reader of a map says so
         return False
 
 
