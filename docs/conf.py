@@ -25,6 +25,7 @@ version = ".".join(release.split(".")[:2])
 extensions += ["sphinx_design", "sphinx_gallery.gen_gallery"]
 exclude_patterns += ["benchmark/*.rst", "tutorials"]
 exclude_patterns += ["method/pretraining_runs.rst", "method/pretraining_invariant.rst"]
+exclude_patterns += ["method/pretraining_ablation.rst"]
 rst_epilog += """
 .. |paper| replace:: Hirashima, Nozaki & Harada (2025)
 .. _paper: https://arxiv.org/abs/2510.24159
