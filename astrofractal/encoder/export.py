@@ -105,7 +105,8 @@ def export_timm(encoder, folder, *, overwrite=False):
 
     The folder holds ``config.json``, ``model.safetensors`` (32-bit) and ``README.md`` with the facts of
     the card.  ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads it, and
-    ``timm.create_model("hf_hub:OWNER/NAME", pretrained=True)`` once it is uploaded to the Hugging Face Hub.
+    ``timm.create_model("hf_hub:OWNER/NAME", pretrained=True)`` once it is uploaded to the Hugging Face
+    Hub.
     ``mean`` and ``std`` of the model's ``pretrained_cfg`` normalize physical channels; replace NaN by
     ``mean``.
 
@@ -193,9 +194,10 @@ A Vision Transformer that learned from fractal flames, without a label, for maps
 protostars: weights `{encoder.weights_id}` of astrofractal ({card["images_seen"]:,} images seen, recipe
 `{card["recipe"]}`, seed {card["seed"]}).
 
-Input: {encoder.in_chans} physical channels (of three: log10 N(H2) in cm-2, line-of-sight velocity relative to the
-map's mean and velocity dispersion in km/s), {encoder.image_size} x {encoder.image_size} pixels of
-0.5 pc / 64, less {list(normalization.center)}, over {list(normalization.scale)}; 0 where there are no data.
+Input: {encoder.in_chans} physical channels (of three: log10 N(H2) in cm-2, line-of-sight velocity relative
+to the map's mean and velocity dispersion in km/s), {encoder.image_size} x {encoder.image_size} pixels of
+0.5 pc / 64, less {list(normalization.center)}, over {list(normalization.scale)}; 0 where there are no
+data.
 
 Features of it are not masses: they need a calibration, and what it is worth is measured on clouds unseen
 (https://astrofractal.readthedocs.io). Method: Hirashima, Nozaki & Harada 2025, arXiv:2510.24159.
