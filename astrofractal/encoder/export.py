@@ -196,7 +196,8 @@ protostars: weights `{encoder.weights_id}` of astrofractal ({card["images_seen"]
 
 Input: {encoder.in_chans} physical channels (of three: log10 N(H2) in cm-2, line-of-sight velocity
 relative to the map's mean and velocity dispersion in km/s), {encoder.image_size} x {encoder.image_size}
-pixels of 0.5 pc / 64, less {list(normalization.center)}, over {list(normalization.scale)}; 0 where there are no
+pixels of 0.5 pc / 64,
+less {list(normalization.center)}, over {list(normalization.scale)}; 0 where there are no
 data.
 
 Features of it are not masses: they need a calibration, and what it is worth is measured on clouds unseen
