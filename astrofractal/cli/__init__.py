@@ -7,6 +7,7 @@ that several subcommands share are in ``_options``.
 """
 
 import argparse
+import shlex
 import sys
 from importlib import import_module
 
@@ -108,7 +109,9 @@ def main(argv=None, *, commands=None):
         # An ASCII terminal gets "?" for what it cannot show, not an error after the work is done.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
+    argv = sys.argv[1:] if argv is None else argv
     args = make_parser(commands).parse_args(argv)
+    args.command = shlex.join(["astrofractal", *argv])
     try:
         args.run(args)
         sys.stdout.flush()

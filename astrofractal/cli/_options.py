@@ -10,8 +10,10 @@ __all__ = [
     "add_output",
     "add_quiet",
     "add_random_state",
+    "add_report",
     "add_weights",
     "check_output",
+    "check_report",
     "number_or_quantity",
     "number_or_text",
     "quantity",
@@ -32,6 +34,15 @@ def add_output(parser, *, metavar, help, default=None, required=False):
         "--output", "-o", metavar=metavar, default=default, required=required, help=help
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what exists")
+
+
+def add_report(parser):
+    """Declare ``--report``."""
+    parser.add_argument(
+        "--report", metavar="PAGE",
+        help="write a page for the browser (.html) with all of it: pictures, tables, what flags "
+        "mean, calibration, versions",
+    )  # fmt: skip
 
 
 def add_weights(parser, *, default="bundled", help=""):
@@ -82,6 +93,19 @@ def check_output(option, path, *, overwrite):
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         msg = f"{option} {str(path)!r} cannot be written: no permission in {str(folder)!r}"
         raise PermissionError(msg)
+
+
+def check_report(path, *, overwrite):
+    """Refuse before the work a page that could not be written after it."""
+    if path is not None:
+        from astrofractal.report.page import check_page
+
+        try:
+            check_page(path)
+        except ValueError as error:
+            msg = f"--report: {error}"
+            raise ValueError(msg) from error
+        check_output("--report", path, overwrite=overwrite)
 
 
 def quantity(example, *, bare=None, check=True):

@@ -10,7 +10,9 @@ calibration that is used. Written to the output folder:
   overview.png   the picture
 """
 
-from astrofractal.cli._options import show_table
+from pathlib import Path
+
+from astrofractal.cli._options import add_report, check_report, show_table
 
 HELP = "masses of the protostars of a bundled cloud, and a map of its regions"
 
@@ -30,12 +32,13 @@ def add_arguments(parser):
     parser.add_argument(
         "--n-segments", type=int, default=4, metavar="N", help="how many regions (default: 4)"
     )
+    add_report(parser)
+    parser.add_argument("--overwrite", action="store_true", help="replace the page of --report")
 
 
 def run(args):
     """Run ``astrofractal demo``."""
     import tempfile
-    from pathlib import Path
 
     from astrofractal import FeatureSegmenter, GasMap
     from astrofractal._utils.atomic import atomic_path
@@ -43,10 +46,11 @@ def run(args):
     from astrofractal.mass import write_catalog
 
     folder = Path(args.output)
-    _check_folder(folder)
+    _check_folder(folder, args.report)
+    check_report(args.report, overwrite=args.overwrite)
     segmenter = FeatureSegmenter(n_segments=args.n_segments)
     gas = GasMap.read(data_path(_CLOUD))
-    table = estimate_masses(gas, progress_bar=not args.quiet)
+    table, estimator = estimate_masses(gas, progress_bar=not args.quiet)
     result = segmenter.segment(gas, progress_bar=not args.quiet)
     with atomic_path(folder) as temporary:
         temporary.mkdir()
@@ -58,8 +62,22 @@ def run(args):
         from astrofractal.cli.overview import overview
 
         overview(table, result).savefig(temporary / "overview.png", dpi=150)
+    if args.report is not None:
+        from astrofractal.report import write_report
+
+        write_report(
+            args.report,
+            catalog=table,
+            segmentation=result,
+            estimator=estimator,
+            command=args.command,
+            title="Example cloud (simulated): masses of protostars and segments of the gas",
+            overwrite=args.overwrite,
+        )
     if not args.quiet:
         _report(table, result, folder)
+        if args.report is not None:
+            print(f"Written to {args.report}")
 
 
 def estimate_masses(gas, *, progress_bar=False):
@@ -79,6 +97,9 @@ def estimate_masses(gas, *, progress_bar=False):
     table : `~astropy.table.QTable`
         The catalog, with ``mass_true`` and ``within``: whether the true mass lies within the
         interval.
+
+    estimator : `~astrofractal.StellarMassEstimator`
+        What estimated them, calibrated without the cloud.
     """
     from astropy.io import fits
     from astropy.table import QTable
@@ -103,16 +124,17 @@ def estimate_masses(gas, *, progress_bar=False):
     table.add_column(inside, name="within", index=where + 4)
     table["within"].info.description = "whether the true mass lies within the interval"
     table.meta["cloud"] = "simulated; not part of this calibration"
-    return table
+    return table, estimator
 
 
-def _check_folder(folder):
+def _check_folder(folder, report):
     """Refuse to replace what is not an earlier demo's."""
     if folder.exists() and not folder.is_dir():
         msg = f"--output must be a folder, {str(folder)!r} is a file"
         raise NotADirectoryError(msg)
-    found = [path.name for path in folder.iterdir()] if folder.exists() else []
-    others = sorted(set(found) - set(_FILES))
+    found = list(folder.iterdir()) if folder.exists() else []
+    page = None if report is None else Path(report).absolute()
+    others = sorted(p.name for p in found if p.name not in _FILES and p.absolute() != page)
     if others:
         msg = (
             f"--output {str(folder)!r} has other files, such as {others[0]!r}: it would be "

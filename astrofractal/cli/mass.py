@@ -35,8 +35,10 @@ from functools import cache
 from astrofractal.cli._maps import add_map_arguments, read_map
 from astrofractal.cli._options import (
     add_output,
+    add_report,
     add_weights,
     check_output,
+    check_report,
     number_or_quantity,
     quantity,
     show_table,
@@ -52,6 +54,7 @@ def add_arguments(parser):
     parser.add_argument("file", metavar="FILE", nargs="+", help="the map (FITS)")
     add_output(parser, metavar="FILE", help="write the table: .ecsv, .vot, .fits or .csv")
     parser.add_argument("--regions", metavar="FILE", help="write circles for DS9 (.reg)")
+    add_report(parser)
     parser.add_argument(
         "--level", type=float, default=0.68, help="probability of the intervals (default: 0.68)"
     )
@@ -112,6 +115,7 @@ def run(args):
         check_suffix(args.output)
     check_output("--output", args.output, overwrite=args.overwrite)
     check_output("--regions", args.regions, overwrite=args.overwrite)
+    check_report(args.report, overwrite=args.overwrite)
     if args.cutouts:
         _estimate_cutouts(args)
     else:
@@ -186,11 +190,12 @@ def _estimate_maps(args):
             msg = f"--{name} is for one FILE, got {len(args.file)}: give files that hold their own"
             raise ValueError(msg)
     estimator = cache(lambda: _estimator(args))  # not made before a map is found good
-    tables = [_estimate_map(args, path, places, estimator) for path in args.file]
+    found = [_estimate_map(args, path, places, estimator) for path in args.file]
+    tables, maps, estimators = zip(*found, strict=True)
     if several:
         for table in tables:
             table["id"] = [str(name) for name in table["id"]]  # of one list: the same ones
-    _finish(args, combine(tables) if several else tables[0])
+    _finish(args, combine(tables) if several else tables[0], maps, estimators)
 
 
 def _estimate_map(args, path, positions, make_estimator):
@@ -223,7 +228,7 @@ def _estimate_map(args, path, positions, make_estimator):
     )
     if not args.quiet:
         print(f"{gas!r}")
-    return table
+    return table, gas, estimator
 
 
 def _estimate_cutouts(args):
@@ -257,7 +262,7 @@ def _estimate_cutouts(args):
         result, names = result.combine(args.combine, groups), list(dict.fromkeys(groups))
     table = result.to_table(level=args.level, meta=estimator.meta)
     table.add_column(names, 0, "id")
-    _finish(args, table)
+    _finish(args, table, (), estimator)
 
 
 def _is_mapset(path):
@@ -278,13 +283,24 @@ def _is_mapset(path):
         return False
 
 
-def _finish(args, table):
+def _finish(args, table, maps, estimator):
     from astrofractal.mass import write_catalog, write_regions
 
     if args.output is not None:
         write_catalog(table, args.output, overwrite=args.overwrite)
     if args.regions is not None:
         write_regions(table, args.regions, overwrite=args.overwrite)
+    if args.report is not None:
+        from astrofractal.report import write_report
+
+        write_report(
+            args.report,
+            catalog=table,
+            maps=maps,
+            estimator=estimator,
+            command=args.command,
+            overwrite=args.overwrite,
+        )
     if args.quiet:
         return
     shown = ("id", "position", "n_maps", "mass", "mass_lower", "mass_upper", "ood_score", "flags")
@@ -294,6 +310,6 @@ def _finish(args, table):
             f"NO SKILL: masses from {table.meta['no_skill']} are little more than the mean of the "
             "reference masses; give --velocity and --dispersion, or do not use them"
         )
-    for path in (args.output, args.regions):
+    for path in (args.output, args.regions, args.report):
         if path is not None:
             print(f"written to {path}")

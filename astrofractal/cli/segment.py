@@ -27,7 +27,9 @@ from astrofractal.cli._maps import add_map_arguments, read_map
 from astrofractal.cli._options import (
     add_output,
     add_random_state,
+    add_report,
     add_weights,
+    check_report,
     number_or_quantity,
     number_or_text,
     quantity,
@@ -44,6 +46,7 @@ def add_arguments(parser):
         parser, metavar="DIR",
         help="the folder to write to (default: FILE's name with -segments, in this folder)",
     )  # fmt: skip
+    add_report(parser)
     add_map_arguments(parser.add_argument_group("the map"))
     group = parser.add_argument_group("the segments")
     group.add_argument(
@@ -98,6 +101,7 @@ def run(args):
     if not args.overwrite and folder.is_dir() and any(folder.iterdir()):
         msg = f"--output {output!r} is not empty: choose another folder or add --overwrite"
         raise FileExistsError(msg)
+    check_report(args.report, overwrite=args.overwrite)
     gas = read_map(args, args.file)
 
     from astrofractal import FeatureSegmenter, FractalEncoder
@@ -112,12 +116,20 @@ def run(args):
     )
     result = segmenter.segment(gas, progress_bar=not args.quiet)
     paths = result.write(folder, overwrite=args.overwrite)
+    if args.report is not None:
+        from astrofractal.report import write_report
+
+        write_report(
+            args.report, segmentation=result, command=args.command, overwrite=args.overwrite
+        )
     if args.quiet:
         return
     print(f"{gas!r}")
     _print_table(result.table)
     print(f"{len(result.island_segments)} islands; written to {folder}:")
     print("  " + ", ".join(path.name for path in paths.values()))
+    if args.report is not None:
+        print(f"written to {args.report}")
 
 
 def _print_table(table):

@@ -293,7 +293,9 @@ def _behind(box, axes):
     axes.add_artist(box)
 
 
-def map_figure(gas: _Map, n: int, *, figure: Figure | None = None) -> Figure:
+def map_figure(
+    gas: _Map, n: int = 1, *, figure: Figure | None = None, pyplot: bool = True
+) -> Figure:
     """
     Return a figure for maps side by side.
 
@@ -302,11 +304,14 @@ def map_figure(gas: _Map, n: int, *, figure: Figure | None = None) -> Figure:
     gas : `~astrofractal.GasMap`
         The map, whose shape the size follows.
 
-    n : int
+    n : int, optional
         How many times it is to be drawn.
 
     figure : `~matplotlib.figure.Figure`, optional
         A figure to return instead.
+
+    pyplot : bool, optional
+        Whether the figure is one of pyplot's, which notebooks show and which is to be closed.
 
     Returns
     -------
@@ -315,12 +320,13 @@ def map_figure(gas: _Map, n: int, *, figure: Figure | None = None) -> Figure:
     """
     if figure is not None:
         return figure
-    from matplotlib import pyplot as plt
-
-    known = np.argwhere(~gas.mask)
-    ny, nx = np.ptp(known, axis=0) + 1
+    if pyplot:
+        from matplotlib.pyplot import figure as make
+    else:
+        from matplotlib.figure import Figure as make  # noqa: N813
+    ny, nx = np.ptp(np.argwhere(~gas.mask), axis=0) + 1
     height = float(np.clip(4.3 * ny / nx + 0.7, 3.2, 9))
-    return plt.figure(figsize=(5.4 * n, height), layout="constrained")
+    return make(figsize=(5.4 * n, height), layout="constrained")
 
 
 def plot(

@@ -67,10 +67,11 @@ def _outline(ax, outlines, segments, colors, legend):
         )
         handles.append(Line2D([], [], color=colors[segment - 1], label=f"{segment}"))
     if legend and handles:
+        managed = ax.figure.get_layout_engine() is not None
         ax.figure.legend(
             handles=handles[::-1],
             title="Segment (highest: densest gas)",
-            loc="lower center",
+            loc="outside lower center" if managed else "lower center",
             ncols=min(len(handles), 8),
             frameon=False,
         )

@@ -12,13 +12,17 @@ from astrofractal.data import data_path
 @pytest.fixture(scope="module")
 def output(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "out"
-    assert main(["demo", "--quiet", "--output", str(folder)]) == 0
+    report = folder / "page.html"
+    assert main(["demo", "--quiet", "--output", str(folder), "--report", str(report)]) == 0
     return folder
 
 
 def test_files(output):
     found = sorted(path.name for path in output.iterdir())
-    assert found == ["labels.fits", "masses.ecsv", "overview.png", "regions.reg"]
+    assert found == ["labels.fits", "masses.ecsv", "overview.png", "page.html", "regions.reg"]
+    page = (output / "page.html").read_text(encoding="utf-8")
+    assert "Masses of 10 protostars" in page
+    assert "4 segments" in page
     assert [path.name for path in output.parent.iterdir()] == ["out"]  # nothing temporary is left
     assert (output / "overview.png").read_bytes().startswith(b"\x89PNG")
 
@@ -57,6 +61,10 @@ def test_labels_and_regions_are_on_the_cloud(output):
 
 def test_a_former_result_is_replaced(output, capsys):
     (output / "masses.ecsv").write_text("old")
+    report = ["--report", str(output / "page.html")]
+    assert main(["demo", "--quiet", "--output", str(output), *report]) == 1  # no --overwrite
+    assert (output / "masses.ecsv").read_text() == "old"
+    (output / "page.html").unlink()
     assert main(["demo", "--output", str(output)]) == 0
     assert len(QTable.read(output / "masses.ecsv")) == 10
     out = capsys.readouterr().out

@@ -48,6 +48,20 @@ def test_catalog(folder, tmp_path):
     assert run(folder, *arguments) == 1
 
 
+def test_report(folder, tmp_path, capsys):
+    page = tmp_path / "page.html"
+    arguments = [folder / "cloud.fits", "--distance", 300, "--report", page]
+    assert run(folder, *arguments) == 0
+    text = page.read_text(encoding="utf-8")
+    assert f"--report {page}" in text
+    assert "Masses of 2 protostars" in text
+    assert text.count("<img") == 3  # protostars, intervals, the one channel
+    assert run(folder, "nowhere.fits", "--report", page) == 1  # refused before the map is opened
+    assert "--report" in capsys.readouterr().err
+    assert run(folder, "nowhere.fits", "--report", tmp_path / "page.pdf") == 1
+    assert "--report: a report must end in .html" in capsys.readouterr().err
+
+
 def test_positions(folder, tmp_path, capsys):
     output = tmp_path / "masses.vot"
     arguments = [folder / "cloud.fits", "--distance", 300, "--positions"]

@@ -22,8 +22,9 @@ def arguments(cloud, *more):
 
 
 def test_writes_everything(cloud, tmp_path, capsys):
-    output = tmp_path / "result"
-    assert main(arguments(cloud, "--output", str(output))) == 0
+    output, page = tmp_path / "result", tmp_path / "page.html"
+    assert main(arguments(cloud, "--output", str(output), "--report", str(page))) == 0
+    assert "3 segments, from thin to dense gas" in page.read_text(encoding="utf-8")
     assert sorted(path.name for path in output.iterdir()) == [
         "components.fits", "correlations.ecsv", "islands.ecsv", "labels.fits", "overview.png",
         "regions.crtf", "regions.fits", "regions.reg", "segments.ecsv",

@@ -1,0 +1,170 @@
+"""Pieces of HTML, for notebooks and reports: whatever comes from outside is escaped."""
+
+import base64
+import html
+import io
+
+import numpy as np
+
+from astrofractal._utils.tables import filled
+
+__all__ = ["data_table", "facts_table", "figure_image", "thumbnail"]
+
+
+def facts_table(facts):
+    """
+    Return a table of names and values.
+
+    Parameters
+    ----------
+    facts : dict
+        What is shown; a value of `None` is left out.
+
+    Returns
+    -------
+    text : str
+        HTML.
+    """
+    rows = "".join(
+        f'<tr><th scope="row" style="text-align:left">{html.escape(str(name))}</th>'
+        f'<td style="text-align:left">{html.escape(str(value))}</td></tr>'
+        for name, value in facts.items()
+        if value is not None
+    )
+    return f"<table>{rows}</table>"
+
+
+def data_table(table, columns=None, *, marked=None):
+    """
+    Return an astropy table as a table that a script may sort.
+
+    Parameters
+    ----------
+    table : `~astropy.table.Table`
+        The table.  Columns are shown by their formats; units and descriptions stand in the header.
+
+    columns : list of str, optional
+        The names of the columns that are shown; all by default.
+
+    marked : dict of str to callable, optional
+        For some columns, what makes HTML of a cell, which is not escaped.
+
+    Returns
+    -------
+    text : str
+        HTML.  Each cell has what it is sorted by in ``data-sort``, empty where nothing is known.
+    """
+    columns = table.colnames if columns is None else [n for n in columns if n in table.colnames]
+    heads, cells = [], []
+    for name in columns:
+        info = table[name].info
+        title = html.escape(str(info.description or ""), quote=True)
+        unit = "" if not info.unit else f"<br><small>{html.escape(str(info.unit))}</small>"
+        heads.append(f'<th scope="col" title="{title}"><span>{html.escape(name)}</span>{unit}</th>')
+        keys = _sort_keys(table[name])
+        shown = [str(text) for text in info.iter_str_vals()]
+        make = (marked or {}).get(name, html.escape)
+        kind = ' class="number"' if getattr(keys, "dtype", None) is not None else ""
+        cells.append(
+            [
+                f'<td{kind} data-sort="{html.escape(key, quote=True)}">'
+                f"{make(text) if key else '—'}</td>"
+                for key, text in zip(_texts(keys), shown, strict=True)
+            ]
+        )
+    rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*cells, strict=True))
+    return (
+        f'<div class="wide"><table class="sortable"><thead><tr>{"".join(heads)}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _sort_keys(column):
+    """Return numbers, as an array, or texts, as a list."""
+    if hasattr(column, "spherical"):
+        return column.spherical.lon.deg
+    if getattr(column, "dtype", np.dtype(object)).kind in "iuf":
+        masked = getattr(column, "mask", None)
+        values = np.asarray(getattr(filled(column, 0), "value", filled(column, 0)), float)
+        return values if masked is None else np.where(masked, np.nan, values)
+    return [str(value) for value in column]
+
+
+def _texts(keys):
+    if isinstance(keys, list):
+        return [key or " " for key in keys]
+    return ["" if np.isnan(key) else repr(float(key)) for key in keys]
+
+
+def figure_image(figure, alt, *, dpi=110):
+    """
+    Return a figure as an inline image.
+
+    Parameters
+    ----------
+    figure : `~matplotlib.figure.Figure`
+        The figure.
+
+    alt : str
+        What it shows, in words.
+
+    dpi : int, optional
+        Dots per inch.
+
+    Returns
+    -------
+    text : str
+        HTML.
+    """
+    buffer = io.BytesIO()
+    # without the version of matplotlib, so that equal figures are equal images
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return _image(buffer, alt)
+
+
+def thumbnail(values, alt, *, cmap=None, norm=None, size=180):
+    """
+    Return a small inline image of an array.
+
+    Parameters
+    ----------
+    values : `~numpy.ndarray`
+        2D, NaN where unknown, which is gray; or of shape (ny, nx, 3), red, green and blue from 0 to 1.
+
+    alt : str
+        What it shows, in words.
+
+    cmap : str, optional
+        The colors of 2D values.
+
+    norm : `~matplotlib.colors.Normalize`, optional
+        From values to colors.
+
+    size : int, optional
+        The longer side, in pixels of the screen; larger arrays are thinned out to twice that.
+
+    Returns
+    -------
+    text : str
+        HTML.
+    """
+    import matplotlib
+    from matplotlib.image import imsave
+
+    step = max(1, max(values.shape[:2]) // (2 * size))
+    values = values[::step, ::step]
+    if values.ndim == 2:
+        colors = matplotlib.colormaps[cmap].with_extremes(bad="0.85")
+        values = colors(norm(np.ma.masked_invalid(values)))
+    else:
+        values = np.where(np.isfinite(values), values, 0.85)
+    buffer = io.BytesIO()
+    imsave(buffer, np.ascontiguousarray(values[..., :3]), format="png", origin="lower")
+    ny, nx = values.shape[:2]
+    width, height = (max(1, round(n * size / max(nx, ny))) for n in (nx, ny))
+    return _image(buffer, alt, f' width="{width}" height="{height}"')
+
+
+def _image(buffer, alt, more=""):
+    data = base64.b64encode(buffer.getvalue()).decode("ascii")
+    return f'<img alt="{html.escape(alt, quote=True)}"{more} src="data:image/png;base64,{data}">'

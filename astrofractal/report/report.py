@@ -1,0 +1,274 @@
+"""A result as one page: pictures, tables, what they mean and what they come from."""
+
+from __future__ import annotations
+
+import html
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.html import data_table, facts_table, figure_image
+from astrofractal.flags import FLAGS
+from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.plotting import map_figure
+from astrofractal.mass.catalog_columns import channel_code
+from astrofractal.report.page import check_page, make_page
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from astropy.table import QTable
+
+    from astrofractal._utils.annotations import PathLike
+    from astrofractal.mass import StellarMassEstimator
+    from astrofractal.segmentation import Segmentation
+
+
+__all__ = ["write_report"]
+
+_PACKAGES = ("astrofractal", "astropy", "numpy", "photutils", "scikit-learn", "timm", "torch")
+_MEASURES = {
+    "r2": "R² of log mass, each map alike",
+    "r2_protostar": "R² of log mass, each protostar alike",
+    "rmse": "root-mean-square error [dex], each map alike",
+    "rmse_protostar": "root-mean-square error [dex], each protostar alike",
+    "coverage_68_protostar": "part of the true masses in their 68 % interval",
+    "coverage_90_protostar": "part of the true masses in their 90 % interval",
+    "coverage_68_thirds": "the same by the thirds of the estimated mass, 68 %",
+    "bias_thirds": "bias by the thirds of the estimated mass [dex]",
+    "n_protostars": "protostars",
+    "n_groups": "clouds, each left out in turn",
+    "n_maps": "maps of them",
+}
+
+
+def write_report(
+    path: PathLike,
+    *,
+    catalog: QTable | None = None,
+    segmentation: Segmentation | None = None,
+    maps: GasMap | Sequence[GasMap] = (),
+    estimator: StellarMassEstimator | Sequence[StellarMassEstimator] = (),
+    command: str | None = None,
+    title: str | None = None,
+    overwrite: bool = False,
+) -> None:
+    """
+    Write a page to send to a colleague: one file that needs no network.
+
+    It has the pictures, the tables (which can be sorted), the intervals, what each flag means, the
+    calibration and its skill on clouds that it has not seen, versions and fingerprints.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, ``.html``.
+
+    catalog : `~astropy.table.QTable`, optional
+        What `~astrofractal.StellarMassEstimator.catalog` returned.
+
+    segmentation : `~astrofractal.segmentation.Segmentation`, optional
+        What `~astrofractal.FeatureSegmenter.segment` returned.
+
+    maps : `~astrofractal.GasMap` or sequence of these, optional
+        The maps of the catalog; by default that of the segmentation.
+
+    estimator : `~astrofractal.StellarMassEstimator` or sequence of these, optional
+        What estimated the masses; the calibrations that were used are described.
+
+    command : str, optional
+        The command that made the result.
+
+    title : str, optional
+        The title; by default what is in the page.
+
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If there is neither a catalog nor a segmentation, or ``path`` has another suffix.
+
+    FileExistsError
+        If the file exists and ``overwrite`` is `False`.
+    """
+    check_page(path)
+    if catalog is None and segmentation is None:
+        msg = "a report needs a catalog or a segmentation, got neither"
+        raise ValueError(msg)
+    maps = [maps] if isinstance(maps, GasMap) else list(maps)
+    if not maps and segmentation is not None:
+        maps = [segmentation.gas]
+    parts = []
+    if catalog is not None:
+        parts += _masses(catalog, maps)
+    if segmentation is not None:
+        parts += _segments(segmentation)
+    parts += [_channels(gas) for gas in maps]
+    parts.append(_flags(catalog, maps))
+    if catalog is not None:
+        several = estimator if isinstance(estimator, list | tuple) else [estimator]
+        parts += [_calibration(catalog, one) for one in {id(e): e for e in several}.values()]
+    parts.append(_origin(catalog, segmentation, maps, command))
+    if title is None:
+        title = " and ".join(
+            what
+            for what, have in (
+                ("Masses of protostars", catalog),
+                ("segments of the gas", segmentation),
+            )
+            if have is not None
+        )
+        title = title[0].upper() + title[1:]
+    now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    footer = f"Made by astrofractal {html.escape(version('astrofractal'))}, {now}."
+    page = make_page(title, "\n".join(part for part in parts if part), footer=footer)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def _masses(catalog, maps):
+    """Pictures, the table, and what an interval is."""
+    from matplotlib.figure import Figure
+
+    from astrofractal.mass.plotting import plot_catalog, plot_intervals
+
+    if "no_skill" in catalog.meta:
+        channels = html.escape(str(catalog.meta["no_skill"]))
+        yield (
+            f'<p class="warning"><strong>No skill.</strong> Masses from {channels} are little more '
+            "than the mean of the reference masses: do not use them.</p>"
+        )
+    pictures = [
+        figure_image(
+            plot_catalog(catalog, gas, figure=map_figure(gas, pyplot=False)),
+            "The protostars on the column density; their colors are their masses.",
+        )
+        for gas in maps
+    ]
+    if len(catalog):
+        height = min(max(0.26 * len(catalog) + 1.3, 2.2), 14)
+        figure = Figure(figsize=(5.4, height), layout="constrained")
+        plot_intervals(catalog, axes=figure.add_subplot())
+        pictures.append(figure_image(figure, "The masses with their intervals."))
+    yield f'<div class="pictures">{"".join(pictures)}</div>'
+    yield f"<h2>Masses of {len(catalog)} protostars</h2>"
+    yield data_table(catalog, marked={"flags": _links})
+    level = catalog.meta.get("level")
+    if level is not None:
+        yield (
+            f"<p>An interval holds the true mass with a probability of {100 * level:.3g} %, for a cloud "
+            "that resembles the reference clouds: its width is that which held the masses of whole "
+            "clouds left out of the calibration. A score (<code>ood_score</code>) above 1 says that "
+            "the map is unlike all reference maps: its mass and interval are not to be trusted.</p>"
+        )
+
+
+def _links(text):
+    """Link flags to what they mean."""
+    return ", ".join(
+        f'<a href="#flag-{name}">{name}</a>' if name in FLAGS else html.escape(name)
+        for name in text.split(",")
+    )
+
+
+def _segments(segmentation):
+    """Return the picture and the tables of a segmentation."""
+    figure = segmentation.plot(figure=map_figure(segmentation.gas, 2, pyplot=False))
+    picture = figure_image(figure, "The segments on the column density, and the components.")
+    yield f'<div class="wide">{picture}</div>'
+    yield f"<h2>{segmentation.n_segments} segments, from thin to dense gas</h2>"
+    yield data_table(segmentation.table)
+    yield f"<h2>{len(segmentation.island_segments)} connected islands</h2>"
+    yield data_table(segmentation.island_table)
+    yield "<h2>What the components follow</h2><p>Rank correlations, from -1 to 1.</p>"
+    yield data_table(segmentation.correlations)
+
+
+def _channels(gas):
+    """Return the pictures and the facts of a map."""
+    pictures = [
+        figure_image(
+            gas.plot(name, figure=map_figure(gas, pyplot=False)), f"{name.replace('_', ' ')}."
+        )
+        for name in gas.channels
+    ]
+    facts = {
+        "map": repr(gas),
+        "distance": None if gas.distance is None else f"{gas.distance:.6g}",
+        "beam": None if gas.beam is None else str(gas.beam),
+        "fingerprint": gas.fingerprint(),
+        **{name: value for name, value in gas.meta.items() if isinstance(value, str | int | float)},
+    }
+    return f'<h2>The map</h2><div class="pictures">{"".join(pictures)}</div>{facts_table(facts)}'
+
+
+def _flags(catalog, maps):
+    """Return what each flag that is there means, and how often it is."""
+    found = [name for gas in maps for name in gas.flags]
+    if catalog is not None and "flags" in catalog.colnames:
+        found += [name for text in catalog["flags"] for name in str(text).split(",") if name]
+    if not found:
+        return "" if catalog is None else "<h2>Flags</h2><p>None is set.</p>"
+    rows = "".join(
+        f'<tr id="flag-{name}"><th scope="row">{name}</th><td class="number">{found.count(name)}</td>'
+        f"<td>{html.escape(flag.description)}</td></tr>"
+        for name, flag in FLAGS.items()
+        if name in found
+    )
+    return (
+        '<h2>Flags</h2><table><thead><tr><th scope="col">flag</th><th scope="col">times</th>'
+        f'<th scope="col">what it warns of</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _calibration(catalog, estimator):
+    """Return how well the calibrations that were used do on clouds that they have not seen."""
+    used = {channel_code(c): one for c, one in estimator.calibrations_.items()}
+    if "channels" in catalog.colnames:
+        used = {code: one for code, one in used.items() if code in set(catalog["channels"])} or used
+    heads = "".join(f'<th scope="col">{html.escape(code)}</th>' for code in used)
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(what)}</th>'
+        + "".join(f'<td class="number">{_number(c.skill_.get(n))}</td>' for c in used.values())
+        + "</tr>"
+        for n, what in _MEASURES.items()
+    )
+    options = {
+        code: f"{one.features!r}; regressor {one.regressor!r}; weight exponent {one.weight_exponent:g}"
+        for code, one in used.items()
+    }
+    return (
+        "<h2>Calibration</h2><p>Each reference cloud was left out in turn, and its masses were "
+        "estimated by a calibration on the others. N is the column density, v the velocity, sigma "
+        "its dispersion.</p>"
+        f'<div class="wide"><table><thead><tr><th scope="col">on clouds that were left out</th>{heads}'
+        f"</tr></thead><tbody>{rows}</tbody></table></div>{facts_table(options)}"
+    )
+
+
+def _number(value):
+    if isinstance(value, list | tuple):
+        return ", ".join(_number(one) for one in value)
+    return "—" if value is None else str(value) if isinstance(value, int) else f"{value:.2f}"
+
+
+def _origin(catalog, segmentation, maps, command):
+    """Return what the result comes from."""
+    parts = ["<h2>Where this comes from</h2>"]
+    if command is not None:
+        parts.append(f"<pre><code>{html.escape(command)}</code></pre>")
+    for what, meta in (
+        ("masses", None if catalog is None else catalog.meta),
+        ("segments", None if segmentation is None else segmentation.meta),
+    ):
+        known = {k: v for k, v in (meta or {}).items() if not k.startswith("_")}
+        if known:
+            parts.append(f"<h3>{what.capitalize()}</h3>{facts_table(known)}")
+    versions = {name: version(name) for name in _PACKAGES}
+    versions = {"Python": sys.version.split()[0], **versions}
+    parts.append(f"<h3>Versions</h3>{facts_table(versions)}")
+    return "".join(parts)
