@@ -87,5 +87,5 @@ def test_other_files_are_not_replaced(kind, tmp_path, capsys):
 
 def test_wrong_number_of_segments(tmp_path, capsys):
     assert main(["demo", "--quiet", "--n-segments", "0", "--output", str(tmp_path / "out")]) == 1
-    assert "n_segments must be a positive integer, got 0" in capsys.readouterr().err
+    assert "--n-segments must be a positive integer, got 0" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
