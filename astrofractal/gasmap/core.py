@@ -421,7 +421,7 @@ class GasMap:
     def _central_angle(self):
         """Return the solid angle of the central pixel; zero or NaN beyond a projection."""
         y, x = ((n - 1) / 2 for n in self.shape)
-        return float(_wcs.pixel_solid_angle(self._wcs, x, y))
+        return float(_wcs.pixel_solid_angle(self.wcs, x, y))
 
     @property
     def has_pixel_scale(self) -> bool:

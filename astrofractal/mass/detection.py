@@ -11,6 +11,7 @@ from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
 from astrofractal._utils.warn import warn
+from astrofractal.gasmap.gas_moments import STANDARD_WIDTH
 from astrofractal.gasmap.units import to_column_density
 from astrofractal.mass.noise import pixel_noise
 
@@ -25,9 +26,6 @@ MIN_SIGNAL_TO_NOISE = 5.0
 
 #: The smallest column density of a peak where the noise is not known, as of a map read part by part.
 COLUMN_THRESHOLD = 3e22 / u.cm**2
-
-#: The width of the boxes in which background and scatter are measured.
-_BACKGROUND_WIDTH = 0.5 * u.pc
 
 
 def find_protostars(
@@ -128,7 +126,7 @@ def _significance(gas, column):
     good = column[~mask]
     if not good.size:
         return np.zeros_like(column)
-    width = max(8, round((_BACKGROUND_WIDTH / gas.pixel_scale).to_value(u.one)))
+    width = max(8, round((STANDARD_WIDTH / gas.pixel_scale).to_value(u.one)))
     background, scatter = np.median(good), mad_std(good)
     if width < max(gas.shape):
         try:

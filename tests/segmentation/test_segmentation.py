@@ -207,11 +207,12 @@ def test_map_without_wcs_is_drawn_and_written(encoder, tmp_path):
 
 def test_plot(result):
     from matplotlib.figure import Figure
+    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     figure = Figure(figsize=(10, 5), layout="constrained")
     assert result.plot(figure=figure) is figure
     assert len(figure.axes) == 3
     assert [t.get_text() for t in figure.legends[0].get_texts()] == ["3", "2", "1"]
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert any("pc" in text for text in texts)
+    bars = figure.axes[0].findobj(AnchoredSizeBar)
+    assert [bar.txt_label.get_text() for bar in bars] == ["0.1 pc"]
     assert len(set(result.colors)) == 3
