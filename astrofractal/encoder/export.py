@@ -149,8 +149,14 @@ def export_timm(encoder, folder, *, overwrite=False):
     model_args = {"num_classes": 0, "in_chans": encoder.in_chans}
     if name in _TIMM_NAMES:
         model_args |= architecture.DEFAULTS[name]
-    elif "dynamic_img_size" in inspect.signature(type(encoder.model).__init__).parameters:
-        model_args |= {"dynamic_img_size": True, "dynamic_img_pad": True}
+    else:
+        known = inspect.signature(type(encoder.model).__init__).parameters
+        if "img_size" in known:
+            # Without it timm takes the side that the class has by default, or that its own settings
+            # of the architecture have, and interpolates the position embedding to it and back.
+            model_args["img_size"] = encoder.image_size
+        if "dynamic_img_size" in known:
+            model_args |= {"dynamic_img_size": True, "dynamic_img_pad": True}
     side = encoder.image_size
     config = {
         "architecture": _TIMM_NAMES.get(name, name),
