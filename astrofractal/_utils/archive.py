@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.reading import reading, reason_of
+from astrofractal._utils.version import __version__
 
 __all__ = ["read_archive", "write_archive"]
 
@@ -40,7 +40,7 @@ def write_archive(path, arrays, card, *, version, overwrite):
     arrays = {name: np.ascontiguousarray(value) for name, value in arrays.items()}
     metadata = {
         "format": version,
-        "version": astrofractal.__version__,
+        "version": __version__,
         "card": text,
         "digest": fingerprint(text, arrays),
     }
@@ -102,7 +102,7 @@ def read_archive(path, *, version, what, remedy):
     if metadata["format"] != version:
         msg = (
             f"{str(path)!r} has the format {metadata['format']} of astrofractal "
-            f"{metadata.get('version')}; this is astrofractal {astrofractal.__version__}, which "
+            f"{metadata.get('version')}; this is astrofractal {__version__}, which "
             f"reads format {version}: {remedy}"
         )
         raise ValueError(msg)
