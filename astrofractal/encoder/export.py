@@ -188,6 +188,11 @@ def export_timm(encoder, folder, *, overwrite=False):
 def _readme(encoder):
     """Return a model card of the Hugging Face Hub."""
     card, normalization = encoder.card, encoder.normalization
+    stages, stage = [], card
+    while stage is not None:
+        seed = stage.get("recipe_values", stage).get("seed")
+        stages.insert(0, f"{stage['recipe']} (seed {seed})")
+        stage = stage.get("origin")
     return f"""---
 library_name: timm
 license: bsd-3-clause
@@ -196,18 +201,42 @@ tags: [astronomy, star-formation, self-supervised-learning, fractals]
 ---
 # {card["architecture"]}
 
+## Model details
+
 A Vision Transformer that learned from fractal flames, without a label, for maps of gas around
-protostars: weights `{encoder.weights_id}` of astrofractal ({card["images_seen"]:,} images seen, recipe
-`{card["recipe"]}`, seed {card["seed"]}).
+protostars: weights `{encoder.weights_id}` of astrofractal. Method: Hirashima, Nozaki & Harada 2025,
+arXiv:2510.24159; the weights are not theirs.
 
 Input: {encoder.in_chans} physical channels (of three: log10 N(H2) in cm-2, line-of-sight velocity
 relative to the map's mean and velocity dispersion in km/s), {encoder.image_size} x {encoder.image_size}
-pixels of 0.5 pc / 64,
-less {list(normalization.center)}, over {list(normalization.scale)}; 0 where there are no
-data.
+pixels of 0.5 pc / 64, less {list(normalization.center)}, over {list(normalization.scale)}; 0 where
+there are no data.
 
-Features of it are not masses: they need a calibration, and what it is worth is measured on clouds unseen
-(https://astrofractal.readthedocs.io). Method: Hirashima, Nozaki & Harada 2025, arXiv:2510.24159.
+## Uses
+
+Features of maps of gas. They are not masses: these need a calibration. Out of scope: natural images,
+and maps whose beam is wider than a few pixels.
+
+## Bias, risks and limitations
+
+What the features are worth is measured on clouds that the calibration has not seen:
+https://astrofractal.readthedocs.io, *Limitations* and *Model card*.
+
+## How to get started
+
+```python
+import timm
+import torch
+
+model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()  # or "hf_hub:OWNER/NAME"
+mean, std = (torch.tensor(model.pretrained_cfg[name]).reshape(1, -1, 1, 1) for name in ("mean", "std"))
+tokens = model.forward_features((torch.where(torch.isfinite(maps), maps, mean) - mean) / std)
+```
+
+## Training details
+
+{card["images_seen"]:,} images seen; recipes, the first stage first: {", ".join(stages)}. Every value
+stands in `config.json`, under `astrofractal`.
 """
 
 

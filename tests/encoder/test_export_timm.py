@@ -1,6 +1,7 @@
 """A folder for timm gives the features of the encoder that it was made from, without astrofractal."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -14,23 +15,24 @@ from astrofractal.encoder.export import export_timm
 timm = pytest.importorskip("timm", minversion="1.0.16")
 
 # A process of its own: there timm must not know the architectures of astrofractal.
-LOAD = """
+BEFORE = """
 import sys
 import numpy as np
-import timm
 import torch
-
 folder, images, tokens = sys.argv[1:]
-model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
-assert "astrofractal" not in sys.modules
-shape = (1, -1, 1, 1)
-mean, std = (torch.tensor(model.pretrained_cfg[name]).reshape(shape) for name in ("mean", "std"))
-images = torch.from_numpy(np.load(images))
-with torch.no_grad():
-    known = torch.isfinite(images)
-    images = (torch.where(known, images, mean.float()) - mean) / std
-    np.save(tokens, model.forward_features(images.float()).numpy())
+maps = torch.from_numpy(np.load(images))
 """
+AFTER = """
+assert "astrofractal" not in sys.modules
+np.save(tokens, tokens_.detach().numpy())
+"""
+
+
+def code_of(readme):
+    """Return what a README tells to run, with the folder and the result named as here."""
+    code = re.search("```python\n(.*?)```", readme, re.S)[1]
+    code = code.replace('"local-dir:FOLDER"', 'f"local-dir:{folder}"')
+    return BEFORE + code.replace("tokens = ", "tokens_ = ") + AFTER
 
 
 @pytest.mark.parametrize("name", ["bundled", "another"])
@@ -55,7 +57,11 @@ def test_tokens_are_the_same(name, tmp_path):
     ]
     images[0, :, :10] = np.nan
     np.save(tmp_path / "images.npy", images)
-    command = [sys.executable, "-W", "ignore", "-c", LOAD, tmp_path / "model"]
+    readme = (tmp_path / "model" / "README.md").read_text("utf-8")
+    if name == "bundled":
+        stages = "compact (seed 1), compact_zoom (seed 2), compact_zoom (seed 3)"
+        assert f"440,000 images seen; recipes, the first stage first: {stages}." in readme
+    command = [sys.executable, "-W", "ignore", "-c", code_of(readme), tmp_path / "model"]
     command += [tmp_path / "images.npy", tmp_path / "tokens.npy"]
     subprocess.run(command, check=True, cwd=tmp_path)
     tokens, expected = np.load(tmp_path / "tokens.npy"), encoder.tokens(images)
@@ -69,4 +75,4 @@ def test_an_existing_folder_is_kept(tmp_path):
     with pytest.raises(FileExistsError, match="model"):
         export_timm(encoder, tmp_path / "model")
     export_timm(encoder, tmp_path / "model", overwrite=True)
-    assert "fractal flames" in (tmp_path / "model" / "README.md").read_text("utf-8")
+    assert "None (seed 0)" in (tmp_path / "model" / "README.md").read_text("utf-8")
