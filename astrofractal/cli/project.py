@@ -61,6 +61,13 @@ def add_arguments(parser):
         "{stem} stands for the snapshot's name without its suffix",
     )  # fmt: skip
     parser.add_argument(
+        "--reservoir", action="store_true",
+        help="GIZMO, STARFORGE: add the gas that waits in a sink to the mass of its star",
+    )  # fmt: skip
+    parser.add_argument(
+        "--molecular", action="store_true", help="GIZMO, STARFORGE: count molecular gas alone"
+    )
+    parser.add_argument(
         "--units", nargs="+", metavar="NAME=VALUE",
         help="one code unit of length, mass or density, velocity or time, such as length=1pc",
     )  # fmt: skip
@@ -124,7 +131,14 @@ def run(args):
         def __iter__(self):
             for path in paths:
                 sinks = None if args.sinks is None else args.sinks.replace("{stem}", path.stem)
-                yield read_snapshot(path, sinks=sinks, units=units, name=name)
+                yield read_snapshot(
+                    path,
+                    sinks=sinks,
+                    units=units,
+                    name=name,
+                    molecular=args.molecular,
+                    reservoir=args.reservoir,
+                )
 
     maps = map_set(
         Snapshots(),

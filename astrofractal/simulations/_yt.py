@@ -7,23 +7,15 @@ from pathlib import Path
 
 import numpy as np
 from astropy import units as u
-from astropy.table import QTable
 
 from astrofractal._utils.optional import require
 from astrofractal.simulations._units import header_units
+from astrofractal.simulations._yt_sinks import read_sinks
 from astrofractal.simulations.snapshot import Snapshot
 
 __all__ = ["read_yt"]
 
 _ETA = 1.2  # h = eta (m / rho)^(1/3), the usual choice for the M4 spline (Price 2012)
-_SINK_TYPES = {
-    "gadget": ("PartType5", "PartType4"),
-    "ramses": ("sink",),
-    "enzo": ("SinkParticle", "AccretingParticle", "io"),
-    "flash": ("io",),
-    "athena++": (),
-}
-_IDENTITIES = ("particle_index", "particle_identifier", "particle_identity", "ParticleIDs")
 
 
 def read_yt(
@@ -36,6 +28,8 @@ def read_yt(
     temperatures=False,
     sink_type=None,
     periodic=None,
+    molecular=False,
+    reservoir=False,
 ):
     """
     Read a snapshot through yt.
@@ -51,7 +45,7 @@ def read_yt(
     units : dict of float, optional
         Code units in cgs.
 
-    name, region, temperatures, sink_type, periodic : optional
+    name, region, temperatures, sink_type, periodic, molecular, reservoir : optional
         As for `~astrofractal.simulations.read_snapshot`.
 
     Returns
@@ -67,6 +61,8 @@ def read_yt(
             low, high = (dataset.arr(corner.to_value(u.pc), "pc") for corner in region)
             data = dataset.box(low, high)
         gas = _particles(data) if code == "gadget" else _cells(data)
+        if molecular:
+            gas["masses"] = gas["masses"] * _molecular_fraction(data, code)
         if temperatures:
             kind = "PartType0" if code == "gadget" else "gas"
             gas["temperatures"] = _value(data[kind, "temperature"], "K") * u.K
@@ -74,7 +70,7 @@ def read_yt(
             periodic = all(dataset.periodicity)
         return Snapshot(
             **gas,
-            sinks=_sinks(data, path, sink_type, code),
+            sinks=read_sinks(data, path, sink_type, code, reservoir=reservoir),
             time=float(dataset.current_time.to("Myr")) * u.Myr,
             box_size=_value(dataset.domain_width, "pc") * u.pc if periodic else None,
             name=name,
@@ -186,60 +182,12 @@ def _cells(data):
     }
 
 
-def _ramses_sinks(dataset, path):
-    """Sinks of the table sink_NNNNN.csv, in code units; `None` where there is none."""
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent
-    files = sorted(folder.glob("sink_[0-9]*.csv"))
-    if not files:
-        return None
-    lines = files[0].read_text(encoding="utf-8").splitlines()
-    names = [name.strip() for name in lines[0].strip(" #").split(",")]
-    rows = [line.split(",") for line in lines if line.strip() and not line.strip().startswith("#")]
-    if not rows or "msink" not in names:
-        return None
-    column = {name: [float(row[k]) for row in rows] for k, name in enumerate(names[:5])}
-    length = float(dataset.length_unit.to("pc")) / dataset.parameters["boxlen"] * u.pc
-    return QTable(
-        {
-            "sink": np.array(column["id"], dtype=np.int64),
-            "mass": np.array(column["msink"]) * float(dataset.mass_unit.to("Msun")) * u.solMass,
-            **{axis: np.array(column[axis]) * length for axis in "xyz"},
-        }
-    )
-
-
-def _sinks(data, path, sink_type, code):
-    """Sink particles, or `None` where the snapshot has none."""
-    dataset = data.ds
-    if code == "ramses" and sink_type is None:
-        sinks = _ramses_sinks(dataset, path)
-        if sinks is not None:
-            return sinks
-    present = {ptype for ptype, _ in dataset.field_list}
-    if sink_type is not None and sink_type not in present:
-        msg = f"sink_type must be one of {sorted(present)}, got {sink_type!r}"
+def _molecular_fraction(data, code):
+    """Return the fraction of the gas that is molecular, which GIZMO and STARFORGE write."""
+    kind, name = "PartType0", "MolecularMassFraction"
+    if code != "gadget" or (kind, name) not in data.ds.field_list:
+        msg = (
+            f"molecular is True, but the snapshot has no {name}: only GIZMO and STARFORGE write it"
+        )
         raise ValueError(msg)
-    types = _SINK_TYPES[code] if sink_type is None else (sink_type,)
-    for kind in types:
-        if kind not in present:
-            continue
-        masses = _value(data[kind, "particle_mass"], "Msun")
-        if not len(masses):
-            continue
-        position = np.stack(
-            [_value(data[kind, f"particle_position_{axis}"], "pc") for axis in "xyz"], axis=1
-        )
-        fields = {field for ptype, field in dataset.derived_field_list if ptype == kind}
-        identity = next((name for name in _IDENTITIES if name in fields), None)
-        names = np.arange(len(masses)) if identity is None else np.array(data[kind, identity].d)
-        alive = masses > 0
-        return QTable(
-            {
-                "sink": names[alive].astype(np.int64),
-                "mass": masses[alive] * u.solMass,
-                "x": position[alive, 0] * u.pc,
-                "y": position[alive, 1] * u.pc,
-                "z": position[alive, 2] * u.pc,
-            }
-        )
-    return None
+    return np.clip(np.array(data[kind, name].d, dtype=float), 0, 1)

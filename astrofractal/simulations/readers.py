@@ -142,6 +142,8 @@ def read_snapshot(
     temperatures: bool = False,
     sink_type: str | None = None,
     periodic: bool | None = None,
+    molecular: bool = False,
+    reservoir: bool = False,
 ) -> Snapshot:
     """
     Read a snapshot of a simulation.
@@ -174,12 +176,20 @@ def read_snapshot(
         Whether to read gas temperatures, for the thermal part of the dispersion; not for Phantom.
 
     sink_type : str, optional
-        The particle type (in yt's words) that holds the sinks.  By default ``sink`` or
-        ``sink_csv`` (RAMSES), ``PartType5`` and then ``PartType4`` (GADGET, GIZMO, AREPO), all
+        The particle type (in yt's words) that holds the sinks.  By default ``sink_NNNNN.csv`` or
+        ``sink`` (RAMSES), ``PartType5`` and then ``PartType4`` (GADGET, GIZMO, AREPO), all
         particles (``io``; Enzo, FLASH).
 
     periodic : bool, optional
         Whether the box repeats; by default what the snapshot says.
+
+    molecular : bool, optional
+        Whether only molecular gas counts, by ``MolecularMassFraction`` (GIZMO, STARFORGE); the bundled
+        reference maps have all gas.
+
+    reservoir : bool, optional
+        Whether the mass of a sink includes the gas that waits in it to reach the star,
+        ``BH_Mass_AlphaDisk`` (GIZMO, STARFORGE).  By default it is that of the star, ``BH_Mass``.
 
     Returns
     -------
@@ -212,8 +222,10 @@ def read_snapshot(
     if code == "phantom":
         from astrofractal.simulations._phantom import read_phantom
 
-        if region is not None or temperatures:
-            msg = "region and temperatures are not supported for Phantom dumps"
+        if region is not None or temperatures or molecular or reservoir:
+            msg = (
+                "region, temperatures, molecular and reservoir are not supported for Phantom dumps"
+            )
             raise ValueError(msg)
         snapshot = read_phantom(path, units=units, name=name, periodic=periodic)
     else:
@@ -230,5 +242,7 @@ def read_snapshot(
             temperatures=temperatures,
             sink_type=sink_type,
             periodic=periodic,
+            molecular=molecular,
+            reservoir=reservoir,
         )
     return snapshot if sinks is None else snapshot.with_sinks(sinks)

@@ -7,6 +7,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from astrofractal.simulations import find_snapshots, read_snapshot, snapshot_format
+from astrofractal.simulations._ramses import read_table_of_sinks
 
 PC, MSUN = (1 * u.pc).to_value(u.cm), (1 * u.solMass).to_value(u.g)
 UNITS = {"length": 2 * u.pc, "density": 1e-20 * u.g / u.cm**3, "time": 1 * u.Myr}
@@ -173,6 +174,112 @@ def test_ramses(tmp_path, writers, grid):
     check_grid(snapshot, grid)
     assert snapshot.name == "run"
     assert u.allclose(snapshot.sinks["mass"], INNER_SINKS[1] * u.solMass, rtol=1e-4)
+
+
+NAMES = " # id,msink,x,y,z,vx,vy,vz,lx,ly,lz,tform,acc_rate,del_mass,rho_gas,cs**2,etherm,level "
+UNITS_LINE = (
+    " # 1,m,l,l,l,l t**-1,l t**-1,l t**-1,m l**2 t**-1,m l**2 t**-1,m l**2 t**-1,t,m t**-1,m,"
+    "m l**-3,l**2 t**-2,m l**2 t**-2,1"
+)
+
+
+def sink_rows(n_more, unit):
+    """Return lines of sinks as Fortran writes them, with so many further columns."""
+    rows = []
+    for place, mass, identity in zip(*INNER_SINKS):
+        values = [mass / unit, *place, *[0.1] * n_more]
+        rows.append(f"{identity:10d}" + "".join(f",{value:20.10E}" for value in values))
+    return rows
+
+
+@pytest.mark.parametrize(
+    ("header", "n_more", "unit"),
+    [
+        ([NAMES, UNITS_LINE], 13, 50),
+        ([NAMES], 13, 50),
+        (["Id,Mass,x,y,z", "[1],[Msun],[l],[l],[l]"], 0, 1),
+        ([], 5, 50),
+        ([], 7, 50),
+        ([], 12, 50),
+        ([], 4, 1),
+    ],
+    ids=["units", "names", "others", "plain", "spins", "luminosities", "solar"],
+)
+def test_tables_of_ramses(tmp_path, header, n_more, unit):
+    path = tmp_path / "sink_00007.csv"
+    path.write_text("\n".join([*header, *sink_rows(n_more, unit), ""]))
+    sinks = read_table_of_sinks(path, length=2 * u.pc, mass=50 * u.solMass)
+    assert sinks["sink"].tolist() == [11, 12]
+    assert u.allclose(sinks["mass"], INNER_SINKS[1] * u.solMass, rtol=1e-9)
+    assert u.allclose(sinks["z"], INNER_SINKS[0][:, 2] * 2 * u.pc, rtol=1e-9)
+
+
+def test_ramses_without_a_header(tmp_path, writers, grid):
+    folder = tmp_path / "output_00007"
+    table = "\n".join(sink_rows(7, 1e-20 * (2 * PC) ** 3 / MSUN))
+    writers.write_ramses(folder, *grid, table=table, **GRID_UNITS)
+    snapshot = read_snapshot(folder)
+    check_grid(snapshot, grid)
+    assert snapshot.sinks["sink"].tolist() == ["11", "12"]
+    assert u.allclose(snapshot.sinks["mass"], INNER_SINKS[1] * u.solMass, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("1,2,3,4,5,6\n", "no header and 6 columns"),
+        (" # id,mass,x,y,z\n1,2,3,4,5\n", "unit of its masses"),
+        (" # id,msink,x,y\n1,2,3,4\n", "names no column z"),
+        (" # id,msink,x,y,z\n # 1,furlong,l,l,l\n1,2,3,4,5\n", "furlong"),
+        (" # id,msink,x,y,z\n # 1,m,l,l\n1,2,3,4,5\n", "fewer units than names"),
+        (" # id,msink,x,y,z\n1,2,3,4\n", "truncated"),
+        (" # id,msink,x,y,z\n1,2,3,4,1.5-123\n", "no number"),
+    ],
+)
+def test_tables_of_ramses_that_are_refused(tmp_path, table, message):
+    path = tmp_path / "sink_00007.csv"
+    path.write_text(table)
+    with pytest.raises(ValueError, match=rf"sink_00007\.csv.*{message}"):
+        read_table_of_sinks(path, length=1 * u.pc, mass=1 * u.solMass)
+
+
+@pytest.mark.parametrize("table", ["", NAMES + "\n" + UNITS_LINE + "\n"])
+def test_tables_of_ramses_without_sinks(tmp_path, table):
+    path = tmp_path / "sink_00007.csv"
+    path.write_text(table)
+    assert read_table_of_sinks(path, length=1 * u.pc, mass=1 * u.solMass) is None
+
+
+def test_starforge(tmp_path, writers, particles):
+    """Stars that lack a part of their sinks' mass, with identifiers that repeat."""
+    positions, masses, velocities, h = particles
+    places = np.array([[4.0, 5.0, 6.0], [5.0, 5.0, 5.0], [6.0, 5.0, 4.0]])
+    sinks = (places, np.array([2.0, 0.5, 0.4]), np.array([11, 12, 11]))
+    stars = ([1.7, 0.5, 0.3], [0.2, 0.0, 0.1], [3, 0, 40], [0, 0, 1], [0.25, 0.3, 0.4])
+    fraction = np.linspace(0, 1, len(masses))
+    path = tmp_path / "snapshot_100.hdf5"
+    options = {"molecular": fraction, "sinks": sinks, "stars": stars}
+    writers.write_starforge(path, positions, masses, velocities, h, **options)
+    snapshot = read_snapshot(path)
+    assert np.allclose(snapshot.sinks["mass"].value, stars[0], rtol=1e-3)
+    assert snapshot.sinks["sink"].tolist() == ["11@0.25", "12@0.3", "11@0.4"]
+    assert u.isclose(snapshot.gas_mass, masses.sum() * u.solMass, rtol=1e-3)
+    whole = read_snapshot(path, reservoir=True, molecular=True)
+    assert np.allclose(whole.sinks["mass"].value, [1.9, 0.5, 0.4], rtol=1e-3)
+    assert u.isclose(whole.gas_mass, (masses * fraction).sum() * u.solMass, rtol=1e-3)
+    later = tmp_path / "snapshot_101.hdf5"  # jets have left the first sink
+    stars = (*stars[:2], [33, 0, 40], *stars[3:])
+    writers.write_starforge(later, positions, masses, velocities, h, **options | {"stars": stars})
+    assert read_snapshot(later).sinks["sink"].tolist() == snapshot.sinks["sink"].tolist()
+
+
+@pytest.mark.parametrize("option", ["molecular", "reservoir"])
+def test_what_only_starforge_writes(tmp_path, writers, particles, option):
+    positions, masses, velocities, h = particles
+    path = tmp_path / "snapshot_100.hdf5"
+    writers.write_gadget(path, positions, masses, velocities, h=h, sinks=SINKS)
+    with pytest.raises(ValueError, match=f"{option} is True, but.*only GIZMO and STARFORGE"):
+        read_snapshot(path, **{option: True})
 
 
 def test_phantom(tmp_path, writers, particles):

@@ -46,6 +46,36 @@ def write_gadget(path, positions, masses, velocities, *, flavour="gadget", h=Non
             group["Velocities"] = np.zeros((n_sinks, 3))
 
 
+def write_starforge(path, positions, masses, velocities, h, *, molecular, sinks, stars):
+    """
+    GIZMO as STARFORGE runs it: pc, Msun, m/s; ``sinks`` as above, with all that is bound to them.
+
+    ``stars`` has the masses of the stars and of their reservoirs, numbers of children and of
+    generations, and times of formation.
+    """
+    units = (3.0857e18, 1.989e33, 1e2)
+    write_gadget(
+        path, positions, masses, velocities, flavour="gizmo", h=h, sinks=sinks, units=units
+    )
+    with h5py.File(path, "r+") as file:
+        gas, stars_group = file["PartType0"], file["PartType5"]
+        gas["MolecularMassFraction"] = molecular
+        gas["NeutralHydrogenAbundance"] = np.ones(len(masses))
+        gas["Temperature"] = np.full(len(masses), 10.0)
+        names = ("BH_Mass", "BH_Mass_AlphaDisk", "ParticleChildIDsNumber",
+                 "ParticleIDGenerationNumber", "StellarFormationTime")  # fmt: skip
+        for group in (gas, stars_group):
+            for name in names[2:4]:
+                group[name] = np.zeros(len(group["Masses"]), int)
+        for name in names[2:4]:
+            del stars_group[name]
+        for name, column in zip(names, stars):
+            stars_group[name] = column
+        stars_group["ProtoStellarStage"] = np.ones(len(sinks[1]))
+        stars_group["SinkRadius"] = np.full(len(sinks[1]), 1e-4)
+        stars_group["SinkInitialMass"] = np.full(len(sinks[1]), 1e-3)
+
+
 def write_athena(path, density, velocity, *, octant=None):
     """Athena++ .athdf: one mesh block; with ``octant`` (see `refined_cells`), blocks of two levels."""
     if octant is None:
@@ -222,9 +252,10 @@ def _record(file, *arrays):
 
 
 def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, sinks=None,
-                 octant=None):  # fmt: skip
-    """RAMSES, one processor, a cube of 2, 4, 8, ... cells.  ``sinks``: (positions, masses, ids).
-    With ``octant`` (see `refined_cells`) there are octs of one level more in it."""
+                 octant=None, table=None):  # fmt: skip
+    """RAMSES, one processor, a cube of 2, 4, 8, ... cells.  ``sinks``: (positions, masses, ids),
+    or ``table``, the text of their table.  With ``octant`` (see `refined_cells`) there are octs of one
+    level more in it."""
     i4, f8 = np.int32, np.float64
     n = density.shape[0]
     coarse = int(np.log2(n))
@@ -287,6 +318,8 @@ def write_ramses(folder, density, velocity, *, length, unit_density, unit_time, 
                 index = np.floor((corners + shift) * cells).astype(int)
                 for plane in planes[k - 1]:
                     _record(file, f8(plane[tuple(index.T)]))
+    if table is not None:
+        (folder / f"sink_{number}.csv").write_text(table)
     if sinks is not None:
         with (folder / f"sink_{number}.csv").open("w") as file:
             file.write(
