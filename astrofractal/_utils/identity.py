@@ -7,6 +7,8 @@ import numbers
 import numpy as np
 from astropy import units as u
 
+from astrofractal._utils.html import facts_table
+
 __all__ = ["Options", "fingerprint"]
 
 
@@ -72,13 +74,32 @@ def _feed(digest, value):
 
 
 class Options:
-    """A `repr` that shows every option of the constructor, whether it has its default or not."""
+    """
+    A `repr` that shows every option of the constructor, whether it has its default or not.
 
-    def __repr__(self):
-        names = [
-            name
+    In notebooks it is a table, in place of the diagram of scikit-learn's estimators, which shows a part.
+    """
+
+    def _shown(self):
+        """Return the options by name."""
+        return {
+            name: getattr(self, name)
             for name, parameter in inspect.signature(type(self).__init__).parameters.items()
             if name != "self" and parameter.kind is not parameter.VAR_KEYWORD
-        ]
-        shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in names)
+        }
+
+    def __repr__(self):
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._shown().items())
         return f"{type(self).__name__}({shown})"
+
+    def _repr_html_(self):
+        facts = {name: repr(value) for name, value in self._shown().items()} | self._known()
+        return f"<div><strong>{type(self).__name__}</strong>{facts_table(facts)}</div>"
+
+    def _known(self):
+        """Return what else a notebook shows, by name."""
+        return {}
+
+    def _repr_mimebundle_(self, **kwargs):
+        # Notebooks ask for this first, and scikit-learn's has its own diagram.
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import astrofractal
+from astrofractal._utils.html import facts_table
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import at_least, positive_int
@@ -165,6 +166,21 @@ class FractalEncoder:
             f"device={str(self.device)!r}, batch_size={self.batch_size}, "
             f"version={astrofractal.__version__!r})"
         )
+
+    def _repr_html_(self):
+        recipe, seen = self.card["recipe"], self.card["images_seen"]
+        facts = {
+            "architecture": self.model_name,
+            "parameters": f"{sum(p.numel() for p in self.model.parameters()):,}",
+            "weights": self.weights_id,
+            "pretrained": None if recipe is None else f"{recipe}, {seen:,} images seen",
+            "channels": self.in_chans,
+            "normalization": repr(self.normalization),
+            "heads": ", ".join(self.heads) or None,
+            "device": str(self.device),
+            "batch size": self.batch_size,
+        }
+        return f"<div><strong>FractalEncoder</strong>{facts_table(facts)}</div>"
 
     def fingerprint(self) -> str:
         """

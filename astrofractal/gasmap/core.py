@@ -29,7 +29,7 @@ from astrofractal.gasmap.io.line_maps import read_gas_survey, read_line_maps
 from astrofractal.gasmap.io.parts import refuse_unused
 from astrofractal.gasmap.io.reading import read_parts
 from astrofractal.gasmap.io.writing import to_hdulist, write
-from astrofractal.gasmap.plotting import plot
+from astrofractal.gasmap.plotting import html, plot
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
 
@@ -645,6 +645,9 @@ class GasMap:
         if self._mask.any():
             parts.append(f"{self._mask.mean():.0%} masked")
         return f"<GasMap {', '.join(parts)}>"
+
+    def _repr_html_(self):
+        return html(self)
 
 
 def _named(data):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 
+from astrofractal._utils.html import facts_table, thumbnail
 from astrofractal._utils.validation import one_of
 from astrofractal.gasmap.gas_moments import mean_velocity
 from astrofractal.gasmap.positions import pixel_direction
@@ -26,6 +27,7 @@ __all__ = [
     "draw_beam",
     "draw_channel",
     "draw_scale_bar",
+    "html",
     "limit_to",
     "map_figure",
     "plot",
@@ -395,3 +397,46 @@ def plot(
         axes = sky_axes(figure, cell, gas)
         draw_channel(axes, gas, name, cmap=cmap, norm=norm, **options)
     return figure
+
+
+def html(gas: _Map) -> str:
+    """
+    Return what a notebook shows of a map: a small picture of each channel, and what is known.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    Returns
+    -------
+    text : str
+        HTML.
+    """
+    pictures = []
+    for channel in gas.channels:
+        values = getattr(gas, channel).value
+        norm = color_norm(channel, values, gas.column_density.value)
+        title, _, colors = _CHANNELS[channel]
+        unit = getattr(gas, channel).unit.to_string("fits")
+        caption = f"{title}, {norm.vmin:.3g} to {norm.vmax:.3g} {unit}"
+        picture = thumbnail(values, f"{title}.", cmap=colors, norm=norm)
+        pictures.append(
+            '<figure style="display:inline-block;margin:0 1em 0.5em 0;max-width:180px">'
+            f'{picture}<figcaption style="font-size:small">{caption}</figcaption></figure>'
+        )
+    center = None
+    if gas.wcs is not None:
+        middle = gas.wcs.pixel_to_world((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
+        if np.isfinite(middle.spherical.lon):
+            center = f"{middle.to_string('decimal', precision=5)} deg ({middle.frame.name})"
+    facts = {
+        "pixels": f"{gas.shape[1]} × {gas.shape[0]}",
+        "pixel scale": f"{gas.pixel_scale:.4g}" if gas.has_pixel_scale else "unknown",
+        "center": center,
+        "distance": None if gas.distance is None else f"{gas.distance:.6g}",
+        "beam": None if gas.beam is None else str(gas.beam).removeprefix("Beam: "),
+        "masked": f"{gas.masked_fraction:.0%}" if gas.masked_fraction else None,
+        "flags": ", ".join(gas.flags) or None,
+    }
+    return f"<div><strong>GasMap</strong><div>{''.join(pictures)}</div>{facts_table(facts)}</div>"

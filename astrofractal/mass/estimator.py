@@ -27,7 +27,7 @@ from astrofractal.mass._standard import BATCH_SIZE, is_single, standard_batches
 from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
-from astrofractal.mass.catalog_columns import carry, describe, measured
+from astrofractal.mass.catalog_columns import carry, channel_code, describe, measured
 from astrofractal.mass.centering import PEAKS, is_off_center, peak_offset
 from astrofractal.mass.defaults import default_options
 from astrofractal.mass.detection import find_protostars
@@ -174,6 +174,20 @@ class StellarMassEstimator(Options, BaseEstimator):
             return bool(self.calibrations_)
         except NotFittedError:
             return False
+
+    def _known(self):
+        if "_calibrations" not in vars(self):
+            bundled = all(value is None for value in self.get_params(deep=False).values())
+            return {
+                "calibration": "bundled, read at the first use" if bundled else "none: call fit"
+            }
+        known = {"calibration": self._reference_id}
+        for channels, calibration in self._calibrations.items():
+            r2, rmse = (calibration.skill_[f"{name}_protostar"] for name in ("r2", "rmse"))
+            known[f"on unseen clouds, {channel_code(channels)}"] = (
+                f"R2 {r2:.2f} and RMSE {rmse:.2f} dex per protostar"
+            )
+        return known
 
     def _encoder(self):
         if self.encoder is not None:
