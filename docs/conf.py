@@ -1,16 +1,24 @@
 """Sphinx configuration: sphinx-astropy's, and what is ours."""
 
 import builtins
+import contextlib
+import io
 import os
 import sys
 import urllib.error
 import urllib.request
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxDirective
 from sphinx_astropy.conf.v3 import *
 
 import astrofractal
+from astrofractal.cli import COMMANDS, main
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tutorials must show the results and not the progress of an import.
@@ -34,9 +42,34 @@ rst_epilog += """
 html_title = f"astrofractal {version}"
 html_last_updated_fmt = ""
 html_static_path = ["_static"]
+html_css_files = ["astrofractal.css"]
+html_sidebars = {"**": ["components/sst-sidebar-nav.html"]}
+html_logo = "_static/logo.svg"
+html_favicon = "_static/logo.svg"
+_REPOSITORY = "https://github.com/astrofractal/astrofractal"
 html_theme_options = {
-    "logo": {"text": "astrofractal"},
-    "navbar_end": ["navbar-icon-links"],
+    "logo": {"text": "astrofractal", "alt_text": ""},
+    # The theme's own navigation bar is that of the Astropy project, and so is its counter of visits.
+    "navbar_start": "components/navbar-logo.html",
+    "navbar_links": [
+        ["Getting started", "getting_started", 0],
+        ["User guide", "user/index", 0],
+        ["Tutorials", "generated/tutorials/index", 0],
+        ["Reference", "reference/index", 0],
+        ["Changelog", "changelog", 0],
+    ],
+    "navbar_end": ["theme-switcher", "navbar-icon-links"],
+    "icon_links": [
+        {"name": "Repository", "url": _REPOSITORY, "icon": "fa-brands fa-github"},
+        {"name": "Issues", "url": f"{_REPOSITORY}/issues", "icon": "fa-solid fa-bug"},
+        {
+            "name": "PyPI",
+            "url": "https://pypi.org/project/astrofractal",
+            "icon": "fa-brands fa-python",
+        },
+    ],
+    "footer_links": [["Code of conduct", "code_of_conduct", 0], ["Cite", "citing", 0]],
+    "goatcounter_analytics_url": False,
     "pygments_light_style": "tango",
     "pygments_dark_style": "monokai",
 }
@@ -75,14 +108,14 @@ def _reachable(url):
         return False
 
 
-# Each project on its own: one slow host must not cost the links to all others. Without a network (the
-# first host does not answer, nor does the second) the rest is not asked.
-intersphinx_mapping = {}
-for _name, _url in _PACKAGES.items():
-    if _reachable(_url):
-        intersphinx_mapping[_name] = (_url, None)
-    elif _name == "numpy" and not intersphinx_mapping:
-        break
+# Each project on its own, all asked at once: one slow host costs its own links, and says so, and not
+# those to all others.
+with ThreadPoolExecutor(len(_PACKAGES)) as _pool:
+    _answers = dict(zip(_PACKAGES, _pool.map(_reachable, _PACKAGES.values())))
+intersphinx_mapping = {name: (_PACKAGES[name], None) for name in _PACKAGES if _answers[name]}
+if len(intersphinx_mapping) < len(_PACKAGES):
+    _missing = ", ".join(name for name in _PACKAGES if not _answers[name])
+    logging.getLogger(__name__).info(f"no links to the documentation of {_missing}: no answer")
 
 nitpicky = True
 _ELSEWHERE = (
@@ -98,6 +131,9 @@ nitpick_ignore_regex = [
     (r"py:(class|obj)", r"(optional|array-like|path-like|callable|iterable|sequence|generator)"),
 ]
 
+# Formulas are MathML, which browsers show themselves: MathJax would have to come over the network.
+html_math_renderer = "mathml"
+
 # -- Tutorials: scripts that are run at every build --------------------------------------------
 
 sphinx_gallery_conf = {
@@ -110,6 +146,7 @@ sphinx_gallery_conf = {
     "within_subsection_order": "FileNameSortKey",
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "min_reported_time": 0,
     "matplotlib_animations": False,
@@ -171,6 +208,42 @@ def _resolve(app, env, node, contnode):
     return None
 
 
+class CommandLineHelp(SphinxDirective):
+    """A section for each command with what its ``--help`` prints."""
+
+    def run(self):
+        os.environ["COLUMNS"], columns = "84", os.environ.get("COLUMNS")
+        sections = []
+        for name in ("", *COMMANDS):
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+                main([name, "--help"][not name :])
+            title = f"astrofractal {name}".strip()
+            block = nodes.literal_block(text=output.getvalue(), language="text")
+            box = nodes.container("", block, classes=["command-help"])
+            sections.append(nodes.section("", nodes.title(text=title), box, names=[title]))
+            self.state.document.note_explicit_target(sections[-1])
+        if columns is None:
+            del os.environ["COLUMNS"]
+        else:
+            os.environ["COLUMNS"] = columns
+        return sections
+
+
+def _visit_math(translator, node):
+    """Write a formula in a line of text."""
+    translator.body.append(tex2mathml(node.astext()))
+    raise nodes.SkipNode
+
+
+def _visit_displayed_math(translator, node):
+    """Write a formula on lines of its own."""
+    translator.body.append(f'<div class="math">{tex2mathml(node.astext(), as_block=True)}</div>')
+    raise nodes.SkipNode
+
+
 def setup(app):
     """Register what this file adds to Sphinx."""
     app.connect("missing-reference", _resolve)
+    app.add_directive("command-line-help", CommandLineHelp)
+    app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_displayed_math, None))

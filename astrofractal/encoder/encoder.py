@@ -71,6 +71,18 @@ class FractalEncoder:
     ------
     FileNotFoundError, ValueError
         If the weights do not exist, do not belong to the model or fail their hash.
+
+    See Also
+    --------
+    astrofractal.StellarMassEstimator : turns features into masses.
+    astrofractal.FeatureSegmenter : turns features into segments.
+
+    Examples
+    --------
+    >>> from astrofractal import FractalEncoder
+    >>> encoder = FractalEncoder()
+    >>> encoder.image_size, encoder.patch_size, encoder.embed_dim
+    (64, 8, 192)
     """
 
     def __init__(
@@ -406,6 +418,27 @@ class FractalEncoder:
         ------
         ValueError
             If ``zoom`` is not a number of at least one, or ``pooling`` is unknown.
+
+        See Also
+        --------
+        patch_features : one feature vector per patch.
+        tokens : all tokens.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> from astrofractal import FractalEncoder, GasMap
+        >>> from astrofractal.data import data_path
+        >>> gas = GasMap.read(data_path("example_cloud.fits"))
+        >>> cutout = gas.cutout((191, 194), size=0.5 * u.pc, shape=(64, 64))
+        >>> images = cutout.to_array()[None]
+        >>> encoder = FractalEncoder()
+        >>> encoder.encode(images).shape
+        (1, 192)
+        >>> encoder.encode(images, pooling=("central", "spread")).shape
+        (1, 384)
+        >>> encoder.patch_features(images).shape
+        (1, 8, 8, 192)
         """
         at_least("zoom", zoom, 1)
         parts = []

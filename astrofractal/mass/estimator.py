@@ -116,15 +116,18 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     Examples
     --------
+    What to expect on a cloud that the calibration has not seen, by the channels of a map:
+
     >>> from astrofractal import StellarMassEstimator
-    >>> from astrofractal.mapset import reference_maps
-    >>> from astrofractal.mass import FeatureSet
-    >>> maps = reference_maps()
-    >>> estimator = StellarMassEstimator(
-    ...     features=FeatureSet(pooling=None, contrasts=True), regressor="ridge"
-    ... )
-    >>> estimator.fit(maps).predict(maps[:3]).unit
-    Unit("solMass")
+    >>> estimator = StellarMassEstimator()
+    >>> for channels, calibration in estimator.calibrations_.items():
+    ...     print(f"{calibration.skill_['r2_protostar']:.2f}", *channels)
+    0.20 column_density
+    0.23 column_density velocity
+    0.30 column_density dispersion
+    0.30 column_density velocity dispersion
+
+    See `catalog` for masses of the protostars of a map, `fit` for a calibration of your own.
     """
 
     #: The width of the maps.
@@ -303,6 +306,27 @@ class StellarMassEstimator(Options, BaseEstimator):
         ------
         TypeError, ValueError
             If an option, the masses or the groups are not what they should be.
+
+        See Also
+        --------
+        matched : calibrates on maps that look as a telescope saw yours.
+        leave_out : calibrates without a cloud.
+
+        Examples
+        --------
+        With measures of the gas alone, which is quick; leave ``features`` out for the network:
+
+        >>> from astrofractal import StellarMassEstimator
+        >>> from astrofractal.mapset import reference_maps
+        >>> from astrofractal.mass import FeatureSet
+        >>> maps = reference_maps().limit(1)  # one map of each protostar
+        >>> estimator = StellarMassEstimator(
+        ...     features=FeatureSet(pooling=None, contrasts=True), regressor="ridge"
+        ... )
+        >>> estimator = estimator.fit(maps, channels=[("column_density", "velocity", "dispersion")])
+        >>> for channels, calibration in estimator.calibrations_.items():
+        ...     print(len(channels), f"{calibration.skill_['r2_protostar']:.2f}")
+        3 0.13
         """
         self._check_options()
         if isinstance(maps, MapSet):
@@ -651,6 +675,24 @@ class StellarMassEstimator(Options, BaseEstimator):
         mass : `~astropy.units.Quantity`
             A scalar for one map (or with ``combine`` but without ``groups``), otherwise one mass
             for each map or, in the order of their first appearance, each group.
+
+        See Also
+        --------
+        predict_interval : how certain the mass is.
+        catalog : protostars of a map that is larger than a cutout.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> from astropy.table import QTable
+        >>> from astrofractal import GasMap, StellarMassEstimator
+        >>> from astrofractal.data import data_path
+        >>> path = data_path("example_cloud.fits")
+        >>> sink = QTable.read(path, hdu="SINKS")[0]
+        >>> position = sink["x"], sink["y"]
+        >>> cutout = GasMap.read(path).cutout(position, size=0.5 * u.pc, shape=(64, 64))
+        >>> print(f"{StellarMassEstimator().predict(cutout):.2f}")
+        3.16 solMass
         """
         result, single = self._combined(maps, combine, groups, progress_bar)
         mass = 10**result.log_mass * u.solMass
@@ -698,6 +740,24 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         lower, upper : `~astropy.units.Quantity`
             The ends, shaped as by `predict`.
+
+        See Also
+        --------
+        predict : the mass itself.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> from astropy.table import QTable
+        >>> from astrofractal import GasMap, StellarMassEstimator
+        >>> from astrofractal.data import data_path
+        >>> path = data_path("example_cloud.fits")
+        >>> sink = QTable.read(path, hdu="SINKS")[0]
+        >>> position = sink["x"], sink["y"]
+        >>> cutout = GasMap.read(path).cutout(position, size=0.5 * u.pc, shape=(64, 64))
+        >>> lower, upper = StellarMassEstimator().predict_interval(cutout, 0.68)
+        >>> print(f"{lower:.2f} to {upper:.1f}")
+        0.70 solMass to 14.3 solMass
         """
         check_level(level)
         result, single = self._combined(maps, combine, groups, progress_bar)
@@ -819,6 +879,31 @@ class StellarMassEstimator(Options, BaseEstimator):
             map have the flag "outside" and a mass that is masked; a warning tells if none is on it, or
             none is given.  ``print`` shows what fits into 80 columns (the table's
             ``pprint_exclude_names``).
+
+        See Also
+        --------
+        predict : masses of maps that are cut out already.
+        astrofractal.mass.find_protostars : how peaks are found.
+        astrofractal.mass.plot_catalog : draws the catalog on its map.
+        astrofractal.mass.plot_intervals : draws the intervals.
+        astrofractal.mass.write_catalog : writes it as ECSV, VOTable, FITS or CSV.
+
+        Examples
+        --------
+        Two protostars of the bundled cloud, whose positions are known:
+
+        >>> from astropy.table import QTable
+        >>> from astrofractal import GasMap, StellarMassEstimator
+        >>> from astrofractal.data import data_path
+        >>> path = data_path("example_cloud.fits")
+        >>> sinks = QTable.read(path, hdu="SINKS")[:2]
+        >>> table = StellarMassEstimator().catalog(GasMap.read(path), sinks["ra", "dec"])
+        >>> print(table["id", "mass", "mass_lower", "mass_upper"])
+         id   mass  mass_lower mass_upper
+            solMass  solMass    solMass
+        --- ------- ---------- ----------
+          1    3.16      0.699       14.3
+          2    2.44      0.603       9.88
         """
         check_level(level)
         one_of("recenter", recenter, (None, False, *PEAKS))

@@ -89,22 +89,137 @@ class Recipe:
     """
     All that defines a pretraining run.
 
-    The values are documented where they are used; the shipped files (`recipe_names`) are the places
-    to read them.  Fractions (``warmup``, ``freeze_last_layer``) are of the whole run.
+    Every number is part of it, so that a recipe and a seed give the same weights.  `load` reads a
+    shipped recipe (`recipe_names`) or your own; the shipped files say why they chose their values.
+    Fractions of a run (``warmup``, ``freeze_last_layer``, ``scattered_until``) are of all its steps.
 
     Parameters
     ----------
     name : str
         The recipe's name, which becomes part of the weights' id.
 
+    model : str
+        The architecture: a bundled one or a Vision Transformer of timm, as of
+        `~astrofractal.FractalEncoder`.
+
     n_images : int
         Images seen in the whole run.
 
-    n_distinct : int
-        Distinct images; they repeat when ``n_images`` is larger.  Zero stands for ``n_images``.
+    source_size : int
+        Side of an image in pixels.
+
+    rendering : {"gas", "moments", "palette"}
+        What the channels of a flame are; see `~astrofractal.fractals.FlameStream`.
+
+    center : {"peak", "attractor"}
+        What is at the center of a flame; see `~astrofractal.fractals.FlameStream`.
+
+    cusp_probability : float
+        Share of flames with the cusp of a protostar at their center.
+
+    image_size : int
+        Side of a view in pixels.
+
+    n_global, n_local : int
+        Whole views and local crops per image.
+
+    local_grid : int
+        Side of a local crop in patches.
+
+    mask_ratio : float
+        Share of the patches that the student does not see.
+
+    mask_mode : {"drop", "token"}
+        ``"drop"``: hidden patches are left out of the student's input and predicted by a small
+        decoder.  ``"token"``: a learned token takes their place, as in iBOT.
+
+    scattered_until : float
+        Up to this part of the run the visible patches are scattered, afterwards they are a block.
+
+    block_side : int
+        Side of that block in patches.
+
+    max_shift : int
+        Largest distance of the center of a view from that of its image in pixels.
+
+    scale_min : float
+        Least share of an image's area that a view shows; 1 for views of the images' own pixels.
+
+    blur_probability : float
+        Share of views that are seen through a beam.
+
+    noise : float
+        Largest standard deviation of white noise, in units of the normalized channels.
+
+    border_probability : float
+        Share of views without data beyond a ragged border.
+
+    drop_velocity_probability : float
+        Share of views that lack the velocity, the dispersion or both.
+
+    n_prototypes : int
+        Outputs of the projection heads.
+
+    head_hidden, head_bottleneck : int
+        Widths of the hidden layers and of the bottleneck of the projection heads.
+
+    shared_head : bool
+        Whether class and patch tokens share their projection head.
+
+    centering : {"sinkhorn", "mean"}
+        How the teacher's outputs are balanced: Sinkhorn-Knopp, or a running mean that is subtracted.
+
+    student_temperature, teacher_temperature, teacher_temperature_warmup : float
+        Temperatures of the softmax; the teacher's begins at ``teacher_temperature_warmup``.
+
+    dino_weight, ibot_weight, koleo_weight : float
+        Weights of the terms of DINOv2: class tokens, hidden patch tokens, and the spread of the class
+        tokens.
+
+    structure_weight : float
+        Weight of the term that asks for the structure of the clean gas in each patch.
+
+    predictor_dim, predictor_depth : int
+        Width and blocks of the decoder of ``mask_mode="drop"``.
+
+    freeze_last_layer : float
+        Up to this part of the run the heads' last layer does not learn.
+
+    batch_size : int
+        Images per step over all devices.
+
+    learning_rate, learning_rate_end : float
+        Learning rate after the warm-up and, by a cosine, at the end.
+
+    warmup : float
+        Part of the run in which the learning rate rises.
+
+    layer_decay : float
+        Factor of the learning rate from one block to the one before it.
+
+    weight_decay, weight_decay_end : float
+        Weight decay at the beginning and, by a cosine, at the end.
+
+    momentum, momentum_end : float
+        Momentum of the teacher's moving average at the beginning and, by a cosine, at the end.
+
+    gradient_clip : float
+        Largest norm of the gradient; zero for no limit.
+
+    drop_path : float
+        Probability that a block of the student is skipped.
+
+    steps_per_checkpoint : int
+        Steps between two checkpoints.
+
+    seed : int
+        Seed of the images, the views and the initial weights.
 
     n_points : int, optional
         Points of a flame; see `~astrofractal.fractals.FlameStream`.
+
+    n_distinct : int, optional
+        Distinct images; they repeat when ``n_images`` is larger.  Zero stands for ``n_images``.
 
     source : {"flames", "random_fields", "maps"}, optional
         What the images are of: `~astrofractal.fractals.FlameStream`,
@@ -165,6 +280,18 @@ class Recipe:
 
     beta2 : float, optional
         Decay of AdamW's second moments.
+
+    See Also
+    --------
+    pretrain : runs a recipe.
+    recipe_names : names the shipped ones.
+
+    Examples
+    --------
+    >>> from astrofractal.pretraining import Recipe
+    >>> recipe = Recipe.load("compact", n_images=6400)
+    >>> recipe.n_steps, recipe.image_size, recipe.batch_size
+    (100, 64, 64)
     """
 
     name: str

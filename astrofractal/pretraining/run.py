@@ -191,6 +191,33 @@ def pretrain(
 
     BlockingIOError
         If another process trains in this folder.
+
+    See Also
+    --------
+    export_run : writes the weights of a run for `~astrofractal.FractalEncoder`.
+    Recipe : every number of a run.
+
+    Examples
+    --------
+    One step on four small flames, to show the way; the real thing sees 200,000 (``"compact"``):
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astrofractal import FractalEncoder
+    >>> from astrofractal.pretraining import export_run, pretrain
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> run = pretrain(
+    ...     "compact",
+    ...     output=folder / "run",
+    ...     n_images=4,
+    ...     batch_size=4,
+    ...     n_points=2000,
+    ...     n_workers=0,
+    ...     precision="32-true",
+    ... )
+    >>> weights = export_run(run, folder / "mine.safetensors")
+    >>> FractalEncoder(weights=folder / "mine.safetensors").embed_dim
+    192
     """
     if n_workers is not None:
         n_workers = positive_int("n_workers", n_workers, minimum=0)

@@ -276,6 +276,23 @@ class FeatureSegmenter(Options, BaseEstimator):
         -------
         self : `FeatureSegmenter`
             Later calls of `segment` use what was fitted.
+
+        See Also
+        --------
+        segment : segments a map.
+        save : keeps what was fitted.
+
+        Examples
+        --------
+        >>> from astrofractal import FeatureSegmenter, GasMap
+        >>> from astrofractal.data import data_path
+        >>> gas = GasMap.read(data_path("example_cloud.fits"))
+        >>> maps = [gas[:96, :96], gas[100:196, 100:196]]
+        >>> segmenter = FeatureSegmenter(n_segments=3).fit(maps)
+        >>> for part in maps:
+        ...     print(segmenter.segment(part).table["label"].tolist())
+        [1, 2, 3]
+        [1, 2, 3]
         """
         self._validate()
         several = gas if isinstance(gas, list | tuple) else [gas]
@@ -321,6 +338,28 @@ class FeatureSegmenter(Options, BaseEstimator):
         ValueError
             If an option is wrong, the map has fewer good pixels than the segments need, or
             ``min_area`` needs a distance or a beam that the map lacks.
+
+        See Also
+        --------
+        fit : makes labels mean the same in several maps.
+
+        Examples
+        --------
+        >>> from astrofractal import FeatureSegmenter, GasMap
+        >>> from astrofractal.data import data_path
+        >>> gas = GasMap.read(data_path("example_cloud.fits"))[100:200, 100:200]
+        >>> result = FeatureSegmenter(n_segments=3).segment(gas)
+        >>> result
+        <Segmentation 100 x 100 px, 3 segments, 100% labeled>
+        >>> table = result.table["label", "area", "gas_mass"]
+        >>> table["area"].info.format = table["gas_mass"].info.format = ".2g"
+        >>> print(table)
+        label  area gas_mass
+               pc2  solMass
+        ----- ----- --------
+            1 0.061      3.4
+            2  0.23       29
+            3  0.32  1.2e+02
         """
         self._validate()
         gas = GasMap.read(gas)

@@ -1,4 +1,6 @@
 import json
+import re
+from dataclasses import fields
 
 import pytest
 
@@ -95,3 +97,10 @@ def test_unknown_recipe_lists_the_shipped_ones():
         match="'adapt', 'compact', 'compact_invariant', 'compact_zoom', 'paper'.*got 'huge'",
     ):
         Recipe.load("huge")
+
+
+def test_every_value_is_documented():
+    parameters = Recipe.__doc__.partition("Parameters")[2].partition("See Also")[0]
+    lines = re.findall(r"^    (\w.*?) : ", parameters, re.MULTILINE)
+    documented = {name for line in lines for name in line.split(", ")}
+    assert documented == {field.name for field in fields(Recipe)}

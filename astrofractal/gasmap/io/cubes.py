@@ -159,6 +159,30 @@ def read_cube(
         \\sigma^2 = \\frac{\\sum T (v_i - v)^2\\,dv}{\\sum T\\,dv} - \\sigma_\\mathrm{line}^2 .
 
     The errors are those of independent channels.
+
+    See Also
+    --------
+    from_maps : separate maps of a line or of dust.
+    read : a file that holds a map.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astropy.io import fits
+    >>> from astrofractal import GasMap
+    >>> v = np.arange(-2, 2, 0.1)[:, None, None]
+    >>> line = 5 * np.exp(-((v - 0.3) ** 2) / (2 * 0.4**2)) * np.ones((1, 16, 16))
+    >>> noise = np.random.default_rng(0).normal(scale=0.1, size=line.shape)
+    >>> axes = dict(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CTYPE3="VRAD", CUNIT3="km/s", BUNIT="K")
+    >>> axes |= dict(CDELT1=-1e-3, CDELT2=1e-3, CRPIX3=1, CRVAL3=-2, CDELT3=0.1)
+    >>> cube = fits.PrimaryHDU(line + noise, fits.Header(axes))
+    >>> x_factor = 2e21 * u.cm**-2 / (u.K * u.km / u.s)
+    >>> gas = GasMap.from_cube(cube, x_factor=x_factor, distance=300 * u.pc)
+    >>> gas
+    <GasMap 16 x 16 px, column_density + velocity + dispersion, 0.005236 pc/px, at 300 pc>
+    >>> print(f"{np.median(gas.velocity):.2f}, {np.median(gas.dispersion):.2f}")
+    0.30 km / s, 0.40 km / s
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within spectral-cube are not the caller's

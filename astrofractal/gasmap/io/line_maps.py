@@ -171,6 +171,33 @@ def read_line_maps(
     reproject (the extra ``cube``): N v and N (sigma^2 + v^2) are what is averaged over wider pixels or
     interpolated in finer ones, and where less than half of a pixel is covered there is no velocity.
     Beams are not matched: smooth the finer map before.  ``meta["regridded"]`` names the channels.
+
+    See Also
+    --------
+    from_cube : a position-position-velocity cube.
+    read : one file with all of it.
+
+    Examples
+    --------
+    Maps of a fitted ammonia line, with zeros where no line was found:
+
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astrofractal import GasMap
+    >>> found = np.ones((32, 32))
+    >>> found[:8] = 0
+    >>> gas = GasMap.from_maps(
+    ...     2e14 * found / u.cm**2,
+    ...     3.5 * found * u.km / u.s,
+    ...     0.2 * found * u.km / u.s,
+    ...     abundance=1e-8,
+    ...     no_data=0,
+    ...     line_width=0.085 * u.km / u.s,
+    ... )
+    >>> print(f"{gas.column_density[20, 20]:.1e}, {gas.dispersion[20, 20]:.3f}")
+    2.0e+22 1 / cm2, 0.181 km / s
+    >>> print(f"{gas.masked_fraction:.2f}")
+    0.25
     """
     given = {"column_density": column_density, "velocity": velocity, "dispersion": dispersion}
     errors = {

@@ -153,6 +153,20 @@ def read_parts(
 
     astropy.units.UnitsError
         If a unit does not fit.
+
+    See Also
+    --------
+    from_maps : separate maps of a line or of dust.
+    from_cube : a position-position-velocity cube.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astrofractal import GasMap
+    >>> from astrofractal.data import data_path
+    >>> gas = GasMap.read(data_path("example_cloud.fits"), distance=140 * u.pc)
+    >>> gas
+    <GasMap 320 x 320 px, column_density + velocity + dispersion, 0.003646 pc/px, at 140 pc>
     """
     values = {"log10": log10, "no_data": no_data, "x_factor": x_factor, "line_width": line_width}
     if x_factor is None:
