@@ -12,6 +12,7 @@ __all__ = [
     "add_random_state",
     "add_report",
     "add_weights",
+    "check_folder",
     "check_output",
     "check_report",
     "number_or_quantity",
@@ -70,7 +71,7 @@ def add_n_workers(parser):
 
 def check_output(option, path, *, overwrite):
     """
-    Refuse before the work what could not be written after it.
+    Refuse before the work a file that could not be written after it.
 
     Parameters
     ----------
@@ -87,10 +88,39 @@ def check_output(option, path, *, overwrite):
     if path.exists() and not overwrite:
         msg = f"{option} {str(path)!r} exists: add --overwrite"
         raise FileExistsError(msg)
-    folder = path.absolute().parent
+    if path.is_dir():
+        msg = f"{option} must be a file, {str(path)!r} is a folder"
+        raise IsADirectoryError(msg)
+    _check_writable(option, path, path.absolute().parent)
+
+
+def check_folder(option, path):
+    """
+    Refuse before the work a folder that could not be written to after it.
+
+    Parameters
+    ----------
+    option : str
+        The option that names the folder, e.g. ``"--output"``.
+    path : path-like or `None`
+        The folder, which may exist; `None` is fine.
+    """
+    if path is None:
+        return
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        msg = f"{option} must be a folder, {str(path)!r} is a file"
+        raise NotADirectoryError(msg)
+    _check_writable(option, path, path.absolute())
+
+
+def _check_writable(option, path, folder):
     while not folder.exists():
         folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
+    if not folder.is_dir():
+        msg = f"{option} {str(path)!r} cannot be written: {str(folder)!r} is not a folder"
+        raise NotADirectoryError(msg)
+    if not os.access(folder, os.W_OK | os.X_OK):
         msg = f"{option} {str(path)!r} cannot be written: no permission in {str(folder)!r}"
         raise PermissionError(msg)
 

@@ -24,7 +24,15 @@ examples:
   astrofractal benchmark MAPS --output OUT --predictions mine.ecsv
 """
 
-from astrofractal.cli._options import add_output, add_random_state, add_weights, show_table
+from pathlib import Path
+
+from astrofractal.cli._options import (
+    add_output,
+    add_random_state,
+    add_weights,
+    check_folder,
+    show_table,
+)
 
 # Of astrofractal.benchmark, whose import takes seconds.
 PARTS = ("scores", "learning", "degradation", "intervals")
@@ -68,6 +76,11 @@ def add_arguments(parser):
 
 def run(args):
     """Run ``astrofractal benchmark``."""
+    check_folder("--output", args.output)
+    if not args.overwrite and Path(args.output).exists():
+        msg = f"--output {args.output!r} exists: choose another folder or add --overwrite"
+        raise FileExistsError(msg)
+    check_folder("--features-cache", args.features_cache)
     from astrofractal.benchmark import run_benchmark
 
     journal = run_benchmark(

@@ -12,7 +12,7 @@ calibration that is used. Written to the output folder:
 
 from pathlib import Path
 
-from astrofractal.cli._options import add_report, check_report, show_table
+from astrofractal.cli._options import add_report, check_folder, check_report, show_table
 
 HELP = "masses of the protostars of a bundled cloud, and a map of its regions"
 
@@ -129,9 +129,7 @@ def estimate_masses(gas, *, progress_bar=False):
 
 def _check_folder(folder, report):
     """Refuse to replace what is not an earlier demo's."""
-    if folder.exists() and not folder.is_dir():
-        msg = f"--output must be a folder, {str(folder)!r} is a file"
-        raise NotADirectoryError(msg)
+    check_folder("--output", folder)
     found = list(folder.iterdir()) if folder.exists() else []
     page = None if report is None else Path(report).absolute()
     others = sorted(p.name for p in found if p.name not in _FILES and p.absolute() != page)

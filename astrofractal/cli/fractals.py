@@ -8,7 +8,7 @@ the same command, and a larger --n-images adds to a folder. The folder gets:
   flames.json              the settings, and the SHA-256 of each file
 """
 
-from astrofractal.cli._options import add_n_workers
+from astrofractal.cli._options import add_n_workers, check_folder, check_output
 
 HELP = "render fractal flames to files or to a picture"
 
@@ -52,6 +52,7 @@ def add_arguments(parser):
     add_n_workers(parser)
     add("--verify", action="store_true", help="compare all files with their checksums at the end")
     add("--contact-sheet", metavar="PNG", help="write the first images, 64 at most, as one picture")
+    add("--overwrite", action="store_true", help="replace the picture; files of the folder stay")
 
 
 def run(args):
@@ -59,6 +60,8 @@ def run(args):
     if args.output is None and args.contact_sheet is None:
         msg = "one of --output and --contact-sheet is needed"
         raise ValueError(msg)
+    check_folder("--output", args.output)
+    check_output("--contact-sheet", args.contact_sheet, overwrite=args.overwrite)
     from astrofractal.fractals import FlameStream, write_contact_sheet, write_shards
 
     images = FlameStream(

@@ -14,6 +14,8 @@ n_images=1000000.  On several GPUs or machines start it with torchrun and add
 
 import json
 
+from astrofractal.cli._options import check_folder, check_output
+
 HELP = "pretrain an encoder on fractal flames"
 
 
@@ -30,6 +32,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--to", metavar="FILE", help="with --export: the .safetensors file to write"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --to")
     parser.add_argument(
         "--recipe",
         default="compact",
@@ -86,11 +89,13 @@ def run(args):
     """Run ``astrofractal pretrain``."""
     import logging
 
-    from astrofractal.pretraining import export_run, pretrain
-
     if bool(args.export) != bool(args.to):
         msg = "--export RUN and --to FILE go together"
         raise ValueError(msg)
+    check_output("--to", args.to, overwrite=args.overwrite)
+    check_folder("--output", args.output)
+    from astrofractal.pretraining import export_run, pretrain
+
     if args.export:
         card = export_run(args.export, args.to)
         if not args.quiet:

@@ -29,6 +29,7 @@ from astrofractal.cli._options import (
     add_random_state,
     add_report,
     add_weights,
+    check_folder,
     check_report,
     number_or_quantity,
     number_or_text,
@@ -98,6 +99,7 @@ def run(args):
             stem = stem.removesuffix(suffix)
         output = f"{stem}-segments"
     folder = Path(output)
+    check_folder("--output", folder)
     if not args.overwrite and folder.is_dir() and any(folder.iterdir()):
         msg = f"--output {output!r} is not empty: choose another folder or add --overwrite"
         raise FileExistsError(msg)
