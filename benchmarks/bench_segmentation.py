@@ -28,6 +28,9 @@ class NoEncoder:
             setattr(self, name, getattr(encoder, name))
         self.normalization, self.weights_id = encoder.normalization, "none"
 
+    def fingerprint(self):
+        return "none"
+
     def patch_features(self, images):
         n, size, patch = len(images), self.image_size, self.patch_size
         images = self.normalization(images).reshape(

@@ -1,7 +1,5 @@
 """Moments of spectra: noise, the mask of what is signal, the moments and their errors."""
 
-import warnings
-
 import numpy as np
 from scipy import ndimage
 
@@ -17,12 +15,14 @@ def spectrum_noise(data):
 
     Spectra with fewer than five of them are taken as free of noise.
     """
-    negative = np.where(data < 0, -data, np.nan)
-    enough = np.isfinite(negative).sum(axis=0) >= 5
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        median = np.nanmedian(negative, axis=0)
-    return np.where(enough, median / _HALF_NORMAL, 0.0)
+    n_negative = (data < 0).sum(axis=0)
+    # Sorted along memory, negative values come first: many times faster than a median beside NaN.
+    spectra = np.moveaxis(np.fmin(data, 0), 0, -1)
+    spectra = np.sort(np.ascontiguousarray(spectra), axis=-1)
+    middle = (np.maximum(n_negative - 1, 0) // 2, n_negative // 2)
+    middle = np.minimum(np.stack(middle, axis=-1), len(data) - 1)
+    median = -np.take_along_axis(spectra, middle, axis=-1).mean(axis=-1)
+    return np.where(n_negative >= 5, median / _HALF_NORMAL, 0.0)
 
 
 def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, widen=0.25):
@@ -80,11 +80,18 @@ def _widened(mask, fraction):
 def moments(data, velocity, width, noise, levels, *, use):
     """Return W, its error, v, its error, sigma and its error, (6, ny, nx), NaN without signal."""
     snr, snr_edge, widen = levels
-    data = np.where(use[:, None, None], data, np.nan)
-    mask = signal_mask(data, noise, snr=snr, snr_edge=snr_edge, widen=widen)
-    dv = width[:, None, None]
+    shape = data.shape[1:]
+    noise = np.broadcast_to(noise, shape)
+    with np.errstate(invalid="ignore"):
+        core = (data > snr * noise) & use[:, None, None]
+    # Most of the sky is empty: the others need no more than this.
+    there = (core[1:] & core[:-1]).any(axis=0)
+    planes = np.full((6, *shape), np.nan)
+    data, noise = np.where(use[:, None], data[:, there], np.nan), noise[there]
+    mask = signal_mask(data[..., None], noise[:, None], snr=snr, snr_edge=snr_edge, widen=widen)
+    mask = mask[..., 0]
+    dv, v = width[:, None], velocity[:, None]
     weights = np.where(mask, data, 0) * dv
-    v = velocity[:, None, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         total = weights.sum(axis=0)
         total = np.where(total > 0, total, np.nan)
@@ -97,4 +104,5 @@ def moments(data, velocity, width, noise, levels, *, use):
         mean_error = noise * np.sqrt((element * offset**2).sum(axis=0)) / total
         spread = np.where(mask, offset**2 - square, 0)
         sigma_error = noise * np.sqrt((element * spread**2).sum(axis=0)) / (2 * total * sigma)
-    return np.stack([total, total_error, mean, mean_error, sigma, sigma_error])
+    planes[:, there] = total, total_error, mean, mean_error, sigma, sigma_error
+    return planes
