@@ -1,11 +1,14 @@
 """What the package says of itself agrees with itself."""
 
+import ast
 import configparser
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,7 +45,97 @@ def test_metadata_files():
     setup = config("setup.cfg")["metadata"]
     codemeta = json.loads((ROOT / "codemeta.json").read_text(encoding="utf-8"))
     zenodo = json.loads((ROOT / ".zenodo.json").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert codemeta["description"] == setup["description"]
-    assert codemeta["codeRepository"] == setup["url"]
+    assert codemeta["codeRepository"] == setup["url"] == citation["repository-code"]
     assert codemeta["author"][0]["name"] == zenodo["creators"][0]["name"] == setup["author"]
+    assert citation["authors"] == [{"name": setup["author"]}]
     assert codemeta["license"].endswith(setup["license_expression"])
+    assert citation["license"] == zenodo["license"] == setup["license_expression"]
+    assert citation["title"] == zenodo["title"]
+    keywords = setup["keywords"].split("\n")[1:]
+    assert codemeta["keywords"] == zenodo["keywords"] == citation["keywords"] == keywords
+    oldest = config("setup.cfg")["options"]["python_requires"]
+    assert codemeta["programmingLanguage"]["version"] == oldest
+    versions = re.findall(r"Python :: (3\.\d+)", setup["classifiers"])
+    tested = re.search(r"py\{([\d,]+)\}-test\n", config("tox.ini")["tox"]["envlist"])[1]
+    assert [v.replace(".", "") for v in versions] == tested.split(",")
+
+
+def required():
+    """Return the lower bounds of what the package needs, by name."""
+    return dict(
+        re.findall(r"^([\w-]+)>=(\S+)$", config("setup.cfg")["options"]["install_requires"], re.M)
+    )
+
+
+def test_conda_recipe_needs_what_setup_cfg_needs():
+    path = ROOT / "tools/conda-forge/recipe.yaml"
+    recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = dict(line.split(" >=") for line in recipe["requirements"]["run"])
+    assert found.pop("python") == "${{ python_min }}"
+    names = {"astropy": "astropy-base", "matplotlib": "matplotlib-base", "torch": "pytorch"}
+    assert found == {names.get(name, name): version for name, version in required().items()}
+    assert recipe["about"]["summary"] == config("setup.cfg")["metadata"]["description"]
+    oldest = config("setup.cfg")["options"]["python_requires"]
+    assert oldest == f">={recipe['context']['python_min']}"
+
+
+def imported(path):
+    """Yield the packages that a file imports, those of type checkers included."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def test_what_is_imported_is_declared():
+    setup = config("setup.cfg")
+    declared = set(required())
+    for extra in ("pretrain", "cube", "simulations", "dask", "onnx"):
+        declared |= set(
+            re.findall(r"^([\w-]+)", setup["options.extras_require"][extra].strip(), re.M)
+        )
+    names = {"sklearn": "scikit-learn", "mpl_toolkits": "matplotlib", "llvmlite": "numba"}
+    found = {
+        names.get(name, name.replace("_", "-"))
+        for path in (ROOT / "astrofractal").rglob("*.py")
+        for name in imported(path)
+        if name not in sys.stdlib_module_names and name != "astrofractal"
+    }
+    assert found <= declared
+
+
+def test_the_wheel_stays_below_30_mb():
+    # Nearly all of it are these files, which do not get smaller by packing.
+    sizes = [path.stat().st_size for path in (ROOT / "astrofractal/data").iterdir()]
+    assert sum(sizes) < 29e6
+
+
+@needs_repository
+def test_the_paper_has_the_numbers_of_the_benchmark_and_its_references():
+    paper = (ROOT / "paper/paper.md").read_text(encoding="utf-8")
+    body = paper.split("---\n", 2)[2]
+    summary = (ROOT / "docs/benchmark/summary.rst").read_text(encoding="utf-8")
+    numbers = set(re.findall(r"\d\.\d\d(?: ± \d\.\d\d)?", body))
+    assert {"0.34 ± 0.10", "0.25 ± 0.11", "0.08 ± 0.03", "0.39"} <= numbers
+    assert all(number in summary for number in numbers)
+    assert "8,496 maps of 402 protostars" in summary
+    bibliography = (ROOT / "paper/paper.bib").read_text(encoding="utf-8")
+    keys = set(re.findall(r"^@\w+\{(\w+),", bibliography, re.M))
+    assert set(re.findall(r"@(\w+)", body)) == keys
+    headings = re.findall(r"^# (.+)$", body, re.M)
+    assert headings == [
+        "Summary", "Statement of need", "State of the field", "Software design",
+        "Research impact statement", "AI usage disclosure", "Acknowledgements", "References",
+    ]  # fmt: skip
+
+
+def test_changes_have_names_that_towncrier_takes():
+    kinds = "general|feature|bugfix|api"
+    for path in (ROOT / "docs/changes").iterdir():
+        assert path.name in {"README.rst", "template.rst.jinja"} or re.fullmatch(
+            rf"(\d+|\+[\w-]+)\.({kinds})\.rst", path.name
+        )
+    assert ".. towncrier release notes start\n" in (ROOT / "CHANGES.rst").read_text("utf-8")
