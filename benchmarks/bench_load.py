@@ -7,10 +7,10 @@ Time and memory of large inputs, and how both grow.
     python benchmarks/bench_load.py cube 50 --memory 4
 
 Each call measures one size in a process of its own: CPU seconds, and the peak of the resident memory,
-before (imports, calibration) and after.  Maps are Zarr groups, written to a temporary folder and read tile
-by tile; of cubes nothing is written: all rows of the sky are one row in memory, with a line in one
-spectrum of 20.  ``--memory`` is a limit of the address space (GiB), to which the operating system holds
-the process.
+before (imports, calibration) and after.  Maps are Zarr groups, written to a temporary folder and read
+tile by tile; of cubes nothing is written: all rows of the sky are one row in memory, with a line in one
+spectrum of 20.  ``--memory`` is a limit of the address space (GiB), to which the operating system
+holds the process.
 
 Masses come from formulas, and segments from the means of patches, unless ``--bundled`` asks for the
 network: its passes (see `bench_mass.py`) would hide what the package adds.
