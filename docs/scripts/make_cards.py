@@ -183,7 +183,7 @@ def span(values):
 
 def channels():
     """Return the planes of the maps: units, steps and values."""
-    rows = []
+    columns = []
     with fits.open(data_path(MAPS)) as hdus:
         images = [hdu for hdu in hdus if isinstance(hdu, fits.CompImageHDU)]
         described([hdu.name for hdu in images], CHANNELS, "extensions")
@@ -193,13 +193,14 @@ def channels():
             blank = stored == header["QBLANK"]
             values = stored[~blank] * header["QSCALE"]
             shown = [number(float(v)) for v in np.percentile(values, [0, 1, 50, 99, 100])]
-            rows.append(
+            columns.append(
                 [f"``{hdu.name}``", CHANNELS[hdu.name], header["BUNIT"], number(header["QSCALE"]),
                  *shown, f"{np.mean(blank):.0%}"]
             )  # fmt: skip
         n, ny, nx = images[0].data.shape
-    header = ["extension", "quantity", "unit", "stored in steps of", "least", "1 %", "median",
-              "99 %", "most", "unknown"]  # fmt: skip
+    names = ["extension", "quantity", "unit", "stored in steps of", "least", "1 %", "median",
+             "99 %", "most", "unknown"]  # fmt: skip
+    header, *rows = zip(names, *columns, strict=True)
     return f"{n:,} maps of {nx} × {ny} pixels of {pixel:.4f} pc.\n\n" + list_table(header, rows)
 
 
