@@ -71,7 +71,8 @@ FLAGS = {
         ),
         Flag(
             "sparse-velocity",
-            "the map has velocities or dispersions, but in too few pixels of the cutout to be used",
+            "velocity or dispersion are known in less than a fifth of the cutout's pixels; in 5 % or "
+            "less they are not used",
             "StellarMassEstimator.evaluate",
         ),
         Flag(

@@ -6,10 +6,9 @@ user's own, or none.
 """
 
 import os
-import stat
-from pathlib import Path
 
 from astrofractal._utils.optional import require
+from astrofractal._utils.own_folder import own_folder
 
 __all__ = ["cache_folder", "njit"]
 
@@ -29,22 +28,7 @@ def cache_folder(environ=os.environ):
     folder : `~pathlib.Path` or `None`
         `None` where it cannot be written, or where others could write to it.
     """
-    named = environ.get("NUMBA_CACHE_DIR")
-    base = environ.get("XDG_CACHE_HOME")
-    try:
-        home = Path(base) if base else Path.home() / ".cache"
-        folder = Path(named) if named else home / "astrofractal" / "numba"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
-    except (OSError, RuntimeError):  # no home, or one that cannot be written
-        return None
-    if not os.access(folder, os.W_OK):
-        return None
-    if hasattr(os, "getuid"):
-        others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if others or status.st_uid != os.getuid():
-            return None
-    return folder
+    return own_folder("numba", named=environ.get("NUMBA_CACHE_DIR"), environ=environ)
 
 
 def njit(**options):

@@ -334,6 +334,26 @@ class Calibration:
             "n_groups": int(self.folds_.max()) + 1,
         }
 
+    def verify(self) -> None:
+        """
+        Check that the regressor predicts what it did when the calibration was saved.
+
+        Raises
+        ------
+        ValueError
+            If it does not.
+        """
+        if self._model_checked:
+            return
+        found = self._reference.model.predict(self._filled[:_N_CHECKED])
+        if not np.allclose(found, self.check_, atol=5e-3):
+            msg = (
+                f"the regressor {self.regressor!r} predicts other masses than when the file "
+                "was saved: another version of scikit-learn fits it otherwise; calibrate again"
+            )
+            raise ValueError(msg)
+        self._model_checked = True
+
     def evaluate(
         self, X: np.ndarray, appearance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -360,16 +380,8 @@ class Calibration:
         ValueError
             If a calibration that was loaded predicts other masses than when it was saved.
         """
+        self.verify()
         reference = self._reference
-        if not self._model_checked:
-            found = reference.model.predict(self._filled[:_N_CHECKED])
-            if not np.allclose(found, self.check_, atol=5e-3):
-                msg = (
-                    f"the regressor {self.regressor!r} predicts other masses than when the file "
-                    "was saved: another version of scikit-learn fits it otherwise; calibrate again"
-                )
-                raise ValueError(msg)
-            self._model_checked = True
         X = np.nan_to_num(self.scaler_.transform(X))
         appearance = np.asarray(appearance, np.float32)
         spread, distance = reference.domain.measure(X, appearance)

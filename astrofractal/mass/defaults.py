@@ -1,9 +1,12 @@
-"""The default features, regressor and weights of each combination of channels: their one home."""
+"""The options of a calibration: checked, and their defaults for each combination of channels."""
 
+from astrofractal._utils.validation import at_least
 from astrofractal.gasmap.gas_moments import CHANNELS
-from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.features import FeatureSet, for_encoder
+from astrofractal.mass.priors import as_prior
+from astrofractal.mass.regressors import make_regressor
 
-__all__ = ["default_options"]
+__all__ = ["check_options", "default_options", "options_for"]
 
 _WEIGHT_EXPONENT = 0.5
 _CONTRASTS = FeatureSet(pooling=("central", "spread"), contrasts=True)
@@ -41,3 +44,60 @@ def default_options(channels):
         See `~astrofractal.mass.Calibration`.
     """
     return *_DEFAULTS[channels], _WEIGHT_EXPONENT
+
+
+def check_options(*, encoder, features, regressor, weight_exponent, prior):
+    """
+    Refuse options that an estimator cannot have.
+
+    Parameters
+    ----------
+    encoder, features, regressor, weight_exponent, prior
+        As `~astrofractal.StellarMassEstimator` takes them; `None` is fine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not what it should be; the message names it.
+    """
+    if features is not None and not isinstance(features, FeatureSet):
+        msg = f"features must be a FeatureSet, got {type(features).__name__}"
+        raise TypeError(msg)
+    if encoder is not None and not hasattr(encoder, "encode"):
+        msg = f"encoder must be a FractalEncoder, got {type(encoder).__name__}"
+        raise TypeError(msg)
+    if weight_exponent is not None:
+        at_least("weight_exponent", weight_exponent, 0)
+    if regressor is not None:
+        make_regressor(regressor)
+    as_prior(prior)
+
+
+def options_for(channels, *, encoder, features, regressor, weight_exponent, prior):
+    """
+    Return the options of one calibration: those that are given, defaults for the others.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        The channels that the maps have.
+
+    encoder, features, regressor, weight_exponent, prior
+        As `~astrofractal.StellarMassEstimator` takes them.
+
+    Returns
+    -------
+    features, regressor, weight_exponent, prior
+        As `~astrofractal.mass.Calibration` takes them.
+    """
+    found, head, exponent = default_options(channels)
+    if features is not None:
+        found = features
+    elif encoder is not None:
+        found = for_encoder(found, encoder)
+    return (
+        found,
+        head if regressor is None else regressor,
+        exponent if weight_exponent is None else weight_exponent,
+        as_prior(prior),
+    )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import warnings
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
@@ -16,35 +17,28 @@ import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.threads import one_blas_thread
-from astrofractal._utils.validation import at_least, one_of
+from astrofractal._utils.validation import one_of
 from astrofractal._utils.warn import warn
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.gas_moments import CHANNELS, STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass._standard import BATCH_SIZE, is_single, standard_batches
-from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
-from astrofractal.mass.catalog_columns import carry, channel_code, describe, measured
-from astrofractal.mass.centering import PEAKS, is_off_center, peak_offset
-from astrofractal.mass.defaults import default_options
+from astrofractal.mass.catalog_columns import channel_code
+from astrofractal.mass.cataloging import make_catalog
+from astrofractal.mass.defaults import check_options, options_for
 from astrofractal.mass.detection import find_protostars
 from astrofractal.mass.evaluation import Evaluation, check_level
-from astrofractal.mass.features import (
-    CHANNEL_SETS,
-    LEAST_KNOWN,
-    FeatureSet,
-    channels_of,
-    for_encoder,
-    keep_channels,
-    known_parts,
-)
-from astrofractal.mass.matching import MATCHED_FEATURES, matched_calibration
-from astrofractal.mass.positions import Places, nothing_to_measure, resolve_positions, to_icrs
+from astrofractal.mass.features import CHANNEL_SETS, FeatureSet
+from astrofractal.mass.fitting import References, fit_calibrations, log_solar
+from astrofractal.mass.matched_files import read_matched, write_matched
+from astrofractal.mass.matching import MATCHED_FEATURES, Observation
+from astrofractal.mass.positions import resolve_positions
+from astrofractal.mass.prediction import evaluate_batch, warn_of_doubts
 from astrofractal.mass.priors import Prior, as_prior
-from astrofractal.mass.regressors import make_regressor
 from astrofractal.mass.validation import r2_score, rmse_score
 
 if TYPE_CHECKING:
@@ -159,6 +153,7 @@ class StellarMassEstimator(Options, BaseEstimator):
                 msg = "this StellarMassEstimator is not calibrated: call fit first"
                 raise NotFittedError(msg)
             self._load(data_path(BUNDLED_CALIBRATION))
+            self._bundled = True
         return self._calibrations
 
     @property
@@ -230,30 +225,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     def _options(self, channels):
         """Features, regressor and weight exponent for a combination of channels."""
-        features, regressor, exponent = default_options(channels)
-        if self.features is not None:
-            features = self.features
-        elif self.encoder is not None:
-            features = for_encoder(features, self.encoder)
-        regressor = regressor if self.regressor is None else self.regressor
-        return (
-            features,
-            regressor,
-            exponent if self.weight_exponent is None else (self.weight_exponent),
-        )
-
-    def _check_options(self):
-        if self.features is not None and not isinstance(self.features, FeatureSet):
-            msg = f"features must be a FeatureSet, got {type(self.features).__name__}"
-            raise TypeError(msg)
-        if self.encoder is not None and not hasattr(self.encoder, "encode"):
-            msg = f"encoder must be a FractalEncoder, got {type(self.encoder).__name__}"
-            raise TypeError(msg)
-        if self.weight_exponent is not None:
-            at_least("weight_exponent", self.weight_exponent, 0)
-        if self.regressor is not None:
-            make_regressor(self.regressor)
-        as_prior(self.prior)
+        return options_for(channels, **self.get_params(deep=False))
 
     def fit(
         self,
@@ -328,62 +300,33 @@ class StellarMassEstimator(Options, BaseEstimator):
         ...     print(len(channels), f"{calibration.skill_['r2_protostar']:.2f}")
         3 0.13
         """
-        self._check_options()
+        check_options(**self.get_params(deep=False))
         if isinstance(maps, MapSet):
             masses = maps.masses if masses is None else masses
             groups = maps.clouds if groups is None else groups
             protostars = maps.sinks if protostars is None else protostars
-        log_masses = _log_masses(masses)
+        log_masses = log_solar(masses)
         uses_encoder = any(self._options(c)[0].pooling for c in CHANNEL_SETS)
-        shape = self._shape(maps, self._encoder() if uses_encoder else None)
+        encoder = self._encoder() if uses_encoder else None
+        shape = self._shape(maps, encoder)
         images = [batch for batch, _ in standard_batches(maps, size=self.size, shape=shape)]
-        images = np.concatenate(images) if images else np.empty((0, 3, 1, 1), np.float32)
-        if len(images) < 10:
-            msg = f"maps must be at least 10 for a calibration, got {len(images)}"
-            raise ValueError(msg)
-        for name, values in (
-            ("masses", log_masses),
-            ("groups", groups),
-            ("protostars", protostars),
-        ):
-            if values is not None and len(values) != len(images):
-                msg = f"{name} must have one entry per map, got {len(values)} for {len(images)}"
-                raise ValueError(msg)
-        if observe is not None:
-            images = np.asarray(observe(images), dtype=np.float32)
-        represents = maps.represents if isinstance(maps, MapSet) else None
-        common = set.intersection(*(set(found) for found in set(channels_of(images))))
-        if channels is None:
-            channels = [c for c in CHANNEL_SETS if common.issuperset(c)]
-        calibrations = {}
-        for wanted in map(tuple, channels):
-            one_of("channels", wanted, CHANNEL_SETS)
-            if not common.issuperset(wanted):
-                absent = ", ".join(c for c in wanted if c not in common)
-                msg = f"channels {wanted} cannot be calibrated: not all maps have {absent}"
-                raise ValueError(msg)
-            features, regressor, exponent = self._options(wanted)
-            X, blocks = features.compute(
-                images,
-                wanted,
-                encoder=self._encoder() if features.pooling else None,
-                progress_bar=progress_bar,
-            )
-            options = (features, regressor, exponent, as_prior(self.prior))
-            calibrations[wanted] = Calibration(wanted, *options).fit(
-                X,
-                log_masses,
-                blocks=blocks,
-                appearance=appearance(keep_channels(images, wanted)),
-                groups=groups,
-                protostars=protostars,
-                represents=represents,
-            )
-        self._calibrations = calibrations
-        digest = fingerprint(
-            np.asarray(images, np.float32), log_masses.astype(np.float32), represents
+        reference = References(
+            np.concatenate(images) if images else np.empty((0, 3, 1, 1), np.float32),
+            log_masses,
+            groups,
+            protostars,
+            maps.represents if isinstance(maps, MapSet) else None,
         )
-        self._reference_id = f"{len(images)}maps-{digest[:8]}"
+        if observe is not None:
+            reference = replace(reference, images=np.asarray(observe(reference.images), np.float32))
+        self._calibrations = fit_calibrations(
+            reference,
+            self._options,
+            channels=channels,
+            encoder=encoder,
+            progress_bar=progress_bar,
+        )
+        self._reference_id, self._bundled = reference.id, False
         return self
 
     def _shape(self, maps, encoder):
@@ -461,6 +404,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         maps: MapSet | None = None,
         n_maps: int = 2000,
         random_state: int = 0,
+        cache: bool = True,
         progress_bar: ProgressBar = False,
     ) -> StellarMassEstimator:
         """
@@ -488,6 +432,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         random_state : int, optional
             The seed of noise and footprints.
 
+        cache : bool, optional
+            Whether the calibration is kept on disk, in ``~/.cache/astrofractal/matched``, and found
+            there again for a map that was observed alike.
+
         progress_bar : bool or callable, optional
             Whether to show progress.
 
@@ -495,8 +443,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         estimator : `StellarMassEstimator`
             A new one.  ``skill_`` of its calibration is that behind this telescope, and
-            ``observation_`` tells what was matched.  The last one is kept, and returned again for
-            the same map and options.
+            ``observation_`` tells what was matched.  The last one is kept in memory as well.
 
         Raises
         ------
@@ -505,38 +452,36 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         gas = GasMap.read(gas)
         places = find_protostars(gas) if positions is None else resolve_positions(positions).where
-        maps = reference_maps() if maps is None else maps
-        key = fingerprint(
-            gas, np.transpose(gas.to_pixel(places)), maps, n_maps, random_state,
-            self.get_params() | {"prior": as_prior(self.prior)},
-        )  # fmt: skip
+        maps = (reference_maps() if maps is None else maps).subsample(n_maps)
+        options = self.get_params(deep=False) | {"prior": as_prior(self.prior)}
+        options["features"] = MATCHED_FEATURES if self.features is None else self.features
+        options["regressor"] = ("ridge", "svr") if self.regressor is None else self.regressor
+        new = type(self)(**options)
+        check_options(**options)
+        observation = Observation.measure(gas, places, size=self.size, shape=maps.images.shape[2:])
+        observe = partial(observation, random_state=random_state)
+        # Some features stand for all code that makes them: what was kept by another version of it is
+        # not taken.
+        some, _ = options["features"].compute(
+            observe(maps.images[:2]),
+            observation.channels,
+            encoder=new._encoder() if options["features"].pooling else None,
+        )
+        key = fingerprint(observation, maps, random_state, options, some, astrofractal.__version__)
         if vars(self).get("_matched", (None,))[0] != key:
-            new = StellarMassEstimator(
-                self.encoder,
-                features=MATCHED_FEATURES if self.features is None else self.features,
-                regressor=("ridge", "svr") if self.regressor is None else self.regressor,
-                weight_exponent=self.weight_exponent,
-                prior=self.prior,
-            )
-            matched_calibration(
-                new,
-                gas,
-                places,
-                maps,
-                n_maps=n_maps,
-                random_state=random_state,
-                progress_bar=progress_bar,
-            )
-            self._matched = key, new
+            found = read_matched(key, partial(self.load, encoder=self.encoder)) if cache else None
+            if found is None:
+                found = new.fit(
+                    maps,
+                    observe=observe,
+                    channels=[observation.channels],
+                    progress_bar=progress_bar,
+                )
+                if cache:
+                    write_matched(found, key)
+            found.observation_ = observation
+            self._matched = key, found
         return self._matched[1]
-
-    def _calibration(self, channels):
-        """Return the calibration for maps that have ``channels``: the one that uses the most."""
-        usable = [c for c in self.calibrations_ if set(c) <= set(channels)]
-        if not usable:
-            msg = f"no calibration is for maps with the channels {', '.join(channels)}"
-            raise ValueError(msg)
-        return self.calibrations_[max(usable, key=len)]
 
     def evaluate(
         self,
@@ -576,70 +521,16 @@ class StellarMassEstimator(Options, BaseEstimator):
         # the time.
         with one_blas_thread():
             for images, flags in batches:
-                self._evaluate_batch(images, flags, result)
-        for channels, r2 in result.without_skill.items():
-            msg = (
-                f"masses from {channels} alone have no skill on a cloud that the calibration has "
-                f"not seen (leave-cloud-out R2 = {r2:.2f}): they are little more than the mean of "
-                "the reference masses; see their intervals"
-            )
-            warn(msg, NoSkillWarning)
-        self._warn_of_little_data(result)
+                evaluate_batch(
+                    images,
+                    flags,
+                    result,
+                    calibrations=self.calibrations_,
+                    encoder=self.encoder_,
+                    ood_threshold=self.ood_threshold,
+                )
+        warn_of_doubts(result, self.size)
         return result
-
-    def _warn_of_little_data(self, result):
-        sparse = np.array(["sparse-velocity" in flags for flags in result.flags], bool)
-        if sparse.any():
-            low, high = (100 * f(result.velocity_known[sparse]) for f in (np.min, np.max))
-            part = f"{low:.2g} %" if low == high else f"{low:.2g} to {high:.2g} %"
-            msg = (
-                f"velocity or dispersion are known in {part} of the pixels of {sparse.sum()} of "
-                f"{len(result)} maps; what is known in {100 * LEAST_KNOWN:g} % or less is not used"
-            )
-            warn(msg)
-        small = np.isinf(result.ood_score).sum()
-        if small:
-            msg = (
-                f"{small} of {len(result)} maps are smaller than a cutout of {self.size}, or blank "
-                "about its center: there are no data beyond its central quarter, or none in it, and "
-                "the mass is not to be trusted"
-            )
-            warn(msg)
-
-    def _evaluate_batch(self, images, flags, result):
-        n = len(images)
-        used = [self._calibration(found) for found in channels_of(images)]
-        known = known_parts(images)[:, 1:]
-        # Of velocity and dispersion, where there are both, the one that is known in fewer pixels.
-        velocity_known = np.where(known > 0, known, np.inf).min(1)
-        unknown = ["sparse-velocity" in own for own in flags]  # in the cutout, although on the map
-        velocity_known[np.isinf(velocity_known) | unknown] = 0
-        log_mass, difficulty, ood = np.empty(n), np.empty(n), np.empty(n)
-        in_range = np.empty(n, bool)
-        for calibration in {c.channels: c for c in used}.values():
-            rows = np.array([c is calibration for c in used])
-            chosen = images if rows.all() else images[rows]
-            features, channels = calibration.features, calibration.channels
-            X, _ = features.compute(
-                chosen, channels, encoder=self._encoder() if features.pooling else None
-            )
-            log_mass[rows], difficulty[rows], ood[rows] = calibration.evaluate(
-                X, appearance(keep_channels(chosen, channels))
-            )
-            low, high = calibration.mass_range
-            in_range[rows] = (low <= log_mass[rows]) & (log_mass[rows] <= high)
-        flags = [list(own) for own in flags]
-        for i, calibration in enumerate(used):
-            if 0 < velocity_known[i] <= LEAST_KNOWN and "sparse-velocity" not in flags[i]:
-                flags[i].append("sparse-velocity")
-            if ood[i] > self.ood_threshold:
-                flags[i].append("ood")
-            if not in_range[i]:
-                flags[i].append("extrapolated")
-            flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]
-            if not calibration.has_skill:
-                flags[i].append("no-skill")
-        result.extend(log_mass, difficulty, ood, velocity_known, flags, used)
 
     def predict(
         self,
@@ -821,7 +712,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         if isinstance(maps, MapSet) and masses is None:
             masses = maps.masses
-        true = _log_masses(masses)
+        true = log_solar(masses)
         predicted = self.evaluate(maps).log_mass
         if len(true) != len(predicted):
             msg = f"masses must have one entry per map, got {len(true)} for {len(predicted)}"
@@ -905,60 +796,21 @@ class StellarMassEstimator(Options, BaseEstimator):
           1    3.16      0.699       14.3
           2    2.44      0.603       9.88
         """
-        check_level(level)
-        one_of("recenter", recenter, (None, False, *PEAKS))
-        gas = GasMap.read(gas)
-        if recenter is None:
-            recenter = "column" if positions is None else False
-        if positions is None:
-            places = Places(find_protostars(gas, **detection))
-        elif detection:
-            msg = f"{', '.join(detection)} are for the detection, not for given positions"
-            raise ValueError(msg)
-        else:
-            places = resolve_positions(positions)
-            reason = nothing_to_measure(gas, places.where)
-            if reason is not None:
-                warn(reason)
-        positions, n = places.where, len(places)
-        x, y = np.array(gas.to_pixel(positions) if n else np.empty((2, 0)))
-        estimated, unusable, off_center = [], {}, set()
-        options = {"size": self.size, "shape": self.map_shape}
-
-        def maps():
-            # In batches, so that a long list of positions needs little memory.
-            for start in range(0, n, 64):
-                batch = slice(start, min(start + 64, n))
-                cutouts = gas.cutouts(positions[batch], **options)
-                if recenter:
-                    moved = [_moved(gas, cutout, recenter) for cutout in cutouts]
-                    x[batch], y[batch] = np.transpose(moved)
-                    cutouts = gas.cutouts(np.transpose([x[batch], y[batch]]), **options)
-                for row, cutout in enumerate(cutouts, start):
-                    if "outside" in cutout.flags:
-                        unusable[row] = "outside"
-                    elif cutout.mask.all():
-                        unusable[row] = "masked"
-                    else:
-                        estimated.append(row)
-                        if is_off_center(cutout.to_array()):
-                            off_center.add(row)
-                        yield cutout
-
-        result = self.evaluate(maps(), progress_bar=progress_bar)
-        for flags, row in zip(result.flags, estimated, strict=True):
-            flags += ["off-center"] if row in off_center else []
-        table = result.expand(estimated, unusable).to_table(level=level, meta=self.meta)
-        ids = np.arange(1, n + 1) if places.ids is None else np.asarray(places.ids)
-        table.add_column(ids, 0, "id")
-        if gas.wcs is not None:
-            given = isinstance(positions, SkyCoord) and not recenter
-            sky = positions if given else gas.to_sky(x, y)
-            table.add_column(to_icrs(sky), 1, "position")
-        where = table.colnames.index("channels")
-        pixels = [measured(pixel, np.isfinite(pixel)) for pixel in (x, y)]
-        table.add_columns(pixels, indexes=[where, where], names=["x", "y"])
-        return carry(describe(table, level), places.columns)
+        table, reasons = make_catalog(
+            self,
+            gas,
+            positions,
+            level=level,
+            recenter=recenter,
+            progress_bar=progress_bar,
+            **detection,
+        )
+        if reasons and vars(self).get("_bundled", False):
+            warn(
+                f"the map has {', '.join(reasons)}, as the reference maps have not: "
+                "StellarMassEstimator.matched calibrates for it, and tells what a mass is then worth"
+            )
+        return table
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """
@@ -1016,31 +868,3 @@ class StellarMassEstimator(Options, BaseEstimator):
         self._calibrations, self._reference_id = found.calibrations, found.reference_id
         if self.encoder is None and found.encoder is not None:
             self._default_encoder = found.encoder
-
-
-def _moved(gas, cutout, kind):
-    """The pixel of a map where the local peak of a cutout lies."""
-    dx, dy = 0.0, 0.0
-    if "outside" not in cutout.flags:
-        dx, dy = peak_offset(cutout.to_array(), kind)
-    if not dx and not dy:
-        return cutout.meta["pixel"]
-    if gas.wcs is None:
-        ratio = (cutout.pixel_scale / gas.pixel_scale).to_value(u.one)
-        return np.array(cutout.meta["pixel"]) + ratio * np.array([dx, dy])
-    middle = (np.array(cutout.shape[::-1]) - 1) / 2
-    return np.ravel(gas.to_pixel(cutout.to_sky(*np.atleast_2d(middle + [dx, dy]).T)))
-
-
-def _log_masses(masses):
-    if not isinstance(masses, u.Quantity):
-        msg = f"masses must be a Quantity such as [0.3, 2] * u.solMass, got {type(masses).__name__}"
-        raise TypeError(msg)
-    if not masses.unit.is_equivalent(u.solMass):
-        msg = f"masses must be in units of mass, got {masses.unit}"
-        raise u.UnitConversionError(msg)
-    values = np.atleast_1d(masses.to_value(u.solMass)).astype(float)
-    if not (np.isfinite(values) & (values > 0)).all():
-        msg = "masses must be finite and positive"
-        raise ValueError(msg)
-    return np.log10(values)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANNEL_SETS",
+    "ENOUGH_KNOWN",
     "LEAST_KNOWN",
     "FeatureSet",
     "channels_of",
@@ -40,8 +41,13 @@ __all__ = [
     "known_parts",
 ]
 
-#: A channel counts as present where it is known in more than this part of the column density.
-LEAST_KNOWN = 0.25
+#: A channel is used where it is known in more than this part of the column density: where it is
+#: known in the densest 5 % alone, masses are far better than without it
+#: (docs/scripts/measure_sparse.py).
+LEAST_KNOWN = 0.05
+
+#: Below this part masses are worse than where all is known, and the map has a flag.
+ENOUGH_KNOWN = 0.2
 
 #: The combinations of channels that have their own calibration.
 CHANNEL_SETS = (
@@ -59,8 +65,8 @@ def channels_of(images):
     Parameters
     ----------
     images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels; an absent one is NaN throughout.  One that is known in no more than a
-        quarter of the column density's pixels counts as absent.
+        The model's channels; an absent one is NaN throughout.  One that is known in no more than
+        ``LEAST_KNOWN`` of the column density's pixels counts as absent.
 
     Returns
     -------

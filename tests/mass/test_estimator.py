@@ -168,17 +168,18 @@ def test_alike_maps_are_not_flagged(estimator, new_maps):
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
 def test_sparse_velocities_are_told(estimator, new_maps):
-    images = new_maps.images[:3].copy()
-    images[1, 1, 26:] = np.nan  # 26 of 64 rows are known: enough
-    images[2, 1, 13:] = np.nan
-    with pytest.warns(AstrofractalWarning, match="known in 20 % of the pixels of 1 of 3 maps"):
+    images = new_maps.images[:4].copy()
+    for image, rows in zip(images[1:], (13, 4, 3), strict=True):
+        image[1, rows:] = np.nan  # of 64: enough, few, and too few
+    with pytest.warns(AstrofractalWarning, match="known in 4.7 to 6.2 % of the pixels of 2 of 4"):
         result = estimator.evaluate(images)
-    assert ["sparse-velocity" in flags for flags in result.flags] == [False, False, True]
-    assert "no-velocity" in result.flags[2]
+    assert ["sparse-velocity" in flags for flags in result.flags] == [False, False, True, True]
+    assert ["no-velocity" in flags for flags in result.flags] == [False, False, False, True]
     table = result.to_table()
-    assert_allclose(table["velocity_known"], [1, 26 / 64, 13 / 64])
+    assert table["channels"].tolist() == ["N+v+sigma"] * 3 + ["N+sigma"]
+    assert_allclose(table["velocity_known"], [1, 13 / 64, 4 / 64, 3 / 64])
     images[2, 1] = np.nan  # not there at all
-    assert "sparse-velocity" not in estimator.evaluate(images).flags[2]
+    assert "sparse-velocity" not in estimator.evaluate(images[:3]).flags[2]
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
