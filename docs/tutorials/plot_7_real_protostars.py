@@ -40,8 +40,8 @@ _ = comparison.plot()
 # What to make of it
 # ------------------
 # Most intervals hold the dynamical mass, because they are wide, and not because the masses are
-# good: none of the matched calibrations has skill on a simulated cloud that it has not seen (an R\
-# :sup:`2` below 0 is worse than the mean mass). Always look at these two numbers together.
+# good: four of the five matched calibrations have no skill on a simulated cloud that they have not
+# seen (an R\ :sup:`2` below 0 is worse than the mean mass). Always look at these numbers together.
 
 width = np.log10(found["upper"] / found["lower"]).value
 print(f"median of |log ratio|: {np.median(np.abs(found['ratio_dex'])):.2f} dex")

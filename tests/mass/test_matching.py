@@ -111,7 +111,10 @@ def test_a_catalog_tells_when_it_matters(maps):
     gas, estimator = GasMap(seen, beam=36 * u.arcsec, **options), StellarMassEstimator()
     with pytest.warns(AstrofractalWarning, match="the map has") as caught:
         estimator.catalog(gas, [(31.5, 31.5)])
-    (message,) = [str(w.message) for w in caught if "the map has" in str(w.message)]
+    ((message, place),) = [
+        (str(w.message), w.filename) for w in caught if "the map has" in str(w.message)
+    ]
+    assert place == __file__
     assert "a beam of 3.1 px of the reference maps, noise of" in message
     assert "12 % of a cutout without data" in message
     with warnings.catch_warnings():

@@ -1,25 +1,45 @@
 """Warnings point at the line of the user's code."""
 
+import inspect
+import warnings
+
 import numpy as np
 import pytest
 
 from astrofractal import StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.mass import FeatureSet, NoSkillWarning, find_protostars
+from astrofractal.mass import FeatureSet, find_protostars
 from tests.factories import make_column, make_gas, make_mapset
 
 
+def said(function, *arguments, **options):
+    """Return what a call warns of; each warning must point at the line of the call."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        line = inspect.currentframe().f_lineno + 1
+        function(*arguments, **options)
+    assert {(w.filename, w.lineno) for w in caught} == {(__file__, line)}
+    assert all(issubclass(w.category, AstrofractalWarning) for w in caught)
+    return " | ".join(str(w.message) for w in caught)
+
+
 def test_detection():
-    with pytest.warns(AstrofractalWarning, match="threshold") as caught:
-        find_protostars(make_gas(np.full((70, 70), 1e21)))
-    assert caught[0].filename == __file__
+    assert "threshold" in said(find_protostars, make_gas(np.full((70, 70), 1e21)))
 
 
-@pytest.mark.parametrize(("method", "positions"), [("catalog", [[(35, 35)]]), ("predict", [])])
-def test_no_skill(method, positions):
-    features = FeatureSet(pooling=None, profiles="all")
+@pytest.mark.parametrize("progress_bar", [False, True])
+def test_masses(progress_bar):
+    features, options = FeatureSet(pooling=None, profiles="all"), {"progress_bar": progress_bar}
     estimator = StellarMassEstimator(features=features, regressor="ridge").fit(make_mapset(18))
-    gas = make_gas(make_column((70, 70), [(35, 35, 1e23, 4)], roughness=0.05))
-    with pytest.warns(NoSkillWarning) as caught:
-        getattr(estimator, method)(gas, *positions)
-    assert {warning.filename for warning in caught} == {__file__}
+    column = make_column((100, 100), [(50, 50, 1e23, 4)], roughness=0.05)
+    velocity = np.full(column.shape, np.nan)
+    velocity[46:54] = np.random.default_rng(0).normal(0, 0.3, (8, 100))
+    gas = make_gas(column, velocity)
+    text = said(estimator.catalog, gas, [(50, 50)], **options)
+    assert "have no skill" in text
+    assert "velocity or dispersion are known in" in text
+    assert "2 given span" in said(estimator.catalog, gas, [(900, 50), (950, 50)], **options)
+    small = make_gas(column[35:65, 35:65])
+    assert "smaller than a cutout" in said(estimator.catalog, small, [(15, 15)], **options)
+    for method in (estimator.predict, estimator.predict_interval):
+        assert "have no skill" in said(method, gas, **options)
