@@ -62,6 +62,30 @@ def test_metadata_files():
     assert [v.replace(".", "") for v in versions] == tested.split(",")
 
 
+@needs_repository
+def test_jobs_are_environments_of_tox():
+    known = set()
+    for line in config("tox.ini")["tox"]["envlist"].split():
+        head, _, rest = line.partition("{")
+        inside, _, tail = rest.partition("}")
+        known |= {head + part + tail for part in inside.split(",")}
+    path = ROOT / ".github/workflows/ci.yml"
+    jobs = yaml.safe_load(path.read_text(encoding="utf-8"))["jobs"]
+    run = {
+        (system, name)
+        for job in jobs.values()
+        for entry in yaml.safe_load(job.get("with", {}).get("envs", "[]"))
+        for system, name in entry.items()
+        if system in ("linux", "macos", "windows")
+    }
+    assert {name for _, name in run} <= known
+    assert {system for system, _ in run} == {"linux", "macos", "windows"}
+    for python in ("py311", "py312", "py313"):
+        assert any(name.startswith(f"{python}-test") for _, name in run)
+    for kind in ("oldestdeps", "devdeps", "alldeps", "build_docs", "linkcheck", "codestyle"):
+        assert any(kind in name for _, name in run)
+
+
 def required():
     """Return the lower bounds of what the package needs, by name."""
     return dict(
