@@ -103,6 +103,9 @@ def main():
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--recipe", default="compact")
+    parser.add_argument(
+        "--precision", choices=("32-true", "bf16-mixed"), help="default: the faster"
+    )
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
@@ -114,7 +117,7 @@ def main():
     # The second, longer part of the compact recipe's run: blocks of tokens.
     values = {"scattered_until": 0.0, "steps_per_checkpoint": 1000, **overrides_of(args.set)}
     recipe = Recipe.load(args.recipe, **values)
-    precision = fastest_precision(recipe)
+    precision = args.precision or fastest_precision(recipe)
     n_keep = recipe.student_tokens or recipe.block_side**2
     turns = TakeTurns(Raw(recipe, precision, args.device), n_keep)
     with tempfile.TemporaryDirectory() as folder:

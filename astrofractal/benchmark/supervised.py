@@ -1,6 +1,7 @@
 """The opponents that learn end to end from the labeled maps, and their stored predictions."""
 
 import logging
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from astrofractal.benchmark.run import row_numbers
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.mass.fine_tuning import TrunkViews, fine_tune
 
-__all__ = ["SUPERVISED", "Scratch", "Tuned", "supervised_predictions", "train_supervised"]
+__all__ = [
+    "SUPERVISED",
+    "Scratch",
+    "Tuned",
+    "make_network",
+    "supervised_predictions",
+    "train_supervised",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -79,16 +87,19 @@ class Tuned:
     n_views: int = 8
     max_epochs: int = 5
     patience: int = 2
-    n_test_views: int = 1
-    weight_exponent: float = 1.0
+    n_test_views: int = 4
+    weight_exponent: float = 0.5
 
 
-#: Name to settings; cheapest first.
+#: Name to settings; cheapest first.  Maps are drawn as calibrations weigh them, but for "small CNN",
+#: which sees each protostar equally often.
 SUPERVISED = {
+    "small CNN, n^-1/2": Scratch("cnn", zoom=1.0, size=24, learning_rate=2e-3, weight_exponent=0.5),
     "small CNN": Scratch("cnn", zoom=1.0, size=24, learning_rate=2e-3),
-    "ViT fine-tuned, frozen trunk": Tuned("bundled", 0, max_epochs=20),
     "ViT fine-tuned, last block": Tuned("bundled", 1),
-    "ResNet-18": Scratch("resnet18", zoom=2.0, size=64, learning_rate=1e-3, n_views=16),
+    "ResNet-18": Scratch(
+        "resnet18", zoom=2.0, size=64, learning_rate=1e-3, n_views=16, weight_exponent=0.5
+    ),
     "ViT fine-tuned, all blocks": Tuned("bundled", "all", max_epochs=8),
     "ViT from scratch": Tuned("random", "all", learning_rate=5e-4, max_epochs=20, patience=5),
 }
@@ -139,6 +150,8 @@ def supervised_predictions(name, maps, splits, *, random_state=0, progress_bar=F
 def _tuned(settings, maps, splits, random_state, progress_bar):
     encoder = FractalEncoder(weights=settings.weights, random_state=random_state)
     kept = shown = None
+    splits = list(splits)
+    tested = np.isin(np.arange(len(maps)), np.concatenate([test for _, test in splits]))
     if settings.blocks != "all":
         # The frozen part sees each view once, for all splits.
         options = {"blocks": settings.blocks, "progress_bar": progress_bar}
@@ -150,7 +163,9 @@ def _tuned(settings, maps, splits, random_state, progress_bar):
             random_state=random_state,
             **options,
         )
-        shown = TrunkViews.symmetric(encoder, maps, n_views=settings.n_test_views, **options)
+        shown = TrunkViews.symmetric(
+            encoder, maps[tested], n_views=settings.n_test_views, **options
+        )
     for train, test in splits:
         keep, out = (np.isin(np.arange(len(maps)), rows) for rows in (train, test))
         tuned = fine_tune(
@@ -170,7 +185,7 @@ def _tuned(settings, maps, splits, random_state, progress_bar):
         if shown is None:
             mass = tuned.predict(maps[out], n_views=settings.n_test_views)
         else:
-            mass = tuned.predict_views(shown[out])
+            mass = tuned.predict_views(shown[out[tested]])
         yield np.flatnonzero(out), np.log10(mass.to_value(u.solMass)), tuned.best_epoch
 
 
@@ -211,7 +226,7 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
         validation = make_views(images[others], random_poses(counts[1], 0.5, generator), **look)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
-            network = _network(settings.make, maps.log_masses[rows].mean())
+            network = make_network(settings.make, maps.log_masses[rows].mean())
         _, best_epoch = train_network(
             network,
             batches,
@@ -231,8 +246,23 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
         yield test, total, best_epoch
 
 
-def _network(kind, mean):
-    """Make a network whose first guess is the mean mass."""
+def make_network(kind, mean):
+    """
+    Make a network whose first guess is the mean mass.
+
+    Parameters
+    ----------
+    kind : str
+        ``"cnn"`` or the name of a timm model, see `Scratch`.
+
+    mean : float
+        The mean of log10 of the masses in solar masses.
+
+    Returns
+    -------
+    network : `torch.nn.Module`
+        From views, shape (n, 3, size, size), to log10 masses, shape (n, 1).
+    """
     from torch import nn
 
     if kind == "cnn":
@@ -255,7 +285,7 @@ def _network(kind, mean):
     return network
 
 
-def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False):
+def train_supervised(maps, path, *, methods=None, seeds=(0,), clouds=None, progress_bar=False):
     """
     Train the opponents with each cloud held out, and store what they predict.
 
@@ -266,14 +296,18 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False
 
     path : path-like
         An ECSV file with the columns ``method``, ``seed``, ``cloud``, ``row`` (index of the map within
-        its cloud), ``log_mass`` and ``best_epoch``.  Clouds that it has already are not trained
-        again, so that an interrupted run goes on.
+        its cloud), ``log_mass``, ``best_epoch`` and ``minutes`` (of the processor, per cloud).  Clouds
+        that it has already are not trained again, so that an interrupted run goes on.
 
     methods : sequence of str, optional
         Names of `SUPERVISED`; by default all.
 
     seeds : sequence of int, optional
         Each gives a training of its own.
+
+    clouds : sequence of str, optional
+        The clouds that are held out in turn; by default all.  Whatever these are, a network is trained
+        on all others.
 
     progress_bar : bool or callable, optional
         Whether to show progress.
@@ -285,6 +319,9 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False
     """
     path = Path(path)
     rows = row_numbers(maps)
+    every = np.unique(maps.clouds).tolist()
+    for cloud in every if clouds is None else clouds:
+        one_of("clouds", cloud, every)
     tables = [Table.read(path)] if path.exists() else []
     for method in SUPERVISED if methods is None else methods:
         one_of("methods", method, SUPERVISED)
@@ -293,12 +330,13 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False
             for table in tables:
                 same = (table["method"] == method) & (table["seed"] == seed)
                 done |= set(table["cloud"][same].tolist())
-            clouds = [c for c in np.unique(maps.clouds).tolist() if c not in done]
-            if not clouds:
+            left = [c for c in every if c not in done and (clouds is None or c in clouds)]
+            if not left:
                 continue  # nor is the trunk asked for its views
             splits = (
-                (np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in clouds
+                (np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in left
             )
+            began = time.process_time()
             found = supervised_predictions(
                 method, maps, splits, random_state=seed, progress_bar=progress_bar
             )
@@ -309,6 +347,8 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), progress_bar=False
                 new["cloud"], new["row"] = maps.clouds[test], rows[test]
                 new["log_mass"] = log_mass.round(3)
                 new["best_epoch"] = best_epoch
+                new["minutes"] = round((time.process_time() - began) / 60, 1)
+                began = time.process_time()
                 tables.append(new)
                 _write(tables, path)
                 logger.info("%s, seed %d: %s", method, seed, maps.clouds[test[0]])
@@ -321,6 +361,7 @@ def _write(tables, path):
         ("row", "index of the map within the file of its cloud"),
         ("log_mass", "log10 of the mass in solMass, by a network trained on the other clouds"),
         ("best_epoch", "epoch that was kept, chosen on a cloud held out of the training ones"),
+        ("minutes", "of the processor, for the training and the predictions of this cloud"),
     ):
         table[name].info.description = text
     # Scores per map and per protostar depend on it: compare methods at equal exponents.

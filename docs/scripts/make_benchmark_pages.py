@@ -314,9 +314,33 @@ def limits_labels(tables):
     return list_table(["labeled protostars", "one map of each", "all maps of each"], rows)
 
 
+def supervised(tables):
+    """Return the scores of networks that were trained end to end, paired on the same maps."""
+    header = ["network", "held-out clouds", "seeds", "weights", "R2 per protostar",
+              "less the default", "less formulas, same weights", "R2 per map", "less the default",
+              "less formulas, same weights", "minutes of a core"]  # fmt: skip
+    rows = []
+    for row in tables["supervised_scores"]:
+        n = row["n_seeds"]
+        cells = [str(row["method"]).partition(",")[0] if "n^" in row["method"] else row["method"]]
+        cells += [f"{row['n_clouds']} ({row['n_protostars']} protostars)", str(n)]
+        cells.append("1/n" if row["weight_exponent"] == 1 else "n\\ :sup:`-1/2`")
+        for score in ("r2_protostar", "r2"):
+            cells.append(number(row[score], row[f"{score}_err"]))
+            if n > 1:
+                cells[-1] += f" (seeds: {number(row[f'{score}_scatter'])})"
+            for other in ("default", "formulas"):
+                name = f"less_{other}_{score}"
+                cells.append(number(row[name], row[f"{name}_err"]))
+        minutes = row["minutes"]
+        rows.append([*cells, f"{minutes:.1f}" if np.isfinite(minutes) else ""])
+    return list_table(header, rows)
+
+
 PAGES = {
     "summary": (summary, "paired"),
     "everything": (everything, "scores"),
+    "supervised_scores": (supervised, "supervised_scores"),
     "limits_clouds": (limits_clouds, "intervals"),
     "limits_masses": (limits_masses, "mass_ranges"),
     "limits_maps": (limits_maps, "degradation"),

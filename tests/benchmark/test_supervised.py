@@ -29,7 +29,9 @@ def tiny(monkeypatch):
 def test_stored_predictions_are_of_clouds_unseen_and_go_on(maps, tiny, tmp_path):
     path = tmp_path / "supervised.ecsv"
     table = train_supervised(maps, path, methods=[tiny], seeds=[3])
-    assert table.colnames == ["method", "seed", "cloud", "row", "log_mass", "best_epoch"]
+    assert table.colnames == [
+        "method", "seed", "cloud", "row", "log_mass", "best_epoch", "minutes"
+    ]  # fmt: skip
     assert len(table) == len(maps)
     assert Table.read(path).meta["weight_exponent"] == {tiny: 1.0}
     for name in ("cloud0", "cloud1", "cloud2"):
@@ -49,6 +51,18 @@ def test_stored_predictions_are_of_clouds_unseen_and_go_on(maps, tiny, tmp_path)
     assert len(Table.read(path)) == len(maps)
 
 
+def test_some_clouds_are_held_out_and_the_rest_later(maps, monkeypatch, tmp_path):
+    short = Scratch("cnn", zoom=1.0, size=24, learning_rate=5e-3, n_views=1, max_epochs=1)
+    monkeypatch.setitem(SUPERVISED, "short", short)
+    path = tmp_path / "supervised.ecsv"
+    table = train_supervised(maps, path, methods=["short"], clouds=["cloud1"])
+    assert set(table["cloud"]) == {"cloud1"}
+    both = train_supervised(maps, path, methods=["short"], clouds=["cloud2", "cloud1"])
+    assert both["cloud"].tolist() == ["cloud1"] * 30 + ["cloud2"] * 30
+    with pytest.raises(ValueError, match="clouds must be one of 'cloud0'"):
+        train_supervised(maps, path, methods=["short"], clouds=["cloud9"])
+
+
 @pytest.mark.parametrize("blocks", [1, "all"])
 def test_fine_tuned_encoders_predict_each_split(maps, blocks, monkeypatch):
     few = maps[:36]
@@ -63,6 +77,6 @@ def test_fine_tuned_encoders_predict_each_split(maps, blocks, monkeypatch):
 
 
 def test_unknown_methods_are_refused(maps, tmp_path):
-    with pytest.raises(ValueError, match="methods must be one of 'small CNN'"):
+    with pytest.raises(ValueError, match="methods must be one of 'small CNN, n.-1/2', "):
         train_supervised(maps, tmp_path / "x.ecsv", methods=["large CNN"])
     assert not (tmp_path / "x.ecsv").exists()
