@@ -808,7 +808,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         if reasons and vars(self).get("_bundled", False):
             warn(
                 f"the map has {', '.join(reasons)}, as the reference maps have not: "
-                "StellarMassEstimator.matched calibrates for it, and tells what a mass is then worth"
+                "StellarMassEstimator.matched (--match) calibrates for it, and tells what masses are "
+                "then worth"
             )
         return table
 

@@ -99,6 +99,18 @@ def test_intervals_hold_at_every_predicted_mass():
     assert abs(np.mean(error <= width) - 0.68) < 0.03
 
 
+@pytest.mark.parametrize("level", [0.5, 0.68, 0.9, 0.99])
+def test_one_cloud_of_equals_is_split_conformal(level):
+    """The k-th smallest score with k = ceil((n + 1) level), of all where that is beyond them."""
+    scores = np.random.default_rng(2).exponential(size=31)
+    intervals = ConformalIntervals(
+        scores, np.ones(31), np.zeros(31), np.zeros(31, int), np.ones(31)
+    )
+    k = min(int(np.ceil(32 * level)), 31)
+    half = intervals.quantile(level) * intervals.relative_width(np.zeros(1))
+    assert_allclose(half, np.sort(scores)[k - 1])
+
+
 def test_intervals_cover_new_clouds(data):
     calibration = calibrate(data)
     X, y, options, _, _ = make_data(seed=1)
