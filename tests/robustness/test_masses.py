@@ -143,7 +143,7 @@ def test_eight_threads_of_one_estimator(estimator):
     import torch
 
     maps = make_mapset(16, n_maps=1, seed=3).images
-    single = [maps[i % 16 : i % 16 + 1] for i in range(48)]
+    single = [maps[i % 16 : i % 16 + 1] for i in range(24)]
     expected = [estimator.predict(one)[0] for one in single]
     n_threads = torch.get_num_threads()
     with ThreadPoolExecutor(8) as pool:
@@ -190,7 +190,7 @@ def test_memory_and_descriptors_do_not_grow(estimator, planes, tmp_path):
     def once():
         estimator.predict(GasMap.read(tmp_path / "b.fits").cutout(PEAKS[0]))
 
-    n_maps = 200 if THOROUGH else 40
+    n_maps = 200 if THOROUGH else 25
     for _ in range(10):
         once()
     memory, files, objects = usage()
