@@ -152,6 +152,16 @@ sphinx_gallery_conf = {
     "matplotlib_animations": False,
     "capture_repr": ("_repr_html_", "__repr__"),
     "default_thumb_file": None,
+    # Notebooks and requirements are on the branch that .github/workflows/notebooks.yml writes.
+    "binder": {
+        "org": "astrofractal",
+        "repo": "astrofractal",
+        "branch": "notebooks",
+        "binderhub_url": "https://mybinder.org",
+        "dependencies": ["tutorials/requirements.txt"],
+        "notebooks_dir": "notebooks",
+        "use_jupyter_lab": True,
+    },
 }
 suppress_warnings += ["config.cache"]
 if "sklearn" not in intersphinx_mapping:  # methods inherited from it refer to its glossary

@@ -6,7 +6,6 @@ The masses of the protostars of the bundled cloud, with intervals, beside the tr
 because the cloud is simulated.
 """
 
-import matplotlib.pyplot as plt
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
@@ -14,6 +13,7 @@ from astropy.table import QTable
 
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.data import data_path
+from astrofractal.mass import plot_catalog, plot_intervals
 
 path = data_path("example_cloud.fits")
 gas = GasMap.read(path, distance=300 * u.pc)
@@ -48,20 +48,16 @@ shown = ["id", "mass", "mass_lower", "mass_upper", "ood_score", "flags"]
 table[shown]
 
 # %%
-# The interval is the result; the mass is its center.
+# The interval is the result; the mass is its center. Stars are the true masses, squares what a flag
+# warns of.
 
-true, mass = sinks["mass"].to_value("solMass"), table["mass"].value
-below = mass - table["mass_lower"].value
-above = table["mass_upper"].value - mass
-figure, axes = plt.subplots(figsize=(5, 5), layout="constrained")
-axes.errorbar(true, mass, yerr=[below, above], fmt="o", capsize=2)
-axes.axline((1, 1), (10, 10), ls="--", color="0.3")
-_ = axes.set(
-    xscale="log",
-    yscale="log",
-    xlabel="true mass [M$_\\odot$]",
-    ylabel="estimated mass [M$_\\odot$]",
-)
+table["mass_true"] = sinks["mass"]
+_ = plot_intervals(table)
+
+# %%
+# Where they are.
+
+_ = plot_catalog(table, gas)
 
 # %%
 # Without positions

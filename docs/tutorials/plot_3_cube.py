@@ -60,22 +60,19 @@ gas = GasMap.from_cube(cube, x_factor=x_factor, distance=300 * u.pc, line_width=
 gas
 
 # %%
-# One spectrum with the moments of its line, and the map of the velocities.
+# One spectrum with the moments of its line, and the three maps.
 
 y, x = 64, 64
-figure = plt.figure(figsize=(9, 3.8), layout="constrained")
-left = figure.add_subplot(1, 2, 1)
-left.step(axis, (lines + noise)[:, y, x], where="mid", color="black", lw=1)
-left.axvline(gas.velocity[y, x].value, color="#0072B2", label="mean velocity")
+figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
+axes.step(axis, (lines + noise)[:, y, x], where="mid", color="black", lw=1)
+axes.axvline(gas.velocity[y, x].value, color="#0072B2", label="mean velocity")
 sigma = np.hypot(gas.dispersion[y, x], thermal)
 low, high = (gas.velocity[y, x] - sigma).value, (gas.velocity[y, x] + sigma).value
-left.axvspan(low, high, color="#0072B2", alpha=0.2, label="± dispersion")
-left.set(xlabel="v [km s$^{-1}$]", ylabel="T [K]")
-left.legend()
-right = figure.add_subplot(1, 2, 2, projection=gas.wcs)
-image = right.imshow(gas.velocity.value, origin="lower", cmap="RdBu_r")
-right.set(xlabel="Right ascension", ylabel="Declination")
-figure.colorbar(image, ax=right, label="v$_{los}$ [km s$^{-1}$]")
+axes.axvspan(low, high, color="#0072B2", alpha=0.2, label="± dispersion")
+axes.set(xlabel="v [km s$^{-1}$]", ylabel="T [K]")
+axes.legend()
+
+_ = gas.plot()
 
 # %%
 # Masses

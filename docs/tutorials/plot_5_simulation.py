@@ -53,11 +53,7 @@ def toy(name, seed, n_stars=10, n_gas=600):
 
 snapshots = [toy(f"run{k}", seed=k) for k in range(5)]
 gas = project(snapshots[0], line_of_sight="z", size=2.5 * u.pc, shape=(200, 200))
-figure, axes = plt.subplots(figsize=(5.4, 4.4), layout="constrained")
-column = np.log10(np.maximum(gas.column_density.value, 1e19))
-image = axes.imshow(column, origin="lower", cmap="viridis", vmin=20)
-axes.set(xlabel="x [pixels]", ylabel="y [pixels]")
-_ = figure.colorbar(image, label="log$_{10}$ N(H$_2$) [cm$^{-2}$]")
+_ = gas.plot()
 
 # %%
 # Labeled maps

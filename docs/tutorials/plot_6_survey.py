@@ -10,13 +10,13 @@ finished, and goes on after an interruption; on a cluster it takes ``client=``
 import tempfile
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.data import data_path
+from astrofractal.mass import plot_intervals
 from astrofractal.surveys import survey_catalog
 
 # %%
@@ -52,9 +52,5 @@ print(*sorted(file.relative_to(folder).as_posix() for file in folder.glob("surve
 # A catalog is an astropy table, and sorts as one.
 
 table.sort("mass")
-figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-mass = table["mass"].value
-bars = [mass - table["mass_lower"].value, table["mass_upper"].value - mass]
-axes.errorbar(mass, range(len(table)), xerr=bars, fmt="o", capsize=2, color="#0072B2")
-axes.set_yticks(range(len(table)), table["map"].tolist())
-_ = axes.set(xscale="log", xlabel="mass and its 68 % interval [M$_\\odot$]")
+table["id"] = table["map"]
+_ = plot_intervals(table)
