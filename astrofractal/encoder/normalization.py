@@ -30,6 +30,14 @@ class ChannelNormalization:
 
     scale : tuple of float, optional
         One positive value per channel, in the same units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astrofractal.encoder import ChannelNormalization
+    >>> images = np.full((1, 3, 8, 8), [[[22.5]], [[0.4]], [[0.4]]])
+    >>> ChannelNormalization()(images)[0, :, 0, 0].tolist()
+    [1.0, 1.0, 0.0]
     """
 
     center: tuple = (22.0, 0.0, 0.4)

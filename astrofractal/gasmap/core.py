@@ -596,6 +596,15 @@ class GasMap:
         ------
         ValueError
             If the map has no such channel.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astropy import units as u
+        >>> from astrofractal import GasMap
+        >>> gas = GasMap(np.full((8, 8), 1e22) / u.cm**2)
+        >>> gas.to_nddata().unit
+        Unit("1 / cm2")
         """
         one_of("channel", channel, self.channels)
         values = getattr(self, channel)

@@ -70,6 +70,19 @@ def cutout(
     cutout is masked when more than half of its weight is.
 
     The flags are explained in `~astrofractal.flags.FLAGS`.
+
+    See Also
+    --------
+    cutouts : several at once.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astrofractal import GasMap
+    >>> from astrofractal.data import data_path
+    >>> gas = GasMap.read(data_path("example_cloud.fits"))
+    >>> gas.cutout((191, 194), size=0.5 * u.pc, shape=(64, 64))
+    <GasMap 64 x 64 px, column_density + velocity + dispersion, 0.007812 pc/px, at 300 pc>
     """
     positions = position
     if isinstance(position, SkyCoord):

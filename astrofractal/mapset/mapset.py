@@ -366,13 +366,19 @@ def reference_maps() -> MapSet:
     """
     Return the maps that the package ships for the calibration of masses.
 
-    They are a part of five magnetohydrodynamic simulations of collapsing clouds, projected through
+    They are a part of ten magnetohydrodynamic simulations of collapsing clouds, projected through
     the whole box along three axes, 0.5 pc wide on 64 x 64 px.
 
     Returns
     -------
     maps : `MapSet`
         The bundled maps; the object is shared between calls.
+
+    Examples
+    --------
+    >>> from astrofractal.mapset import reference_maps
+    >>> reference_maps()
+    <MapSet: 1539 maps of 64 x 64 px, 402 protostars, 10 clouds>
     """
     return MapSet.read(data_path("reference_maps.fits"))
 

@@ -37,6 +37,14 @@ def virial_mass(
     -------
     mass : `~astropy.units.Quantity`
         One mass per map; NaN without velocities.
+
+    Examples
+    --------
+    >>> from astrofractal.mapset import reference_maps
+    >>> from astrofractal.mass import virial_mass
+    >>> maps = reference_maps()[:2]
+    >>> print(virial_mass(maps.images, maps.pixel_scale).round(1))
+    [22.8 24. ] solMass
     """
     log_n, velocity, dispersion = _in_aperture(images, pixel_scale, radius)
     column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
@@ -67,6 +75,14 @@ def aperture_mass(
     -------
     mass : `~astropy.units.Quantity`
         One mass per map, of the pixels that have data.
+
+    Examples
+    --------
+    >>> from astrofractal.mapset import reference_maps
+    >>> from astrofractal.mass import aperture_mass
+    >>> maps = reference_maps()[:2]
+    >>> print(aperture_mass(maps.images, maps.pixel_scale).round(1))
+    [27.7 35.3] solMass
     """
     log_n = _in_aperture(images, pixel_scale, radius)[0]
     column = np.nansum(10**log_n, axis=1) / units.cm**2

@@ -67,6 +67,15 @@ def find_protostars(
     neighbors.  The first leaves out what is common on the map, the second what noise does to the
     flanks of gas.  Neither depends on the scale of the column density.  A peak beside a pixel without
     data, or on the border of the map, is none.
+
+    Examples
+    --------
+    >>> from astrofractal import GasMap
+    >>> from astrofractal.data import data_path
+    >>> from astrofractal.mass import find_protostars
+    >>> gas = GasMap.read(data_path("example_cloud.fits"))
+    >>> find_protostars(gas, max_sources=3).shape
+    (3, 2)
     """
     from photutils.detection import find_peaks
     from photutils.utils.exceptions import NoDetectionsWarning

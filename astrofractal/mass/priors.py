@@ -62,6 +62,15 @@ class Prior:
     log_mass, density : tuple of float
         Of a table: log10 of the masses in solar masses, in increasing order, and the number of
         protostars per decade there, in any unit.
+
+    Examples
+    --------
+    Ten times as many protostars of 0.1 as of 10 solar masses:
+
+    >>> from astrofractal.mass import Prior
+    >>> prior = Prior("table", log_mass=(-1, 1), density=(10, 1))
+    >>> print(prior([-1, 0, 1]))
+    [10.   5.5  1. ]
     """
 
     name: str

@@ -57,11 +57,7 @@ for number in range(1, result.n_segments + 1):
 # %%
 # Masks are arrays, and regions can be drawn, written and read by other programs.
 
-figure = plt.figure(figsize=(5.5, 5), layout="constrained")
-axes = figure.add_subplot(projection=gas.wcs)
-log_column = np.log10(gas.column_density.value)
-axes.imshow(log_column, origin="lower", cmap="gray")
+figure = gas.plot("column_density", cmap="gray_r")
 densest = result.masks[result.n_segments]
-axes.contour(densest, levels=[0.5], colors="tab:orange")
-axes.set(xlabel="Right ascension", ylabel="Declination")
+figure.axes[0].contour(densest, levels=[0.5], colors="#D55E00")
 print(result.regions[0])
