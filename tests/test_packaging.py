@@ -29,7 +29,8 @@ def lower_bounds():
     setup = config("setup.cfg")
     extras = setup["options.extras_require"]
     lists = [setup["options"]["install_requires"]]
-    lists += [extras[name] for name in extras if name != "docs"]
+    # hats-import asks for newer versions of what others take older ones of
+    lists += [extras[name] for name in extras if name not in ("docs", "hats")]
     found = re.findall(r"^([\w-]+)(?:\[\w+\])?>=([\d.]+)$", "\n".join(lists), re.M)
     return sorted(set(found))
 
@@ -117,7 +118,7 @@ def imported(path):
 def test_what_is_imported_is_declared():
     setup = config("setup.cfg")
     declared = set(required())
-    for extra in ("pretrain", "cube", "simulations", "dask", "onnx"):
+    for extra in ("pretrain", "cube", "simulations", "dask", "hats", "onnx"):
         declared |= set(
             re.findall(r"^([\w-]+)", setup["options.extras_require"][extra].strip(), re.M)
         )

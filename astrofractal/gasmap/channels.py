@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
-from astropy.nddata import NDData, StdDevUncertainty
+from astropy.nddata import Cutout2D, NDData, StdDevUncertainty
 
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap.conversions import check_quantity
@@ -20,6 +20,7 @@ __all__ = [
     "column_channel",
     "error_factor",
     "from_log10",
+    "of_cutout",
     "subtract_line_width",
     "velocity_channel",
 ]
@@ -68,9 +69,11 @@ class Channel:
 
     @classmethod
     def of(cls, data, name):
-        """Return the channel of a Quantity, NDData, CCDData or Channel; refuse the rest."""
+        """Return the channel of a Quantity, NDData, CCDData, Cutout2D or Channel; refuse the rest."""
         if isinstance(data, cls):
             return data
+        if isinstance(data, Cutout2D):
+            data = of_cutout(data)
         if isinstance(data, u.Quantity):
             mask, wcs = getattr(data, "mask", None), getattr(data, "wcs", None)
             if hasattr(mask, "include"):  # of spectral-cube, where True is not masked
@@ -212,6 +215,17 @@ def error_factor(text, channel, *, name):
     except u.UnitConversionError:
         msg = f"{name} is in {unit}, which is not the {own} of its map"
         raise u.UnitConversionError(msg) from None
+
+
+def of_cutout(cutout, unit=None):
+    """Return a `~astropy.nddata.Cutout2D` as NDData; what lies beyond the image is masked."""
+    values = cutout.data
+    unit = getattr(values, "unit", unit)
+    mask = np.ones(np.shape(values), bool)
+    mask[cutout.slices_cutout] = False
+    mask |= getattr(values, "mask", False)
+    numbers = np.asarray(getattr(values, "unmasked", values))
+    return NDData(numbers, unit=unit, wcs=cutout.wcs, mask=mask)
 
 
 def column_channel(channel, name):

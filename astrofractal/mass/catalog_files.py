@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import PathLike
 
 
-__all__ = ["check_suffix", "write_catalog", "write_regions"]
+__all__ = ["SUFFIXES", "check_suffix", "write_catalog", "write_regions"]
 
 _FORMATS = {
     ".ecsv": "ascii.ecsv",
@@ -29,6 +29,8 @@ _FORMATS = {
     ".fits": "fits",
     ".csv": "ascii.csv",
 }
+#: The suffixes of catalogs.
+SUFFIXES = tuple(_FORMATS)
 
 
 def check_suffix(path):

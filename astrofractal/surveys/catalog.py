@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +14,12 @@ from astropy.table import QTable, vstack
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.optional import require
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.wcs import pixel_solid_angle, sky_to_pixel
 from astrofractal.mass import find_protostars
+from astrofractal.mass.catalog_files import SUFFIXES, write_catalog
 from astrofractal.mass.detection import COLUMN_THRESHOLD
 from astrofractal.mass.positions import resolve_positions
 from astrofractal.surveys._identity import (
@@ -26,6 +30,7 @@ from astrofractal.surveys._identity import (
 from astrofractal.surveys._inputs import is_lazy, is_small, named_maps, open_map
 from astrofractal.surveys._runner import run_tasks
 from astrofractal.surveys._store import SurveyFolder
+from astrofractal.surveys.hats import write_hats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
 
 
 __all__ = ["survey_catalog"]
+
+_HATS = ".hats"
 
 
 def survey_catalog(
@@ -89,7 +96,11 @@ def survey_catalog(
         here, with the same result.
 
     output : path-like, optional
-        A folder that keeps each finished tile and, at the end, ``catalog.ecsv``.
+        A folder that keeps each finished tile and, at the end, ``catalog.ecsv``; or a catalog whose
+        suffix says its format: ``.hats`` (a folder of Parquet files, by hats-import, the extra
+        ``hats``), ``.ecsv``, ``.fits``, ``.vot`` and the others of
+        `~astrofractal.mass.write_catalog`.  Finished tiles are then kept in a folder of the same name
+        with ``.survey`` behind it.
 
     resume : bool, optional
         Whether tiles that are finished in ``output`` are taken from there.
@@ -113,11 +124,17 @@ def survey_catalog(
     ValueError
         If no map could be used, or ``output`` holds another survey.
 
+    FileExistsError
+        If ``output`` is a catalog that exists and that no survey of this name has written.
+
     Warns
     -----
     AstrofractalWarning
         If some maps could not be used.
     """
+    catalog = None
+    if output is not None:
+        catalog, output = _outputs(output)
     named = named_maps(maps)
     by_name = positions if isinstance(positions, dict) else dict.fromkeys(named, positions)
     absent = set(by_name) - set(named)
@@ -170,10 +187,36 @@ def survey_catalog(
         desc="tiles",
     )
     table = _assemble(estimator, results, tiles, named, failed, level, detection)
-    if folder is not None:
-        with atomic_path(folder.path / "catalog.ecsv") as temporary:
-            table.write(temporary, format="ascii.ecsv")
+    if catalog is not None:
+        _write(table, catalog)
     return table
+
+
+def _outputs(output):
+    """Return the catalog and the folder of finished tiles; refuse what could not be written later."""
+    path = Path(output)
+    if path.suffix not in (*SUFFIXES, _HATS) or (path / "survey.json").is_file():
+        return path / "catalog.ecsv", path
+    if path.suffix == _HATS and find_spec("hats_import") is None:
+        require("hats_import", extra="hats")
+    folder = path.with_name(path.name + ".survey")
+    if path.exists() and not (folder / "survey.json").is_file():
+        msg = f"output {str(path)!r} exists and is of no survey: give another name, or remove it"
+        raise FileExistsError(msg)
+    return path, folder
+
+
+def _write(table, path):
+    """Write the catalog in the format of its suffix."""
+    if path.name == "catalog.ecsv":  # with all its formats and reasons
+        with atomic_path(path) as temporary:
+            table.write(temporary, format="ascii.ecsv")
+        return
+    if path.suffix != ".ecsv":
+        table = table.copy(copy_data=False)
+        table.meta = {key: value for key, value in table.meta.items() if key != "failed"}
+    write = write_hats if path.suffix == _HATS else write_catalog
+    write(table, path, overwrite=True)
 
 
 def _tiles(lazy, estimator, tile_shape, positions, detection):

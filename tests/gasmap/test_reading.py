@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import CCDData, NDData, StdDevUncertainty
+from astropy.nddata import CCDData, Cutout2D, NDData, StdDevUncertainty
 from radio_beam import Beam
 
 from astrofractal import GasMap
@@ -148,6 +148,28 @@ def test_file_of_ccddata(tmp_path, numbers, wcs):
     assert 0 < gas.mask.sum() == data.mask.sum()
     ratio = gas.column_density_uncertainty / gas.column_density
     np.testing.assert_allclose(ratio[~gas.mask], 0.1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("read", [GasMap.read, GasMap, GasMap.from_maps])
+def test_cutouts_of_astropy(numbers, wcs, read):
+    column = numbers[0] / u.cm**2
+    cutout = Cutout2D(column, (60, 10), (20, 30), wcs=wcs)
+    gas = read(cutout, distance=300 * u.pc)
+    np.testing.assert_array_equal(gas.column_density, column[cutout.slices_original])
+    x, y = cutout.to_cutout_position((58, 12))
+    assert gas.to_sky(x, y).separation(wcs.pixel_to_world(58, 12)).arcsec < 1e-6
+
+
+@pytest.mark.parametrize("read", [GasMap.read, GasMap.from_maps])
+def test_cutouts_across_the_border(numbers, wcs, read):
+    cutout = Cutout2D(numbers[0], (99, 10), (20, 30), wcs=wcs, mode="partial", fill_value=1e22)
+    gas = read(cutout, unit="cm-2", distance=300 * u.pc)
+    outside = np.ones((20, 30), bool)
+    outside[cutout.slices_cutout] = False
+    assert 0 < outside.mean() < 1
+    np.testing.assert_array_equal(gas.mask, outside)
+    with pytest.raises(ValueError, match="no unit"):
+        read(cutout)
 
 
 def test_several_images(numbers, header):

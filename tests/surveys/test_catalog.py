@@ -4,6 +4,7 @@ import os
 import sys
 import time
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from astropy.table import QTable
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.mass import FeatureSet
-from astrofractal.surveys import LazyMap, survey_catalog, write_zarr
+from astrofractal.surveys import LazyMap, survey_catalog, write_hats, write_zarr
 from tests.factories import make_column, make_gas
 
 DISTANCE = 300 * u.pc
@@ -232,6 +233,77 @@ def test_resume(estimator, files, tmp_path):
     (tmp_path / "other" / "thesis.tex").touch()
     with pytest.raises(ValueError, match="neither empty nor a survey"):
         survey_catalog(estimator, files, "center", output=tmp_path / "other")
+
+
+@pytest.mark.parametrize("suffix", [".ecsv", ".fits", ".vot"])
+def test_a_catalog_by_its_suffix(estimator, files, tmp_path, suffix):
+    path = tmp_path / f"cores{suffix}"
+    counting = Counting(estimator, 3)
+    with pytest.raises(KeyboardInterrupt):
+        survey_catalog(counting, files, "center", output=path)
+    assert not path.exists()
+    counting = Counting(estimator, 99)
+    table = survey_catalog(counting, files, "center", output=path)
+    assert counting.calls == 2  # the others are in the folder beside
+    again = QTable.read(path)
+    assert again["map"].tolist() == table["map"].tolist()
+    assert u.allclose(u.Quantity(again["mass"]), u.Quantity(table["mass"]), rtol=1e-6)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [path.name, path.name + ".survey"]
+    other = tmp_path / f"thesis{suffix}"
+    other.touch()
+    with pytest.raises(FileExistsError, match=f"thesis.{suffix[1:]}' exists and is of no survey"):
+        survey_catalog(estimator, files, "center", output=other)
+
+
+def test_hats(estimator, files, tmp_path):
+    pytest.importorskip("hats_import", reason="needs the extra hats")
+    lsdb = pytest.importorskip("lsdb", reason="needs the extra hats, and lsdb")
+    path = tmp_path / "cores.hats"
+    table = survey_catalog(estimator, files, "center", output=path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations within lsdb
+        catalog = lsdb.open_catalog(path)
+        found = catalog.compute().sort_values("map")
+    assert found["map"].tolist() == table["map"].tolist()
+    for name, column in (
+        ("ra", table["position"].ra.deg),
+        ("dec", table["position"].dec.deg),
+        ("mass", table["mass"].to_value(u.solMass)),
+        ("mass_upper", table["mass_upper"].to_value(u.solMass)),
+    ):
+        assert np.allclose(found[name].astype(float), np.asarray(column), rtol=1e-12), name
+    schema = pytest.importorskip("pyarrow.parquet").read_schema(
+        path / "dataset" / "_common_metadata"
+    )
+    assert schema.field("mass").metadata[b"unit"] == b"solMass"
+    assert schema.field("mass").metadata[b"ucd"] == b"phys.mass"
+    assert f"astrofractal_fingerprint={estimator.fingerprint()}" in (
+        path / "hats.properties"
+    ).read_text(encoding="utf-8")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cores.hats", "cores.hats.survey"]
+    table["position"] = SkyCoord(table["position"].ra + [0, 0, 0, 0, np.nan] * u.deg,
+                                 table["position"].dec)  # fmt: skip
+    with pytest.warns(AstrofractalWarning, match="1 rows without a position"):
+        write_hats(table, path, overwrite=True)
+    assert "hats_nrows=4" in (path / "hats.properties").read_text(encoding="utf-8")
+
+
+def test_what_hats_cannot_hold(estimator, files, tmp_path):
+    table = QTable({"id": [1], "mass": [1] * u.solMass})
+    with pytest.raises(ValueError, match="needs positions on the sky"):
+        write_hats(table, tmp_path / "none.hats")
+    (tmp_path / "mine.hats").mkdir()
+    with pytest.raises(FileExistsError, match="not a catalog in HATS"):
+        write_hats(table, tmp_path / "mine.hats", overwrite=True)
+
+
+def test_hats_is_asked_for_before_the_work(estimator, files, tmp_path):
+    if find_spec("hats_import") is not None:
+        pytest.skip("hats-import is installed")
+    counting = Counting(estimator, 99)
+    with pytest.raises(ImportError, match=r"astrofractal\[hats\]"):
+        survey_catalog(counting, files, "center", output=tmp_path / "cores.hats")
+    assert counting.calls == 0
 
 
 def test_a_bad_file_does_not_stop_the_survey(estimator, files, tmp_path):

@@ -7,10 +7,16 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import NDData
+from astropy.nddata import Cutout2D, NDData
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, blank, clean_numbers, error_factor
+from astrofractal.gasmap.channels import (
+    Channel,
+    blank,
+    clean_numbers,
+    error_factor,
+    of_cutout,
+)
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import (
     choose_converter,
@@ -426,6 +432,8 @@ def _load(data, name, unit):
             channel = image_channel(hdu, hdus, unit, name)
             channel.error = extension_error(hdus, hdu, name, channel, unit)
             return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
+    if isinstance(data, Cutout2D):
+        data = of_cutout(data)
     if unit is not None and isinstance(data, NDData) and data.unit is None:
         data = NDData(data, unit=unit)
     if unit is not None and type(data) is np.ndarray:

@@ -6,11 +6,11 @@ import re
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.nddata import NDData
+from astropy.nddata import Cutout2D, NDData
 
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, blank, clean_numbers, error_factor
+from astrofractal.gasmap.channels import Channel, blank, clean_numbers, error_factor, of_cutout
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.columns import column_of, subtract_from_dispersion, warn_if_faint
 from astrofractal.gasmap.conversions import check_rest_frequency
@@ -80,7 +80,8 @@ def read_parts(
 
     Parameters
     ----------
-    data : path-like, HDU, `~astropy.io.fits.HDUList`, `~astropy.nddata.NDData`, Quantity, GasMap
+    data : path-like, HDU, `~astropy.io.fits.HDUList`, `~astropy.nddata.NDData`, \
+            `~astropy.nddata.Cutout2D`, Quantity, GasMap
         What is read:
 
         * an image of two axes (further axes of one pixel are dropped): column density;
@@ -181,6 +182,8 @@ def read_parts(
         rest_frequency=check_rest_frequency(rest_frequency),
         meta=dict(meta or {}),
     )
+    if isinstance(data, Cutout2D):
+        data = of_cutout(data)
     if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
         with opened(data) as hdus:
             cube = cube_hdu(hdus, hdu, one_row=x_factor is not None)
@@ -208,7 +211,7 @@ def read_parts(
         parts.channels = _in_memory(data, unit)
     else:
         msg = (
-            "data must be a path, an HDU, an HDUList, NDData, a Quantity or a GasMap, got "
+            "data must be a path, an HDU, an HDUList, NDData, Cutout2D, a Quantity or a GasMap, got "
             f"{type(data).__name__}: {data!r}"
         )
         raise TypeError(msg)

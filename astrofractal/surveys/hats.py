@@ -1,0 +1,167 @@
+"""Catalogs as HATS, the format in which large surveys are cross-matched."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units as u
+
+import astrofractal
+from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.optional import require
+from astrofractal._utils.warn import warn
+from astrofractal.mass.catalog_columns import COLUMNS
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from astrofractal._utils.annotations import PathLike
+
+
+__all__ = ["write_hats"]
+
+#: The order of HEALPix pixels that rows are counted in: 0.46 degrees, 196,608 numbers.
+_ORDER = 7
+#: Rows of a pixel before it is divided.
+_MOST_ROWS = 1_000_000
+
+
+def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
+    """
+    Write a catalog as HATS (Hierarchical Adaptive Tiling Scheme), by hats-import.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        The catalog, with sky positions.
+
+    path : path-like
+        The folder to write, which ends in ``.hats``.
+
+    overwrite : bool, optional
+        Whether a catalog that exists may be replaced.
+
+    Raises
+    ------
+    ImportError
+        If hats-import is not installed (the extra ``hats``).
+
+    ValueError
+        If the catalog has no position on the sky.
+
+    FileExistsError
+        If ``path`` exists and ``overwrite`` is `False`, or is not a catalog in HATS.
+
+    Warns
+    -----
+    AstrofractalWarning
+        If rows without a position are left out.
+
+    Notes
+    -----
+    Right ascension and declination (ICRS) are in ``ra`` and ``dec``; a column's unit, description and
+    UCD are metadata of its field in the Parquet files.
+    """
+    path = Path(path)
+    if path.exists() and overwrite and not (path / "hats.properties").is_file():
+        msg = f"{str(path)!r} exists and is not a catalog in HATS: it is not replaced"
+        raise FileExistsError(msg)
+    rows = _rows_on_sky(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations within their libraries
+        require("hats_import", extra="hats")
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            _run(_arrow(rows), rows.meta, temporary)
+
+
+def _rows_on_sky(table):
+    """Return the rows that have a position, others with a warning."""
+    known = np.zeros(len(table), bool)
+    if "position" in table.colnames and len(table):
+        known = np.isfinite(table["position"].icrs.ra.deg)
+    if not known.any():
+        msg = "a catalog in HATS needs positions on the sky, and this one has none"
+        raise ValueError(msg)
+    if not known.all():
+        msg = f"{np.count_nonzero(~known)} rows without a position are not in the catalog in HATS"
+        warn(msg)
+    return table[known]
+
+
+def _arrow(table):
+    """Return a catalog as a table of Arrow, its units, descriptions and UCDs with the fields."""
+    import pyarrow as pa
+
+    fields, arrays = [], []
+
+    def add(name, values, unit="", description="", ucd=""):
+        mask = getattr(values, "mask", None)
+        plain = np.ma.getdata(getattr(values, "unmasked", values))
+        array = pa.array(np.asarray(plain), mask=None if mask is None else np.asarray(mask))
+        about = {"unit": unit, "description": description, "ucd": ucd}
+        fields.append(
+            pa.field(
+                name, array.type, metadata={key: value for key, value in about.items() if value}
+            )
+        )
+        arrays.append(array)
+
+    for name in table.colnames:
+        column, known = table[name], COLUMNS.get(name)
+        ucd = "" if known is None else known.ucd
+        if name == "position":
+            sky = column.icrs
+            add("ra", sky.ra.deg, "deg", "right ascension (ICRS)", "pos.eq.ra;meta.main")
+            add("dec", sky.dec.deg, "deg", "declination (ICRS)", "pos.eq.dec;meta.main")
+            continue
+        unit = column.info.unit
+        text = "" if unit is None else u.Unit(unit).to_string("vounit")
+        values = column.value if isinstance(column, u.Quantity) else column
+        add(name, values, text, column.info.description or "", ucd)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _run(rows, meta, path):
+    """Import a table of Arrow on one thread of this process."""
+    import pyarrow.parquet as pq
+    from distributed import Client
+    from hats_import.catalog.arguments import ImportArguments
+    from hats_import.pipeline import pipeline_with_client
+
+    about = {f"astrofractal_{key}": str(value) for key, value in meta.items() if key != "failed"}
+    about["hats_creator"] = f"astrofractal {astrofractal.__version__}"
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=path.parent) as scratch:
+        source = Path(scratch) / "catalog.parquet"
+        pq.write_table(rows, source)
+        arguments = ImportArguments(
+            output_path=path.parent,
+            output_artifact_name=path.name,
+            input_file_list=[source],
+            file_reader="parquet",
+            use_schema_file=source,
+            ra_column="ra",
+            dec_column="dec",
+            expected_total_rows=len(rows),
+            highest_healpix_order=_ORDER,
+            pixel_threshold=_MOST_ROWS,
+            tmp_dir=scratch,
+            progress_bar=False,
+            addl_hats_properties=about,
+        )
+        with (
+            Client(
+                processes=False,
+                n_workers=1,
+                threads_per_worker=1,
+                dashboard_address=None,
+                worker_dashboard_address="127.0.0.1:0",
+                local_directory=scratch,
+                set_as_default=False,
+            ) as client,
+            client.as_current(),
+        ):
+            pipeline_with_client(arguments, client)
