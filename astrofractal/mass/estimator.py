@@ -369,6 +369,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             one_of("channels", wanted, tuple(self.calibrations_))
         new._calibrations = {c: self.calibrations_[c].leave_out(clouds) for c in channels}
         new._reference_id = f"{self.reference_id_}-without-{'-'.join(clouds)}"
+        new._without = {*vars(self).get("_without", ()), *clouds}
         return new
 
     def with_prior(self, prior: Prior | str | Table | PathLike | None) -> StellarMassEstimator:
@@ -424,7 +425,8 @@ class StellarMassEstimator(Options, BaseEstimator):
             The protostars, as `catalog` takes them; by default the peaks of the column density.
 
         maps : `~astrofractal.mapset.MapSet`, optional
-            Maps of known masses; `~astrofractal.mapset.reference_maps` by default.
+            Maps of known masses; by default `~astrofractal.mapset.reference_maps`, without the clouds
+            that `leave_out` has left out.
 
         n_maps : int, optional
             How many of them are used.
@@ -452,7 +454,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         gas = GasMap.read(gas)
         places = find_protostars(gas) if positions is None else resolve_positions(positions).where
-        maps = (reference_maps() if maps is None else maps).subsample(n_maps)
+        if maps is None:
+            maps = reference_maps()
+            maps = maps[~np.isin(maps.clouds, list(vars(self).get("_without", ())))]
+        maps = maps.subsample(n_maps)
         options = self.get_params(deep=False) | {"prior": as_prior(self.prior)}
         options["features"] = MATCHED_FEATURES if self.features is None else self.features
         options["regressor"] = ("ridge", "svr") if self.regressor is None else self.regressor

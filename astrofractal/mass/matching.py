@@ -15,8 +15,10 @@ __all__ = ["MATCHED_FEATURES", "Observation", "unlike_references"]
 
 _STANDARD_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
-#: What the bundled calibration stands: a beam of 2 px, noise of 10 % and cutouts of which 10 % are
-#: blank cost it about a fifth of its R2 per protostar, pixels of twice the width nearly all.
+#: Even a calibration on maps that were degraded alike loses a seventh to a third of its R2 per
+#: protostar with noise of 10 %, a beam of 2 px or cutouts of which 10 % are blank, and nearly all
+#: with pixels of twice the width: what one on sharp maps says of its skill and its intervals is then
+#: not true.
 _LARGEST_BEAM, _LARGEST_PIXEL, _LARGEST_NOISE, _LARGEST_HOLES = 2.0, 1.5, 0.1, 0.1
 
 #: Measures of the gas alone: behind a beam of 2.7 px and under noise, leave-cloud-out R2 is 0.15
@@ -169,8 +171,8 @@ def unlike_references(gas, known):
     Returns
     -------
     reasons : list of str
-        Beam, pixels, noise and coverage, where they cost the skill of a calibration on sharp and
-        complete maps; see ``docs/benchmark/limits_maps.rst``.
+        Beam, pixels, noise and coverage, where they cost skill that a calibration on sharp and
+        complete maps does not know to be lost; see ``docs/benchmark/limits_maps.rst``.
     """
     reasons = []
     if gas.distance is not None and gas.beam is not None:

@@ -123,6 +123,13 @@ def test_a_catalog_tells_when_it_matters(maps):
         estimator.matched(gas, [(31.5, 31.5)], maps=maps).catalog(gas, [(31.5, 31.5)])
 
 
+def test_clouds_that_are_left_out_stay_out(maps, estimator, monkeypatch):
+    monkeypatch.setattr("astrofractal.mass.estimator.reference_maps", lambda: maps)
+    matched = estimator.leave_out("cloud0").matched(seen(maps), [(31.5, 31.5)])
+    (calibration,) = matched.calibrations_.values()
+    assert set(calibration.groups_.tolist()) == {"cloud1", "cloud2"}
+
+
 def test_channels_that_the_map_lacks_are_left_out(maps):
     gas = GasMap(
         10 ** maps.images[0, 0] / u.cm**2, pixel_scale=maps.pixel_scale, distance=140 * u.pc
