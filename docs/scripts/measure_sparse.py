@@ -5,7 +5,7 @@
 blanks velocity and dispersion in all but the densest pixels of one map of each protostar, as a line is
 seen in dense gas alone, and predicts it by the bundled calibration without its cloud. It prints R2 per
 protostar, what the intervals hold, the share that is out of distribution, and the calibration by
-column density alone for comparison. It takes ten minutes of one core.
+column density alone for comparison. It takes twenty minutes of one core.
 """
 
 import argparse
