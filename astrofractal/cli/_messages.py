@@ -7,6 +7,9 @@ __all__ = ["as_command"]
 _VELOCITY_UNIT = re.compile(r"\bunit=\{'(?:velocity|dispersion)': ('[^']*')\}")
 _KEYWORD = re.compile(r"(?<![-\w])([a-z]\w*)=(?=['\d\s,.;:)]|$)(?=(.?))")
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) \* u\.(\w+)")
+_TRUE = re.compile(r"(?<![-\w])([a-z]\w*)=True\b")
+_TEXT_QUANTITY = re.compile(r"u\.Quantity\(('[^']*')\)")
+_METHOD = re.compile(r" \((?:see )?GasMap\.\w+\)")
 _NAME = re.compile(r"(?<![-\w'])[a-z]+(?:_[a-z]+)+\b(?![('=])")
 _FIRST = re.compile(r"([a-z]+)(?= must\b|: )")
 
@@ -41,6 +44,9 @@ def as_command(message, usage):
 
     if "velocity-unit" in known:
         message = _VELOCITY_UNIT.sub(r"--velocity-unit \1", message)
+    message = _METHOD.sub("", message)
+    message = _TEXT_QUANTITY.sub(r"\1", message)
+    message = _TRUE.sub(lambda match: option(match[1]) or match[0], message)
     message = _KEYWORD.sub(keyword, message)
     message = re.sub(r"\b[a-z_]+= or (?=--)", "", message)  # the other one will do
     message = _QUANTITY.sub(r"'\1 \2'", message)

@@ -289,8 +289,8 @@ def check_logarithm(values, unit, name):
         good = values[np.isfinite(values) & (values > 0)]
         msg = (
             f"{name} is said to be in {unit}, but its values lie between {good.min():.4g} and "
-            f"{good.max():.4g}, which looks like log10 of a column density: pass log10=True to "
-            "GasMap.read or GasMap.from_maps (or give the unit dex(cm-2))"
+            f"{good.max():.4g}, which looks like log10 of a column density: give log10=True "
+            "(or the unit dex(cm-2))"
         )
         raise ValueError(msg)
 

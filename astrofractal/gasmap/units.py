@@ -115,7 +115,7 @@ def to_velocity(quantity, *, name="velocity"):
         pass
     hint = ""
     if quantity.unit.is_equivalent(_VELOCITY**2):
-        hint = "; a map of variances (moment 2) goes through GasMap.from_maps(..., variance=True)"
+        hint = "; a map of variances (moment 2) needs variance=True (GasMap.from_maps)"
     msg = f"{name} must be a velocity such as km/s, got the unit {_text(quantity.unit)!r}{hint}"
     raise u.UnitConversionError(msg)
 
@@ -136,13 +136,18 @@ def _text(unit):
 def _remedy(unit):
     """Say which argument converts what is no column density but often stands for one."""
     if unit == u.mag:
-        return "; extinction goes through GasMap.from_maps(..., extinction_ratio=N(H2) per mag)"
+        return "; extinction needs extinction_ratio=, N(H2) per magnitude (GasMap.from_maps)"
     if any(unit.is_equivalent(line * u.km / u.s) for line in (u.K, u.Jy, u.Jy / u.beam)):
-        return "; integrated intensity goes through GasMap.from_maps(..., x_factor=...)"
+        return "; integrated intensity needs x_factor=, N(H2) per intensity"
     if any(unit.is_equivalent(u.Jy / per) for per in (u.sr, u.beam, u.pix, u.one)):
         return (
-            "; dust continuum goes through GasMap.from_maps(..., dust_temperature=..., "
-            "dust_opacity=..., frequency=...)"
+            "; dust continuum needs dust_temperature=, dust_opacity= and frequency= "
+            "(GasMap.from_maps)"
+        )
+    if unit.is_equivalent(u.km / u.s):
+        return (
+            "; a velocity goes beside a column density, as velocity= or as dispersion= "
+            "(GasMap.from_maps)"
         )
     if unit == u.one:
         return "; say which with unit="

@@ -169,6 +169,12 @@ def describe_axes(wcs):
     return describe_ctypes(wcs.wcs.ctype)
 
 
+def describe_cube_axes(wcs):
+    """Say what a cube without two celestial axes is."""
+    instead = "name its axes in its header (CTYPE), if it is one of the sky"
+    return describe_axes(wcs).replace("give wcs= or pixel_scale=", instead)
+
+
 def describe_ctypes(ctypes):
     """Say what an image is whose axes, as named by CTYPE, are not two celestial ones."""
     ctypes = [str(ctype).strip() for ctype in ctypes]

@@ -61,7 +61,7 @@ def test_fitted_line(files, numbers):
 
 
 def test_undeclared_logarithm_is_refused(files):
-    with pytest.raises(ValueError, match="looks like log10 of a column density: pass log10=True"):
+    with pytest.raises(ValueError, match="looks like log10 of a column density: give log10=True"):
         GasMap.from_maps(files["N"], no_data=0, abundance=1e-8)
 
 

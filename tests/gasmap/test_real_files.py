@@ -1,5 +1,8 @@
 """Observations as found in the wild: what should work does, what should not is refused by name."""
 
+import re
+import warnings
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -7,6 +10,7 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 
 from astrofractal import GasMap
+from astrofractal.cli import main
 from astrofractal.gasmap import hildebrand_opacity
 
 X_FACTOR = 1e21 * u.cm**-2 / (u.K * u.km / u.s)
@@ -25,12 +29,12 @@ def real(shared_data):
         ("astrodendro_L1551_scuba_850mu", ValueError, "no BUNIT.*unit="),
         ("astrodendro_PerA_Extn2MASS_F_Gal", ValueError, "no BUNIT.*unit="),
         ("b5_NH3_11_TdV", u.UnitsError, "x_factor"),
-        ("b5_NH3_Vlsr", u.UnitsError, "column_density must be a column density.*km / s"),
+        ("b5_NH3_Vlsr", u.UnitsError, "must be a column density.*km / s.*as velocity= or"),
         ("b5_NH3_sigma_v", u.UnitsError, "column_density must be a column density.*km / s"),
         ("droplets_L1688_N_NH3", ValueError, "looks like log10.*log10=True"),
         ("droplets_L1688_eVlsr", u.UnitsError, "column_density must be"),
         ("ngc1333_13CO_TdV", u.UnitsError, "x_factor"),
-        ("pyspeckit_n2hp_cube", ValueError, "no celestial WCS.*VELOCITY"),
+        ("pyspeckit_n2hp_cube", ValueError, "no celestial WCS.*VELOCITY.*name its axes"),
         ("reproject_equatorial_3d", ValueError, "position-position-velocity cube.*x_factor="),
         ("reproject_galactic_2d", ValueError, "no BUNIT.*unit="),
         ("reproject_image_with_distortion_map", ValueError, "no celestial WCS"),
@@ -40,6 +44,29 @@ def real(shared_data):
 def test_refused_by_name_of_the_reason(real, name, error, match):
     with pytest.raises(error, match=match):
         GasMap.read(real(name), distance=DISTANCE)
+
+
+def test_the_command_says_what_helps(shared_data, tmp_path, capsys):
+    """Errors are one line that names the file and options, without the words of Python."""
+    names = {}
+    for path in sorted((shared_data / "real").glob("*.fits")):
+        if path.name == "ngc1333_SE_H2.fits":  # N(H2)
+            continue
+        arguments = ["mass", str(path), "--distance", "300", "--output", str(tmp_path / "m.ecsv")]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an equinox
+            assert main(arguments) == 1
+        message = capsys.readouterr().err
+        assert message.count("\n") == 1, message
+        assert path.name in message
+        assert not re.search(r"GasMap|(?<!\w)u\.[A-Za-z]|\w=(?!=)", message), message
+        names[path.stem] = message
+    assert "give --x-factor, " in names["glue_l1448_13co"]
+    assert "'2e20 cm-2 / (K km s-1)'" in names["glue_l1448_13co"]
+    assert "as --velocity or as --dispersion" in names["b5_NH3_sigma_v"]
+    assert "needs --x-factor" in names["peremb2_HC3N_10-9_TdV"]
+    assert "give --log10 " in names["droplets_L1688_N_NH3"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_ammonia_of_l1688(real):

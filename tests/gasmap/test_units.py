@@ -19,6 +19,7 @@ from astrofractal.gasmap.units import to_column_density
         (u.Jy / u.beam, "dust_temperature"),
         (u.Jy / u.pix, "dust_temperature"),
         (u.MJy / u.sr, "dust_opacity"),
+        (u.km / u.s, "velocity= or as dispersion="),
         (u.one, "unit="),
     ],
 )

@@ -38,8 +38,8 @@ def load_cube(hdus, *, hdu, unit):
     where = label(image, hdus)
     wcs = _wcs.read_wcs(image.header, hdus=hdus, name=where)
     if not wcs.has_celestial:
-        msg = f"{where} {_wcs.describe_axes(wcs)}".replace("two celestial axes", "a spectral axis")
-        raise ValueError(msg.replace(": give wcs= or pixel_scale=", ""))
+        msg = f"{where} {_wcs.describe_cube_axes(wcs)}"
+        raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
     axis = _wcs.spectral_axis(wcs)
     if len(image.shape) == 2:
         msg = f"{where} is a 2D map, not a cube: use GasMap.read or GasMap.from_maps"

@@ -235,13 +235,13 @@ def _check_cube(hdus, cube, x_factor, unused):
     where = label(cube, hdus)
     wcs = _wcs.read_wcs(cube.header, hdus=hdus, name=where)
     if not wcs.has_celestial:
-        msg = f"{where} {_wcs.describe_axes(wcs)}".replace(": give wcs= or pixel_scale=", "")
+        msg = f"{where} {_wcs.describe_cube_axes(wcs)}"
         raise ValueError(msg)
     if x_factor is None:
         msg = (
             f"{where} is a position-position-velocity cube of shape {cube.shape}: give x_factor=, "
             "the column density per integrated intensity, e.g. "
-            "2e20 * u.cm**-2 / (u.K * u.km / u.s) (see GasMap.from_cube)"
+            "u.Quantity('2e20 cm-2 / (K km s-1)') (see GasMap.from_cube)"
         )
         raise ValueError(msg)
     refuse_unused(f"{where}, a position-position-velocity cube,", unused)
