@@ -14,6 +14,7 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 from astropy.table import QTable
+from matplotlib.colors import LogNorm
 
 from astrofractal import StellarMassEstimator
 from astrofractal.mapset import MapSet
@@ -53,7 +54,7 @@ def toy(name, seed, n_stars=10, n_gas=600):
 
 snapshots = [toy(f"run{k}", seed=k) for k in range(5)]
 gas = project(snapshots[0], line_of_sight="z", size=2.5 * u.pc, shape=(200, 200))
-_ = gas.plot()
+_ = gas.plot("column_density", norm=LogNorm(1e20, 3e22))
 
 # %%
 # Labeled maps
