@@ -30,7 +30,9 @@ _MOLECULES = re.compile(
     r"C2H|SiO|SO|12CO|13CO|C18O|C17O|CO)(?![\w+])"
 )
 
-_MAGNITUDES = re.compile(r"^(?:magnitudes?|mag|A_?[VK])\b[\s,\[(]*(?:mag|A_?[VK])?[\])]?$", re.I)
+_MAGNITUDES = re.compile(
+    r"^(?:magnitudes?\b|mag\b|A_?[VK]\b|A\([VK]\))[\s,\[(]*(?:mag|A_?[VK])?[\])]?$", re.I
+)
 _TEMPERATURE_SCALE = re.compile(
     r"\s*\(\s*T_?(?:A\*?|R\*?|MB|B)\s*\)|(?<=K)[\s_]+T_?(?:A\*?|R\*?|MB|B)(?![A-Za-z])", re.I
 )
@@ -151,6 +153,7 @@ def _unwrapped(text):
 
 def _tidy(text):
     """Return a unit's text with known words put as astropy reads them."""
+    text = text.lstrip(" .*")  # of a product with what is counted, "H2.cm-2"
     if _MAGNITUDES.match(text.strip()):
         return "mag"
     text = _TEMPERATURE_SCALE.sub("", text)

@@ -114,7 +114,14 @@ def test_beams_of_headers(cards, major, minor, angle):
 
 
 @pytest.mark.parametrize(
-    "cards", [{"BMAJ": 0.0}, {"BMAJ": "unknown"}, {"BMIN": -1.0}, {"BMAJ": None, "HISTORY": "BMAJ"}]
+    "cards",
+    [
+        {"BMAJ": 0.0},
+        {"BMAJ": "unknown"},
+        {"BMAJ": 1e300},
+        {"BMIN": -1.0},
+        {"BMAJ": None, "HISTORY": "BMAJ"},
+    ],
 )
 def test_beams_that_are_none(cards):
     assert GasMap.read(line("cm-2", **cards), unit="1e21 cm-2").beam is None

@@ -12,7 +12,7 @@ COLUMN = """cm-2; cm^-2; cm**-2; 1/cm2; 1/cm^2; /cm^2; cm -2; cm^(-2); cm^{-2}; 
 [cm-2]; H2 cm-2; H2/cm2; cm^-2 H2; cm-2 (H2); N(H2) cm-2; N_H2 cm-2; N(H2) [cm-2]; N(H2) (cm-2);
 N [cm-2];
 N_{H_2} [cm^{-2}]; $cm^{-2}$; column density [cm-2]; molecules/cm2; molec cm-2; H2 molecules cm-2;
-particles/cm^2"""
+particles/cm^2; H2.cm-2; H2*cm-2"""
 
 SCALED = """1e21 cm-2; 1E+21 cm-2; 1E21 CM-2; 10^21 cm-2; 10^21cm-2; 10**21 cm-2; 10^{21} cm^{-2};
 10+21 cm-2; x10^21 cm^-2; x 10^21 cm^-2; 10^21 H2 cm-2; 10^21 H2/cm^2; N(H2) [10^21 cm-2]"""
@@ -37,7 +37,7 @@ OTHERS = [
     ("mJy/beam; mJy/BEAM", u.mJy / u.beam),
     ("MJy/sr; MJY/SR", u.MJy / u.sr),
     ("Jy/pixel; Jy/px", u.Jy / u.pix),
-    ("mag; MAG; magnitudes; Av; A_V; AV; A_K; Av mag; mag (Av); A_V [mag]", u.mag),
+    ("mag; MAG; magnitudes; Av; A_V; AV; A_K; Av mag; mag (Av); A_V [mag]; A(V); A(K)", u.mag),
     ("K; KELVIN; kelvin; K (Tmb); K (TA*); K (T_MB); K Tmb", u.K),
     ("km/s; KM/S; km s-1; km/sec; kms-1; Km/s; km/s (LSR)", u.km / u.s),
     ("m/s; M/S; M/SEC", u.m / u.s),

@@ -324,7 +324,8 @@ def header_beam(header):
     except (NoBeamException, IndexError, TypeError, ValueError):
         return None
     axes = u.Quantity([beam.major, beam.minor])
-    if not (np.isfinite(axes).all() and np.isfinite(beam.pa) and (axes > 0).all()):
+    good = (axes > 0 * u.deg) & (axes < 180 * u.deg)
+    if not (good.all() and np.isfinite(beam.pa)):
         return None
     return Beam(*axes.to(u.arcsec), beam.pa)
 
