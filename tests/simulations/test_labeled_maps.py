@@ -106,6 +106,8 @@ def test_project_command(folder, tmp_path, capsys):
         (["--axes", "w"], "line_of_sight must be"),
         (["--units", "length=1furlong"], "--units must be"),
         (["--mass-range", "100", "200"], "there is no label"),
+        (["--reservoir"], "not supported for Phantom"),
+        (["--molecular"], "not supported for Phantom"),
     ],
 )
 def test_project_command_says_what_is_wrong(folder, tmp_path, capsys, arguments, message):
