@@ -3,9 +3,9 @@ Is there a faster way through the network on this processor, and does it give th
 
     python benchmarks/bench_inference.py [--n-maps 16] [--turn 4]
 
-The same maps are given to the estimator with the passes in 32 bit, in bfloat16 (a copy of the network)
-and by ONNX Runtime with one thread, in turn; the time of the passes alone is compared, in CPU seconds,
-by the median of the turns.
+The same maps are given to the estimator with the passes in 32 bit, in bfloat16 and by ONNX
+Runtime with one thread, in turn; the time of the passes alone is compared, in CPU seconds, by the
+median of the turns.
 """
 
 import argparse
@@ -19,7 +19,7 @@ import torch
 from astropy import units as u
 
 from astrofractal import StellarMassEstimator
-from astrofractal.encoder import export_onnx
+from astrofractal.encoder.export import export_onnx
 from astrofractal.mapset import reference_maps
 
 
@@ -29,7 +29,7 @@ def plain(encoder):
 
 
 def in_bfloat16(encoder):
-    """Return passes in bfloat16."""
+    """Return the passes of ``FractalEncoder(precision="bfloat16")``."""
     model = copy.deepcopy(encoder.model).bfloat16()
     return lambda images: model.forward_features(images.bfloat16())
 

@@ -14,7 +14,7 @@ import astrofractal
 from astrofractal._utils.html import facts_table
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
-from astrofractal._utils.validation import at_least, positive_int
+from astrofractal._utils.validation import at_least, one_of, positive_int
 from astrofractal.data import data_path
 from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.normalization import ChannelNormalization
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 
 __all__ = ["FractalEncoder", "magnify"]
+
+#: Of the passes of the network.
+PRECISIONS = ("float32", "bfloat16")
 
 BUNDLED_WEIGHTS = "astrofractal_vit_tiny_patch8_64.safetensors"
 
@@ -67,6 +70,11 @@ class FractalEncoder:
     batch_size : int, optional
         Maps in one forward pass.
 
+    precision : {"float32", "bfloat16"}, optional
+        The arithmetic of the passes.  A processor with instructions for bfloat16 is nearly twice as
+        fast with it, others many times slower; masses change by less than 0.01 dex.  What was fitted
+        in 32 bit may be used with either.
+
     Raises
     ------
     FileNotFoundError, ValueError
@@ -95,9 +103,11 @@ class FractalEncoder:
         normalization: ChannelNormalization | None = None,
         device: str | None = None,
         batch_size: int = 64,
+        precision: str = "float32",
     ) -> None:
         self.model_name = model.removeprefix("timm:")
         self.batch_size = positive_int("batch_size", batch_size)
+        self.precision = one_of("precision", precision, PRECISIONS)
         self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self.card = {
             "architecture": self.model_name,
@@ -124,7 +134,7 @@ class FractalEncoder:
             self.model = create_backbone(self.model_name, in_chans=self.in_chans)
         #: Linear maps that pretraining left beside the backbone: ``"structure"``, ``"hidden_mass"``.
         self.heads = {}
-        self._fingerprint = None
+        self._fingerprint = self._half = None
         if state is not None:
             self._load(state, weights)
         self.model.eval().requires_grad_(False).to(self.device)
@@ -176,6 +186,7 @@ class FractalEncoder:
             f"FractalEncoder({self.model_name!r}, weights_id={self.weights_id!r}, "
             f"in_chans={self.in_chans}, normalization={self.normalization!r}, "
             f"device={str(self.device)!r}, batch_size={self.batch_size}, "
+            f"precision={self.precision!r}, "
             f"version={astrofractal.__version__!r})"
         )
 
@@ -191,14 +202,20 @@ class FractalEncoder:
             "heads": ", ".join(self.heads) or None,
             "device": str(self.device),
             "batch size": self.batch_size,
+            "precision": self.precision,
         }
         return f"<div><strong>FractalEncoder</strong>{facts_table(facts)}</div>"
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, *, precision: str | None = None) -> str:
         """
-        Return a digest of the architecture, the weights and the normalization.
+        Return a digest of the architecture, the weights, the normalization and the precision.
 
         The device and the batch size are left out: they change results by rounding alone.
+
+        Parameters
+        ----------
+        precision : {"float32", "bfloat16"}, optional
+            That of the same encoder in another precision; by default its own.
 
         Returns
         -------
@@ -213,7 +230,10 @@ class FractalEncoder:
             self._fingerprint = fingerprint(
                 self.model_name, self.in_chans, self.normalization.to_dict(), arrays
             )
-        return self._fingerprint
+        precision = one_of("precision", precision or self.precision, PRECISIONS)
+        if precision == "float32":
+            return self._fingerprint
+        return fingerprint(self._fingerprint, precision)
 
     def with_weights(self, state: dict[str, torch.Tensor], **card: Any) -> FractalEncoder:
         """
@@ -238,11 +258,11 @@ class FractalEncoder:
         new.model = copy.deepcopy(self.model)
         new.model.load_state_dict(state)
         new.model.eval().requires_grad_(False)
-        new.heads, new._fingerprint = {}, None
+        new.heads, new._fingerprint, new._half = {}, None, None
         new.card = {**self.card, **card}
         new.card.pop("heads", None)
         new.card.pop("sha256", None)
-        new.weights_id = f"{new.card['recipe']}-{new.fingerprint()[:8]}"
+        new.weights_id = f"{new.card['recipe']}-{new.fingerprint(precision='float32')[:8]}"
         return new
 
     def save(self, path: PathLike) -> dict[str, Any]:
@@ -311,8 +331,13 @@ class FractalEncoder:
 
     def _forward(self, batch):
         """Tokens (n, n_tokens, d) and grid (height, width) of one normalized torch batch."""
+        model, dtype = self.model, torch.float32
+        if self.precision == "bfloat16":
+            if self._half is None:  # a copy: casting the weights in each pass eats half of the gain
+                self._half = copy.deepcopy(self.model).bfloat16()
+            model, dtype = self._half, torch.bfloat16
         with torch.inference_mode():
-            out = self.model.forward_features(batch.to(self.device))
+            out = model.forward_features(batch.to(self.device, dtype))
         if out.ndim == 4:  # convolutional, NCHW or NHWC
             if out.shape[1] == self.embed_dim:
                 out = out.permute(0, 2, 3, 1)

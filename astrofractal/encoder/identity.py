@@ -63,7 +63,7 @@ def find_encoder(
     Returns
     -------
     encoder : `~astrofractal.FractalEncoder`
-        With the fingerprint of ``identity``.
+        With the fingerprint of ``identity``, or the same encoder in a lower precision.
 
     Raises
     ------
@@ -81,7 +81,10 @@ def find_encoder(
         except (ValueError, RuntimeError, FileNotFoundError) as error:
             msg = f"{wanted}, which are not bundled: give encoder="
             raise ValueError(msg) from error
-    if encoder.fingerprint() != identity["fingerprint"]:
+    known = [encoder.fingerprint()]
+    if getattr(encoder, "precision", "float32") != "float32":
+        known.append(encoder.fingerprint(precision="float32"))
+    if identity["fingerprint"] not in known:
         msg = f"{wanted}, the encoder is {encoder!r}: give that encoder, or {remedy}"
         raise ValueError(msg)
     return encoder

@@ -12,6 +12,7 @@ from astrofractal.encoder import (
     load_weights,
     save_weights,
 )
+from astrofractal.encoder.identity import describe_encoder, find_encoder
 from astrofractal.encoder.pooling import pool_tokens
 
 
@@ -71,6 +72,21 @@ def test_shape_of_features(encoder, images, pooling):
 def test_batches_do_not_matter(images, encoder):
     other = FractalEncoder(weights="random", batch_size=5)
     np.testing.assert_allclose(encoder.encode(images), other.encode(images), atol=2e-5)
+
+
+def test_bfloat16_is_another_encoder_that_sees_nearly_the_same(images, encoder):
+    half = FractalEncoder(weights="random", precision="bfloat16")
+    one, other = encoder.encode(images[:2]), half.encode(images[:2])
+    assert other.dtype == np.float32
+    assert 0 < abs(one - other).max() < 0.05 * abs(one).max()
+    assert "precision='bfloat16'" in repr(half)
+    assert half.fingerprint() != encoder.fingerprint() == half.fingerprint(precision="float32")
+    words = {"made": "calibrated", "remedy": "calibrate again"}
+    assert find_encoder(describe_encoder(encoder), "x", half, **words) is half
+    with pytest.raises(ValueError, match="'x' was calibrated with .*give that encoder"):
+        find_encoder(describe_encoder(half), "x", encoder, **words)
+    with pytest.raises(ValueError, match="precision must be one of .*, got 'float16'"):
+        FractalEncoder(weights="random", precision="float16")
 
 
 def test_random_weights_follow_the_seed(images):
@@ -229,6 +245,7 @@ OPTIONS = {
     "weights": {"weights": "bundled"},
     "random_state": {"random_state": 1},
     "in_chans": {"in_chans": 2, "normalization": ChannelNormalization((22, 0), (1, 1))},
+    "precision": {"precision": "bfloat16"},
     "normalization": {"normalization": ChannelNormalization((21, 0, 0.4), (0.5, 0.4, 0.25))},
 }
 NO_MATTER = {"batch_size": {"batch_size": 2}, "device": {"device": "cpu"}}

@@ -260,7 +260,9 @@ def _reduce(
     if chunk_rows is None:
         chunk_rows = max(1, _CHUNK_VOXELS // (n_channels * n_columns))
     positive_int("chunk_rows", chunk_rows)
-    planes = np.full((6, n_rows, n_columns), np.nan)
+    # As a map holds them: a wide cube becomes a large one, and little else is in memory beside it.
+    columns = np.full((2, n_rows, n_columns), np.nan)
+    motions = np.full((4, n_rows, n_columns), np.nan, dtype=np.float32)
     starts = range(0, n_rows, chunk_rows)
     blank = True
     for start in progress(starts, progress_bar, desc="cube"):
@@ -269,21 +271,23 @@ def _reduce(
         blank = blank and not np.isfinite(data).any()
         data = data * np.reshape(factor, (-1, 1, 1))
         sigma = spectrum_noise(data) if rms is None else rms[rows]
-        planes[:, rows] = moments(data, velocity, width, sigma, levels, use=use)
-    planes[:2] *= per_line
+        found = moments(data, velocity, width, sigma, levels, use=use)
+        columns[:, rows], motions[:, rows] = found[:2], found[2:]
+    columns *= per_line
     if blank:
         msg = f"cube has no finite value (shape {cube.shape}): all of it is NaN"
         raise ValueError(msg)
-    if not np.isfinite(planes[0]).any():
+    if not np.isfinite(columns[0]).any():
         msg = (
             f"cube has no spectrum with two adjacent channels above snr={levels[0]} times the "
             "noise: lower snr, or give noise="
         )
         raise ValueError(msg)
     wcs = _wcs.celestial_wcs(cube.wcs, name="cube")
+    planes = iter([*columns, *motions])
     channels = {
-        name: Channel(planes[2 * index], unit, None, planes[2 * index + 1])
-        for index, (name, unit) in enumerate(CHANNEL_UNITS.items())
+        name: Channel(next(planes), unit, None, next(planes))
+        for name, unit in CHANNEL_UNITS.items()
     }
     return MapParts(channels, wcs=wcs, beam=_cube_beam(cube) if beam is None else beam)
 
