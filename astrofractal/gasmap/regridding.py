@@ -134,7 +134,7 @@ def _regrid(channels, names):
     msg = (
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} on another grid than "
         f"column_density ({_describe(source)} against {_describe(first)}) and regridded to it; "
-        f"{part_known:.0%} of its pixels have one"
+        f"{100 * part_known:.2g} % of its pixels have one"
     )
     warn(msg)
 

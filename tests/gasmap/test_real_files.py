@@ -11,6 +11,7 @@ from astropy.io import fits
 
 from astrofractal import GasMap
 from astrofractal.cli import main
+from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import hildebrand_opacity
 
 X_FACTOR = 1e21 * u.cm**-2 / (u.K * u.km / u.s)
@@ -113,6 +114,47 @@ def test_carbon_monoxide_of_ngc1333(real):
     assert 0 < gas.mask.mean() < 0.05  # noise below zero
     assert gas.meta["object"] == "PERSEUS"
     assert gas.beam.major.to_value(u.arcsec) == pytest.approx(46)
+
+
+def test_a_line_in_jansky_per_beam(real):
+    """HC3N of Per-emb-2, with the beam and the rest frequency of its header."""
+    name = "peremb2_HC3N_10-9_"
+    maps = [real(name + quantity) for quantity in ("TdV", "Vc", "sigma_v")]
+    gas = GasMap.from_maps(*maps, x_factor=X_FACTOR, distance=DISTANCE)
+    assert gas.beam.major.to_value(u.arcsec) == pytest.approx(3.727, abs=1e-3)
+    assert 6.5 < np.nanmedian(gas.velocity.value) < 7.5
+    assert 0.1 < np.nanmedian(gas.dispersion.value) < 0.5
+    given = GasMap.from_maps(
+        *maps, x_factor=X_FACTOR, distance=DISTANCE, rest_frequency=90.979023 * u.GHz
+    )
+    np.testing.assert_allclose(given.column_density, gas.column_density, rtol=1e-6)
+    values = fits.getdata(maps[0]).squeeze()
+    brightest = np.unravel_index(np.nanargmax(values), values.shape)
+    kelvin = (values[brightest] * u.Jy / u.beam).to(
+        u.K, u.brightness_temperature(90.979023 * u.GHz, gas.beam.sr)
+    )
+    expected = (kelvin * u.km / u.s * X_FACTOR).to_value(u.cm**-2)
+    assert gas.column_density.value[brightest] == pytest.approx(expected, rel=1e-5)
+
+
+def test_motions_of_a_core_on_the_grid_of_an_extinction_map(real):
+    """Barnard 5 in ammonia, 2 arcsec a pixel, on 148 arcsec of 2MASS."""
+    pytest.importorskip("reproject", reason="needs the extra cube", exc_type=ImportError)
+    with pytest.warns(AstrofractalWarning, match="velocity and dispersion are on another grid"):
+        gas = GasMap.from_maps(
+            real("astrodendro_PerA_Extn2MASS_F_Gal"),
+            real("b5_NH3_Vlsr"),
+            real("b5_NH3_sigma_v"),
+            unit="mag",
+            extinction_ratio=9.4e20 * u.cm**-2 / u.mag,
+            distance=DISTANCE,
+        )
+    known = np.isfinite(gas.velocity.value)
+    assert 1 <= known.sum() < 30  # the map of ammonia is 7 arcmin wide
+    y, x = np.argwhere(known).mean(axis=0)
+    assert gas.to_sky(x, y).icrs.separation(SkyCoord("3h47m38s +32d52m")).arcmin < 4
+    np.testing.assert_allclose(gas.velocity.value[known], 10.2, atol=0.2)
+    assert gas.meta["regridded"] == "velocity, dispersion"
 
 
 def test_extinction_of_perseus(real):
