@@ -1,10 +1,13 @@
 """The same map from every holder of maps, and what is refused."""
 
+import warnings
+
 import numpy as np
 import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import CCDData, Cutout2D, NDData, StdDevUncertainty
+from astropy.wcs import FITSFixedWarning
 from radio_beam import Beam
 
 from astrofractal import GasMap
@@ -148,6 +151,20 @@ def test_file_of_ccddata(tmp_path, numbers, wcs):
     assert 0 < gas.mask.sum() == data.mask.sum()
     ratio = gas.column_density_uncertainty / gas.column_density
     np.testing.assert_allclose(ratio[~gas.mask], 0.1, rtol=1e-5)
+
+
+def test_astropy_reads_what_is_written(tmp_path, gas):
+    gas = gas.replace(column_density_uncertainty=gas.column_density / 10)
+    gas.write(tmp_path / "gas.fits")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FITSFixedWarning)
+        data = CCDData.read(
+            tmp_path / "gas.fits", hdu="COLUMN_DENSITY", hdu_uncertainty="COLUMN_DENSITY_ERROR"
+        )
+    assert data.unit == u.cm**-2
+    np.testing.assert_array_equal(data.data, gas.column_density.value)
+    np.testing.assert_array_equal(data.uncertainty.array, gas.column_density_uncertainty.value)
+    assert GasMap.read(data, distance=gas.distance).shape == gas.shape
 
 
 @pytest.mark.parametrize("read", [GasMap.read, GasMap, GasMap.from_maps])
