@@ -11,6 +11,12 @@ __all__ = ["CONTRAST", "appearance"]
 #: Where the contrast of center and border is among the numbers.
 CONTRAST = 3
 
+#: Dense gas alone looks otherwise than a whole map does: a channel that is known in a smaller part of
+#: the column density's pixels is not described.  By its description 84 and 64 % of the maps of 228
+#: protostars with velocities in their densest 5 and 10 % were out of distribution, and their
+#: intervals too wide; by their features 17 and 11 % are, and 68 % intervals hold 68 and 71 %.
+_LEAST_PART = 0.5
+
 
 @batched
 def appearance(images: np.ndarray) -> np.ndarray:
@@ -28,13 +34,16 @@ def appearance(images: np.ndarray) -> np.ndarray:
         For each channel its level (mean; none for the velocity, which is centered), the logarithm
         of its standard deviation and the logarithm of its roughness, the mean square difference of
         neighboring pixels relative to twice the variance (1 for white noise); for the column
-        density also its contrast of center and border and its skewness.  NaN where absent; the
-        contrast where the center or the border has no data.
+        density also its contrast of center and border and its skewness.  NaN where a channel is
+        absent or known in less than half of the column density's pixels; the contrast where the
+        center or the border has no data.
     """
     ny, nx = images.shape[2:]
     inner = (slice(None), slice(ny // 4, ny - ny // 4), slice(nx // 4, nx - nx // 4))
     columns = []
+    n_known = np.isfinite(images[:, 0]).sum((1, 2))
     for c in range(3):
+        first = len(columns)
         cube = images[:, c] - np.float32(22 if c == 0 else 0)  # keeps float32 sums exact
         good = np.isfinite(cube)
         if good.all():
@@ -55,6 +64,9 @@ def appearance(images: np.ndarray) -> np.ndarray:
         if c == 0:
             columns.append(_contrast(cube, good, inner))
             columns.append(_mean(cube, good, power=3) / (std + 0.01) ** 3)
+        elif good is not None:
+            sparse = good.sum((1, 2)) < _LEAST_PART * n_known
+            columns[first:] = [np.where(sparse, np.nan, values) for values in columns[first:]]
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -25,6 +25,7 @@ from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass._standard import BATCH_SIZE, is_single, standard_batches
+from astrofractal.mass.appearance import appearance
 from astrofractal.mass.calibration import Calibration, NoSkillWarning
 from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
 from astrofractal.mass.catalog_columns import channel_code
@@ -465,14 +466,18 @@ class StellarMassEstimator(Options, BaseEstimator):
         check_options(**options)
         observation = Observation.measure(gas, places, size=self.size, shape=maps.images.shape[2:])
         observe = partial(observation, random_state=random_state)
-        # Some features stand for all code that makes them: what was kept by another version of it is
+        # Two maps stand for all code that describes them: what was kept by another version of it is
         # not taken.
-        some, _ = options["features"].compute(
-            observe(maps.images[:2]),
+        two = observe(maps.images[:2])
+        features, _ = options["features"].compute(
+            two,
             observation.channels,
             encoder=new._encoder() if options["features"].pooling else None,
         )
-        key = fingerprint(observation, maps, random_state, options, some, astrofractal.__version__)
+        key = fingerprint(
+            observation, maps, random_state, options, features, appearance(two),
+            astrofractal.__version__,
+        )  # fmt: skip
         if vars(self).get("_matched", (None,))[0] != key:
             found = read_matched(key, partial(self.load, encoder=self.encoder)) if cache else None
             if found is None:

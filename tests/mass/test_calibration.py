@@ -128,6 +128,15 @@ def test_appearance_of_a_map_known_at_its_center_alone():
     assert not np.isinf(found).any()
 
 
+def test_appearance_does_not_take_dense_gas_for_the_map():
+    images = np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    images[0, 1, 3:] = np.nan
+    images[0, 2, 4:] = np.nan
+    assert np.isnan(appearance(images)).nonzero()[0].tolist() == [0, 0]
+    images[0, 0, 6:] = np.nan  # of what is known of the column, the velocity is known in half
+    assert not np.isnan(appearance(images)).any()
+
+
 def test_maps_stand_for_others(data):
     """A set in which one of ten maps stands for all has the same weights per protostar."""
     _, y, _, _, stars = data
