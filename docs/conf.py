@@ -117,6 +117,7 @@ if len(intersphinx_mapping) < len(_PACKAGES):
     _missing = ", ".join(name for name in _PACKAGES if not _answers[name])
     logging.getLogger(__name__).info(f"no links to the documentation of {_missing}: no answer")
 
+toc_object_entries_show_parents = "hide"  # `fit`, not `StellarMassEstimator.fit`
 nitpicky = True
 _ELSEWHERE = (
     "astropy", "dask", "distributed", "lightly", "matplotlib", "mpl_toolkits", "numba", "numpy",
