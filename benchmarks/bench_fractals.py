@@ -161,7 +161,7 @@ def main():
     )
     print(f"bare affine loop      {1 / bare.mean():6.1f}")
     print(
-        f"ratio to the bare loop       {np.median(rounds):5.2f}   (wanted: at least 0.60; median of "
+        f"ratio to the bare loop       {np.median(rounds):5.2f}   (wanted: at least 0.70; median of "
         f"{ROUNDS} rounds, {rounds.min():.2f} to {rounds.max():.2f})"
     )
 
