@@ -48,7 +48,8 @@ def run(args):
     folder = Path(args.output)
     _check_folder(folder, args.report)
     check_report(args.report, overwrite=args.overwrite)
-    segmenter = FeatureSegmenter(n_segments=args.n_segments)
+    # few views: a demo takes seconds
+    segmenter = FeatureSegmenter(n_segments=args.n_segments, n_views=8)
     gas = GasMap.read(data_path(_CLOUD))
     table, estimator = estimate_masses(gas, progress_bar=not args.quiet)
     result = segmenter.segment(gas, progress_bar=not args.quiet)

@@ -10,9 +10,9 @@ has no data. Written to the output folder:
 
   labels.fits        the segment and the connected island that each pixel belongs to
   regions.reg        the outlines on the sky (DS9); also regions.crtf (CASA), regions.fits (pixels)
-  segments.ecsv      area, column density, gas mass, velocities, virial parameter of each segment
+  segments.ecsv      area, stability, gas mass, velocities, virial parameter of each segment
   islands.ecsv       the same for each connected island, and which island encloses it
-  components.fits    the principal components of the features, and their colors
+  components.fits    the components of the features, and their colors
   correlations.ecsv  what the components follow
   overview.png       the picture
 
@@ -78,6 +78,14 @@ def add_arguments(parser):
         help="width of a pixel at which the network sees the map: in pc, or with a unit, or 'none' "
         "for pixels as they are (default: a window is 0.5 pc, where WCS and distance are known)",
     )
+    group.add_argument(
+        "--views",
+        type=int,
+        default=40,
+        metavar="N",
+        help="about how many windows of the network look at each pixel; fewer take less time, and the "
+        "segments depend more on where windows lie (default: %(default)s)",
+    )
     add_random_state(group)
     add_weights(group)
 
@@ -113,6 +121,7 @@ def run(args):
         method=args.method,
         encoder=FractalEncoder(weights=args.weights),
         min_area=args.min_area,
+        n_views=args.views,
         pixel_scale=args.scale,
         random_state=args.random_state,
     )
@@ -140,6 +149,7 @@ def _print_table(table):
         "n_islands",
         "area",
         "n_pixels",
+        "stability",
         "mean_column_density",
         "gas_mass",
         "mean_velocity",

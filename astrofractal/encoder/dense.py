@@ -33,8 +33,9 @@ class DenseFeatures:
     n_windows : int
         The number of windows that went through the encoder.
 
-    positions : 3D `~numpy.ndarray`, shape (rows, columns, embed_dim), optional
-        What was subtracted from the tokens because of their position in the window.
+    scatter : 2D `~numpy.ndarray`, shape (n_features, n_features), optional
+        Covariance of the tokens of different windows about the mean of the cell on which they fall:
+        what a feature owes to the window and its orientation instead of the gas.
     """
 
     values: np.ndarray
@@ -42,7 +43,7 @@ class DenseFeatures:
     origin: tuple
     stride: int
     n_windows: int
-    positions: np.ndarray | None = None
+    scatter: np.ndarray | None = None
 
 
 def dense_features(
@@ -53,8 +54,9 @@ def dense_features(
     step=None,
     anchor=(0, 0),
     min_good_fraction=0.1,
+    turn=False,
     transform=None,
-    center_positions=False,
+    with_scatter=False,
     dtype=np.float32,
     progress_bar=False,
 ):
@@ -85,7 +87,8 @@ def dense_features(
 
     step : int, optional
         Mean distance between neighboring windows in pixels, a multiple of ``stride``.  By default
-        half a window, or less if the phases of ``stride`` need it.
+        half a window, or less if the phases of ``stride`` need it.  The windows of a ``step`` that is
+        a multiple of the patch are displaced by turns, so that all phases are seen.
 
     anchor : tuple of int, optional
         A pixel (y, x), inside the map or not, on which a window begins.  Maps cut from one map agree
@@ -94,15 +97,17 @@ def dense_features(
     min_good_fraction : float, optional
         A window with a smaller share of good pixels is left out.
 
+    turn : bool, optional
+        Let the encoder see each window in one of the eight orientations of the square, by turns, and
+        turn its tokens back: what it makes of a direction on the sky averages out where windows
+        overlap.
+
     transform : callable, optional
         Applied to the tokens, 4D array (n_windows, rows, columns, embed_dim), before they are
         blended; a linear projection keeps the memory small.
 
-    center_positions : bool, optional
-        Subtract from the tokens the mean over all windows of the tokens at the same position in
-        the window, less the mean over all positions: a Vision Transformer also tells where in its
-        window a token is, which draws the grid of the windows on the map.  The
-        means are shrunk by what they owe to chance, to zero where windows are few.
+    with_scatter : bool, optional
+        Whether to return the covariance of the tokens about the means of their cells.
 
     dtype : `~numpy.dtype`, optional
         Type of the result; sums are made in 32 bit.
@@ -150,34 +155,36 @@ def dense_features(
         for length, point in zip(good.shape, anchor, strict=True)
     ]
     windows = _useful_windows(good, axes, min_good_fraction)
-    blender = _Blender(axes, patch // stride, window // patch, dtype)
-    positions = _Positions() if center_positions else None
+    blender = _Blender(axes, patch // stride, window // patch, dtype, with_squares=with_scatter)
+    squares = 0.0
     batches = range(0, len(windows), encoder.batch_size)
     for start in progress(batches, progress_bar, desc="dense features"):
         batch = windows[start : start + encoder.batch_size]
-        images = np.stack([filled[:, axes[0].index(y)][:, :, axes[1].index(x)] for y, x in batch])
+        turns = [_orientation(axes, *place) if turn else 0 for place in batch]
+        images = np.stack(
+            [
+                _turned(filled[:, axes[0].index(y)][:, :, axes[1].index(x)], own, (1, 2))
+                for (y, x), own in zip(batch, turns, strict=True)
+            ]
+        )
         tokens = encoder.patch_features(images)
         if transform is not None:
             tokens = transform(tokens)
-        for (y, x), token in zip(batch, tokens, strict=True):
-            seen = _share_seen(good, axes, y, x, patch)
-            blender.add(y, x, token, seen)
-            if center_positions:
-                positions.add(token, seen)
+        for (y, x), token, own in zip(batch, tokens, turns, strict=True):
+            token = _turned_back(token, own)
+            weight = blender.add(y, x, token, _share_seen(good, axes, y, x, patch))
+            if with_scatter:
+                token = token.reshape(len(weight), -1).astype(np.float64)
+                squares = squares + (token.T * weight) @ token
     n_features = encoder.embed_dim
     if transform is not None:
         n_features = transform(np.zeros((1, 1, 1, n_features), np.float32)).shape[-1]
     values, valid = blender.finish(n_features)
-    means = None
-    if center_positions and windows:
-        means = positions.means()
-        # Blending is linear: take the blended means from the blended tokens.
-        offset = _Blender(axes, patch // stride, window // patch, dtype, subtract_from=values)
-        for y, x in windows:
-            offset.add(y, x, means, _share_seen(good, axes, y, x, patch))
-        values, _ = offset.finish(n_features)
+    scatter = None
+    if with_scatter and windows:
+        scatter = (squares - blender.squares) / blender.total_weight
     origin = (axes[0].first_cell, axes[1].first_cell)
-    return DenseFeatures(values, valid, origin, stride, len(windows), means)
+    return DenseFeatures(values, valid, origin, stride, len(windows), scatter)
 
 
 class _Axis:
@@ -185,15 +192,21 @@ class _Axis:
 
     def __init__(self, length, window, step, stride, phases, anchor):
         self.length, self.window, self.stride = length, window, stride
-        # Window k begins at k steps plus (k mod phases) strides: neighbors have other phases.
-        gap = step + (stride if phases > 1 else 0)
-        needed = min(window - gap + 1, length)
+        # Window k begins at k steps, plus (k mod phases) strides where steps are whole patches:
+        # neighbors have other phases.
+        shift = stride if phases > 1 and step % (stride * phases) == 0 else 0
+        gap = step + shift
+        # Windows stick out of the map by half at most; whatever the steps, all pixels are covered.
+        needed = min(window - max(gap, window // 2) + 1, length)
         first = -((anchor + 2 * window) // step) - 2
         last = (length - anchor + 2 * window) // step + 2
-        begins = (anchor + k * step + (k % phases) * stride for k in range(first, last + 1))
-        self.windows = [
-            begin for begin in begins if min(begin + window, length) - max(begin, 0) >= needed
-        ]
+        begins = {anchor + k * step + (k % phases) * shift: k for k in range(first, last + 1)}
+        self.number = {
+            begin: number
+            for begin, number in begins.items()
+            if min(begin + window, length) - max(begin, 0) >= needed
+        }
+        self.windows = list(self.number)
         self.first_cell = anchor % stride - (stride if anchor % stride else 0)
         self.n_cells = -(-(length - self.first_cell) // stride)
 
@@ -255,38 +268,26 @@ def _share_seen(good, axes, y, x, patch):
     return seen.reshape(n, patch, n, patch).mean((1, 3))
 
 
-class _Positions:
-    """Means of the tokens at each position in the window."""
+def _orientation(axes, y, x):
+    """One of eight orientations: all in turn along rows and columns, the same on any cut of a map."""
+    return (axes[0].number[y] + 3 * axes[1].number[x]) % 8
 
-    # Windows overlap and gas has large structures: of so many windows one counts as independent.
-    N_ALIKE = 8
 
-    def __init__(self):
-        self.total, self.weight, self.squares, self.n_windows = 0.0, 0.0, 0.0, 0
+def _turned(image, orientation, axes):
+    """Quarter turns, and mirrored from the fourth orientation on."""
+    image = np.rot90(image, orientation % 4, axes)
+    return np.flip(image, axes[1]) if orientation >= 4 else image
 
-    def add(self, tokens, seen):
-        self.total = self.total + seen[..., None] * tokens
-        self.weight = self.weight + seen
-        self.squares += float((seen * (tokens.astype(np.float64) ** 2).sum(-1)).sum())
-        self.n_windows += 1
 
-    def means(self):
-        """Means less the mean of all, shrunk by what chance makes of them (James & Stein 1961)."""
-        weight = self.weight.sum()
-        mean = self.total / np.maximum(self.weight, 1e-12)[..., None]
-        overall = self.total.sum((0, 1)) / weight
-        deviation = np.where(self.weight[..., None] > 0, mean - overall, 0)
-        spread = (self.weight * (deviation**2).sum(-1)).sum() / weight
-        scatter = max(self.squares / weight - (overall**2).sum() - spread, 0.0)
-        chance = scatter * self.N_ALIKE / self.n_windows
-        kept = max(0.0, 1 - chance / spread) if spread > 0 else 0.0
-        return (kept * deviation).astype(np.float32)
+def _turned_back(tokens, orientation):
+    tokens = np.flip(tokens, 1) if orientation >= 4 else tokens
+    return np.rot90(tokens, -(orientation % 4))
 
 
 class _Blender:
     """Weighted mean of overlapping windows; only one band of windows is held in 32 bit."""
 
-    def __init__(self, axes, spread, tokens_per_side, dtype, *, subtract_from=None):
+    def __init__(self, axes, spread, tokens_per_side, dtype, *, with_squares=False):
         self.rows, self.columns = axes
         self.spread, self.dtype = spread, dtype
         n_cells = tokens_per_side * spread
@@ -295,16 +296,15 @@ class _Blender:
         self.height = n_cells
         self.top = 0  # the map's row of cells at the top of the band
         self.band = self.weight = self.values = None
-        self.former = subtract_from
+        self.with_squares = with_squares
+        self.squares, self.total_weight = 0.0, 0.0
         self.valid = np.zeros((self.rows.n_cells, self.columns.n_cells), dtype=bool)
 
     def _start(self, n_features):
         width = self.columns.n_cells
         self.band = np.zeros((self.height, width, n_features), np.float32)
         self.weight = np.zeros((self.height, width), np.float32)
-        self.values = self.former
-        if self.values is None:
-            self.values = np.zeros((self.rows.n_cells, width, n_features), self.dtype)
+        self.values = np.zeros((self.rows.n_cells, width, n_features), self.dtype)
 
     def _flush(self, top):
         """Finish the rows above ``top``, where no window will follow, and move the band there."""
@@ -314,30 +314,39 @@ class _Blender:
         weight = self.weight[done]
         self.valid[self.top : stop] = weight > 0
         mean = self.band[done] / np.where(weight > 0, weight, 1)[..., None]
-        if self.former is None:
-            self.values[self.top : stop] = mean
-        else:
-            self.values[self.top : stop] -= mean.astype(self.dtype)
+        self.values[self.top : stop] = mean
+        if self.with_squares:
+            flat = mean.reshape(weight.size, -1).astype(np.float64)
+            self.squares = self.squares + (flat.T * weight.ravel()) @ flat
+            self.total_weight += float(weight.sum(dtype=np.float64))
         for buffer in (self.band, self.weight):
             buffer[:-n_rows] = buffer[n_rows:].copy() if n_rows < self.height else 0
             buffer[-n_rows:] = 0
         self.top = top
 
     def add(self, y, x, tokens, seen):
-        """Add the tokens (rows, columns, features) of one window, weighted by what they saw."""
+        """
+        Add the tokens (rows, columns, features) of one window, weighted by what they saw.
+
+        Return the weight of each token in all cells together.
+        """
         if self.values is None:
             self._start(tokens.shape[-1])
         rows, own_rows = self.rows.cells(y)
         columns, own_columns = self.columns.cells(x)
         if rows.start > self.top:
             self._flush(rows.start)
-        weight = self.fade * seen.repeat(self.spread, 0).repeat(self.spread, 1)
-        weight = weight[own_rows, own_columns]
+        whole = self.fade * seen.repeat(self.spread, 0).repeat(self.spread, 1)
+        weight = whole[own_rows, own_columns]
         if self.spread > 1:
             tokens = tokens.repeat(self.spread, 0).repeat(self.spread, 1)
         rows = slice(rows.start - self.top, rows.stop - self.top)
         self.band[rows, columns] += weight[..., None] * tokens[own_rows, own_columns]
         self.weight[rows, columns] += weight
+        inside = np.zeros_like(whole)
+        inside[own_rows, own_columns] = weight
+        n = len(whole) // self.spread
+        return inside.reshape(n, self.spread, n, self.spread).sum((1, 3)).ravel()
 
     def finish(self, n_features):
         """Return the features and where they are valid."""

@@ -1,8 +1,12 @@
-"""Principal components of features, from one pass over any amount of data."""
+"""Components of features, from one pass over any amount of data."""
 
 import numpy as np
 
-__all__ = ["PrincipalComponents", "RunningCovariance"]
+__all__ = ["Components", "RunningCovariance"]
+
+# So much of its mean is added to the scatter in every direction: directions in which a few windows
+# happen to agree are not trusted more than others.
+_RIDGE = 0.03
 
 # Below this correlation with log N a component's sign is fixed by its largest loading.
 _WEAK = 0.1
@@ -48,40 +52,56 @@ class RunningCovariance:
             self.sum += batch.sum(0)
             self.products += batch.T @ batch
 
-    def components(self, n_components):
+    def components(self, n_components, scatter=None):
         """
-        Diagonalize the covariance.
+        Find the components that tell most of the gas and least of the view.
+
+        They maximize the variance of the features over that of the scatter between the views of one
+        place (the minimum noise fraction transform, Green et al. 1988, IEEE TGRS 26, 65).  Without
+        any scatter they are principal components.
 
         Parameters
         ----------
         n_components : int
             The number of components to keep.
 
+        scatter : 2D `~numpy.ndarray`, shape (n_features, n_features), optional
+            Covariance of the features of one place between views.
+
         Returns
         -------
-        components : `PrincipalComponents`
-            Ordered by variance.  The sign of a component is such that it grows with the column
-            density; where the two are hardly correlated, such that its largest loading is positive.
+        components : `Components`
+            In units of their scatter over its mean for all features, ordered by the ratio.  The sign
+            of a component is such that it grows with the column density; where the two are hardly
+            correlated, such that its largest loading is positive.
         """
+        from scipy.linalg import eigh
+
         mean = self.sum / self.count
         covariance = self.products / self.count - np.outer(mean, mean)
         with_column = covariance[:-1, -1]
         column_variance = max(covariance[-1, -1], 1e-30)
-        values, vectors = np.linalg.eigh(covariance[:-1, :-1])
-        order = np.argsort(values)[::-1][:n_components]
-        total = max(np.clip(values, 0, None).sum(), 1e-30)
-        variances = np.clip(values[order], 1e-12 * total, None)
-        axes = vectors[:, order]
+        covariance = covariance[:-1, :-1]
+        n_features = len(covariance)
+        total = max(np.trace(covariance), 1e-30)
+        noise = np.zeros_like(covariance) if scatter is None else (scatter + scatter.T) / 2
+        floor = _RIDGE * np.trace(noise) + 1e-6 * total
+        noise = noise + np.eye(n_features) * floor / n_features
+        keep = [n_features - n_components, n_features - 1]
+        noise *= n_features / np.trace(noise)
+        values, axes = (part[..., ::-1] for part in eigh(covariance, noise, subset_by_index=keep))
+        variances = np.maximum(values, 1e-12 * max(values[0], 1e-30))
+        ratios = ((covariance @ axes) ** 2).sum(0) / variances / total
         correlation = (with_column @ axes) / np.sqrt(variances * column_variance)
         largest = np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0)[0]
         axes = axes * np.where(
             np.where(np.abs(correlation) > _WEAK, correlation, largest) < 0, -1, 1
         )
         center = (mean + self.shift)[:-1]
-        return PrincipalComponents(center, axes, variances, variances / total)
+        return Components(center, axes, variances, ratios)
 
 
-class PrincipalComponents:
+class Components:
     """
     A linear projection of features.
 
@@ -91,13 +111,13 @@ class PrincipalComponents:
         The mean of the features.
 
     axes : 2D `~numpy.ndarray`, shape (n_features, n_components)
-        Orthonormal axes.
+        The axes, not orthogonal; the components are not correlated.
 
     variances : 1D `~numpy.ndarray`
         Variance along each axis.
 
     ratios : 1D `~numpy.ndarray`
-        Share of the total variance along each axis.
+        Share of the total variance that each component explains.
     """
 
     def __init__(self, center, axes, variances, ratios):

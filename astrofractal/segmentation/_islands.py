@@ -120,15 +120,16 @@ def number_by_density(labels, column):
     labels : 2D int `~numpy.ndarray`
         1 for the segment of the lowest mean; 0 where ``labels`` is.
 
-    n_segments : int
-        The number of segments that have a pixel.
+    former : 1D `~numpy.ndarray`
+        The former number of segment 1, 2, ...: those that have a pixel.
     """
     inside = labels > 0
     found, index = np.unique(labels[inside], return_inverse=True)
     mean = np.bincount(index, column[inside].astype(float)) / np.maximum(np.bincount(index), 1)
+    former = found[np.argsort(mean, kind="stable")]
     number = np.zeros(labels.max(initial=0) + 1, labels.dtype)
-    number[found[np.argsort(mean, kind="stable")]] = np.arange(1, len(found) + 1)
-    return number[labels], len(found)
+    number[former] = np.arange(1, len(former) + 1)
+    return number[labels], former
 
 
 def parents(islands):

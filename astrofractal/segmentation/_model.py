@@ -5,14 +5,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from astrofractal._utils.identity import fingerprint
-from astrofractal.segmentation._clusters import Clusters, fit_clusters
-from astrofractal.segmentation._components import PrincipalComponents, RunningCovariance
+from astrofractal.segmentation._clusters import Clusters, cluster_stability, fit_clusters
+from astrofractal.segmentation._components import Components, RunningCovariance
 from astrofractal.segmentation._refine import block_means
 
 __all__ = ["Fit", "SegmentModel"]
 
-#: Cells on which clusters are fitted; principal components use them all.
-N_SAMPLE = 10_000
+#: Cells on which clusters are fitted; components use them all.
+N_SAMPLE = 40_000
+
+# Side in pixels of the blocks that take part in a refit or do not.
+_BLOCK = 16
 
 # Cells with a smaller share of good pixels are not used in a fit.
 _FIT_SHARE = 0.5
@@ -25,11 +28,8 @@ class SegmentModel:
 
     Parameters
     ----------
-    components : `PrincipalComponents`
+    components : `Components`
         The projection of the features.
-
-    positions : 3D `~numpy.ndarray`, shape (rows, columns, n_features)
-        What the position in a window of the encoder adds to a token.
 
     clusters : `Clusters`
         Of scaled components.
@@ -39,13 +39,16 @@ class SegmentModel:
 
     rgb_limits : 2D `~numpy.ndarray`, shape (3, 2)
         Values of the first three components that are shown as 0 and 1.
+
+    stability : 1D `~numpy.ndarray`, shape (n_segments,)
+        Of each segment; see `~astrofractal.segmentation._clusters.cluster_stability`.
     """
 
-    components: PrincipalComponents
-    positions: np.ndarray
+    components: Components
     clusters: Clusters
     scale: np.ndarray
     rgb_limits: np.ndarray
+    stability: np.ndarray
 
     @property
     def n_segments(self):
@@ -53,8 +56,8 @@ class SegmentModel:
         return self.clusters.n_segments
 
     def project(self, tokens):
-        """Return the components of tokens (..., rows, columns, n_features) of whole windows."""
-        return self.components(tokens - self.positions)
+        """Return the components of tokens (..., n_features)."""
+        return self.components(tokens)
 
     def label(self, values):
         """Return the segment of each point (n, n_components)."""
@@ -63,9 +66,9 @@ class SegmentModel:
     def arrays(self):
         """Return everything as a dictionary of name to array; see `from_arrays`."""
         found = {
-            "positions": self.positions,
             "scale": self.scale,
             "rgb_limits": self.rgb_limits,
+            "stability": self.stability,
             "clusters.number": self.clusters.number,
         }
         for name in ("center", "axes", "variances", "ratios"):
@@ -82,7 +85,7 @@ class SegmentModel:
             parts[group][own] = value
         number = parts["clusters"].pop("number")
         return cls(
-            PrincipalComponents(**parts["components"]),
+            Components(**parts["components"]),
             clusters=Clusters(method, parts["clusters"], number),
             **parts[""],
         )
@@ -109,8 +112,8 @@ class Fit:
         self.n_sample, self.random_state = N_SAMPLE // n_maps, random_state
         self.rng = np.random.default_rng(random_state)
         self.covariance = None
-        self.positions = []
-        self.sample, self.column = [], []
+        self.scatter = []
+        self.sample, self.column, self.blocks = [], [], []
 
     def add(self, array, features):
         """
@@ -134,30 +137,35 @@ class Fit:
             self.covariance = RunningCovariance(features.values.shape[-1])
         found, column = features.values[use], log_column[use]
         self.covariance.update(found, column)
-        self.positions.append((features.n_windows, features.positions))
+        self.scatter.append((features.n_windows, features.scatter))
         chosen = slice(None)
         if len(found) > self.n_sample:
             chosen = np.sort(self.rng.choice(len(found), self.n_sample, replace=False))
         self.sample.append(found[chosen])
         self.column.append(column[chosen])
+        row, place = (index[chosen] * features.stride // _BLOCK for index in np.nonzero(use))
+        self.blocks.append((len(self.blocks) * 4096 + row) * 65536 + place)
 
     def finish(self, *, n_components, whiten, method, n_segments, min_cluster_fraction):
         """Return the `SegmentModel`; the options are those of the segmenter."""
         n_features = self.sample[0].shape[1]
-        components = self.covariance.components(min(n_components, n_features))
+        weights, scatter = zip(*self.scatter, strict=True)
+        scatter = np.average(scatter, axis=0, weights=weights)
+        components = self.covariance.components(min(n_components, n_features), scatter)
         sample = components(np.concatenate(self.sample))
         scale = np.sqrt(components.variances) if whiten else np.ones(len(components))
         scale = scale.astype(np.float32)
+        column = np.concatenate(self.column)
         clusters = fit_clusters(
             sample / scale,
-            np.concatenate(self.column),
+            column,
             method=method,
             n_segments=n_segments,
             random_state=self.random_state,
             min_cluster_fraction=min_cluster_fraction,
         )
+        blocks = np.concatenate(self.blocks)
+        stability = cluster_stability(clusters, sample / scale, column, blocks, self.random_state)
         limits = np.zeros((3, 2), np.float32)
         limits[: min(len(components), 3)] = np.percentile(sample[:, :3], [2, 98], axis=0).T
-        weights, means = zip(*self.positions, strict=True)
-        positions = np.average(means, axis=0, weights=weights).astype(np.float32)
-        return SegmentModel(components, positions, clusters, scale, limits)
+        return SegmentModel(components, clusters, scale, limits, stability)

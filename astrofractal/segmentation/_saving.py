@@ -8,7 +8,7 @@ from astrofractal.segmentation._model import SegmentModel
 
 __all__ = ["read_segmenter", "write_segmenter"]
 
-_VERSION = "segmenter-1"
+_VERSION = "segmenter-2"
 
 
 def write_segmenter(options, encoder, model, path, *, overwrite):

@@ -9,10 +9,19 @@ from astropy import units as u
 from astrofractal._utils.warn import warn
 from astrofractal.gasmap.gas_moments import STANDARD_WIDTH, mean_velocity, transform
 
-__all__ = ["WorkingMap", "scale_factor", "smooth_lines", "subtract_local_mean", "working_map"]
+__all__ = [
+    "WorkingMap",
+    "beam_width",
+    "scale_factor",
+    "smooth_lines",
+    "subtract_local_mean",
+    "working_map",
+]
 
 # Pixels within this factor of the encoder's are taken as they are.
 _TOLERANCE = 1.5
+# Small maps are magnified until a beam is as wide as this.
+_MOST_PIXELS_PER_BEAM = 8.0
 # Coarser maps are interpolated by no more than this: there is nothing between their pixels.
 _MOST_UPSAMPLING = 6.0
 
@@ -51,6 +60,26 @@ class WorkingMap:
         )
 
 
+def beam_width(gas):
+    """
+    Return the full width at half maximum of the beam in pixels, of a circle of its area.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    Returns
+    -------
+    width : float
+        0 for a map without a beam.
+    """
+    if gas.beam is None:
+        return 0.0
+    area = float((gas.beam.sr / gas.pixel_solid_angle).to_value(u.one))
+    return float(np.sqrt(area * 4 * np.log(2) / np.pi))
+
+
 def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
     """
     Return how many pixels of the map make one working pixel.
@@ -73,6 +102,11 @@ def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
     -------
     factor : float
         1 for a map that is taken as it is.
+
+    Notes
+    -----
+    A map that is narrower than a window is magnified to its width, as far as its pixels and its beam
+    have something to show: fractals have no scale of their own.
     """
     if pixel_scale is None:
         return 1.0
@@ -81,6 +115,8 @@ def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
     if not gas.has_pixel_scale:
         return 1.0
     factor = float((STANDARD_WIDTH / image_size / gas.pixel_scale).to_value(u.one))
+    finest = max(min(gas.shape) / image_size, beam_width(gas) / _MOST_PIXELS_PER_BEAM, 1.0)
+    factor = min(factor, finest) if factor > 1 else factor
     if 1 / _TOLERANCE <= factor <= _TOLERANCE:
         return 1.0
     if factor * _MOST_UPSAMPLING >= 1:

@@ -56,6 +56,9 @@ class Segmentation:
     rgb_limits : 2D `~numpy.ndarray`, shape (3, 2)
         Values of the first three components that are shown as 0 and 1.
 
+    stability : 1D `~numpy.ndarray`, shape (n_segments,), optional
+        How much of each segment comes back in refits, from 0 to 1.
+
     meta : dict, optional
         How the segmentation was made.
     """
@@ -69,11 +72,13 @@ class Segmentation:
         n_segments: int,
         explained_variance_ratio: np.ndarray,
         rgb_limits: np.ndarray,
+        stability: np.ndarray | None = None,
         meta: dict[str, Any] | None = None,
     ) -> None:
         self.gas = gas
         self.n_segments = int(n_segments)
         self.explained_variance_ratio = np.asarray(explained_variance_ratio)
+        self.stability = stability
         self.meta = dict(meta or {})
         self._labels = labels
         self._components = components
@@ -212,12 +217,13 @@ class Segmentation:
     @cached_property
     def table(self) -> QTable:
         """
-        `~astropy.table.QTable` with one row per segment.
+        `~astropy.table.QTable` with one row per segment that has a pixel.
 
         Masses and areas are sums over the label map, never over polygons.  Columns that need a WCS,
         a distance or a velocity that the map lacks are absent.  The virial parameter of a segment
-        of several islands is not a number: see ``island_table``.  ``table.meta`` states distance and
-        mean molecular weight.
+        of several islands is not a number: see ``island_table``.  ``stability`` is the mean Jaccard
+        index between the segment and its like in fits to halves of the gas.  ``table.meta`` states
+        distance and mean molecular weight.
         """
         table = segment_table(self.gas, self._labels, self.n_segments, self._components)
         segments = self.island_segments
@@ -225,6 +231,14 @@ class Segmentation:
         table.add_column(counts, name="n_islands", index=2)
         if "virial_parameter" in table.colnames:
             table["virial_parameter"][counts != 1] = np.nan
+        if self.stability is not None and np.isfinite(self.stability).any():
+            table.add_column(np.asarray(self.stability, float), name="stability", index=3)
+            table["stability"].info.format = ".2f"
+            table[
+                "stability"
+            ].info.description = "mean Jaccard index with refits to half of the gas"
+        meta, table = table.meta, table[table["n_pixels"] > 0]
+        table.meta = meta
         return table
 
     @cached_property

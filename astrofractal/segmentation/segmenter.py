@@ -14,6 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.validation import one_of, positive_int
+from astrofractal._utils.warn import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.segmentation._area import area_in_pixels, check_area
 from astrofractal.segmentation._clusters import METHODS
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureSegmenter"]
 
+# Islands with a smaller share of the map's data can be large on their own.
+_LARGEST_SHARE = 0.005
+
 
 class FeatureSegmenter(Options, BaseEstimator):
     """
@@ -64,14 +68,20 @@ class FeatureSegmenter(Options, BaseEstimator):
         The encoder; the bundled weights by default.
 
     n_components : int, optional
-        The number of principal components that are clustered and returned.
+        The number of components that are clustered and returned.
 
     whiten : bool, optional
         Whether components have equal weight in the clustering, or weight by their variance.
 
     stride : int, optional
-        Distance of the features in the encoder's pixels, a divisor of its patch size; half a patch
-        by default.
+        Distance of the features in the encoder's pixels, a divisor of its patch size; a quarter of
+        a patch by default.
+
+    n_views : int, optional
+        About how many windows of the encoder look at each pixel, each with another place of the pixel
+        in the window and in another orientation.  What they do not agree in has little weight in the
+        components.  The time is proportional to it; with fewer, segments depend more on where windows
+        lie.
 
     pixel_scale : "auto", `None` or `~astropy.units.Quantity`, optional
         The scale at which the encoder sees the map.  ``"auto"``: the map is resampled so that a
@@ -86,14 +96,16 @@ class FeatureSegmenter(Options, BaseEstimator):
 
     smoothing : float, optional
         Standard deviation of a Gaussian that the lines of the map go through before the encoder sees
-        it, in pixels at the scale of ``pixel_scale``; 0 for the map as it is.  Measures are those
-        of the map itself.
+        it, in pixels at the scale of ``pixel_scale``; 0 for the map as it is.  By default a quarter
+        of a patch: noise and what is below the beam of most maps are not for the encoder.
+        Measures are those of the map itself.
 
     min_area : int or `~astropy.units.Quantity`, optional
         Smaller islands (connected pixels of one segment) join the neighbor with the longest common
         border, and those without a neighbor become unlabeled.  In pixels, or an area (pc2), a solid
-        angle, or beams (``2 * u.beam``).  By default the area of one patch of the encoder, and islands
-        without a neighbor are kept.
+        angle, or beams (``2 * u.beam``).  By default the area of one patch of the encoder, but no more
+        than 0.5 % of the map's data and no less than a beam, and islands without a neighbor are
+        kept.
 
     sharpness : float, optional
         How different a pixel may be from a feature cell to take part in it, in units of the encoder's
@@ -103,7 +115,8 @@ class FeatureSegmenter(Options, BaseEstimator):
         Smallest cluster of HDBSCAN as a share of the feature cells.
 
     random_state : int, optional
-        Seed of the clustering.
+        Seed of the sample of features in maps that have more than 40,000, and of the refits that tell
+        the stability.  Clusters start from layers of column density, not at random.
 
     Attributes
     ----------
@@ -135,9 +148,10 @@ class FeatureSegmenter(Options, BaseEstimator):
         n_components: int = 8,
         whiten: bool = False,
         stride: int | None = None,
+        n_views: int = 40,
         pixel_scale: Literal["auto"] | u.Quantity | None = "auto",
         velocity_reference: Literal["local", "map"] = "local",
-        smoothing: float = 0,
+        smoothing: float = 2,
         min_area: int | u.Quantity | None = None,
         sharpness: float = 0.5,
         min_cluster_fraction: float = 0.02,
@@ -149,6 +163,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         self.n_components = n_components
         self.whiten = whiten
         self.stride = stride
+        self.n_views = n_views
         self.pixel_scale = pixel_scale
         self.velocity_reference = velocity_reference
         self.smoothing = smoothing
@@ -168,6 +183,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         positive_int("random_state", self.random_state, minimum=0)
         if self.stride is not None:
             positive_int("stride", self.stride)
+        positive_int("n_views", self.n_views)
         _check_scale(self.pixel_scale)
         _check_number("smoothing", self.smoothing, np.inf, zero=True)
         check_area(self.min_area)
@@ -288,7 +304,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         >>> from astrofractal.data import data_path
         >>> gas = GasMap.read(data_path("example_cloud.fits"))
         >>> maps = [gas[:96, :96], gas[100:196, 100:196]]
-        >>> segmenter = FeatureSegmenter(n_segments=3).fit(maps)
+        >>> segmenter = FeatureSegmenter(n_segments=3, n_views=8).fit(maps)
         >>> for part in maps:
         ...     print(segmenter.segment(part).table["label"].tolist())
         [1, 2, 3]
@@ -345,25 +361,21 @@ class FeatureSegmenter(Options, BaseEstimator):
 
         Examples
         --------
+        >>> import numpy as np
         >>> from astrofractal import FeatureSegmenter, GasMap
         >>> from astrofractal.data import data_path
         >>> gas = GasMap.read(data_path("example_cloud.fits"))[100:200, 100:200]
-        >>> result = FeatureSegmenter(n_segments=3).segment(gas)
+        >>> result = FeatureSegmenter(n_segments=3, n_views=8).segment(gas)
         >>> result
         <Segmentation 100 x 100 px, 3 segments, 100% labeled>
-        >>> table = result.table["label", "area", "gas_mass"]
-        >>> table["area"].info.format = table["gas_mass"].info.format = ".2g"
-        >>> print(table)
-        label  area gas_mass
-               pc2  solMass
-        ----- ----- --------
-            1 0.061      3.4
-            2  0.23       29
-            3  0.32  1.2e+02
+        >>> result.table["label", "area", "gas_mass", "stability"].colnames
+        ['label', 'area', 'gas_mass', 'stability']
+        >>> bool((np.diff(result.table["mean_column_density"]) > 0).all())
+        True
         """
         self._validate()
         gas = GasMap.read(gas)
-        smallest = area_in_pixels(self._area(gas), gas)
+        smallest = self._smallest(gas)
         working = self._working(gas)
         model = getattr(self, "model_", None)
         if model is None:
@@ -378,16 +390,18 @@ class FeatureSegmenter(Options, BaseEstimator):
         labels, components = self._to_pixels(gas, working, features, values, model)
         labels = merge_small(labels, smallest, keep_isolated=self.min_area is None)
         components[:, labels == 0] = np.nan
-        n_segments = model.n_segments
+        stability = model.stability
         if not hasattr(self, "model_"):  # otherwise labels mean the same in all maps
-            labels, n_segments = number_by_density(labels, gas.column_density.value)
+            labels, former = number_by_density(labels, gas.column_density.value)
+            stability = stability[former - 1]
         return Segmentation(
             gas,
             labels,
             components,
-            n_segments=n_segments,
+            n_segments=len(stability),
             explained_variance_ratio=model.components.ratios,
             rgb_limits=model.rgb_limits,
+            stability=stability,
             meta={
                 "weights_id": self.encoder_.weights_id,
                 "fingerprint": self.fingerprint(),
@@ -400,19 +414,30 @@ class FeatureSegmenter(Options, BaseEstimator):
             },
         )
 
-    def _area(self, gas):
+    def _factor(self, gas, *, quiet=False):
+        return scale_factor(gas, self.pixel_scale, self.encoder_.image_size, quiet=quiet)
+
+    def _smallest(self, gas):
         if self.min_area is not None:
-            return self.min_area
-        factor = scale_factor(gas, self.pixel_scale, self.encoder_.image_size, quiet=True)
-        return (self.encoder_.patch_size * factor) ** 2
+            return area_in_pixels(self.min_area, gas)
+        patch = (self.encoder_.patch_size * self._factor(gas, quiet=True)) ** 2
+        beam = 0 if gas.beam is None else area_in_pixels(1 * u.beam, gas)
+        return max(beam, min(patch, _LARGEST_SHARE * np.count_nonzero(~gas.mask)))
 
     def _working(self, gas):
         array = gas.to_array()
-        factor = scale_factor(gas, self.pixel_scale, self.encoder_.image_size)
+        factor, window = self._factor(gas), self.encoder_.image_size
         working = working_map(gas, array, factor)
+        if min(working.array.shape[1:]) < window:
+            shape = " x ".join(str(n) for n in working.array.shape[1:])
+            warn(
+                f"the map ({shape} px at the encoder's scale) is smaller than a window of {window} "
+                "px, beyond its border the encoder sees it mirrored: take the segments with care, "
+                "or choose a smaller pixel_scale"
+            )
         working = replace(working, array=smooth_lines(working.array, self.smoothing))
         if self.velocity_reference == "local":
-            subtract_local_mean(working.array, self.encoder_.image_size)
+            subtract_local_mean(working.array, window)
         return working
 
     def _features(self, working, progress_bar, transform=None):
@@ -421,14 +446,16 @@ class FeatureSegmenter(Options, BaseEstimator):
         patch = self.encoder_.patch_size
         stride = self.stride
         if stride is None:
-            stride = patch // 2 if patch % 2 == 0 else patch
+            stride = patch // 4 if patch % 4 == 0 else patch
         features = dense_features(
             self.encoder_,
             working.array,
             stride=stride,
+            step=self._step(stride),
             anchor=working.anchor,
+            turn=True,
             transform=transform,
-            center_positions=transform is None,
+            with_scatter=transform is None,
             dtype=np.float16 if transform is None else np.float32,
             progress_bar=progress_bar,
         )
@@ -440,6 +467,14 @@ class FeatureSegmenter(Options, BaseEstimator):
             )
             raise ValueError(msg)
         return features
+
+    def _step(self, stride):
+        """Distance of windows: about ``n_views`` on each pixel, at all places within a patch."""
+        phases = max(self.encoder_.patch_size // stride, 1)
+        wanted = self.encoder_.image_size / np.sqrt(self.n_views) / stride
+        most = max(self.encoder_.image_size // 2 // stride, 1)
+        allowed = [n for n in range(1, most + 1) if np.gcd(n, phases) == 1]
+        return stride * min(allowed, key=lambda n: abs(n - wanted))
 
     def _to_pixels(self, gas, working, features, values, model):
         guide = self.encoder_.normalization

@@ -5,7 +5,7 @@
 cuts windows at random places and orientations out of fields, so that where a patch lies in its window
 says nothing of its gas, and fits a ridge regression and five nearest neighbors from a token to the x
 and y of its patch, on some clouds for the others. Tokens are taken as they come, and less the mean
-of the tokens at the same place in the windows of the first clouds, as segments take them.
+of the tokens at the same place in the windows of the first clouds.
 """
 
 import argparse

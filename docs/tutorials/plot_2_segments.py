@@ -16,7 +16,7 @@ from astrofractal.data import data_path
 
 path = data_path("example_cloud.fits")
 gas = GasMap.read(path, distance=300 * u.pc)
-result = FeatureSegmenter(n_segments=4).segment(gas)
+result = FeatureSegmenter(n_segments=4, n_views=8).segment(gas)
 figure = plt.figure(figsize=(9.5, 4.8), layout="constrained")
 _ = result.plot(figure=figure)
 

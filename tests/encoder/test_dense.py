@@ -124,27 +124,38 @@ def test_wrong_shape(array):
         dense_features(Positions(), array[0])
 
 
-def test_means_of_positions_are_taken_out(array):
-    """The second feature tells nothing but the place in the window."""
-    wide = np.tile(array, (1, 4, 4))
-    plain = dense_features(Positions(), wide, stride=4)
-    found = dense_features(Positions(), wide, stride=4, center_positions=True)
-    assert plain.positions is None
-    assert found.positions.shape == (4, 4, 2)
-    assert found.values[..., 1].std() < 0.1 * plain.values[..., 1].std()
-    assert np.corrcoef(found.values[..., 0].ravel(), plain.values[..., 0].ravel())[0, 1] > 0.97
-    again = dense_features(
-        Positions(), wide, stride=4, transform=lambda tokens: tokens - found.positions
-    )
-    np.testing.assert_allclose(again.values, found.values, atol=1e-4)
+def test_scatter_is_what_windows_do_not_agree_in(array):
+    """The first feature tells of the gas alone, the second of nothing but the place in the window."""
+    wide = np.broadcast_to(22 + np.sin(np.arange(160) / 15), (3, 160, 160))
+    plain = dense_features(Positions(), wide, stride=2, step=10)
+    found = dense_features(Positions(), wide, stride=2, step=10, with_scatter=True)
+    np.testing.assert_array_equal(found.values, plain.values)
+    assert plain.scatter is None
+    assert found.scatter.shape == (2, 2)
+    np.testing.assert_allclose(found.scatter, found.scatter.T)
+    assert found.scatter[0, 0] < 0.1 * found.values[..., 0].var()
+    assert found.scatter[1, 1] > 5 * found.values[..., 1].var()
 
 
-def test_one_window_keeps_its_features(array):
-    one = dense_features(Positions(), array[:, :32, :32], center_positions=True)
-    plain = dense_features(Positions(), array[:, :32, :32])
+def test_scatter_of_one_window_is_none(array):
+    one = dense_features(Positions(), array[:, :32, :32], stride=8, step=32, with_scatter=True)
     assert one.n_windows == 1
-    assert one.values.std() > 0.85 * plain.values.std()
+    np.testing.assert_allclose(one.scatter, 0, atol=1e-4)
+    assert dense_features(Positions(), array * np.nan, with_scatter=True).scatter is None
 
 
-def test_nothing_to_center_without_windows(array):
-    assert dense_features(Positions(), array * np.nan, center_positions=True).positions is None
+def test_windows_are_turned_and_their_tokens_turned_back(array):
+    """The mean of a patch is where the patch is, however the window was turned."""
+    plain = dense_features(Positions(), array, step=16)
+    found = dense_features(Positions(), array, step=16, turn=True)
+    np.testing.assert_allclose(found.values[..., 0], plain.values[..., 0], rtol=1e-6)
+    assert np.abs(found.values[..., 1] - plain.values[..., 1]).max() > 3
+
+
+def test_cuts_of_one_map_see_the_same_orientations(array):
+    options = {"stride": 2, "step": 6, "turn": True}
+    whole = dense_features(Positions(), array, anchor=(30, 41), **options).values
+    part = dense_features(Positions(), array[:, 12:, 8:], anchor=(18, 33), **options).values
+    same = whole[6:, 4:]
+    assert same.shape == part.shape
+    np.testing.assert_allclose(same[17:, 17:], part[17:, 17:], rtol=1e-5)

@@ -1,11 +1,11 @@
-"""Principal components, clusters and upsampling."""
+"""Components, clusters and upsampling."""
 
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.segmentation._clusters import fit_clusters
+from astrofractal.segmentation._clusters import cluster_stability, fit_clusters
 from astrofractal.segmentation._components import RunningCovariance
 from astrofractal.segmentation._refine import block_means, guided_rows
 
@@ -29,6 +29,26 @@ def test_components_in_batches_are_those_of_scikit_learn(features):
     np.testing.assert_allclose(
         np.abs(found(features)), np.abs(expected.transform(features)), atol=1e-4
     )
+
+
+def test_components_tell_of_the_gas_and_not_of_the_view():
+    """What differs most between the views of one place comes last, whatever its variance."""
+    rng = np.random.default_rng(3)
+    gas, views = (
+        rng.normal(size=(2000, 3)) * [1, 1, 0.5],
+        rng.normal(size=(2000, 3)) * [0.1, 2, 0.1],
+    )
+    mixed = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    covariance = RunningCovariance(3)
+    covariance.update((gas + views) @ mixed, gas[:, 0])
+    scatter = mixed.T @ np.diag([0.1, 2, 0.1]) ** 2 @ mixed
+    found = covariance.components(3, scatter)
+    values = found((gas + views) @ mixed)
+    matrix = np.abs(np.corrcoef(values.T, (gas + views).T)[:3, 3:])
+    np.testing.assert_array_equal(matrix.argmax(1), [0, 2, 1])
+    np.testing.assert_allclose(np.corrcoef(values.T), np.eye(3), atol=1e-3)
+    assert found.ratios.sum() == pytest.approx(1)
+    assert covariance.components(3).ratios[0] == pytest.approx(found.ratios[2], rel=0.1)
 
 
 def test_sign_follows_the_column_density(features):
@@ -67,11 +87,43 @@ def test_clusters_are_numbered_by_column(method):
 def test_mixture_is_that_of_scikit_learn():
     from sklearn.mixture import GaussianMixture
 
+    points, index = clusters()
+    points = points * [1, 3]
+    found = fit_clusters(points, index * 1.0, method="gmm", n_segments=3, **OPTIONS)
+    model = GaussianMixture(3, random_state=0).fit(points)
+    np.testing.assert_allclose(np.sort(found.arrays["weights"]), np.sort(model.weights_), rtol=1e-3)
+    pairs = set(zip(found(points).tolist(), model.predict(points).tolist(), strict=True))
+    assert len(pairs) == 3
+
+
+@pytest.mark.parametrize("method", ["kmeans", "gmm"])
+def test_clusters_do_not_depend_on_the_seed(method):
     points = np.random.default_rng(2).normal(size=(400, 3)) * [1, 2, 3]
-    model = GaussianMixture(3, random_state=0, reg_covar=1e-4 * points.var(0).max(), max_iter=300)
-    found = fit_clusters(points, points[:, 0], method="gmm", n_segments=3, **OPTIONS)
-    expected = model.fit_predict(points)
-    assert len(set(zip(found(points).tolist(), expected.tolist(), strict=True))) == 3
+    one, other = (
+        fit_clusters(
+            points, points[:, 0], method=method, n_segments=5, random_state=seed,
+            min_cluster_fraction=0.05,
+        )(points)
+        for seed in (0, 1)
+    )  # fmt: skip
+    np.testing.assert_array_equal(one, other)
+
+
+def test_stability_tells_groups_from_cuts_through_one():
+    points, index = clusters()
+    blocks = np.arange(len(points)) % 40
+    found = fit_clusters(points, index * 1.0, method="kmeans", n_segments=3, **OPTIONS)
+    stable = cluster_stability(found, points, index * 1.0, blocks, 0)
+    np.testing.assert_allclose(stable, 1, atol=0.01)
+    blob = np.random.default_rng(5).normal(size=(400, 2))
+    column = np.random.default_rng(6).normal(size=400)
+    found = fit_clusters(blob, column, method="kmeans", n_segments=6, **OPTIONS)
+    cut = cluster_stability(found, blob, column, np.arange(400) // 20, 0)
+    assert cut.shape == (6,)
+    assert cut.max() < 0.95
+    assert cut.min() > 0.2
+    few = cluster_stability(found, blob[:8], column[:8], np.zeros(8, int), 0)
+    assert np.isnan(few).all()
 
 
 @pytest.mark.parametrize("method", ["kmeans", "gmm"])

@@ -10,6 +10,7 @@ from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap.gas_moments import mean_velocity
 from astrofractal.segmentation._area import area_in_pixels, check_area
 from astrofractal.segmentation._scale import (
+    beam_width,
     scale_factor,
     smooth_lines,
     subtract_local_mean,
@@ -21,8 +22,8 @@ from astrofractal.segmentation._scale import (
 def at(make_gas):
     """The function that makes a map at a distance in pc."""
 
-    def make(distance, **options):
-        return make_gas((40, 40), distance=distance * u.pc, **options)
+    def make(distance, shape=(40, 40), **options):
+        return make_gas(shape, distance=distance * u.pc, **options)
 
     return make
 
@@ -30,11 +31,25 @@ def at(make_gas):
 def test_factor_follows_the_distance(at):
     assert scale_factor(at(300), "auto", 64) == 1
     assert scale_factor(at(400), "auto", 64) == 1
-    assert scale_factor(at(100), "auto", 64) == pytest.approx(3, rel=1e-3)
+    assert scale_factor(at(100, (200, 192)), "auto", 64) == pytest.approx(3, rel=1e-3)
     assert scale_factor(at(900), "auto", 64) == pytest.approx(1 / 3, rel=1e-3)
     assert scale_factor(at(900), None, 64) == 1
     assert scale_factor(at(300), 0.1 * u.pc, 64) == pytest.approx(12.8, rel=1e-3)
     assert scale_factor(at(300, wcs=False), "auto", 64) == 1
+
+
+def test_small_maps_are_magnified_to_a_window_of_what_they_show(at):
+    """A map of 0.33 pc at 100 pc, whose pixels are a third of the encoder's."""
+    gas = at(100, (128, 140))
+    assert scale_factor(gas, "auto", 64) == pytest.approx(2)
+    assert scale_factor(gas[:50], "auto", 64) == 1  # nothing lies between the pixels
+    width = np.sqrt(gas.pixel_solid_angle.to_value(u.arcsec**2)) * u.arcsec
+    assert beam_width(gas) == 0
+    wide = gas.replace(beam=20 * width)
+    assert beam_width(wide) == pytest.approx(20)
+    assert scale_factor(wide, "auto", 64) == pytest.approx(2.5)
+    widest = gas.replace(beam=40 * width)
+    assert scale_factor(widest, "auto", 64) == pytest.approx(3, rel=1e-3)
 
 
 def test_coarse_maps_warn(at):

@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 from astropy import units as u
+from scipy.ndimage import gaussian_filter
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import adjusted_rand_score
@@ -18,7 +19,8 @@ def segmenter(encoder, n_segments=3, **options):
     return FeatureSegmenter(n_segments, encoder=encoder, **options)
 
 
-def test_labels_follow_the_gas(encoder, gas):
+def test_labels_follow_the_gas(encoder, make_gas):
+    gas = make_gas(velocities=False)
     result = segmenter(encoder).segment(gas)
     labels = result.labels.data
     np.testing.assert_array_equal(labels == 0, gas.mask)
@@ -127,6 +129,90 @@ def test_min_area(encoder, gas):
         segmenter(encoder, min_area=2 * u.beam).segment(gas)
 
 
+def test_smallest_island_follows_beam_and_map(encoder, make_gas):
+    """Patch, or half a percent of the data of small maps; never less than a beam."""
+    own = segmenter(encoder, pixel_scale=None)
+    wide, small = make_gas((160, 160), nan=False), make_gas((60, 60), nan=False)
+    assert own._smallest(wide) == pytest.approx(64)
+    assert own._smallest(small) == pytest.approx(18)
+    width = np.sqrt(small.pixel_solid_angle.to_value(u.arcsec**2)) * u.arcsec
+    assert own._smallest(small.replace(beam=6 * width)) == pytest.approx(40.8, rel=0.01)
+
+
+def test_map_smaller_than_a_window_warns(encoder, make_gas):
+    with pytest.warns(AstrofractalWarning, match="24 x 80 px .* smaller than a window of 32 px"):
+        segmenter(encoder).segment(make_gas((24, 80)))
+
+
+@pytest.mark.parametrize(("stride", "n_views", "step"), [(2, 16, 6), (2, 4, 14), (4, 40, 4)])
+def test_windows_see_all_phases_of_a_patch(encoder, stride, n_views, step):
+    found = segmenter(encoder, n_views=n_views)._step(stride)
+    assert found == step
+    assert len({k * found % encoder.patch_size for k in range(8)}) == encoder.patch_size // stride
+
+
+def test_stability_of_segments(encoder, gas):
+    result = segmenter(encoder).segment(gas)
+    assert result.table["stability"].min() > 0.5
+    assert result.table["stability"].max() <= 1
+    fitted = segmenter(encoder).fit(gas).segment(gas)
+    np.testing.assert_allclose(fitted.table["stability"], result.table["stability"])
+    found = segmenter(encoder, method="hdbscan").segment(gas).table
+    assert "stability" not in found.colnames
+
+
+def test_segments_stay_where_the_gas_stays(encoder):
+    """Turned, cut and farther away, with the grid of windows elsewhere on the gas."""
+    fields = gaussian_filter(np.random.default_rng(0).normal(size=(3, 128, 112)), (0, 7, 7))
+    kms = u.km / u.s
+    gas = GasMap(
+        10 ** (22 + 12 * fields[0]) / u.cm**2, 10 * fields[1] * kms, (0.5 + 3 * fields[2]) * kms,
+        pixel_scale=0.0156 * u.pc,
+    )  # fmt: skip
+    own = segmenter(encoder, 4)
+    labels = own.segment(gas).labels.data
+
+    def agreement(one, other):
+        return adjusted_rand_score(one.ravel(), other.ravel())
+
+    turned = GasMap(
+        *(values[::-1, ::-1] for values in (gas.column_density, gas.velocity, gas.dispersion)),
+        pixel_scale=gas.pixel_scale,
+    )
+    assert agreement(own.segment(turned).labels.data[::-1, ::-1], labels) > 0.8
+    assert agreement(own.segment(gas[8:]).labels.data, labels[8:]) > 0.8
+    other = segmenter(encoder, 4, random_state=5).segment(gas).labels.data
+    assert agreement(other, labels) > 0.9
+
+
+def test_labels_do_not_depend_on_units_frames_types_and_threads(encoder, make_gas):
+    from threadpoolctl import threadpool_limits
+
+    gas = make_gas((96, 96))
+    expected = segmenter(encoder).segment(gas).labels.data
+    icrs = gas.wcs.deepcopy()
+    galactic = gas.wcs.deepcopy()
+    center = gas.wcs.pixel_to_world(*(gas.wcs.wcs.crpix - 1)).galactic
+    galactic.wcs.ctype = ["GLON-TAN", "GLAT-TAN"]
+    galactic.wcs.crval = center.l.deg, center.b.deg
+    channels = gas.column_density, gas.velocity, gas.dispersion
+    big = [u.Quantity(values.value.astype(">f4"), values.unit) for values in channels]
+    others = {
+        "units": GasMap(
+            channels[0].to(u.m**-2), channels[1].to(u.m / u.s), channels[2].to(u.cm / u.s),
+            wcs=icrs, distance=gas.distance.to(u.kpc),
+        ),
+        "frame": GasMap(*channels, wcs=galactic, distance=gas.distance),
+        "dtype": GasMap(*big, wcs=icrs, distance=gas.distance),
+    }  # fmt: skip
+    for name, other in others.items():
+        found = segmenter(encoder).segment(other).labels.data
+        assert (found == expected).mean() > 0.999, name
+    with threadpool_limits(2):
+        found = segmenter(encoder).segment(gas).labels.data
+    assert (found == expected).mean() > 0.999
+
+
 def test_scale_of_the_map(encoder, make_gas):
     """A map of four times the pixels is segmented on its own pixels."""
     gas = make_gas((96, 96), nan=False, velocities=False)
@@ -145,7 +231,7 @@ def test_scale_of_the_map(encoder, make_gas):
 
 def test_coarse_map_warns(encoder, make_gas):
     with pytest.warns(AstrofractalWarning, match="much wider"):
-        result = segmenter(encoder).segment(make_gas(distance=9000 * u.pc))
+        result = segmenter(encoder, n_views=4).segment(make_gas(distance=9000 * u.pc))
     assert result.labels.data.shape == (96, 80)
 
 
@@ -176,6 +262,7 @@ OTHER = {
     "n_components": 5,
     "whiten": True,
     "stride": 8,
+    "n_views": 4,
     "pixel_scale": None,
     "velocity_reference": "map",
     "smoothing": 1.5,
@@ -269,6 +356,7 @@ def test_random_encoder_is_found_again(gas, tmp_path):
         ({"sharpness": 0}, ValueError, "sharpness must be positive, got 0"),
         ({"smoothing": -1}, ValueError, "smoothing must be 0 or positive, got -1"),
         ({"smoothing": True}, ValueError, "smoothing"),
+        ({"n_views": 0}, ValueError, "n_views must be a positive integer, got 0"),
         ({"smoothing": np.nan}, ValueError, "smoothing"),
         ({"min_cluster_fraction": 1}, ValueError, "min_cluster_fraction"),
         ({"pixel_scale": 0.01}, TypeError, "pixel_scale must be 'auto', None or a Quantity"),
@@ -289,7 +377,10 @@ def test_wrong_calls(encoder, gas):
     with pytest.raises(ValueError, match="gas must hold at least one map"):
         segmenter(encoder).fit([])
     tiny = GasMap(np.full((3, 3), 1e22) / u.cm**2)
-    with pytest.raises(ValueError, match="n_segments=3 is more than the"):
-        segmenter(encoder).segment(tiny)
+    with (
+        pytest.warns(AstrofractalWarning, match="smaller than a window"),
+        pytest.raises(ValueError, match="n_segments=5 is more than the 4 feature cells"),
+    ):
+        segmenter(encoder, 5).segment(tiny)
     with pytest.raises(ValueError, match="stride must divide"):
         segmenter(encoder, stride=3).segment(gas)

@@ -5,6 +5,7 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
+from sklearn.metrics import adjusted_rand_score
 
 from astrofractal import FeatureSegmenter, GasMap
 
@@ -67,3 +68,28 @@ def test_halves_of_a_simulated_cloud(shared_data, encoder):
     upper = fitted.segment(gas[:, 130:]).labels.data
     assert (lower[:, :128] == whole[:, :128]).mean() > 0.99
     assert (upper[:, 62:] == whole[:, 192:]).mean() > 0.99
+
+
+def test_segments_of_a_real_map_stay(shared_data):
+    """NGC 1333 turned, cut and farther away; it takes some seconds of forward passes."""
+    gas = GasMap.read(shared_data / "real" / "ngc1333_SE_H2.fits", distance=293 * u.pc)
+    scale = gas.pixel_scale
+    own = FeatureSegmenter(6)
+
+    def segment(column, farther=1.0):
+        # without WCS, so that nothing ties the windows to the sky
+        return own.segment(GasMap(column, pixel_scale=farther * scale)).labels.data
+
+    column = gas.column_density
+    labels = segment(column)
+    found = {
+        "turn": (segment(column[::-1, ::-1])[::-1, ::-1], labels),
+        "crop": (segment(column[8:]), labels[8:]),
+        "distance": (segment(column, 1.03), labels),
+    }
+    scores = {
+        name: adjusted_rand_score(one.ravel(), other.ravel())
+        for name, (one, other) in found.items()
+    }
+    print(scores)
+    assert min(scores.values()) > 0.5, scores
