@@ -41,8 +41,8 @@ __all__ = [
     "known_parts",
 ]
 
-#: A channel is used where it is known in more than this part of the column density: where it is
-#: known in the densest 5 % alone, masses are far better than without it
+#: A channel is used where it is known in more than this part of the column density: with the densest
+#: 5 % masses are no worse than without it, with 10 % or the central 5 % far better
 #: (docs/scripts/measure_sparse.py).
 LEAST_KNOWN = 0.05
 
