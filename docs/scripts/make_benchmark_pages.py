@@ -22,7 +22,7 @@ ROWS = {
     "fractal tokens, symmetrized": "fractal tokens alone",
     "random tokens, symmetrized": "the same tokens of random weights",
     OPPONENT: "contrasts + profiles, **no network**",
-    "small CNN, seed 0": "a small CNN trained on the maps",
+    "small CNN, seed 0": "a small CNN trained on the maps, each protostar of the same weight",
     "nested virial masses": "ten nested virial masses, least squares",
     "fractal class token, neighbors (published head)": "fractal class token, neighbors (the paper)",
 }
