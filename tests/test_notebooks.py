@@ -1,4 +1,4 @@
-"""What a notebook shows of a map, an estimator and an encoder."""
+"""What a notebook shows of a map, its segments, an estimator and an encoder."""
 
 import base64
 import io
@@ -8,11 +8,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from astropy import units as u
+from matplotlib.colors import to_hex
 from matplotlib.image import imread
 
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
 from astrofractal._utils.html import thumbnail
-from astrofractal.segmentation import FeatureSegmenter
+from astrofractal.segmentation import FeatureSegmenter, Segmentation
 from tests.factories import make_gas, make_mapset
 
 
@@ -51,6 +52,26 @@ def test_a_map_shows_its_channels():
 def test_a_map_of_which_little_is_known():
     gas = GasMap(np.full((8, 8), 1e21) / u.cm**2)
     assert facts(gas._repr_html_()) == {"pixels": "8 × 8", "pixel scale": "unknown"}
+
+
+def test_a_segmentation_shows_its_segments():
+    labels = np.repeat([0, 1, 1, 2], 10)[:, None] * np.ones(60, int)
+    gas = make_gas(np.where(labels == 0, np.nan, 1e21))
+    result = Segmentation(
+        gas, labels, np.zeros((3, 40, 60)), n_segments=2, explained_variance_ratio=[1, 0, 0],
+        rgb_limits=[[0, 1]] * 3,
+    )  # fmt: skip
+    text = result._repr_html_()
+    segments, components = images(text)
+    assert segments.shape[:2] == components.shape[:2] == (40, 60)
+    top, bottom = (to_hex(segments[row, 30, :3]).upper() for row in (5, 20))
+    assert [bottom, top] == result.colors  # the first row is at the bottom
+    shown = facts(text)
+    assert shown["pixels"] == "60 × 40"
+    assert [value for name, value in shown.items() if "segment" in name] == [
+        "50.0% of the map",
+        "25.0% of the map",
+    ]
 
 
 def test_a_large_map_has_a_small_picture():

@@ -84,7 +84,11 @@ class RunningCovariance:
         covariance = covariance[:-1, :-1]
         n_features = len(covariance)
         total = max(np.trace(covariance), 1e-30)
-        noise = np.zeros_like(covariance) if scatter is None else (scatter + scatter.T) / 2
+        noise = np.zeros_like(covariance)
+        if scatter is not None:
+            # A difference of large sums: where there is no scatter, rounding leaves some of any sign.
+            values, axes = np.linalg.eigh((scatter + scatter.T) / 2)
+            noise = (axes * np.maximum(values, 0)) @ axes.T
         floor = _RIDGE * np.trace(noise) + 1e-6 * total
         noise = noise + np.eye(n_features) * floor / n_features
         keep = [n_features - n_components, n_features - 1]

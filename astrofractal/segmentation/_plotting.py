@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from astrofractal._utils.html import facts_table, thumbnail
 from astrofractal.gasmap.plotting import (
     color_norm,
     draw_beam,
@@ -12,7 +13,7 @@ from astrofractal.gasmap.plotting import (
     sky_axes,
 )
 
-__all__ = ["plot_segmentation", "segment_colors"]
+__all__ = ["html", "plot_segmentation", "segment_colors"]
 
 # Okabe & Ito's colors, which the color-blind tell apart; without the yellow, which print loses.
 _PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#D55E00")
@@ -150,3 +151,35 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
         draw_scale_bar(axes, gas)
         draw_beam(axes, gas)
     return figure
+
+
+def html(result):
+    """
+    Return what a notebook shows: pictures of the segments and of the components, and their table.
+
+    Parameters
+    ----------
+    result : `~astrofractal.segmentation.Segmentation`
+        The segmentation.
+
+    Returns
+    -------
+    text : str
+        HTML.
+    """
+    from matplotlib.colors import to_rgb
+
+    labels = result.labels.data
+    colors = np.array([(np.nan,) * 3, *(to_rgb(color) for color in result.colors)])
+    pictures = {"Segments": colors[labels], "Components": result.rgb.data}
+    shown = "".join(
+        '<figure style="display:inline-block;margin:0 1em 0.5em 0;max-width:180px">'
+        f"{thumbnail(values, f'{title}.')}"
+        f'<figcaption style="font-size:small">{title}</figcaption></figure>'
+        for title, values in pictures.items()
+    )
+    counts = np.bincount(labels.ravel(), minlength=result.n_segments + 1)
+    facts = {"pixels": f"{labels.shape[1]} × {labels.shape[0]}"}
+    for number, color in enumerate(result.colors, 1):
+        facts[f"segment {number} ({color})"] = f"{counts[number] / labels.size:.1%} of the map"
+    return f"<div><strong>Segmentation</strong><div>{shown}</div>{facts_table(facts)}</div>"

@@ -12,7 +12,7 @@ from astrofractal._utils.validation import one_of
 from astrofractal.segmentation._islands import connected_islands, parents
 from astrofractal.segmentation._measures import correlation_table, segment_table
 from astrofractal.segmentation._outlines import island_rings, polygon_regions
-from astrofractal.segmentation._plotting import plot_segmentation, segment_colors
+from astrofractal.segmentation._plotting import html, plot_segmentation, segment_colors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,6 +90,9 @@ class Segmentation:
             f"<Segmentation {height} x {width} px, {self.n_segments} segments, "
             f"{(self._labels > 0).mean():.0%} labeled>"
         )
+
+    def _repr_html_(self):
+        return html(self)
 
     @property
     def labels(self) -> NDData:
@@ -233,10 +236,9 @@ class Segmentation:
             table["virial_parameter"][counts != 1] = np.nan
         if self.stability is not None and np.isfinite(self.stability).any():
             table.add_column(np.asarray(self.stability, float), name="stability", index=3)
-            table["stability"].info.format = ".2f"
-            table[
-                "stability"
-            ].info.description = "mean Jaccard index with refits to half of the gas"
+            info = table["stability"].info
+            info.format = ".2f"
+            info.description = "mean Jaccard index with refits to half of the gas"
         meta, table = table.meta, table[table["n_pixels"] > 0]
         table.meta = meta
         return table

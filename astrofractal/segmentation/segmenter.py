@@ -303,7 +303,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         >>> from astrofractal import FeatureSegmenter, GasMap
         >>> from astrofractal.data import data_path
         >>> gas = GasMap.read(data_path("example_cloud.fits"))
-        >>> maps = [gas[:96, :96], gas[100:196, 100:196]]
+        >>> maps = [gas[100:196, 60:156], gas[100:196, 156:252]]
         >>> segmenter = FeatureSegmenter(n_segments=3, n_views=8).fit(maps)
         >>> for part in maps:
         ...     print(segmenter.segment(part).table["label"].tolist())
