@@ -55,7 +55,8 @@ def maps(folder, words):
         gas = GasMap.read(folder / "fields" / f"{name}.fits")
         first = [(n - FIELD_SIZE) // 2 for n in gas.shape]
         inner = tuple(slice(start, start + FIELD_SIZE) for start in first)
-        yield f"simulated {name}, inner {FIELD_SIZE} px", gas[inner]
+        cloud, axis = name.split("_")
+        yield f"simulated {cloud[:5]} {cloud[5:]}, along {axis}", gas[inner]
 
 
 def changed(gas, *, part=(ALL, ALL), turn=False, farther=1.0, noise=None):
