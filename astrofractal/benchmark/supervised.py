@@ -46,7 +46,7 @@ class Scratch:
     size : int
         The width of a view in magnified pixels.
 
-    learning_rate, n_views, max_epochs, patience, batch_size, weight_exponent : optional
+    learning_rate, n_views, max_epochs, patience, batch_size, weight_exponent, precision : optional
         As of `~astrofractal.mass.fine_tune`.
     """
 
@@ -59,6 +59,7 @@ class Scratch:
     patience: int = 4
     batch_size: int = 128
     weight_exponent: float = 1.0
+    precision: str = "32-true"
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Tuned:
     blocks : int or "all"
         What is trained, see `~astrofractal.mass.fine_tune`.
 
-    learning_rate, n_views, max_epochs, patience, weight_exponent : optional
+    learning_rate, n_views, max_epochs, patience, weight_exponent, precision : optional
         As of `~astrofractal.mass.fine_tune`.
 
     n_test_views : int, optional
@@ -89,6 +90,7 @@ class Tuned:
     patience: int = 2
     n_test_views: int = 4
     weight_exponent: float = 0.5
+    precision: str = "bf16-mixed"
 
 
 #: Name to settings; cheapest first.  Maps are drawn as calibrations weigh them, but for "small CNN",
@@ -98,7 +100,13 @@ SUPERVISED = {
     "small CNN": Scratch("cnn", zoom=1.0, size=24, learning_rate=2e-3),
     "ViT fine-tuned, last block": Tuned("bundled", 1),
     "ResNet-18": Scratch(
-        "resnet18", zoom=2.0, size=64, learning_rate=1e-3, n_views=16, weight_exponent=0.5
+        "resnet18",
+        zoom=2.0,
+        size=64,
+        learning_rate=1e-3,
+        n_views=16,
+        weight_exponent=0.5,
+        precision="bf16-mixed",
     ),
     "ViT fine-tuned, all blocks": Tuned("bundled", "all", max_epochs=8),
     "ViT from scratch": Tuned("random", "all", learning_rate=5e-4, max_epochs=20, patience=5),
@@ -178,6 +186,7 @@ def _tuned(settings, maps, splits, random_state, progress_bar):
             patience=settings.patience,
             learning_rate=settings.learning_rate,
             weight_exponent=settings.weight_exponent,
+            precision=settings.precision,
             views=None if kept is None else kept[keep],
             random_state=random_state,
             progress_bar=progress_bar,
@@ -234,6 +243,7 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
             learning_rate=settings.learning_rate,
             max_epochs=settings.max_epochs,
             patience=settings.patience,
+            precision=settings.precision,
             random_state=random_state,
             progress_bar=progress_bar,
         )

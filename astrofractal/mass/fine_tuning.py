@@ -14,6 +14,7 @@ from torch import nn
 
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import at_least, positive_int
+from astrofractal.encoder.architecture import suit_attention
 from astrofractal.encoder.pooling import check_pooling, pool_tokens
 from astrofractal.mapset import MapSet
 
@@ -534,6 +535,7 @@ class _Network(nn.Module):
         self.model = copy.deepcopy(encoder.model).requires_grad_(False)
         self.pooling = check_pooling(pooling)
         self.grid = (-(-width // encoder.patch_size),) * 2
+        suit_attention(self.model.blocks, self.grid[0] * self.grid[1])
         self.n_prefix = encoder.n_prefix_tokens
         depth = len(self.model.blocks)
         if blocks == "all":

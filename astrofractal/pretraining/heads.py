@@ -6,7 +6,9 @@ import torch
 from timm.models.vision_transformer import Block
 from torch import nn
 
-__all__ = ["Predictor", "projection_head", "suit_attention"]
+from astrofractal.encoder.architecture import suit_attention
+
+__all__ = ["Predictor", "projection_head"]
 
 
 def projection_head(recipe, embed_dim):
@@ -34,22 +36,6 @@ def projection_head(recipe, embed_dim):
         return DINOProjectionHead(
             embed_dim, recipe.head_hidden, recipe.head_bottleneck, recipe.n_prototypes
         )
-
-
-def suit_attention(blocks, n_tokens):
-    """
-    Take the plain attention of timm for short sequences, for which the fused kernel of CPUs is slower.
-
-    Parameters
-    ----------
-    blocks : iterable of `timm.models.vision_transformer.Block`
-        The blocks, changed in place.
-
-    n_tokens : int
-        Patches of an image.
-    """
-    for block in blocks:
-        block.attn.fused_attn = block.attn.fused_attn and n_tokens > 144
 
 
 class Predictor(nn.Module):

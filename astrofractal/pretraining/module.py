@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import distributed, nn
 
-from astrofractal.encoder import create_backbone
+from astrofractal.encoder.architecture import create_backbone, suit_attention
 from astrofractal.encoder.pooling import center_features, center_patches, mean_and_spread
 from astrofractal.encoder.precision import full_precision
 from astrofractal.encoder.structure import (
@@ -18,7 +18,7 @@ from astrofractal.encoder.structure import (
 )
 from astrofractal.pretraining.augmentations import ViewSampler
 from astrofractal.pretraining.data import recipe_normalization
-from astrofractal.pretraining.heads import Predictor, projection_head, suit_attention
+from astrofractal.pretraining.heads import Predictor, projection_head
 from astrofractal.pretraining.losses import (
     PrototypeLoss,
     consistency_loss,
