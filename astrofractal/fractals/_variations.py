@@ -53,6 +53,7 @@ _EPS = _f(1e-6)
 _ZERO, _HALF, _ONE, _TWO, _THREE, _FOUR = _f(0), _f(0.5), _f(1), _f(2), _f(3), _f(4)
 _PI, _INV_PI, _TWO_PI = _f(np.pi), _f(1 / np.pi), _f(2 * np.pi)
 _CAP = _f(1e4)
+_FAR = _f(1e7)  # within which sines are defined
 _U24 = _f(2.0**-24)
 _BIT = np.uint32(1)
 _EIGHT = np.uint32(8)
@@ -231,13 +232,13 @@ def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
             ox[i] += u
             oy[i] += v
     elif kind == 15:  # waves
-        p = _ONE / (affine[row, 2] * affine[row, 2] + _f(0.01))
-        q = _ONE / (affine[row, 5] * affine[row, 5] + _f(0.01))
+        p = _ONE / (affine[row, 2] * affine[row, 2] + _EPS)
+        q = _ONE / (affine[row, 5] * affine[row, 5] + _EPS)
         b, e = affine[row, 1], affine[row, 4]
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * (x + b * sine(y * p))
-            v = w * (y + e * sine(x * q))
+            u = w * (x + b * sine(min(max(y * p, -_FAR), _FAR)))
+            v = w * (y + e * sine(min(max(x * q, -_FAR), _FAR)))
             ox[i] += u
             oy[i] += v
     elif kind == 16:  # fisheye

@@ -39,8 +39,8 @@ def _reference(name, x, y):
         "julia": lambda: (np.sqrt(r) * cos(theta / 2), np.sqrt(r) * sin(theta / 2)),
         "bent": lambda: (np.where(x >= 0, x, 2 * x), np.where(y >= 0, y, y / 2)),
         "waves": lambda: (
-            x + b * sin(y / (c**2 + 0.01)),
-            y + e * sin(x / (f**2 + 0.01)),
+            x + b * sin(y / c**2),
+            y + e * sin(x / f**2),
         ),
         "fisheye": lambda: (2 * y / (r + 1), 2 * x / (r + 1)),
         "popcorn": lambda: (x + c * sin(np.tan(3 * y)), y + f * sin(np.tan(3 * x))),
@@ -104,3 +104,15 @@ def test_poles_stay_finite_or_are_recognized(number):
     ox, oy = _apply(number, x, y)
     assert np.isfinite(ox).all()
     assert np.isfinite(oy).all()
+
+
+@pytest.mark.parametrize("c", [0, 1e-4, 1e-2])
+def test_waves_of_any_frequency_stay_within_their_amplitude(c):
+    x = y = np.linspace(-1e4, 1e4, 2001, dtype=np.float32)
+    affine = np.array([[0.7, -0.4, c, 0.2, 0.9, c]], np.float32)
+    ox, oy = np.zeros_like(x), np.zeros_like(x)
+    add_variation(
+        15, np.float32(1), x, y, ox, oy, x.size, affine, _PARAMETERS[None], 0, np.uint32(1)
+    )
+    assert abs(ox - x).max() <= 0.4 + 1e-3
+    assert abs(oy - y).max() <= 0.9 + 1e-3
