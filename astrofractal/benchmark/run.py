@@ -126,7 +126,7 @@ def run_benchmark(
     Raises
     ------
     FileExistsError
-        If the folder exists and ``overwrite`` is `False`.
+        If the folder holds something and ``overwrite`` is `False`.
 
     ValueError
         If there are fewer than two clouds, or a part is unknown.
@@ -134,7 +134,7 @@ def run_benchmark(
     output = Path(output)
     for part in parts:
         one_of("parts", part, PARTS)
-    if output.exists() and not overwrite:
+    if not overwrite and output.exists() and (not output.is_dir() or any(output.iterdir())):
         msg = f"{str(output)!r} exists and overwrite is False"
         raise FileExistsError(msg)
     random_state = positive_int("random_state", random_state, minimum=0)

@@ -94,7 +94,7 @@ def check_output(option, path, *, overwrite):
     _check_writable(option, path, path.absolute().parent)
 
 
-def check_folder(option, path):
+def check_folder(option, path, *, overwrite=True):
     """
     Refuse before the work a folder that could not be written to after it.
 
@@ -104,6 +104,8 @@ def check_folder(option, path):
         The option that names the folder, e.g. ``"--output"``.
     path : path-like or `None`
         The folder, which may exist; `None` is fine.
+    overwrite : bool
+        Whether it may hold something.
     """
     if path is None:
         return
@@ -111,6 +113,9 @@ def check_folder(option, path):
     if path.exists() and not path.is_dir():
         msg = f"{option} must be a folder, {str(path)!r} is a file"
         raise NotADirectoryError(msg)
+    if not overwrite and path.is_dir() and any(path.iterdir()):
+        msg = f"{option} {str(path)!r} is not empty: choose another folder or add --overwrite"
+        raise FileExistsError(msg)
     _check_writable(option, path, path.absolute())
 
 

@@ -24,8 +24,6 @@ examples:
   astrofractal benchmark MAPS --output OUT --predictions mine.ecsv
 """
 
-from pathlib import Path
-
 from astrofractal.cli._options import (
     add_output,
     add_random_state,
@@ -76,10 +74,7 @@ def add_arguments(parser):
 
 def run(args):
     """Run ``astrofractal benchmark``."""
-    check_folder("--output", args.output)
-    if not args.overwrite and Path(args.output).exists():
-        msg = f"--output {args.output!r} exists: choose another folder or add --overwrite"
-        raise FileExistsError(msg)
+    check_folder("--output", args.output, overwrite=args.overwrite)
     check_folder("--features-cache", args.features_cache)
     from astrofractal.benchmark import run_benchmark
 

@@ -107,10 +107,7 @@ def run(args):
             stem = stem.removesuffix(suffix)
         output = f"{stem}-segments"
     folder = Path(output)
-    check_folder("--output", folder)
-    if not args.overwrite and folder.is_dir() and any(folder.iterdir()):
-        msg = f"--output {output!r} is not empty: choose another folder or add --overwrite"
-        raise FileExistsError(msg)
+    check_folder("--output", folder, overwrite=args.overwrite)
     check_report(args.report, overwrite=args.overwrite)
     gas = read_map(args, args.file)
 

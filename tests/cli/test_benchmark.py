@@ -50,6 +50,8 @@ def test_errors(tmp_path, capsys):
     arguments = ["benchmark", str(tmp_path / "none"), "--output"]
     assert main([*arguments, str(tmp_path / "out")]) == 1
     assert "none" in capsys.readouterr().err
-    assert main([*arguments, str(tmp_path)]) == 1
-    assert "exists" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main([*arguments, str(tmp_path)]) == 1
+    assert "is not empty: choose another folder or add --overwrite" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
