@@ -78,9 +78,9 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     regressor : str, estimator or tuple of these, optional
         ``"knn"`` (the published head: whitened principal components, five neighbors weighted by
-        distance), ``"ridge"``, ``"svr"``, ``"boosting"`` or ``"mean"``; any regressor of
-        scikit-learn; or a tuple of several, whose predictions are averaged.  By default each
-        combination of channels has its own.
+        distance), ``"ridge"``, ``"kernel_ridge"``, ``"svr"``, ``"boosting"`` or ``"mean"``; any
+        regressor of scikit-learn; or a tuple of several, whose predictions are averaged.  By default
+        each combination of channels has its own.
 
     weight_exponent : float, optional
         A map has the weight ``n ** -weight_exponent`` where its protostar has n maps: with 0 each

@@ -22,7 +22,14 @@ def fitted(mapset, regressor, **options):
 
 @pytest.mark.parametrize(
     "regressor",
-    ["knn", KernelSVR(C=3.0), ("ridge", "svr"), "boosting", ("mean", BayesianRidge())],
+    [
+        "knn",
+        "kernel_ridge",
+        KernelSVR(C=3.0),
+        ("ridge", "svr"),
+        "boosting",
+        ("mean", BayesianRidge()),
+    ],
     ids=str,
 )
 def test_round_trip(tmp_path, mapset, new_maps, regressor):

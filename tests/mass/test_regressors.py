@@ -3,6 +3,8 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.svm import SVR
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -11,6 +13,7 @@ from astrofractal.mass import (
     REGRESSORS,
     AveragedRegressor,
     GroupRidge,
+    KernelRidgeRegression,
     KernelSVR,
     MeanRegressor,
     PublishedKNN,
@@ -30,6 +33,7 @@ _MEAN = "it is the score of knowing nothing"
 FAILURES = {
     PublishedKNN: {"check_sample_weight_equivalence_on_dense_data": _REPEATED},
     GroupRidge: {"check_sample_weight_equivalence_on_dense_data": _FOLDS},
+    KernelRidgeRegression: {"check_sample_weight_equivalence_on_dense_data": _RELATIVE},
     KernelSVR: {"check_sample_weight_equivalence_on_dense_data": _RELATIVE},
     AveragedRegressor: {"check_sample_weight_equivalence_on_dense_data": _FOLDS},
     MeanRegressor: {"check_regressors_train": _MEAN},
@@ -40,6 +44,7 @@ FAILURES = {
     [
         PublishedKNN(),
         GroupRidge(),
+        KernelRidgeRegression(),
         KernelSVR(),
         MeanRegressor(),
         AveragedRegressor((GroupRidge(), KernelSVR())),
@@ -61,7 +66,9 @@ def test_interface(spec):
     assert error < (1.3 if spec == "mean" else 0.6) * Y[90:].var()
 
 
-@pytest.mark.parametrize("spec", ["knn", "ridge", "svr", "mean", ("ridge", "svr")], ids=str)
+@pytest.mark.parametrize(
+    "spec", ["knn", "ridge", "kernel_ridge", "svr", "mean", ("ridge", "svr")], ids=str
+)
 def test_weights_of_zero_leave_maps_out(spec):
     """A second population that contradicts the first, with and without weight."""
     weights = np.repeat([1.0, 0.0], 60)
@@ -76,7 +83,7 @@ def test_weights_of_zero_leave_maps_out(spec):
 
 def test_weights_do_not_depend_on_their_scale():
     weights = RNG.uniform(0.5, 2, 120)
-    for spec in ("knn", "ridge", "svr", "mean"):
+    for spec in ("knn", "ridge", "kernel_ridge", "svr", "mean"):
         one = fit_regressor(make_regressor(spec), X, Y, sample_weight=weights)
         other = fit_regressor(make_regressor(spec), X, Y, sample_weight=100 * weights)
         assert_allclose(one.predict(X), other.predict(X), atol=1e-6)
@@ -114,6 +121,17 @@ def test_svr_is_sklearns():
     ours = KernelSVR(gamma=1.0, C=2.0).fit(X, Y)
     theirs = SVR(C=2.0, gamma=1 / X.astype(float).var(0).sum()).fit(X, Y)
     assert_allclose(ours.predict(X), theirs.predict(X), atol=1e-4)
+
+
+def test_kernel_ridge_is_the_mean_of_a_gaussian_process():
+    weights = RNG.uniform(0.5, 2, 120)
+    weights /= weights.mean()
+    ours = KernelRidgeRegression(alpha=0.2).fit(X, Y, sample_weight=weights)
+    mean = np.average(Y, weights=weights)
+    process = GaussianProcessRegressor(
+        RBF((0.5 / ours.gamma_) ** 0.5), alpha=0.2 / weights, optimizer=None
+    ).fit(X.astype(float), Y - mean)
+    assert_allclose(ours.predict(X), process.predict(X.astype(float)) + mean, atol=1e-6)
 
 
 def test_ridge_does_not_learn_what_tells_groups_apart():
