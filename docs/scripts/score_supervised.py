@@ -2,18 +2,17 @@
 
     python docs/scripts/score_supervised.py MAPS docs/benchmark
 
-reads ``supervised.ecsv`` and, of networks that were trained for some clouds alone, which are compared on
-these, ``supervised_clouds.ecsv`` (train_supervised.py), and the default's ``predictions.ecsv``
-(``astrofractal benchmark``), and writes ``supervised_scores.ecsv``.  The formulas, contrasts and
-profiles, weigh maps as the network does; the default weighs a map of a protostar with n maps by
-n^-1/2.
+reads ``supervised.ecsv`` (train_supervised.py) and the default's ``predictions.ecsv`` (``astrofractal
+benchmark``), and writes ``supervised_scores.ecsv``.  Networks that were trained for some clouds alone are
+compared on these.  The formulas, contrasts and profiles, weigh maps as the network does; the default
+weighs a map of a protostar with n maps by n^-1/2.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
@@ -62,10 +61,8 @@ def main():
     parser.add_argument("folder", type=Path, help="where the tables are")
     args = parser.parse_args()
     maps = MapSet.read(args.maps)
-    paths = [args.folder / f"{name}.ecsv" for name in ("supervised", "supervised_clouds")]
-    tables = [Table.read(path) for path in paths if path.exists()]
-    exponents = {n: x for t in tables for n, x in t.meta.pop("weight_exponent").items()}
-    table = vstack(tables, metadata_conflicts="silent")
+    table = Table.read(args.folder / "supervised.ecsv")
+    exponents = table.meta["weight_exponent"]
     default = placed(maps, read_predictions(args.folder / "predictions.ecsv", "default"))
     opponents = {exponent: formulas(maps, exponent) for exponent in set(exponents.values())}
     rows = []
@@ -74,6 +71,8 @@ def main():
         bootstrap = Bootstrap(maps.sinks[tested], maps.clouds[tested])
         truth = maps.log_masses[tested]
         scores = [bootstrap.scores(truth, one[tested]) for one in (mean, *seeds)]
+        # What the default gains by the network, the mean of all seeds.
+        both = bootstrap.scores(truth, (default[tested] + mean[tested]) / 2)
         row = {
             "method": method,
             "n_seeds": len(seeds),
@@ -88,6 +87,11 @@ def main():
             row[name], row[f"{name}_err"] = np.mean(each), float(np.std(scores[0][name][1:]))
             row[f"{name}_scatter"] = float(np.std(each, ddof=1)) if len(each) > 1 else np.nan
             row[f"{name}_together"] = float(scores[0][name][0])
+        alone = bootstrap.scores(truth, default[tested])
+        for name in SCORES:
+            gain = both[name] - alone[name]
+            row[f"beside_default_{name}"] = float(gain[0])
+            row[f"beside_default_{name}_err"] = float(np.std(gain[1:]))
         references = {"default": default, "formulas": opponents[exponents[method]]}
         for title, reference in references.items():
             other = bootstrap.scores(truth, reference[tested])
@@ -112,6 +116,7 @@ def main():
         ("r2_together", "R2 of the mean log10 mass of all seeds"),
         ("r2_scatter", "standard deviation over seeds"),
         ("minutes", "of one core for one cloud and seed, where it was measured"),
+        ("beside_default_r2", "of the mean of default and network, less the default"),
         ("less_default_r2", "less the default on the same maps, the mean of the seeds"),
         ("less_formulas_r2", "less contrasts and profiles with the same weights, the same maps"),
     ):

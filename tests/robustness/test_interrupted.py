@@ -8,9 +8,12 @@ import time
 import warnings
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from astropy.io import fits
 from numpy.testing import assert_array_equal
+from regions import Regions
 
 from astrofractal import FeatureSegmenter, FractalEncoder, GasMap, StellarMassEstimator
 from astrofractal._utils.tables import read_table
@@ -24,7 +27,7 @@ from tests.segmentation.conftest import PatchMeans
 
 NAMES = (
     "map.fits", "maps.fits", "a.astrofractal", "a.safetensors", "table.ecsv", "table.vot", "table.reg",
-    "map.zarr",
+    "map.zarr", "segments",
 )  # fmt: skip
 
 
@@ -43,6 +46,9 @@ def make_writers():
         warnings.simplefilter("ignore")
         table = estimator.catalog(gas, [(80.0, 80.0)] * 3)
     encoder = FractalEncoder(weights="random", device="cpu")
+    segments = FeatureSegmenter(
+        2, encoder=PatchMeans(), stride=8, n_components=4, pixel_scale=None
+    ).segment(gas)
     writers = (
         (lambda p: gas.write(p, overwrite=True), GasMap.read),
         (lambda p: maps.write(p, overwrite=True), MapSet.read),
@@ -52,6 +58,7 @@ def make_writers():
         (lambda p: write_catalog(table, p, overwrite=True), read_table),
         (lambda p: write_regions(table, p, overwrite=True), Path.read_text),
         (lambda p: write_zarr(gas, p, overwrite=True), lambda p: check_zarr(p, gas)),
+        (lambda p: segments.write(p, overwrite=True), lambda p: check_segments(p, segments)),
     )
     return dict(zip(NAMES, writers, strict=True))
 
@@ -60,6 +67,17 @@ def check_zarr(path, gas):
     read = LazyMap.open_zarr(path).read(*(slice(0, n) for n in gas.shape))
     for name in gas.channels:
         assert_array_equal(getattr(read, name), getattr(gas, name).astype(np.float32))
+
+
+def check_segments(path, segments):
+    with fits.open(path / "labels.fits") as labels, fits.open(path / "components.fits") as parts:
+        assert_array_equal(labels["LABELS"].data, segments.labels.data)
+        assert_array_equal(parts["COMPONENTS"].data, segments.components.data)
+    for name in ("segments", "islands", "correlations"):
+        read_table(path / f"{name}.ecsv")
+    for name in ("regions.reg", "regions.fits"):
+        assert len(Regions.read(path / name))
+    assert plt.imread(path / "overview.png").size
 
 
 def content(path):
@@ -119,7 +137,7 @@ def test_a_full_disk(writers, mount, name):
     with pytest.raises(OSError, match="no space is left on the disk for") as info:
         write(path)
     assert info.value.errno == errno.ENOSPC
-    assert Path(info.value.filename).stem == path.stem
+    assert path.stem in Path(info.value.filename).with_suffix("").parts
     assert content(path) == before
     assert not list(folder.glob(".tmp-*"))
     filler.unlink()
