@@ -29,6 +29,9 @@ class Bootstrap:
     random_state : int, optional
         The seed.
 
+    represents : 1D `~numpy.ndarray`, optional
+        How many maps each map stands for, see `~astrofractal.mapset.MapSet.limit`.
+
     Notes
     -----
     A protostar is resampled with all its maps, which are near-copies of one another.  All sums that a
@@ -37,8 +40,15 @@ class Bootstrap:
     """
 
     def __init__(
-        self, sinks: np.ndarray, clouds: np.ndarray, *, n_draws: int = 1000, random_state: int = 0
+        self,
+        sinks: np.ndarray,
+        clouds: np.ndarray,
+        *,
+        n_draws: int = 1000,
+        random_state: int = 0,
+        represents: np.ndarray | None = None,
     ) -> None:
+        self._represents = np.ones(len(sinks)) if represents is None else represents
         _, first, self._index = np.unique(sinks, return_index=True, return_inverse=True)
         cloud = np.asarray(clouds)[first]
         members = [np.flatnonzero(cloud == name) for name in np.unique(cloud)]
@@ -65,10 +75,11 @@ class Bootstrap:
             ``r2`` and ``rmse``, in which each map has the same weight, ``r2_protostar`` and
             ``rmse_protostar``, in which each protostar has; the score of the sample itself first.
         """
-        n_maps = np.bincount(self._index)[self._index]
+        maps = self._represents
+        n_maps = np.bincount(self._index, maps)[self._index]
         centered, squared = true - true.mean(), (true - predicted) ** 2
         found = {}
-        for suffix, weight in (("", np.ones(len(true))), ("_protostar", 1 / n_maps)):
+        for suffix, weight in (("", maps), ("_protostar", maps / n_maps)):
             one, level, square, error = (
                 self._counts @ np.bincount(self._index, weight * values)
                 for values in (1.0, centered, centered**2, squared)

@@ -1,31 +1,43 @@
-"""Measure what other readouts of the frozen network are worth beside the default's.
+"""Measure what other readouts, regressors and weights are worth beside the default's.
 
     python docs/scripts/measure_readouts.py ../shared/data/mhd
 
-Masses are told by support vectors from the tokens of the bundled weights and from aperture contrasts,
-as by default, one cloud held out at a time; but tokens are taken at other magnifications, behind other
+By default masses are told by support vectors from the tokens of the bundled weights and from aperture
+contrasts.  Here, one cloud held out at a time, tokens are taken at other magnifications, behind other
 blocks, from more patches, from the class token, and with their scatter over the sixteen symmetric views
-beside their mean. Printed are R2 of log10 M per protostar and per map, and the paired differences from
-the default. Takes half an hour of one core.
+beside their mean; and other regressors and weights of protostars take the place of the default's, for
+formulas (contrasts and profiles, no network) as well.  Writes docs/method/tables/readouts.rst: R2 of
+log10 M per protostar / per map, and differences paired on the same maps.  Takes half an hour of a core.
 """
 
 import argparse
+from pathlib import Path
 
 import numpy as np
 import torch
+from make_benchmark_pages import list_table
 
 from astrofractal import FractalEncoder
+from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
-from astrofractal.benchmark.scores import paired_rows
+from astrofractal.benchmark.methods import FORMULAS
+from astrofractal.benchmark.scores import Bootstrap
 from astrofractal.mapset import MapSet
 from astrofractal.mass import aperture_contrasts
 from astrofractal.mass.domain import Scaler
+from astrofractal.mass.features import CHANNELS
 from astrofractal.mass.regressors import fit_regressor, make_regressor
 from astrofractal.mass.training import SYMMETRIES, make_views
-from astrofractal.mass.validation import protostar_weights, r2_score
+from astrofractal.mass.validation import protostar_weights
 
 BLOCKS = (6, 9, 12)  # behind which tokens are taken
-DEFAULT = "default: 4 times, 12 blocks"
+TABLE = Path(__file__).parents[1] / "method" / "tables" / "readouts.rst"
+REGRESSORS = {
+    "ridge regression": "ridge",
+    "support vectors": "svr",
+    "ridge regression and support vectors": ("ridge", "svr"),
+    "kernel ridge regression": "kernel_ridge",
+}
 
 
 def readouts(encoder, images, zoom):
@@ -63,10 +75,10 @@ def readouts(encoder, images, zoom):
     return {key: torch.cat(values).numpy() for key, values in found.items()}
 
 
-def left_out(maps, parts, regressor):
+def left_out(maps, parts, regressor, exponent):
     """Return what the others say of each cloud by features of several kinds, each of the same weight."""
     features, blocks = np.hstack(parts), [part.shape[1] for part in parts]
-    weights = protostar_weights(maps.sinks, 0.5, maps.represents)
+    weights = protostar_weights(maps.sinks, exponent, maps.represents)
     found = np.empty(len(maps))
     for cloud in np.unique(maps.clouds):
         out = maps.clouds == cloud
@@ -77,6 +89,21 @@ def left_out(maps, parts, regressor):
         )  # fmt: skip
         found[out] = model.predict(scaler.transform(features[out]))
     return found
+
+
+def write_table(rows):
+    """Write the rows as a table of reStructuredText."""
+    header = (
+        "features",
+        "regressor",
+        "x",
+        "R\\ :sup:`2`",
+        "less the default",
+        "less formulas alike",
+    )
+    TABLE.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(TABLE, overwrite=True) as path:
+        path.write_text(list_table(header, rows), encoding="utf-8")
 
 
 def main():
@@ -92,35 +119,54 @@ def main():
     def near(zoom, n_blocks=12):
         return read[zoom][n_blocks, "near", "mean"]
 
-    default = [near(4), contrasts]
+    default, exact = [near(4), contrasts], [FORMULAS.compute(maps.images, CHANNELS)[0]]
     variants = {
-        DEFAULT: (default, "svr"),
-        "ridge regression": (default, "ridge"),
-        "ridge regression and support vectors": (default, ("ridge", "svr")),
-        "magnified 2 times": ([near(2), contrasts], "svr"),
-        "magnified 8 times": ([near(8), contrasts], "svr"),
-        "2 and 4 times": ([near(2), *default], "svr"),
-        "4 and 8 times": ([near(8), *default], "svr"),
-        "6 blocks": ([near(4, 6), contrasts], "svr"),
-        "9 blocks": ([near(4, 9), contrasts], "svr"),
-        "9 and 12 blocks": ([near(4, 9), *default], "svr"),
-        "6, 9 and 12 blocks": ([near(4, 6), near(4, 9), *default], "svr"),
-        "4 x 4 patches as well": ([read[4][12, "wide", "mean"], *default], "svr"),
-        "class token as well": ([read[4][12, "class", "mean"], *default], "svr"),
-        "scatter over views as well": ([read[4][12, "near", "scatter"], *default], "svr"),
+        "magnified 2 times": [near(2), contrasts],
+        "magnified 8 times": [near(8), contrasts],
+        "magnified 2 and 4 times": [near(2), *default],
+        "magnified 4 and 8 times": [near(8), *default],
+        "tokens behind 6 blocks": [near(4, 6), contrasts],
+        "tokens behind 9 blocks": [near(4, 9), contrasts],
+        "tokens behind 9 and 12 blocks": [near(4, 9), *default],
+        "tokens behind 6, 9 and 12 blocks": [near(4, 6), near(4, 9), *default],
+        "4 × 4 patches as well": [read[4][12, "wide", "mean"], *default],
+        "class token as well": [read[4][12, "class", "mean"], *default],
+        "scatter over views as well": [read[4][12, "near", "scatter"], *default],
     }
-    found = {name: left_out(maps, *variant) for name, variant in variants.items()}
-    pairs = [(name, DEFAULT) for name in found]
-    rows = paired_rows(maps.log_masses, found, pairs, sinks=maps.sinks, clouds=maps.clouds)
-    each = protostar_weights(maps.sinks, 1, maps.represents)
-    for row in (row for row in rows if row["cloud"] == "all"):
-        predicted = found[row["method"]]
-        scores = [r2_score(maps.log_masses, predicted, w) for w in (each, maps.represents)]
-        print(
-            f"{row['method']}: {scores[0]:.3f} / {scores[1]:.3f}, less the default "
-            f"{row['r2_protostar']:+.3f} +- {row['r2_protostar_err']:.3f} / "
-            f"{row['r2']:+.3f} +- {row['r2_err']:.3f}"
-        )
+    bootstrap = Bootstrap(maps.sinks, maps.clouds, represents=maps.represents)
+    known, rows = {}, []
+
+    def score(name, parts, regressor="support vectors", exponent=0.5):
+        predicted = left_out(maps, parts, REGRESSORS[regressor], exponent)
+        own = known[name, regressor, exponent] = bootstrap.scores(maps.log_masses, predicted)
+        scores = " / ".join(f"{own[kind][0]:.2f}" for kind in ("r2_protostar", "r2"))
+        cells = [name, regressor, f"{exponent:g}", scores]
+        for key in (
+            ("default", "support vectors", 0.5),
+            ("formulas", regressor, exponent),
+        ):
+            differences = []
+            for kind in ("r2_protostar", "r2"):
+                less = own[kind] - known[key][kind]
+                differences.append(f"{less[0]:+.3f} ± {np.std(less[1:]):.3f}")
+            own_key = key == (name, regressor, exponent)
+            cells.append("" if own_key else " / ".join(differences))
+        rows.append(cells)
+        print(*cells, sep=" | ", flush=True)
+
+    # What is compared with comes first, and is put in its place below.
+    predicted = left_out(maps, default, "svr", 0.5)
+    known["default", "support vectors", 0.5] = bootstrap.scores(maps.log_masses, predicted)
+    for exponent in (0.5, 0.6, 0.75):
+        for regressor in REGRESSORS:
+            predicted = left_out(maps, exact, REGRESSORS[regressor], exponent)
+            known["formulas", regressor, exponent] = bootstrap.scores(maps.log_masses, predicted)
+            score("formulas", exact, regressor, exponent)
+            score("default", default, regressor, exponent)
+    for name, parts in variants.items():
+        score(name, parts)
+    write_table(rows)
+    print(TABLE)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,9 @@
     python docs/scripts/score_supervised.py MAPS docs/benchmark
 
 reads ``supervised.ecsv`` (train_supervised.py) and the default's ``predictions.ecsv`` (``astrofractal
-benchmark``), and writes ``supervised_scores.ecsv``.  Networks that were trained for some clouds alone are
-compared on these.  The formulas, contrasts and profiles, weigh maps as the network does; the default
-weighs a map of a protostar with n maps by n^-1/2.
+benchmark``), and writes ``supervised_scores.ecsv``.  Networks that were trained for some clouds
+alone are compared on these.  The formulas, contrasts and profiles, weigh maps as the network does; the
+default weighs a map of a protostar with n maps by n^-1/2.
 """
 
 import argparse

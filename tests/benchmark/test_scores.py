@@ -62,3 +62,15 @@ def test_mass_ranges():
     assert [row["n_maps"] for row in rows] == [2, 2]
     assert_allclose([row["bias"] for row in rows], [0.3, -0.1])
     assert_allclose([row["coverage_68"] for row in rows], [0.25, 1])
+
+
+def test_a_map_that_stands_for_others_counts_as_often():
+    rng = np.random.default_rng(1)
+    sinks, clouds = np.array(list("aabbcc")), np.array(list("xxxyyy"))
+    true, predicted = rng.standard_normal((2, 6))
+    represents = np.array([1, 3, 2, 2, 1, 1])
+    rows = np.repeat(np.arange(6), represents)
+    few = Bootstrap(sinks, clouds, n_draws=20, represents=represents).scores(true, predicted)
+    all_ = Bootstrap(sinks[rows], clouds[rows], n_draws=20).scores(true[rows], predicted[rows])
+    for name, values in few.items():
+        np.testing.assert_allclose(values, all_[name])
