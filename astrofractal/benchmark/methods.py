@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from astrofractal.benchmark.store import FeatureStore
 
 
-__all__ = ["FORMULAS", "OPPONENT", "Method", "list_methods"]
+__all__ = ["ALIKE", "FORMULAS", "OPPONENT", "Method", "list_methods"]
 
 #: The method without a network that all others are compared with.
 OPPONENT = "contrasts + profiles"
 
-#: The features of that method.
+#: The same without a network, told by the regressor of the package's default.
+ALIKE = f"{OPPONENT}, the default's regressor"
+
+#: The features of these methods.
 FORMULAS = FeatureSet(pooling=None, profiles="all", contrasts=True)
 
 _BOTH = ("ridge", "svr")
@@ -51,7 +54,7 @@ class Method:
         The name of the encoder, where ``features`` have poolings.
 
     twin : str, optional
-        The method that differs in the encoder alone.
+        The method that differs in the encoder alone, or in that it has none.
 
     weight_exponent : float, optional
         A map of a protostar with n maps has the weight n to the minus this power.
@@ -125,8 +128,9 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
     default, regressor, exponent = default_options(channels)
     default = for_encoder(default, store.encoder("fractal"))
     methods = [
-        Method("default", default, regressor, "fractal", weight_exponent=exponent),
+        Method("default", default, regressor, "fractal", ALIKE, exponent),
         Method(OPPONENT, FORMULAS, _BOTH),
+        Method(ALIKE, FORMULAS, regressor, weight_exponent=exponent),
         Method("contrasts", FeatureSet(pooling=None, contrasts=True), _BOTH),
         Method("profiles", FeatureSet(pooling=None, profiles="all", contrasts=False), _BOTH),
         Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
