@@ -23,7 +23,8 @@ ROWS = {
     "random tokens, symmetrized": "the same tokens of random weights",
     OPPONENT: "contrasts + profiles, **no network**",
     f"{OPPONENT}, the default's regressor": "the same, told by support vectors as the default's",
-    "small CNN, seed 0": "a small CNN trained on the maps, each protostar of the same weight",
+    "small CNN, n^-1/2, seed 0": "a small CNN trained on the maps",
+    "small CNN, seed 0": "the same, each protostar of the same weight",
     "nested virial masses": "ten nested virial masses, least squares",
     "fractal class token, neighbors (published head)": "fractal class token, neighbors (the paper)",
 }

@@ -2,17 +2,18 @@
 
     python docs/scripts/score_supervised.py MAPS docs/benchmark
 
-reads ``supervised.ecsv`` (train_supervised.py) and the default's ``predictions.ecsv`` (``astrofractal
-benchmark``), and writes ``supervised_scores.ecsv``.  Networks that were trained for some clouds
-alone are compared on these.  The formulas, contrasts and profiles, weigh maps as the network does; the
-default weighs a map of a protostar with n maps by n^-1/2.
+reads ``supervised.ecsv`` and, of networks that were trained for some clouds alone, which are compared
+on these, ``supervised_clouds.ecsv`` (train_supervised.py), and the default's ``predictions.ecsv``
+(``astrofractal benchmark``), and writes ``supervised_scores.ecsv``.  The formulas, contrasts and
+profiles, weigh maps as the network does; the default weighs a map of a protostar with n maps by
+n^-1/2.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
+from astropy.table import Table, vstack
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
@@ -61,8 +62,10 @@ def main():
     parser.add_argument("folder", type=Path, help="where the tables are")
     args = parser.parse_args()
     maps = MapSet.read(args.maps)
-    table = Table.read(args.folder / "supervised.ecsv")
-    exponents = table.meta["weight_exponent"]
+    paths = [args.folder / f"{name}.ecsv" for name in ("supervised", "supervised_clouds")]
+    tables = [Table.read(path) for path in paths if path.exists()]
+    exponents = {n: x for t in tables for n, x in t.meta.pop("weight_exponent").items()}
+    table = vstack(tables, metadata_conflicts="silent")
     default = placed(maps, read_predictions(args.folder / "predictions.ecsv", "default"))
     opponents = {exponent: formulas(maps, exponent) for exponent in set(exponents.values())}
     rows = []
@@ -71,6 +74,7 @@ def main():
         bootstrap = Bootstrap(maps.sinks[tested], maps.clouds[tested])
         truth = maps.log_masses[tested]
         scores = [bootstrap.scores(truth, one[tested]) for one in (mean, *seeds)]
+        minutes = own["minutes"][(own["row"] == 0) & np.isfinite(own["minutes"])]
         # What the default gains by the network, the mean of all seeds.
         both = bootstrap.scores(truth, (default[tested] + mean[tested]) / 2)
         row = {
@@ -80,7 +84,7 @@ def main():
             "n_clouds": len(np.unique(maps.clouds[tested])),
             "n_protostars": len(np.unique(maps.sinks[tested])),
             "n_maps": int(tested.sum()),
-            "minutes": float(np.nanmean(np.unique(own["minutes"]))),
+            "minutes": float(np.mean(minutes)) if len(minutes) else np.nan,
         }
         for name in SCORES:
             each = [float(score[name][0]) for score in scores[1:]]
