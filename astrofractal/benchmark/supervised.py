@@ -96,7 +96,15 @@ class Tuned:
 #: Name to settings; cheapest first.  Maps are drawn as calibrations weigh them, but for "small CNN",
 #: which sees each protostar equally often.
 SUPERVISED = {
-    "small CNN, n^-1/2": Scratch("cnn", zoom=1.0, size=24, learning_rate=2e-3, weight_exponent=0.5),
+    "small CNN, n^-1/2": Scratch(
+        "cnn",
+        zoom=1.0,
+        size=24,
+        learning_rate=2e-3,
+        max_epochs=20,
+        patience=20,
+        weight_exponent=0.5,
+    ),
     "small CNN": Scratch("cnn", zoom=1.0, size=24, learning_rate=2e-3),
     "ViT fine-tuned, last block": Tuned("bundled", 1),
     "ResNet-18": Scratch(
