@@ -3,15 +3,17 @@
     python docs/scripts/measure_readouts.py ../shared/data/mhd
 
 By default masses are told by support vectors from the tokens of the bundled weights and from aperture
-contrasts.  Here, one cloud held out at a time, tokens are taken at other magnifications, behind other
-blocks, from more patches, from the class token, and with their scatter over the sixteen symmetric views
-beside their mean; and other regressors and weights of protostars take the place of the default's, for
-formulas (contrasts and profiles, no network) as well.  Writes docs/method/tables/readouts.rst: R2 of
-log10 M per protostar / per map, differences paired on the same maps, and R2 per protostar with few
-labels, one map of each protostar, the mean of 20 draws.  Takes half an hour of one core.
+contrasts. Here, one cloud held out at a time, tokens are taken at other magnifications, behind other
+blocks, from more patches, from the class token, and with their scatter over the sixteen symmetric
+views beside their mean; and other regressors and weights of protostars take the place of the
+default's, for formulas (contrasts and profiles, no network) as well. Writes readouts.rst and
+regressors.rst in docs/method/tables: R2 of log10 M per protostar / per map, differences paired on the
+same maps, and R2 per protostar with few labels, one map of each protostar, the mean of 20 draws. Takes
+a quarter of an hour of one core.
 """
 
 import argparse
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +36,7 @@ from astrofractal.mass.validation import protostar_weights
 
 BLOCKS = (6, 9, 12)  # behind which tokens are taken
 FEW, N_DRAWS = (16, 32, 64), 20  # labeled protostars, one map each
-TABLE = Path(__file__).parents[1] / "method" / "tables" / "readouts.rst"
+TABLES = Path(__file__).parents[1] / "method" / "tables"
 REGRESSORS = {
     "ridge regression": "ridge",
     "support vectors": "svr",
@@ -46,6 +48,7 @@ REGRESSORS = {
 def readouts(encoder, images, zoom):
     """Return the mean and the scatter over symmetric views of what is read, by block and place."""
     images = torch.from_numpy(encoder.normalize(images))
+    model = copy.deepcopy(encoder.model).bfloat16()  # twice as fast, masses change by 0.003 dex
     found = {}
     for batch in progress(images.split(64), True, desc=f"magnified {zoom:g} times"):
         views = {}
@@ -54,11 +57,12 @@ def readouts(encoder, images, zoom):
                 batch, np.tile(pose, (len(batch), 1)), zoom=zoom, size=batch.shape[-1]
             )
             with torch.inference_mode():
-                layers = encoder.model.forward_intermediates(
-                    view, indices=[n - 1 for n in BLOCKS], norm=True, return_prefix_tokens=True,
-                    intermediates_only=True,
+                layers = model.forward_intermediates(
+                    view.bfloat16(), indices=[n - 1 for n in BLOCKS], norm=True,
+                    return_prefix_tokens=True, intermediates_only=True,
                 )  # fmt: skip
             for n, (patches, prefix) in zip(BLOCKS, layers):
+                patches, prefix = patches.float(), prefix.float()
                 middle = patches.shape[-1] // 2
                 near, wide = (
                     patches[..., middle - k : middle + k, middle - k : middle + k].flatten(2)
@@ -104,19 +108,10 @@ def left_out(maps, parts, regressor, exponent, n_labels=None, seed=0):
     return found
 
 
-def write_table(rows):
-    """Write the rows as a table of reStructuredText."""
-    header = [
-        "features",
-        "regressor",
-        "x",
-        "R\\ :sup:`2`",
-        "less the default",
-        "less formulas alike",
-    ]
-    header += [f"{n} labels" for n in FEW]
-    TABLE.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(TABLE, overwrite=True) as path:
+def write_table(name, header, rows):
+    """Write rows as a table of reStructuredText."""
+    TABLES.mkdir(parents=True, exist_ok=True)
+    with atomic_path(TABLES / f"{name}.rst", overwrite=True) as path:
         path.write_text(list_table(header, rows), encoding="utf-8")
 
 
@@ -189,8 +184,12 @@ def main():
             score("default", default, regressor, exponent)
     for name, parts in variants.items():
         score(name, parts)
-    write_table(rows)
-    print(TABLE)
+    score_heads = ["R\\ :sup:`2`", "less the default"]
+    heads = ["features", "regressor", "x", *score_heads, "less formulas alike"]
+    known_rows = [row for row in rows if row[0] in ("default", "formulas")]
+    write_table("regressors", [*heads, *(f"{n} labels" for n in FEW)], known_rows)
+    others = [[row[0], *row[3:5]] for row in rows if row not in known_rows]
+    write_table("readouts", ["read from the network", *score_heads], others)
 
 
 if __name__ == "__main__":
