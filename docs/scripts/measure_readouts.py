@@ -145,21 +145,26 @@ def main():
     bootstrap = Bootstrap(maps.sinks, maps.clouds, represents=maps.represents)
     known, rows = {}, []
 
+    def scored(name, parts, regressor, exponent):
+        key = (name, regressor, exponent)
+        if key not in known:
+            predicted = left_out(maps, parts, REGRESSORS[regressor], exponent)
+            known[key] = bootstrap.scores(maps.log_masses, predicted)
+        return known[key]
+
     def score(name, parts, regressor="support vectors", exponent=0.5):
-        predicted = left_out(maps, parts, REGRESSORS[regressor], exponent)
-        own = known[name, regressor, exponent] = bootstrap.scores(maps.log_masses, predicted)
+        own = scored(name, parts, regressor, exponent)
         scores = " / ".join(f"{own[kind][0]:.2f}" for kind in ("r2_protostar", "r2"))
         cells = [name, regressor, f"{exponent:g}", scores]
-        for key in (
-            ("default", "support vectors", 0.5),
-            ("formulas", regressor, exponent),
+        for reference in (
+            scored("default", default, "support vectors", 0.5),
+            scored("formulas", exact, regressor, exponent),
         ):
             differences = []
             for kind in ("r2_protostar", "r2"):
-                less = own[kind] - known[key][kind]
+                less = own[kind] - reference[kind]
                 differences.append(f"{less[0]:+.3f} ± {np.std(less[1:]):.3f}")
-            own_key = key == (name, regressor, exponent)
-            cells.append("" if own_key else " / ".join(differences))
+            cells.append("" if reference is own else " / ".join(differences))
         for n in FEW:
             cells.append("")
             if exponent == 0.5 and name in ("default", "formulas"):
@@ -173,13 +178,8 @@ def main():
         rows.append(cells)
         print(*cells, sep=" | ", flush=True)
 
-    # What is compared with comes first, and is put in its place below.
-    predicted = left_out(maps, default, "svr", 0.5)
-    known["default", "support vectors", 0.5] = bootstrap.scores(maps.log_masses, predicted)
     for exponent in (0.5, 0.6, 0.75):
         for regressor in REGRESSORS:
-            predicted = left_out(maps, exact, REGRESSORS[regressor], exponent)
-            known["formulas", regressor, exponent] = bootstrap.scores(maps.log_masses, predicted)
             score("formulas", exact, regressor, exponent)
             score("default", default, regressor, exponent)
     for name, parts in variants.items():

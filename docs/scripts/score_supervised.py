@@ -91,14 +91,14 @@ def main():
             row[name], row[f"{name}_err"] = np.mean(each), float(np.std(scores[0][name][1:]))
             row[f"{name}_scatter"] = float(np.std(each, ddof=1)) if len(each) > 1 else np.nan
             row[f"{name}_together"] = float(scores[0][name][0])
-        alone = bootstrap.scores(truth, default[tested])
-        for name in SCORES:
-            gain = both[name] - alone[name]
-            row[f"beside_default_{name}"] = float(gain[0])
-            row[f"beside_default_{name}_err"] = float(np.std(gain[1:]))
         references = {"default": default, "formulas": opponents[exponents[method]]}
         for title, reference in references.items():
             other = bootstrap.scores(truth, reference[tested])
+            if title == "default":
+                for name in SCORES:
+                    gain = both[name] - other[name]
+                    row[f"beside_default_{name}"] = float(gain[0])
+                    row[f"beside_default_{name}_err"] = float(np.std(gain[1:]))
             for name in SCORES:
                 row[f"{title}_{name}"] = float(other[name][0])
                 # The mean of the differences of the seeds, which share clouds and protostars.
