@@ -4,7 +4,7 @@ The two flagship classes, the map class and the encoder are imported on first us
 ``import astrofractal`` stays fast and does not import torch.
 """
 
-from astrofractal._utils.lazy import lazy_names
+from astrofractal._utils.optional import lazy_names
 
 __all__ = ["FeatureSegmenter", "FractalEncoder", "GasMap", "StellarMassEstimator", "__version__"]
 
@@ -13,7 +13,7 @@ _HOMES = {
     "FractalEncoder": "astrofractal.encoder",
     "GasMap": "astrofractal.gasmap",
     "StellarMassEstimator": "astrofractal.mass",
-    "__version__": "astrofractal._utils.version",
+    "__version__": "astrofractal._utils.optional",
     "conf": "astrofractal._utils.limits",
 }
 

@@ -26,9 +26,9 @@ import pytorch_lightning as pl
 import torch
 
 from astrofractal.cli.pretrain import overrides_of
-from astrofractal.encoder.architecture import create_backbone, suit_attention
+from astrofractal.encoder.backbone import create_backbone, suit_attention
 from astrofractal.pretraining import Recipe, pretrain
-from astrofractal.pretraining.data import Flames
+from astrofractal.pretraining.images import Flames
 from astrofractal.pretraining.run import fastest_precision
 
 

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from radio_beam import Beam
 
 from astrofractal import GasMap
+from astrofractal.catalogs import compare, plot_catalog, plot_intervals
 from astrofractal.cli import main
-from astrofractal.cli.overview import overview
-from astrofractal.mass import compare, plot_catalog, plot_intervals
+from astrofractal.cli.demo import overview
 from astrofractal.segmentation import Segmentation
 from tests.factories import make_column, make_gas, make_wcs
 

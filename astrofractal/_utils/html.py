@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 
-from astrofractal._utils.tables import filled
+from astrofractal._utils.reading import filled
 
 __all__ = ["data_table", "facts_table", "figure_image", "thumbnail"]
 

@@ -1,8 +1,10 @@
 """Optional dependencies, imported where they are used."""
 
+import sys
 from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["require"]
+__all__ = ["__version__", "lazy_names", "require"]
 
 
 def require(module, *, extra):
@@ -32,3 +34,41 @@ def require(module, *, extra):
     except ImportError as error:
         msg = f'{module} is needed here: python -m pip install "astrofractal[{extra}]"'
         raise ImportError(msg) from error
+
+
+def lazy_names(package, homes):
+    """
+    Return the module functions of PEP 562 that import names on first use.
+
+    Parameters
+    ----------
+    package : str
+        The package's name.
+
+    homes : dict of str
+        The module that each name comes from.
+
+    Returns
+    -------
+    getattr, dir : callable
+        What the package calls ``__getattr__`` and ``__dir__``.
+    """
+
+    def get(name):
+        if name not in homes:
+            msg = f"module {package!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        value = getattr(import_module(homes[name]), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    def names():
+        return sorted(set(vars(sys.modules[package])) | set(homes))
+
+    return get, names
+
+
+try:
+    __version__ = version("astrofractal")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.0.0.dev0"

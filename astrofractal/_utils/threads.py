@@ -1,11 +1,13 @@
 """How many threads linear algebra uses, which is a setting of the whole process."""
 
+import os
 import threading
 from contextlib import contextmanager
 
-__all__ = ["one_blas_thread"]
+__all__ = ["one_blas_thread", "safe_workers"]
 
 _lock = threading.Lock()
+
 _entered = []
 
 
@@ -28,3 +30,23 @@ def one_blas_thread():
             limits = _entered.pop()
             if not _entered:
                 limits.restore_original_limits()
+
+
+@contextmanager
+def safe_workers():
+    """
+    Let the processes that are spawned in a block not look for modules in the current folder.
+
+    A new interpreter looks there first, so that a ``pickle.py`` among downloaded maps would run.  Where
+    the modules of this process come from is handed on to it as ever.
+    """
+    name = "PYTHONSAFEPATH"
+    former = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if former is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = former

@@ -1,8 +1,13 @@
 """Checks of arguments, with errors that name the parameter and the value."""
 
 import numbers
+import sys
+import warnings
+from pathlib import Path
 
-__all__ = ["at_least", "one_of", "positive_int"]
+from astrofractal.exceptions import AstrofractalWarning
+
+__all__ = ["at_least", "one_of", "positive_int", "warn"]
 
 
 def at_least(name, value, minimum):
@@ -81,3 +86,29 @@ def one_of(name, value, choices):
         msg = f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}"
         raise ValueError(msg)
     return value
+
+
+_HOME = str(Path(__file__).parents[1])
+
+
+def _is_inside(frame):
+    """Tell whether a frame is of the package, or of a progress bar between two of its frames."""
+    bar = frame.f_globals.get("__name__", "").partition(".")[0] == "tqdm"
+    return bar or frame.f_code.co_filename.startswith(_HOME)
+
+
+def warn(message, category=AstrofractalWarning):
+    """
+    Issue a warning that points at the line that called the package.
+
+    Parameters
+    ----------
+    message : str
+        The message.
+    category : type, optional
+        The class of the warning.
+    """
+    level, frame = 1, sys._getframe()
+    while frame is not None and _is_inside(frame):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)

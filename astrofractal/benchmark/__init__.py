@@ -1,13 +1,11 @@
 """The benchmark: scores on clouds that a method has not seen, beside simpler methods."""
 
 from astrofractal.benchmark.degradations import DEGRADATIONS, Degradation
-from astrofractal.benchmark.journal import COLUMNS, Journal
+from astrofractal.benchmark.encoded import FeatureStore
 from astrofractal.benchmark.methods import Method, list_methods
-from astrofractal.benchmark.protocols import PROTOCOLS, Protocol, make_protocol
-from astrofractal.benchmark.run import PARTS, read_predictions, run_benchmark
-from astrofractal.benchmark.scorer import Prediction, Scorer
+from astrofractal.benchmark.run import COLUMNS, PARTS, Journal, read_predictions, run_benchmark
+from astrofractal.benchmark.scorer import PROTOCOLS, Prediction, Protocol, Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, paired_rows, score
-from astrofractal.benchmark.store import FeatureStore
 
 __all__ = [
     "COLUMNS",

@@ -8,9 +8,8 @@ import numpy as np
 from astropy import units as u
 from scipy.ndimage import gaussian_filter
 
-from astrofractal.gasmap.gas_moments import CHANNELS, STANDARD_WIDTH
+from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, STANDARD_WIDTH
 from astrofractal.mapset import MapSet
-from astrofractal.mass.features import CHANNEL_SETS
 from astrofractal.observing import observe_images
 
 __all__ = ["DEGRADATIONS", "Degradation"]

@@ -8,24 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from astrofractal.gasmap.gas_moments import CHANNELS
-from astrofractal.mass import Calibration, appearance, make_regressor
-from astrofractal.mass.domain import Scaler
-from astrofractal.mass.features import keep_channels
+from astrofractal._utils.validation import one_of
+from astrofractal.gasmap.moments import CHANNELS, keep_channels
+from astrofractal.mass import Calibration, make_regressor
+from astrofractal.mass import measures as appearance
+from astrofractal.mass.intervals import Scaler
 from astrofractal.mass.regressors import fit_regressor
-from astrofractal.mass.validation import protostar_weights
+from astrofractal.mass.weights import protostar_weights
+
+__all__ = ["PROTOCOLS", "Prediction", "Protocol", "Scorer", "make_protocol"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from astrofractal.benchmark.encoded import FeatureStore
     from astrofractal.benchmark.methods import Method
-    from astrofractal.benchmark.protocols import Protocol
-    from astrofractal.benchmark.store import FeatureStore
     from astrofractal.mapset import MapSet
-
-
-__all__ = ["Prediction", "Scorer"]
 
 
 @dataclass
@@ -101,7 +100,7 @@ class Scorer:
 
     @property
     def appearance(self) -> np.ndarray:
-        """What the maps look like; see `~astrofractal.mass.appearance`."""
+        """What the maps look like; see `~astrofractal.mass.measures`."""
         if self._appearance is None:
             self._appearance = appearance(self._images)
         return self._appearance
@@ -247,3 +246,73 @@ def _limited(maps, n_per_protostar):
     _, index = np.unique(maps.sinks, return_inverse=True)
     total, kept = (np.bincount(index, maps.represents * w) for w in (1.0, calibrates))
     return calibrates, maps.represents * (total / kept)[index]
+
+
+if TYPE_CHECKING:
+    from astrofractal.mapset import MapSet
+
+#: The protocols; the first one is the headline.
+PROTOCOLS = ("leave-cloud-out", "random")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """
+    Splits of a set of maps.
+
+    Parameters
+    ----------
+    name : str
+        One of ``PROTOCOLS``.
+
+    splits : list of tuple of `~numpy.ndarray`
+        Indices of the maps that calibrate and of those that test.
+
+    groups : `~numpy.ndarray`
+        The unit that hyperparameters are chosen and intervals are calibrated over.
+    """
+
+    name: str
+    splits: list
+    groups: np.ndarray
+
+
+def make_protocol(name: str, maps: MapSet, *, random_state: int = 0) -> Protocol:
+    """
+    Make the splits of a protocol.
+
+    Parameters
+    ----------
+    name : str
+        ``"leave-cloud-out"``: each cloud in turn.  ``"random"``: a quarter of the maps at random
+        tests, the published split; maps of one protostar at neighboring times are near-copies, and
+        stand on both sides.
+
+    maps : `~astrofractal.mapset.MapSet`
+        The labeled maps.
+
+    random_state : int, optional
+        The seed of the random split.
+
+    Returns
+    -------
+    protocol : `Protocol`
+        The splits.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or the maps are of one cloud, which cannot be left out.
+    """
+    one_of("protocol", name, PROTOCOLS)
+    if name == "random":
+        order = np.random.default_rng(random_state).permutation(len(maps))
+        n_test = max(1, len(maps) // 4)
+        splits = [(np.sort(order[n_test:]), np.sort(order[:n_test]))]
+        return Protocol(name, splits, np.arange(len(maps)) % 8)
+    clouds = np.unique(maps.clouds)
+    if len(clouds) < 2:
+        msg = f"protocol {name!r} needs at least two clouds, the maps have one"
+        raise ValueError(msg)
+    splits = [(np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in clouds]
+    return Protocol(name, splits, maps.clouds)

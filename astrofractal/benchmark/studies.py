@@ -5,10 +5,9 @@ from functools import partial
 import numpy as np
 
 from astrofractal.benchmark.methods import OPPONENT
-from astrofractal.benchmark.protocols import make_protocol
-from astrofractal.benchmark.scorer import Scorer
+from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, score
-from astrofractal.mass.validation import protostar_weights
+from astrofractal.mass.weights import protostar_weights
 
 __all__ = [
     "N_PROTOSTARS",

@@ -209,7 +209,7 @@ def _tuned(settings, maps, splits, random_state, progress_bar):
 def _scratch(settings, maps, splits, random_state, progress_bar):
     import torch
 
-    from astrofractal.mass.training import (
+    from astrofractal.mass.fine_tuning import (
         SYMMETRIES,
         FreshViews,
         draw_rows,

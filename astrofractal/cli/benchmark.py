@@ -24,7 +24,7 @@ examples:
   astrofractal benchmark MAPS --output OUT --predictions mine.ecsv
 """
 
-from astrofractal.cli._options import (
+from astrofractal.cli.options import (
     add_output,
     add_random_state,
     add_weights,

@@ -12,7 +12,7 @@ examples:
   astrofractal calibrate MAPS --pooling central --regressor ridge svr --output my.astrofractal
 """
 
-from astrofractal.cli._options import add_output, add_weights, check_output
+from astrofractal.cli.options import add_output, add_weights, check_output
 
 HELP = "calibrate masses on labeled maps"
 

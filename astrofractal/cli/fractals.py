@@ -8,7 +8,7 @@ the same command, and a larger --n-images adds to a folder. The folder gets:
   flames.json              the settings, and the SHA-256 of each file
 """
 
-from astrofractal.cli._options import add_n_workers, check_folder, check_output
+from astrofractal.cli.options import add_n_workers, check_folder, check_output
 
 HELP = "render fractal flames to files or to a picture"
 

@@ -32,8 +32,8 @@ examples:
 
 from functools import cache
 
-from astrofractal.cli._maps import add_map_arguments, read_map
-from astrofractal.cli._options import (
+from astrofractal.cli.options import (
+    add_map_arguments,
     add_output,
     add_report,
     add_weights,
@@ -41,6 +41,7 @@ from astrofractal.cli._options import (
     check_report,
     number_or_quantity,
     quantity,
+    read_map,
     show_table,
 )
 
@@ -109,7 +110,7 @@ def add_arguments(parser):
 
 def run(args):
     """Run ``astrofractal mass``."""
-    from astrofractal.mass.catalog_files import check_suffix
+    from astrofractal.catalogs.files import check_suffix
 
     if args.output is not None:
         check_suffix(args.output)
@@ -157,7 +158,7 @@ def _positions(texts):
 
 def _places(args):
     """Return the positions that were given, or `None`."""
-    from astrofractal.mass.positions import resolve_positions
+    from astrofractal.catalogs.positions import resolve_positions
 
     if args.positions is None:
         if args.columns is not None:
@@ -171,7 +172,7 @@ def _places(args):
 
 
 def _estimate_maps(args):
-    from astrofractal.mass import combine
+    from astrofractal.catalogs import combine
 
     several = len(args.file) > 1
     if several and args.combine is None:
@@ -199,7 +200,7 @@ def _estimate_maps(args):
 
 
 def _estimate_map(args, path, positions, make_estimator):
-    from astrofractal.mass.positions import nothing_to_measure
+    from astrofractal.catalogs.positions import nothing_to_measure
 
     gas = read_map(args, path)
     if gas.wcs is None or gas.distance is None:
@@ -284,7 +285,7 @@ def _is_mapset(path):
 
 
 def _finish(args, table, maps, estimator):
-    from astrofractal.mass import write_catalog, write_regions
+    from astrofractal.catalogs import write_catalog, write_regions
 
     if args.output is not None:
         write_catalog(table, args.output, overwrite=args.overwrite)

@@ -14,7 +14,7 @@ n_images=1000000.  On several GPUs or machines start it with torchrun and add
 
 import json
 
-from astrofractal.cli._options import check_folder, check_output
+from astrofractal.cli.options import check_folder, check_output
 
 HELP = "pretrain an encoder on fractal flames"
 

@@ -17,7 +17,7 @@ examples:
 
 from pathlib import Path
 
-from astrofractal.cli._options import add_output, check_output, quantity
+from astrofractal.cli.options import add_output, check_output, quantity
 
 HELP = "make labeled maps from simulation snapshots"
 

@@ -23,8 +23,8 @@ examples:
   astrofractal segment av.fits --unit mag --extinction-ratio "9.4e20 cm-2 / mag" --distance 300
 """
 
-from astrofractal.cli._maps import add_map_arguments, read_map
-from astrofractal.cli._options import (
+from astrofractal.cli.options import (
+    add_map_arguments,
     add_output,
     add_random_state,
     add_report,
@@ -34,6 +34,7 @@ from astrofractal.cli._options import (
     number_or_quantity,
     number_or_text,
     quantity,
+    read_map,
     show_table,
 )
 

@@ -1,6 +1,6 @@
 """The frozen Vision Transformer: architecture, weights and the features taken from it."""
 
-from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
+from astrofractal.encoder.backbone import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.encoder import FractalEncoder
 from astrofractal.encoder.identity import describe_encoder, find_encoder
 from astrofractal.encoder.normalization import ChannelNormalization

@@ -16,7 +16,7 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import at_least, one_of, positive_int
 from astrofractal.data import data_path
-from astrofractal.encoder.architecture import BUNDLED_MODEL, create_backbone
+from astrofractal.encoder.backbone import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.normalization import ChannelNormalization
 from astrofractal.encoder.pooling import pool_tokens
 from astrofractal.encoder.weights import HEADS, load_weights, save_weights
@@ -165,7 +165,7 @@ class FractalEncoder:
                 raise ValueError(msg)
             self.weights_id = f"{self.card['recipe']}-{self.card['sha256'][:8]}"
             return state
-        from astrofractal.encoder.checkpoints import read_checkpoint
+        from astrofractal.encoder.backbone import read_checkpoint
 
         self.weights_id = path.stem
         return read_checkpoint(path)

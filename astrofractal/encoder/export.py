@@ -143,7 +143,7 @@ def export_timm(encoder, folder, *, overwrite=False):
     """
     from safetensors.torch import save_file
 
-    from astrofractal.encoder import architecture
+    from astrofractal.encoder import backbone as architecture
 
     name = encoder.model_name
     model_args = {"num_classes": 0, "in_chans": encoder.in_chans}

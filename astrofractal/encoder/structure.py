@@ -12,8 +12,8 @@ pixels or on levels hardly notices.
 import torch
 import torch.nn.functional as F
 
+from astrofractal.encoder.backbone import full_precision
 from astrofractal.encoder.pooling import LATTICE, center_patches
-from astrofractal.encoder.precision import full_precision
 
 __all__ = [
     "at_center",

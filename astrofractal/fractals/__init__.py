@@ -4,12 +4,11 @@ from astrofractal._utils.optional import require
 
 require("numba", extra="pretrain")
 
-from astrofractal.fractals.contact_sheet import write_contact_sheet  # noqa: E402
 from astrofractal.fractals.gas import GasAmplitude, as_gas, draw_amplitude  # noqa: E402
-from astrofractal.fractals.hidden_masses import HiddenMass, add_hidden_masses  # noqa: E402
+from astrofractal.fractals.protostars import HiddenMass, add_hidden_masses  # noqa: E402
 from astrofractal.fractals.random_fields import RandomFieldStream  # noqa: E402
 from astrofractal.fractals.renderer import frame_system, render  # noqa: E402
-from astrofractal.fractals.shards import ShardedFlames, write_shards  # noqa: E402
+from astrofractal.fractals.shards import ShardedFlames, write_contact_sheet, write_shards  # noqa: E402
 from astrofractal.fractals.stream import FlameStream  # noqa: E402
 from astrofractal.fractals.systems import VARIATIONS, FlameSystem, random_system  # noqa: E402
 

@@ -3,7 +3,7 @@
 The public names are `GasMap`, `H2_MEAN_MOLECULAR_WEIGHT` and `column_to_mass`.
 """
 
-from astrofractal.gasmap.conversions import hildebrand_opacity, optically_thin_x_factor
+from astrofractal.gasmap.column import hildebrand_opacity, optically_thin_x_factor
 from astrofractal.gasmap.core import GasMap
 from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
 

@@ -15,20 +15,23 @@ from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of
 from astrofractal.flags import FLAGS
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, column_channel, velocity_channel, why_empty
-from astrofractal.gasmap.checks import (
+from astrofractal.gasmap.channel import (
+    Channel,
     check_beam,
     check_distance,
     check_length,
+    column_channel,
     need_distance,
     need_wcs,
+    velocity_channel,
+    why_empty,
 )
-from astrofractal.gasmap.gas_moments import CHANNEL_UNITS, CHANNELS, mean_velocity
+from astrofractal.gasmap.io.ammonia_survey import read_gas_survey
 from astrofractal.gasmap.io.cubes import read_cube
-from astrofractal.gasmap.io.line_maps import read_gas_survey, read_line_maps
-from astrofractal.gasmap.io.parts import refuse_unused
-from astrofractal.gasmap.io.reading import read_parts
-from astrofractal.gasmap.io.writing import to_hdulist, write
+from astrofractal.gasmap.io.maps import read_line_maps, read_parts
+from astrofractal.gasmap.io.registry import refuse_unused
+from astrofractal.gasmap.io.write import to_hdulist, write
+from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, mean_velocity
 from astrofractal.gasmap.plotting import html, plot
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity

@@ -9,7 +9,7 @@ from astropy import units as u
 
 from astrofractal._utils.html import facts_table, thumbnail
 from astrofractal._utils.validation import one_of
-from astrofractal.gasmap.gas_moments import mean_velocity
+from astrofractal.gasmap.moments import mean_velocity
 from astrofractal.gasmap.positions import pixel_direction
 
 if TYPE_CHECKING:

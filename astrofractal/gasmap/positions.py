@@ -12,8 +12,8 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.checks import check_pixels, need_wcs
-from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.gasmap.channel import check_pixels, need_wcs
+from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.gasmap.resample import Resampler
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def cutout(
     that at the position.  Where the pixels of the cutout are wider than those of the map, each
     is the mean over its area.  Velocities are weighted by column density; the dispersion
     takes up the spread of the velocities that are averaged or interpolated (see
-    `~astrofractal.gasmap.gas_moments.transform`).  Masked pixels have no weight; a pixel of the
+    `~astrofractal.gasmap.moments.transform`).  Masked pixels have no weight; a pixel of the
     cutout is masked when more than half of its weight is.
 
     The flags are explained in `~astrofractal.flags.FLAGS`.

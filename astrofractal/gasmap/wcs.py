@@ -13,8 +13,8 @@ from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
 from astrofractal._utils.limits import check_wcs_cards
 from astrofractal._utils.reading import reading
-from astrofractal._utils.warn import warn
-from astrofractal.gasmap.spelling import parse_unit
+from astrofractal._utils.validation import warn
+from astrofractal.gasmap.unit_text import parse_unit
 
 __all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
 

@@ -14,7 +14,7 @@ from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
 from astrofractal.data import data_path
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, mean_velocity
+from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, mean_velocity
 from astrofractal.mapset.files import read_parts, write_parts
 
 if TYPE_CHECKING:

@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy import units as u
 
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.validation import at_least, one_of
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.mass.appearance import CONTRAST
-from astrofractal.mass.conformal import ConformalIntervals
-from astrofractal.mass.domain import Domain, Scaler
-from astrofractal.mass.features import FeatureSet
-from astrofractal.mass.priors import Prior, as_prior, importance
-from astrofractal.mass.regressors import (
-    fit_regressor,
-    make_regressor,
-    spec_from_json,
-    spec_to_json,
-)
-from astrofractal.mass.validation import (
+from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, channels_of, keep_channels
+from astrofractal.mass.features import FeatureSet, for_encoder
+from astrofractal.mass.intervals import ConformalIntervals, Domain, Scaler
+from astrofractal.mass.measures import CONTRAST, appearance
+from astrofractal.mass.regressors import fit_regressor, make_regressor, spec_from_json, spec_to_json
+from astrofractal.mass.weights import (
+    Prior,
+    as_prior,
     grouped_folds,
+    importance,
     protostar_weights,
     scores,
     weighted_quantile,
 )
+
+__all__ = [
+    "MIN_R2",
+    "Calibration",
+    "NoSkillWarning",
+    "References",
+    "check_options",
+    "default_options",
+    "fit_calibrations",
+    "log_solar",
+    "options_for",
+]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,15 +46,13 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from sklearn.base import BaseEstimator
 
-
-__all__ = ["MIN_R2", "Calibration", "NoSkillWarning"]
-
 #: A calibration whose R2 on clouds left out is below this has no skill that anybody should use.
 #: The error of R2 over a few clouds is 0.06, so that less is within three errors of zero; and even
 #: a true 0.2 makes the error of a mass only 11 % smaller than the spread of all masses.
 MIN_R2 = 0.2
 
 _DOMAIN_QUANTILE = 0.99
+
 _N_CHECKED = 16
 
 
@@ -129,7 +139,7 @@ class Calibration:
             The number of features of each kind.
 
         appearance : 2D `~numpy.ndarray`
-            See `~astrofractal.mass.appearance`.
+            See `~astrofractal.mass.measures`.
 
         groups : array-like, optional
             The cloud of each map.  Without it every map is its own group: the intervals are then
@@ -366,7 +376,7 @@ class Calibration:
             Features, not scaled.
 
         appearance : 2D `~numpy.ndarray`
-            See `~astrofractal.mass.appearance`.
+            See `~astrofractal.mass.measures`.
 
         Returns
         -------
@@ -526,3 +536,236 @@ class _Reference:
 
     def scale(self, X):
         return np.nan_to_num(X if self.scaler is None else self.scaler.transform(X))
+
+
+_WEIGHT_EXPONENT = 0.5
+
+_CONTRASTS = FeatureSet(pooling=("central", "spread"), contrasts=True)
+
+_PROFILES = FeatureSet(pooling=("central", "spread"), profiles="all")
+
+# Channels to (features, regressor).
+_DEFAULTS = {
+    ("column_density",): (_CONTRASTS, ("ridge", "svr")),
+    ("column_density", "velocity"): (_PROFILES, ("ridge", "svr")),
+    ("column_density", "dispersion"): (_CONTRASTS, "svr"),
+    CHANNELS: (_CONTRASTS, "svr"),
+}
+
+
+def default_options(channels):
+    """
+    Return the default features, regressor and weights.
+
+    They were chosen by cross-validation over ten clouds; the numbers stand in the documentation.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        The channels that the maps have.
+
+    Returns
+    -------
+    features : `~astrofractal.mass.FeatureSet`
+        The features.
+
+    regressor : str or tuple of str
+        The name of the regressor, or of several whose predictions are averaged.
+
+    weight_exponent : float
+        See `~astrofractal.mass.Calibration`.
+    """
+    return *_DEFAULTS[channels], _WEIGHT_EXPONENT
+
+
+def check_options(*, encoder, features, regressor, weight_exponent, prior):
+    """
+    Refuse options that an estimator cannot have.
+
+    Parameters
+    ----------
+    encoder, features, regressor, weight_exponent, prior
+        As `~astrofractal.StellarMassEstimator` takes them; `None` is fine.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is not what it should be; the message names it.
+    """
+    if features is not None and not isinstance(features, FeatureSet):
+        msg = f"features must be a FeatureSet, got {type(features).__name__}"
+        raise TypeError(msg)
+    if encoder is not None and not hasattr(encoder, "encode"):
+        msg = f"encoder must be a FractalEncoder, got {type(encoder).__name__}"
+        raise TypeError(msg)
+    if weight_exponent is not None:
+        at_least("weight_exponent", weight_exponent, 0)
+    if regressor is not None:
+        make_regressor(regressor)
+    as_prior(prior)
+
+
+def options_for(channels, *, encoder, features, regressor, weight_exponent, prior):
+    """
+    Return the options of one calibration: those that are given, defaults for the others.
+
+    Parameters
+    ----------
+    channels : tuple of str
+        The channels that the maps have.
+
+    encoder, features, regressor, weight_exponent, prior
+        As `~astrofractal.StellarMassEstimator` takes them.
+
+    Returns
+    -------
+    features, regressor, weight_exponent, prior
+        As `~astrofractal.mass.Calibration` takes them.
+    """
+    found, head, exponent = default_options(channels)
+    if features is not None:
+        found = features
+    elif encoder is not None:
+        found = for_encoder(found, encoder)
+    return (
+        found,
+        head if regressor is None else regressor,
+        exponent if weight_exponent is None else weight_exponent,
+        as_prior(prior),
+    )
+
+
+_LEAST_MAPS = 10
+
+
+def log_solar(masses):
+    """
+    Return the decimal logarithms of masses in solar masses.
+
+    Parameters
+    ----------
+    masses : `~astropy.units.Quantity`
+        Finite and positive.
+
+    Returns
+    -------
+    log_masses : 1D `~numpy.ndarray`
+        The logarithms.
+
+    Raises
+    ------
+    TypeError, `~astropy.units.UnitConversionError`, ValueError
+        If they are not a quantity, not of mass, or not positive.
+    """
+    if not isinstance(masses, u.Quantity):
+        msg = f"masses must be a Quantity such as [0.3, 2] * u.solMass, got {type(masses).__name__}"
+        raise TypeError(msg)
+    if not masses.unit.is_equivalent(u.solMass):
+        msg = f"masses must be in units of mass, got {masses.unit}"
+        raise u.UnitConversionError(msg)
+    values = np.atleast_1d(masses.to_value(u.solMass)).astype(float)
+    if not (np.isfinite(values) & (values > 0)).all():
+        msg = "masses must be finite and positive"
+        raise ValueError(msg)
+    return np.log10(values)
+
+
+@dataclass(frozen=True)
+class References:
+    """
+    Maps of known masses.
+
+    Parameters
+    ----------
+    images : 4D float32 `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    log_masses : 1D `~numpy.ndarray`
+        log10 masses.
+
+    groups, protostars : array-like or None
+        The cloud and the protostar of each map.
+
+    represents : 1D `~numpy.ndarray` or None
+        How many maps each map stands for.
+
+    Raises
+    ------
+    ValueError
+        If they are too few, or not of one length.
+    """
+
+    images: np.ndarray
+    log_masses: np.ndarray
+    groups: object = None
+    protostars: object = None
+    represents: np.ndarray | None = None
+
+    def __post_init__(self):
+        n = len(self.images)
+        if n < _LEAST_MAPS:
+            msg = f"maps must be at least {_LEAST_MAPS} for a calibration, got {n}"
+            raise ValueError(msg)
+        given = {"masses": self.log_masses, "groups": self.groups, "protostars": self.protostars}
+        for name, values in given.items():
+            if values is not None and len(values) != n:
+                msg = f"{name} must have one entry per map, got {len(values)} for {n}"
+                raise ValueError(msg)
+
+    @property
+    def id(self):
+        """The number and the digest of the maps (`str`)."""
+        values = (np.asarray(self.images, np.float32), self.log_masses.astype(np.float32))
+        return f"{len(self.images)}maps-{fingerprint(*values, self.represents)[:8]}"
+
+
+def fit_calibrations(reference, options, *, channels, encoder, progress_bar):
+    """
+    Calibrate on maps of known masses, once for each combination of channels.
+
+    Parameters
+    ----------
+    reference : `References`
+        The maps.
+
+    options : callable
+        Takes a combination of channels and returns what
+        `~astrofractal.mass.calibration.options_for` does.
+
+    channels : list of tuple of str or None
+        The combinations; by default all that every map has.
+
+    encoder : `~astrofractal.FractalEncoder` or None
+        For features that need it.
+
+    progress_bar : bool or callable
+        Whether to show progress.
+
+    Returns
+    -------
+    calibrations : dict
+        The `~astrofractal.mass.Calibration` of each combination.
+    """
+    images = reference.images
+    common = set.intersection(*(set(found) for found in set(channels_of(images))))
+    if channels is None:
+        channels = [c for c in CHANNEL_SETS if common.issuperset(c)]
+    calibrations = {}
+    for wanted in map(tuple, channels):
+        one_of("channels", wanted, CHANNEL_SETS)
+        if not common.issuperset(wanted):
+            absent = ", ".join(c for c in wanted if c not in common)
+            msg = f"channels {wanted} cannot be calibrated: not all maps have {absent}"
+            raise ValueError(msg)
+        features, *others = options(wanted)
+        X, blocks = features.compute(images, wanted, encoder=encoder, progress_bar=progress_bar)
+        calibrations[wanted] = Calibration(wanted, features, *others).fit(
+            X,
+            reference.log_masses,
+            blocks=blocks,
+            appearance=appearance(keep_channels(images, wanted)),
+            groups=reference.groups,
+            protostars=reference.protostars,
+            represents=reference.represents,
+        )
+    return calibrations

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
+from astropy.coordinates import SkyCoord
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
@@ -17,30 +18,134 @@ import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.threads import one_blas_thread
-from astrofractal._utils.validation import one_of
-from astrofractal._utils.warn import warn
+from astrofractal._utils.validation import one_of, warn
+from astrofractal.catalogs.columns import carry, channel_code, check_level, describe, measured
+from astrofractal.catalogs.detection import PEAKS, find_protostars, is_off_center, peak_offset
+from astrofractal.catalogs.positions import Places, nothing_to_measure, resolve_positions, to_icrs
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.gasmap.moments import CHANNEL_SETS, STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
-from astrofractal.mass._standard import BATCH_SIZE, is_single, standard_batches
-from astrofractal.mass.appearance import appearance
-from astrofractal.mass.calibration import Calibration, NoSkillWarning
-from astrofractal.mass.calibration_files import read_calibrations, write_calibrations
-from astrofractal.mass.catalog_columns import channel_code
-from astrofractal.mass.cataloging import make_catalog
-from astrofractal.mass.defaults import check_options, options_for
-from astrofractal.mass.detection import find_protostars
-from astrofractal.mass.evaluation import Evaluation, check_level
-from astrofractal.mass.features import CHANNEL_SETS, FeatureSet
-from astrofractal.mass.fitting import References, fit_calibrations, log_solar
-from astrofractal.mass.matched_files import read_matched, write_matched
-from astrofractal.mass.matching import MATCHED_FEATURES, Observation
-from astrofractal.mass.positions import resolve_positions
-from astrofractal.mass.prediction import evaluate_batch, warn_of_doubts
-from astrofractal.mass.priors import Prior, as_prior
-from astrofractal.mass.validation import r2_score, rmse_score
+from astrofractal.mass.calibration import (
+    Calibration,
+    NoSkillWarning,
+    References,
+    check_options,
+    fit_calibrations,
+    log_solar,
+    options_for,
+)
+from astrofractal.mass.evaluation import Evaluation, evaluate_batch, warn_of_doubts
+from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.files import (
+    read_calibrations,
+    read_matched,
+    write_calibrations,
+    write_matched,
+)
+from astrofractal.mass.matching import MATCHED_FEATURES, unlike_references
+from astrofractal.mass.measures import appearance
+from astrofractal.mass.standard import BATCH_SIZE, is_single, standard_batches
+from astrofractal.mass.weights import Prior, as_prior, r2_score, rmse_score
+from astrofractal.observing.telescope import Observation
+
+__all__ = ["StellarMassEstimator", "make_catalog"]
+
+_BATCH = 64
+
+
+def make_catalog(estimator, gas, positions, *, level, recenter, progress_bar, **detection):
+    """
+    Estimate the masses of the protostars of a map.
+
+    Parameters
+    ----------
+    estimator : `~astrofractal.StellarMassEstimator`
+        Calibrated.
+
+    gas, positions, level, recenter, progress_bar, **detection
+        As `~astrofractal.StellarMassEstimator.catalog` takes them.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        What that returns.
+
+    reasons : list of str
+        In what the map was observed worse than sharp and complete maps; see
+        `~astrofractal.mass.matching.unlike_references`.
+    """
+    check_level(level)
+    one_of("recenter", recenter, (None, False, *PEAKS))
+    gas = GasMap.read(gas)
+    if recenter is None:
+        recenter = "column" if positions is None else False
+    if positions is None:
+        places = Places(find_protostars(gas, **detection))
+    elif detection:
+        msg = f"{', '.join(detection)} are for the detection, not for given positions"
+        raise ValueError(msg)
+    else:
+        places = resolve_positions(positions)
+        reason = nothing_to_measure(gas, places.where)
+        if reason is not None:
+            warn(reason)
+    positions, n = places.where, len(places)
+    x, y = np.array(gas.to_pixel(positions) if n else np.empty((2, 0)))
+    estimated, unusable, off_center, known = [], {}, set(), []
+    options = {"size": estimator.size, "shape": estimator.map_shape}
+
+    def maps():
+        # In batches, so that a long list of positions needs little memory.
+        for start in range(0, n, _BATCH):
+            batch = slice(start, min(start + _BATCH, n))
+            cutouts = gas.cutouts(positions[batch], **options)
+            if recenter:
+                moved = [_moved(gas, cutout, recenter) for cutout in cutouts]
+                x[batch], y[batch] = np.transpose(moved)
+                cutouts = gas.cutouts(np.transpose([x[batch], y[batch]]), **options)
+            for row, cutout in enumerate(cutouts, start):
+                if "outside" in cutout.flags:
+                    unusable[row] = "outside"
+                elif cutout.mask.all():
+                    unusable[row] = "masked"
+                else:
+                    estimated.append(row)
+                    known.append(1 - cutout.masked_fraction)
+                    if is_off_center(cutout.to_array()):
+                        off_center.add(row)
+                    yield cutout
+
+    result = estimator.evaluate(maps(), progress_bar=progress_bar)
+    for flags, row in zip(result.flags, estimated, strict=True):
+        flags += ["off-center"] if row in off_center else []
+    table = result.expand(estimated, unusable).to_table(level=level, meta=estimator.meta)
+    ids = np.arange(1, n + 1) if places.ids is None else np.asarray(places.ids)
+    table.add_column(ids, 0, "id")
+    if gas.wcs is not None:
+        given = isinstance(positions, SkyCoord) and not recenter
+        sky = positions if given else gas.to_sky(x, y)
+        table.add_column(to_icrs(sky), 1, "position")
+    where = table.colnames.index("channels")
+    pixels = [measured(pixel, np.isfinite(pixel)) for pixel in (x, y)]
+    table.add_columns(pixels, indexes=[where, where], names=["x", "y"])
+    return carry(describe(table, level), places.columns), unlike_references(gas, known)
+
+
+def _moved(gas, cutout, kind):
+    """The pixel of a map where the local peak of a cutout lies."""
+    dx, dy = 0.0, 0.0
+    if "outside" not in cutout.flags:
+        dx, dy = peak_offset(cutout.to_array(), kind)
+    if not dx and not dy:
+        return cutout.meta["pixel"]
+    if gas.wcs is None:
+        ratio = (cutout.pixel_scale / gas.pixel_scale).to_value(u.one)
+        return np.array(cutout.meta["pixel"]) + ratio * np.array([dx, dy])
+    middle = (np.array(cutout.shape[::-1]) - 1) / 2
+    return np.ravel(gas.to_pixel(cutout.to_sky(*np.atleast_2d(middle + [dx, dy]).T)))
+
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -51,9 +156,6 @@ if TYPE_CHECKING:
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
     from astrofractal.gasmap.annotations import MapSource, Positions
-
-
-__all__ = ["StellarMassEstimator"]
 
 BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
 
@@ -632,7 +734,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         combine, groups : optional
             As in `predict`.  Several maps of one protostar share most of their error: see
-            `~astrofractal.mass.combine_estimates`.
+            `~astrofractal.catalogs.combine_estimates`.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -767,7 +869,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         **detection : dict
             ``min_separation`` (a length), ``threshold`` (a column density or a signal-to-noise
-            ratio) and ``max_sources`` of `~astrofractal.mass.find_protostars`.
+            ratio) and ``max_sources`` of `~astrofractal.catalogs.find_protostars`.
 
         Returns
         -------
@@ -784,10 +886,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         See Also
         --------
         predict : masses of maps that are cut out already.
-        astrofractal.mass.find_protostars : how peaks are found.
-        astrofractal.mass.plot_catalog : draws the catalog on its map.
-        astrofractal.mass.plot_intervals : draws the intervals.
-        astrofractal.mass.write_catalog : writes it as ECSV, VOTable, FITS or CSV.
+        astrofractal.catalogs.find_protostars : how peaks are found.
+        astrofractal.catalogs.plot_catalog : draws the catalog on its map.
+        astrofractal.catalogs.plot_intervals : draws the intervals.
+        astrofractal.catalogs.write_catalog : writes it as ECSV, VOTable, FITS or CSV.
 
         Examples
         --------

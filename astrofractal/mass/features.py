@@ -6,120 +6,76 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import at_least
+from astrofractal.encoder import ChannelNormalization
+from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.pooling import check_pooling
+from astrofractal.encoder.structure import n_center_targets, structure_at_center
 from astrofractal.encoder.weights import HEADS
-from astrofractal.gasmap.gas_moments import CHANNELS
-from astrofractal.mass.contrasts import CONTRASTS, aperture_contrasts
-from astrofractal.mass.profiles import (
+from astrofractal.gasmap.moments import CHANNELS, keep_channels
+from astrofractal.mass.measures import (
     PROFILES,
     SCALARS,
     STATISTICS,
+    batched,
     channel_statistics,
     check_names,
     physical_scalars,
     radial_profiles,
 )
 
+__all__ = ["CONTRASTS", "FeatureSet", "aperture_contrasts", "for_encoder"]
+
+#: The channel that each of the contrasts needs.
+CONTRASTS = tuple(
+    np.repeat(["column_density", "velocity", "dispersion", "velocity"], n_center_targets() // 4)
+)
+
+_SIGNED = slice(n_center_targets() // 4, n_center_targets() // 2)
+
+
+@batched
+def aperture_contrasts(images: np.ndarray, zoom: float = 4.0) -> np.ndarray:
+    """
+    Measure the gas in four nested Gaussian apertures around the protostar, without a network.
+
+    These are the targets of the structure readout, computed on the map itself; see
+    `~astrofractal.encoder.structure.structure_at_center`.  They do not change when the sky is
+    rotated or mirrored or the line of sight is reversed: of the velocity the absolute value is
+    taken.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    zoom : float, optional
+        The magnification about the center; the apertures are 0.7 to 5.6 px wide after it.
+
+    Returns
+    -------
+    contrasts : 2D float32 `~numpy.ndarray`, shape (n_maps, 16)
+        Of log column density, velocity, log dispersion and log scatter of the velocity in turn: the
+        level in the widest aperture, and the differences of each aperture from the next wider one.
+        Those of an absent channel are NaN.
+    """
+    normalization = ChannelNormalization()
+    views = magnify(torch.from_numpy(normalization(images)), zoom)
+    contrasts = structure_at_center(views, normalization).numpy()
+    contrasts[:, _SIGNED] = np.abs(contrasts[:, _SIGNED])
+    known = np.isfinite(images).any((2, 3))
+    contrasts[~known[:, [CHANNELS.index(name) for name in CONTRASTS]]] = np.nan
+    return contrasts
+
+
 if TYPE_CHECKING:
     from typing import Any
 
     from astrofractal._utils.annotations import ProgressBar
     from astrofractal.encoder import FractalEncoder
-
-
-__all__ = [
-    "CHANNEL_SETS",
-    "ENOUGH_KNOWN",
-    "LEAST_KNOWN",
-    "FeatureSet",
-    "channels_of",
-    "for_encoder",
-    "keep_channels",
-    "known_parts",
-]
-
-#: A channel is used where it is known in more than this part of the column density: with the densest
-#: 5 % masses are no worse than without it, with 10 % or the central 5 % far better
-#: (docs/scripts/measure_sparse.py).
-LEAST_KNOWN = 0.05
-
-#: Below this part masses are worse than where all is known, and the map has a flag.
-ENOUGH_KNOWN = 0.2
-
-#: The combinations of channels that have their own calibration.
-CHANNEL_SETS = (
-    ("column_density",),
-    ("column_density", "velocity"),
-    ("column_density", "dispersion"),
-    CHANNELS,
-)
-
-
-def channels_of(images):
-    """
-    Tell which channels each map has.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels; an absent one is NaN throughout.  One that is known in no more than
-        ``LEAST_KNOWN`` of the column density's pixels counts as absent.
-
-    Returns
-    -------
-    channels : list of tuple of str
-        One of ``CHANNEL_SETS`` per map.
-    """
-    there = known_parts(images) > LEAST_KNOWN
-    there[:, 0] = True
-    return [tuple(name for name, has in zip(CHANNELS, row) if has) for row in there]
-
-
-def known_parts(images):
-    """
-    Tell in which part of each map the channels are known.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    Returns
-    -------
-    known : 2D `~numpy.ndarray`, shape (n_maps, 3)
-        The parts of the pixels that have a column density.
-    """
-    good = np.isfinite(images)
-    good &= good[:, :1]
-    number = good.sum((2, 3))
-    return number / np.maximum(number[:, :1], 1)
-
-
-def keep_channels(images, channels):
-    """
-    Blank the channels that are not wanted.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    channels : tuple of str
-        The names to keep.
-
-    Returns
-    -------
-    images : 4D `~numpy.ndarray`
-        The same array where nothing is to be blanked, a copy otherwise.
-    """
-    absent = [i for i, name in enumerate(CHANNELS) if name not in channels]
-    if absent:
-        images = np.array(images)
-        images[:, absent] = np.nan
-    return images
 
 
 def for_encoder(features, encoder):

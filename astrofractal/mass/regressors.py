@@ -9,8 +9,8 @@ import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
-from astrofractal.mass.neighbors import PublishedKNN, squared_distances
-from astrofractal.mass.validation import check_training
+from astrofractal.mass.intervals import PublishedKNN, squared_distances
+from astrofractal.mass.weights import check_training
 
 if TYPE_CHECKING:
     from typing import Self

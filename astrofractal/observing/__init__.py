@@ -1,7 +1,6 @@
 """Making a simulated map look observed: distance, beam, pixels, noise, footprint."""
 
 from astrofractal.observing.beam import beam_kernel
-from astrofractal.observing.images import observe_images
-from astrofractal.observing.observation import observe
+from astrofractal.observing.telescope import observe, observe_images
 
 __all__ = ["beam_kernel", "observe", "observe_images"]

@@ -7,25 +7,25 @@ import torch
 import torch.nn.functional as F
 from torch import distributed, nn
 
-from astrofractal.encoder.architecture import create_backbone, suit_attention
+from astrofractal.encoder.backbone import create_backbone, full_precision, suit_attention
 from astrofractal.encoder.pooling import center_features, center_patches, mean_and_spread
-from astrofractal.encoder.precision import full_precision
 from astrofractal.encoder.structure import (
     at_center,
     n_center_targets,
     n_structure_targets,
     structure_targets,
 )
-from astrofractal.pretraining.augmentations import ViewSampler
-from astrofractal.pretraining.data import recipe_normalization
-from astrofractal.pretraining.heads import Predictor, projection_head
-from astrofractal.pretraining.losses import (
+from astrofractal.pretraining.images import recipe_normalization
+from astrofractal.pretraining.recipe import Recipe
+from astrofractal.pretraining.terms import (
+    Predictor,
     PrototypeLoss,
     consistency_loss,
     effective_rank,
     mass_loss,
+    projection_head,
 )
-from astrofractal.pretraining.recipe import Recipe
+from astrofractal.pretraining.views import ViewSampler
 
 __all__ = ["DINOv2"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.html import data_table, facts_table, figure_image
+from astrofractal.catalogs.columns import channel_code
 from astrofractal.flags import FLAGS
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.plotting import map_figure
-from astrofractal.mass.catalog_columns import channel_code
 from astrofractal.report.page import check_page, make_page
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _masses(catalog, maps):
     """Pictures, the table, and what an interval is."""
     from matplotlib.figure import Figure
 
-    from astrofractal.mass.plotting import plot_catalog, plot_intervals
+    from astrofractal.catalogs.plotting import plot_catalog, plot_intervals
 
     if "no_skill" in catalog.meta:
         channels = html.escape(str(catalog.meta["no_skill"]))

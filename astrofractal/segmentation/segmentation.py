@@ -9,10 +9,14 @@ import numpy as np
 from astropy.nddata import NDData
 
 from astrofractal._utils.validation import one_of
-from astrofractal.segmentation._islands import connected_islands, parents
-from astrofractal.segmentation._measures import correlation_table, segment_table
-from astrofractal.segmentation._outlines import island_rings, polygon_regions
-from astrofractal.segmentation._plotting import html, plot_segmentation, segment_colors
+from astrofractal.segmentation.islands import (
+    connected_islands,
+    island_rings,
+    parents,
+    polygon_regions,
+)
+from astrofractal.segmentation.measures import correlation_table, segment_table
+from astrofractal.segmentation.plotting import html, plot_segmentation, segment_colors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -317,6 +321,6 @@ class Segmentation:
         FileExistsError
             If a file exists and ``overwrite`` is `False`; nothing is written then.
         """
-        from astrofractal.segmentation._writing import write_segmentation
+        from astrofractal.segmentation.files import write_segmentation
 
         return write_segmentation(self, directory, overwrite=overwrite)

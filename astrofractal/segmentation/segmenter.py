@@ -13,22 +13,22 @@ from sklearn.utils.validation import check_is_fitted
 
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
-from astrofractal._utils.validation import one_of, positive_int
-from astrofractal._utils.warn import warn
+from astrofractal._utils.validation import one_of, positive_int, warn
 from astrofractal.gasmap import GasMap
-from astrofractal.segmentation._area import area_in_pixels, check_area
-from astrofractal.segmentation._clusters import METHODS
-from astrofractal.segmentation._islands import merge_small, number_by_density
-from astrofractal.segmentation._model import Fit
-from astrofractal.segmentation._refine import block_means, guided_rows
-from astrofractal.segmentation._saving import read_segmenter, write_segmenter
-from astrofractal.segmentation._scale import (
+from astrofractal.segmentation.clusters import METHODS, Fit
+from astrofractal.segmentation.files import read_segmenter, write_segmenter
+from astrofractal.segmentation.islands import merge_small, number_by_density
+from astrofractal.segmentation.segmentation import Segmentation
+from astrofractal.segmentation.working_map import (
+    area_in_pixels,
+    block_means,
+    check_area,
+    guided_rows,
     scale_factor,
     smooth_lines,
     subtract_local_mean,
     working_map,
 )
-from astrofractal.segmentation.segmentation import Segmentation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

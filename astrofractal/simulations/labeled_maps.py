@@ -8,8 +8,8 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.progress import progress
-from astrofractal._utils.warn import warn
-from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal._utils.validation import warn
+from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset.mapset import MapSet
 from astrofractal.simulations.projection import line_of_sight_basis, project
 from astrofractal.simulations.snapshot import Snapshot

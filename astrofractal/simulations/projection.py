@@ -10,7 +10,7 @@ from astropy import units as u
 
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_sums
+from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_sums
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord

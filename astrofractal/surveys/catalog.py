@@ -15,22 +15,24 @@ from astropy.table import QTable, vstack
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.optional import require
-from astrofractal._utils.warn import warn
+from astrofractal._utils.validation import warn
+from astrofractal.catalogs import find_protostars
+from astrofractal.catalogs.detection import COLUMN_THRESHOLD
+from astrofractal.catalogs.files import SUFFIXES, write_catalog, write_hats
+from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.wcs import pixel_solid_angle, sky_to_pixel
-from astrofractal.mass import find_protostars
-from astrofractal.mass.catalog_files import SUFFIXES, write_catalog
-from astrofractal.mass.detection import COLUMN_THRESHOLD
-from astrofractal.mass.positions import resolve_positions
-from astrofractal.surveys._identity import (
+from astrofractal.surveys.survey import (
+    SurveyFolder,
+    is_lazy,
+    is_small,
     map_fingerprint,
+    named_maps,
+    open_map,
     part_fingerprint,
     positions_fingerprint,
+    run_tasks,
 )
-from astrofractal.surveys._inputs import is_lazy, is_small, named_maps, open_map
-from astrofractal.surveys._runner import run_tasks
-from astrofractal.surveys._store import SurveyFolder
-from astrofractal.surveys.hats import write_hats
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,7 +101,7 @@ def survey_catalog(
         A folder that keeps each finished tile and, at the end, ``catalog.ecsv``; or a catalog whose
         suffix says its format: ``.hats`` (a folder of Parquet files, by hats-import, the extra
         ``hats``), ``.ecsv``, ``.fits``, ``.vot`` and the others of
-        `~astrofractal.mass.write_catalog`.  Finished tiles are then kept in a folder of the same name
+        `~astrofractal.catalogs.write_catalog`.  Finished tiles are then kept in a folder of the same name
         with ``.survey`` behind it.
 
     resume : bool, optional
@@ -110,7 +112,7 @@ def survey_catalog(
 
     **detection : dict
         ``min_separation``, ``threshold`` and ``max_sources`` (for each map) of
-        `~astrofractal.mass.find_protostars`.  The threshold of a map that is read part by part, whose
+        `~astrofractal.catalogs.find_protostars`.  The threshold of a map that is read part by part, whose
         noise is not known, is a column density: 3e22 cm-2 by default.
 
     Returns

@@ -13,14 +13,18 @@ from astropy.table import QTable
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
-from astrofractal._utils.validation import positive_int
-from astrofractal._utils.warn import warn
+from astrofractal._utils.validation import positive_int, warn
 from astrofractal.gasmap import GasMap
 from astrofractal.segmentation import FeatureSegmenter
-from astrofractal.surveys._identity import map_fingerprint, part_fingerprint
-from astrofractal.surveys._inputs import is_lazy, named_maps, open_map
-from astrofractal.surveys._runner import run_tasks
-from astrofractal.surveys._store import SurveyFolder
+from astrofractal.surveys.survey import (
+    SurveyFolder,
+    is_lazy,
+    map_fingerprint,
+    named_maps,
+    open_map,
+    part_fingerprint,
+    run_tasks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

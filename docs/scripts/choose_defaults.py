@@ -14,15 +14,14 @@ from itertools import combinations
 
 import numpy as np
 
-from astrofractal.benchmark.encoders import encoder_makers
+from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
 from astrofractal.benchmark.scorer import Scorer
 from astrofractal.benchmark.scores import paired_rows
-from astrofractal.benchmark.store import FeatureStore
+from astrofractal.gasmap.moments import CHANNEL_SETS
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass import FeatureSet
-from astrofractal.mass.features import CHANNEL_SETS
-from astrofractal.mass.validation import protostar_weights, r2_score
+from astrofractal.mass.weights import protostar_weights, r2_score
 
 TOKENS = ("central", "spread")
 FEATURES = {

@@ -11,16 +11,14 @@ import argparse
 
 import numpy as np
 
-from astrofractal.benchmark.encoders import encoder_makers
+from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import Method
-from astrofractal.benchmark.protocols import make_protocol
-from astrofractal.benchmark.scorer import Scorer
-from astrofractal.benchmark.store import FeatureStore
-from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.benchmark.scorer import Scorer, make_protocol
+from astrofractal.catalogs.combine import COMMON_ERROR, FUNCTIONS, combine_estimates
+from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
-from astrofractal.mass.combining import COMMON_ERROR, FUNCTIONS, combine_estimates
-from astrofractal.mass.defaults import default_options
-from astrofractal.mass.validation import protostar_weights, r2_score
+from astrofractal.mass.calibration import default_options
+from astrofractal.mass.weights import protostar_weights, r2_score
 
 
 def groups_of(*names):

@@ -20,7 +20,7 @@ from astrofractal.cli.pretrain import overrides_of
 from astrofractal.fractals import frame_system, random_system
 from astrofractal.mapset import MapSet
 from astrofractal.mass.regressors import GroupRidge
-from astrofractal.mass.validation import protostar_weights, r2_score
+from astrofractal.mass.weights import protostar_weights, r2_score
 from astrofractal.pretraining import export_run, pretrain
 
 TABLE = Path(__file__).parents[1] / "method" / "tables" / "coverage.rst"

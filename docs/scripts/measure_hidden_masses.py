@@ -22,7 +22,7 @@ from astrofractal.benchmark.supervised import make_network
 from astrofractal.encoder import ChannelNormalization
 from astrofractal.fractals import FlameStream, add_hidden_masses
 from astrofractal.mapset import MapSet
-from astrofractal.mass.training import (
+from astrofractal.mass.fine_tuning import (
     SYMMETRIES,
     FreshViews,
     make_views,
@@ -30,7 +30,7 @@ from astrofractal.mass.training import (
     regress,
     train_network,
 )
-from astrofractal.mass.validation import protostar_weights, r2_score
+from astrofractal.mass.weights import protostar_weights, r2_score
 
 LOOK = {"zoom": 1.0, "size": 24}
 WIDTH = 32

@@ -13,11 +13,11 @@ import argparse
 import numpy as np
 
 from astrofractal.benchmark import Degradation, FeatureStore, Scorer, list_methods, paired_rows
-from astrofractal.benchmark.encoders import encoder_makers
+from astrofractal.benchmark.encoded import encoder_makers
 from astrofractal.benchmark.methods import OPPONENT
-from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
-from astrofractal.mass.validation import r2_score
+from astrofractal.mass.weights import r2_score
 
 
 def main():

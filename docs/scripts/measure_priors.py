@@ -11,16 +11,15 @@ import argparse
 
 import numpy as np
 
-from astrofractal.benchmark.encoders import encoder_makers
+from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import Method
 from astrofractal.benchmark.scorer import Scorer
-from astrofractal.benchmark.store import FeatureStore
-from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 from astrofractal.mass import PRIORS, Prior
-from astrofractal.mass.defaults import default_options
-from astrofractal.mass.priors import importance
-from astrofractal.mass.validation import (
+from astrofractal.mass.calibration import default_options
+from astrofractal.mass.weights import (
+    importance,
     protostar_weights,
     r2_score,
     rmse_score,

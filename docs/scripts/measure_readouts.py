@@ -28,11 +28,11 @@ from astrofractal.benchmark.scores import Bootstrap
 from astrofractal.benchmark.studies import label_groups
 from astrofractal.mapset import MapSet
 from astrofractal.mass import aperture_contrasts
-from astrofractal.mass.domain import Scaler
 from astrofractal.mass.features import CHANNELS
+from astrofractal.mass.fine_tuning import SYMMETRIES, make_views
+from astrofractal.mass.intervals import Scaler
 from astrofractal.mass.regressors import fit_regressor, make_regressor
-from astrofractal.mass.training import SYMMETRIES, make_views
-from astrofractal.mass.validation import protostar_weights
+from astrofractal.mass.weights import protostar_weights
 
 BLOCKS = (6, 9, 12)  # behind which tokens are taken
 FEW, N_DRAWS = (16, 32, 64), 20  # labeled protostars, one map each

@@ -14,11 +14,10 @@ import argparse
 import numpy as np
 
 from astrofractal import StellarMassEstimator
-from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mapset import MapSet
-from astrofractal.mass import appearance
-from astrofractal.mass.features import keep_channels
-from astrofractal.mass.validation import r2_score
+from astrofractal.mass import measures as appearance
+from astrofractal.mass.weights import r2_score
 
 
 def sparse(images, known, where):

@@ -30,7 +30,7 @@ from astrofractal.benchmark.degradations import Degradation
 from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.structure import at_center, structure_targets
 from astrofractal.mapset import MapSet
-from astrofractal.mass.validation import protostar_weights, r2_score
+from astrofractal.mass.weights import protostar_weights, r2_score
 
 ZOOM = 4
 RINGS = (0, 1, 2, 4, 8, 16, 32)

@@ -21,10 +21,11 @@ from astropy.table import QTable, Table
 
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal._utils.atomic import atomic_path
+from astrofractal.catalogs import compare
 from astrofractal.gasmap import hildebrand_opacity, optically_thin_x_factor
-from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
-from astrofractal.mass import compare, virial_mass
+from astrofractal.mass import virial_mass
 from astrofractal.mass.calibration import MIN_R2
 
 KMS = u.km / u.s

@@ -17,9 +17,8 @@ from astropy.table import Table, vstack
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
-from astrofractal.benchmark.protocols import make_protocol
 from astrofractal.benchmark.run import read_predictions, row_numbers
-from astrofractal.benchmark.scorer import Scorer
+from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap
 from astrofractal.mapset import MapSet
 

@@ -12,8 +12,8 @@ from astropy.io import fits
 from astropy.table import QTable
 
 from astrofractal import GasMap, StellarMassEstimator
+from astrofractal.catalogs import plot_catalog, plot_intervals
 from astrofractal.data import data_path
-from astrofractal.mass import plot_catalog, plot_intervals
 
 path = data_path("example_cloud.fits")
 gas = GasMap.read(path, distance=300 * u.pc)

@@ -15,8 +15,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astrofractal import GasMap, StellarMassEstimator
+from astrofractal.catalogs import plot_intervals
 from astrofractal.data import data_path
-from astrofractal.mass import plot_intervals
 from astrofractal.surveys import survey_catalog
 
 # %%

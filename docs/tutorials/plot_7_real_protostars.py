@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import QTable
 
-from astrofractal.mass import compare
+from astrofractal.catalogs import compare
 
 path = Path("../user/real_protostars.ecsv")
 found = QTable.read(path if path.is_file() else path.name)
@@ -21,7 +21,7 @@ found["object", "map", "estimate", "lower", "upper", "dynamical_mass", "r2_proto
 # %%
 # Compare
 # -------
-# `~astrofractal.mass.compare` takes a catalog and a table of masses, by name or by position.
+# `~astrofractal.catalogs.compare` takes a catalog and a table of masses, by name or by position.
 
 catalog = QTable()
 catalog["id"], catalog["mass"] = found["object"], found["estimate"]

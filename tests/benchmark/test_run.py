@@ -15,10 +15,9 @@ from astrofractal.benchmark import (
     read_predictions,
     run_benchmark,
 )
-from astrofractal.benchmark.classical import BestRadius, ClassicalMasses
-from astrofractal.benchmark.methods import OPPONENT
+from astrofractal.benchmark.methods import OPPONENT, BestRadius, ClassicalMasses
 from astrofractal.benchmark.studies import label_groups, learning_rows
-from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mass import FeatureSet
 from tests.factories import make_mapset
 

@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 
 from astrofractal.benchmark import Bootstrap, mass_range_scores, paired_rows, score
 from astrofractal.benchmark.scores import effective_sample_size
-from astrofractal.mass.validation import r2_score
+from astrofractal.mass.weights import r2_score
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from astrofractal import GasMap
-from astrofractal.cli._maps import add_map_arguments, read_map
+from astrofractal.cli.options import add_map_arguments, read_map
 from astrofractal.gasmap import hildebrand_opacity
 from tests.factories import make_header
 

@@ -6,7 +6,7 @@ import timm
 import torch
 
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
-from astrofractal.encoder.checkpoints import convert_state_dict, read_checkpoint
+from astrofractal.encoder.backbone import convert_state_dict, read_checkpoint
 
 SMALL = {"img_size": 32, "embed_dim": 32, "depth": 4, "num_heads": 2, "num_classes": 0}
 

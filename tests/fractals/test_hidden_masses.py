@@ -9,8 +9,8 @@ from scipy.integrate import trapezoid
 pytest.importorskip("numba")
 
 from astrofractal.fractals import HiddenMass, add_hidden_masses
-from astrofractal.fractals.hidden_masses import MASS_RANGE, PIXEL_SCALE, draw_hidden_mass
-from astrofractal.gasmap.gas_moments import STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.fractals.protostars import MASS_RANGE, PIXEL_SCALE, draw_hidden_mass
+from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 
 STILL = {
     "envelope": 2.0, "extent": 0.1, "core": 0.004, "power": 1.5, "softening": 0.0, "random": 0.5,

@@ -15,8 +15,7 @@ from astrofractal.fractals import (
     frame_system,
     write_contact_sheet,
 )
-from astrofractal.fractals._smoothing import smooth
-from astrofractal.fractals.renderer import find_flame
+from astrofractal.fractals.renderer import find_flame, smooth
 
 
 def _hash(images):

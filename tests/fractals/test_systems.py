@@ -3,13 +3,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from astrofractal.fractals import (
-    VARIATIONS,
-    FlameSystem,
-    frame_system,
-    random_system,
-    render,
-)
+from astrofractal.fractals import VARIATIONS, FlameSystem, frame_system, random_system, render
 from astrofractal.fractals._chaos import WALKERS, play
 from astrofractal.fractals._random import key_of
 

@@ -7,7 +7,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from astrofractal import GasMap
-from astrofractal.gasmap.io.spectra import signal_mask, spectrum_noise
+from astrofractal.gasmap.io.cubes import signal_mask, spectrum_noise
 from tests.factories import make_header
 
 pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)

@@ -12,9 +12,9 @@ from hypothesis.extra.numpy import arrays
 
 import astrofractal
 from astrofractal import GasMap
-from astrofractal.gasmap.gas_moments import line_of_sums, mean_velocity, transform
+from astrofractal.gasmap.moments import line_of_sums, mean_velocity, transform
 from astrofractal.observing import observe, observe_images
-from astrofractal.segmentation._scale import working_map
+from astrofractal.segmentation.working_map import working_map
 
 N = 12
 SCALE = 0.01 * u.pc
@@ -176,4 +176,4 @@ def test_standard_map_has_one_home():
         copies = {ast.unparse(n) for n in nodes if isinstance(n, (ast.Tuple, ast.List, ast.BinOp))}
         if own & {text.replace("[", "(").replace("]", ")") for text in copies}:
             found.add(path.relative_to(package).as_posix())
-    assert found == {"gasmap/gas_moments.py"}
+    assert found == {"gasmap/moments.py"}

@@ -9,7 +9,7 @@ from astropy.nddata import NDData, StdDevUncertainty
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import hildebrand_opacity
-from astrofractal.gasmap.conversions import dust_column_factor
+from astrofractal.gasmap.column import dust_column_factor
 from tests.factories import make_wcs
 
 LINE = u.K * u.km / u.s

@@ -6,7 +6,7 @@ from astropy import constants as const
 from astropy import units as u
 
 from astrofractal.gasmap import hildebrand_opacity, optically_thin_x_factor
-from astrofractal.gasmap.conversions import dust_column_factor
+from astrofractal.gasmap.column import dust_column_factor
 from astrofractal.gasmap.units import to_column_density
 
 

@@ -3,9 +3,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from astrofractal.mass import Calibration, FeatureSet
-from astrofractal.mass.appearance import appearance
-from astrofractal.mass.conformal import ConformalIntervals
-from astrofractal.mass.domain import Scaler
+from astrofractal.mass.intervals import ConformalIntervals, Scaler
+from astrofractal.mass.measures import appearance
 
 ALL = ("column_density", "velocity", "dispersion")
 

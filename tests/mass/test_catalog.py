@@ -10,10 +10,10 @@ from numpy.testing import assert_allclose
 from regions import Regions
 
 from astrofractal import GasMap
+from astrofractal.catalogs import find_protostars, write_catalog, write_regions
+from astrofractal.catalogs.columns import describe
+from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.mass import find_protostars, write_catalog, write_regions
-from astrofractal.mass.catalog_columns import describe
-from astrofractal.mass.positions import resolve_positions
 from tests.factories import make_column, make_gas, make_wcs
 
 ALL = ("column_density", "velocity", "dispersion")

@@ -7,7 +7,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 from astropy.utils.masked import Masked
 
-from astrofractal.mass import combine, combine_estimates
+from astrofractal.catalogs import combine, combine_estimates
 
 
 def make_catalog(names, masses, half=0.3, *, offset=0.0, **columns):

@@ -6,8 +6,8 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
 
+from astrofractal.catalogs import compare
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.mass import compare
 
 matplotlib.use("Agg")
 

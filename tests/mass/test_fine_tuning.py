@@ -5,10 +5,11 @@ from astropy import units as u
 
 from astrofractal import FractalEncoder, StellarMassEstimator
 from astrofractal.encoder import read_card
-from astrofractal.mass.fine_tuning import TrunkViews, fine_tune
-from astrofractal.mass.training import (
+from astrofractal.mass.fine_tuning import (
     SYMMETRIES,
+    TrunkViews,
     draw_rows,
+    fine_tune,
     hold_out,
     make_views,
     random_poses,

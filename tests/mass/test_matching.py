@@ -10,7 +10,7 @@ from astropy.nddata import NDData, StdDevUncertainty
 
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.mass.matched_files import write_matched
+from astrofractal.mass.files import write_matched
 from astrofractal.observing import observe
 from tests.factories import make_mapset
 

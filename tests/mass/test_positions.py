@@ -17,7 +17,7 @@ from regions import (
     Regions,
 )
 
-from astrofractal.mass.positions import Places, resolve_positions
+from astrofractal.catalogs.positions import Places, resolve_positions
 from tests.factories import make_column, make_gas
 
 PIXELS = np.array([(60.0, 80.0), (140.0, 90.0)])

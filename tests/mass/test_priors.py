@@ -7,9 +7,9 @@ from astropy.table import QTable
 from numpy.testing import assert_allclose
 
 from astrofractal import StellarMassEstimator
-from astrofractal.gasmap.gas_moments import CHANNELS
+from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mass import PRIORS, NoSkillWarning, Prior
-from astrofractal.mass.priors import as_prior, importance
+from astrofractal.mass.weights import as_prior, importance
 
 TABLE = QTable({"mass": [0.1, 1.0, 10.0] * u.solMass, "number": [4.0, 2.0, 0.0]})
 

@@ -3,16 +3,17 @@ import pytest
 from astropy import units as u
 from numpy.testing import assert_allclose, assert_array_equal
 
-from astrofractal.mass.appearance import appearance
-from astrofractal.mass.classical import aperture_mass, virial_mass
-from astrofractal.mass.contrasts import CONTRASTS, aperture_contrasts
-from astrofractal.mass.profiles import (
+from astrofractal.mass.features import CONTRASTS, aperture_contrasts
+from astrofractal.mass.measures import (
     PROFILES,
     SCALARS,
     STATISTICS,
+    aperture_mass,
+    appearance,
     channel_statistics,
     physical_scalars,
     radial_profiles,
+    virial_mass,
 )
 
 

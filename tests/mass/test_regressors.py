@@ -19,7 +19,7 @@ from astrofractal.mass import (
     PublishedKNN,
     make_regressor,
 )
-from astrofractal.mass.neighbors import nearest
+from astrofractal.mass.intervals import nearest
 from astrofractal.mass.regressors import fit_regressor
 
 RNG = np.random.default_rng(0)

@@ -3,7 +3,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.metrics import mean_absolute_error, r2_score
 
-from astrofractal.mass import validation
+from astrofractal.mass import weights as validation
 
 RNG = np.random.default_rng(0)
 

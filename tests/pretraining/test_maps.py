@@ -10,9 +10,8 @@ import torch
 
 from astrofractal.mapset import MapSet
 from astrofractal.pretraining import Recipe, export_run, pretrain
-from astrofractal.pretraining.augmentations import ViewSampler
-from astrofractal.pretraining.data import Flames
-from astrofractal.pretraining.maps import CutMaps, cut_maps
+from astrofractal.pretraining.images import CutMaps, Flames, cut_maps
+from astrofractal.pretraining.views import ViewSampler
 from tests.factories import make_column, make_gas, make_mapset
 
 CORES = [(40.0, 50.0, 2e22, 4.0), (140.0, 60.0, 1e22, 3.0)]

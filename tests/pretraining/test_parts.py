@@ -8,15 +8,15 @@ from astrofractal.encoder import ChannelNormalization
 from astrofractal.encoder.pooling import LATTICE
 from astrofractal.encoder.structure import at_center, n_center_targets, structure_targets
 from astrofractal.pretraining import Recipe
-from astrofractal.pretraining.augmentations import ViewSampler
-from astrofractal.pretraining.data import Flames, StepSampler
-from astrofractal.pretraining.heads import Predictor
-from astrofractal.pretraining.losses import (
+from astrofractal.pretraining.images import Flames, StepSampler
+from astrofractal.pretraining.terms import (
+    Predictor,
     PrototypeLoss,
     consistency_loss,
     effective_rank,
     mass_loss,
 )
+from astrofractal.pretraining.views import ViewSampler
 
 pytest.importorskip("lightly")
 

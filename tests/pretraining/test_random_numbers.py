@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from astrofractal.encoder.precision import full_precision
+from astrofractal.encoder.backbone import full_precision
 from astrofractal.pretraining.random_numbers import Numbers
 
 

@@ -13,11 +13,11 @@ from regions import CirclePixelRegion, CircleSkyRegion, PixCoord, Regions
 
 from astrofractal import FractalEncoder, StellarMassEstimator
 from astrofractal._utils.identity import fingerprint
+from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.encoder import read_card, save_weights
 from astrofractal.fractals import ShardedFlames
 from astrofractal.mapset import MapSet
 from astrofractal.mass import FeatureSet
-from astrofractal.mass.positions import resolve_positions
 from astrofractal.pretraining import Recipe
 from tests.factories import make_mapset
 from tests.robustness.cases import cases, enter

@@ -16,10 +16,11 @@ from numpy.testing import assert_array_equal
 from regions import Regions
 
 from astrofractal import FeatureSegmenter, FractalEncoder, GasMap, StellarMassEstimator
-from astrofractal._utils.tables import read_table
+from astrofractal._utils.reading import read_table
+from astrofractal.catalogs import write_catalog, write_regions
 from astrofractal.encoder import load_weights
 from astrofractal.mapset import MapSet
-from astrofractal.mass import FeatureSet, write_catalog, write_regions
+from astrofractal.mass import FeatureSet
 from astrofractal.surveys import LazyMap, survey_segment, write_zarr
 from tests.factories import make_column, make_gas, make_mapset
 from tests.robustness.cases import THOROUGH

@@ -5,9 +5,8 @@ import pytest
 from sklearn.decomposition import PCA
 
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.segmentation._clusters import cluster_stability, fit_clusters
-from astrofractal.segmentation._components import RunningCovariance
-from astrofractal.segmentation._refine import block_means, guided_rows
+from astrofractal.segmentation.clusters import RunningCovariance, cluster_stability, fit_clusters
+from astrofractal.segmentation.working_map import block_means, guided_rows
 
 
 @pytest.fixture

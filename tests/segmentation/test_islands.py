@@ -5,10 +5,12 @@ import pytest
 from regions import PixCoord
 from scipy.ndimage import gaussian_filter
 
-from astrofractal.segmentation._islands import connected_islands, merge_small, parents
-from astrofractal.segmentation._outlines import (
+from astrofractal.segmentation.islands import (
+    connected_islands,
     island_rings,
     keyhole,
+    merge_small,
+    parents,
     polygon_regions,
     rings,
     signed_area,

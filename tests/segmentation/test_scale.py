@@ -7,10 +7,11 @@ from astropy.wcs import WCS
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.gasmap.gas_moments import mean_velocity
-from astrofractal.segmentation._area import area_in_pixels, check_area
-from astrofractal.segmentation._scale import (
+from astrofractal.gasmap.moments import mean_velocity
+from astrofractal.segmentation.working_map import (
+    area_in_pixels,
     beam_width,
+    check_area,
     scale_factor,
     smooth_lines,
     subtract_local_mean,

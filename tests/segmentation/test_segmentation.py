@@ -11,7 +11,7 @@ from regions import PixCoord, Regions
 from astrofractal import FeatureSegmenter, GasMap
 from astrofractal.gasmap import column_to_mass
 from astrofractal.segmentation import Segmentation
-from astrofractal.segmentation._measures import virial_parameter
+from astrofractal.segmentation.measures import virial_parameter
 
 
 def build(gas, labels, components=None):

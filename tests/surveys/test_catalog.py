@@ -14,9 +14,10 @@ from astropy.nddata import NDData
 from astropy.table import QTable
 
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
+from astrofractal.catalogs import write_hats
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.mass import FeatureSet
-from astrofractal.surveys import LazyMap, survey_catalog, write_hats, write_zarr
+from astrofractal.surveys import LazyMap, survey_catalog, write_zarr
 from tests.factories import make_column, make_gas
 
 DISTANCE = 300 * u.pc

@@ -1,7 +1,7 @@
 import pytest
 from astropy import units as u
 
-from astrofractal.surveys._runner import run_tasks
+from astrofractal.surveys.survey import run_tasks
 
 
 def fail(error, _):

@@ -14,7 +14,7 @@ from astropy.io import fits
 import astrofractal
 from astrofractal import GasMap
 from astrofractal._utils.limits import check_wcs_cards, open_bounded
-from astrofractal._utils.tables import read_table
+from astrofractal._utils.reading import read_table
 from astrofractal.mapset import MapSet
 from tests.factories import make_column, make_header, make_mapset
 

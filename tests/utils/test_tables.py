@@ -6,7 +6,7 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from astrofractal._utils.tables import read_table
+from astrofractal._utils.reading import read_table
 
 VOTABLE = """<?xml version="1.0"?>{doctype}
 <VOTABLE version="1.3"><RESOURCE><TABLE><FIELD name="ra" datatype="double"/><DATA><BINARY>

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from astrofractal import StellarMassEstimator
+from astrofractal.catalogs import find_protostars
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.mass import FeatureSet, find_protostars
+from astrofractal.mass import FeatureSet
 from tests.factories import make_column, make_gas, make_mapset
 
 

@@ -13,28 +13,242 @@ from astropy import constants as const
 from astropy import units as u
 from astropy.io import fits
 from radio_beam import Beam
+from scipy import ndimage
 
 from astrofractal._utils.optional import require
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channels import Channel, subtract_line_width
-from astrofractal.gasmap.checks import check_beam
-from astrofractal.gasmap.conversions import (
-    check_quantity,
-    check_rest_frequency,
-    kelvin_per_intensity,
-    x_factor_unit,
+from astrofractal.gasmap.channel import Channel, check_beam, check_quantity, subtract_line_width
+from astrofractal.gasmap.column import check_rest_frequency, kelvin_per_intensity, x_factor_unit
+from astrofractal.gasmap.io.fits import (
+    describe_cube,
+    describe_extensions,
+    header_beam,
+    header_distance,
+    header_unit,
+    image_hdus,
+    is_hdu,
+    label,
+    opened,
+    parameter_names,
+    pick,
 )
-from astrofractal.gasmap.gas_moments import CHANNEL_UNITS
-from astrofractal.gasmap.io.cube_files import load_cube
-from astrofractal.gasmap.io.fits_files import is_hdu, opened
-from astrofractal.gasmap.io.parts import MapParts, refuse_unused
-from astrofractal.gasmap.io.spectra import moments, spectrum_noise
+from astrofractal.gasmap.io.registry import MapParts, refuse_unused
+from astrofractal.gasmap.moments import CHANNEL_UNITS
+from astrofractal.gasmap.unit_text import parse_unit
 
-__all__ = ["read_cube"]
+__all__ = ["load_cube", "moments", "read_cube", "signal_mask", "spectrum_noise"]
+
+#: Median of the absolute value of the negative half of a Gaussian, in units of its sigma.
+_HALF_NORMAL = 0.6744897501960817
+
+
+def spectrum_noise(data):
+    """
+    Return the noise of each spectrum, from its negative values.
+
+    Spectra with fewer than five of them are taken as free of noise.
+    """
+    n_negative = (data < 0).sum(axis=0)
+    # Sorted along memory, negative values come first: many times faster than a median beside NaN.
+    spectra = np.moveaxis(np.fmin(data, 0), 0, -1)
+    spectra = np.sort(np.ascontiguousarray(spectra), axis=-1)
+    middle = (np.maximum(n_negative - 1, 0) // 2, n_negative // 2)
+    middle = np.minimum(np.stack(middle, axis=-1), len(data) - 1)
+    median = -np.take_along_axis(spectra, middle, axis=-1).mean(axis=-1)
+    return np.where(n_negative >= 5, median / _HALF_NORMAL, 0.0)
+
+
+def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, widen=0.25):
+    """
+    Return where spectra have signal.
+
+    Parameters
+    ----------
+    data : 3D `~numpy.ndarray`
+        Intensities, the spectral axis first.
+
+    noise : 2D `~numpy.ndarray`
+        The rms of a channel.
+
+    snr, snr_edge : float, optional
+        A run of channels above ``snr_edge`` times the noise counts if two adjacent channels of it
+        are above ``snr`` times the noise.
+
+    widen : float, optional
+        Fraction of its length by which each run is widened on both sides, rounded up.
+
+    Returns
+    -------
+    mask : 3D `~numpy.ndarray` of bool
+        `True` where there is signal.
+    """
+    with np.errstate(invalid="ignore"):
+        core = data > snr * noise
+        edge = data > snr_edge * noise
+    seed = np.zeros_like(core)
+    pair = core[1:] & core[:-1]
+    seed[1:] |= pair
+    seed[:-1] |= pair
+    along = np.zeros((3, 3, 3), bool)
+    along[:, 1, 1] = True
+    mask = ndimage.binary_propagation(seed, structure=along, mask=edge | seed)
+    return _widened(mask, widen) & np.isfinite(data)
+
+
+def _widened(mask, fraction):
+    """Return the runs of a mask along its first axis, widened by a fraction of their length."""
+    if not fraction:
+        return mask
+    n_channels = mask.shape[0]
+    flat = mask.reshape(n_channels, -1).T
+    steps = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    (spectrum, start), end = np.nonzero(steps == 1), np.nonzero(steps == -1)[1]
+    pad = np.ceil(fraction * (end - start)).astype(int)
+    count = np.zeros((flat.shape[0], n_channels + 1), dtype=np.int32)
+    np.add.at(count, (spectrum, np.maximum(start - pad, 0)), 1)
+    np.add.at(count, (spectrum, np.minimum(end + pad, n_channels)), -1)
+    return (count.cumsum(axis=1)[:, :-1] > 0).T.reshape(mask.shape)
+
+
+def moments(data, velocity, width, noise, levels, *, use):
+    """Return W, its error, v, its error, sigma and its error, (6, ny, nx), NaN without signal."""
+    snr, snr_edge, widen = levels
+    shape = data.shape[1:]
+    noise = np.broadcast_to(noise, shape)
+    with np.errstate(invalid="ignore"):
+        core = (data > snr * noise) & use[:, None, None]
+    # Most of the sky is empty: the others need no more than this.
+    there = (core[1:] & core[:-1]).any(axis=0)
+    planes = np.full((6, *shape), np.nan)
+    data, noise = np.where(use[:, None], data[:, there], np.nan), noise[there]
+    mask = signal_mask(data[..., None], noise[:, None], snr=snr, snr_edge=snr_edge, widen=widen)
+    mask = mask[..., 0]
+    dv, v = width[:, None], velocity[:, None]
+    weights = np.where(mask, data, 0) * dv
+    with np.errstate(invalid="ignore", divide="ignore"):
+        total = weights.sum(axis=0)
+        total = np.where(total > 0, total, np.nan)
+        mean = (weights * v).sum(axis=0) / total
+        offset = np.where(mask, v - mean, 0)
+        square = (weights * offset**2).sum(axis=0) / total
+        sigma = np.sqrt(np.where(square > 0, square, np.nan))
+        element = mask * dv**2
+        total_error = noise * np.sqrt(element.sum(axis=0))
+        mean_error = noise * np.sqrt((element * offset**2).sum(axis=0)) / total
+        spread = np.where(mask, offset**2 - square, 0)
+        sigma_error = noise * np.sqrt((element * spread**2).sum(axis=0)) / (2 * total * sigma)
+    planes[:, there] = total, total_error, mean, mean_error, sigma, sigma_error
+    return planes
+
+
+#: Channels narrower than this (m/s) are not in use.
+_NARROWEST = 2.0
+
+
+def load_cube(hdus, *, hdu, unit):
+    """Return the SpectralCube of a file and the distance its header tells."""
+    from spectral_cube import SpectralCube
+
+    images = [pick(hdus, hdu)] if hdu is not None else image_hdus(hdus)
+    cubes = [image for image in images if len(image.shape) >= 3] or images
+    if not cubes:
+        msg = f"cube holds no image; {describe_extensions(hdus)}"
+        raise ValueError(msg)
+    image = cubes[0]
+    where = label(image, hdus)
+    wcs = _wcs.read_wcs(image.header, hdus=hdus, name=where)
+    if not wcs.has_celestial:
+        msg = f"{where} {_wcs.describe_cube_axes(wcs)}"
+        raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
+    axis = _wcs.spectral_axis(wcs)
+    if len(image.shape) == 2:
+        msg = f"{where} is a 2D map, not a cube: use GasMap.read or GasMap.from_maps"
+        raise ValueError(msg)
+    if parameter_names(image):
+        raise ValueError(describe_cube(image, where))
+    if axis is None:
+        ctypes = ", ".join(repr(str(ctype)) for ctype in wcs.wcs.ctype)
+        msg = f"{describe_cube(image, where)}; it has no spectral axis (CTYPE {ctypes})"
+        raise ValueError(msg)
+    header = image.header
+    text = header_unit(image, hdus)
+    if unit is None and not text:
+        msg = f"{where} has no BUNIT: say what its intensities are with unit=, as in unit='K'"
+        raise ValueError(msg)
+    unit = parse_unit(unit if unit is not None else text, name=f"BUNIT of {where}", example="K")
+    data, plain = _three_axes(image, wcs, axis, where)
+    _check_channel_width(header, plain.header, axis, where)
+    plain.header["BUNIT"] = unit.to_string("fits")
+    for key in ("BMAJ", "BMIN", "BPA", "CASAMBM"):
+        if key in header:
+            plain.header[key] = header[key]
+    tables = [one for one in hdus if one.name == "BEAMS"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if tables and header.get("CASAMBM"):
+            cube = SpectralCube.read(fits.HDUList([plain, *tables]), format="fits")
+        else:
+            plain.header.pop("CASAMBM", None)
+            cube = _plain_cube(data, plain.header, unit)
+    return cube, header_distance(header, hdus)
+
+
+def _check_channel_width(header, plain, axis, where):
+    """Refuse velocities without a unit that are hardly in m/s, as the standard says they are."""
+    width = plain.get("CDELT3", 1.0) * plain.get("PC3_3", 1.0)
+    stated = str(header.get(f"CUNIT{axis + 1}", "")).strip()
+    if not stated and plain.get("CUNIT3") == "m/s" and abs(width) < _NARROWEST:
+        msg = (
+            f"{where} has no CUNIT{axis + 1}, and its channels would be {abs(width):g} m/s wide: set "
+            f"CUNIT{axis + 1} in its header, e.g. to 'km/s'"
+        )
+        raise ValueError(msg)
+
+
+def _plain_cube(data, header, unit):
+    """Make a SpectralCube without the reader, which insists on a beam for Jy/beam."""
+    from spectral_cube import SpectralCube
+
+    wcs = _wcs.read_wcs(header)
+    return SpectralCube(
+        data=data,
+        wcs=wcs,
+        header=header,
+        meta={"BUNIT": unit.to_string()},
+        beam=header_beam(header),
+    )
+
+
+def _three_axes(image, wcs, spectral, where):
+    """Return the data as (spectral, y, x), and an HDU with the header of these three axes."""
+    keep = [wcs.wcs.lng, wcs.wcs.lat]
+    keep = [*sorted(keep), spectral]
+    shape = image.shape
+    others = [axis for axis in range(wcs.naxis) if axis not in keep]
+    lengths = shape[::-1]
+    surplus = [axis for axis in others if axis < len(lengths) and lengths[axis] > 1]
+    if surplus:
+        msg = (
+            f"{where} must have two celestial axes and a spectral one, got data of shape {shape} "
+            f"with the axes {[str(ctype) for ctype in wcs.wcs.ctype]}"
+        )
+        raise ValueError(msg)
+    data = image.data
+    order = [len(shape) - 1 - axis for axis in keep[::-1]]
+    rest = [axis for axis in range(len(shape)) if axis not in order]
+    data = np.transpose(data, [*rest, *order]).reshape([shape[axis] for axis in order])
+    sub = wcs.sub([axis + 1 for axis in keep])
+    header = sub.to_header()
+    if sub.wcs.spec < 0:  # a name of no standard, as VELOCITY or VLSR
+        header["CTYPE3"] = "VRAD"
+        header.setdefault("CUNIT3", "m/s")
+    return data, fits.PrimaryHDU(data, header=header)
+
 
 _VELOCITY = u.km / u.s
+
 _CONVENTIONS = {
     "radio": u.doppler_radio,
     "optical": u.doppler_optical,

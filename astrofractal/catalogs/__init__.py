@@ -1,0 +1,35 @@
+"""
+Tables of protostars: where they are, how a catalog looks, is written, combined and compared.
+
+The names are imported on first use: to read positions or to write a catalog needs no network.
+"""
+
+from astrofractal._utils.optional import lazy_names
+
+__all__ = [
+    "Comparison",
+    "combine",
+    "combine_estimates",
+    "compare",
+    "find_protostars",
+    "plot_catalog",
+    "plot_intervals",
+    "write_catalog",
+    "write_hats",
+    "write_regions",
+]
+
+_HOMES = {
+    "Comparison": "astrofractal.catalogs.compare",
+    "combine": "astrofractal.catalogs.combine",
+    "combine_estimates": "astrofractal.catalogs.combine",
+    "compare": "astrofractal.catalogs.compare",
+    "find_protostars": "astrofractal.catalogs.detection",
+    "plot_catalog": "astrofractal.catalogs.plotting",
+    "plot_intervals": "astrofractal.catalogs.plotting",
+    "write_catalog": "astrofractal.catalogs.files",
+    "write_hats": "astrofractal.catalogs.files",
+    "write_regions": "astrofractal.catalogs.files",
+}
+
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

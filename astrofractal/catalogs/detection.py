@@ -1,0 +1,260 @@
+"""Detection: peaks of the column density, where protostars may be."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units as u
+from scipy.ndimage import binary_erosion, gaussian_filter
+from scipy.spatial import cKDTree
+
+from astrofractal._utils.validation import warn
+from astrofractal.gasmap.moments import STANDARD_WIDTH
+from astrofractal.gasmap.noise import pixel_noise
+from astrofractal.gasmap.units import to_column_density
+
+__all__ = [
+    "COLUMN_THRESHOLD",
+    "MIN_SIGNAL_TO_NOISE",
+    "PEAKS",
+    "find_protostars",
+    "is_off_center",
+    "peak_offset",
+]
+
+if TYPE_CHECKING:
+    from astrofractal.gasmap import GasMap
+
+#: The smallest signal-to-noise ratio of a peak.
+MIN_SIGNAL_TO_NOISE = 5.0
+
+#: The smallest column density of a peak where the noise is not known, as of a map read part by part.
+COLUMN_THRESHOLD = 3e22 / u.cm**2
+
+
+def find_protostars(
+    gas: GasMap,
+    *,
+    min_separation: u.Quantity = 0.05 * u.pc,
+    threshold: u.Quantity | float = MIN_SIGNAL_TO_NOISE,
+    max_sources: int | None = None,
+) -> np.ndarray:
+    """
+    Find the peaks of the column density, where protostars may be.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map, with a physical scale (WCS and distance).
+
+    min_separation : `~astropy.units.Quantity`, optional
+        The smallest separation of two peaks: a length or an angle.
+
+    threshold : `~astropy.units.Quantity` or float, optional
+        The smallest ratio of signal to noise of a peak as a number, or its smallest column density
+        (cm-2 or what GasMap takes).
+
+    max_sources : int, optional
+        Keep only the highest peaks.
+
+    Returns
+    -------
+    positions : 2D `~numpy.ndarray`, shape (n, 2)
+        Pixels (x, y), the highest peak first.  With none, a warning tells what to change.
+
+    Notes
+    -----
+    The ratio is the smaller one of two: the height of the peak above the local background (the median
+    in boxes of 0.5 pc) over the robust scatter about it, in the box or in the whole map, whichever is
+    larger; and its height above its surroundings (the median between half of ``min_separation`` and
+    all of it) over the noise of a pixel, which is the map's uncertainty or the scatter of pixels about
+    neighbors.  The first leaves out what is common on the map, the second what noise does to the
+    flanks of gas.  Neither depends on the scale of the column density.  A peak beside a pixel without
+    data, or on the border of the map, is none.
+
+    Examples
+    --------
+    >>> from astrofractal import GasMap
+    >>> from astrofractal.data import data_path
+    >>> from astrofractal.catalogs import find_protostars
+    >>> gas = GasMap.read(data_path("example_cloud.fits"))
+    >>> find_protostars(gas, max_sources=3).shape
+    (3, 2)
+    """
+    from photutils.detection import find_peaks
+    from photutils.utils.exceptions import NoDetectionsWarning
+
+    separation = _in_pixels(gas, min_separation)
+    column = np.where(gas.mask, 0, gas.column_density.value.astype(float))
+    with_limit = isinstance(threshold, u.Quantity) and threshold.unit != u.one
+    if with_limit:
+        data = column
+        limit = to_column_density(threshold, name="threshold").to_value(u.cm**-2)
+        what = f"{limit:.3g} cm-2"
+    else:
+        data, limit = _significance(gas, column), float(threshold)
+        what = f"{limit:g} (signal to noise)"
+    inside = binary_erosion(~np.asarray(gas.mask), np.ones((3, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NoDetectionsWarning)
+        peaks = find_peaks(np.where(gas.mask, -np.inf, data), limit, mask=~inside)
+    pixels = np.empty((0, 2))
+    if peaks is not None and len(peaks):
+        pixels = np.column_stack([np.asarray(peaks[name], float) for name in ("x_peak", "y_peak")])
+        height = column[pixels[:, 1].astype(int), pixels[:, 0].astype(int)]
+        pixels = pixels[np.argsort(-height, kind="stable")]
+        pixels = pixels[_separated(pixels, separation)]
+        if not with_limit:
+            pixels = pixels[_local_contrast(gas, pixels, separation) >= limit]
+    if not len(pixels):
+        highest = f"{data[inside].max():.3g}" if inside.any() else "nothing"
+        msg = (
+            f"no peak above the threshold {what}; the highest value of the map is {highest}: lower "
+            "threshold, or give positions"
+        )
+        warn(msg)
+    return pixels[:max_sources]
+
+
+def _in_pixels(gas, min_separation):
+    scale = gas.pixel_scale
+    min_separation = u.Quantity(min_separation)
+    if min_separation.unit.is_equivalent(u.deg):
+        if gas.distance is None:
+            msg = f"min_separation {min_separation} is an angle: it needs the map's distance"
+            raise ValueError(msg)
+        min_separation = min_separation.to_value(u.rad) * gas.distance
+    if not min_separation.unit.is_equivalent(u.pc):
+        msg = f"min_separation must be a length or an angle, such as 0.05 pc, got {min_separation}"
+        raise u.UnitConversionError(msg)
+    return (min_separation / scale).to_value(u.one)
+
+
+def _significance(gas, column):
+    """Return the height above the local background over the scatter about it."""
+    from astropy.stats import mad_std
+    from photutils.background import Background2D, MADStdBackgroundRMS, MedianBackground
+
+    mask = np.asarray(gas.mask)
+    good = column[~mask]
+    if not good.size:
+        return np.zeros_like(column)
+    width = max(8, round((STANDARD_WIDTH / gas.pixel_scale).to_value(u.one)))
+    background, scatter = np.median(good), mad_std(good)
+    if width < max(gas.shape):
+        try:
+            found = Background2D(
+                column,
+                [min(width, n) for n in gas.shape],
+                mask=mask,
+                filter_size=3,
+                exclude_percentile=90,
+                bkg_estimator=MedianBackground(),
+                bkg_rms_estimator=MADStdBackgroundRMS(),
+            )
+        except ValueError:  # no box has enough pixels with data
+            pass
+        else:
+            background, scatter = found.background, found.background_rms
+    height = column - background
+    scatter = np.maximum(scatter, mad_std(height[~mask]))
+    return height / np.maximum(scatter, 1e-6 * max(np.abs(good).max(), 1e-30))
+
+
+def _local_contrast(gas, pixels, separation):
+    """Return the heights of peaks above what surrounds them, over the noise of a pixel."""
+    reach = max(separation, 3.0)
+    size = int(np.ceil(reach))
+    y, x = np.mgrid[-size : size + 1, -size : size + 1]
+    ring = (np.hypot(x, y) >= reach / 2) & (np.hypot(x, y) <= reach)
+    column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
+    column = np.pad(column, size, constant_values=np.nan)
+    noise = max(pixel_noise(gas), 1e-30)
+    contrast = np.empty(len(pixels))
+    for row, (x, y) in enumerate(pixels.astype(int)):
+        around = column[y : y + 2 * size + 1, x : x + 2 * size + 1]
+        contrast[row] = (around[size, size] - np.nanmedian(around[ring])) / noise
+    return contrast
+
+
+def _separated(pixels, separation):
+    """Keep, from the first on, what is no closer than ``separation`` to what is kept."""
+    near = cKDTree(pixels).query_ball_point(pixels, separation)
+    free = np.ones(len(pixels), dtype=bool)
+    keep = []
+    for number, neighbors in enumerate(near):
+        if free[number]:
+            keep.append(number)
+            free[neighbors] = False
+    return keep
+
+
+#: What may be peaked at a protostar: the column density, or the column density times the square of
+#: the velocity dispersion.
+PEAKS = ("column", "kinematic")
+
+_REACH = 3.0  # px of the standard map
+
+_SMOOTHING = 0.7
+
+_TOLERANCE = 1.01  # one px, and rounding
+
+
+def peak_offset(image, kind):
+    """
+    Find the local peak around the center of a map.
+
+    Parameters
+    ----------
+    image : 3D `~numpy.ndarray`, shape (3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    kind : {"column", "kinematic"}
+        See `PEAKS`.
+
+    Returns
+    -------
+    dx, dy : float
+        From the center to the highest pixel within three pixels of it, after smoothing by a
+        Gaussian of 0.7 px; zero where that is within one pixel or nothing is known.
+    """
+    ny, nx = image.shape[1:]
+    y, x = np.mgrid[:ny, :nx] - np.array([(ny - 1) / 2, (nx - 1) / 2])[:, None, None]
+    near = np.s_[max(ny // 2 - 8, 0) : ny // 2 + 8, max(nx // 2 - 8, 0) : nx // 2 + 8]
+    log_n, _, dispersion = (channel[near] for channel in image)
+    value = log_n
+    if kind == "kinematic":
+        value = 10.0 ** (log_n - 22) * dispersion**2
+    known = np.isfinite(value)
+    if not known.any():
+        return 0.0, 0.0
+    weight = gaussian_filter(known.astype(float), _SMOOTHING)
+    lowest = value[known].min()
+    smooth = gaussian_filter(np.where(known, value - lowest, 0).astype(float), _SMOOTHING)
+    inside = known & (np.hypot(x, y)[near] <= _REACH)
+    if not inside.any():
+        return 0.0, 0.0
+    best = np.argmax(np.where(inside, smooth / np.maximum(weight, 1e-6), -np.inf))
+    dx, dy = float(x[near].flat[best]), float(y[near].flat[best])
+    return (dx, dy) if np.hypot(dx, dy) > _TOLERANCE else (0.0, 0.0)
+
+
+def is_off_center(image):
+    """
+    Tell whether no local peak is within one pixel of the center.
+
+    Parameters
+    ----------
+    image : 3D `~numpy.ndarray`, shape (3, ny, nx)
+        The model's channels.
+
+    Returns
+    -------
+    off : bool
+        Whether the peak of the column density lies farther off, and that of the column density
+        times the square of the dispersion too, where this is known.
+    """
+    kinds = PEAKS if np.isfinite(image[2]).any() else PEAKS[:1]
+    return all(any(peak_offset(image, kind)) for kind in kinds)

@@ -1,0 +1,322 @@
+"""Catalogs on disk: tables of masses, and regions for DS9."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units as u
+from astropy.table import Table
+
+import astrofractal
+from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.optional import require
+from astrofractal._utils.reading import filled
+from astrofractal._utils.validation import warn
+from astrofractal.catalogs.columns import COLUMNS
+
+__all__ = ["SUFFIXES", "check_suffix", "write_catalog", "write_hats", "write_regions"]
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from astrofractal._utils.annotations import PathLike
+
+_FORMATS = {
+    ".ecsv": "ascii.ecsv",
+    ".vot": "votable",
+    ".xml": "votable",
+    ".fits": "fits",
+    ".csv": "ascii.csv",
+}
+
+#: The suffixes of catalogs.
+SUFFIXES = tuple(_FORMATS)
+
+
+def check_suffix(path):
+    """Raise `ValueError` if `write_catalog` has no format for the suffix of ``path``."""
+    if Path(path).suffix not in _FORMATS:
+        msg = f"output must end in one of {', '.join(_FORMATS)}, got {str(path)!r}"
+        raise ValueError(msg)
+
+
+def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
+    """
+    Write a catalog as ECSV, VOTable, FITS or CSV, by the suffix of its name.
+
+    ECSV keeps ``position`` as sky coordinates; the others hold its right ascension and declination as
+    ``ra`` and ``dec``.  The columns of a VOTable have UCDs, and its positions a coordinate system.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        The catalog.
+
+    path : path-like
+        The file: ``.ecsv``, ``.vot`` or ``.xml``, ``.fits``, ``.csv``.
+
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another one.
+
+    See Also
+    --------
+    write_regions : circles for DS9.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from astrofractal.catalogs import write_catalog
+    >>> catalog = QTable({"id": ["A"], "mass": [0.4] * u.solMass})
+    >>> path = Path(tempfile.mkdtemp()) / "masses.vot"
+    >>> write_catalog(catalog, path)
+    >>> print(QTable.read(path)["mass"][0])
+    0.4 solMass
+    """
+    path = Path(path)
+    check_suffix(path)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        table = table.copy()
+        table.pprint_exclude_names = ()
+        table.meta = {key: v for key, v in table.meta.items() if key != "__attributes__"}
+        for name in table.colnames:
+            table[name].info.format = None  # some writers would round by it
+        if path.suffix != ".ecsv":
+            _split_position(table)
+        if path.suffix == ".fits":
+            # Plain keywords: FITS has eight characters for their names.
+            keys = {"weights_id": "WEIGHTS", "reference_id": "REFMAPS", "version": "VERSION",
+                    "fingerprint": "ESTIMATR", "level": "LEVEL", "no_skill": "NOSKILL",
+                    "end_bias": "ENDBIAS"}  # fmt: skip
+            table.meta = {keys.get(k, k): v for k, v in table.meta.items()}
+        if _FORMATS[path.suffix] == "votable":
+            _write_votable(table, temporary)
+        else:
+            table.write(temporary, format=_FORMATS[path.suffix])
+
+
+def _split_position(table):
+    """Replace the sky positions by a column for each angle."""
+    if "position" not in table.colnames:
+        return
+    sky, where = table["position"], table.colnames.index("position")
+    table.remove_column("position")
+    lon, lat = sky.spherical.lon.to(u.deg), sky.spherical.lat.to(u.deg)
+    for name, angle, what in (("dec", lat, "declination"), ("ra", lon, "right ascension")):
+        table.add_column(u.Quantity(angle), where, name)
+        table[name].info.description = f"{what} ({sky.frame.name.upper()})"
+
+
+def _write_votable(table, path):
+    from astropy.io.votable import from_table
+    from astropy.io.votable.tree import CooSys, Info
+
+    votable = from_table(Table(table))
+    ucds = {name: column.ucd for name, column in COLUMNS.items()}
+    ucds |= {"ra": "pos.eq.ra;meta.main", "dec": "pos.eq.dec;meta.main"}
+    system = CooSys(ID="icrs", system="ICRS")
+    for field in votable.get_first_table().fields:
+        field.ucd = ucds.get(field.name)
+        if field.name in ("ra", "dec"):
+            field.ref = system.ID
+    if "ra" in table.colnames:
+        votable.resources[0].coordinate_systems.append(system)
+    for key, value in {**table.meta, "creator": f"astrofractal {astrofractal.__version__}"}.items():
+        info = Info(name=str(key), value=str(value), ID=str(key))
+        votable.resources[0].infos.append(info)
+    votable.to_xml(str(path))
+
+
+def write_regions(
+    table: QTable, path: PathLike, *, radius: u.Quantity = 5 * u.arcsec, overwrite: bool = False
+) -> None:
+    """
+    Write a circle at each position for DS9, with the mass as its text.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        The catalog, with sky positions.
+
+    path : path-like
+        The file.
+
+    radius : `~astropy.units.Quantity`, optional
+        The radius of the circles.
+
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+    """
+    from regions import CircleSkyRegion, Regions
+
+    if "position" not in table.colnames:
+        msg = "regions need sky positions, the map has no WCS"
+        raise ValueError(msg)
+    circles = []
+    masses = filled(table["mass"]).to_value(u.solMass)
+    for name, center, mass in zip(table["id"], table["position"], masses, strict=True):
+        if np.isfinite(center.spherical.lon):
+            text = f"{name}: {mass:.2g} Msun" if np.isfinite(mass) else f"{name}"
+            circles.append(CircleSkyRegion(center, radius, meta={"text": text}))
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        Regions(circles).write(temporary, format="ds9")
+
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+
+    from astrofractal._utils.annotations import PathLike
+
+#: The order of HEALPix pixels that rows are counted in: 0.46 degrees, 196,608 numbers.
+_ORDER = 7
+
+#: Rows of a pixel before it is divided.
+_MOST_ROWS = 1_000_000
+
+
+def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
+    """
+    Write a catalog as HATS (Hierarchical Adaptive Tiling Scheme), by hats-import.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        The catalog, with sky positions.
+
+    path : path-like
+        The folder to write, which ends in ``.hats``.
+
+    overwrite : bool, optional
+        Whether a catalog that exists may be replaced.
+
+    Raises
+    ------
+    ImportError
+        If hats-import is not installed (the extra ``hats``).
+
+    ValueError
+        If the catalog has no position on the sky.
+
+    FileExistsError
+        If ``path`` exists and ``overwrite`` is `False`, or is not a catalog in HATS.
+
+    Warns
+    -----
+    AstrofractalWarning
+        If rows without a position are left out.
+
+    Notes
+    -----
+    Right ascension and declination (ICRS) are in ``ra`` and ``dec``; a column's unit, description and
+    UCD are metadata of its field in the Parquet files.
+    """
+    path = Path(path)
+    if path.exists() and overwrite and not (path / "hats.properties").is_file():
+        msg = f"{str(path)!r} exists and is not a catalog in HATS: it is not replaced"
+        raise FileExistsError(msg)
+    rows = _rows_on_sky(table)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations within their libraries
+        require("hats_import", extra="hats")
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            _run(_arrow(rows), rows.meta, temporary)
+
+
+def _rows_on_sky(table):
+    """Return the rows that have a position, others with a warning."""
+    known = np.zeros(len(table), bool)
+    if "position" in table.colnames and len(table):
+        known = np.isfinite(table["position"].icrs.ra.deg)
+    if not known.any():
+        msg = "a catalog in HATS needs positions on the sky, and this one has none"
+        raise ValueError(msg)
+    if not known.all():
+        msg = f"{np.count_nonzero(~known)} rows without a position are not in the catalog in HATS"
+        warn(msg)
+    return table[known]
+
+
+def _arrow(table):
+    """Return a catalog as a table of Arrow, its units, descriptions and UCDs with the fields."""
+    import pyarrow as pa
+
+    fields, arrays = [], []
+
+    def add(name, values, unit="", description="", ucd=""):
+        mask = getattr(values, "mask", None)
+        plain = np.ma.getdata(getattr(values, "unmasked", values))
+        array = pa.array(np.asarray(plain), mask=None if mask is None else np.asarray(mask))
+        about = {"unit": unit, "description": description, "ucd": ucd}
+        fields.append(
+            pa.field(
+                name, array.type, metadata={key: value for key, value in about.items() if value}
+            )
+        )
+        arrays.append(array)
+
+    for name in table.colnames:
+        column, known = table[name], COLUMNS.get(name)
+        ucd = "" if known is None else known.ucd
+        if name == "position":
+            sky = column.icrs
+            add("ra", sky.ra.deg, "deg", "right ascension (ICRS)", "pos.eq.ra;meta.main")
+            add("dec", sky.dec.deg, "deg", "declination (ICRS)", "pos.eq.dec;meta.main")
+            continue
+        unit = column.info.unit
+        text = "" if unit is None else u.Unit(unit).to_string("vounit")
+        values = column.value if isinstance(column, u.Quantity) else column
+        add(name, values, text, column.info.description or "", ucd)
+    return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+def _run(rows, meta, path):
+    """Import a table of Arrow on one thread of this process."""
+    import pyarrow.parquet as pq
+    from distributed import Client
+    from hats_import.catalog.arguments import ImportArguments
+    from hats_import.pipeline import pipeline_with_client
+
+    about = {f"astrofractal_{key}": str(value) for key, value in meta.items() if key != "failed"}
+    about["hats_creator"] = f"astrofractal {astrofractal.__version__}"
+    with tempfile.TemporaryDirectory(prefix=".tmp-", dir=path.parent) as scratch:
+        source = Path(scratch) / "catalog.parquet"
+        pq.write_table(rows, source)
+        arguments = ImportArguments(
+            output_path=path.parent,
+            output_artifact_name=path.name,
+            input_file_list=[source],
+            file_reader="parquet",
+            use_schema_file=source,
+            ra_column="ra",
+            dec_column="dec",
+            expected_total_rows=len(rows),
+            highest_healpix_order=_ORDER,
+            pixel_threshold=_MOST_ROWS,
+            tmp_dir=scratch,
+            progress_bar=False,
+            addl_hats_properties=about,
+        )
+        with (
+            Client(
+                processes=False,
+                n_workers=1,
+                threads_per_worker=1,
+                dashboard_address=None,
+                worker_dashboard_address="127.0.0.1:0",
+                local_directory=scratch,
+                set_as_default=False,
+            ) as client,
+            client.as_current(),
+        ):
+            pipeline_with_client(arguments, client)

@@ -1,0 +1,223 @@
+"""Pictures of a catalog: the protostars on their map, and their masses with intervals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units as u
+
+from astrofractal._utils.reading import filled
+from astrofractal._utils.validation import one_of
+from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.plotting import draw_channel, map_figure, sky_axes
+
+__all__ = ["plot_catalog", "plot_intervals"]
+
+if TYPE_CHECKING:
+    from astropy.table import QTable
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from astrofractal.gasmap.annotations import MapSource
+
+#: Flags of masses that are not to be trusted.
+_DOUBTFUL = {"ood", "no-skill", "off-center"}
+
+#: More protostars than these are not named.
+_MOST_NAMES = 60
+
+
+def plot_catalog(
+    catalog: QTable,
+    gas: GasMap | MapSource,
+    *,
+    channel: str = "column_density",
+    names: bool = True,
+    figure: Figure | None = None,
+) -> Figure:
+    """
+    Draw the protostars of a catalog on their map.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        What `~astrofractal.StellarMassEstimator.catalog` returns: ``position``, or ``x`` and ``y``;
+        ``id``; ``mass``, which gives the colors; ``flags``, where there are any.
+
+    gas : `~astrofractal.GasMap`
+        The map, or what `GasMap.read` takes.
+
+    channel : {"column_density", "velocity", "dispersion"}, optional
+        The channel that is drawn.
+
+    names : bool, optional
+        Whether the protostars are named; more than 60 are not.
+
+    figure : `~matplotlib.figure.Figure`, optional
+        The figure to draw in; a new one by default.
+
+    Returns
+    -------
+    figure : `~matplotlib.figure.Figure`
+        The figure.  Masses with the flags "ood", "no-skill" or "off-center" are squares, protostars
+        without a mass are crosses; those that are not on the map are left out.
+
+    Raises
+    ------
+    ValueError
+        If the map has no such channel, or the catalog no positions.
+    """
+    gas = GasMap.read(gas)
+    one_of("channel", channel, gas.channels)
+    figure = map_figure(gas, 1, figure=figure)
+    axes = sky_axes(figure, 111, gas)
+    cmap = None if channel == "velocity" else "gray_r"
+    draw_channel(axes, gas, channel, cmap=cmap, colorbar=False)
+    where = np.transpose(_pixels(catalog, gas))
+    seen = gas.contains(where)
+    x, y = where[seen].T
+    mass, doubtful = _masses(catalog)[seen], _doubtful(catalog)[seen]
+    known = np.isfinite(mass)
+    axes.plot(x[~known], y[~known], "x", color="black", mew=1.5, zorder=7, label="no mass")
+    if known.any():
+        _points(axes, x, y, mass, known, doubtful)
+    if names and "id" in catalog.colnames and len(catalog) <= _MOST_NAMES:
+        from matplotlib.patheffects import Normal, Stroke
+
+        halo = [Stroke(linewidth=2.5, foreground="white"), Normal()]
+        for name, *place in zip(catalog["id"][seen], x, y, strict=True):
+            axes.annotate(
+                str(name),
+                place,
+                xytext=(6, 4),
+                textcoords="offset points",
+                fontsize="small",
+                path_effects=halo,
+                zorder=8,
+                annotation_clip=True,
+            )
+    axes.set_title("Protostars")
+    return figure
+
+
+def _points(axes, x, y, mass, known, doubtful):
+    """Draw the masses as colors, and their scale."""
+    from matplotlib.colors import LogNorm
+
+    low, high = mass[known].min(), mass[known].max()
+    norm = LogNorm(low / 1.1, high * 1.1)
+    for marker, chosen in (("o", known & ~doubtful), ("s", known & doubtful)):
+        options = {"norm": norm, "cmap": "plasma", "edgecolors": "white", "zorder": 7}
+        points = axes.scatter(x[chosen], y[chosen], s=55, c=mass[chosen], marker=marker, **options)
+    bar = axes.figure.colorbar(points, ax=axes, label=r"mass [M$_\odot$]", shrink=0.8)
+    _plain_numbers(bar.ax.yaxis)
+
+
+def _plain_numbers(axis):
+    """Write 0.2, 0.5, 1, 2 rather than powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = True) -> Axes:
+    """
+    Draw the masses of a catalog with their intervals, the largest on top.
+
+    Parameters
+    ----------
+    catalog : `~astropy.table.QTable`
+        What `~astrofractal.StellarMassEstimator.catalog` returns: ``mass``, ``mass_lower``,
+        ``mass_upper``, and ``id`` and ``flags`` where they are known.  A column ``mass_true`` is
+        drawn as stars.
+
+    axes : `~matplotlib.axes.Axes`, optional
+        Where; a new figure by default.
+
+    names : bool, optional
+        Whether the protostars are named; more than 60 are not.
+
+    Returns
+    -------
+    axes : `~matplotlib.axes.Axes`
+        One row for each protostar that has a mass, over a logarithmic axis.  Masses with the flags
+        "ood", "no-skill" or "off-center" are open squares.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astropy.table import QTable
+    >>> from astrofractal.catalogs import plot_intervals
+    >>> catalog = QTable({"id": ["A", "B"], "mass": [0.4, 1.0] * u.solMass})
+    >>> catalog["mass_lower"], catalog["mass_upper"] = catalog["mass"] / 2, catalog["mass"] * 2
+    >>> axes = plot_intervals(catalog)
+    >>> [label.get_text() for label in axes.get_yticklabels()]
+    ['A', 'B']
+    """
+    mass = _masses(catalog)
+    order = np.argsort(mass)[: np.isfinite(mass).sum()]
+    lower, upper = (_masses(catalog, f"mass_{end}") for end in ("lower", "upper"))
+    if axes is None:
+        from matplotlib import pyplot as plt
+
+        height = float(np.clip(0.26 * len(order) + 1.3, 2.2, 14))
+        _, axes = plt.subplots(figsize=(6, height), layout="constrained")
+    rows, doubtful = np.arange(len(order)), _doubtful(catalog)[order]
+    level = catalog.meta.get("level")
+    label = "interval" if level is None else f"{100 * level:.3g} % interval"
+    for chosen, marker, face, what in (
+        (~doubtful, "o", None, label),
+        (doubtful, "s", "white", "not to be trusted (see flags)"),
+    ):
+        if chosen.any():
+            own = order[chosen]
+            axes.errorbar(
+                mass[own],
+                rows[chosen],
+                xerr=[mass[own] - lower[own], upper[own] - mass[own]],
+                fmt=marker,
+                color="#0072B2",
+                mfc=face,
+                ecolor="0.6",
+                capsize=2,
+                label=what,
+            )
+    if "mass_true" in catalog.colnames:
+        true = _masses(catalog, "mass_true")[order]
+        axes.plot(true, rows, "*", color="#D55E00", ms=9, label="true mass", zorder=3)
+    axes.set(xscale="log", xlabel=r"mass [M$_\odot$]", ylim=(-0.7, len(order) - 0.3))
+    _plain_numbers(axes.xaxis)
+    if names and "id" in catalog.colnames and len(order) <= _MOST_NAMES:
+        axes.set_yticks(rows, [str(name) for name in catalog["id"][order]])
+    else:
+        axes.set_yticks([])
+    axes.grid(axis="x", color="0.9")
+    axes.set_axisbelow(True)
+    if len(order):
+        axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return axes
+
+
+def _pixels(catalog, gas):
+    """Return the pixels of the protostars on a map."""
+    if "position" in catalog.colnames and gas.wcs is not None:
+        return gas.to_pixel(catalog["position"])
+    if not {"x", "y"} <= set(catalog.colnames):
+        msg = f"catalog must have 'position' or 'x' and 'y', it has {', '.join(catalog.colnames)}"
+        raise ValueError(msg)
+    return [np.asarray(filled(catalog[name]), float) for name in ("x", "y")]
+
+
+def _masses(catalog, name="mass"):
+    """Return a column of masses as numbers of solar masses, NaN where there is none."""
+    return np.asarray(u.Quantity(filled(catalog[name])).to_value(u.solMass), float)
+
+
+def _doubtful(catalog):
+    """Return which masses are not to be trusted."""
+    if "flags" not in catalog.colnames:
+        return np.zeros(len(catalog), bool)
+    return np.array([bool(_DOUBTFUL & set(str(f).split(","))) for f in catalog["flags"]], bool)

@@ -1,0 +1,338 @@
+"""FITS files as they are met: damaged ones, images among other extensions, headers."""
+
+import math
+import os
+import re
+import warnings
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from radio_beam import Beam
+from radio_beam.beam import NoBeamException
+
+from astrofractal._utils.limits import check_size, open_bounded
+from astrofractal._utils.reading import reading, reason_of
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.moments import CHANNELS
+
+__all__ = ["opened"]
+
+#: How files begin that are taken for FITS now and then (lower case).
+_MARKS = {
+    b"\x89png": "a PNG picture",
+    b"\xff\xd8\xff": "a JPEG picture",
+    b"%pdf": "a PDF document",
+    b"\x89hdf": "an HDF5 file",
+    b"<!doctype html": "a web page (HTML)",
+    b"<html": "a web page (HTML)",
+    b"<?xml": "an XML file",
+    b"version https://git-lfs": "a pointer of Git LFS (fetch the file itself)",
+    b"pk\x03\x04": "a ZIP archive",
+}
+
+#: Names of extensions (upper case, other characters dropped) that mean a channel.
+CHANNEL_NAMES = {
+    "column_density": (
+        "COLUMNDENSITY", "COLUMN", "COLDENS", "COLDENSITY", "NH2", "N", "SURFACEDENSITY",
+        "GASDENSITY", "LOGNH2", "LOGN", "LOGCOLUMNDENSITY",
+    ),
+    "velocity": (
+        "VLOS", "VELOCITY", "VLSR", "V", "VCEN", "CENTROID", "MEANVELOCITY", "VELOCITYLOS",
+        "MOM1", "MOMENT1", "VELO",
+    ),
+    "dispersion": (
+        "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
+        "LINEDISPERSION", "VELDISP",
+    ),
+}  # fmt: skip
+
+
+def channel_name(text):
+    """Return the channel that the name of an extension or plane means, or `None`."""
+    plain = re.sub("[^A-Z0-9]", "", str(text).upper())
+    for channel, names in CHANNEL_NAMES.items():
+        if plain in names:
+            return channel
+    return None
+
+
+@contextmanager
+def opened(data):
+    """Return the HDUList of a path, an HDU or an HDUList; close what was opened here."""
+    if isinstance(data, fits.HDUList) or is_hdu(data):
+        hdus = data if isinstance(data, fits.HDUList) else fits.HDUList([data])
+        with reading(hdus.filename()):
+            yield hdus
+    else:
+        name = _existing(data)
+        # the file is opened here, so that it is closed also where astropy gives up on it
+        with ExitStack() as stack:
+            with _strict(name):
+                file = stack.enter_context(open_bounded(name))
+                hdus = fits.open(file, lazy_load_hdus=False)
+            with reading(name):
+                yield hdus
+            hdus.close()
+
+
+def _existing(path):
+    name = os.fspath(path)
+    if not Path(name).exists():
+        msg = f"no such file: {name!r}"
+        raise FileNotFoundError(msg)
+    if Path(name).is_dir():
+        msg = (
+            f"{name!r} is a folder, not a FITS file (one of the GBT Ammonia Survey goes through "
+            "GasMap.from_gas_survey)"
+        )
+        raise IsADirectoryError(msg)
+    return name
+
+
+@contextmanager
+def _strict(name):
+    """Turn whatever a damaged file provokes into one OSError that names the file."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.filterwarnings("error", message=".*truncated.*")
+            warnings.filterwarnings("error", message=".*Error validating header.*")
+            yield
+    except Exception as error:
+        reason = reason_of(error)
+        if "SIMPLE" in reason or "Empty or corrupt" in reason:
+            reason = _kind_of_file(name)
+        elif (
+            "truncated" in reason
+            or "END card" in reason
+            or isinstance(error, (ValueError, Warning))
+        ):
+            reason = f"it is truncated or damaged ({reason})"
+        msg = f"cannot read {name!r}: {reason}"
+        raise OSError(msg) from error
+
+
+def _kind_of_file(name):
+    """Say what a file is that is not FITS, by its first bytes."""
+    try:
+        with Path(name).open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        start = b""
+    if not start:
+        return "it is empty, or no FITS file"
+    for mark, kind in _MARKS.items():
+        if start.lstrip().lower().startswith(mark):
+            return f"it is {kind}, no FITS file"
+    return "it is no FITS file"
+
+
+def is_hdu(data):
+    """Return whether ``data`` is an image HDU of astropy."""
+    return isinstance(data, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
+
+
+def hdu_data(hdu, hdus=None):
+    """Return the data of an HDU; a damaged one is an OSError."""
+    name = (hdus.filename() if hdus is not None else None) or hdu.name or "the HDU"
+    with _strict(name):
+        check_size(math.prod(hdu.shape) * 4, "the image")
+        data = hdu.data
+        return None if data is None else np.asarray(data)
+
+
+def label(hdu, hdus):
+    """Return how messages call an HDU."""
+    name = hdu.name or f"HDU {hdus.index_of(hdu) if hdu in hdus else 0}"
+    file = hdus.filename() if hdus is not None else None
+    return f"{Path(file).name}[{name}]" if file else f"HDU {name}"
+
+
+def image_hdus(hdus):
+    """Return the HDUs that hold images, distortion tables left out."""
+    return [
+        hdu
+        for hdu in hdus
+        if (is_hdu(hdu) or getattr(hdu, "is_image", False))
+        and hdu.header.get("NAXIS", 0) > 0
+        and hdu.name not in ("WCSDVARR", "D2IMARR", "TEL_COORD")
+        and 0 not in hdu.shape
+    ]
+
+
+def pick(hdus, key):
+    try:
+        return hdus[key]
+    except (KeyError, IndexError):
+        names = [hdu.name for hdu in hdus]
+        msg = f"hdu {key!r} is not in the file, which has {names}"
+        raise ValueError(msg) from None
+
+
+def wide_axes(hdu):
+    """Return the lengths of the axes of more than one pixel."""
+    return [n for n in hdu.shape if n > 1]
+
+
+def spectral_length(hdu):
+    """Return the channels along the spectral axis of an image, by its CTYPE; 0 without one."""
+    for axis, length in enumerate(hdu.shape[::-1], start=1):
+        if _wcs.is_spectral(hdu.header.get(f"CTYPE{axis}", "")):
+            return length
+    return 0
+
+
+def parameter_names(hdu):
+    """Return what the planes of a cube of parameters are called (PLANE1, PLANE2, ...)."""
+    return [hdu.header[key] for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+
+
+def check_shape(hdu, where, *, three_planes=False):
+    """Refuse an image that is neither a map nor, if these are allowed, three planes."""
+    n_wide, channels = len(wide_axes(hdu)), spectral_length(hdu)
+    if channels > 1 and n_wide == 1:
+        msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
+        raise ValueError(msg)
+    wide = [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
+    if len(wide) == 2 and any(_wcs.has_velocity(hdu.header, axis) for axis in wide):
+        ctypes = ", ".join(repr(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in wide)
+        msg = f"{where} {_wcs.describe_diagram(ctypes)}"
+        raise ValueError(msg)
+    if len(hdu.shape) < 2:
+        msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
+        raise ValueError(msg)
+    if n_wide <= 2 or (three_planes and is_three_planes(hdu)):
+        return
+    raise ValueError(describe_cube(hdu, where))
+
+
+def is_three_planes(hdu):
+    """Return whether an image has three planes that can be column density, v and sigma."""
+    shape = [n for n in hdu.shape[:-2] if n > 1]
+    named = [channel_name(name) for name in parameter_names(hdu)]
+    return shape == [3] and named in ([], list(CHANNELS)) and not _planes_of(hdu)
+
+
+def _planes_of(hdu):
+    """Say what the planes of a picture or a polarization map are, else return `None`."""
+    ctypes = [str(hdu.header.get(f"CTYPE{axis}", "")) for axis in range(1, len(hdu.shape) + 1)]
+    lengths = dict(zip(ctypes, hdu.shape[::-1], strict=True))
+    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
+        return "a picture in colors"
+    if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
+        return "a picture in colors (8 bits per pixel)"
+    if lengths.get("STOKES", 0) > 1:
+        return "a set of Stokes planes"
+    return None
+
+
+def describe_cube(hdu, where):
+    """Say what an image of more than two axes is."""
+    parameters = parameter_names(hdu)
+    wide = len(wide_axes(hdu))
+    if wide == 3 and not parameters and _planes_of(hdu):
+        return f"{where} is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
+    if spectral_length(hdu) > 1 and not parameters:
+        return (
+            f"{where} is a position-position-velocity cube of shape {hdu.shape}, not a map: use "
+            "GasMap.from_cube"
+        )
+    if wide == 3 or parameters:
+        named = f" (planes {', '.join(map(str, parameters))})" if parameters else ""
+        return (
+            f"{where} is a cube of parameters of shape {hdu.shape}{named}, neither a map nor a "
+            "cube of three planes: one of fitted lines goes through GasMap.from_maps(cube, "
+            "abundance=...), or as velocity= and dispersion= beside a column density; else pass the "
+            "planes to it one by one"
+        )
+    return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
+
+
+def describe_extensions(hdus):
+    """Say what the extensions of a file are, where none of them is a map."""
+    if any(str(hdu.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" for hdu in hdus):
+        return "it is a HEALPix map, which must be projected on a plane first (as reproject does)"
+    kinds = []
+    for index, hdu in enumerate(hdus):
+        if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not is_hdu(hdu):
+            kind = "a table"
+        else:
+            kind = "an image" if hdu.header.get("NAXIS", 0) else "empty"
+        kinds.append(f"{hdu.name or index} ({kind})")
+    return f"its extensions are {', '.join(kinds)}"
+
+
+def file_wcs(header, hdus, *, needed):
+    """Return the celestial WCS of a header, or of another HDU over the same pixels."""
+    where = Path(hdus.filename()).name if hdus.filename() else "data"
+    try:
+        return _wcs.celestial_wcs(header, hdus=hdus, name=where)
+    except ValueError as error:
+        first = error
+    size = [header.get(f"NAXIS{axis}") for axis in (1, 2)]
+    own_axes = any(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2))
+    if not own_axes:
+        for hdu in hdus:
+            other = [hdu.header.get(f"NAXIS{axis}") for axis in (1, 2)]
+            if hdu.header is header or (hdu.header.get("NAXIS", 0) > 0 and other != size):
+                continue
+            try:
+                return _wcs.celestial_wcs(hdu.header, hdus=hdus, name=where)
+            except ValueError:
+                continue
+    if needed:
+        raise first
+    return None
+
+
+def header_unit(hdu, hdus):
+    """Return BUNIT of an image, or of the header alone that comes before all extensions."""
+    headers = [hdu.header] + [one.header for one in hdus[:1] if not one.header.get("NAXIS", 0)]
+    texts = [str(header.get("BUNIT", "") or "").strip() for header in headers]
+    return next(filter(None, texts), "")
+
+
+def header_distance(header, hdus):
+    return header_length("DISTANCE", header, hdus)
+
+
+def header_length(key, header, hdus):
+    """Return a card whose comment names the unit in brackets, as the FITS standard proposes."""
+    for candidate in [header] + [hdu.header for hdu in hdus[:1]]:
+        if key not in candidate:
+            continue
+        found = re.match(r"\s*\[\s*(k?pc|Mpc|lyr|AU)\s*\]", candidate.comments[key])
+        value = candidate[key]
+        if found and isinstance(value, int | float) and np.isfinite(value) and value > 0:
+            return value * u.Unit(found[1])
+    return None
+
+
+def header_beam(header):
+    """Return the beam of a header's BMAJ, BMIN and BPA, or of its HISTORY, or `None`."""
+    try:
+        if header.get("BMIN", 0) > header.get("BMAJ", np.inf):
+            # radio_beam refuses axes that are swapped, and with them the angle
+            header = fits.Header(
+                {"BMAJ": header["BMIN"], "BMIN": header["BMAJ"], "BPA": header.get("BPA", 0) + 90}
+            )
+        beam = Beam.from_fits_header(header)
+    except (NoBeamException, IndexError, TypeError, ValueError):
+        return None
+    axes = u.Quantity([beam.major, beam.minor])
+    good = (axes > 0 * u.deg) & (axes < 180 * u.deg)
+    if not (good.all() and np.isfinite(beam.pa)):
+        return None
+    return Beam(*axes.to(u.arcsec), beam.pa)
+
+
+def header_rest_frequency(header):
+    """Return the rest frequency that a header tells (or its rest wavelength), or `None`."""
+    for key, unit in (("RESTFRQ", u.Hz), ("RESTFREQ", u.Hz), ("RESTWAV", u.m)):
+        value = header.get(key)
+        if isinstance(value, int | float) and np.isfinite(value) and value > 0:
+            return (value * unit).to(u.Hz, u.spectral())
+    return None

@@ -1,0 +1,109 @@
+"""Cubes of fitted parameters, as pyspeckit writes them."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+
+from astrofractal.gasmap.channel import clean_numbers
+from astrofractal.gasmap.io.fits import hdu_data, image_hdus, label, parameter_names, pick
+from astrofractal.gasmap.moments import CHANNELS
+from astrofractal.gasmap.units import logarithmic
+
+__all__ = ["channels_of_planes"]
+
+#: What the planes of a cube of parameters are called (upper case, without the number of a component).
+_PLANES = {
+    "column_density": ("COLUMN", "NTOT", "NCOL", "N", "N_NH3", "NNH3", "LOGN"),
+    "velocity": ("VELOCITY", "XOFF_V", "CENTER", "SHIFT", "VLSR", "V"),
+    "dispersion": ("SIGMA", "WIDTH", "SIGMA_V", "SIGV", "DISPERSION"),
+}
+
+_EXTENSIONS = dict(zip(CHANNELS, ("COLUMN_DENSITY", "V_LOS", "SIGMA_V"), strict=True))
+
+#: Above this median (km/s) dispersions are no dispersions in km/s.
+_FAST = 50.0
+
+
+def channels_of_planes(hdus, key=None):
+    """
+    Return the planes of a cube of fitted parameters as extensions with the names of channels.
+
+    Parameters
+    ----------
+    hdus : `~astropy.io.fits.HDUList`
+        A file.
+
+    key : int or str, optional
+        The extension that holds the cube.
+
+    Returns
+    -------
+    planes : `~astropy.io.fits.HDUList` or `None`
+        Column density in cm-2 or its logarithm, velocity and dispersion in km/s and their errors, as
+        far as there are any, NaN where nothing was fitted (zero); `None` if there is no such cube.
+    """
+    images = [pick(hdus, key)] if key is not None else image_hdus(hdus)
+    image = images[0] if images else None
+    if image is None or len(image.shape) < 3 or not parameter_names(image):
+        return None
+    found = _named_planes(image)
+    if not found:
+        return None
+    where = label(image, hdus)
+    data = hdu_data(image, hdus)
+    data = data.reshape(-1, *data.shape[-2:])
+    header = image.header.copy()
+    for card in [card for card in header if re.fullmatch(r"PLANE\d+|BUNIT|EXTNAME", card)]:
+        del header[card]
+    planes = fits.HDUList([fits.PrimaryHDU()])
+    last = max(found.values())
+    if last >= len(data):
+        msg = f"{where} has {len(data)} planes, but its header names plane {last + 1}"
+        raise ValueError(msg)
+    for name, index in found.items():
+        values = clean_numbers(data[index], where)
+        values[values == 0] = np.nan
+        channel = name.removesuffix("_ERROR")
+        unit = "km s-1"
+        if channel == _EXTENSIONS["column_density"]:
+            column = data[found[channel]]
+            unit = "dex(cm-2)" if logarithmic(column[column != 0]) else "cm-2"
+        elif name == _EXTENSIONS["dispersion"]:
+            _check_slow(values[np.isfinite(values)], where)
+        plane = fits.ImageHDU(values, header, name=name)
+        plane.header["BUNIT"] = unit
+        planes.append(plane)
+    return planes
+
+
+def _check_slow(dispersions, where):
+    """Refuse dispersions that are not in km/s."""
+    if dispersions.size and np.median(dispersions) > _FAST:
+        msg = f"{where} has dispersions of {np.median(dispersions):.4g}, too much for km/s"
+        raise u.UnitsError(msg)
+
+
+def _named_planes(image):
+    """Return the index of the plane of each channel and error, by the name of its extension."""
+    found = {}
+    keys = [key for key in image.header if re.fullmatch(r"PLANE\d+", key)]
+    for key in keys:
+        text = str(image.header[key]).strip()
+        error = text[:1] == "e" and text[1:2].isupper()
+        plain = re.sub(r"_?0$", "", (text[1:] if error else text).upper())
+        for channel, names in _PLANES.items():
+            if plain in names:
+                found.setdefault(_EXTENSIONS[channel] + "_ERROR" * error, int(key[5:]) - 1)
+    several = [image.header[key] for key in keys if re.search(r"[A-Za-z_]1$", image.header[key])]
+    if found and several:
+        msg = (
+            f"{image.name or 'the cube'} holds fits of several components ({several[0]!r} ...), which "
+            "are no moments of the line: give a fit of one component, or a cube of spectra to "
+            "GasMap.from_cube"
+        )
+        raise ValueError(msg)
+    return found

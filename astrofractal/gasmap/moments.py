@@ -1,0 +1,262 @@
+"""
+The moments of gas, N, N v and N (sigma^2 + v^2), through any linear operator.
+
+A beam, a wider pixel, an interpolation or a projection adds up lines.  The lines themselves are not
+kept by a map, but their first three moments add up in the same way, so that a map that goes through
+`transform` is that of the cube that went through the operator.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from astropy import units as u
+
+__all__ = [
+    "CHANNELS",
+    "CHANNEL_SETS",
+    "CHANNEL_UNITS",
+    "ENOUGH_KNOWN",
+    "LEAST_KNOWN",
+    "STANDARD_SHAPE",
+    "STANDARD_WIDTH",
+    "channels_of",
+    "keep_channels",
+    "known_parts",
+    "line_of_sums",
+    "mean_velocity",
+    "transform",
+]
+
+#: Names of the channels of a map, in the order in which the models see them.
+CHANNELS = ("column_density", "velocity", "dispersion")
+
+#: Unit in which each channel is kept.
+CHANNEL_UNITS = dict(zip(CHANNELS, (u.cm**-2, u.km / u.s, u.km / u.s), strict=True))
+
+#: Width and shape (ny, nx) of the maps that the models see.
+STANDARD_WIDTH = 0.5 * u.pc
+
+STANDARD_SHAPE = (64, 64)
+
+#: A pixel is known where at least this part of its weight (of its gas) is known.
+_KNOWN = 0.5
+
+
+#: A channel is used where it is known in more than this part of the column density: with the densest
+#: 5 % masses are no worse than without it, with 10 % or the central 5 % far better
+#: (docs/scripts/measure_sparse.py).
+LEAST_KNOWN = 0.05
+
+#: Below this part masses are worse than where all is known, and the map has a flag.
+ENOUGH_KNOWN = 0.2
+
+#: The combinations of channels that have their own calibration.
+CHANNEL_SETS = (
+    ("column_density",),
+    ("column_density", "velocity"),
+    ("column_density", "dispersion"),
+    CHANNELS,
+)
+
+
+def channels_of(images):
+    """
+    Tell which channels each map has.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; an absent one is NaN throughout.  One that is known in no more than
+        ``LEAST_KNOWN`` of the column density's pixels counts as absent.
+
+    Returns
+    -------
+    channels : list of tuple of str
+        One of ``CHANNEL_SETS`` per map.
+    """
+    there = known_parts(images) > LEAST_KNOWN
+    there[:, 0] = True
+    return [tuple(name for name, has in zip(CHANNELS, row) if has) for row in there]
+
+
+def known_parts(images):
+    """
+    Tell in which part of each map the channels are known.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    Returns
+    -------
+    known : 2D `~numpy.ndarray`, shape (n_maps, 3)
+        The parts of the pixels that have a column density.
+    """
+    good = np.isfinite(images)
+    good &= good[:, :1]
+    number = good.sum((2, 3))
+    return number / np.maximum(number[:, :1], 1)
+
+
+def keep_channels(images, channels):
+    """
+    Blank the channels that are not wanted.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    channels : tuple of str
+        The names to keep.
+
+    Returns
+    -------
+    images : 4D `~numpy.ndarray`
+        The same array where nothing is to be blanked, a copy otherwise.
+    """
+    absent = [i for i, name in enumerate(CHANNELS) if name not in channels]
+    if absent:
+        images = np.array(images)
+        images[:, absent] = np.nan
+    return images
+
+
+def transform(column, velocity, dispersion, operator, *, full=None):
+    """
+    Return the channels of a map of which all lines have gone through a linear operator.
+
+    The column density is the mean weighted by the operator; velocity and dispersion are the mean
+    and the standard deviation of the sum of the lines, so that what the velocities differ by becomes
+    part of the dispersion.
+
+    Parameters
+    ----------
+    column, velocity, dispersion : `~numpy.ndarray` or `None`
+        Channels of shape (..., ny, nx), NaN where unknown; velocity and dispersion, in one unit, may
+        be missing (`None`).
+
+    operator : callable
+        Linear, with no negative weights: it takes an array of shape (n_planes, ..., ny, nx) and
+        returns one of the shape (n_planes, ..., my, mx).
+
+    full : float or `~numpy.ndarray`, optional
+        What the operator returns for ones where it sees the whole of a pixel.  By default what it
+        does return for ones, so that what lies beyond a border does not count as missing.
+
+    Returns
+    -------
+    column, velocity, dispersion : `~numpy.ndarray` or `None`
+        Channels on the pixels of the operator's result; `None` for what is missing.
+
+    Notes
+    -----
+    The rule for missing data: what is unknown has no weight.  A pixel of the result is NaN where less
+    than half of ``full`` is known, a velocity or a dispersion where less than half of the gas has one.
+    Where gas has a dispersion but no velocity, its lines count as lying at the mean of the others.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astrofractal.gasmap.moments import transform
+    >>> column, velocity = np.array([[1e21, 3e21]]), np.array([[1.0, -1.0]])
+    >>> dispersion = np.full((1, 2), 0.5)
+    >>> pairs = lambda planes: planes.mean(axis=-1, keepdims=True)
+    >>> column, velocity, dispersion = transform(column, velocity, dispersion, pairs)
+    >>> print(f"{column[0, 0]:.1e} {velocity[0, 0]:.2f} {dispersion[0, 0]:.2f}")
+    2.0e+21 -0.50 1.00
+    """
+    known = np.isfinite(column)
+    total = np.sum(column, axis=(-2, -1), keepdims=True, where=known)
+    number = known.sum(axis=(-2, -1), keepdims=True)
+    scale = np.where(total > 0, total / np.maximum(number, 1), 1)
+    gas = np.where(known, column / scale, 0)  # about 1, so that nothing overflows
+    planes = {"known": known.astype(np.float64), "gas": gas}
+    complete = bool(known.all())
+    if full is None and not complete:
+        planes["full"] = np.ones_like(gas)
+    moving = wide = offset = None
+    if velocity is not None:
+        moving = known & np.isfinite(velocity)
+        offset = mean_velocity(velocity, column)
+        v = np.where(moving, velocity - offset, 0)
+        planes |= {"momentum": gas * v, "square": gas * v**2}
+        if not (moving == known).all():
+            planes["moving"] = gas * moving
+    if dispersion is not None:
+        wide = known & np.isfinite(dispersion)
+        planes["inner"] = gas * np.where(wide, dispersion, 0) ** 2
+        if not (wide == known).all():
+            planes["wide"] = gas * wide
+    planes = dict(zip(planes, operator(np.stack(list(planes.values()))), strict=True))
+    if full is None:
+        full = planes.get("full", planes["known"])
+    gas = planes["gas"]
+    variance = 0.0
+    with np.errstate(invalid="ignore", divide="ignore"):
+        good = (planes["known"] > 0) & (planes["known"] >= _KNOWN * full)
+        column = np.where(good, gas / planes["known"], np.nan) * scale
+        if velocity is not None:
+            part = planes.get("moving", gas)
+            mean, variance = line_of_sums(part, planes["momentum"], planes["square"])
+            velocity = np.where(good & (part >= _KNOWN * gas), mean + offset, np.nan)
+            variance = np.where(part > 0, variance, 0)
+        if dispersion is not None:
+            part = planes.get("wide", gas)
+            square = planes["inner"] / part + variance
+            enough = good & (part > 0) & (part >= _KNOWN * gas)
+            dispersion = np.where(enough, np.sqrt(np.maximum(square, 0)), np.nan)
+    return column, velocity, dispersion
+
+
+def line_of_sums(total, momentum, square, *, rounding=1e-12):
+    """
+    Return mean and variance of lines of which the sums of N, N v and N v^2 are given.
+
+    Parameters
+    ----------
+    total, momentum, square : `~numpy.ndarray`
+        The sums, of one shape.
+
+    rounding : float, optional
+        A variance below this part of the mean of v^2 is what rounding leaves of none.
+
+    Returns
+    -------
+    mean, variance : `~numpy.ndarray`
+        NaN where there is no gas.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean, mean_square = momentum / total, square / total
+        variance = mean_square - mean**2
+    return mean, np.where(variance < rounding * mean_square, 0, variance)
+
+
+def mean_velocity(velocity, column, operator=None):
+    """
+    Return the mean velocity of maps, weighted by column density.
+
+    Parameters
+    ----------
+    velocity, column : `~numpy.ndarray`
+        Channels of shape (..., ny, nx), NaN where unknown.
+
+    operator : callable, optional
+        Linear, with no negative weights: takes an array of that shape.  By default the sum over each
+        map, of shape (..., 1, 1).
+
+    Returns
+    -------
+    mean : `~numpy.ndarray`
+        Of the shape that the operator returns; 0 where no velocity is known.
+    """
+    if operator is None:
+        operator = partial(np.sum, axis=(-2, -1), keepdims=True)
+    known = np.isfinite(column) & np.isfinite(velocity)
+    weight = np.where(known, column, 0)
+    total = operator(weight)
+    product = operator(weight * np.where(known, velocity, 0))
+    return np.where(total > 0, product / np.where(total > 0, total, 1), 0)

@@ -1,0 +1,465 @@
+"""Features by name: radial profiles, physical scalars and the statistics of each channel."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.fft
+from astropy import constants, units
+
+from astrofractal.gasmap import column_to_mass
+from astrofractal.gasmap.moments import CHANNELS
+
+__all__ = [
+    "CONTRAST",
+    "PROFILES",
+    "SCALARS",
+    "STATISTICS",
+    "aperture_mass",
+    "appearance",
+    "batched",
+    "channel_statistics",
+    "check_names",
+    "normalized_radius",
+    "physical_scalars",
+    "radial_profiles",
+    "virial_mass",
+    "weighted_mean",
+]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Edges of the rings of the radial profiles, as fractions of half the width of the map: on 64 px
+#: these are 0, 1, 2, 4, 8, 16 and 32 px.
+RING_EDGES = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+
+# Velocities (km/s) below this are noise; it keeps their logarithms finite.
+_FLOOR = 0.02
+
+#: Names of the radial profiles and the channel that each needs; each has six rings.
+PROFILES = {
+    "column_density": "column_density",
+    "velocity": "velocity",
+    "dispersion": "dispersion",
+    "column_density_scatter": "column_density",
+    "dispersion_scatter": "dispersion",
+}
+
+#: Names of the physical scalars and the channel that each needs.
+SCALARS = {
+    "total_column": "column_density",
+    "peak_column": "column_density",
+    "central_column": "column_density",
+    "column_spread": "column_density",
+    "velocity_spread": "velocity",
+    "velocity_gradient": "velocity",
+    "mean_dispersion": "dispersion",
+    "central_dispersion": "dispersion",
+}
+
+#: Names of the statistics: mean, standard deviation, skewness, kurtosis and slope of the power
+#: spectrum of each channel.
+STATISTICS = tuple(
+    f"{channel}_{name}"
+    for channel in CHANNELS
+    for name in ("mean", "std", "skewness", "kurtosis", "slope")
+)
+
+
+def batched(function):
+    """Run a function of images in batches that fit into the processor's cache."""
+
+    @functools.wraps(function)
+    def wrapper(images, *args, **kwargs):
+        images = np.asarray(images, dtype=np.float32)
+        starts = range(0, max(len(images), 1), 16)
+        return np.concatenate([function(images[i : i + 16], *args, **kwargs) for i in starts])
+
+    return wrapper
+
+
+def normalized_radius(shape):
+    """Distance of each pixel from the center, in units of half the width of the map."""
+    ny, nx = shape
+    y = (np.arange(ny) - (ny - 1) / 2) / (ny / 2)
+    x = (np.arange(nx) - (nx - 1) / 2) / (nx / 2)
+    return np.hypot(y[:, None], x[None, :])
+
+
+def _masked_mean(values, weights):
+    """Weighted means over pixels: of (n, n_pixels) by (n_pixels, k), ignoring NaN."""
+    good = np.isfinite(values)
+    if good.all():
+        return values @ (weights / weights.sum(0))
+    filled = np.where(good, values, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (filled @ weights) / (good.astype(values.dtype) @ weights)
+
+
+@batched
+def radial_profiles(images: np.ndarray, names: Iterable[str] = CHANNELS) -> np.ndarray:
+    """
+    Describe each channel in six rings around the protostar.
+
+    The profiles do not change when the sky is rotated or mirrored or the line of sight reversed.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    names : iterable of str, optional
+        Which profiles: ``"column_density"`` (mean of log10 N), ``"velocity"`` (log10 of the
+        standard deviation of the line-of-sight velocity over the ring, km/s), ``"dispersion"``
+        (log10 of the mean velocity dispersion, km/s), ``"column_density_scatter"`` (standard
+        deviation of log10 N), ``"dispersion_scatter"`` (log10 of the standard deviation of the
+        dispersion).
+
+    Returns
+    -------
+    profiles : 2D float32 `~numpy.ndarray`, shape (n_maps, 6 len(names))
+        From the inner to the outer ring of each profile in turn; NaN where a ring has no data.
+
+    Raises
+    ------
+    ValueError
+        If a name is unknown.
+    """
+    check_names("profiles", names, PROFILES)
+    radius = normalized_radius(images.shape[2:]).ravel()
+    rings = [(radius >= a) & (radius < b) for a, b in zip(RING_EDGES, RING_EDGES[1:])]
+    rings = np.stack(rings, axis=1).astype(np.float32)
+    log_n, velocity, dispersion = (images[:, c].reshape(len(images), -1) for c in range(3))
+    blocks = []
+    for name in names:
+        if name == "column_density":
+            blocks.append(_masked_mean(log_n, rings))
+        elif name == "velocity":
+            blocks.append(_log(_ring_std(velocity, rings)))
+        elif name == "dispersion":
+            blocks.append(_log(_masked_mean(dispersion, rings)))
+        elif name == "column_density_scatter":
+            blocks.append(_ring_std(log_n - 22, rings))
+        else:
+            blocks.append(_log(_ring_std(dispersion, rings)))
+    blocks = blocks or [np.empty((len(images), 0))]
+    return np.hstack(blocks).astype(np.float32)
+
+
+def check_names(parameter, names, known):
+    """Raise `ValueError` if one of ``names`` is not ``known``."""
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        msg = f"{parameter} must be among {', '.join(map(repr, known))}, got {unknown[0]!r}"
+        raise ValueError(msg)
+
+
+def _ring_std(values, rings):
+    values = values.astype(np.float64)  # the difference of two squares
+    mean = _masked_mean(values, rings)
+    return np.sqrt(np.maximum(_masked_mean(values**2, rings) - mean**2, 0))
+
+
+def _log(values):
+    return np.log10(np.maximum(values, 0) + _FLOOR)
+
+
+@batched
+def physical_scalars(images: np.ndarray, names: Iterable[str] = tuple(SCALARS)) -> np.ndarray:
+    """
+    Reduce each map to a few physical numbers.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    names : iterable of str, optional
+        Which of ``SCALARS``.
+
+    Returns
+    -------
+    scalars : 2D float32 `~numpy.ndarray`, shape (n_maps, len(names))
+        All of them are log10 of the mean, the largest and the central column density,
+        the standard deviation of log10 N; the column-weighted standard deviation of the velocity
+        and of its gradient across the map (km/s); the column-weighted mean dispersion and that of
+        the center (km/s).  NaN where a channel is absent.
+    """
+    check_names("scalars", names, SCALARS)
+    n, _, ny, nx = images.shape
+    log_n = images[:, 0].reshape(n, -1)
+    good = np.isfinite(log_n)
+    column = np.where(good, 10.0 ** (np.where(good, log_n, 0) - 22), 0)
+    center = (normalized_radius((ny, nx)).ravel() < 1 / 16).astype(np.float32)[:, None]
+    y, x = (np.mgrid[:ny, :nx].reshape(2, -1) / max(ny, nx) - 0.5).astype(np.float32)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        result = [
+            22 + np.log10(column.sum(1) / good.sum(1)),
+            22 + np.log10(column.max(1)),
+            _masked_mean(log_n, center)[:, 0],
+            np.sqrt(weighted_mean(_deviation(log_n) ** 2, good)),
+        ]
+        velocity = images[:, 1].reshape(n, -1)
+        mean = weighted_mean(velocity, column)[:, None]
+        result.append(np.sqrt(weighted_mean((velocity - mean) ** 2, column)))
+        slopes = [
+            weighted_mean((velocity - mean) * t, column) / weighted_mean(t**2, column)
+            for t in (x, y)
+        ]
+        result.append(np.hypot(*slopes))
+        dispersion = images[:, 2].reshape(n, -1)
+        result.append(weighted_mean(dispersion, column))
+        result.append(_masked_mean(dispersion, center)[:, 0])
+    values = dict(zip(SCALARS, result))
+    columns = [values[name] for name in names]
+    return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((n, 0), np.float32)
+
+
+@batched
+def channel_statistics(images: np.ndarray) -> np.ndarray:
+    """
+    Describe the values of each channel, and the slope of its power spectrum.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    Returns
+    -------
+    statistics : 2D float32 `~numpy.ndarray`, shape (n_maps, 15)
+        In the order of ``STATISTICS``: mean (root mean square for the velocity), standard deviation,
+        skewness (without its sign for the velocity), excess kurtosis, and the slope of the
+        azimuthally averaged power spectrum between 2 and a quarter of the width in cycles.  NaN
+        where a channel is absent.
+    """
+    n = len(images)
+    columns = []
+    for c in range(3):
+        values = images[:, c].reshape(n, -1)
+        weight = np.isfinite(values)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            deviation = _deviation(values)
+            std = np.sqrt(weighted_mean(deviation**2, weight))
+            scaled = deviation / np.maximum(std, 1e-6)[:, None]
+            square = scaled * scaled
+            skewness = weighted_mean(square * scaled, weight)
+            mean = (
+                np.sqrt(weighted_mean(values**2, weight))
+                if c == 1
+                else weighted_mean(values, weight)
+            )
+            columns += [
+                mean,
+                std,
+                np.abs(skewness) if c == 1 else skewness,
+                weighted_mean(square * square, weight) - 3,
+                _spectral_slope(images[:, c]),
+            ]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _deviation(values):
+    good = np.isfinite(values)
+    return values - weighted_mean(values, good)[:, None]
+
+
+def weighted_mean(values, weights):
+    """Return the weighted mean over the pixels of each map, (n, k) to (n,), ignoring NaN."""
+    weights = np.where(np.isfinite(values), weights, 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (np.where(weights > 0, values, 0) * weights).sum(1) / weights.sum(1)
+
+
+def _spectral_slope(maps):
+    good = np.isfinite(maps)
+    flat = _deviation(maps.reshape(len(maps), -1)).reshape(maps.shape)
+    ny, nx = maps.shape[1:]
+    window = (np.hanning(ny)[:, None] * np.hanning(nx)).astype(np.float32)
+    power = np.abs(scipy.fft.fft2(np.where(good, flat, 0) * window)) ** 2
+    k = np.hypot(np.fft.fftfreq(ny)[:, None] * ny, np.fft.fftfreq(nx) * nx)
+    edges = np.unique(np.geomspace(2, max(4, min(ny, nx) / 4), 8).round(2))
+    inside = [(k >= a) & (k < b) for a, b in zip(edges, edges[1:])]
+    inside = [ring for ring in inside if ring.any()]
+    log_k = np.array([np.log10(k[ring].mean()) for ring in inside])
+    log_p = np.stack([np.log10(power[:, ring].mean(1) + 1e-20) for ring in inside], axis=1)
+    log_k -= log_k.mean()
+    slope = (log_p @ log_k) / (log_k**2).sum()
+    return np.where(good.any((1, 2)), slope, np.nan)
+
+
+#: Where the contrast of center and border is among the numbers.
+CONTRAST = 3
+
+#: Dense gas alone looks otherwise than a whole map does: a channel that is known in a smaller part of
+#: the column density's pixels is not described.  By its description 78 and 51 % of the maps of 402
+#: protostars with velocities in their densest 5 and 10 % were out of distribution, and their
+#: intervals too wide; by their features 14 and 8 % are, and 68 % intervals hold 70 and 73 %.
+_LEAST_PART = 0.5
+
+
+@batched
+def appearance(images: np.ndarray) -> np.ndarray:
+    """
+    Describe level, contrast and smoothness of each channel.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels; NaN where there is no data.
+
+    Returns
+    -------
+    appearance : 2D float32 `~numpy.ndarray`, shape (n_maps, 10)
+        For each channel its level (mean; none for the velocity, which is centered), the logarithm
+        of its standard deviation and the logarithm of its roughness, the mean square difference of
+        neighboring pixels relative to twice the variance (1 for white noise); for the column
+        density also its contrast of center and border and its skewness.  NaN where a channel is
+        absent or known in less than half of the column density's pixels; the contrast where the
+        center or the border has no data.
+    """
+    ny, nx = images.shape[2:]
+    inner = (slice(None), slice(ny // 4, ny - ny // 4), slice(nx // 4, nx - nx // 4))
+    columns = []
+    n_known = np.isfinite(images[:, 0]).sum((1, 2))
+    for c in range(3):
+        first = len(columns)
+        cube = images[:, c] - np.float32(22 if c == 0 else 0)  # keeps float32 sums exact
+        good = np.isfinite(cube)
+        if good.all():
+            good = None
+        level = _mean(cube, good)
+        cube = cube - level[:, None, None]
+        if good is not None:
+            cube[~good] = 0
+        std = np.sqrt(_mean(cube, good, power=2))
+        if c != 1:
+            columns.append(level)
+        columns.append(np.log10(std + 0.01))
+        step = 0
+        for one, two in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1])):
+            both = None if good is None else good[one] & good[two]
+            step = step + _mean(cube[one] - cube[two], both, power=2) / 4
+        columns.append(np.log10((step + 1e-5) / (std**2 + 1e-4)))
+        if c == 0:
+            columns.append(_contrast(cube, good, inner))
+            columns.append(_mean(cube, good, power=3) / (std + 0.01) ** 3)
+        elif good is not None:
+            sparse = good.sum((1, 2)) < _LEAST_PART * n_known
+            columns[first:] = [np.where(sparse, np.nan, values) for values in columns[first:]]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _mean(cube, good, power=1):
+    """Mean of a power over the good pixels of each map; `None`: all are good."""
+    if good is not None:
+        cube = np.where(good, cube, 0)
+    if power == 1:
+        total = cube.sum((1, 2))
+    else:
+        total = np.einsum("ijk,ijk->i", cube * cube if power == 3 else cube, cube)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return total / (cube[0].size if good is None else good.sum((1, 2)))
+
+
+def _contrast(cube, good, inner):
+    """Mean over the central quarter minus the mean over the rest."""
+    known = np.ones(cube.shape, bool) if good is None else good
+    n_inner, n_all = known[inner].sum((1, 2)), known.sum((1, 2))
+    total_inner, total = cube[inner].sum((1, 2)), cube.sum((1, 2))
+    n_outer = n_all - n_inner
+    contrast = total_inner / np.maximum(n_inner, 1) - (total - total_inner) / np.maximum(n_outer, 1)
+    return np.where((n_inner > 0) & (n_outer > 0), contrast, np.nan)
+
+
+def virial_mass(
+    images: np.ndarray, pixel_scale: units.Quantity, *, radius: units.Quantity = 0.1 * units.pc
+) -> units.Quantity:
+    r"""
+    Estimate the virial mass, the classical estimate that the method replaces.
+
+    :math:`M = 5 \sigma^2 R / G` of a uniform sphere (Bertoldi & McKee 1992,
+    `doi:10.1086/171638 <https://doi.org/10.1086/171638>`_), where :math:`\sigma^2` adds the
+    column-weighted mean square of the velocity dispersion to the variance of the line-of-sight
+    velocity within the radius.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    pixel_scale : `~astropy.units.Quantity`
+        The width of a pixel.
+
+    radius : `~astropy.units.Quantity`, optional
+        The radius of the sphere.
+
+    Returns
+    -------
+    mass : `~astropy.units.Quantity`
+        One mass per map; NaN without velocities.
+
+    Examples
+    --------
+    >>> from astrofractal.mapset import reference_maps
+    >>> from astrofractal.mass import virial_mass
+    >>> maps = reference_maps()[:2]
+    >>> print(virial_mass(maps.images, maps.pixel_scale).round(1))
+    [22.8 24. ] solMass
+    """
+    log_n, velocity, dispersion = _in_aperture(images, pixel_scale, radius)
+    column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
+    mean = weighted_mean(velocity, column)[:, None]
+    variance = weighted_mean((velocity - mean) ** 2, column) + weighted_mean(dispersion**2, column)
+    sigma2 = variance * (units.km / units.s) ** 2
+    return (5 * sigma2 * radius / constants.G).to(units.solMass)
+
+
+def aperture_mass(
+    images: np.ndarray, pixel_scale: units.Quantity, *, radius: units.Quantity = 0.1 * units.pc
+) -> units.Quantity:
+    """
+    Sum the gas mass in a round aperture around the protostar.
+
+    Parameters
+    ----------
+    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
+        The model's channels.
+
+    pixel_scale : `~astropy.units.Quantity`
+        The width of a pixel.
+
+    radius : `~astropy.units.Quantity`, optional
+        The radius of the aperture.
+
+    Returns
+    -------
+    mass : `~astropy.units.Quantity`
+        One mass per map, of the pixels that have data.
+
+    Examples
+    --------
+    >>> from astrofractal.mapset import reference_maps
+    >>> from astrofractal.mass import aperture_mass
+    >>> maps = reference_maps()[:2]
+    >>> print(aperture_mass(maps.images, maps.pixel_scale).round(1))
+    [27.7 35.3] solMass
+    """
+    log_n = _in_aperture(images, pixel_scale, radius)[0]
+    column = np.nansum(10**log_n, axis=1) / units.cm**2
+    return column_to_mass(column, pixel_scale**2).to(units.solMass)
+
+
+def _in_aperture(images, pixel_scale, radius):
+    """Return the channels of the pixels within the radius, shape (3, n_maps, n_pixels)."""
+    images = np.asarray(images, dtype=float)
+    shape = images.shape[2:]
+    width = max(shape) * units.Quantity(pixel_scale)
+    inside = normalized_radius(shape) * (width / 2) <= radius
+    if not inside.any():
+        msg = f"radius must be larger than half a pixel ({pixel_scale / 2:.3g}), got {radius}"
+        raise ValueError(msg)
+    return np.moveaxis(images[:, :, inside], 1, 0)

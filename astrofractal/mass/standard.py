@@ -1,0 +1,127 @@
+"""Any map to the standard one: centered on a protostar, of one physical width, on one grid."""
+
+import numpy as np
+from astropy import units as u
+from astropy.nddata import NDData
+
+from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.moments import CHANNELS
+from astrofractal.mapset.mapset import MapSet
+
+__all__ = ["BATCH_SIZE", "is_single", "standard_batches"]
+
+#: Maps in one batch.
+BATCH_SIZE = 256
+
+_TOLERANCE = 0.02
+
+_MASKED_FRACTION = 0.05
+
+
+def standard_batches(maps, *, size, shape):
+    """
+    Yield images and flags in batches.
+
+    Parameters
+    ----------
+    maps : map or iterable of maps
+        Whatever `~astrofractal.StellarMassEstimator.predict` takes.
+
+    size : `~astropy.units.Quantity`
+        The width of the standard map.
+
+    shape : tuple of int
+        Its shape.
+
+    Yields
+    ------
+    images : 4D `~numpy.ndarray`, shape (n, 3, ny, nx)
+        The model's channels.
+
+    flags : list of list of str
+        The flags of each map.
+    """
+    if isinstance(maps, MapSet):
+        _check_width(maps.pixel_scale * maps.images.shape[-1], size)
+        maps = maps.images
+    if isinstance(maps, np.ndarray) and maps.ndim == 4 and not isinstance(maps, u.Quantity):
+        if maps.shape[1:] != (3, *shape):
+            msg = f"an array of maps must have the shape (n_maps, 3, {shape[0]}, {shape[1]}), got "
+            raise ValueError(msg + str(maps.shape))
+        for start in range(0, len(maps), BATCH_SIZE):
+            batch = np.asarray(maps[start : start + BATCH_SIZE], dtype=np.float32)
+            masked = ~np.isfinite(batch[:, 0])
+            if masked.all((1, 2)).any():
+                msg = f"map {start + int(masked.all((1, 2)).argmax())} has no column density"
+                raise ValueError(msg)
+            yield batch, [["masked"] if m > _MASKED_FRACTION else [] for m in masked.mean((1, 2))]
+        return
+    images, flags = [], []
+    for number, gas in enumerate([maps] if is_single(maps) else maps):
+        try:
+            image, flag = _standard(gas, size, shape)
+        except (ValueError, TypeError) as error:
+            if is_single(maps):
+                raise
+            msg = f"map {number}: {error}"
+            raise type(error)(msg) from error
+        images.append(image)
+        flags.append(flag)
+        if len(images) == BATCH_SIZE:
+            yield np.stack(images), flags
+            images, flags = [], []
+    if images:
+        yield np.stack(images), flags
+
+
+def is_single(maps):
+    """Tell one map from many."""
+    if isinstance(maps, (MapSet, list, tuple)):
+        # An HDUList is a list, and one map.
+        return type(maps).__name__ == "HDUList"
+    if isinstance(maps, (GasMap, NDData, u.Quantity, str)) or hasattr(maps, "__fspath__"):
+        return True
+    if isinstance(maps, np.ndarray):
+        return maps.ndim < 4
+    return not hasattr(maps, "__iter__") or hasattr(maps, "header")
+
+
+def _standard(gas, size, shape):
+    gas = GasMap.read(gas)
+    if gas.shape != shape or not _has_width(gas, size):
+        if not gas.has_pixel_scale:
+            missing = "WCS" if gas.wcs is None else "distance"
+            msg = (
+                f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing})"
+                f" so that the {size:.3g} around its center can be taken; give them to GasMap, or "
+                f"give a map of shape {shape} of that width"
+            )
+            raise ValueError(msg)
+        center = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
+        gas = gas.cutout(center, size=size, shape=shape)
+    image = gas.to_array()
+    flags = list(gas.flags)
+    absent = ~np.isfinite(image).any((1, 2))
+    if any(absent[i] and name in gas.channels for i, name in enumerate(CHANNELS)):
+        flags.append("sparse-velocity")
+    if gas.masked_fraction > _MASKED_FRACTION and "masked" not in flags:
+        flags.append("masked")
+    if gas.beam is not None and gas.distance is not None and "beam" not in flags:
+        width = (gas.beam.major.to_value(u.rad) * gas.distance).to_value(u.pc)
+        if width > 3 * size.to_value(u.pc) / shape[1]:
+            flags.append("beam")
+    return image, flags
+
+
+def _has_width(gas, size):
+    """Whether the map is as wide as the standard one, or of unknown width."""
+    if not gas.has_pixel_scale:
+        return True
+    width = gas.pixel_scale.to_value(u.pc) * gas.shape[1]
+    return abs(width / size.to_value(u.pc) - 1) < _TOLERANCE
+
+
+def _check_width(width, size):
+    if abs((width / size).to_value(u.one) - 1) > _TOLERANCE:
+        msg = f"maps are {width:.3g} wide, the estimator needs {size:.3g}"
+        raise ValueError(msg)

@@ -1,0 +1,355 @@
+"""How predictions are validated: folds of whole clouds, weights of protostars, scores."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from astropy import units as u
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.reading import read_table
+
+__all__ = [
+    "PRIORS",
+    "Prior",
+    "as_prior",
+    "check_training",
+    "grouped_folds",
+    "importance",
+    "protostar_weights",
+    "r2_score",
+    "rmse_score",
+    "scores",
+    "weighted_quantile",
+]
+
+
+def protostar_weights(protostars, exponent, represents=None):
+    """
+    Return the weight of each map, so that protostars with many maps do not outweigh the others.
+
+    Parameters
+    ----------
+    protostars : array-like
+        The protostar of each map.
+
+    exponent : float
+        The weight is the number of maps of the protostar to the power of minus this: with 0 each
+        map has the same weight, with 1 each protostar.
+
+    represents : 1D `~numpy.ndarray`, optional
+        How many maps each map stands for; see `~astrofractal.mapset.MapSet.limit`.
+
+    Returns
+    -------
+    weights : 1D `~numpy.ndarray`
+        Of mean one.
+    """
+    _, index = np.unique(protostars, return_inverse=True)
+    represents = np.ones(len(index)) if represents is None else np.asarray(represents, float)
+    counts = np.bincount(index, represents)
+    weights = represents * counts[index] ** -float(exponent)
+    return weights / weights.mean()
+
+
+def r2_score(true, predicted, weights=None):
+    """Return the (weighted) coefficient of determination of log10 masses."""
+    true, predicted = np.asarray(true, float), np.asarray(predicted, float)
+    spread = np.average((true - np.average(true, weights=weights)) ** 2, weights=weights)
+    return float(1 - np.average((true - predicted) ** 2, weights=weights) / spread)
+
+
+def rmse_score(true, predicted, weights=None):
+    """Return the (weighted) root-mean-square error of log10 masses."""
+    error = np.asarray(predicted, float) - np.asarray(true, float)
+    return float(np.sqrt(np.average(error**2, weights=weights)))
+
+
+def scores(true, predicted, protostars, represents=None):
+    """
+    Score predictions per map and per protostar.
+
+    Parameters
+    ----------
+    true, predicted : 1D `~numpy.ndarray`
+        log10 masses.
+
+    protostars : array-like
+        The protostar of each map.
+
+    represents : 1D `~numpy.ndarray`, optional
+        How many maps each map stands for.
+
+    Returns
+    -------
+    scores : dict
+        ``r2``, ``rmse`` and ``mae`` (mean absolute error) in which each map has the same weight;
+        ``r2_protostar``, ``rmse_protostar`` in which each protostar has; errors in dex.
+    """
+    weights = protostar_weights(protostars, 1, represents)
+    return {
+        "r2": r2_score(true, predicted, represents),
+        "r2_protostar": r2_score(true, predicted, weights),
+        "rmse": rmse_score(true, predicted, represents),
+        "rmse_protostar": rmse_score(true, predicted, weights),
+        "mae": float(np.average(np.abs(np.asarray(predicted) - true), weights=represents)),
+    }
+
+
+def grouped_folds(groups, *, max_folds=12):
+    """
+    Number the folds so that no group is divided.
+
+    Parameters
+    ----------
+    groups : array-like
+        The group of each map.
+
+    max_folds : int, optional
+        With more groups than this, several share a fold.
+
+    Returns
+    -------
+    folds : 1D `~numpy.ndarray` of int
+        The fold of each map.
+    """
+    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
+    if len(counts) <= max_folds:
+        return index
+    # Large groups first, each to the fold that has the fewest maps: deterministic and balanced.
+    fold_of, sizes = np.zeros(len(counts), int), np.zeros(max_folds, int)
+    for group in np.argsort(-counts, kind="stable"):
+        fold_of[group] = np.argmin(sizes)
+        sizes[fold_of[group]] += counts[group]
+    return fold_of[index]
+
+
+def weighted_quantile(values, weights, level):
+    """Return the smallest of ``values`` that at least ``level`` of the weight does not exceed."""
+    order = np.argsort(values)
+    cumulative = np.cumsum(np.asarray(weights, float)[order])
+    place = np.searchsorted(cumulative, level * cumulative[-1] * (1 - 1e-9))
+    return float(values[order[min(place, len(order) - 1)]])
+
+
+def check_training(estimator, X, y, sample_weight, groups):
+    """
+    Validate what a regressor is fitted on, as scikit-learn does.
+
+    Parameters
+    ----------
+    estimator : `~sklearn.base.BaseEstimator`
+        The regressor.
+
+    X, y, sample_weight, groups : array-like
+        As ``fit`` takes them.
+
+    Returns
+    -------
+    X, y, weights, groups : `~numpy.ndarray`
+        Double precision, without the rows of weight zero; weights of mean one; groups or `None`.
+    """
+    X, y = validate_data(estimator, X, y, dtype=np.float64, y_numeric=True)
+    weights = np.ones(len(y))
+    if sample_weight is not None and not isinstance(sample_weight, numbers.Real):
+        weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64)
+    check_consistent_length(y, weights)
+    keep = weights > 0
+    if weights.ndim != 1 or not keep.any() or (weights < 0).any():
+        msg = "sample_weight must have one dimension and be positive or, for some maps, zero"
+        raise ValueError(msg)
+    groups = None if groups is None else np.asarray(groups)[keep]
+    weights = weights[keep]
+    return X[keep], y[keep].astype(float), weights / weights.mean(), groups
+
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike
+
+_LARGEST = 10.0
+
+
+def _kroupa(mass):
+    """dN / dlog M of Kroupa 2001 (MNRAS 322, 231), eq. 2."""
+    slopes = np.where(mass < 0.08, 0.3, np.where(mass < 0.5, 1.3, 2.3))
+    scale = np.where(mass < 0.08, 1.0, np.where(mass < 0.5, 0.08, 0.08 * 0.5))
+    return scale * mass ** (1 - slopes)
+
+
+def _chabrier(mass):
+    """dN / dlog M of Chabrier 2003 (PASP 115, 763), eq. 17: single stars."""
+    low = np.exp(-((np.log10(mass) - np.log10(0.079)) ** 2) / (2 * 0.69**2))
+    one = np.exp(-(np.log10(0.079) ** 2) / (2 * 0.69**2))
+    return np.where(mass < 1, low, one * mass**-1.3)
+
+
+def _flat(mass):
+    """As many masses in each decade."""
+    return np.ones_like(mass)
+
+
+_FUNCTIONS = {"kroupa": _kroupa, "chabrier": _chabrier, "flat": _flat}
+
+#: The names of the distributions that `as_prior` knows.
+PRIORS = tuple(_FUNCTIONS)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """
+    A distribution of masses.
+
+    Parameters
+    ----------
+    name : str
+        One of `PRIORS`, or "table".
+
+    log_mass, density : tuple of float
+        Of a table: log10 of the masses in solar masses, in increasing order, and the number of
+        protostars per decade there, in any unit.
+
+    Examples
+    --------
+    Ten times as many protostars of 0.1 as of 10 solar masses:
+
+    >>> from astrofractal.mass import Prior
+    >>> prior = Prior("table", log_mass=(-1, 1), density=(10, 1))
+    >>> print(prior([-1, 0, 1]))
+    [10.   5.5  1. ]
+    """
+
+    name: str
+    log_mass: tuple[float, ...] = ()
+    density: tuple[float, ...] = ()
+
+    def __post_init__(self):
+        for name in ("log_mass", "density"):
+            object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
+
+    def __call__(self, log_mass: ArrayLike) -> np.ndarray:
+        """
+        Return the number of protostars per decade, in any unit.
+
+        Parameters
+        ----------
+        log_mass : array-like
+            log10 of masses in solar masses.
+
+        Returns
+        -------
+        density : `~numpy.ndarray`
+            A table is interpolated, and zero beyond its ends.
+        """
+        log_mass = np.asarray(log_mass, float)
+        if self.name in _FUNCTIONS:
+            return _FUNCTIONS[self.name](10**log_mass)
+        return np.interp(log_mass, self.log_mass, self.density, left=0, right=0)
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything."""
+        return fingerprint(self.to_dict())
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, from which ``Prior(**values)`` is the same."""
+        return {"name": self.name, "log_mass": self.log_mass, "density": self.density}
+
+
+def as_prior(value):
+    """
+    Return a distribution of masses.
+
+    Parameters
+    ----------
+    value : str, path-like, table, `Prior` or None
+        One of `PRIORS`; a table, or the path of one, with the columns ``mass`` (in solar masses where
+        it has no unit) and ``number`` (protostars per decade of mass, in any unit).
+
+    Returns
+    -------
+    prior : `Prior` or None
+        The distribution.
+
+    Raises
+    ------
+    ValueError, TypeError, `~astropy.units.UnitsError`
+        If it is none.
+    """
+    if value is None or isinstance(value, Prior):
+        return value
+    if isinstance(value, str) and value in _FUNCTIONS:
+        return Prior(value)
+    if isinstance(value, (str, Path)):
+        if not Path(value).is_file():
+            msg = f"prior must be one of {', '.join(PRIORS)} or a table, got {str(value)!r}"
+            raise ValueError(msg)
+        value = read_table(value)
+    if not hasattr(value, "colnames"):
+        msg = f"prior must be one of {', '.join(PRIORS)} or a table, got {type(value).__name__}"
+        raise TypeError(msg)
+    if not {"mass", "number"} <= set(value.colnames):
+        msg = f"prior must have the columns mass and number, it has {', '.join(value.colnames)}"
+        raise ValueError(msg)
+    mass = u.Quantity(value["mass"], value["mass"].unit or u.solMass)
+    if not mass.unit.is_equivalent(u.solMass):
+        msg = f"prior: the column mass must be in a unit of mass, got {mass.unit}"
+        raise u.UnitConversionError(msg)
+    mass, number = mass.to_value(u.solMass), np.asarray(value["number"], float)
+    known = np.isfinite(mass) & np.isfinite(number)
+    if len(mass) < 2 or not known.all() or (mass <= 0).any() or (np.diff(mass) <= 0).any():
+        msg = (
+            "prior must have at least two masses that are positive and increase, and their numbers"
+        )
+        raise ValueError(msg)
+    if (number < 0).any() or not number.any():
+        msg = "prior must have numbers of at least zero, and one above it"
+        raise ValueError(msg)
+    return Prior("table", np.log10(mass), number)
+
+
+def importance(prior, log_mass, protostars, represents=None):
+    """
+    Return the weights that make the reference masses follow a prior.
+
+    Parameters
+    ----------
+    prior : `Prior`
+        The distribution that is wanted.
+
+    log_mass : 1D `~numpy.ndarray`
+        log10 of the mass in each map.
+
+    protostars, represents : array-like
+        As `~astrofractal.mass.weights.protostar_weights` takes them.
+
+    Returns
+    -------
+    weights : 1D `~numpy.ndarray`
+        The prior over the density of the reference masses (a Gaussian kernel of Silverman's width,
+        each protostar with the same weight), of mean one over protostars, and no more than a factor
+        of ten from it.
+
+    Raises
+    ------
+    ValueError
+        If the prior has nothing where the reference masses are.
+    """
+    own = protostar_weights(protostars, 1, represents)
+    own = own / own.sum()
+    mean = own @ log_mass
+    spread = max(np.sqrt(own @ (log_mass - mean) ** 2), 1e-3)
+    width = 1.06 * spread * len(np.unique(protostars)) ** -0.2
+    grid = np.linspace(log_mass.min(), log_mass.max(), 256)
+    kernel = np.exp(-((grid[:, None] - log_mass) ** 2) / (2 * width**2))
+    density = np.interp(log_mass, grid, kernel @ own)
+    weights = prior(log_mass) / density
+    if not (own @ weights) > 0:
+        msg = "prior must have protostars where the reference masses are, and has none there"
+        raise ValueError(msg)
+    return np.clip(weights / (own @ weights), 1 / _LARGEST, _LARGEST)

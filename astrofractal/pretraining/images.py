@@ -1,0 +1,325 @@
+"""The order of the flames in a run: a function of the step, so that a resumed run goes on exactly."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from astropy import units as u
+from astropy.io import fits
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from astrofractal._utils.atomic import atomic_path
+from astrofractal.encoder import ChannelNormalization
+from astrofractal.fractals import FlameStream, RandomFieldStream
+from astrofractal.fractals.protostars import PIXEL_SCALE, add_cusps, add_hidden_masses
+from astrofractal.gasmap import GasMap
+from astrofractal.mapset import MapSet
+
+__all__ = ["CutMaps", "Flames", "StepSampler", "cut_maps", "flame_loader"]
+
+# Subtracted before the images are rounded to 16 bits, which hold numbers near zero best.
+_OFFSET = np.array(ChannelNormalization().center, np.float32)[:, None, None]
+
+#: Cutouts of a map lie half their width apart; those with less gas than this share are left out.
+_LEAST_SHARE = 0.5
+
+
+class CutMaps:
+    """
+    Images that `cut_maps` wrote, in the manner of a torch map-style dataset.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self._n_images = len(self._images())
+
+    def _images(self):
+        # Mapped anew each time, so that a dataset can be pickled and keeps no files open.
+        return np.load(self.path, mmap_mode="r", allow_pickle=False)
+
+    def __len__(self):
+        return self._n_images
+
+    def __getitem__(self, index):
+        return self._images()[index].astype(np.float32) + _OFFSET
+
+
+def cut_maps(path, folder, recipe):
+    """
+    Write all images that a folder of maps has to a file.
+
+    Masses of map sets are not looked at.
+
+    Parameters
+    ----------
+    path : path-like
+        The file to write.
+
+    folder : path-like
+        Folder of FITS files, or one file: map sets, or maps that `~astrofractal.GasMap.read` can read
+        and whose header tells WCS and ``DISTANCE``.
+
+    recipe : `~astrofractal.pretraining.Recipe`
+        Gives ``source_size``, ``center`` and the seed of the order.
+
+    Returns
+    -------
+    n_images : int
+        The number of images.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are no FITS files.
+
+    ValueError
+        If a file has no scale or another one than the model's, or nothing can be cut out of all of them.
+    """
+    folder = Path(folder)
+    files = [folder]
+    if folder.is_dir():
+        files = sorted(p for p in folder.iterdir() if p.name.endswith((".fits", ".fits.gz")))
+    if not files:
+        msg = f"maps: no .fits files in the folder {str(folder)!r}"
+        raise FileNotFoundError(msg)
+    images = []
+    for file in files:
+        with fits.open(file) as hdus:
+            is_set = "SINKS" in hdus
+        found = _of_set(file, recipe) if is_set else _of_map(file, recipe)
+        images.append((found - _OFFSET).astype("<f2"))
+    images = np.concatenate(images)
+    if not len(images):
+        msg = f"maps: nothing to cut out of {str(folder)!r}: less than half of every place has data"
+        raise ValueError(msg)
+    # Neighbors in a file are often of one protostar: a batch mixes them.
+    random = np.random.Generator(np.random.Philox(key=recipe.seed, counter=[0, 0, 5, 0]))
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, images[random.permutation(len(images))], allow_pickle=False)
+    return len(images)
+
+
+def _of_set(file, recipe):
+    """The middle of each map of a set."""
+    maps = MapSet.read(file)
+    size, shape = recipe.source_size, maps.images.shape[2:]
+    if min(shape) < size or not np.isclose(maps.pixel_scale.to_value(u.pc), PIXEL_SCALE, rtol=0.02):
+        msg = (
+            f"maps: the maps of {str(file)!r} must have at least {size} x {size} pixels of "
+            f"{PIXEL_SCALE:.4g} pc (source_size of the recipe), got {shape[0]} x {shape[1]} of "
+            f"{maps.pixel_scale:.4g}"
+        )
+        raise ValueError(msg)
+    row, column = ((n - size) // 2 for n in shape)
+    return maps.images[:, :, row : row + size, column : column + size]
+
+
+def _of_map(file, recipe):
+    """Cutouts all over a map, half their width apart."""
+    gas = GasMap.read(file)
+    if not gas.has_pixel_scale:
+        msg = (
+            f"maps: the map {str(file)!r} has no scale: write it with its distance, "
+            "GasMap.read(file, distance=...).write(...)"
+        )
+        raise ValueError(msg)
+    width = recipe.source_size * PIXEL_SCALE * u.pc
+    step = (0.5 * width / gas.pixel_scale).to_value(u.one)
+    y, x = (_places(n, step) for n in gas.shape)
+    places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+    if recipe.center == "peak":
+        places = _to_peaks(gas, places, step)
+    cutouts = gas.cutouts(places, size=width, shape=(recipe.source_size,) * 2)
+    kept = [cutout.to_array() for cutout in cutouts if cutout.masked_fraction <= 1 - _LEAST_SHARE]
+    return np.array(kept, np.float32).reshape(-1, 3, *(recipe.source_size,) * 2)
+
+
+def _places(n, step):
+    """Pixels about ``step`` apart, as far from the edges as from each other where there is room."""
+    count = max(1, round(n / step) - 1)
+    return (np.arange(count) + 1) * n / (count + 1) - 0.5
+
+
+def _to_peaks(gas, places, step):
+    """Move each place to the highest column density less than half a step away; each peak once."""
+    column = np.where(gas.mask, -np.inf, gas.column_density.value)
+    peaks = set()
+    for x, y in places:
+        rows, columns = (
+            slice(max(0, round(c - step / 2)), max(0, round(c + step / 2)) + 1) for c in (y, x)
+        )
+        part = column[rows, columns]
+        row, col = np.unravel_index(part.argmax(), part.shape)
+        if np.isfinite(part[row, col]):
+            peaks.add((columns.start + col, rows.start + row))
+    return np.array(sorted(peaks), float).reshape(-1, 2)
+
+
+#: Normalization of palette images in [0, 1], which have no physical units.
+PALETTE_NORMALIZATION = ChannelNormalization(center=(0.5,) * 3, scale=(0.25,) * 3)
+
+#: Settings of shards, and the values of the recipe that they must equal.
+_SHARED = {
+    "rendering": "rendering",
+    "seed": "seed",
+    "size": "source_size",
+    "n_points": "n_points",
+    "center": "center",
+    "coverage": "coverage",
+}
+
+
+def recipe_normalization(recipe):
+    """Return the normalization of a recipe's images."""
+    return ChannelNormalization() if recipe.rendering == "gas" else PALETTE_NORMALIZATION
+
+
+class Flames(Dataset):
+    """
+    Normalized flames of a recipe, each with log10 of the mass hidden in its center (NaN where there is
+    none).
+
+    Parameters
+    ----------
+    recipe : `~astrofractal.pretraining.Recipe`
+        Gives the stream's seed and settings.
+
+    shards : path-like, optional
+        Folder of images rendered beforehand by ``astrofractal fractals``.
+
+    maps : path-like, optional
+        File of `~astrofractal.pretraining.images.cut_maps`, for recipes whose ``source`` is "maps".
+    """
+
+    def __init__(self, recipe, shards=None, maps=None):
+        self.recipe = recipe
+        self.normalization = recipe_normalization(recipe)
+        n_distinct = recipe.n_distinct or recipe.n_images
+        if shards is not None and recipe.source != "flames":
+            msg = f"shards must be None with source={recipe.source!r}, got {str(shards)!r}"
+            raise ValueError(msg)
+        if recipe.source == "random_fields":
+            self.source = RandomFieldStream(recipe.seed, recipe.source_size, n_images=n_distinct)
+        elif recipe.source == "maps":
+            self.source = CutMaps(maps)
+        elif shards is None:
+            self.source = FlameStream(
+                recipe.seed,
+                recipe.source_size,
+                recipe.n_points,
+                rendering=recipe.rendering,
+                coverage=recipe.coverage,
+                center=recipe.center,
+                n_images=n_distinct,
+            )
+        else:
+            from astrofractal.fractals import ShardedFlames
+
+            self.source = ShardedFlames(shards)
+            self._check(shards)
+        self.n_distinct = min(n_distinct, len(self.source))
+
+    def _check(self, shards):
+        """Refuse flames that the recipe would not have rendered."""
+        for name, own in _SHARED.items():
+            wanted, found = getattr(self.recipe, own), self.source.manifest[name]
+            if found != wanted:
+                msg = (
+                    f"shards: {name} of {str(shards)!r} must be the recipe's {own}={wanted!r}, "
+                    f"got {found!r}"
+                )
+                raise ValueError(msg)
+
+    def __len__(self):
+        return self.recipe.n_images
+
+    def __getitem__(self, index):
+        index = int(index) % self.n_distinct
+        image, log_mass = np.asarray(self.source[index]), np.nan
+        if self.recipe.hidden_masses:
+            image, log_mass = add_hidden_masses(image, self.recipe.seed, index)
+        elif self.recipe.cusp_probability:
+            image = add_cusps(
+                image, self.recipe.seed, index, probability=self.recipe.cusp_probability
+            )
+        return self.normalization(image[None])[0], np.float32(log_mass)
+
+
+class StepSampler(Sampler):
+    """
+    Indices of the images of the steps between two checkpoints.
+
+    Parameters
+    ----------
+    recipe : `~astrofractal.pretraining.Recipe`
+        Gives ``batch_size`` and ``steps_per_checkpoint``.
+
+    current_step : callable
+        Returns the optimizer step that comes next; asked whenever an iteration starts.
+
+    rank, world_size : int, optional
+        This process and the number of processes; process ``r`` takes the images ``r, r + n, ...`` of
+        every global batch.
+    """
+
+    def __init__(self, recipe, current_step, *, rank=0, world_size=1):
+        if recipe.batch_size % world_size:
+            msg = (
+                f"batch_size must be a multiple of the {world_size} processes, "
+                f"got {recipe.batch_size}"
+            )
+            raise ValueError(msg)
+        self.recipe, self.current_step = recipe, current_step
+        self.rank, self.world_size = rank, world_size
+
+    def __len__(self):
+        return self.recipe.steps_per_checkpoint * self.recipe.batch_size // self.world_size
+
+    def __iter__(self):
+        first = self.current_step() * self.recipe.batch_size
+        last = first + self.recipe.steps_per_checkpoint * self.recipe.batch_size
+        return iter(range(first + self.rank, last, self.world_size))
+
+
+def flame_loader(flames, current_step, *, n_workers=1, rank=0, world_size=1):
+    """
+    Create the loader of one process.
+
+    Parameters
+    ----------
+    flames : `Flames`
+        The images.
+
+    current_step : callable
+        Returns the optimizer step that comes next.
+
+    n_workers : int, optional
+        Processes that render flames beside the training.
+
+    rank, world_size : int, optional
+        This process and the number of processes.
+
+    Returns
+    -------
+    loader : `torch.utils.data.DataLoader`
+        Batches of this process's share of the global batch.
+    """
+    recipe = flames.recipe
+    if n_workers > 1:
+        flames[0]  # compiles the renderer, which the workers then find in the cache
+    return DataLoader(
+        flames,
+        batch_size=recipe.batch_size // world_size,
+        sampler=StepSampler(recipe, current_step, rank=rank, world_size=world_size),
+        num_workers=n_workers,
+        persistent_workers=n_workers > 0,
+        prefetch_factor=4 if n_workers else None,
+        multiprocessing_context="spawn" if n_workers else None,
+        drop_last=True,
+        pin_memory=torch.cuda.is_available(),
+    )

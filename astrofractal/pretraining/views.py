@@ -1,0 +1,486 @@
+"""Views of a flame that change what a mass does not depend on, and nothing else.
+
+The random numbers of a view are functions of the seed, the image's number in the run and the view's
+number alone, so that any number of processes sees the same views, on any device. The amplitude of
+the channels is never jittered: it is what tells two clouds apart.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+
+from astrofractal.encoder import ChannelNormalization
+from astrofractal.encoder.backbone import full_precision
+from astrofractal.pretraining.random_numbers import Numbers
+
+__all__ = ["Geometry", "ViewSampler"]
+
+# The symmetries of the square: what takes a point (x, y) of a view to one of the image.
+_SYMMETRIES = torch.tensor(
+    [[[c, -s], [s, c]] for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+    + [[[c, s], [s, -c]] for c, s in ((1, 0), (0, 1), (-1, 0), (0, -1))],
+    dtype=torch.float32,
+)
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """
+    Where the views of a batch lie on their images.
+
+    Parameters
+    ----------
+    zoom : 1D `torch.Tensor`
+        Magnification: pixels of the view per pixel of the image.
+
+    center : 2D `torch.Tensor`, shape (batch, 2)
+        Center of the view, (x, y) in pixels from the center of the image.
+
+    symmetry : 1D `torch.Tensor` of int
+        One of the eight rotations and reflections of the square.
+
+    sign : 1D `torch.Tensor`
+        -1 where the line of sight is reversed, else 1.
+    """
+
+    zoom: torch.Tensor
+    center: torch.Tensor
+    symmetry: torch.Tensor
+    sign: torch.Tensor
+
+    def apply(self, images, size, *, signed):
+        """
+        Cut the views out of their images, by bicubic interpolation.
+
+        Parameters
+        ----------
+        images : 4D `torch.Tensor`, shape (batch, n_channels, source_size, source_size)
+            Images.
+
+        size : int
+            Side of the views in pixels.
+
+        signed : bool
+            Whether channel 1 is a velocity along the line of sight.
+
+        Returns
+        -------
+        views : 4D `torch.Tensor`, shape (batch, n_channels, size, size)
+            The views.
+        """
+        with full_precision(images.device):
+            return self._apply(images, size, signed)
+
+    def _apply(self, images, size, signed):
+        source = images.shape[-1]
+        scale = size / source / self.zoom
+        theta = torch.cat(
+            [
+                scale[:, None, None] * _SYMMETRIES.to(scale.device)[self.symmetry],
+                2 * self.center[:, :, None] / source,
+            ],
+            2,
+        )
+        shape = (*images.shape[:2], size, size)
+        grid = F.affine_grid(theta, shape, align_corners=False)
+        views = F.grid_sample(
+            images, grid, mode="bicubic", padding_mode="border", align_corners=False
+        )
+        if signed:
+            views[:, 1] *= self.sign[:, None, None]
+        return views
+
+    def tokens_in(self, other, grid):
+        """
+        Tell which patches of these views show what the patches of other views of the same places show.
+
+        Parameters
+        ----------
+        other : `Geometry`
+            Views with the same zoom and, but for a fraction of a patch, the same center.
+
+        grid : int
+            Patches along a side.
+
+        Returns
+        -------
+        index : 2D `torch.Tensor`, shape (batch, grid**2)
+            For each patch of ``other`` the index of the patch of these views.
+        """
+        return _same_patches(grid).to(self.symmetry.device)[self.symmetry, other.symmetry]
+
+
+@cache
+def _same_patches(grid):
+    """Table (8, 8, grid**2): patch of a view with the first symmetry, for those with the second."""
+    line = torch.arange(grid) - (grid - 1) / 2
+    y, x = torch.meshgrid(line, line, indexing="ij")
+    points = torch.stack([x.flatten(), y.flatten()])
+    on_image = _SYMMETRIES @ points  # (8, 2, grid**2)
+    back = _SYMMETRIES.transpose(1, 2)[:, None] @ on_image[None]  # orthogonal: inverse = transpose
+    column, row = (back + (grid - 1) / 2).round().long().unbind(2)
+    return row * grid + column
+
+
+class ViewSampler:
+    """
+    Draw augmented views of a batch of flames.
+
+    Parameters
+    ----------
+    recipe : `~astrofractal.pretraining.Recipe`
+        Gives the seed, the sizes, and how views are cut and degraded.
+
+    step : int
+        The optimizer step, which tells the numbers of the images.
+
+    share : slice, optional
+        The images of the global batch that this process holds.
+
+    view : int, optional
+        The number of the view of each image: views of other numbers are drawn independently.
+
+    device : `torch.device` or str, optional
+        Where the images are.
+    """
+
+    def __init__(self, recipe, step, share=slice(None), *, view=0, device="cpu"):
+        self.recipe = recipe
+        self.device = torch.device(device)
+        self.is_gas = recipe.rendering == "gas"
+        first = step * recipe.batch_size
+        images = range(first, first + recipe.batch_size)[share]
+        self.numbers = Numbers(recipe.seed, images, view, self.device)
+
+    def uniform(self, *shape, low=0.0, high=1.0):
+        """Draw uniform numbers of shape ``(batch, *shape)``."""
+        return low + (high - low) * self.numbers.uniform(*shape)
+
+    def normal(self, *shape):
+        """Draw normal numbers of shape ``(batch, *shape)``."""
+        return self.numbers.normal(*shape)
+
+    def log_uniform(self, low, high):
+        """Draw one number per image, uniform in the logarithm."""
+        return low * torch.exp(self.uniform(high=math.log(high / low)))
+
+    def chance(self, probability):
+        """Draw one boolean per image, shaped to multiply a batch of images."""
+        return (self.uniform() < probability)[:, None, None, None]
+
+    # ---------------------------------------------------------------- geometry
+
+    def geometry(self, source_size):
+        """
+        Draw a place on each image, one of the square's symmetries and the sense of the line of sight.
+
+        Parameters
+        ----------
+        source_size : int
+            Side of the images in pixels.
+
+        Returns
+        -------
+        geometry : `Geometry`
+            Magnified about the center for ``zoom_probability`` of the images: by ``mass_zoom`` for
+            ``mass_zoom_probability`` of these, where the mass of a star is asked for, else by up to
+            ``zoom_max``.  Whole views are shifted by up to ``max_shift`` px, magnified ones by
+            ``jitter``.
+        """
+        recipe = self.recipe
+        margin = (source_size - recipe.image_size) // 2
+        # The cube keeps most views nearly centered, as gas maps are on their protostar.
+        offset = self.uniform(2, low=-1, high=1) ** 3
+        center = (min(recipe.max_shift, margin) * offset).round()
+        if recipe.scale_min < 1:  # random resized crops: a square of a part of the area
+            side = self.uniform(low=recipe.scale_min, high=1.0).sqrt()
+            center = 0.5 * source_size * self.uniform(2, low=-1, high=1) * (1 - side)[:, None]
+            zoom = recipe.image_size / source_size / side
+        else:
+            zoom = torch.ones(len(center), device=self.device)
+        if recipe.zoom_probability:
+            magnified = self.uniform() < recipe.zoom_probability
+            free = self.log_uniform(1.0, recipe.zoom_max)
+            fixed = self.uniform() < recipe.mass_zoom_probability
+            zoom = torch.where(magnified, torch.where(fixed, recipe.mass_zoom, free), zoom)
+            center = torch.where(magnified[:, None], recipe.jitter * offset, center)
+        return Geometry(zoom, center, *self._symmetry())
+
+    def _symmetry(self):
+        symmetry = self.uniform(high=8).long().clamp_max(7)
+        return symmetry, torch.where(self.uniform() < 0.5, -1.0, 1.0)
+
+    def symmetric(self, geometry):
+        """
+        Draw other views of the same places: another symmetry, another sense, moved by a part of a pixel.
+
+        Parameters
+        ----------
+        geometry : `Geometry`
+            The views.
+
+        Returns
+        -------
+        other : `Geometry`
+            Views whose patches show the same gas to within half a pixel of the image.
+        """
+        moved = geometry.center + self.uniform(2, low=-0.5, high=0.5)
+        return Geometry(geometry.zoom, moved, *self._symmetry())
+
+    def local(self, geometry):
+        """
+        Draw crops within views: half as wide or less, magnified by 1 to 2, anywhere in the inner half.
+
+        Parameters
+        ----------
+        geometry : `Geometry`
+            The views.
+
+        Returns
+        -------
+        crops : `Geometry`
+            Places of the crops.
+        """
+        zoom = geometry.zoom * torch.exp(self.uniform(low=-0.35, high=0.7))
+        reach = 0.25 * self.recipe.image_size / geometry.zoom
+        center = geometry.center + reach[:, None] * self.uniform(2, low=-1, high=1)
+        return Geometry(zoom, center, *self._symmetry())
+
+    def cut(self, images, geometry, size=None):
+        """
+        Cut views out of a batch of images.
+
+        Parameters
+        ----------
+        images : 4D `torch.Tensor`, shape (batch, n_channels, source_size, source_size)
+            Images.
+
+        geometry : `Geometry`
+            The places.
+
+        size : int, optional
+            Side of the views; by default the recipe's ``image_size``.
+
+        Returns
+        -------
+        views : 4D `torch.Tensor`, shape (batch, n_channels, size, size)
+            The views.
+        """
+        return geometry.apply(images, size or self.recipe.image_size, signed=self.is_gas)
+
+    # ---------------------------------------------------------------- degradation
+
+    def degraded(self, images):
+        """
+        Make clean images look observed: beam, noise, ragged borders, missing velocities.
+
+        Parameters
+        ----------
+        images : 4D `torch.Tensor`
+            Clean images, normalized.
+
+        Returns
+        -------
+        degraded : 4D `torch.Tensor`
+            Images of the same shape; zero, the normalization's center, stands for no data.
+        """
+        with full_precision(self.device):
+            return self._degraded(images)
+
+    def _degraded(self, images):
+        recipe = self.recipe
+        blurred = self.chance(recipe.blur_probability)
+        # From the full width at half maximum to the standard deviation.
+        width = self.log_uniform(0.5, recipe.beam_max) / 2.3548
+        width = torch.where(blurred[:, 0, 0, 0], width, 1e-3)
+        reach = math.ceil(2.5 * recipe.beam_max / 2.3548)
+        through = _through_beam if self.is_gas else _blurred
+        seen = through(images, width, reach)
+        seen = torch.where(blurred, seen, images)
+        level = recipe.noise * self.uniform(images.shape[1])[:, :, None, None]
+        if recipe.signal_to_noise_min:
+            noisy = self.chance(recipe.noise_probability)
+            ratio = self.log_uniform(recipe.signal_to_noise_min, 100.0)[:, None, None, None]
+            level = level + torch.where(noisy, self._noise_levels(seen) / ratio, 0.0)
+        seen = seen + level * self.normal(*images.shape[1:])
+        seen = torch.where(self._border(images.shape[-1]), 0.0, seen)
+        dropped = self.chance(recipe.drop_velocity_probability)
+        which = self.uniform()[:, None, None]
+        if self.is_gas:  # a third each: velocity, dispersion, both
+            velocity, dispersion = which < 2 / 3, which > 1 / 3
+            absent = torch.stack([torch.zeros_like(velocity), velocity, dispersion], 1)
+            seen = torch.where(dropped & absent, 0.0, seen)
+        if recipe.source == "maps":  # where there were no data there are none now
+            seen = torch.where(images == 0, 0.0, seen)
+        return seen
+
+    def _noise_levels(self, images):
+        """Standard deviations at a signal-to-noise ratio of one, in normalized units."""
+        if not self.is_gas:
+            return torch.ones(1, device=self.device)
+        # The noise is that of the median column density: in the logarithm 1 / ln(10) there, less where
+        # there is more gas, and no more than 3 times as much where there is less.
+        column = images[:, :1]
+        median = column.flatten(1).median(1).values[:, None, None, None]
+        relative = (10.0 ** (_DEX * (median - column))).clamp_max(3.0)
+        level = relative / math.log(10) / _DEX
+        # A velocity is known to the width of the line, some 0.4 km/s, over the ratio.
+        velocity, dispersion = (torch.full_like(level, 0.4 / scale) for scale in (_KMS, _SIGMA))
+        return torch.cat([level, velocity, dispersion], 1)
+
+    def _border(self, size):
+        """No data beyond a ragged line, in ``border_probability`` of the images."""
+        angle = self.uniform(high=2 * math.pi)[:, None, None]
+        # Up to a quarter of the narrowest view of the inner part stays clear of it.
+        edge = self.uniform(low=0.04, high=0.5)[:, None, None] * size
+        waves = self.uniform(2, 2)
+        line = torch.arange(size, device=self.device) - (size - 1) / 2
+        y, x = torch.meshgrid(line, line, indexing="ij")
+        along = torch.cos(angle) * x + torch.sin(angle) * y
+        across = torch.cos(angle) * y - torch.sin(angle) * x
+        for k in range(2):
+            amplitude, phase = waves[:, k, :1, None], waves[:, k, 1:, None]
+            turns = across / (12.0 / (k + 1)) + phase
+            along = along + 3.0 / (k + 1) * amplitude * torch.sin(2 * math.pi * turns)
+        return self.chance(self.recipe.border_probability) & (along > edge)[:, None]
+
+    # ---------------------------------------------------------------- tokens
+
+    def scattered_tokens(self, grid, n_keep):
+        """
+        Draw patch tokens all over each image for the student to see.
+
+        Parameters
+        ----------
+        grid : int
+            Patches along a side.
+
+        n_keep : int
+            The number of tokens kept.
+
+        Returns
+        -------
+        order : 2D `torch.Tensor`, shape (batch, grid**2)
+            A permutation of the token indices per image; the first ``n_keep`` are kept.  The central
+            2 x 2 tokens, where a protostar will be, are kept in at least half of the images.
+        """
+        keys = self.uniform(grid * grid)
+        middle = self._middle(grid, 2 - grid % 2)
+        return _kept_first(keys - (self.uniform() < 0.5)[:, None] * middle, n_keep)
+
+    def block_tokens(self, grid, side):
+        """
+        Draw a square block of patch tokens per image for the student to see.
+
+        Parameters
+        ----------
+        grid : int
+            Patches along a side.
+
+        side : int
+            Patches along a side of the block.
+
+        Returns
+        -------
+        order : 2D `torch.Tensor`, shape (batch, grid**2)
+            A permutation of the token indices per image; the first ``side**2`` are kept.  The block is
+            in the middle of the image for half of the images.
+        """
+        keys = self.uniform(grid * grid)
+        window = self.window_tokens(grid, side)
+        block = torch.zeros_like(keys).scatter_(1, window, 1.0)
+        block = torch.where((self.uniform() < 0.5)[:, None], self._middle(grid, side), block)
+        return _kept_first(keys - block, side**2)
+
+    def central_tokens(self, grid, side, n_keep):
+        """
+        Draw the block of patch tokens in the middle of each image, and others from all over it.
+
+        Parameters
+        ----------
+        grid : int
+            Patches along a side.
+
+        side : int
+            Patches along a side of the block.
+
+        n_keep : int
+            The number of tokens kept, at least ``side**2``.
+
+        Returns
+        -------
+        order : 2D `torch.Tensor`, shape (batch, grid**2)
+            A permutation of the token indices per image; the first ``n_keep`` are kept.
+        """
+        return _kept_first(self.uniform(grid * grid) - self._middle(grid, side), n_keep)
+
+    def window_tokens(self, grid, side):
+        """
+        Draw a square window of patch tokens per image.
+
+        Parameters
+        ----------
+        grid : int
+            Patches along a side of the image.
+
+        side : int
+            Patches along a side of the window.
+
+        Returns
+        -------
+        kept : 2D `torch.Tensor`, shape (batch, side**2)
+            Token indices.
+        """
+        start = (self.uniform(2) * (grid - side + 1)).long()
+        offsets = torch.arange(side, device=self.device)
+        rows, columns = (start[:, axis, None] + offsets for axis in range(2))
+        return (rows[:, :, None] * grid + columns[:, None]).flatten(1)
+
+    def _middle(self, grid, side):
+        """One for the patches of the block in the middle, zero elsewhere."""
+        inside = torch.zeros(grid, grid, device=self.device)
+        start = (grid - side) // 2
+        inside[start : start + side, start : start + side] = 1
+        return inside.flatten()
+
+
+# Flames rendered as gas have the default normalization.
+_DEX, _KMS, _SIGMA = ChannelNormalization().scale
+
+_SIGMA_CENTER = ChannelNormalization().center[2]
+
+
+def _kept_first(keys, n_keep):
+    """Permutations with the smallest keys first, the kept and the hidden tokens each in order."""
+    order = keys.argsort(dim=1, stable=True)
+    return torch.cat([order[:, :n_keep].sort(1).values, order[:, n_keep:]], 1)
+
+
+def _through_beam(images, width, reach):
+    """Gas as a beam sees it: N, N v and N (sigma^2 + v^2) are what adds up."""
+    column = 10.0 ** (_DEX * images[:, 0])
+    velocity = _KMS * images[:, 1]
+    dispersion = (_SIGMA * images[:, 2] + _SIGMA_CENTER).clamp_min(0.01)
+    sums = torch.stack([column, column * velocity, column * (dispersion**2 + velocity**2)], 1)
+    column, first, second = _blurred(sums, width, reach).unbind(1)
+    velocity = first / column
+    dispersion = (second / column - velocity**2).clamp_min(1e-4).sqrt()
+    return torch.stack(
+        [column.log10() / _DEX, velocity / _KMS, (dispersion - _SIGMA_CENTER) / _SIGMA], 1
+    )
+
+
+def _blurred(images, width, reach):
+    """Gaussian blur, a width (standard deviation in px) per image, of so many pixels to each side."""
+    offset = torch.arange(-reach, reach + 1, device=images.device)
+    kernel = torch.exp(-0.5 * (offset / width[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(images.shape[1], 0)
+    kernel = kernel[:, None, None]
+    planes = F.pad(images, (reach,) * 4, mode="replicate").flatten(0, 1)[None]
+    n_planes = planes.shape[1]
+    planes = F.conv2d(planes, kernel, groups=n_planes)
+    planes = F.conv2d(planes, kernel.transpose(-1, -2), groups=n_planes)
+    return planes[0].unflatten(0, images.shape[:2])

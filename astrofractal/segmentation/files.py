@@ -1,0 +1,248 @@
+"""Files of a segmentation."""
+
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+
+import astrofractal
+from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.identity import read_archive, write_archive
+from astrofractal._utils.reading import reading
+from astrofractal.segmentation.clusters import SegmentModel
+
+__all__ = ["read_segmenter", "write_segmentation", "write_segmenter"]
+
+_NAMES = {
+    "labels": "labels.fits",
+    "components": "components.fits",
+    "regions": "regions.reg",
+    "regions_crtf": "regions.crtf",
+    "regions_fits": "regions.fits",
+    "segments": "segments.ecsv",
+    "islands": "islands.ecsv",
+    "correlations": "correlations.ecsv",
+    "overview": "overview.png",
+}
+
+
+def write_segmentation(result, directory, *, overwrite):
+    """
+    Write a segmentation: all files or none.
+
+    Parameters
+    ----------
+    result : `~astrofractal.segmentation.Segmentation`
+        The segmentation.
+
+    directory : path-like
+        The folder.
+
+    overwrite : bool
+        Whether files may be replaced.
+
+    Returns
+    -------
+    paths : dict of str to `~pathlib.Path`
+        What was written.
+    """
+    directory = Path(directory)
+    if directory.exists() and not directory.is_dir():
+        msg = f"directory must be a folder, {str(directory)!r} is a file"
+        raise NotADirectoryError(msg)
+    names = dict(_NAMES)
+    if result.gas.wcs is None:
+        del names["regions_crtf"]
+    is_new = not directory.exists()
+    try:
+        with ExitStack() as stack:
+            paths = {
+                key: stack.enter_context(atomic_path(directory / name, overwrite=overwrite))
+                for key, name in names.items()
+            }
+            _write_images(result, paths)
+            _write_regions(result, paths)
+            for key, table in (
+                ("segments", result.table),
+                ("islands", result.island_table),
+                ("correlations", result.correlations),
+            ):
+                table.write(paths[key], format="ascii.ecsv")
+            _write_picture(result, paths["overview"])
+    except BaseException:
+        if is_new and directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+        raise
+    return {key: directory / name for key, name in names.items()}
+
+
+def _header(result):
+    """Header of an image, and the extensions that hold its WCS's tables of distortion."""
+    header, tables = fits.Header(), []
+    if result.gas.wcs is not None:
+        primary, *tables = result.gas.wcs.to_fits(relax=True)
+        header = primary.header.copy(strip=True)
+    header["CREATOR"] = f"astrofractal {astrofractal.__version__}"
+    header["WEIGHTS"] = (str(result.meta.get("weights_id", "")), "encoder weights")
+    header["METHOD"] = (str(result.meta.get("method", "")), "clustering")
+    header["NSEGMENT"] = (result.n_segments, "number of segments")
+    if result.gas.distance is not None:
+        header["DISTANCE"] = (float(result.gas.distance.to_value("pc")), "[pc]")
+    return header, tables
+
+
+def _write_images(result, paths):
+    header, tables = _header(result)
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(result.labels.data.astype(np.int32), header, name="LABELS"),
+            fits.ImageHDU(result.islands.data.astype(np.int32), header, name="ISLANDS"),
+            *tables,
+        ]
+    ).writeto(paths["labels"])
+    rgb = np.moveaxis(result.rgb.data, -1, 0)
+    fits.HDUList(
+        [
+            fits.PrimaryHDU(),
+            fits.ImageHDU(result.components.data, header, name="COMPONENTS"),
+            fits.ImageHDU(rgb, header, name="RGB"),
+            *(table.copy() for table in tables),
+        ]
+    ).writeto(paths["components"])
+
+
+def _write_regions(result, paths):
+    """
+    Write the outlines.
+
+    DS9 and CRTF are written here, since `regions` transforms every vertex by itself: minutes for a
+    map with many islands.
+    """
+    found = result.regions
+    lines = [
+        "# Region file format: DS9 astropy/regions",
+        "image" if result.gas.wcs is None else "icrs",
+    ]
+    crtf = ["#CRTFv0", "global coord=ICRS"]
+    for region in found:
+        if result.gas.wcs is None:  # DS9 counts pixels from 1
+            vertices = np.stack([region.vertices.x, region.vertices.y], axis=1) + 1
+        else:
+            icrs = region.vertices.icrs
+            vertices = np.stack([icrs.ra.deg, icrs.dec.deg], axis=1)
+        text, color = region.meta["text"], region.visual["color"]
+        numbers = ",".join(f"{value:.9f}" for value in vertices.ravel().tolist())
+        lines.append(f"polygon({numbers}) # text={{{text}}} color={color}")
+        pairs = ", ".join(f"[{x:.9f}deg, {y:.9f}deg]" for x, y in vertices.tolist())
+        crtf.append(f"poly[{pairs}], label='{text}', color={color}")
+    paths["regions"].write_text("\n".join([*lines, ""]), encoding="ascii")
+    if "regions_crtf" in paths:
+        paths["regions_crtf"].write_text("\n".join([*crtf, ""]), encoding="ascii")
+    _same_length(result.to_regions("pixel")).write(paths["regions_fits"], format="fits")
+
+
+def _same_length(polygons):
+    """Repeat last vertices: a FITS table would fill shorter polygons with vertices at (0, 0)."""
+    from regions import PixCoord, PolygonPixelRegion, Regions
+
+    longest = max((len(polygon.vertices.x) for polygon in polygons), default=0)
+    padded = []
+    for polygon in polygons:
+        x, y = polygon.vertices.x, polygon.vertices.y
+        n_more = longest - len(x)
+        padded.append(
+            PolygonPixelRegion(
+                PixCoord(np.r_[x, np.repeat(x[-1], n_more)], np.r_[y, np.repeat(y[-1], n_more)])
+            )
+        )
+    return Regions(padded)
+
+
+def _write_picture(result, path):
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12.5, 6), layout="constrained")
+    FigureCanvasAgg(figure)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
+        result.plot(figure=figure)
+        figure.savefig(path, dpi=150)
+
+
+_VERSION = "segmenter-2"
+
+
+def write_segmenter(options, encoder, model, path, *, overwrite):
+    """
+    Write a fitted segmenter.
+
+    Parameters
+    ----------
+    options : dict
+        The options of the segmenter but the encoder.
+
+    encoder : `~astrofractal.FractalEncoder`
+        The encoder, of which only the identity is kept.
+
+    model : `SegmentModel`
+        What was fitted.
+
+    path : path-like
+        The file.
+
+    overwrite : bool
+        Whether an existing file may be replaced.
+    """
+    from astrofractal.encoder import describe_encoder
+
+    plain = {
+        name: {"value": value.value, "unit": value.unit.to_string()}
+        if isinstance(value, u.Quantity)
+        else getattr(value, "item", lambda value=value: value)()
+        for name, value in options.items()
+    }
+    card = {
+        "options": plain,
+        "method": model.clusters.method,
+        "encoder": describe_encoder(encoder),
+    }
+    write_archive(path, model.arrays(), card, version=_VERSION, overwrite=overwrite)
+
+
+def read_segmenter(path, encoder=None):
+    """
+    Read a fitted segmenter.
+
+    Parameters
+    ----------
+    path : path-like
+        A file of `write_segmenter`.
+
+    encoder : `~astrofractal.FractalEncoder`, optional
+        The encoder that it was fitted with.
+
+    Returns
+    -------
+    options : dict
+        The options of the segmenter, with ``encoder``.
+
+    model : `SegmentModel`
+        What was fitted.
+    """
+    from astrofractal.encoder import find_encoder
+
+    arrays, card = read_archive(path, version=_VERSION, what="a segmenter", remedy="fit it again")
+    with reading(path):
+        options = {
+            name: value["value"] * u.Unit(value["unit"]) if isinstance(value, dict) else value
+            for name, value in card["options"].items()
+        }
+        options["encoder"] = find_encoder(
+            card["encoder"], path, encoder, made="fitted", remedy="fit again"
+        )
+        return options, SegmentModel.from_arrays(card["method"], arrays)
