@@ -15,31 +15,7 @@ _LEAST_SPACE = 2**16
 
 @contextmanager
 def atomic_path(path, *, overwrite=True):
-    """
-    Give a temporary name beside ``path`` that is renamed to it on success.
-
-    Parameters
-    ----------
-    path : path-like
-        The final name of a file or folder.
-
-    overwrite : bool, optional
-        Whether an existing ``path`` may be replaced.
-
-    Yields
-    ------
-    temporary : `~pathlib.Path`
-        A name that does not exist yet, on the same file system and with the same suffixes.  The
-        block may create a file or a folder there.
-
-    Raises
-    ------
-    FileExistsError
-        If ``path`` exists and ``overwrite`` is `False`.
-
-    OSError
-        If the disk is full, whatever the library that writes makes of it; the message names ``path``.
-    """
+    """Give a temporary name beside ``path`` that is renamed to it on success."""
     path = Path(path)
     if path.exists() and not overwrite:
         msg = f"{str(path)!r} exists and overwrite is False"
@@ -71,13 +47,6 @@ def _is_full(folder, error):
 
 
 def remove_leftovers(folder):
-    """
-    Remove what writers that were killed have left in a folder.
-
-    Parameters
-    ----------
-    folder : path-like
-        A folder that nobody else writes to now.
-    """
+    """Remove what writers that were killed have left in a folder."""
     for leftover in Path(folder).glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)

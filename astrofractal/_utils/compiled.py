@@ -15,25 +15,7 @@ __all__ = ["cache_folder", "njit", "own_folder"]
 
 
 def own_folder(name, *, named=None, environ=os.environ):
-    """
-    Return a folder of the user's own, which is made where there is none.
-
-    Parameters
-    ----------
-    name : str
-        Its name in ``astrofractal`` in ``XDG_CACHE_HOME`` or ``~/.cache``.
-
-    named : path-like, optional
-        Another folder to take instead.
-
-    environ : dict, optional
-        The environment.
-
-    Returns
-    -------
-    folder : `~pathlib.Path` or `None`
-        `None` where it cannot be written, or where others could write to it.
-    """
+    """Return a folder of the user's own, which is made where there is none."""
     base = environ.get("XDG_CACHE_HOME")
     try:
         home = Path(base) if base else Path.home() / ".cache"
@@ -52,37 +34,12 @@ def own_folder(name, *, named=None, environ=os.environ):
 
 
 def cache_folder(environ=os.environ):
-    """
-    Return the folder for compiled functions, which is made where there is none.
-
-    Parameters
-    ----------
-    environ : dict, optional
-        The environment: ``NUMBA_CACHE_DIR`` names another folder than ``astrofractal/numba`` in
-        ``XDG_CACHE_HOME`` or ``~/.cache``.
-
-    Returns
-    -------
-    folder : `~pathlib.Path` or `None`
-        `None` where it cannot be written, or where others could write to it.
-    """
+    """Return the folder for compiled functions, which is made where there is none."""
     return own_folder("numba", named=environ.get("NUMBA_CACHE_DIR"), environ=environ)
 
 
 def njit(**options):
-    """
-    Compile a function with `numba.njit` when it is first called.
-
-    Parameters
-    ----------
-    **options
-        Options of `numba.njit` other than ``cache``.
-
-    Returns
-    -------
-    decorator : callable
-        The decorator.
-    """
+    """Compile a function with `numba.njit` when it is first called."""
     numba = require("numba", extra="pretrain")
 
     def compiled(function):

@@ -12,19 +12,7 @@ __all__ = ["data_table", "facts_table", "figure_image", "thumbnail"]
 
 
 def facts_table(facts):
-    """
-    Return a table of names and values.
-
-    Parameters
-    ----------
-    facts : dict
-        What is shown; a value of `None` is left out.
-
-    Returns
-    -------
-    text : str
-        HTML.
-    """
+    """Return a table of names and values."""
     rows = "".join(
         f'<tr><th scope="row" style="text-align:left">{html.escape(str(name))}</th>'
         f'<td style="text-align:left">{html.escape(str(value))}</td></tr>'
@@ -35,25 +23,7 @@ def facts_table(facts):
 
 
 def data_table(table, columns=None, *, marked=None):
-    """
-    Return an astropy table as a table that a script may sort.
-
-    Parameters
-    ----------
-    table : `~astropy.table.Table`
-        The table.  Columns are shown by their formats; units and descriptions stand in the header.
-
-    columns : list of str, optional
-        The names of the columns that are shown; all by default.
-
-    marked : dict of str to callable, optional
-        For some columns, what makes HTML of a cell, which is not escaped.
-
-    Returns
-    -------
-    text : str
-        HTML.  Each cell has what it is sorted by in ``data-sort``, empty where nothing is known.
-    """
+    """Return an astropy table as a table that a script may sort."""
     columns = table.colnames if columns is None else [n for n in columns if n in table.colnames]
     heads, cells = [], []
     for name in columns:
@@ -97,25 +67,7 @@ def _texts(keys):
 
 
 def figure_image(figure, alt, *, dpi=110):
-    """
-    Return a figure as an inline image.
-
-    Parameters
-    ----------
-    figure : `~matplotlib.figure.Figure`
-        The figure.
-
-    alt : str
-        What it shows, in words.
-
-    dpi : int, optional
-        Dots per inch.
-
-    Returns
-    -------
-    text : str
-        HTML.
-    """
+    """Return a figure as an inline image."""
     buffer = io.BytesIO()
     # without the version of matplotlib, so that equal figures are equal images
     figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
@@ -123,31 +75,8 @@ def figure_image(figure, alt, *, dpi=110):
 
 
 def thumbnail(values, alt, *, cmap=None, norm=None, size=180):
-    """
-    Return a small inline image of an array.
-
-    Parameters
-    ----------
-    values : `~numpy.ndarray`
-        2D, NaN where unknown, which is gray; or of shape (ny, nx, 3), red, green and blue from 0 to 1.
-
-    alt : str
-        What it shows, in words.
-
-    cmap : str, optional
-        The colors of 2D values.
-
-    norm : `~matplotlib.colors.Normalize`, optional
-        From values to colors.
-
-    size : int, optional
-        The longer side, in pixels of the screen; larger arrays are thinned out to twice that.
-
-    Returns
-    -------
-    text : str
-        HTML.
-    """
+    """Return a small inline image of an array."""
+    # values (ny, nx, 3)
     import matplotlib
     from matplotlib.image import imsave
 

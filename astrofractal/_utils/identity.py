@@ -18,25 +18,7 @@ __all__ = ["Options", "fingerprint", "read_archive", "write_archive"]
 
 
 def fingerprint(*values):
-    """
-    Return a digest of values that is equal if and only if they are.
-
-    Parameters
-    ----------
-    *values : object
-        `None`, numbers, strings, bytes, arrays, quantities, units, sequences, sets and dictionaries of
-        these, or anything with a method ``fingerprint()`` of its own.
-
-    Returns
-    -------
-    digest : str
-        32 hexadecimal digits.
-
-    Raises
-    ------
-    TypeError
-        If a value is of another kind: its identity would be a guess.
-    """
+    """Return a digest of values that is equal if and only if they are."""
     digest = hashlib.blake2b(digest_size=16)
     for value in values:
         _feed(digest, value)
@@ -111,26 +93,7 @@ class Options:
 
 
 def write_archive(path, arrays, card, *, version, overwrite):
-    """
-    Write arrays and a card.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    arrays : dict of `~numpy.ndarray`
-        The numbers.
-
-    card : dict
-        Plain values that JSON can hold.
-
-    version : str
-        The kind and version of the format; a file of another one is refused by `read_archive`.
-
-    overwrite : bool
-        Whether an existing file may be replaced.
-    """
+    """Write arrays and a card."""
     from safetensors.numpy import save_file
 
     text = json.dumps(card, sort_keys=True)
@@ -147,39 +110,7 @@ def write_archive(path, arrays, card, *, version, overwrite):
 
 
 def read_archive(path, *, version, what, remedy):
-    """
-    Read arrays and a card, and check that they are whole.
-
-    Parameters
-    ----------
-    path : path-like
-        A file of `write_archive`.
-
-    version : str
-        The kind and version of the format.
-
-    what : str
-        What the file should hold, for messages.
-
-    remedy : str
-        What makes such a file anew, for messages.
-
-    Returns
-    -------
-    arrays : dict of `~numpy.ndarray`
-        The numbers.
-
-    card : dict
-        The plain values.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-
-    ValueError
-        If the file is damaged, changed, or of another format.
-    """
+    """Read arrays and a card, and check that they are whole."""
     from safetensors import safe_open
 
     path = Path(path)

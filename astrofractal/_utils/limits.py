@@ -60,22 +60,7 @@ conf = Conf()
 
 
 def check_size(n_bytes, what):
-    """
-    Refuse what would need more memory than the user allows.
-
-    Parameters
-    ----------
-    n_bytes : int
-        The memory.
-
-    what : str
-        What it is, for the message.
-
-    Raises
-    ------
-    OSError
-        If it is more than ``conf.max_image_size``.
-    """
+    """Refuse what would need more memory than the user allows."""
     if n_bytes > conf.max_image_size * 2**30:
         msg = (
             f"{what} takes {n_bytes / 2**30:.3g} GiB, more than the {conf.max_image_size:g} GiB of "
@@ -86,28 +71,7 @@ def check_size(n_bytes, what):
 
 @contextmanager
 def open_bounded(path, *, only_fits=True):
-    """
-    Open a FITS file after checking what its headers ask for; a packed one is unpacked once.
-
-    Parameters
-    ----------
-    path : path-like
-        The file, plain or packed by gzip, bzip2 or xz.
-
-    only_fits : bool, optional
-        Whether anything else may be cut short, since its first bytes tell what it is.
-
-    Yields
-    ------
-    file : file object
-        Plain, for `astropy.io.fits.open`, with the file's own name.
-
-    Raises
-    ------
-    OSError
-        If a header has no end or impossible sizes, or if an image that is packed, tile by tile or
-        with the whole file, is larger than ``conf.max_image_size``.
-    """
+    """Open a FITS file after checking what its headers ask for; a packed one is unpacked once."""
     with ExitStack() as stack:
         file = stack.enter_context(Path(path).open("rb"))
         start = file.read(6)
@@ -224,20 +188,7 @@ def _integer(header, key, default, *, least=0):
 
 
 def check_wcs_cards(header):
-    """
-    Refuse what would keep a reader of a WCS busy, or its memory full.
-
-    Parameters
-    ----------
-    header : `~astropy.io.fits.Header`
-        The header.
-
-    Raises
-    ------
-    ValueError
-        If a card asks for more axes, a higher order of a distortion, more parameters or a larger angle
-        than any instrument has; the message names it.
-    """
+    """Refuse what would keep a reader of a WCS busy, or its memory full."""
     n_parameters = 0
     kinds = {str(card.keyword): str(card.value) for card in header.cards["C*"]}
     for card in header.cards:  # also those that are there twice

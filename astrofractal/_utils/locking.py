@@ -16,22 +16,7 @@ _LOCK, _OWNER = ".lock", ".lock-owner"
 
 @contextmanager
 def only_writer(folder):
-    """
-    Hold a folder against other writers while the block runs.
-
-    The operating system holds the lock, and lets go of it when the process ends, however it ends: a dead
-    process leaves nothing behind that has to be cleared.
-
-    Parameters
-    ----------
-    folder : path-like
-        The folder; made if it does not exist.
-
-    Raises
-    ------
-    BlockingIOError
-        If another process, or another part of this one, writes to the folder; the message names it.
-    """
+    """Hold a folder against other writers while the block runs."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     owner = folder / _OWNER

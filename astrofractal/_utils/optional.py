@@ -8,27 +8,7 @@ __all__ = ["__version__", "lazy_names", "require"]
 
 
 def require(module, *, extra):
-    """
-    Import an optional dependency or say how to install it.
-
-    Parameters
-    ----------
-    module : str
-        The name of the module to import.
-
-    extra : str
-        The extra of astrofractal that installs it.
-
-    Returns
-    -------
-    module : module
-        The imported module.
-
-    Raises
-    ------
-    ImportError
-        If the module is not installed; the message names the extra.
-    """
+    """Import an optional dependency or say how to install it."""
     try:
         return import_module(module)
     except ImportError as error:
@@ -37,22 +17,7 @@ def require(module, *, extra):
 
 
 def lazy_names(package, homes):
-    """
-    Return the module functions of PEP 562 that import names on first use.
-
-    Parameters
-    ----------
-    package : str
-        The package's name.
-
-    homes : dict of str
-        The module that each name comes from.
-
-    Returns
-    -------
-    getattr, dir : callable
-        What the package calls ``__getattr__`` and ``__dir__``.
-    """
+    """Return the module functions of PEP 562 that import names on first use."""
 
     def get(name):
         if name not in homes:

@@ -28,26 +28,6 @@ _WCSLIB = re.compile(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+: ")
 def reading(path, part=None, *, otherwise=ValueError):
     """
     Let nothing but an `OSError`, `ValueError` or error of units that names the file out of a block.
-
-    An error that names the file already passes as it is, and so do a missing optional dependency and
-    warnings of the package that the user has made errors.
-
-    Parameters
-    ----------
-    path : path-like or `None`
-        The file; `None` for what is in memory, which has no name.
-
-    part : str, optional
-        The part of it that is read.
-
-    otherwise : type or `None`, optional
-        What an error becomes that is neither an `OSError` nor a `ValueError`.  With `None` it passes:
-        the file is read already, and a `TypeError` is about an argument.
-
-    Raises
-    ------
-    OSError, ValueError, astropy.units.UnitsError
-        If the block raises anything.
     """
     try:
         yield
@@ -77,19 +57,7 @@ def _names(path, text):
 
 
 def reason_of(error):
-    """
-    Return what an error means, in one line.
-
-    Parameters
-    ----------
-    error : Exception
-        The error.
-
-    Returns
-    -------
-    reason : str
-        Its message; where it was not meant for people, what it says of the file.
-    """
+    """Return what an error means, in one line."""
     text = _WCSLIB.sub("", " ".join(str(error).split()))
     if len(text) > _LONGEST:
         text = text[:_LONGEST] + "..."
@@ -113,29 +81,7 @@ def reason_of(error):
 
 
 def read_table(path, *, cls=Table, **options):
-    """
-    Read a table from a local file, and from nowhere else.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    cls : type, optional
-        `~astropy.table.Table` or `~astropy.table.QTable`.
-    **options
-        Passed to its ``read``.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        The table.
-
-    Raises
-    ------
-    OSError, ValueError
-        If it cannot be read, or unpacked is larger than ``astrofractal.conf.max_image_size``, or is a
-        VOTable that names another file or address, or that defines entities.
-    """
+    """Read a table from a local file, and from nowhere else."""
     with open(path, "rb"):  # a local file: astropy would fetch an address
         pass
     with reading(path), open_bounded(path, only_fits=False) as file:
@@ -172,21 +118,7 @@ def _refuse_references(file):
 
 
 def filled(values, fill_value=np.nan):
-    """
-    Return values without a mask.
-
-    Parameters
-    ----------
-    values : `~numpy.ndarray` or `~astropy.units.Quantity`
-        Masked or not.
-    fill_value : float, optional
-        What stands where they are masked, in their unit.
-
-    Returns
-    -------
-    values : `~numpy.ndarray` or `~astropy.units.Quantity`
-        Plain ones.
-    """
+    """Return values without a mask."""
     if not hasattr(values, "filled"):
         return values
     unit = getattr(values, "unit", None)
@@ -196,18 +128,6 @@ def filled(values, fill_value=np.nan):
 
 
 def sky_format(sky):
-    """
-    Return a format for a column of sky positions: degrees with five digits.
-
-    Parameters
-    ----------
-    sky : `~astropy.coordinates.SkyCoord`
-        The column.
-
-    Returns
-    -------
-    format : str
-        For its ``info.format``.
-    """
+    """Return a format for a column of sky positions: degrees with five digits."""
     names = list(sky.representation_component_names)[:2]
     return ",".join(f"{{0.{name}.deg:.5f}}" for name in names)

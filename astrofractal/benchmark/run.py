@@ -392,19 +392,7 @@ def _compare(journal, maps, found, pairs, random_state):
 
 
 def row_numbers(maps):
-    """
-    Return the index of each map among those of its cloud.
-
-    Parameters
-    ----------
-    maps : `~astrofractal.mapset.MapSet`
-        All maps, in the order of their files.
-
-    Returns
-    -------
-    rows : 1D `~numpy.ndarray` of int
-        Of a map set in one file per cloud, the place in the file.
-    """
+    """Return the index of each map among those of its cloud."""
     rows = np.empty(len(maps), int)
     for cloud in np.unique(maps.clouds):
         rows[maps.clouds == cloud] = np.arange((maps.clouds == cloud).sum())

@@ -121,23 +121,8 @@ def score(
 
 
 def effective_sample_size(residual, sinks):
-    """
-    Return the number of independent maps that the maps are worth.
-
-    Parameters
-    ----------
-    residual : 1D `~numpy.ndarray`
-        Errors of log10 masses.
-
-    sinks : 1D `~numpy.ndarray` of str
-        The protostar of each map.
-
-    Returns
-    -------
-    size : float
-        The number of maps over the design effect, with the intraclass correlation of the errors of one
-        protostar by analysis of variance (Kish 1965, *Survey Sampling*).
-    """
+    """Return the number of independent maps that the maps are worth."""
+    # residual 1D; sinks 1D
     _, index, n = np.unique(sinks, return_inverse=True, return_counts=True)
     if len(n) < 2 or n.max() == 1:
         return float(len(residual))

@@ -48,31 +48,7 @@ def _scores(maps, log_mass, random_state):
 
 
 def score_rows(scorer, method, protocol, prediction, *, random_state=0):
-    """
-    Score what a method predicted.
-
-    Parameters
-    ----------
-    scorer : `~astrofractal.benchmark.Scorer`
-        The scorer.
-
-    method : `~astrofractal.benchmark.Method`
-        The method.
-
-    protocol : `~astrofractal.benchmark.Protocol`
-        The splits.
-
-    prediction : `~astrofractal.benchmark.Prediction`
-        Of the method on the protocol.
-
-    random_state : int, optional
-        The seed of the bootstrap.
-
-    Yields
-    ------
-    row : dict
-        A row of the table of scores: all clouds together, then each.
-    """
+    """Score what a method predicted."""
     for scores in _scores(scorer.maps, prediction.log_mass, random_state):
         yield {
             "protocol": protocol.name,
@@ -85,19 +61,7 @@ def score_rows(scorer, method, protocol, prediction, *, random_state=0):
 
 
 def paired_with(methods):
-    """
-    List what each method is compared with: the best formulas, profiles, and its random twin.
-
-    Parameters
-    ----------
-    methods : list of `~astrofractal.benchmark.Method`
-        The methods.
-
-    Returns
-    -------
-    pairs : list of tuple of str
-        Names of a method and of its reference.
-    """
+    """List what each method is compared with: the best formulas, profiles, and its random twin."""
     pairs = []
     for method in methods:
         references = dict.fromkeys((OPPONENT, "profiles", method.twin))
@@ -106,27 +70,7 @@ def paired_with(methods):
 
 
 def learning_rows(scorer, method, protocol, *, sizes=N_PROTOSTARS, random_state=0):
-    """
-    Score a method against the number of labeled protostars.
-
-    Parameters
-    ----------
-    scorer, method, protocol
-        See `score_rows`.
-
-    sizes : iterable of int, optional
-        The numbers of protostars; `None` for all.
-
-    random_state : int, optional
-        The seed.
-
-    Yields
-    ------
-    row : dict
-        ``method``, ``n_labels`` (protostars), ``maps`` (``"one"`` map of each, or ``"all"``),
-        ``n_draws``, and the means of the scores over draws of the protostars with their standard
-        deviations over draws.
-    """
+    """Score a method against the number of labeled protostars."""
     maps = scorer.maps
     for n in sizes:
         for kind in ("one", "all"):
@@ -164,23 +108,8 @@ def _draw(maps, n, kind, generator, train):
 
 
 def label_groups(sinks, clouds, *, n_least=4):
-    """
-    Return the groups by which few labels are told apart.
-
-    Parameters
-    ----------
-    sinks, clouds : 1D `~numpy.ndarray` of str
-        The protostar and the cloud of each map.
-
-    n_least : int, optional
-        The least mean number of protostars in a group.
-
-    Returns
-    -------
-    groups : 1D `~numpy.ndarray`
-        The clouds, where they have that many protostars; else as many groups of whole protostars as
-        have.  A regression within clouds learns nothing from clouds of one protostar.
-    """
+    """Return the groups by which few labels are told apart."""
+    # sinks, clouds 1D
     names, index = np.unique(sinks, return_inverse=True)
     if len(names) >= n_least * len(np.unique(clouds)):
         return clouds
@@ -188,28 +117,7 @@ def label_groups(sinks, clouds, *, n_least=4):
 
 
 def degradation_rows(scorer, methods, degradation, *, random_state=0):
-    """
-    Score methods on maps that are seen less well, calibrated on maps that are seen alike.
-
-    Parameters
-    ----------
-    scorer : `~astrofractal.benchmark.Scorer`
-        Of the maps as they are.
-
-    methods : list of `~astrofractal.benchmark.Method`
-        The methods, the first of them the reference of the paired differences.
-
-    degradation : `~astrofractal.benchmark.degradations.Degradation`
-        What is done to the maps.
-
-    random_state : int, optional
-        The seed.
-
-    Yields
-    ------
-    row : dict
-        ``kind``, ``level``, ``method``, scores, and the paired differences from the reference.
-    """
+    """Score methods on maps that are seen less well, calibrated on maps that are seen alike."""
     maps = degradation.apply(scorer.maps, random_state=random_state)
     seen = Scorer(maps, scorer.store, channels=degradation.channels)
     protocol = make_protocol("leave-cloud-out", maps)
@@ -229,22 +137,7 @@ def degradation_rows(scorer, methods, degradation, *, random_state=0):
 
 
 def interval_rows(scorer, method, protocol):
-    """
-    Predict with intervals, as the package does for its users.
-
-    Parameters
-    ----------
-    scorer, method, protocol
-        See `score_rows`.
-
-    Returns
-    -------
-    maps : list of dict
-        ``cloud``, ``sink``, ``log_mass``, ``predicted``, ``half_68`` and ``half_90`` (dex) per map.
-
-    ranges : list of dict
-        See `~astrofractal.benchmark.mass_range_scores`; each protostar has the same weight.
-    """
+    """Predict with intervals, as the package does for its users."""
     maps, result = scorer.maps, scorer.evaluate(method, protocol, intervals=True)
     columns = {
         "cloud": maps.clouds.tolist(),

@@ -122,42 +122,8 @@ SUPERVISED = {
 
 
 def supervised_predictions(name, maps, splits, *, random_state=0, progress_bar=False):
-    """
-    Train a network on each split and predict its test maps.
-
-    Views are drawn evenly over protostars, under the symmetries of the sky and of the velocity and
-    with shifts below a pixel; the best epoch is chosen on whole clouds held out of the training
-    ones, after which the training ends when it no longer improves.  Predictions are averaged over
-    symmetric views.
-
-    Parameters
-    ----------
-    name : str
-        One of `SUPERVISED`.
-
-    maps : `~astrofractal.mapset.MapSet`
-        The labeled maps.
-
-    splits : iterable of tuple of 1D `~numpy.ndarray`
-        Indices of the maps that train, and of those that test.
-
-    random_state : int, optional
-        The seed.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
-
-    Yields
-    ------
-    test : 1D `~numpy.ndarray`
-        Indices of the test maps.
-
-    log_mass : 1D `~numpy.ndarray`
-        Their log10 masses in solar masses.
-
-    best_epoch : int
-        The epoch that was kept.
-    """
+    """Train a network on each split and predict its test maps."""
+    # splits 1D
     settings = SUPERVISED[one_of("name", name, SUPERVISED)]
     run = _scratch if isinstance(settings, Scratch) else _tuned
     yield from run(settings, maps, splits, random_state, progress_bar)
@@ -265,22 +231,7 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
 
 
 def make_network(kind, mean):
-    """
-    Make a network whose first guess is the mean mass.
-
-    Parameters
-    ----------
-    kind : str
-        ``"cnn"`` or the name of a timm model, see `Scratch`.
-
-    mean : float
-        The mean of log10 of the masses in solar masses.
-
-    Returns
-    -------
-    network : `torch.nn.Module`
-        From views, shape (n, 3, size, size), to log10 masses, shape (n, 1).
-    """
+    """Make a network whose first guess is the mean mass."""
     from torch import nn
 
     if kind == "cnn":
@@ -304,37 +255,7 @@ def make_network(kind, mean):
 
 
 def train_supervised(maps, path, *, methods=None, seeds=(0,), clouds=None, progress_bar=False):
-    """
-    Train the opponents with each cloud held out, and store what they predict.
-
-    Parameters
-    ----------
-    maps : `~astrofractal.mapset.MapSet`
-        The labeled maps.
-
-    path : path-like
-        An ECSV file with the columns ``method``, ``seed``, ``cloud``, ``row`` (index of the map within
-        its cloud), ``log_mass``, ``best_epoch`` and ``minutes`` (of the processor, per cloud).  Clouds
-        that it has already are not trained again, so that an interrupted run goes on.
-
-    methods : sequence of str, optional
-        Names of `SUPERVISED`; by default all.
-
-    seeds : sequence of int, optional
-        Each gives a training of its own.
-
-    clouds : sequence of str, optional
-        The clouds that are held out in turn; by default all.  Whatever these are, a network is trained
-        on all others.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        All that the file has.
-    """
+    """Train the opponents with each cloud held out, and store what they predict."""
     path = Path(path)
     rows = row_numbers(maps)
     every = np.unique(maps.clouds).tolist()

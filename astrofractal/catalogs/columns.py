@@ -82,39 +82,13 @@ _WIDTHS = {"position": 20, "n_maps": 7, "mass": 8, "mass_lower": 11, "mass_upper
 
 
 def channel_code(channels):
-    """
-    Return a short code of some channels.
-
-    Parameters
-    ----------
-    channels : iterable of str
-        Names of channels.
-
-    Returns
-    -------
-    code : str
-        Such as ``"N+v+sigma"``.
-    """
+    """Return a short code of some channels."""
     return "+".join(_CODES[name] for name in channels)
 
 
 def measured(values, known):
-    """
-    Return values with those masked that are not known.
-
-    Parameters
-    ----------
-    values : 1D `~numpy.ndarray` or `~astropy.units.Quantity`
-        The values.
-
-    known : 1D `~numpy.ndarray` of bool
-        Where there is one.
-
-    Returns
-    -------
-    column : `~numpy.ndarray`, `~astropy.table.MaskedColumn` or `~astropy.units.Quantity`
-        As it was where all are known.
-    """
+    """Return values with those masked that are not known."""
+    # values 1D; known 1D
     if np.all(known):
         return values
     kind = Masked if isinstance(values, u.Quantity) else MaskedColumn
@@ -122,22 +96,7 @@ def measured(values, known):
 
 
 def describe(table, level):
-    """
-    Set the descriptions and formats of the columns of a catalog, and which ``print`` shows.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        The catalog.
-
-    level : float
-        The probability of the intervals.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        The same one.
-    """
+    """Set the descriptions and formats of the columns of a catalog, and which ``print`` shows."""
     for name in table.colnames:
         if name in COLUMNS:
             column = COLUMNS[name]
@@ -163,22 +122,7 @@ def _choose_shown(table):
 
 
 def carry(table, columns):
-    """
-    Put other columns of a table of positions behind those of a catalog.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        The catalog.
-
-    columns : `~astropy.table.QTable` or None
-        As many rows; a name that the catalog has gets ``_input`` appended.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        The same one.
-    """
+    """Put other columns of a table of positions behind those of a catalog."""
     for name in () if columns is None else columns.colnames:
         new = name
         while new in table.colnames:

@@ -203,23 +203,8 @@ _TOLERANCE = 1.01  # one px, and rounding
 
 
 def peak_offset(image, kind):
-    """
-    Find the local peak around the center of a map.
-
-    Parameters
-    ----------
-    image : 3D `~numpy.ndarray`, shape (3, ny, nx)
-        The model's channels; NaN where there is no data.
-
-    kind : {"column", "kinematic"}
-        See `PEAKS`.
-
-    Returns
-    -------
-    dx, dy : float
-        From the center to the highest pixel within three pixels of it, after smoothing by a
-        Gaussian of 0.7 px; zero where that is within one pixel or nothing is known.
-    """
+    """Find the local peak around the center of a map."""
+    # image (3, ny, nx)
     ny, nx = image.shape[1:]
     y, x = np.mgrid[:ny, :nx] - np.array([(ny - 1) / 2, (nx - 1) / 2])[:, None, None]
     near = np.s_[max(ny // 2 - 8, 0) : ny // 2 + 8, max(nx // 2 - 8, 0) : nx // 2 + 8]
@@ -242,19 +227,7 @@ def peak_offset(image, kind):
 
 
 def is_off_center(image):
-    """
-    Tell whether no local peak is within one pixel of the center.
-
-    Parameters
-    ----------
-    image : 3D `~numpy.ndarray`, shape (3, ny, nx)
-        The model's channels.
-
-    Returns
-    -------
-    off : bool
-        Whether the peak of the column density lies farther off, and that of the column density
-        times the square of the dispersion too, where this is known.
-    """
+    """Tell whether no local peak is within one pixel of the center."""
+    # image (3, ny, nx)
     kinds = PEAKS if np.isfinite(image[2]).any() else PEAKS[:1]
     return all(any(peak_offset(image, kind)) for kind in kinds)

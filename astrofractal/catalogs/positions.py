@@ -32,27 +32,7 @@ __all__ = [
 
 
 def read_regions(path, kind):
-    """
-    Read a file of regions.
-
-    Parameters
-    ----------
-    path : `~pathlib.Path`
-        The file.
-
-    kind : {"ds9", "crtf", "fits"}
-        Its format.
-
-    Returns
-    -------
-    regions : `~regions.Regions`
-        What it holds.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be read.
-    """
+    """Read a file of regions."""
     from regions import Regions
 
     try:
@@ -63,30 +43,7 @@ def read_regions(path, kind):
 
 
 def centers_of(regions, where):
-    """
-    Return the centers of regions.
-
-    Parameters
-    ----------
-    regions : `~regions.Regions`, `~regions.Region` or list of these
-        All on the sky, or all in pixels.  A polygon's center is its centroid.
-
-    where : str
-        What an error calls them.
-
-    Returns
-    -------
-    centers : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
-        On the sky (ICRS), or 0-based pixels of shape (n, 2).
-
-    labels : list of str or None
-        Their texts or labels, where all have one.
-
-    Raises
-    ------
-    ValueError
-        If one has no center, or sky and pixels are mixed.
-    """
+    """Return the centers of regions."""
     regions = [regions] if hasattr(regions, "meta") else list(regions)
     if not regions:
         return np.empty((0, 2)), None
@@ -151,27 +108,7 @@ _COMMENT = "#"
 
 
 def read_list(path):
-    """
-    Read a table of positions.
-
-    Parameters
-    ----------
-    path : `~pathlib.Path`
-        A table that astropy reads, or a list without a header: right ascension and declination, in
-        degrees or sexagesimal (then hours and degrees), in two columns or, divided by spaces, in
-        six, with a name before or behind them at most.
-
-    Returns
-    -------
-    table : `~astropy.table.Table`
-        The table; of a list without a header with the columns ``ra`` and ``dec``, as text, and
-        perhaps ``id``.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be read, or has no header and other columns.
-    """
+    """Read a table of positions."""
     try:
         if path.suffix not in _BINARY:
             tokens, delimiter = _first_line(path)
@@ -299,28 +236,7 @@ class Places:
 
 
 def resolve_positions(positions, *, columns=None):
-    """
-    Turn any description of positions into what `GasMap.cutouts` takes.
-
-    Parameters
-    ----------
-    positions : object
-        As `~astrofractal.StellarMassEstimator.catalog` takes it, or `Places`.
-
-    columns : dict, optional
-        For a table: the names of its columns by what they are ("ra", "dec", "l", "b", "x", "y",
-        "id"), where these have other names.
-
-    Returns
-    -------
-    places : `Places`
-        The positions.
-
-    Raises
-    ------
-    FileNotFoundError, TypeError, ValueError, `~astropy.units.UnitsError`
-        If they are not what they should be; a table's error names row and column.
-    """
+    """Turn any description of positions into what `GasMap.cutouts` takes."""
     if columns is not None and not _is_table(positions):
         msg = f"columns are for a table of positions, got {columns!r} for {positions!r}"
         raise ValueError(msg)
@@ -370,22 +286,8 @@ def _is_table(positions):
 
 
 def nothing_to_measure(gas, positions):
-    """
-    Tell why none of the positions can be measured on a map.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    positions : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
-        As `Places` has them.
-
-    Returns
-    -------
-    reason : str or None
-        With the ranges of the map and of the positions; `None` where one lies on the map.
-    """
+    """Tell why none of the positions can be measured on a map."""
+    # positions 2D
     if len(positions) == 0:
         return "no position is given: the table or the region file has none that could be read"
     if gas.contains(positions).any():
@@ -423,19 +325,7 @@ def _sky_range(sky):
 
 
 def to_icrs(sky):
-    """
-    Return positions in ICRS.
-
-    Parameters
-    ----------
-    sky : `~astropy.coordinates.SkyCoord`
-        Positions; those of a frame that cannot be transformed stay in it.
-
-    Returns
-    -------
-    positions : `~astropy.coordinates.SkyCoord`
-        Of one dimension, without distances and motions.
-    """
+    """Return positions in ICRS."""
     try:
         sky = sky.icrs
     except Exception:

@@ -37,38 +37,7 @@ _KINDS = {
 
 
 def find_columns(table, where, columns=None):
-    """
-    Find positions, names and whatever else a table has.
-
-    Parameters
-    ----------
-    table : `~astropy.table.Table`
-        With a column of `~astropy.coordinates.SkyCoord`, right ascension and declination (in one
-        column each, or in hours, minutes, seconds and sign, degrees, minutes, seconds as the CDS
-        writes them), galactic longitude and latitude, or 0-based pixels.
-
-    where : str
-        What an error calls the table.
-
-    columns : dict, optional
-        Names of columns by what they are: "ra", "dec", "l", "b", "x", "y", "id".
-
-    Returns
-    -------
-    positions : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
-        One for each row.
-
-    ids : list or None
-        The names.
-
-    others : `~astropy.table.QTable` or None
-        The other columns.
-
-    Raises
-    ------
-    ValueError, `~astropy.units.UnitsError`
-        If there are no such columns, or a cell is empty or of another kind than the others.
-    """
+    """Find positions, names and whatever else a table has."""
     columns = dict(columns or {})
     _check_names(table, where, columns)
     lower = {name.lower(): name for name in reversed(table.colnames)}

@@ -34,21 +34,7 @@ _FIRST = re.compile(r"([a-z]+)(?= must\b|: )")
 
 
 def as_command(message, usage):
-    """
-    Return a message with options in place of the parameters that they set.
-
-    Parameters
-    ----------
-    message : str
-        What the API says: ``give unit=, e.g. 'cm-2'``.
-    usage : str
-        Names every option of the subcommand.
-
-    Returns
-    -------
-    message : str
-        ``give --unit, e.g. 'cm-2'``.  Parameters that the subcommand has no option for stay.
-    """
+    """Return a message with options in place of the parameters that they set."""
     known = set(re.findall(r"--([a-z][a-z0-9-]*)", usage))
 
     def option(name):
@@ -98,19 +84,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def make_parser(commands=None):
-    """
-    Make the parser of the command line.
-
-    Parameters
-    ----------
-    commands : dict, optional
-        The module of each subcommand, by its name; those of `COMMANDS` by default.
-
-    Returns
-    -------
-    parser : `~argparse.ArgumentParser`
-        The parser; ``run`` of what it parses is the function to call.
-    """
+    """Make the parser of the command line."""
     from astrofractal import __version__
 
     if commands is None:
@@ -149,22 +123,7 @@ def _one_line(error):
 
 
 def main(argv=None, *, commands=None):
-    """
-    Run the command line.
-
-    Parameters
-    ----------
-    argv : list of str, optional
-        The arguments after the command's name; those of the process by default.
-    commands : dict, optional
-        See `make_parser`.
-
-    Returns
-    -------
-    exit_code : int
-        0 if all went well; 1 after an error, whose message is one line on the standard error; 130
-        if interrupted.  Wrong arguments exit with 2.
-    """
+    """Run the command line."""
     for stream in (sys.stdout, sys.stderr):
         # An ASCII terminal gets "?" for what it cannot show, not an error after the work is done.
         if hasattr(stream, "reconfigure"):

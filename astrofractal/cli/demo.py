@@ -87,26 +87,7 @@ def run(args):
 
 
 def estimate_masses(gas, *, progress_bar=False):
-    """
-    Estimate the masses of the example cloud with a calibration that has not seen it.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.gasmap.GasMap`
-        The example cloud.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        The catalog, with ``mass_true`` and ``within``: whether the true mass lies within the
-        interval.
-
-    estimator : `~astrofractal.StellarMassEstimator`
-        What estimated them, calibrated without the cloud.
-    """
+    """Estimate the masses of the example cloud with a calibration that has not seen it."""
     from astropy.io import fits
     from astropy.table import QTable
 
@@ -177,22 +158,7 @@ def _report(table, result, folder):
 
 
 def overview(table, result):
-    """
-    Draw a cloud with its regions and protostars, and the masses beside the true ones.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        ``id``, ``position``, ``mass_true``, ``mass``, ``mass_lower`` and ``mass_upper``.
-
-    result : `~astrofractal.segmentation.Segmentation`
-        The segmentation of the cloud, which has a WCS and a distance.
-
-    Returns
-    -------
-    figure : `~matplotlib.figure.Figure`
-        The figure.
-    """
+    """Draw a cloud with its regions and protostars, and the masses beside the true ones."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 5.6), layout="constrained")

@@ -22,16 +22,7 @@ def add_arguments(parser):
 
 
 def collect():
-    """
-    Gather what `run` shows.
-
-    Returns
-    -------
-    info : dict
-        ``astrofractal``, ``python`` and ``platform`` (str), ``packages`` (name to version or
-        `None` where it is not installed), ``data`` (file name to size in bytes) and ``weights``
-        (file name to card).
-    """
+    """Gather what `run` shows."""
     from astrofractal import __version__
     from astrofractal.data import data_path
 

@@ -72,18 +72,7 @@ def add_n_workers(parser):
 
 
 def check_output(option, path, *, overwrite):
-    """
-    Refuse before the work a file that could not be written after it.
-
-    Parameters
-    ----------
-    option : str
-        The option that names the file, e.g. ``"--output"``.
-    path : str or `None`
-        The file; `None` is fine.
-    overwrite : bool
-        Whether it may exist.
-    """
+    """Refuse before the work a file that could not be written after it."""
     if path is None:
         return
     path = Path(path)
@@ -97,18 +86,7 @@ def check_output(option, path, *, overwrite):
 
 
 def check_folder(option, path, *, overwrite=True):
-    """
-    Refuse before the work a folder that could not be written to after it.
-
-    Parameters
-    ----------
-    option : str
-        The option that names the folder, e.g. ``"--output"``.
-    path : path-like or `None`
-        The folder, which may exist; `None` is fine.
-    overwrite : bool
-        Whether it may hold something.
-    """
+    """Refuse before the work a folder that could not be written to after it."""
     if path is None:
         return
     path = Path(path)
@@ -146,23 +124,7 @@ def check_report(path, *, overwrite):
 
 
 def quantity(example, *, bare=None, check=True):
-    """
-    Return a type for `argparse`: a number with a unit.
-
-    Parameters
-    ----------
-    example : str
-        What a message shows; its unit says which units are accepted.
-    bare : str, optional
-        The unit of a number without one, which is otherwise refused.
-    check : bool, optional
-        Whether the unit must be one like the example's.
-
-    Returns
-    -------
-    convert : callable
-        Function that returns a `~astropy.units.Quantity`.
-    """
+    """Return a type for `argparse`: a number with a unit."""
 
     def convert(text):
         from astropy import units as u

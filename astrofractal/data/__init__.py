@@ -8,19 +8,7 @@ __all__ = ["data_path"]
 
 
 def data_path(name: str) -> Path:
-    """
-    Return the path of a bundled file.
-
-    Parameters
-    ----------
-    name : str
-        The file's name.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the package has no such file; the message lists those it has.
-    """
+    """Return the path of a bundled file."""
     folder = Path(__file__).parent
     path = folder / name
     if not path.is_file():

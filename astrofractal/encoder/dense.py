@@ -60,71 +60,8 @@ def dense_features(
     dtype=np.float32,
     progress_bar=False,
 ):
-    """
-    Encode overlapping windows of a map and blend their patch tokens.
-
-    Windows of the encoder's own size cover the map, each pixel by about four of them.  A token is
-    spread over the cells of its patch, and the tokens that fall on one cell are averaged with
-    weights that fade to the border of their window (a Hann window), where the encoder sees only
-    one side of a structure.  With a ``stride`` smaller than the patch, neighboring windows are
-    displaced by a fraction of a patch, so that the cells see their surroundings through patches of
-    several phases.
-
-    Parameters
-    ----------
-    encoder : `~astrofractal.encoder.FractalEncoder`
-        The encoder; ``image_size``, ``patch_size``, ``embed_dim``, ``in_chans``, ``batch_size`` and
-        ``patch_features`` are used.
-
-    array : 3D `~numpy.ndarray`, shape (n_channels, height, width)
-        Physical channels as `astrofractal.GasMap.to_array` returns them.  Pixels that are not finite
-        in the first channel are bad.  A channel that is nowhere finite is left to the encoder;
-        elsewhere missing values are replaced by the nearest good one before encoding, and outside
-        the map it is continued by reflection.
-
-    stride : int, optional
-        Side of a cell in pixels, a divisor of the patch size; the patch size by default.
-
-    step : int, optional
-        Mean distance between neighboring windows in pixels, a multiple of ``stride``.  By default
-        half a window, or less if the phases of ``stride`` need it.  The windows of a ``step`` that is
-        a multiple of the patch are displaced by turns, so that all phases are seen.
-
-    anchor : tuple of int, optional
-        A pixel (y, x), inside the map or not, on which a window begins.  Maps cut from one map agree
-        where their anchors are the same point of the sky.
-
-    min_good_fraction : float, optional
-        A window with a smaller share of good pixels is left out.
-
-    turn : bool, optional
-        Let the encoder see each window in one of the eight orientations of the square, by turns, and
-        turn its tokens back: what it makes of a direction on the sky averages out where windows
-        overlap.
-
-    transform : callable, optional
-        Applied to the tokens, 4D array (n_windows, rows, columns, embed_dim), before they are
-        blended; a linear projection keeps the memory small.
-
-    with_scatter : bool, optional
-        Whether to return the covariance of the tokens about the means of their cells.
-
-    dtype : `~numpy.dtype`, optional
-        Type of the result; sums are made in 32 bit.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
-
-    Returns
-    -------
-    features : `~astrofractal.encoder.dense.DenseFeatures`
-        The features, on cells that cover the map.
-
-    Raises
-    ------
-    ValueError
-        If ``array`` is not 3D, or ``stride`` or ``step`` do not fit the patch and the window.
-    """
+    """Encode overlapping windows of a map and blend their patch tokens."""
+    # array (n_channels, height, width)
     array = np.asarray(array)
     if array.ndim != 3 or 0 in array.shape:
         msg = f"array must have the shape (n_channels, height, width), got {array.shape}"

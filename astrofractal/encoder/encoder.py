@@ -481,19 +481,7 @@ class FractalEncoder:
 
 
 def pretrained_heads(state):
-    """
-    Take the linear maps that pretraining leaves beside the backbone out of its weights.
-
-    Parameters
-    ----------
-    state : dict of str to `torch.Tensor`
-        As `~astrofractal.encoder.load_weights` returns it.
-
-    Returns
-    -------
-    heads : dict of str to `torch.nn.Linear`
-        By the name of the pooling that they serve; see `~astrofractal.encoder.weights.HEADS`.
-    """
+    """Take the linear maps that pretraining leaves beside the backbone out of its weights."""
     heads = {}
     for name, prefix in HEADS.items():
         if f"{prefix}.weight" in state:
@@ -505,22 +493,8 @@ def pretrained_heads(state):
 
 
 def magnify(batch, zoom):
-    """
-    Magnify images about their center, by bicubic interpolation.
-
-    Parameters
-    ----------
-    batch : 4D `torch.Tensor`, shape (batch, n_channels, height, width)
-        Normalized images.
-
-    zoom : float
-        The magnification.
-
-    Returns
-    -------
-    magnified : 4D `torch.Tensor`
-        Images of the same shape.
-    """
+    """Magnify images about their center, by bicubic interpolation."""
+    # batch (batch, n_channels, height, width)
     if zoom == 1:
         return batch
     theta = torch.tensor([[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]) / zoom

@@ -61,19 +61,8 @@ class ChannelNormalization:
         return len(self.center)
 
     def __call__(self, images):
-        """
-        Normalize a batch of maps.
-
-        Parameters
-        ----------
-        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
-            Physical channels; NaN where there is no data.
-
-        Returns
-        -------
-        normalized : 4D float32 `~numpy.ndarray`
-            Zero where ``images`` was not finite.
-        """
+        """Normalize a batch of maps."""
+        # images (n_images, n_channels, height, width)
         images = np.asarray(images, dtype=np.float32)
         if images.ndim != 4 or images.shape[1] != self.n_channels:
             msg = (

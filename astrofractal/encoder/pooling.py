@@ -15,19 +15,7 @@ LATTICE = 3
 
 
 def center_patches(grid):
-    """
-    Return the indices of the central 2 x 2 patches.
-
-    Parameters
-    ----------
-    grid : int
-        Patches along a side, an even number.
-
-    Returns
-    -------
-    index : 1D `torch.Tensor`
-        Four indices.
-    """
+    """Return the indices of the central 2 x 2 patches."""
     import torch
 
     first = (grid // 2 - 1) * (grid + 1)
@@ -35,19 +23,8 @@ def center_patches(grid):
 
 
 def mean_and_spread(tokens):
-    """
-    Return mean and standard deviation of a few tokens.
-
-    Parameters
-    ----------
-    tokens : 3D `torch.Tensor`, shape (n_images, n_tokens, embed_dim)
-        The tokens.
-
-    Returns
-    -------
-    features : 2D `torch.Tensor`, shape (n_images, 2 * embed_dim)
-        Means, then standard deviations.
-    """
+    """Return mean and standard deviation of a few tokens."""
+    # tokens (n_images, n_tokens, embed_dim)
     import torch
 
     tokens = tokens.float()
@@ -59,16 +36,6 @@ def mean_and_spread(tokens):
 def center_features(tokens, grid, n_prefix_tokens):
     """
     Return mean and spread of the central patch tokens: the poolings ``"central"`` and ``"spread"``.
-
-    Parameters
-    ----------
-    tokens, grid, n_prefix_tokens : optional
-        As for `pool_tokens`.
-
-    Returns
-    -------
-    features : 2D `torch.Tensor`, shape (n_images, 2 * embed_dim)
-        Means, then standard deviations.
     """
     return mean_and_spread(_inner(tokens, grid, n_prefix_tokens).flatten(1, 2))
 
@@ -153,24 +120,7 @@ POOLINGS = {
 
 
 def check_pooling(pooling):
-    """
-    Return the names of poolings as a tuple.
-
-    Parameters
-    ----------
-    pooling : str or tuple of str
-        One or several of ``POOLINGS``.
-
-    Returns
-    -------
-    names : tuple of str
-        At least one.
-
-    Raises
-    ------
-    ValueError
-        If there is none, or one is unknown.
-    """
+    """Return the names of poolings as a tuple."""
     names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
     unknown = [name for name in names if name not in POOLINGS]
     if unknown or not names:
@@ -181,44 +131,8 @@ def check_pooling(pooling):
 
 
 def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
-    """
-    Pool the tokens of each map into one vector.
-
-    Parameters
-    ----------
-    tokens : 3D `torch.Tensor`, shape (n_images, n_tokens, embed_dim)
-        Prefix tokens, then the patch tokens in row order.
-
-    grid : tuple of int
-        Rows and columns of patches.
-
-    n_prefix_tokens : int
-        The number of class and register tokens.
-
-    pooling : str or tuple of str
-        One of these, or several, which are concatenated: ``"class"``: the class token (the mean of
-        all tokens where a model has none); ``"mean"``: the mean of the patch tokens; ``"central"``:
-        the mean of the central 2 x 2 patch tokens (3 where the grid is odd), those of the protostar
-        on which the map is centered; ``"spread"``: their standard deviation; ``"quadrants"``: the
-        same tokens concatenated; ``"structure"``: the local structure of the gas at the center of
-        the map that the pretrained readout finds in the central 2 x 2 tokens; ``"hidden_mass"``:
-        log10 of the mass in solMass of the protostar at the center, as learned from flames with
-        stars alone, and the natural logarithm of its standard deviation.
-
-    heads : dict of str to `torch.nn.Module`, optional
-        Pretrained linear maps: ``"structure"`` from a patch token to the local structure of its gas,
-        ``"hidden_mass"`` from class token and central tokens to the mass.
-
-    Returns
-    -------
-    features : 2D `torch.Tensor`, shape (n_images, n_features)
-        The features.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown, or the weights have no head for it.
-    """
+    """Pool the tokens of each map into one vector."""
+    # tokens (n_images, n_tokens, embed_dim)
     import torch
 
     names = check_pooling(pooling)

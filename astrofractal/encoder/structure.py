@@ -44,19 +44,8 @@ def n_center_targets():
 
 
 def at_center(targets):
-    """
-    Return the targets at the center of each view, where four patches meet.
-
-    Parameters
-    ----------
-    targets : 3D `torch.Tensor`, shape (batch, n_patches, n_targets)
-        As `structure_targets` returns them; an even number of patches along each side.
-
-    Returns
-    -------
-    center : 2D `torch.Tensor`, shape (batch, n_center_targets)
-        The last lattice point of the patch above and to the left of the center.
-    """
+    """Return the targets at the center of each view, where four patches meet."""
+    # targets (batch, n_patches, n_targets)
     grid = round(targets.shape[1] ** 0.5)
     patch = targets[:, center_patches(grid)[0]]
     return patch.unflatten(1, (-1, LATTICE, LATTICE))[:, :, -1, -1]
@@ -64,25 +53,8 @@ def at_center(targets):
 
 @torch.no_grad()
 def structure_targets(views, patch_size, normalization):
-    """
-    Compute the targets of all patches.
-
-    Parameters
-    ----------
-    views : 4D `torch.Tensor`, shape (batch, 3, size, size)
-        Normalized gas maps; ``patch_size`` divides ``size``.
-
-    patch_size : int
-        Side of a patch in pixels.
-
-    normalization : `~astrofractal.encoder.ChannelNormalization`
-        How the views were normalized.
-
-    Returns
-    -------
-    targets : 3D `torch.Tensor`, shape (batch, n_patches, n_targets)
-        Of order one; the patches in row order.
-    """
+    """Compute the targets of all patches."""
+    # views (batch, 3, size, size)
     # Otherwise a contrast would be the difference of two rounded levels.
     with full_precision(views.device):
         return _lattice_targets(views, patch_size, normalization)
@@ -90,22 +62,8 @@ def structure_targets(views, patch_size, normalization):
 
 @torch.no_grad()
 def structure_at_center(views, normalization):
-    """
-    Compute the targets at the center of each view alone.
-
-    Parameters
-    ----------
-    views : 4D `torch.Tensor`, shape (batch, 3, size, size)
-        Normalized gas maps of an even size.
-
-    normalization : `~astrofractal.encoder.ChannelNormalization`
-        How the views were normalized.
-
-    Returns
-    -------
-    center : 2D `torch.Tensor`, shape (batch, n_center_targets)
-        What `at_center` takes from `structure_targets`.
-    """
+    """Compute the targets at the center of each view alone."""
+    # views (batch, 3, size, size)
     beside = max(_REACH - views.shape[-1] // 2, 0)
     fields = F.pad(_fields(views, normalization), (beside,) * 4, mode="replicate")
     start = fields.shape[-1] // 2 - _REACH

@@ -142,40 +142,8 @@ def _record(xs, ys, cs, points, lo):
 
 @njit(nogil=True, error_model="numpy")
 def play(key, system, steps, points, frame, size, histogram, table):
-    """
-    Play the chaos game.
-
-    Parameters
-    ----------
-    key : uint64
-        The key of the random numbers.
-
-    system : tuple
-        The arrays of the system.
-
-    steps : int
-        The number of steps after the burn-in; each gives ``WALKERS`` points.
-
-    points : 2D `~numpy.ndarray` of float32
-        Receives x, y and color of all points; of no columns to plot the points instead.
-
-    frame : 1D `~numpy.ndarray` of float32
-        Center x and y, and half width.
-
-    size : int
-        Pixels on a side.
-
-    histogram : 2D `~numpy.ndarray` of float32
-        Receives the sums: one row per pixel, and one more for what falls outside.
-
-    table : 2D `~numpy.ndarray` of float32
-        What a point adds to its pixel, by color.
-
-    Returns
-    -------
-    lost : int
-        How many times a walker ran away from the middle of the burn-in to its end.
-    """
+    """Play the chaos game."""
+    # points 2D; frame 1D; histogram 2D; table 2D
     affine, post, kinds, blend, parameters, weight, color, speed, n_maps, symmetry, final = system
     n = WALKERS
     # One array a quantity, and offsets in place of slices, which cost two atomic additions each.

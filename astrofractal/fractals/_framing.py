@@ -137,34 +137,8 @@ def _look(px, py, pc, mx, my, half, coverage, frame):
 
 @njit(nogil=True, error_model="numpy")
 def judge(key, points, lost, peak, coverage, frame):
-    """
-    Place the frame and judge the system by the points of a pilot run.
-
-    Parameters
-    ----------
-    key : uint64
-        The key of the pilot run.
-
-    points : 2D `~numpy.ndarray` of float32
-        x, y and color of the points.
-
-    lost : int
-        How many times a walker ran away.
-
-    peak : bool
-        Whether to center the frame on a density peak and to zoom in, or on the whole attractor.
-
-    coverage : float
-        The least share of 16 x 16 cells of the frame that must receive points.
-
-    frame : 1D `~numpy.ndarray` of float32
-        Receives the center x and y, the half width, and the share of points inside.
-
-    Returns
-    -------
-    verdict : int
-        0 if the system is accepted, or else why not: the index into ``VERDICTS``.
-    """
+    """Place the frame and judge the system by the points of a pilot run."""
+    # points 2D; frame 1D
     px, py, pc = points[0], points[1], points[2]
     if lost > WALKERS // 50:
         return 1

@@ -69,38 +69,8 @@ def _random(i, key):
 
 @njit(nogil=True, error_model="numpy")
 def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
-    """
-    Add ``w`` times a variation of points to sums.
-
-    Parameters
-    ----------
-    kind : int
-        The number of the variation.
-
-    w : float32
-        The weight of the variation.
-
-    xs, ys : 1D `~numpy.ndarray` of float32
-        The points after the affine map.
-
-    ox, oy : 1D `~numpy.ndarray` of float32
-        The sums, changed in place.
-
-    n : int
-        The number of points: the first ones of the arrays.
-
-    affine : 2D `~numpy.ndarray` of float32
-        The coefficients of the maps, on which waves and popcorn depend.
-
-    parameters : 2D `~numpy.ndarray` of float32
-        The four parameters of each map's parametric variations.
-
-    row : int
-        The map's row in these.
-
-    key : uint32
-        The key of this step's random numbers.
-    """
+    """Add ``w`` times a variation of points to sums."""
+    # xs, ys 1D; ox, oy 1D; affine 2D; parameters 2D
     if kind == 0:  # linear
         for i in range(n):
             x, y = xs[i], ys[i]

@@ -240,22 +240,7 @@ class HiddenMass:
 
 
 def draw_hidden_mass(random, mass_range=MASS_RANGE):
-    """
-    Draw a star with its envelope.
-
-    Parameters
-    ----------
-    random : `numpy.random.Generator`
-        The source of randomness.
-
-    mass_range : tuple of float, optional
-        Least and largest mass in solMass.
-
-    Returns
-    -------
-    hidden : `HiddenMass`
-        The star.
-    """
+    """Draw a star with its envelope."""
 
     def log_uniform(low, high):
         return low * (high / low) ** random.random()
@@ -355,30 +340,8 @@ def _seen(star, size, row, col, relative):
 
 
 def add_cusps(gas, seed, index, *, probability=0.8):
-    """
-    Add point-like accretion signatures to a flame rendered as gas.
-
-    The first point is at the center of the frame, up to four more lie on its densest pixels.  Each has
-    a softened power-law profile in the radius, elliptical as an inclined disc, that raises the column
-    density, adds to the velocity dispersion in quadrature, shifts the velocity and adds a dipole of
-    rotation or infall.
-
-    Parameters
-    ----------
-    gas : 3D `~numpy.ndarray`, shape (3, size, size)
-        log10 N(H2) [cm-2], velocity [km/s] and velocity dispersion [km/s].
-
-    seed, index : int
-        The seed of the stream and the index of the image, which define the points.
-
-    probability : float, optional
-        The share of images that get any.
-
-    Returns
-    -------
-    gas : 3D float32 `~numpy.ndarray`
-        The map with its points; the velocity again less its column-weighted mean.
-    """
+    """Add point-like accretion signatures to a flame rendered as gas."""
+    # gas (3, size, size) in cm-2
     # Philox is counter-based: the numbers of an image do not depend on those drawn before.
     random = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, 1, index]))
     gas = np.array(gas, dtype=np.float32)

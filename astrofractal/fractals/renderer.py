@@ -83,21 +83,8 @@ def _blend(fine, area, depth, out):
 def smooth(image):
     """
     Smooth accumulated points: narrowly where there are many of them, widely where there are few.
-
-    Three binomial smoothings in a row, with taps 1, 2 and 4 pixels apart (standard deviations of 1,
-    2.2 and 4.6 pixels), are blended from the widest to the narrowest; a narrower one takes over as
-    the number of points under its kernel passes 50.
-
-    Parameters
-    ----------
-    image : 3D `~numpy.ndarray` of float32
-        Row, column, field; field 0 is the number of points.
-
-    Returns
-    -------
-    smoothed : 3D `~numpy.ndarray` of float32
-        The fields, all blended in the same way, so that their ratios stay means.
     """
+    # image 3D
     n, depth = image.shape[0], image.shape[2]
     between = np.empty((n, n * depth), np.float32)
     row = np.empty((n + 16) * depth, np.float32)
@@ -197,25 +184,8 @@ def _gradient(key, table):
 
 
 def moments_image(fields, *, ambient=0.05):
-    """
-    Turn accumulated tracer moments into three channels.
-
-    Parameters
-    ----------
-    fields : 3D `~numpy.ndarray`
-        Shape (size, size, 4): per pixel the number of points and the sums of the tracer and of its
-        square, smoothed; the last field is not used.
-
-    ambient : float, optional
-        The diffuse floor in units of the mean number of points.  It has the frame's mean tracer and
-        half of the mean variance within a pixel.
-
-    Returns
-    -------
-    image : 3D `~numpy.ndarray` of float32
-        log10 of the number of points relative to its mean, mean tracer, standard deviation of the
-        tracer.  Finite everywhere.
-    """
+    """Turn accumulated tracer moments into three channels."""
+    # fields 3D
     out = np.empty((3, *fields.shape[:2]), np.float32)
     _moments(fields, _f(ambient), out)
     return out
@@ -224,17 +194,8 @@ def moments_image(fields, *, ambient=0.05):
 def palette_image(fields):
     """
     Turn accumulated palette colors into a picture with the logarithmic tone of the flame paper.
-
-    Parameters
-    ----------
-    fields : 3D `~numpy.ndarray`
-        Shape (size, size, 4): per pixel the number of points and the sums of red, green and blue.
-
-    Returns
-    -------
-    image : 3D `~numpy.ndarray` of float32
-        Red, green and blue in [0, 1].
     """
+    # fields 3D
     count = np.sort(fields[..., 0], axis=None)
     bright = max(count[int(0.995 * (count.size - 1))], _f(1e-3))
     out = np.empty((3, *fields.shape[:2]), np.float32)
@@ -243,28 +204,8 @@ def palette_image(fields):
 
 
 def accumulate(arrays, key, frame, size, n_points, table=_MOMENTS):
-    """
-    Play the chaos game and add every point to its pixel.
-
-    Parameters
-    ----------
-    arrays, key, frame : tuple, `numpy.uint64`, 1D `~numpy.ndarray`
-        See `find_flame`.
-
-    size : int
-        Pixels on a side.
-
-    n_points : int
-        The number of points wanted in the frame.  At most four times as many are played.
-
-    table : 2D `~numpy.ndarray` of float32, optional
-        What a point adds, by its color coordinate: a row of four numbers of which the first is 1.
-
-    Returns
-    -------
-    fields : 3D `~numpy.ndarray` of float32
-        Shape (size, size, 4).
-    """
+    """Play the chaos game and add every point to its pixel."""
+    # arrays, key, frame 1D; table 2D
     steps = math.ceil(n_points / (max(float(frame[3]), 0.25) * WALKERS))
     histogram = np.zeros((size * size + 1, 4), np.float32)
     run = np.uint64(derive_key(key, np.uint64(2)))
@@ -281,42 +222,7 @@ def _pilot(arrays, key, center, coverage, frame):
 
 
 def find_flame(seed, index, *, coverage, center):
-    """
-    Find the first candidate of an index that is not degenerate and covers its frame.
-
-    Systems that scatter points at random (noise, blur, gaussian) are passed over: their discs hide
-    the structure that there is to learn.
-
-    Parameters
-    ----------
-    seed, index : int
-        The seed of the stream and the index of the flame in it.
-
-    coverage : float
-        See `FlameStream`.
-
-    center : {"peak", "attractor"}
-        See `FlameStream`.
-
-    Returns
-    -------
-    arrays : tuple
-        The arrays of the system.
-
-    key : `numpy.uint64`
-        The key of its random numbers.
-
-    frame : 1D `~numpy.ndarray`
-        Center x and y, half width, and the share of the points inside.
-
-    attempt : int
-        The number of candidates that were rejected.
-
-    Raises
-    ------
-    ValueError
-        If no candidate covers the frame.
-    """
+    """Find the first candidate of an index that is not degenerate and covers its frame."""
     buffers = system_buffers()
     frame = np.empty(4, np.float32)
     key = key_of(seed, index)
@@ -373,22 +279,8 @@ def frame_system(
 
 
 def draw_image(arrays, key, frame, size, n_points, rendering, *, ambient=0.05):
-    """
-    Render a system that has been framed.
-
-    Parameters
-    ----------
-    arrays, key, frame : tuple, `numpy.uint64`, 1D `~numpy.ndarray`
-        See `find_flame`.
-
-    size, n_points, rendering, ambient : int, int, str, float
-        See `render`.
-
-    Returns
-    -------
-    image : 3D `~numpy.ndarray` of float32
-        Shape (3, size, size).
-    """
+    """Render a system that has been framed."""
+    # arrays, key, frame 1D
     if rendering == "moments":
         fields = smooth(accumulate(arrays, key, frame, size, n_points))
         return moments_image(fields, ambient=ambient)

@@ -152,14 +152,7 @@ def _draw_affine(out, key, start, low, high, flat, shift):
 
 @njit(nogil=True, error_model="numpy")
 def draw_system(key, affine, post, kinds, blend, parameters, weight, color, speed):
-    """
-    Draw a system into arrays of ``MAX_MAPS + 1`` rows.
-
-    Returns
-    -------
-    n_maps, symmetry, final : int, int, bool
-        The numbers that go with the arrays.
-    """
+    """Draw a system into arrays of ``MAX_MAPS + 1`` rows."""
     n_maps = 2 + int(uniform(key, 0) * _f(5))
     final = uniform(key, 1) < _f(0.25)
     symmetry = 1

@@ -189,25 +189,7 @@ def _nddata_error(data, name):
 
 
 def error_factor(text, channel, *, name):
-    """
-    Return what errors are multiplied by to be in the unit of their channel.
-
-    Parameters
-    ----------
-    text : str or `~astropy.units.UnitBase`
-        The unit of the errors; "dex", or dex of any unit, is that of an error of a logarithm.
-
-    channel : `Channel`
-        What the errors are of; logarithms are recognized by their unit or values.
-
-    name : str
-        What is in that unit, for the message.
-
-    Raises
-    ------
-    astropy.units.UnitConversionError
-        If the unit is not that of the channel.
-    """
+    """Return what errors are multiplied by to be in the unit of their channel."""
     plain = str(text).strip().lower()
     unit = u.dex(u.one) if plain == "dex" else parse_unit(text, name=name)
     if isinstance(unit, u.function.FunctionUnitBase):

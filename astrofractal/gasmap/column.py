@@ -82,30 +82,7 @@ def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantit
 
 
 def dust_column_factor(frequency, temperature, opacity):
-    """
-    Return N(H2) per surface brightness of optically thin dust.
-
-    .. math:: N(\\mathrm{H}_2) =
-              \\frac{I_\\nu}{B_\\nu(T)\\,\\kappa_\\nu\\,\\mu_{\\mathrm{H}_2} m_\\mathrm{H}}
-
-    (Hildebrand 1983; Kauffmann et al. 2008, equation A.10).
-
-    Parameters
-    ----------
-    frequency : `~astropy.units.Quantity`
-        Frequency or wavelength of the observation.
-
-    temperature : `~astropy.units.Quantity`
-        Dust temperature: one value or a map.
-
-    opacity : `~astropy.units.Quantity`
-        Opacity per mass of gas and dust at that frequency, e.g. `hildebrand_opacity`.
-
-    Returns
-    -------
-    factor : `~astropy.units.Quantity`
-        Column density per surface brightness, in cm-2 / (Jy / sr).
-    """
+    """Return N(H2) per surface brightness of optically thin dust."""
     nu = check_quantity("frequency", frequency, u.Hz, "850 * u.um", u.spectral()).to(
         u.Hz, u.spectral()
     )
@@ -149,28 +126,6 @@ def extinction_factor(ratio):
 def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_density"):
     """
     Return the brightness temperature (Rayleigh-Jeans) in K of a surface brightness of 1 ``unit``.
-
-    Parameters
-    ----------
-    unit : `~astropy.units.UnitBase`
-        K, Jy/beam, MJy/sr or the like.
-
-    frequency : `~astropy.units.Quantity` or `None`
-        The frequency of the line, of each channel where there are several.
-
-    beam_area : `~astropy.units.Quantity`, optional
-        The solid angle of the beam, of each channel where there are several.
-
-    name : str, optional
-        What is in the unit, for the message.
-
-    Raises
-    ------
-    ValueError
-        If frequency or beam are needed and missing.
-
-    astropy.units.UnitConversionError
-        If the unit is no surface brightness.
     """
     if unit.is_equivalent(u.K):
         return unit.to(u.K)
@@ -196,21 +151,7 @@ def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_densit
 
 
 def x_factor_unit(x_factor, intensity, *, frequency=None, beam_area=None):
-    """
-    Return N(H2) in cm-2 per integrated intensity of 1 in the unit ``intensity``, or raise.
-
-    Parameters
-    ----------
-    x_factor : `~astropy.units.Quantity`
-        Column density per integrated intensity.
-
-    intensity : `~astropy.units.UnitBase`
-        Unit of the integrated intensity, e.g. K km/s; what is in Jy/beam km/s or MJy/sr km/s is
-        converted to the K km/s of the factor through frequency and beam.
-
-    frequency, beam_area : `~astropy.units.Quantity`, optional
-        Rest frequency of the line and solid angle of the beam.
-    """
+    """Return N(H2) in cm-2 per integrated intensity of 1 in the unit ``intensity``, or raise."""
     x_factor = check_quantity("x_factor", x_factor, None, "2e20 * u.cm**-2 / (u.K * u.km / u.s)")
     if _per(x_factor, intensity) is not None:
         return _per(x_factor, intensity)

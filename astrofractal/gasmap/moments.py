@@ -62,39 +62,16 @@ CHANNEL_SETS = (
 
 
 def channels_of(images):
-    """
-    Tell which channels each map has.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels; an absent one is NaN throughout.  One that is known in no more than
-        ``LEAST_KNOWN`` of the column density's pixels counts as absent.
-
-    Returns
-    -------
-    channels : list of tuple of str
-        One of ``CHANNEL_SETS`` per map.
-    """
+    """Tell which channels each map has."""
+    # images (n_maps, 3, ny, nx) in pixels
     there = known_parts(images) > LEAST_KNOWN
     there[:, 0] = True
     return [tuple(name for name, has in zip(CHANNELS, row) if has) for row in there]
 
 
 def known_parts(images):
-    """
-    Tell in which part of each map the channels are known.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    Returns
-    -------
-    known : 2D `~numpy.ndarray`, shape (n_maps, 3)
-        The parts of the pixels that have a column density.
-    """
+    """Tell in which part of each map the channels are known."""
+    # images (n_maps, 3, ny, nx)
     good = np.isfinite(images)
     good &= good[:, :1]
     number = good.sum((2, 3))
@@ -102,22 +79,8 @@ def known_parts(images):
 
 
 def keep_channels(images, channels):
-    """
-    Blank the channels that are not wanted.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    channels : tuple of str
-        The names to keep.
-
-    Returns
-    -------
-    images : 4D `~numpy.ndarray`
-        The same array where nothing is to be blanked, a copy otherwise.
-    """
+    """Blank the channels that are not wanted."""
+    # images (n_maps, 3, ny, nx)
     absent = [i for i, name in enumerate(CHANNELS) if name not in channels]
     if absent:
         images = np.array(images)
@@ -213,22 +176,7 @@ def transform(column, velocity, dispersion, operator, *, full=None):
 
 
 def line_of_sums(total, momentum, square, *, rounding=1e-12):
-    """
-    Return mean and variance of lines of which the sums of N, N v and N v^2 are given.
-
-    Parameters
-    ----------
-    total, momentum, square : `~numpy.ndarray`
-        The sums, of one shape.
-
-    rounding : float, optional
-        A variance below this part of the mean of v^2 is what rounding leaves of none.
-
-    Returns
-    -------
-    mean, variance : `~numpy.ndarray`
-        NaN where there is no gas.
-    """
+    """Return mean and variance of lines of which the sums of N, N v and N v^2 are given."""
     with np.errstate(invalid="ignore", divide="ignore"):
         mean, mean_square = momentum / total, square / total
         variance = mean_square - mean**2
@@ -236,23 +184,8 @@ def line_of_sums(total, momentum, square, *, rounding=1e-12):
 
 
 def mean_velocity(velocity, column, operator=None):
-    """
-    Return the mean velocity of maps, weighted by column density.
-
-    Parameters
-    ----------
-    velocity, column : `~numpy.ndarray`
-        Channels of shape (..., ny, nx), NaN where unknown.
-
-    operator : callable, optional
-        Linear, with no negative weights: takes an array of that shape.  By default the sum over each
-        map, of shape (..., 1, 1).
-
-    Returns
-    -------
-    mean : `~numpy.ndarray`
-        Of the shape that the operator returns; 0 where no velocity is known.
-    """
+    """Return the mean velocity of maps, weighted by column density."""
+    # velocity, column (..., ny, nx)
     if operator is None:
         operator = partial(np.sum, axis=(-2, -1), keepdims=True)
     known = np.isfinite(column) & np.isfinite(velocity)

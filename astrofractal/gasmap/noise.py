@@ -8,22 +8,7 @@ _LAG = 3
 
 
 def median_error(gas, error):
-    """
-    Return the median of an uncertainty over a map.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    error : `~astropy.units.Quantity` or None
-        The uncertainty of each pixel.
-
-    Returns
-    -------
-    median : float or None
-        In its unit; `None` where nothing is known.
-    """
+    """Return the median of an uncertainty over a map."""
     if error is None:
         return None
     values = error.value[~gas.mask]
@@ -31,21 +16,7 @@ def median_error(gas, error):
 
 
 def pixel_noise(gas):
-    """
-    Return the standard deviation of the noise of the column density in a pixel.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    Returns
-    -------
-    noise : float
-        In cm-2: the median uncertainty or, where the map has none, the robust scatter of pixels about
-        the mean of two neighbors three pixels away, where the gas is faint.  Structure of the gas
-        counts as well, so that this is an upper limit.  0 where the map is too small.
-    """
+    """Return the standard deviation of the noise of the column density in a pixel."""
     error = median_error(gas, gas.column_density_uncertainty)
     if error is not None:
         return error

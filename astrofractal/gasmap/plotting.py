@@ -56,25 +56,7 @@ _ANGLES = {"°": (u.deg, 1), "′": (u.arcmin, 1), "″": (u.arcsec, 0)}
 
 
 def sky_axes(figure: Figure, position: Any, gas: _Map) -> Axes:
-    """
-    Add axes with the coordinates of a map to a figure.
-
-    Parameters
-    ----------
-    figure : `~matplotlib.figure.Figure`
-        The figure.
-
-    position : int or `~matplotlib.gridspec.SubplotSpec`
-        Where in the figure, as ``add_subplot`` takes it.
-
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    Returns
-    -------
-    axes : `~matplotlib.axes.Axes`
-        `~astropy.visualization.wcsaxes.WCSAxes` if the map has a WCS, else axes in pixels.
-    """
+    """Add axes with the coordinates of a map to a figure."""
     if gas.wcs is None:
         axes = figure.add_subplot(position)
         axes.set_xlabel("x [pixel]")
@@ -89,20 +71,8 @@ def sky_axes(figure: Figure, position: Any, gas: _Map) -> Axes:
 
 
 def limit_to(axes: Axes, known: np.ndarray, *, margin: float = 0.02) -> None:
-    """
-    Limit axes to the pixels that are known.
-
-    Parameters
-    ----------
-    axes : `~matplotlib.axes.Axes`
-        The axes, in pixels.
-
-    known : 2D `~numpy.ndarray` of bool
-        The pixels; if there are none, all are shown.
-
-    margin : float, optional
-        What is added on each side, in widths.
-    """
+    """Limit axes to the pixels that are known."""
+    # known 2D in pixels
     for axis, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):
         used = np.flatnonzero(known.any(axis=axis))
         low, high = (used[0], used[-1]) if len(used) else (0, known.shape[1 - axis] - 1)
@@ -111,26 +81,8 @@ def limit_to(axes: Axes, known: np.ndarray, *, margin: float = 0.02) -> None:
 
 
 def color_norm(channel: str, values: np.ndarray, column: np.ndarray | None = None) -> Normalize:
-    """
-    Return how the values of a channel become colors.
-
-    Parameters
-    ----------
-    channel : {"column_density", "velocity", "dispersion"}
-        The channel.
-
-    values : `~numpy.ndarray`
-        Values in cm-2 or km/s, NaN where unknown.
-
-    column : `~numpy.ndarray`, optional
-        Column densities of the same pixels, which weigh velocities.
-
-    Returns
-    -------
-    norm : `~matplotlib.colors.Normalize`
-        Logarithmic for column densities; symmetric about the mean for velocities.  Outliers, about
-        one pixel in a hundred, get the colors of the ends.
-    """
+    """Return how the values of a channel become colors."""
+    # values in cm-2; column in pixels
     from matplotlib.colors import LogNorm, Normalize
 
     good = values[np.isfinite(values)]
@@ -158,34 +110,7 @@ def draw_channel(
     scale_bar: bool = True,
     beam: bool = True,
 ) -> AxesImage:
-    """
-    Draw one channel of a map into axes.
-
-    Parameters
-    ----------
-    axes : `~matplotlib.axes.Axes`
-        The axes, in pixels of the map: see `sky_axes`.
-
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    channel : {"column_density", "velocity", "dispersion"}, optional
-        The channel.
-
-    cmap : str or `~matplotlib.colors.Colormap`, optional
-        The colors; by default those of the channel.
-
-    norm : `~matplotlib.colors.Normalize`, optional
-        From values in cm-2 or km/s to colors; by default `color_norm`.
-
-    colorbar, scale_bar, beam : bool, optional
-        Whether to draw them.
-
-    Returns
-    -------
-    image : `~matplotlib.image.AxesImage`
-        The image.  Gray is where the map has no data.
-    """
+    """Draw one channel of a map into axes."""
     title, symbol, colors = _CHANNELS[channel]
     values = getattr(gas, channel).value
     image = axes.imshow(
@@ -209,20 +134,7 @@ def draw_channel(
 
 
 def draw_scale_bar(axes: Axes, gas: _Map) -> None:
-    """
-    Draw a bar of a round length over about a fifth of the width, at the lower left.
-
-    It is a length where the width of a pixel is known, otherwise an angle; a map that has neither
-    gets none.
-
-    Parameters
-    ----------
-    axes : `~matplotlib.axes.Axes`
-        The axes, in pixels of the map, with the limits that they will have.
-
-    gas : `~astrofractal.GasMap`
-        The map.
-    """
+    """Draw a bar of a round length over about a fifth of the width, at the lower left."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     pixel = _pixel_width(gas)
@@ -261,17 +173,7 @@ def _pixel_width(gas):
 
 
 def draw_beam(axes: Axes, gas: _Map) -> None:
-    """
-    Draw the beam at the lower right, for a map that has one and a WCS that tells its size.
-
-    Parameters
-    ----------
-    axes : `~matplotlib.axes.Axes`
-        The axes, in pixels of the map.
-
-    gas : `~astrofractal.GasMap`
-        The map.
-    """
+    """Draw the beam at the lower right, for a map that has one and a WCS that tells its size."""
     if gas.beam is None or gas.wcs is None:
         return
     from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox
@@ -298,28 +200,7 @@ def _behind(box, axes):
 def map_figure(
     gas: _Map, n: int = 1, *, figure: Figure | None = None, pyplot: bool = True
 ) -> Figure:
-    """
-    Return a figure for maps side by side.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map, whose shape the size follows.
-
-    n : int, optional
-        How many times it is to be drawn.
-
-    figure : `~matplotlib.figure.Figure`, optional
-        A figure to return instead.
-
-    pyplot : bool, optional
-        Whether the figure is one of pyplot's, which notebooks show and which is to be closed.
-
-    Returns
-    -------
-    figure : `~matplotlib.figure.Figure`
-        The figure.
-    """
+    """Return a figure for maps side by side."""
     if figure is not None:
         return figure
     if pyplot:
@@ -400,19 +281,7 @@ def plot(
 
 
 def html(gas: _Map) -> str:
-    """
-    Return what a notebook shows of a map: a small picture of each channel, and what is known.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    Returns
-    -------
-    text : str
-        HTML.
-    """
+    """Return what a notebook shows of a map: a small picture of each channel, and what is known."""
     pictures = []
     for channel in gas.channels:
         values = getattr(gas, channel).value

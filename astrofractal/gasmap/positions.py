@@ -115,26 +115,7 @@ def cutouts(
     size: u.Quantity = STANDARD_WIDTH,
     shape: tuple[int, ...] = STANDARD_SHAPE,
 ) -> list[_Map]:
-    """
-    Return parts of the map around many positions.
-
-    Parameters
-    ----------
-    positions : `~astropy.coordinates.SkyCoord` or 2D array-like
-        Sky positions, or 0-based pixels of shape (n, 2) in the order (x, y).
-
-    size : `~astropy.units.Quantity`, optional
-        See `cutout`.
-
-    shape : tuple of int, optional
-        See `cutout`.
-
-    Returns
-    -------
-    cutouts : list of `GasMap`
-        One for each position, in order.  A position that is not on the map gives a cutout that
-        is masked throughout and has the flag ``"outside"``.
-    """
+    """Return parts of the map around many positions."""
     if isinstance(positions, SkyCoord):
         positions = positions.reshape(-1)
     else:
@@ -154,19 +135,7 @@ def cutouts(
 
 
 def contains(gas: _Map, positions: SkyCoord | ArrayLike) -> np.ndarray:
-    """
-    Return which positions lie on the map.
-
-    Parameters
-    ----------
-    positions : `~astropy.coordinates.SkyCoord` or 2D array-like
-        As in `cutouts`.
-
-    Returns
-    -------
-    inside : 1D `~numpy.ndarray` of bool
-        `True` where the position is within the map, be it masked there or not.
-    """
+    """Return which positions lie on the map."""
     x, y = gas.to_pixel(positions)
     with np.errstate(invalid="ignore"):
         inside = (x >= -0.5) & (x <= gas.shape[1] - 0.5)
@@ -174,19 +143,7 @@ def contains(gas: _Map, positions: SkyCoord | ArrayLike) -> np.ndarray:
 
 
 def to_pixel(gas: _Map, positions: SkyCoord | ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Return positions as pixels.
-
-    Parameters
-    ----------
-    positions : `~astropy.coordinates.SkyCoord` or 2D array-like
-        Sky positions in any frame, or pixels (x, y) of shape (n, 2), which are passed through.
-
-    Returns
-    -------
-    x, y : 1D `~numpy.ndarray`
-        0-based pixels; NaN where the projection does not reach.
-    """
+    """Return positions as pixels."""
     if isinstance(positions, SkyCoord):
         need_wcs(gas, "a position given as SkyCoord")
         return _wcs.sky_to_pixel(gas.wcs, positions.reshape(-1), shape=gas.shape)
@@ -195,40 +152,13 @@ def to_pixel(gas: _Map, positions: SkyCoord | ArrayLike) -> tuple[np.ndarray, np
 
 
 def to_sky(gas: _Map, x: ArrayLike, y: ArrayLike) -> SkyCoord:
-    """
-    Return pixels as sky positions.
-
-    Parameters
-    ----------
-    x, y : array-like
-        0-based pixels.
-
-    Returns
-    -------
-    positions : `~astropy.coordinates.SkyCoord`
-        Sky positions in the frame of the WCS.
-    """
+    """Return pixels as sky positions."""
     need_wcs(gas, "a sky position")
     return _wcs.pixel_to_sky(gas.wcs, x, y)
 
 
 def pixel_direction(gas: _Map, angle: u.Quantity) -> u.Quantity:
-    """
-    Return the direction of a position angle in the pixels of a map, at its center.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    angle : `~astropy.units.Quantity`
-        Position angle from north to east; without a WCS from the y axis, counter-clockwise.
-
-    Returns
-    -------
-    direction : `~astropy.units.Quantity`
-        Angle from the x axis, counter-clockwise.
-    """
+    """Return the direction of a position angle in the pixels of a map, at its center."""
     if gas.wcs is None:
         return angle + 90 * u.deg
     center = [(n - 1) / 2 for n in gas.shape[::-1]]

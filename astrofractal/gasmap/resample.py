@@ -47,20 +47,7 @@ _NODE_A, _NODE_B, _NODE_INVERSE = _nodes()
 
 
 class Resampler:
-    """
-    Makes cutouts of one map, all of one size and shape.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    size : `~astropy.units.Quantity`
-        Width along x, a length or an angle.
-
-    shape : tuple of int
-        Shape (ny, nx).
-    """
+    """Makes cutouts of one map, all of one size and shape."""
 
     def __init__(self, gas, *, size, shape):
         self.gas = gas
@@ -398,19 +385,7 @@ _MARGIN = 3
 
 
 def grid_offset(channel, first):
-    """
-    Return by how many pixels a channel is off the grid of another; 0 where they are on one.
-
-    Parameters
-    ----------
-    channel, first : `~astrofractal.gasmap.channel.Channel`
-        The channels.
-
-    Returns
-    -------
-    offset : float
-        The largest offset, infinite where the shapes differ.
-    """
+    """Return by how many pixels a channel is off the grid of another; 0 where they are on one."""
     shape = first.values.shape
     if channel.values.shape != shape:
         return np.inf
@@ -427,28 +402,6 @@ def grid_offset(channel, first):
 def regrid_motions(channels):
     """
     Bring velocity and dispersion to the grid of the column density, in place; say that it was done.
-
-    Parameters
-    ----------
-    channels : dict
-        The channels; the column density in cm-2.
-
-    Returns
-    -------
-    names : list of str
-        The channels that were on another grid.
-
-    Raises
-    ------
-    ValueError
-        If one is on another grid without a WCS, or does not overlap with the column density.
-
-    Notes
-    -----
-    N v and N (sigma^2 + v^2), with the column density as it is seen on the grid of the velocities,
-    are averaged over wider pixels by ``reproject_exact`` and interpolated in finer ones by
-    ``reproject_interp``; where less than half of a pixel is covered there is no velocity.  Errors are
-    averaged in quadrature, and do not fall where pixels are averaged.
     """
     first = channels["column_density"]
     names = [

@@ -61,30 +61,7 @@ _WORDS = {
 
 
 def parse_unit(text, *, name="unit", example="cm-2"):
-    """
-    Return the unit that a FITS header or a user's text means.
-
-    Beside what `astropy.units.Unit` reads: what is counted may be said where it is H2 ("H2 cm-2",
-    "N(H2) [cm-2]", "molecules/cm^2"); ``log(...)``, ``log10(...)`` and "log10 N(H2) [cm-2]" are
-    taken as ``dex(...)``; letters may all be capitals (JY/BEAM.KM/S); extinction may be called Av;
-    the scale of a temperature, as in "K (Tmb)", and the rest frame of a velocity are dropped.
-
-    Parameters
-    ----------
-    text : str or `~astropy.units.UnitBase`
-        The unit.
-
-    name : str, optional
-        Where the unit comes from, for the message.
-
-    example : str, optional
-        A unit of the kind that is expected, for the message.
-
-    Raises
-    ------
-    ValueError
-        If the text is not a unit, or counts something else than H2.
-    """
+    """Return the unit that a FITS header or a user's text means."""
     if isinstance(text, u.UnitBase | u.function.FunctionUnitBase):
         return text
     if isinstance(text, u.Quantity) and text.isscalar:

@@ -60,24 +60,7 @@ def column_to_mass(column_density: u.Quantity, area: u.Quantity) -> u.Quantity:
 
 
 def to_column_density(quantity, *, name="column_density"):
-    """
-    Return a quantity as N(H2) in cm-2.
-
-    Parameters
-    ----------
-    quantity : `~astropy.units.Quantity`
-        Number of H2 molecules per area, mass per area (converted with
-        `H2_MEAN_MOLECULAR_WEIGHT`), or the decimal logarithm (``dex(cm-2)``) of one of these.
-
-    name : str, optional
-        The parameter's name, for the message.
-
-    Raises
-    ------
-    astropy.units.UnitConversionError
-        If the unit is no column density; the message names the parameter and, where there is one,
-        the argument that converts it.
-    """
+    """Return a quantity as N(H2) in cm-2."""
     if isinstance(quantity.unit, u.function.FunctionUnitBase):
         quantity = quantity.physical
     for scale in (1, 1 / (H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS)):
@@ -93,22 +76,7 @@ def to_column_density(quantity, *, name="column_density"):
 
 
 def to_velocity(quantity, *, name="velocity"):
-    """
-    Return a quantity in km/s.
-
-    Parameters
-    ----------
-    quantity : `~astropy.units.Quantity`
-        A velocity.
-
-    name : str, optional
-        The parameter's name, for the message.
-
-    Raises
-    ------
-    astropy.units.UnitConversionError
-        If the unit is no velocity; the message names the parameter.
-    """
+    """Return a quantity in km/s."""
     try:
         return quantity.to(_VELOCITY)
     except u.UnitConversionError:

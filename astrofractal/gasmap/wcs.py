@@ -29,30 +29,7 @@ def is_spectral(ctype):
 
 
 def celestial_wcs(source, *, name="wcs", hdus=None):
-    """
-    Return the celestial part of a WCS, with distortions, as a WCS of two axes.
-
-    Parameters
-    ----------
-    source : `~astropy.wcs.WCS` or `~astropy.io.fits.Header`
-        Where the WCS is; further axes (velocity, Stokes) are dropped.
-
-    name : str, optional
-        What the WCS belongs to, for the message.
-
-    hdus : `~astropy.io.fits.HDUList`, optional
-        The file around a header, for distortions that are held in other extensions.
-
-    Returns
-    -------
-    wcs : `~astropy.wcs.WCS`
-        A WCS with two celestial axes, in the order of the pixels' axes.
-
-    Raises
-    ------
-    ValueError
-        If there is no celestial WCS; the message says what was found in its place.
-    """
+    """Return the celestial part of a WCS, with distortions, as a WCS of two axes."""
     wcs = read_wcs(source, hdus=hdus, name=name)
     with reading(name, "the WCS"):  # these invert the matrix
         has_celestial = wcs.has_celestial
@@ -228,18 +205,6 @@ def frame_of(wcs):
 def sky_to_pixel(wcs, positions, *, shape=None):
     """
     Return the pixels (x, y), 0-based, of sky positions; NaN where the projection does not reach.
-
-    Parameters
-    ----------
-    wcs : `~astropy.wcs.WCS`
-        A WCS of two celestial axes.
-
-    positions : `~astropy.coordinates.SkyCoord`
-        Positions in any frame.
-
-    shape : tuple of int, optional
-        The shape (ny, nx) of the map; on cylindrical projections a position that is one turn off
-        the map is then brought back into it.
     """
     frame = frame_of(wcs)
     if frame is not None:
@@ -297,22 +262,7 @@ def pixel_to_degrees(wcs, x, y):
 
 
 def pixel_to_sky(wcs, x, y):
-    """
-    Return the sky positions of pixels (x, y), 0-based.
-
-    Parameters
-    ----------
-    wcs : `~astropy.wcs.WCS`
-        A WCS of two celestial axes.
-
-    x, y : array-like
-        Pixels, 0-based, the center of the first pixel at (0, 0).
-
-    Returns
-    -------
-    positions : `~astropy.coordinates.SkyCoord`
-        Positions in the frame of the WCS.
-    """
+    """Return the sky positions of pixels (x, y), 0-based."""
     longitude, latitude = pixel_to_degrees(wcs, x, y)
     frame = frame_of(wcs)
     return SkyCoord(longitude, latitude, unit="deg", frame="icrs" if frame is None else frame)
@@ -332,17 +282,7 @@ def unit_vectors(longitude, latitude):
 
 
 def pixel_solid_angle(wcs, x, y):
-    """
-    Return the solid angle in steradian of the pixels centered on (x, y), with distortions.
-
-    Parameters
-    ----------
-    wcs : `~astropy.wcs.WCS`
-        A WCS of two celestial axes.
-
-    x, y : array-like
-        Pixels, 0-based.
-    """
+    """Return the solid angle in steradian of the pixels centered on (x, y), with distortions."""
     x, y = np.asarray(x, float), np.asarray(y, float)
     left, right, down, up = (
         unit_vectors(*pixel_to_degrees(wcs, x + dx, y + dy))
@@ -353,23 +293,7 @@ def pixel_solid_angle(wcs, x, y):
 
 
 def tangent_wcs(template, longitude, latitude, step, shape):
-    """
-    Return a TAN WCS in the frame of ``template``, north up and east to the left.
-
-    Parameters
-    ----------
-    template : `~astropy.wcs.WCS`
-        The WCS whose frame is taken.
-
-    longitude, latitude : float
-        The center in degrees.
-
-    step : float
-        The pixel's width in radians.
-
-    shape : tuple of int
-        The shape (ny, nx).
-    """
+    """Return a TAN WCS in the frame of ``template``, north up and east to the left."""
     prefix = [str(template.wcs.ctype[axis]) for axis in (template.wcs.lng, template.wcs.lat)]
     wcs = WCS(naxis=2)
     wcs.wcs.ctype = [_head(prefix[0]) + "-TAN", _head(prefix[1]) + "-TAN"]

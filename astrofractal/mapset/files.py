@@ -43,30 +43,7 @@ _PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 
 
 def read_parts(path):
-    """
-    Read a file.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Returns
-    -------
-    parts : dict
-        The arguments of `~astrofractal.mapset.MapSet`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If it does not exist.
-
-    OSError
-        If it is not FITS or is truncated.
-
-    ValueError
-        If it is FITS but not of this format.
-    """
+    """Read a file."""
     path = Path(path)
     if not path.exists():
         msg = f"no such file or folder: {str(path)!r}"
@@ -149,28 +126,7 @@ def _properties(hdus, clouds, decode):
 
 
 def write_parts(maps, path, *, overwrite=False):
-    """
-    Write a map set to one file.
-
-    Parameters
-    ----------
-    maps : `~astrofractal.mapset.MapSet`
-        The maps.
-
-    path : path-like
-        The file.
-
-    overwrite : bool, optional
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    FileExistsError
-        If the file exists and ``overwrite`` is `False`.
-
-    ValueError
-        If a value does not fit into the quantized 16-bit integers.
-    """
+    """Write a map set to one file."""
     clouds = list(dict.fromkeys(maps.clouds.tolist()))
     local = [s.removeprefix(f"{c}/") for c, s in zip(maps.clouds.tolist(), maps.sinks.tolist())]
     encoded = any(quote(name, _PRINTABLE + " ") != name or name != name.strip() or "%" in name

@@ -554,44 +554,12 @@ _DEFAULTS = {
 
 
 def default_options(channels):
-    """
-    Return the default features, regressor and weights.
-
-    They were chosen by cross-validation over ten clouds; the numbers stand in the documentation.
-
-    Parameters
-    ----------
-    channels : tuple of str
-        The channels that the maps have.
-
-    Returns
-    -------
-    features : `~astrofractal.mass.FeatureSet`
-        The features.
-
-    regressor : str or tuple of str
-        The name of the regressor, or of several whose predictions are averaged.
-
-    weight_exponent : float
-        See `~astrofractal.mass.Calibration`.
-    """
+    """Return the default features, regressor and weights."""
     return *_DEFAULTS[channels], _WEIGHT_EXPONENT
 
 
 def check_options(*, encoder, features, regressor, weight_exponent, prior):
-    """
-    Refuse options that an estimator cannot have.
-
-    Parameters
-    ----------
-    encoder, features, regressor, weight_exponent, prior
-        As `~astrofractal.StellarMassEstimator` takes them; `None` is fine.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If one is not what it should be; the message names it.
-    """
+    """Refuse options that an estimator cannot have."""
     if features is not None and not isinstance(features, FeatureSet):
         msg = f"features must be a FeatureSet, got {type(features).__name__}"
         raise TypeError(msg)
@@ -606,22 +574,7 @@ def check_options(*, encoder, features, regressor, weight_exponent, prior):
 
 
 def options_for(channels, *, encoder, features, regressor, weight_exponent, prior):
-    """
-    Return the options of one calibration: those that are given, defaults for the others.
-
-    Parameters
-    ----------
-    channels : tuple of str
-        The channels that the maps have.
-
-    encoder, features, regressor, weight_exponent, prior
-        As `~astrofractal.StellarMassEstimator` takes them.
-
-    Returns
-    -------
-    features, regressor, weight_exponent, prior
-        As `~astrofractal.mass.Calibration` takes them.
-    """
+    """Return the options of one calibration: those that are given, defaults for the others."""
     found, head, exponent = default_options(channels)
     if features is not None:
         found = features
@@ -639,24 +592,7 @@ _LEAST_MAPS = 10
 
 
 def log_solar(masses):
-    """
-    Return the decimal logarithms of masses in solar masses.
-
-    Parameters
-    ----------
-    masses : `~astropy.units.Quantity`
-        Finite and positive.
-
-    Returns
-    -------
-    log_masses : 1D `~numpy.ndarray`
-        The logarithms.
-
-    Raises
-    ------
-    TypeError, `~astropy.units.UnitConversionError`, ValueError
-        If they are not a quantity, not of mass, or not positive.
-    """
+    """Return the decimal logarithms of masses in solar masses."""
     if not isinstance(masses, u.Quantity):
         msg = f"masses must be a Quantity such as [0.3, 2] * u.solMass, got {type(masses).__name__}"
         raise TypeError(msg)
@@ -720,32 +656,7 @@ class References:
 
 
 def fit_calibrations(reference, options, *, channels, encoder, progress_bar):
-    """
-    Calibrate on maps of known masses, once for each combination of channels.
-
-    Parameters
-    ----------
-    reference : `References`
-        The maps.
-
-    options : callable
-        Takes a combination of channels and returns what
-        `~astrofractal.mass.calibration.options_for` does.
-
-    channels : list of tuple of str or None
-        The combinations; by default all that every map has.
-
-    encoder : `~astrofractal.FractalEncoder` or None
-        For features that need it.
-
-    progress_bar : bool or callable
-        Whether to show progress.
-
-    Returns
-    -------
-    calibrations : dict
-        The `~astrofractal.mass.Calibration` of each combination.
-    """
+    """Calibrate on maps of known masses, once for each combination of channels."""
     images = reference.images
     common = set.intersection(*(set(found) for found in set(channels_of(images))))
     if channels is None:

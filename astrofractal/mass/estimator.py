@@ -56,26 +56,7 @@ _BATCH = 64
 
 
 def make_catalog(estimator, gas, positions, *, level, recenter, progress_bar, **detection):
-    """
-    Estimate the masses of the protostars of a map.
-
-    Parameters
-    ----------
-    estimator : `~astrofractal.StellarMassEstimator`
-        Calibrated.
-
-    gas, positions, level, recenter, progress_bar, **detection
-        As `~astrofractal.StellarMassEstimator.catalog` takes them.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        What that returns.
-
-    reasons : list of str
-        In what the map was observed worse than sharp and complete maps; see
-        `~astrofractal.mass.matching.unlike_references`.
-    """
+    """Estimate the masses of the protostars of a map."""
     check_level(level)
     one_of("recenter", recenter, (None, False, *PEAKS))
     gas = GasMap.read(gas)

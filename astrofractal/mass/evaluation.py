@@ -274,29 +274,8 @@ def _strings(values):
 
 
 def evaluate_batch(images, flags, result, *, calibrations, encoder, ood_threshold):
-    """
-    Predict masses and append them to a result.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    flags : list of list of str
-        The flags that the maps have already.
-
-    result : `~astrofractal.mass.Evaluation`
-        What is appended to.
-
-    calibrations : dict
-        The `~astrofractal.mass.Calibration` of each combination of channels.
-
-    encoder : `~astrofractal.FractalEncoder` or None
-        For features that need it.
-
-    ood_threshold : float
-        Scores above it are out of distribution.
-    """
+    """Predict masses and append them to a result."""
+    # images (n_maps, 3, ny, nx)
     n = len(images)
     used = [_best(calibrations, found) for found in channels_of(images)]
     known = known_parts(images)[:, 1:]
@@ -340,17 +319,7 @@ def _best(calibrations, channels):
 
 
 def warn_of_doubts(result, size):
-    """
-    Warn of masses that are worth little.
-
-    Parameters
-    ----------
-    result : `~astrofractal.mass.Evaluation`
-        The masses.
-
-    size : `~astropy.units.Quantity`
-        The width of a standard map.
-    """
+    """Warn of masses that are worth little."""
     for channels, r2 in result.without_skill.items():
         msg = (
             f"masses from {channels} alone have no skill on a cloud that the calibration has "

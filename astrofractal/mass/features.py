@@ -79,22 +79,7 @@ if TYPE_CHECKING:
 
 
 def for_encoder(features, encoder):
-    """
-    Return features that an encoder has: without a structure readout, the central tokens.
-
-    Parameters
-    ----------
-    features : `~astrofractal.mass.FeatureSet`
-        The features.
-
-    encoder : `~astrofractal.FractalEncoder`
-        The encoder.
-
-    Returns
-    -------
-    features : `~astrofractal.mass.FeatureSet`
-        The same ones, or without ``"structure"`` (``"central"`` where that was all).
-    """
+    """Return features that an encoder has: without a structure readout, the central tokens."""
     heads = getattr(encoder, "heads", {})
     lacking = [name for name in HEADS if name in features.pooling and name not in heads]
     if not lacking:

@@ -18,20 +18,7 @@ _VERSION = "calibration-3"
 
 
 def write_calibrations(estimator, path, *, overwrite=False):
-    """
-    Write the options and the calibrations of an estimator.
-
-    Parameters
-    ----------
-    estimator : `~astrofractal.StellarMassEstimator`
-        The estimator, calibrated.
-
-    path : path-like
-        The file.
-
-    overwrite : bool, optional
-        Whether an existing file may be replaced.
-    """
+    """Write the options and the calibrations of an estimator."""
     arrays, cards = {}, []
     for number, calibration in enumerate(estimator.calibrations_.values()):
         own, card = calibration.state()
@@ -80,28 +67,7 @@ class StoredCalibrations:
 
 
 def read_calibrations(path, encoder=None):
-    """
-    Read the options and the calibrations of an estimator.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    encoder : `~astrofractal.FractalEncoder`, optional
-        The encoder that it was calibrated with; needed if that was neither the bundled nor a random
-        one.
-
-    Returns
-    -------
-    found : `StoredCalibrations`
-        What it holds.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, of another format version, or for another encoder.
-    """
+    """Read the options and the calibrations of an estimator."""
     arrays, card = read_archive(
         path, version=_VERSION, what="a calibration", remedy="calibrate again"
     )
@@ -140,22 +106,7 @@ def _path(key):
 
 
 def read_matched(key, load):
-    """
-    Find a calibration that was written before.
-
-    Parameters
-    ----------
-    key : str
-        Digest of all that decides the calibration.
-
-    load : callable
-        Takes a path and returns an estimator.
-
-    Returns
-    -------
-    estimator : `~astrofractal.StellarMassEstimator` or None
-        `None` where there is none, or it predicts other masses than when it was written.
-    """
+    """Find a calibration that was written before."""
     path = _path(key)
     if path is None or not path.is_file():
         return None
@@ -170,17 +121,7 @@ def read_matched(key, load):
 
 
 def write_matched(estimator, key):
-    """
-    Write a calibration for `read_matched`, where there is room for it.
-
-    Parameters
-    ----------
-    estimator : `~astrofractal.StellarMassEstimator`
-        Calibrated.
-
-    key : str
-        Digest of all that decides the calibration.
-    """
+    """Write a calibration for `read_matched`, where there is room for it."""
     path = _path(key)
     if path is None:
         return

@@ -723,53 +723,15 @@ SYMMETRIES = np.array(
 
 
 def random_poses(n, jitter, generator):
-    """
-    Draw poses: a symmetry of the sky and of the velocity, and a shift below a pixel.
-
-    Parameters
-    ----------
-    n : int
-        The number of poses.
-
-    jitter : float
-        The largest shift along each axis, in pixels of the map.
-
-    generator : `~numpy.random.Generator`
-        The source of random numbers.
-
-    Returns
-    -------
-    poses : 2D `~numpy.ndarray`, shape (n, 5)
-        As `SYMMETRIES`.
-    """
+    """Draw poses: a symmetry of the sky and of the velocity, and a shift below a pixel."""
     poses = SYMMETRIES[generator.integers(len(SYMMETRIES), size=n)]
     poses[:, 3:] = generator.uniform(-jitter, jitter, (n, 2))
     return poses
 
 
 def make_views(images, poses, *, zoom, size):
-    """
-    Turn, mirror, shift and magnify maps in one interpolation (bicubic).
-
-    Parameters
-    ----------
-    images : 4D `torch.Tensor`, shape (n, 3, width, width)
-        Normalized maps.
-
-    poses : 2D `~numpy.ndarray`, shape (n, 5)
-        As `SYMMETRIES`.
-
-    zoom : float
-        Pixels of a view per pixel of the map.
-
-    size : int
-        The width of a view in its own pixels.
-
-    Returns
-    -------
-    views : 4D `torch.Tensor`, shape (n, 3, size, size)
-        About the center of the map.
-    """
+    """Turn, mirror, shift and magnify maps in one interpolation (bicubic)."""
+    # images (n, 3, width, width); poses (n, 5)
     turns, mirror, sign, *shift = torch.from_numpy(np.ascontiguousarray(poses.T, np.float32))
     angle = turns * (torch.pi / 2)
     flip = 1 - 2 * mirror
@@ -785,31 +747,7 @@ def make_views(images, poses, *, zoom, size):
 
 
 def draw_rows(protostars, n, exponent, generator):
-    """
-    Draw maps with a probability that does not favor protostars with many maps.
-
-    The draw is systematic: each map comes as often as its weight says, within one.
-
-    Parameters
-    ----------
-    protostars : array-like
-        The protostar of each map.
-
-    n : int
-        The number of draws.
-
-    exponent : float
-        A map's weight is the number of maps of its protostar to the power of minus this: with 1 each
-        protostar is drawn equally often, with 0 each map.
-
-    generator : `~numpy.random.Generator`
-        The source of random numbers.
-
-    Returns
-    -------
-    rows : 1D `~numpy.ndarray` of int
-        In random order.
-    """
+    """Draw maps with a probability that does not favor protostars with many maps."""
     _, index = np.unique(protostars, return_inverse=True)
     order = generator.permutation(len(index))
     order = order[np.argsort(index[order], kind="stable")]
@@ -820,30 +758,7 @@ def draw_rows(protostars, n, exponent, generator):
 
 
 def hold_out(clouds, protostars, part, generator):
-    """
-    Choose whole clouds, at random, that hold at least a part of the protostars.
-
-    Parameters
-    ----------
-    clouds, protostars : array-like
-        Of each map.
-
-    part : float
-        The part of the protostars that is wanted.
-
-    generator : `~numpy.random.Generator`
-        The source of random numbers.
-
-    Returns
-    -------
-    names : list of str
-        At least one cloud, never all.
-
-    Raises
-    ------
-    ValueError
-        If there is one cloud only.
-    """
+    """Choose whole clouds, at random, that hold at least a part of the protostars."""
     clouds, protostars = np.asarray(clouds), np.asarray(protostars)
     names = np.unique(clouds)
     if len(names) < 2:
@@ -863,29 +778,7 @@ def hold_out(clouds, protostars, part, generator):
 
 
 class FreshViews:
-    """
-    Batches of views that are drawn anew in each epoch.
-
-    Parameters
-    ----------
-    images : 4D `torch.Tensor`, shape (n_maps, 3, width, width)
-        Normalized maps.
-
-    log_masses : array-like
-        log10 of the mass of each map.
-
-    protostars : array-like
-        The protostar of each map.
-
-    n : int
-        Views per epoch.
-
-    zoom, size, jitter, exponent, batch_size : optional
-        See `make_views`, `random_poses` and `draw_rows`.
-
-    random_state : int, optional
-        The seed.
-    """
+    """Batches of views that are drawn anew in each epoch."""
 
     def __init__(
         self,
@@ -922,20 +815,7 @@ class FreshViews:
 
 
 class KeptViews:
-    """
-    Batches of the same views in each epoch, in another order.
-
-    Parameters
-    ----------
-    inputs : `torch.Tensor`
-        What the network is given, one entry per view.
-
-    log_masses : array-like
-        log10 of the mass in each view.
-
-    batch_size, random_state : int, optional
-        Views per batch, and the seed of the order.
-    """
+    """Batches of the same views in each epoch, in another order."""
 
     def __init__(self, inputs, log_masses, *, batch_size=64, random_state=0):
         self.inputs = inputs
@@ -953,25 +833,7 @@ class KeptViews:
 
 
 def regress(network, inputs, *, batch_size=256):
-    """
-    Return what a network says of inputs, without gradients and in evaluation mode.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        Its output has the shape (n,) or (n, 1).
-
-    inputs : `torch.Tensor`
-        One entry per view.
-
-    batch_size : int, optional
-        Views per forward pass.
-
-    Returns
-    -------
-    outputs : 1D `~numpy.ndarray`
-        In double precision.
-    """
+    """Return what a network says of inputs, without gradients and in evaluation mode."""
     device = next(network.parameters()).device
     training = network.training
     network.eval()
@@ -1062,46 +924,7 @@ def train_network(
     random_state=0,
     progress_bar=False,
 ):
-    """
-    Train a network to tell log10 masses, and leave it in its best state.
-
-    Parameters
-    ----------
-    network : `torch.nn.Module`
-        Takes inputs and returns log10 masses, shape (n,) or (n, 1).
-
-    batches : `FreshViews` or `KeptViews`
-        What it is trained on.
-
-    validation : tuple, optional
-        Inputs (`torch.Tensor`) and log10 masses.  The state of the epoch with the smallest error is
-        kept, the initial one included, and the training ends when ``patience`` epochs brought none.
-
-    groups : list of dict, optional
-        The parameters that are trained, as `torch.optim.AdamW` takes them; by default all, at
-        ``learning_rate``.
-
-    learning_rate, weight_decay, max_epochs, patience, precision, device : optional
-        The training; ``precision`` is Lightning's.
-
-    on_best : callable, optional
-        Called with the network whenever an epoch is better than all before.
-
-    random_state : int, optional
-        Seed of whatever the network draws.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
-
-    Returns
-    -------
-    history : list of dict
-        ``epoch``, ``learning_rate``, ``loss`` (training; in units of the spread of the masses,
-        squared) and, with ``validation``, ``validation_rmse`` (dex) and ``validation_r2``.
-
-    best_epoch : int
-        The epoch whose state was kept; 0 is the initial one.
-    """
+    """Train a network to tell log10 masses, and leave it in its best state."""
     device = torch.device(device)
     network.to(device)
     log_masses = batches.log_masses

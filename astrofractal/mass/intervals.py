@@ -91,22 +91,8 @@ def squared_distances(a, b):
 
 
 def nearest(queries, reference, k):
-    """
-    Find the nearest of ``reference``.
-
-    Parameters
-    ----------
-    queries, reference : 2D `~numpy.ndarray`
-        One point per row.
-
-    k : int
-        How many; with fewer in ``reference`` all of them.
-
-    Returns
-    -------
-    distance, index : 2D `~numpy.ndarray`
-        Of shape (len(queries), k), in no particular order.
-    """
+    """Find the nearest of ``reference``."""
+    # queries, reference 2D
     k = min(k, len(reference))
     distances, indices = [], []
     for start in range(0, max(len(queries), 1), 1024):
@@ -123,14 +109,7 @@ _N_COMPONENTS = 32
 
 
 class Scaler:
-    """
-    Standardize each feature and give each kind of feature the same weight.
-
-    Parameters
-    ----------
-    blocks : list of int
-        The number of features of each kind.
-    """
+    """Standardize each feature and give each kind of feature the same weight."""
 
     def __init__(self, blocks):
         self.blocks = list(blocks)
@@ -164,57 +143,21 @@ class Scaler:
 
 
 class Domain:
-    """
-    The reference maps as points, by their features and by their appearance.
-
-    Parameters
-    ----------
-    X : 2D `~numpy.ndarray`
-        Scaled features.
-
-    appearance : 2D `~numpy.ndarray`
-        See `~astrofractal.mass.measures`.
-
-    y : 1D `~numpy.ndarray`
-        log10 masses.
-    """
+    """The reference maps as points, by their features and by their appearance."""
 
     def __init__(self, X, appearance, y):
         self.features, self.appearance, self.y = Whitener(X), Whitener(appearance), y
 
     def measure(self, X, appearance):
-        """
-        Compare maps with the nearest reference maps.
-
-        Parameters
-        ----------
-        X, appearance : 2D `~numpy.ndarray`
-            Of the maps.
-
-        Returns
-        -------
-        spread : 1D `~numpy.ndarray`
-            The standard deviation of the log10 masses of the nearest reference maps.
-
-        distance : 2D `~numpy.ndarray`, shape (n_maps, 2)
-            The distances by features and by appearance.
-        """
+        """Compare maps with the nearest reference maps."""
+        # X, appearance 2D
         far, index = nearest(self.features(X), self.features.reference, _N_NEIGHBORS)
         unlike, _ = nearest(self.appearance(appearance), self.appearance.reference, 5)
         return self.y[index].std(1), np.column_stack([far.mean(1), unlike.mean(1)])
 
 
 class Whitener:
-    """
-    Principal components of unit variance, and the rest of the features as one more component.
-
-    The rest is what tells a map from another world: it may lie at the center of the components.
-
-    Parameters
-    ----------
-    X : 2D `~numpy.ndarray`
-        The reference points; what is NaN lies at the center.
-    """
+    """Principal components of unit variance, and the rest of the features as one more component."""
 
     def __init__(self, X):
         X = np.asarray(X, dtype=np.float64)
@@ -252,39 +195,7 @@ _SHAPE_LEVEL = 0.68
 
 
 class ConformalIntervals:
-    """
-    Widths of intervals, from the errors of predictions for clouds that were left out.
-
-    Half the width is a quantile of the scores times what is expected of a map: its difficulty times
-    the typical score at its predicted mass (a normalized conformal score), so that the intervals
-    hold at small and at large masses alike.  In the quantiles each cloud has the same total weight,
-    and within a cloud each protostar, as hierarchical exchangeability asks for (Lee, Barber &
-    Willett 2023, arXiv:2306.06342).
-
-    Parameters
-    ----------
-    errors : 1D `~numpy.ndarray`
-        The absolute errors of log10 mass.
-
-    difficulty : 1D `~numpy.ndarray`
-        What was expected of them, in any unit.
-
-    predicted : 1D `~numpy.ndarray`
-        The predicted log10 masses.
-
-    folds : 1D `~numpy.ndarray`
-        The cloud of each map.
-
-    weights : 1D `~numpy.ndarray`
-        The weight of each map within its cloud.
-
-    Notes
-    -----
-    With n clouds, intervals of level L from the errors of a fixed predictor would hold the mass of a
-    random protostar of a random new cloud with a probability of at least L n / (n + 1), if clouds
-    are exchangeable.  Here the predictor is fitted again without each cloud, so that this is what
-    to expect rather than a theorem; `coverage` measures it.
-    """
+    """Widths of intervals, from the errors of predictions for clouds that were left out."""
 
     def __init__(self, errors, difficulty, predicted, folds, weights):
         self.scores = np.asarray(errors, float) / np.asarray(difficulty, float)
@@ -294,35 +205,12 @@ class ConformalIntervals:
         self._known = {}
 
     def relative_width(self, predicted):
-        """
-        Return the typical score at a predicted mass.
-
-        Parameters
-        ----------
-        predicted : 1D `~numpy.ndarray`
-            Predicted log10 masses.
-
-        Returns
-        -------
-        width : 1D `~numpy.ndarray`
-            Interpolated between the middles of five bins of equal weight.
-        """
+        """Return the typical score at a predicted mass."""
+        # predicted 1D
         return np.interp(predicted, *self._shape())
 
     def quantile(self, level):
-        """
-        Return half the width of an interval where difficulty and relative width are one.
-
-        Parameters
-        ----------
-        level : float
-            The probability.
-
-        Returns
-        -------
-        quantile : float
-            In dex.
-        """
+        """Return half the width of an interval where difficulty and relative width are one."""
         if level not in self._known:
             self._known[level] = self._quantile(level)
         return self._known[level]
@@ -345,19 +233,7 @@ class ConformalIntervals:
         return weighted_quantile(scores, self.weights[rows], level)
 
     def held(self, level):
-        """
-        Tell which masses are within the intervals from the other clouds.
-
-        Parameters
-        ----------
-        level : float
-            The nominal share.
-
-        Returns
-        -------
-        held : 1D `~numpy.ndarray` of bool
-            One entry per map; all `False` where there is one cloud only.
-        """
+        """Tell which masses are within the intervals from the other clouds."""
         held = np.zeros(len(self.scores), bool)
         for fold in np.unique(self.folds):
             test = self.folds == fold

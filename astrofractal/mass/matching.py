@@ -24,23 +24,7 @@ MATCHED_FEATURES = FeatureSet(pooling=None, profiles="all", contrasts=True)
 
 
 def unlike_references(gas, known):
-    """
-    Tell in what a map was observed worse than reference maps can stand.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    known : 1D array-like
-        The part of the pixels of each cutout that has a column density.
-
-    Returns
-    -------
-    reasons : list of str
-        Beam, pixels, noise and coverage, where they cost skill that a calibration on sharp and
-        complete maps does not know to be lost; see ``docs/benchmark/limits_maps.rst``.
-    """
+    """Tell in what a map was observed worse than reference maps can stand."""
     reasons = []
     if gas.distance is not None and gas.beam is not None:
         beam = gas.beam.major.to_value(u.rad) * gas.distance.to(u.pc) / _STANDARD_PIXEL

@@ -317,33 +317,8 @@ def make_regressor(spec: str | BaseEstimator | tuple[str | BaseEstimator, ...]) 
 
 
 def fit_regressor(regressor, X, y, *, sample_weight=None, groups=None):
-    """
-    Fit a regressor, with weights and groups where it takes them.
-
-    Parameters
-    ----------
-    regressor : estimator
-        Of `make_regressor`; it is fitted in place.
-
-    X, y : `~numpy.ndarray`
-        Features and log10 masses.
-
-    sample_weight : 1D `~numpy.ndarray`, optional
-        The weight of each map.
-
-    groups : 1D `~numpy.ndarray`, optional
-        The groups by which hyperparameters are chosen.
-
-    Returns
-    -------
-    regressor : estimator
-        The same one.
-
-    Raises
-    ------
-    ValueError
-        If the weights differ and the regressor takes none.
-    """
+    """Fit a regressor, with weights and groups where it takes them."""
+    # sample_weight 1D; groups 1D
     from threadpoolctl import threadpool_limits
 
     options = {}
@@ -363,24 +338,7 @@ def fit_regressor(regressor, X, y, *, sample_weight=None, groups=None):
 
 
 def spec_to_json(spec):
-    """
-    Describe a regressor by plain values, so that it can be made again without pickle.
-
-    Parameters
-    ----------
-    spec : str, estimator or tuple of these
-        As `make_regressor` takes it.
-
-    Returns
-    -------
-    description : str, dict or list of these
-        A name; ``class`` (with its module, for an estimator of scikit-learn) and ``options``.
-
-    Raises
-    ------
-    TypeError
-        If the estimator is not of scikit-learn or its hyperparameters are not plain values.
-    """
+    """Describe a regressor by plain values, so that it can be made again without pickle."""
     if spec is None or isinstance(spec, str):
         return spec
     if isinstance(spec, (tuple, list)):
@@ -408,19 +366,7 @@ def spec_to_json(spec):
 
 
 def spec_from_json(description):
-    """
-    Return what `spec_to_json` was given.
-
-    Parameters
-    ----------
-    description : str, dict or list of these
-        Of `spec_to_json`.
-
-    Returns
-    -------
-    spec : str, estimator or tuple of these
-        For `make_regressor`.
-    """
+    """Return what `spec_to_json` was given."""
     if description is None or isinstance(description, str):
         return description
     if isinstance(description, list):

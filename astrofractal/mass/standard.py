@@ -19,28 +19,7 @@ _MASKED_FRACTION = 0.05
 
 
 def standard_batches(maps, *, size, shape):
-    """
-    Yield images and flags in batches.
-
-    Parameters
-    ----------
-    maps : map or iterable of maps
-        Whatever `~astrofractal.StellarMassEstimator.predict` takes.
-
-    size : `~astropy.units.Quantity`
-        The width of the standard map.
-
-    shape : tuple of int
-        Its shape.
-
-    Yields
-    ------
-    images : 4D `~numpy.ndarray`, shape (n, 3, ny, nx)
-        The model's channels.
-
-    flags : list of list of str
-        The flags of each map.
-    """
+    """Yield images and flags in batches."""
     if isinstance(maps, MapSet):
         _check_width(maps.pixel_scale * maps.images.shape[-1], size)
         maps = maps.images

@@ -32,24 +32,8 @@ __all__ = [
 def protostar_weights(protostars, exponent, represents=None):
     """
     Return the weight of each map, so that protostars with many maps do not outweigh the others.
-
-    Parameters
-    ----------
-    protostars : array-like
-        The protostar of each map.
-
-    exponent : float
-        The weight is the number of maps of the protostar to the power of minus this: with 0 each
-        map has the same weight, with 1 each protostar.
-
-    represents : 1D `~numpy.ndarray`, optional
-        How many maps each map stands for; see `~astrofractal.mapset.MapSet.limit`.
-
-    Returns
-    -------
-    weights : 1D `~numpy.ndarray`
-        Of mean one.
     """
+    # represents 1D
     _, index = np.unique(protostars, return_inverse=True)
     represents = np.ones(len(index)) if represents is None else np.asarray(represents, float)
     counts = np.bincount(index, represents)
@@ -71,26 +55,8 @@ def rmse_score(true, predicted, weights=None):
 
 
 def scores(true, predicted, protostars, represents=None):
-    """
-    Score predictions per map and per protostar.
-
-    Parameters
-    ----------
-    true, predicted : 1D `~numpy.ndarray`
-        log10 masses.
-
-    protostars : array-like
-        The protostar of each map.
-
-    represents : 1D `~numpy.ndarray`, optional
-        How many maps each map stands for.
-
-    Returns
-    -------
-    scores : dict
-        ``r2``, ``rmse`` and ``mae`` (mean absolute error) in which each map has the same weight;
-        ``r2_protostar``, ``rmse_protostar`` in which each protostar has; errors in dex.
-    """
+    """Score predictions per map and per protostar."""
+    # true, predicted 1D; represents 1D
     weights = protostar_weights(protostars, 1, represents)
     return {
         "r2": r2_score(true, predicted, represents),
@@ -102,22 +68,7 @@ def scores(true, predicted, protostars, represents=None):
 
 
 def grouped_folds(groups, *, max_folds=12):
-    """
-    Number the folds so that no group is divided.
-
-    Parameters
-    ----------
-    groups : array-like
-        The group of each map.
-
-    max_folds : int, optional
-        With more groups than this, several share a fold.
-
-    Returns
-    -------
-    folds : 1D `~numpy.ndarray` of int
-        The fold of each map.
-    """
+    """Number the folds so that no group is divided."""
     _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
     if len(counts) <= max_folds:
         return index
@@ -138,22 +89,7 @@ def weighted_quantile(values, weights, level):
 
 
 def check_training(estimator, X, y, sample_weight, groups):
-    """
-    Validate what a regressor is fitted on, as scikit-learn does.
-
-    Parameters
-    ----------
-    estimator : `~sklearn.base.BaseEstimator`
-        The regressor.
-
-    X, y, sample_weight, groups : array-like
-        As ``fit`` takes them.
-
-    Returns
-    -------
-    X, y, weights, groups : `~numpy.ndarray`
-        Double precision, without the rows of weight zero; weights of mean one; groups or `None`.
-    """
+    """Validate what a regressor is fitted on, as scikit-learn does."""
     X, y = validate_data(estimator, X, y, dtype=np.float64, y_numeric=True)
     weights = np.ones(len(y))
     if sample_weight is not None and not isinstance(sample_weight, numbers.Real):
@@ -234,19 +170,7 @@ class Prior:
             object.__setattr__(self, name, tuple(map(float, getattr(self, name))))
 
     def __call__(self, log_mass: ArrayLike) -> np.ndarray:
-        """
-        Return the number of protostars per decade, in any unit.
-
-        Parameters
-        ----------
-        log_mass : array-like
-            log10 of masses in solar masses.
-
-        Returns
-        -------
-        density : `~numpy.ndarray`
-            A table is interpolated, and zero beyond its ends.
-        """
+        """Return the number of protostars per decade, in any unit."""
         log_mass = np.asarray(log_mass, float)
         if self.name in _FUNCTIONS:
             return _FUNCTIONS[self.name](10**log_mass)
@@ -262,25 +186,7 @@ class Prior:
 
 
 def as_prior(value):
-    """
-    Return a distribution of masses.
-
-    Parameters
-    ----------
-    value : str, path-like, table, `Prior` or None
-        One of `PRIORS`; a table, or the path of one, with the columns ``mass`` (in solar masses where
-        it has no unit) and ``number`` (protostars per decade of mass, in any unit).
-
-    Returns
-    -------
-    prior : `Prior` or None
-        The distribution.
-
-    Raises
-    ------
-    ValueError, TypeError, `~astropy.units.UnitsError`
-        If it is none.
-    """
+    """Return a distribution of masses."""
     if value is None or isinstance(value, Prior):
         return value
     if isinstance(value, str) and value in _FUNCTIONS:
@@ -314,32 +220,8 @@ def as_prior(value):
 
 
 def importance(prior, log_mass, protostars, represents=None):
-    """
-    Return the weights that make the reference masses follow a prior.
-
-    Parameters
-    ----------
-    prior : `Prior`
-        The distribution that is wanted.
-
-    log_mass : 1D `~numpy.ndarray`
-        log10 of the mass in each map.
-
-    protostars, represents : array-like
-        As `~astrofractal.mass.weights.protostar_weights` takes them.
-
-    Returns
-    -------
-    weights : 1D `~numpy.ndarray`
-        The prior over the density of the reference masses (a Gaussian kernel of Silverman's width,
-        each protostar with the same weight), of mean one over protostars, and no more than a factor
-        of ten from it.
-
-    Raises
-    ------
-    ValueError
-        If the prior has nothing where the reference masses are.
-    """
+    """Return the weights that make the reference masses follow a prior."""
+    # log_mass 1D
     own = protostar_weights(protostars, 1, represents)
     own = own / own.sum()
     mean = own @ log_mass

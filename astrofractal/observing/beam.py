@@ -18,23 +18,7 @@ _NO_SIGMA = 0.1
 
 
 def parse_beam(beam):
-    """
-    Return the beam as (major, minor, position angle), or `None`.
-
-    Parameters
-    ----------
-    beam : `~radio_beam.Beam`, `~astropy.units.Quantity` or tuple
-        The beam, the FWHM of a round one, or (major, minor, position angle) of an elliptical one, of
-        which the axes may be lengths.
-
-    Raises
-    ------
-    TypeError
-        If it is none of these.
-
-    ValueError
-        If an axis is not positive or the minor axis is the longer one.
-    """
+    """Return the beam as (major, minor, position angle), or `None`."""
     if beam is None:
         return None
     if isinstance(beam, Beam):
@@ -114,31 +98,15 @@ def beam_kernel(
 
 
 def blurred(column, velocity, dispersion, spread):
-    """
-    Return channels as seen through a beam; pixels without column density stay without.
-
-    Parameters
-    ----------
-    column, velocity, dispersion : `~numpy.ndarray`
-        Channels of shape (..., ny, nx); NaN where unknown.
-
-    spread : callable
-        Convolves an array (n_planes, ..., ny, nx) with the normalized beam, with zeros outside.
-    """
+    """Return channels as seen through a beam; pixels without column density stay without."""
+    # column, velocity, dispersion (..., ny, nx)
     known = np.isfinite(column)
     channels = transform(column, velocity, dispersion, spread, full=0.0)
     return tuple(np.where(known, channel, np.nan) for channel in channels)
 
 
 def column_level(noise):
-    """
-    Return the level of the noise in column density as (absolute in cm-2, relative).
-
-    Parameters
-    ----------
-    noise : `~astropy.units.Quantity`, float or `None`
-        Standard deviation: a column density, or a fraction of each pixel's value.
-    """
+    """Return the level of the noise in column density as (absolute in cm-2, relative)."""
     if noise is None:
         return 0.0, 0.0
     if isinstance(noise, u.Quantity) and noise.unit != u.one:
@@ -170,25 +138,8 @@ def _level(name, value):
 
 
 def add_noise(channels, levels, random):
-    """
-    Return channels with noise.
-
-    Parameters
-    ----------
-    channels : tuple of `~numpy.ndarray`
-        Column density (cm-2), velocity and dispersion (km/s).
-
-    levels : tuple
-        What `column_level` gives, and two of `velocity_level`.
-
-    random : tuple of `~numpy.ndarray`
-        Normal deviates of variance 1, for each channel.
-
-    Returns
-    -------
-    channels : tuple of `~numpy.ndarray`
-        A dispersion does not fall below 0; column densities may.
-    """
+    """Return channels with noise."""
+    # channels in cm-2
     column, velocity, dispersion = channels
     (absolute, relative), velocity_noise, dispersion_noise = levels
     column = column + random[0] * np.hypot(absolute, relative * column)

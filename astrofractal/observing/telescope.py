@@ -388,32 +388,8 @@ class Observation:
 
     @classmethod
     def measure(cls, gas, positions, *, size, shape):
-        """
-        Measure how a map was observed.
-
-        Parameters
-        ----------
-        gas : `~astrofractal.GasMap`
-            The map.
-
-        positions : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
-            The protostars, as `~astrofractal.catalogs.positions.resolve_positions` returns them.
-
-        size, shape : `~astropy.units.Quantity`, tuple of int
-            Width and shape of a cutout.
-
-        Returns
-        -------
-        observation : `Observation`
-            Errors are medians over the cutouts of the uncertainties of the map; where it has none,
-            the noise of the column density is the scatter of pixels about the mean of two neighbors
-            three pixels away, and that of the velocities is left out.
-
-        Raises
-        ------
-        ValueError
-            If no position has data around it.
-        """
+        """Measure how a map was observed."""
+        # positions 2D
         cutouts = [c for c in gas.cutouts(positions, size=size, shape=shape) if not c.mask.all()]
         cutouts = [c for c in cutouts if "outside" not in c.flags]
         if not cutouts:
@@ -445,23 +421,8 @@ class Observation:
         return fingerprint(*(getattr(self, name) for name in self.__dataclass_fields__))
 
     def __call__(self, images, random_state=0):
-        """
-        Return images as they would look on the map.
-
-        Parameters
-        ----------
-        images : 4D `~numpy.ndarray`, shape (n, 3, ny, nx)
-            The model's channels, sharp and complete.
-
-        random_state : int, optional
-            The seed of noise and footprints.
-
-        Returns
-        -------
-        images : 4D float32 `~numpy.ndarray`
-            Through the beam, on the pixels, with the noise, each within one of the footprints in a
-            random orientation.
-        """
+        """Return images as they would look on the map."""
+        # images (n, 3, ny, nx)
         scale = STANDARD_WIDTH / images.shape[-1]
         seen = observe_images(
             images,

@@ -25,14 +25,7 @@ _LEAST_SHARE = 0.5
 
 
 class CutMaps:
-    """
-    Images that `cut_maps` wrote, in the manner of a torch map-style dataset.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    """
+    """Images that `cut_maps` wrote, in the manner of a torch map-style dataset."""
 
     def __init__(self, path):
         self.path = Path(path)
@@ -50,36 +43,7 @@ class CutMaps:
 
 
 def cut_maps(path, folder, recipe):
-    """
-    Write all images that a folder of maps has to a file.
-
-    Masses of map sets are not looked at.
-
-    Parameters
-    ----------
-    path : path-like
-        The file to write.
-
-    folder : path-like
-        Folder of FITS files, or one file: map sets, or maps that `~astrofractal.GasMap.read` can read
-        and whose header tells WCS and ``DISTANCE``.
-
-    recipe : `~astrofractal.pretraining.Recipe`
-        Gives ``source_size``, ``center`` and the seed of the order.
-
-    Returns
-    -------
-    n_images : int
-        The number of images.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are no FITS files.
-
-    ValueError
-        If a file has no scale or another one than the model's, or nothing can be cut out of all of them.
-    """
+    """Write all images that a folder of maps has to a file."""
     folder = Path(folder)
     files = [folder]
     if folder.is_dir():
@@ -181,19 +145,8 @@ def recipe_normalization(recipe):
 
 class Flames(Dataset):
     """
-    Normalized flames of a recipe, each with log10 of the mass hidden in its center (NaN where there is
-    none).
-
-    Parameters
-    ----------
-    recipe : `~astrofractal.pretraining.Recipe`
-        Gives the stream's seed and settings.
-
-    shards : path-like, optional
-        Folder of images rendered beforehand by ``astrofractal fractals``.
-
-    maps : path-like, optional
-        File of `~astrofractal.pretraining.images.cut_maps`, for recipes whose ``source`` is "maps".
+    Normalized flames of a recipe, each with log10 of the mass hidden in its center (NaN where there
+    is none).
     """
 
     def __init__(self, recipe, shards=None, maps=None):
@@ -251,21 +204,7 @@ class Flames(Dataset):
 
 
 class StepSampler(Sampler):
-    """
-    Indices of the images of the steps between two checkpoints.
-
-    Parameters
-    ----------
-    recipe : `~astrofractal.pretraining.Recipe`
-        Gives ``batch_size`` and ``steps_per_checkpoint``.
-
-    current_step : callable
-        Returns the optimizer step that comes next; asked whenever an iteration starts.
-
-    rank, world_size : int, optional
-        This process and the number of processes; process ``r`` takes the images ``r, r + n, ...`` of
-        every global batch.
-    """
+    """Indices of the images of the steps between two checkpoints."""
 
     def __init__(self, recipe, current_step, *, rank=0, world_size=1):
         if recipe.batch_size % world_size:
@@ -287,28 +226,7 @@ class StepSampler(Sampler):
 
 
 def flame_loader(flames, current_step, *, n_workers=1, rank=0, world_size=1):
-    """
-    Create the loader of one process.
-
-    Parameters
-    ----------
-    flames : `Flames`
-        The images.
-
-    current_step : callable
-        Returns the optimizer step that comes next.
-
-    n_workers : int, optional
-        Processes that render flames beside the training.
-
-    rank, world_size : int, optional
-        This process and the number of processes.
-
-    Returns
-    -------
-    loader : `torch.utils.data.DataLoader`
-        Batches of this process's share of the global batch.
-    """
+    """Create the loader of one process."""
     recipe = flames.recipe
     if n_workers > 1:
         flames[0]  # compiles the renderer, which the workers then find in the cache

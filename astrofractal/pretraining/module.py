@@ -38,19 +38,6 @@ _STRUCTURE = ("structure", "class_structure")
 class DINOv2(pl.LightningModule):
     """
     Self-distillation of a student by its moving average (Oquab et al. 2023, arXiv:2304.07193).
-
-    The teacher encodes whole global views.  The student encodes a part of the tokens of the same
-    views, or, in symmetric pairs, of views of the same places that differ by what does not change a
-    mass; and local crops: views at other scales, or windows of tokens.  Its class tokens match the
-    teacher's (DINO), its hidden patch tokens match the teacher's patch tokens (iBOT), the class tokens
-    of a batch are spread (KoLeo). Where the recipe asks for it the central tokens of symmetric views
-    agree, the structure of all patches, hidden and visible, is predicted, and so is the mass of the
-    star that is hidden in the center.
-
-    Parameters
-    ----------
-    recipe : `~astrofractal.pretraining.Recipe`
-        All numbers of the run.
     """
 
     def __init__(self, recipe):
@@ -159,15 +146,7 @@ class DINOv2(pl.LightningModule):
     # ---------------------------------------------------------------- one step
 
     def training_step(self, batch, _batch_index):
-        """
-        Return the loss of one batch of normalized flames.
-
-        Parameters
-        ----------
-        batch : tuple of `torch.Tensor`
-            This process's share of the global batch: images, 4D (batch, n_channels, source_size,
-            source_size), and log10 of the masses hidden in their centers.
-        """
+        """Return the loss of one batch of normalized flames."""
         recipe = self.recipe
         # Whatever else draws random numbers in this step (stochastic depth) must not depend on what
         # was drawn before an interruption.

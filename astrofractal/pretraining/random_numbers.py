@@ -18,32 +18,7 @@ _STEP, _A, _B = -0x61C88647, 0x7FEB352D, -0x7B935975
 
 
 class Numbers:
-    """
-    Draw random numbers for a batch of images.
-
-    The bits are made by integers alone, and so are the same on every device and for any number of
-    processes; uniform numbers as well, normal ones to rounding.
-
-    Parameters
-    ----------
-    seed : int
-        The seed of the run.
-
-    images : sequence of int
-        The numbers of the images in the run.
-
-    view : int
-        The number of the view of each image.
-
-    device : `torch.device` or str, optional
-        Where the numbers are made.
-
-    Notes
-    -----
-    SplitMix64 (Steele, Lea & Flood 2014) makes 64-bit keys of seed, image, view and draw.  A bit
-    pattern is the place in the draw times an odd number, scrambled with either half of the key in turn
-    (a 32-bit hash by C. Wellons, public domain).
-    """
+    """Draw random numbers for a batch of images."""
 
     def __init__(self, seed, images, view, device="cpu"):
         key = np.asarray(images, dtype=np.uint64)[:, None]
@@ -55,19 +30,7 @@ class Numbers:
         self._draw = 0
 
     def bits(self, n):
-        """
-        Draw 32 bits ``n`` times per image.
-
-        Parameters
-        ----------
-        n : int
-            The number of draws.
-
-        Returns
-        -------
-        bits : 2D `torch.Tensor` of int32, shape (n_images, n)
-            All bits are random.
-        """
+        """Draw 32 bits ``n`` times per image."""
         if self._draw == _MAX_DRAWS:
             msg = f"a view must not draw more than {_MAX_DRAWS} times"
             raise ValueError(msg)
@@ -77,36 +40,12 @@ class Numbers:
         return _mix32(_mix32(place * _STEP + low).bitwise_xor_(high))
 
     def uniform(self, *shape):
-        """
-        Draw uniform numbers in [0, 1).
-
-        Parameters
-        ----------
-        *shape : int
-            Shape of the numbers of one image.
-
-        Returns
-        -------
-        values : `torch.Tensor` of float32, shape (n_images, *shape)
-            Multiples of 2^-24.
-        """
+        """Draw uniform numbers in [0, 1)."""
         bits = self.bits(math.prod(shape))
         return (_shifted(bits, 8).float() * 2.0**-24).reshape(len(bits), *shape)
 
     def normal(self, *shape):
-        """
-        Draw normal numbers (Box & Muller 1958), which are below 5.8 in size.
-
-        Parameters
-        ----------
-        *shape : int
-            Shape of the numbers of one image.
-
-        Returns
-        -------
-        values : `torch.Tensor` of float32, shape (n_images, *shape)
-            The numbers.
-        """
+        """Draw normal numbers (Box & Muller 1958), which are below 5.8 in size."""
         n = math.prod(shape)
         radius, angle = _shifted(self.bits(n + n % 2), 8).float().chunk(2, 1)
         radius = ((radius + 1.0) * 2.0**-24).log_().mul_(-2.0).sqrt_()

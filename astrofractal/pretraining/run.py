@@ -174,25 +174,7 @@ log = logging.getLogger(__name__)
 
 
 def fastest_precision(recipe, *, repeats=3):
-    """
-    Time one transformer block in 32-bit and in bfloat16 on this machine.
-
-    CPUs with bfloat16 instructions train up to twice as fast with them; others emulate them, ten
-    times slower.
-
-    Parameters
-    ----------
-    recipe : `~astrofractal.pretraining.Recipe`
-        Gives the model.
-
-    repeats : int, optional
-        Timed passes of each precision; the fastest counts.
-
-    Returns
-    -------
-    precision : {"32-true", "bf16-mixed"}
-        Lightning's name of the faster one.
-    """
+    """Time one transformer block in 32-bit and in bfloat16 on this machine."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
     block = create_backbone(recipe.model).blocks[0]

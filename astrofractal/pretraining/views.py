@@ -52,25 +52,8 @@ class Geometry:
     sign: torch.Tensor
 
     def apply(self, images, size, *, signed):
-        """
-        Cut the views out of their images, by bicubic interpolation.
-
-        Parameters
-        ----------
-        images : 4D `torch.Tensor`, shape (batch, n_channels, source_size, source_size)
-            Images.
-
-        size : int
-            Side of the views in pixels.
-
-        signed : bool
-            Whether channel 1 is a velocity along the line of sight.
-
-        Returns
-        -------
-        views : 4D `torch.Tensor`, shape (batch, n_channels, size, size)
-            The views.
-        """
+        """Cut the views out of their images, by bicubic interpolation."""
+        # images (batch, n_channels, source_size, source_size)
         with full_precision(images.device):
             return self._apply(images, size, signed)
 
@@ -95,20 +78,8 @@ class Geometry:
 
     def tokens_in(self, other, grid):
         """
-        Tell which patches of these views show what the patches of other views of the same places show.
-
-        Parameters
-        ----------
-        other : `Geometry`
-            Views with the same zoom and, but for a fraction of a patch, the same center.
-
-        grid : int
-            Patches along a side.
-
-        Returns
-        -------
-        index : 2D `torch.Tensor`, shape (batch, grid**2)
-            For each patch of ``other`` the index of the patch of these views.
+        Tell which patches of these views show what the patches of other views of the same places
+        show.
         """
         return _same_patches(grid).to(self.symmetry.device)[self.symmetry, other.symmetry]
 
@@ -126,26 +97,7 @@ def _same_patches(grid):
 
 
 class ViewSampler:
-    """
-    Draw augmented views of a batch of flames.
-
-    Parameters
-    ----------
-    recipe : `~astrofractal.pretraining.Recipe`
-        Gives the seed, the sizes, and how views are cut and degraded.
-
-    step : int
-        The optimizer step, which tells the numbers of the images.
-
-    share : slice, optional
-        The images of the global batch that this process holds.
-
-    view : int, optional
-        The number of the view of each image: views of other numbers are drawn independently.
-
-    device : `torch.device` or str, optional
-        Where the images are.
-    """
+    """Draw augmented views of a batch of flames."""
 
     def __init__(self, recipe, step, share=slice(None), *, view=0, device="cpu"):
         self.recipe = recipe
@@ -175,20 +127,8 @@ class ViewSampler:
 
     def geometry(self, source_size):
         """
-        Draw a place on each image, one of the square's symmetries and the sense of the line of sight.
-
-        Parameters
-        ----------
-        source_size : int
-            Side of the images in pixels.
-
-        Returns
-        -------
-        geometry : `Geometry`
-            Magnified about the center for ``zoom_probability`` of the images: by ``mass_zoom`` for
-            ``mass_zoom_probability`` of these, where the mass of a star is asked for, else by up to
-            ``zoom_max``.  Whole views are shifted by up to ``max_shift`` px, magnified ones by
-            ``jitter``.
+        Draw a place on each image, one of the square's symmetries and the sense of the line of
+        sight.
         """
         recipe = self.recipe
         margin = (source_size - recipe.image_size) // 2
@@ -215,34 +155,16 @@ class ViewSampler:
 
     def symmetric(self, geometry):
         """
-        Draw other views of the same places: another symmetry, another sense, moved by a part of a pixel.
-
-        Parameters
-        ----------
-        geometry : `Geometry`
-            The views.
-
-        Returns
-        -------
-        other : `Geometry`
-            Views whose patches show the same gas to within half a pixel of the image.
+        Draw other views of the same places: another symmetry, another sense, moved by a part of a
+        pixel.
         """
         moved = geometry.center + self.uniform(2, low=-0.5, high=0.5)
         return Geometry(geometry.zoom, moved, *self._symmetry())
 
     def local(self, geometry):
         """
-        Draw crops within views: half as wide or less, magnified by 1 to 2, anywhere in the inner half.
-
-        Parameters
-        ----------
-        geometry : `Geometry`
-            The views.
-
-        Returns
-        -------
-        crops : `Geometry`
-            Places of the crops.
+        Draw crops within views: half as wide or less, magnified by 1 to 2, anywhere in the inner
+        half.
         """
         zoom = geometry.zoom * torch.exp(self.uniform(low=-0.35, high=0.7))
         reach = 0.25 * self.recipe.image_size / geometry.zoom
@@ -250,43 +172,15 @@ class ViewSampler:
         return Geometry(zoom, center, *self._symmetry())
 
     def cut(self, images, geometry, size=None):
-        """
-        Cut views out of a batch of images.
-
-        Parameters
-        ----------
-        images : 4D `torch.Tensor`, shape (batch, n_channels, source_size, source_size)
-            Images.
-
-        geometry : `Geometry`
-            The places.
-
-        size : int, optional
-            Side of the views; by default the recipe's ``image_size``.
-
-        Returns
-        -------
-        views : 4D `torch.Tensor`, shape (batch, n_channels, size, size)
-            The views.
-        """
+        """Cut views out of a batch of images."""
+        # images (batch, n_channels, source_size, source_size)
         return geometry.apply(images, size or self.recipe.image_size, signed=self.is_gas)
 
     # ---------------------------------------------------------------- degradation
 
     def degraded(self, images):
-        """
-        Make clean images look observed: beam, noise, ragged borders, missing velocities.
-
-        Parameters
-        ----------
-        images : 4D `torch.Tensor`
-            Clean images, normalized.
-
-        Returns
-        -------
-        degraded : 4D `torch.Tensor`
-            Images of the same shape; zero, the normalization's center, stands for no data.
-        """
+        """Make clean images look observed: beam, noise, ragged borders, missing velocities."""
+        # images 4D
         with full_precision(self.device):
             return self._degraded(images)
 
@@ -350,45 +244,13 @@ class ViewSampler:
     # ---------------------------------------------------------------- tokens
 
     def scattered_tokens(self, grid, n_keep):
-        """
-        Draw patch tokens all over each image for the student to see.
-
-        Parameters
-        ----------
-        grid : int
-            Patches along a side.
-
-        n_keep : int
-            The number of tokens kept.
-
-        Returns
-        -------
-        order : 2D `torch.Tensor`, shape (batch, grid**2)
-            A permutation of the token indices per image; the first ``n_keep`` are kept.  The central
-            2 x 2 tokens, where a protostar will be, are kept in at least half of the images.
-        """
+        """Draw patch tokens all over each image for the student to see."""
         keys = self.uniform(grid * grid)
         middle = self._middle(grid, 2 - grid % 2)
         return _kept_first(keys - (self.uniform() < 0.5)[:, None] * middle, n_keep)
 
     def block_tokens(self, grid, side):
-        """
-        Draw a square block of patch tokens per image for the student to see.
-
-        Parameters
-        ----------
-        grid : int
-            Patches along a side.
-
-        side : int
-            Patches along a side of the block.
-
-        Returns
-        -------
-        order : 2D `torch.Tensor`, shape (batch, grid**2)
-            A permutation of the token indices per image; the first ``side**2`` are kept.  The block is
-            in the middle of the image for half of the images.
-        """
+        """Draw a square block of patch tokens per image for the student to see."""
         keys = self.uniform(grid * grid)
         window = self.window_tokens(grid, side)
         block = torch.zeros_like(keys).scatter_(1, window, 1.0)
@@ -398,42 +260,11 @@ class ViewSampler:
     def central_tokens(self, grid, side, n_keep):
         """
         Draw the block of patch tokens in the middle of each image, and others from all over it.
-
-        Parameters
-        ----------
-        grid : int
-            Patches along a side.
-
-        side : int
-            Patches along a side of the block.
-
-        n_keep : int
-            The number of tokens kept, at least ``side**2``.
-
-        Returns
-        -------
-        order : 2D `torch.Tensor`, shape (batch, grid**2)
-            A permutation of the token indices per image; the first ``n_keep`` are kept.
         """
         return _kept_first(self.uniform(grid * grid) - self._middle(grid, side), n_keep)
 
     def window_tokens(self, grid, side):
-        """
-        Draw a square window of patch tokens per image.
-
-        Parameters
-        ----------
-        grid : int
-            Patches along a side of the image.
-
-        side : int
-            Patches along a side of the window.
-
-        Returns
-        -------
-        kept : 2D `torch.Tensor`, shape (batch, side**2)
-            Token indices.
-        """
+        """Draw a square window of patch tokens per image."""
         start = (self.uniform(2) * (grid - side + 1)).long()
         offsets = torch.arange(side, device=self.device)
         rows, columns = (start[:, axis, None] + offsets for axis in range(2))

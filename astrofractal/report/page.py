@@ -60,41 +60,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
 
 
 def check_page(path):
-    """
-    Raise an error if a page cannot have that name.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-
-    Raises
-    ------
-    ValueError
-        If it does not end in ``.html`` or ``.htm``.
-    """
+    """Raise an error if a page cannot have that name."""
     if Path(path).suffix.lower() not in (".html", ".htm"):
         msg = f"a report must end in .html or .htm, got {str(path)!r}"
         raise ValueError(msg)
 
 
 def make_page(title, body, *, footer=""):
-    """
-    Return a page that needs nothing else, and that its browser lets load nothing else.
-
-    Parameters
-    ----------
-    title : str
-        The title, which is escaped.
-
-    body, footer : str
-        HTML.
-
-    Returns
-    -------
-    page : str
-        HTML.
-    """
+    """Return a page that needs nothing else, and that its browser lets load nothing else."""
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     policy = (
         "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "

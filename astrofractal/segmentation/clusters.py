@@ -182,39 +182,8 @@ def _choose_mixture(sample, log_column, _random_state):
 
 
 def fit_clusters(sample, log_column, *, method, n_segments, random_state, min_cluster_fraction):
-    """
-    Fit clusters and number them by column density.
-
-    Parameters
-    ----------
-    sample : 2D `~numpy.ndarray`, shape (n_samples, n_components)
-        Points in feature space.
-
-    log_column : 1D `~numpy.ndarray`
-        log10 of their column density.
-
-    method : str
-        One of ``METHODS``.
-
-    n_segments : int or "auto"
-        The number of clusters; unused by HDBSCAN.
-
-    random_state : int
-        Seed.
-
-    min_cluster_fraction : float
-        Smallest share of the sample in a cluster of HDBSCAN.
-
-    Returns
-    -------
-    clusters : `Clusters`
-        Segment 1 is the cluster of the lowest mean log N.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer points than clusters.
-    """
+    """Fit clusters and number them by column density."""
+    # sample (n_samples, n_components); log_column 1D
     if method == "hdbscan":
         arrays, labels = _fit_hdbscan(sample, random_state, min_cluster_fraction)
         n_segments = int(arrays["found"].max()) + 1
@@ -244,36 +213,8 @@ def fit_clusters(sample, log_column, *, method, n_segments, random_state, min_cl
 
 
 def cluster_stability(clusters, sample, log_column, blocks, random_state):
-    """
-    Tell how much of each segment comes back when half of the gas is left out of the fit.
-
-    Clusters are fitted anew to random halves of the blocks.  For each segment, the largest Jaccard
-    index (intersection over union) with a segment of the new fit is averaged over the fits (Hennig
-    2007, Computational Statistics & Data Analysis 52, 258): above 0.75 a segment can be relied upon,
-    below 0.6 it should not be.
-
-    Parameters
-    ----------
-    clusters : `Clusters`
-        Of k-means or a mixture.
-
-    sample : 2D `~numpy.ndarray`, shape (n_samples, n_components)
-        The points that they were fitted to.
-
-    log_column : 1D `~numpy.ndarray`
-        log10 of their column density.
-
-    blocks : 1D int `~numpy.ndarray`
-        The block of the sky in which each point lies: points of one block are not independent.
-
-    random_state : int
-        Seed.
-
-    Returns
-    -------
-    stability : 1D float32 `~numpy.ndarray`, shape (n_segments,)
-        From 0 to 1; NaN where no half has enough points, and for HDBSCAN.
-    """
+    """Tell how much of each segment comes back when half of the gas is left out of the fit."""
+    # sample (n_samples, n_components); log_column 1D; blocks 1D
     n_segments = clusters.n_segments
     if clusters.method == "hdbscan" or n_segments == 0:
         return np.full(n_segments, np.nan, np.float32)
@@ -307,14 +248,7 @@ _WEAK = 0.1
 
 
 class RunningCovariance:
-    """
-    Running mean and covariance of features, exact for any number of batches.
-
-    Parameters
-    ----------
-    n_features : int
-        The number of features.
-    """
+    """Running mean and covariance of features, exact for any number of batches."""
 
     def __init__(self, n_features):
         self.count = 0
@@ -323,17 +257,8 @@ class RunningCovariance:
         self.products = np.zeros((n_features + 1, n_features + 1))
 
     def update(self, features, log_column):
-        """
-        Add a batch.
-
-        Parameters
-        ----------
-        features : 2D `~numpy.ndarray`, shape (n_samples, n_features)
-            The features.
-
-        log_column : 1D `~numpy.ndarray`
-            log10 of the column density of the same samples, against which signs are fixed.
-        """
+        """Add a batch."""
+        # features (n_samples, n_features); log_column 1D
         for start in range(0, len(features), 4096):
             # 32 bit are exact enough for one batch; the sums over batches have 64.
             batch = np.empty((len(features[start : start + 4096]), len(self.sum)), np.float32)
@@ -347,28 +272,8 @@ class RunningCovariance:
             self.products += batch.T @ batch
 
     def components(self, n_components, scatter=None):
-        """
-        Find the components that tell most of the gas and least of the view.
-
-        They maximize the variance of the features over that of the scatter between the views of one
-        place (the minimum noise fraction transform, Green et al. 1988, IEEE TGRS 26, 65).  Without
-        any scatter they are principal components.
-
-        Parameters
-        ----------
-        n_components : int
-            The number of components to keep.
-
-        scatter : 2D `~numpy.ndarray`, shape (n_features, n_features), optional
-            Covariance of the features of one place between views.
-
-        Returns
-        -------
-        components : `Components`
-            In units of their scatter over its mean for all features, ordered by the ratio.  The sign
-            of a component is such that it grows with the column density; where the two are hardly
-            correlated, such that its largest loading is positive.
-        """
+        """Find the components that tell most of the gas and least of the view."""
+        # scatter (n_features, n_features)
         from scipy.linalg import eigh
 
         mean = self.sum / self.count
@@ -400,23 +305,7 @@ class RunningCovariance:
 
 
 class Components:
-    """
-    A linear projection of features.
-
-    Parameters
-    ----------
-    center : 1D `~numpy.ndarray`
-        The mean of the features.
-
-    axes : 2D `~numpy.ndarray`, shape (n_features, n_components)
-        The axes, not orthogonal; the components are not correlated.
-
-    variances : 1D `~numpy.ndarray`
-        Variance along each axis.
-
-    ratios : 1D `~numpy.ndarray`
-        Share of the total variance that each component explains.
-    """
+    """A linear projection of features."""
 
     def __init__(self, center, axes, variances, ratios):
         self.center = np.asarray(center, dtype=np.float32)
@@ -428,19 +317,8 @@ class Components:
         return self.axes.shape[1]
 
     def __call__(self, features):
-        """
-        Project features.
-
-        Parameters
-        ----------
-        features : `~numpy.ndarray`, shape (..., n_features)
-            The features.
-
-        Returns
-        -------
-        projected : float32 `~numpy.ndarray`, shape (..., n_components)
-            Unit of the features; see ``variances`` for their spread.
-        """
+        """Project features."""
+        # features (..., n_features)
         shape = features.shape[:-1]
         flat = features.reshape(-1, features.shape[-1])
         projected = np.empty((len(flat), len(self)), np.float32)
@@ -541,17 +419,7 @@ class SegmentModel:
 
 
 class Fit:
-    """
-    Collects features of maps and fits components and clusters to them.
-
-    Parameters
-    ----------
-    n_maps : int
-        How many maps will be added.
-
-    random_state : int
-        Seed.
-    """
+    """Collects features of maps and fits components and clusters to them."""
 
     def __init__(self, n_maps, random_state):
         self.n_sample, self.random_state = N_SAMPLE // n_maps, random_state
@@ -561,17 +429,8 @@ class Fit:
         self.sample, self.column, self.blocks = [], [], []
 
     def add(self, array, features):
-        """
-        Take the cells of one map that have enough good pixels.
-
-        Parameters
-        ----------
-        array : 3D `~numpy.ndarray`, shape (n_channels, height, width)
-            The map that the encoder saw, log N first.
-
-        features : `~astrofractal.encoder.dense.DenseFeatures`
-            Its features.
-        """
+        """Take the cells of one map that have enough good pixels."""
+        # array (n_channels, height, width)
         grid = (features.origin, features.stride, features.valid.shape)
         log_column = block_means(array[:1], *grid)[0]
         share = block_means(np.isfinite(array[:1]).astype(np.float32), *grid)[0]

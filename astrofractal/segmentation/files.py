@@ -30,25 +30,7 @@ _NAMES = {
 
 
 def write_segmentation(result, directory, *, overwrite):
-    """
-    Write a segmentation: all files or none.
-
-    Parameters
-    ----------
-    result : `~astrofractal.segmentation.Segmentation`
-        The segmentation.
-
-    directory : path-like
-        The folder.
-
-    overwrite : bool
-        Whether files may be replaced.
-
-    Returns
-    -------
-    paths : dict of str to `~pathlib.Path`
-        What was written.
-    """
+    """Write a segmentation: all files or none."""
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
         msg = f"directory must be a folder, {str(directory)!r} is a file"
@@ -178,26 +160,7 @@ _VERSION = "segmenter-2"
 
 
 def write_segmenter(options, encoder, model, path, *, overwrite):
-    """
-    Write a fitted segmenter.
-
-    Parameters
-    ----------
-    options : dict
-        The options of the segmenter but the encoder.
-
-    encoder : `~astrofractal.FractalEncoder`
-        The encoder, of which only the identity is kept.
-
-    model : `SegmentModel`
-        What was fitted.
-
-    path : path-like
-        The file.
-
-    overwrite : bool
-        Whether an existing file may be replaced.
-    """
+    """Write a fitted segmenter."""
     from astrofractal.encoder import describe_encoder
 
     plain = {
@@ -215,25 +178,7 @@ def write_segmenter(options, encoder, model, path, *, overwrite):
 
 
 def read_segmenter(path, encoder=None):
-    """
-    Read a fitted segmenter.
-
-    Parameters
-    ----------
-    path : path-like
-        A file of `write_segmenter`.
-
-    encoder : `~astrofractal.FractalEncoder`, optional
-        The encoder that it was fitted with.
-
-    Returns
-    -------
-    options : dict
-        The options of the segmenter, with ``encoder``.
-
-    model : `SegmentModel`
-        What was fitted.
-    """
+    """Read a fitted segmenter."""
     from astrofractal.encoder import find_encoder
 
     arrays, card = read_archive(path, version=_VERSION, what="a segmenter", remedy="fit it again")

@@ -16,23 +16,8 @@ __all__ = [
 
 
 def connected_islands(labels):
-    """
-    Number the connected islands of all segments.
-
-    Parameters
-    ----------
-    labels : 2D int `~numpy.ndarray`
-        Segments; 0 is no segment.
-
-    Returns
-    -------
-    islands : 2D int32 `~numpy.ndarray`
-        Numbers from 1, by segment and then by position; pixels that touch only at a corner belong
-        to different islands.  0 where ``labels`` is.
-
-    segments : 1D `~numpy.ndarray`
-        The segment of each island; the first is that of island 1.
-    """
+    """Number the connected islands of all segments."""
+    # labels 2D
     from scipy.ndimage import label
 
     islands = np.zeros(labels.shape, np.int32)
@@ -59,25 +44,8 @@ def _borders(islands):
 
 
 def merge_small(labels, n_pixels, *, keep_isolated=False):
-    """
-    Give islands that are too small to their neighbors.
-
-    Parameters
-    ----------
-    labels : 2D int `~numpy.ndarray`
-        Segments; 0 is no segment.
-
-    n_pixels : float
-        An island with fewer pixels joins the segment with which it shares the longest border.
-
-    keep_isolated : bool, optional
-        Whether a small island with no neighbor keeps its label or becomes 0.
-
-    Returns
-    -------
-    labels : 2D int `~numpy.ndarray`
-        New labels; none is given to a pixel that had none.
-    """
+    """Give islands that are too small to their neighbors."""
+    # labels 2D
     labels = labels.copy()
     while n_pixels > 1:
         islands, segments = connected_islands(labels)
@@ -114,25 +82,8 @@ def merge_small(labels, n_pixels, *, keep_isolated=False):
 
 
 def number_by_density(labels, column):
-    """
-    Number segments by their mean column density, without gaps.
-
-    Parameters
-    ----------
-    labels : 2D int `~numpy.ndarray`
-        Segments; 0 is no segment.
-
-    column : 2D `~numpy.ndarray`
-        Column density.
-
-    Returns
-    -------
-    labels : 2D int `~numpy.ndarray`
-        1 for the segment of the lowest mean; 0 where ``labels`` is.
-
-    former : 1D `~numpy.ndarray`
-        The former number of segment 1, 2, ...: those that have a pixel.
-    """
+    """Number segments by their mean column density, without gaps."""
+    # labels 2D; column 2D
     inside = labels > 0
     found, index = np.unique(labels[inside], return_inverse=True)
     mean = np.bincount(index, column[inside].astype(float)) / np.maximum(np.bincount(index), 1)
@@ -143,19 +94,8 @@ def number_by_density(labels, column):
 
 
 def parents(islands):
-    """
-    Find for each island the smallest island that encloses it.
-
-    Parameters
-    ----------
-    islands : 2D int `~numpy.ndarray`
-        Numbered islands.
-
-    Returns
-    -------
-    parent : 1D `~numpy.ndarray`
-        For island 1, 2, ...: the number of the island in whose hole it lies, or 0.
-    """
+    """Find for each island the smallest island that encloses it."""
+    # islands 2D
     from scipy.ndimage import binary_fill_holes, find_objects
 
     boxes = find_objects(islands)
@@ -184,21 +124,8 @@ _DY = np.array([0, 1, 0, -1])
 
 
 def rings(mask):
-    """
-    Trace the boundary of a mask along the edges of its pixels.
-
-    Parameters
-    ----------
-    mask : 2D bool `~numpy.ndarray`
-        The pixels inside.
-
-    Returns
-    -------
-    rings : list of 2D `~numpy.ndarray`, shape (n_vertices, 2)
-        Closed rings of corners (x, y), where the first pixel is centered on (0, 0); the first vertex
-        is not repeated.  Outer rings run counter-clockwise (x to the right, y up), holes
-        clockwise.  Their signed areas add up to the number of pixels.
-    """
+    """Trace the boundary of a mask along the edges of its pixels."""
+    # mask 2D in pixels
     padded = np.pad(np.asarray(mask, dtype=bool), 1)
     inside = padded[1:-1, 1:-1]
     width = inside.shape[1] + 1
@@ -237,37 +164,15 @@ def rings(mask):
 
 
 def signed_area(ring):
-    """
-    Return the area of a ring.
-
-    Parameters
-    ----------
-    ring : 2D `~numpy.ndarray`, shape (n_vertices, 2)
-        Vertices (x, y).
-
-    Returns
-    -------
-    area : float
-        Positive when counter-clockwise.
-    """
+    """Return the area of a ring."""
+    # ring (n_vertices, 2)
     x, y = ring.T
     return 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
 
 
 def island_rings(islands):
-    """
-    Trace each connected island.
-
-    Parameters
-    ----------
-    islands : 2D int `~numpy.ndarray`
-        Numbered islands, 0 is none.
-
-    Returns
-    -------
-    outlines : list of list of 2D `~numpy.ndarray`
-        For island 1, 2, ...: its outer ring, then its holes.
-    """
+    """Trace each connected island."""
+    # islands 2D
     from scipy.ndimage import find_objects
 
     outlines = []
@@ -282,22 +187,8 @@ def island_rings(islands):
 
 
 def keyhole(outline):
-    """
-    Join the outer ring of an island and its holes to one polygon.
-
-    The polygon runs from the outer ring to each hole and back along one line of no width, so that
-    by the even-odd rule it holds the pixels of the island and none of its holes.
-
-    Parameters
-    ----------
-    outline : list of 2D `~numpy.ndarray`
-        The outer ring and the holes.
-
-    Returns
-    -------
-    polygon : 2D `~numpy.ndarray`, shape (n_vertices, 2)
-        Vertices (x, y).
-    """
+    """Join the outer ring of an island and its holes to one polygon."""
+    # outline 2D
     polygon = outline[0]
     for hole in outline[1:]:
         # From the hole's corner that is nearest, along the edges of pixels: never through a center.
@@ -312,31 +203,8 @@ def keyhole(outline):
 
 
 def polygon_regions(outlines, segments, *, holes, wcs=None, colors=None):
-    """
-    Make regions of outlines.
-
-    Parameters
-    ----------
-    outlines : list of list of 2D `~numpy.ndarray`
-        Rings of the islands.
-
-    segments : sequence of int
-        The segment of each island.
-
-    holes : {"keyhole", "fill"}
-        Whether a polygon leaves its holes out or covers them.
-
-    wcs : `~astropy.wcs.WCS`, optional
-        If given, the regions are sky regions.
-
-    colors : sequence of str, optional
-        One color per segment.
-
-    Returns
-    -------
-    regions : `regions.Regions`
-        One polygon per island.
-    """
+    """Make regions of outlines."""
+    # outlines 2D
     from regions import PixCoord, PolygonPixelRegion, PolygonSkyRegion, Regions
 
     polygons = [keyhole(o) if holes == "keyhole" else o[0] for o in outlines]

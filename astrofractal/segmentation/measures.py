@@ -18,22 +18,7 @@ _SPEED = u.km / u.s
 
 
 def virial_parameter(mass, radius, dispersion):
-    """
-    Return the virial parameter of a sphere of uniform density.
-
-    :math:`\\alpha = 5 \\sigma^2 R / (G M)` (Bertoldi & McKee 1992, ApJ 395, 140), with the
-    one-dimensional velocity dispersion :math:`\\sigma`.
-
-    Parameters
-    ----------
-    mass, radius, dispersion : `~astropy.units.Quantity`
-        Mass, effective radius and one-dimensional velocity dispersion.
-
-    Returns
-    -------
-    alpha : `~astropy.units.Quantity`
-        Dimensionless; about 1 for gas in virial equilibrium without surface terms or fields.
-    """
+    """Return the virial parameter of a sphere of uniform density."""
     return (5 * dispersion**2 * radius / (const.G * mass)).to(u.one)
 
 
@@ -47,28 +32,8 @@ def _mean(index, n, values, weights):
 
 
 def segment_table(gas, index, n, components):
-    """
-    Measure the pixels that share a number.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    index : 2D int `~numpy.ndarray`
-        Numbers 1..n; 0 is left out.
-
-    n : int
-        The number of rows.
-
-    components : 3D `~numpy.ndarray`, shape (n_components, height, width)
-        Components of the features, for the dominant one.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        One row per number; columns that need what the map lacks are absent.
-    """
+    """Measure the pixels that share a number."""
+    # index 2D; components (n_components, height, width)
     inside = index > 0
     number = index[inside]
     column = gas.column_density.value[inside].astype(float)
@@ -169,32 +134,8 @@ _DESCRIPTIONS = {
 
 
 def correlation_table(gas, labels, components, *, spacing, scale):
-    """
-    Correlate the components with physical quantities.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    labels : 2D int `~numpy.ndarray`
-        Segments; pixels of 0 are left out.
-
-    components : 3D `~numpy.ndarray`, shape (n_components, height, width)
-        Components.
-
-    spacing : int
-        Every how many pixels a sample is taken; features are not independent on smaller scales.
-
-    scale : int
-        Side in pixels of the boxes of the local power spectrum.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        One row per component; Spearman's rank correlation in each column, NaN where the map has no
-        such channel.
-    """
+    """Correlate the components with physical quantities."""
+    # labels 2D in pixels; components (n_components, height, width)
     from scipy.stats import spearmanr
 
     array = gas.to_array()

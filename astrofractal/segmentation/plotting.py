@@ -20,20 +20,7 @@ _PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#D55E00")
 
 
 def segment_colors(n_segments):
-    """
-    Return one color per segment, from thin gas (blue) to dense gas (orange, red).
-
-    Parameters
-    ----------
-    n_segments : int
-        The number of segments.
-
-    Returns
-    -------
-    colors : list of str
-        Hexadecimal colors: Okabe & Ito's for up to six segments, matplotlib's ``cividis`` for
-        more.
-    """
+    """Return one color per segment, from thin gas (blue) to dense gas (orange, red)."""
     chosen = {1: [5], 2: [0, 5], 3: [0, 2, 5], 4: [0, 1, 2, 5], 5: [0, 1, 2, 4, 5], 6: range(6)}
     if n_segments in chosen:
         return [_PALETTE[index] for index in chosen[n_segments]]
@@ -104,25 +91,7 @@ def _numbers(ax, islands, segments, colors):
 
 
 def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
-    """
-    Draw the outlines over the column density beside the first three components.
-
-    Parameters
-    ----------
-    result : `~astrofractal.segmentation.Segmentation`
-        The segmentation.
-
-    figure : `~matplotlib.figure.Figure`, optional
-        The figure to draw in; a new one by default.
-
-    outlines, legend : bool, optional
-        Whether to draw them.
-
-    Returns
-    -------
-    figure : `~matplotlib.figure.Figure`
-        The figure.
-    """
+    """Draw the outlines over the column density beside the first three components."""
     gas, labels = result.gas, result.labels.data
     figure = map_figure(gas, 2, figure=figure)
     column = gas.column_density.value
@@ -156,16 +125,6 @@ def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
 def html(result):
     """
     Return what a notebook shows: pictures of the segments and of the components, and their table.
-
-    Parameters
-    ----------
-    result : `~astrofractal.segmentation.Segmentation`
-        The segmentation.
-
-    Returns
-    -------
-    text : str
-        HTML.
     """
     from matplotlib.colors import to_rgb
 

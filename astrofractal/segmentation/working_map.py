@@ -68,19 +68,7 @@ class WorkingMap:
 
 
 def beam_width(gas):
-    """
-    Return the full width at half maximum of the beam in pixels, of a circle of its area.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    Returns
-    -------
-    width : float
-        0 for a map without a beam.
-    """
+    """Return the full width at half maximum of the beam in pixels, of a circle of its area."""
     if gas.beam is None:
         return 0.0
     area = float((gas.beam.sr / gas.pixel_solid_angle).to_value(u.one))
@@ -88,33 +76,7 @@ def beam_width(gas):
 
 
 def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
-    """
-    Return how many pixels of the map make one working pixel.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    pixel_scale : "auto", None or `~astropy.units.Quantity`
-        What was asked for.
-
-    image_size : int
-        Side of the encoder's windows.
-
-    quiet : bool, optional
-        Whether to leave out the warning.
-
-    Returns
-    -------
-    factor : float
-        1 for a map that is taken as it is.
-
-    Notes
-    -----
-    A map that is narrower than a window is magnified to its width, as far as its pixels and its beam
-    have something to show: fractals have no scale of their own.
-    """
+    """Return how many pixels of the map make one working pixel."""
     if pixel_scale is None:
         return 1.0
     if isinstance(pixel_scale, u.Quantity):
@@ -151,29 +113,8 @@ def _overlaps(n_in, n_out, factor, origin):
 
 
 def working_map(gas, array, factor):
-    """
-    Bring the channels of a map to the encoder's pixels.
-
-    Wider pixels are averages over their area, narrower ones are interpolated linearly; the moments
-    of the lines go through either (see `astrofractal.gasmap.moments`), with the weights of a
-    cutout.  The grid is anchored to the WCS's reference pixel, so that maps cut from one map share it.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    array : 3D `~numpy.ndarray`
-        Its channels.
-
-    factor : float
-        Width of a working pixel in pixels of the map.
-
-    Returns
-    -------
-    working : `WorkingMap`
-        The result.
-    """
+    """Bring the channels of a map to the encoder's pixels."""
+    # array 3D
     anchor = (0, 0)
     if gas.wcs is not None:
         anchor = tuple(int(np.floor(value)) for value in gas.wcs.wcs.crpix[::-1])
@@ -205,22 +146,8 @@ def _through(operator, array, **options):
 
 
 def smooth_lines(array, sigma):
-    """
-    Return the map that a Gaussian beam would see, by the moments of the lines.
-
-    Parameters
-    ----------
-    array : 3D float32 `~numpy.ndarray`
-        Channels as `astrofractal.GasMap.to_array` returns them.
-
-    sigma : float
-        Standard deviation in pixels; 0 for the map as it is.
-
-    Returns
-    -------
-    array : 3D float32 `~numpy.ndarray`
-        Masked pixels stay masked and take no part; beyond the border there is nothing.
-    """
+    """Return the map that a Gaussian beam would see, by the moments of the lines."""
+    # array 3D
     if sigma == 0:
         return array
     from scipy.ndimage import gaussian_filter
@@ -234,17 +161,8 @@ def smooth_lines(array, sigma):
 
 
 def subtract_local_mean(array, width):
-    """
-    Subtract from the velocity its column-weighted mean in a box around each pixel, in place.
-
-    Parameters
-    ----------
-    array : 3D float32 `~numpy.ndarray`
-        Channels as `astrofractal.GasMap.to_array` returns them.
-
-    width : float
-        Side of the box in pixels; the next odd number is taken.
-    """
+    """Subtract from the velocity its column-weighted mean in a box around each pixel, in place."""
+    # array 3D
     from scipy.ndimage import uniform_filter
 
     box = partial(uniform_filter, size=2 * round(width / 2) + 1, mode="constant")
@@ -252,19 +170,7 @@ def subtract_local_mean(array, width):
 
 
 def check_area(min_area):
-    """
-    Check an area given in pixels, pc2, a solid angle or beams.
-
-    Parameters
-    ----------
-    min_area : `None`, number or `~astropy.units.Quantity`
-        The area.
-
-    Raises
-    ------
-    ValueError, TypeError, astropy.units.UnitConversionError
-        If it is none of these.
-    """
+    """Check an area given in pixels, pc2, a solid angle or beams."""
     if min_area is None:
         return
     value = min_area
@@ -284,27 +190,7 @@ def check_area(min_area):
 
 
 def area_in_pixels(area, gas):
-    """
-    Return an area in pixels of a map.
-
-    Parameters
-    ----------
-    area : float or `~astropy.units.Quantity`
-        The area.
-
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    Returns
-    -------
-    n_pixels : float
-        The area in pixels.
-
-    Raises
-    ------
-    ValueError
-        If the map lacks the WCS, the distance or the beam that this needs.
-    """
+    """Return an area in pixels of a map."""
     if not isinstance(area, u.Quantity):
         return float(area)
     unit = area.unit
@@ -323,28 +209,8 @@ def area_in_pixels(area, gas):
 
 
 def block_means(array, origin, stride, shape):
-    """
-    Average the good pixels of each cell.
-
-    Parameters
-    ----------
-    array : 3D `~numpy.ndarray`, shape (n_channels, height, width)
-        Values; NaN where there is no data.
-
-    origin : tuple of int
-        Pixel index (y, x) of the first pixel of the first cell; zero or negative.
-
-    stride : int
-        Side of a cell in pixels.
-
-    shape : tuple of int
-        Rows and columns of cells.
-
-    Returns
-    -------
-    means : 3D float32 `~numpy.ndarray`, shape (n_channels, rows, columns)
-        NaN where a cell has no good pixel.
-    """
+    """Average the good pixels of each cell."""
+    # array (n_channels, height, width)
     means = np.empty((len(array), *shape), np.float32)
     before = [-start for start in origin]
     after = [
@@ -373,49 +239,9 @@ def _neighbors(positions, n_cells):
 
 
 def guided_rows(values, valid, cell_guide, guide, positions, *, sharpness, block=65536):
-    """
-    Yield bands of rows of features on the pixel grid.
-
-    A pixel takes the mean of the 3 x 3 cells around it, weighted by a quadratic B-spline of their
-    distance and by a Gaussian of the difference between the pixel and the mean of the cell in the
-    guide (joint bilateral upsampling, Kopf et al. 2007): features do not leak over an edge that
-    the map itself shows.
-
-    Parameters
-    ----------
-    values : 3D `~numpy.ndarray`, shape (rows, columns, n_components)
-        Features of the cells.
-
-    valid : 2D bool `~numpy.ndarray`
-        Which cells have features.
-
-    cell_guide : 3D `~numpy.ndarray`, shape (n_channels, rows, columns)
-        Mean of the guide in the cells.
-
-    guide : 3D `~numpy.ndarray`, shape (n_channels, height, width)
-        The guide on the pixel grid; NaN where a channel has no data.
-
-    positions : tuple of 1D `~numpy.ndarray`
-        Position of each row and of each column of pixels in units of cells, 0 at the center of the
-        first cell.
-
-    sharpness : float
-        Standard deviation of the Gaussian in the units of ``guide``.
-
-    block : int, optional
-        Number of pixels worked on at once.
-
-    Yields
-    ------
-    rows : slice
-        The rows of the band.
-
-    features : 3D float32 `~numpy.ndarray`, shape (n_rows, width, n_components)
-        The features; zero where there are none.
-
-    found : 2D bool `~numpy.ndarray`
-        Which pixels have features.
-    """
+    """Yield bands of rows of features on the pixel grid."""
+    # values (rows, columns, n_components); valid 2D; cell_guide (n_channels, rows, columns);
+    # guide (n_channels, height, width); positions 1D in pixels
     height, width = guide.shape[1:]
     y_index, y_weight = _neighbors(positions[0], values.shape[0])
     x_index, x_weight = _neighbors(positions[1], values.shape[1])

@@ -17,22 +17,7 @@ def _cubic_spline(q):
 
 
 def column_kernel(q):
-    """
-    Column of a particle of unit mass and unit smoothing length.
-
-    The M4 cubic spline, integrated along a line that passes at the distance ``q`` from the
-    particle.  It vanishes at ``q = 2``.
-
-    Parameters
-    ----------
-    q : float or `~numpy.ndarray`
-        Impact parameter in smoothing lengths.
-
-    Returns
-    -------
-    column : float or `~numpy.ndarray`
-        Mass per area, in particle masses per squared smoothing length.
-    """
+    """Column of a particle of unit mass and unit smoothing length."""
     q = np.asarray(q, dtype=float)
     # Gauss-Legendre on each polynomial piece of the kernel along the line
     nodes, weights = np.polynomial.legendre.leggauss(24)
@@ -48,18 +33,7 @@ def column_kernel(q):
 
 @lru_cache(maxsize=1)
 def cumulative_table():
-    """
-    Mass of a particle's column between its center and the point (x, y).
-
-    Differences of this table at the four corners of a pixel are the mass in the pixel, and they
-    add up to the particle's mass whatever the pixel's size.
-
-    Returns
-    -------
-    table : 2D `~numpy.ndarray`
-        Mass fraction in the rectangle from (0, 0) to (x, y), for x and y from 0 to 2 smoothing
-        lengths in equal steps; the last element is exactly one quarter.
-    """
+    """Mass of a particle's column between its center and the point (x, y)."""
     n_fine = 4 * _N_TABLE
     centers = (np.arange(n_fine) + 0.5) * (2 / n_fine)
     radius = np.hypot(centers[:, None], centers[None, :])

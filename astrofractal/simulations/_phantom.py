@@ -11,29 +11,7 @@ __all__ = ["read_phantom"]
 
 
 def read_phantom(path, *, units=None, name=None, periodic=None):
-    """
-    Read a full dump of Phantom.
-
-    Parameters
-    ----------
-    path : path-like
-        The dump.
-
-    units : dict of float, optional
-        Code units in cgs, in the place of those of the dump.
-
-    name : str, optional
-        Name of the simulation.
-
-    periodic : bool, optional
-        Whether the box repeats; by default it does where the dump gives its walls.
-
-    Returns
-    -------
-    snapshot : `Snapshot`
-        Gas particles that are alive, with Phantom's smoothing lengths, and the sinks that are
-        alive; the number of a sink is its place in the dump, which Phantom keeps.
-    """
+    """Read a full dump of Phantom."""
     sarracen = require("sarracen", extra="simulations")
     try:
         frames = sarracen.read_phantom(str(path), separate_types="sinks")

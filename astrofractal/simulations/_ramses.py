@@ -13,30 +13,7 @@ _SOLAR_COLUMNS = (9,)
 
 
 def read_table_of_sinks(path, *, length, mass):
-    """
-    Read the table of sink particles ``sink_NNNNN.csv``.
-
-    Versions of RAMSES write a line of names and one of units (``# id,msink,x,...`` and ``# 1,m,l,...``),
-    names alone, or neither: then the number of columns tells the version.
-
-    Parameters
-    ----------
-    path : `~pathlib.Path`
-        The table.
-
-    length, mass : `~astropy.units.Quantity`
-        One code unit.
-
-    Returns
-    -------
-    sinks : `~astropy.table.QTable` or `None`
-        ``sink``, ``mass``, ``x``, ``y``, ``z``; `None` where the table is empty.
-
-    Raises
-    ------
-    ValueError
-        If the layout is not known, or the unit of the masses.
-    """
+    """Read the table of sink particles ``sink_NNNNN.csv``."""
     rows = [
         [cell.strip() for cell in line.strip().lstrip("#").split(",")]
         for line in path.read_text(encoding="utf-8").splitlines()

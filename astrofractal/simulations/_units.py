@@ -19,24 +19,7 @@ _HEADER_NAMES = {
 
 
 def code_units(units):
-    """
-    Return one code unit of length, mass and time in cgs.
-
-    Parameters
-    ----------
-    units : dict
-        ``length``, ``mass`` or ``density``, ``velocity`` or ``time``, as Quantities (or units).
-
-    Returns
-    -------
-    units : dict of float
-        ``length``, ``mass`` and ``time`` in cm, g and s.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown or one of the three cannot be worked out.
-    """
+    """Return one code unit of length, mass and time in cgs."""
     unknown = set(units) - set(_DIMENSIONS)
     if unknown:
         msg = f"units knows {', '.join(_DIMENSIONS)}, got {sorted(unknown)}"
@@ -59,19 +42,7 @@ def code_units(units):
 
 
 def header_units(path):
-    """
-    Return the code units that an HDF5 snapshot of the GADGET family states.
-
-    Parameters
-    ----------
-    path : path-like
-        The snapshot.
-
-    Returns
-    -------
-    units : dict of float or None
-        As `code_units`; `None` where the file does not state all three.
-    """
+    """Return the code units that an HDF5 snapshot of the GADGET family states."""
     from astrofractal._utils.optional import require
 
     h5py = require("h5py", extra="simulations")

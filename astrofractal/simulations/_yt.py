@@ -31,28 +31,7 @@ def read_yt(
     molecular=False,
     reservoir=False,
 ):
-    """
-    Read a snapshot through yt.
-
-    Parameters
-    ----------
-    path : path-like
-        The snapshot.
-
-    code : str
-        As `~astrofractal.simulations.snapshot_format` says.
-
-    units : dict of float, optional
-        Code units in cgs.
-
-    name, region, temperatures, sink_type, periodic, molecular, reservoir : optional
-        As for `~astrofractal.simulations.read_snapshot`.
-
-    Returns
-    -------
-    snapshot : `Snapshot`
-        The gas and its sinks.
-    """
+    """Read a snapshot through yt."""
     yt = require("yt", extra="simulations")
     with _quiet(), tempfile.TemporaryDirectory() as scratch:
         dataset = yt.load(_entry(path, code), **_options(path, code, units, scratch))

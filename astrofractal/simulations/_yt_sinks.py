@@ -24,31 +24,7 @@ _STAR, _RESERVOIR = "BH_Mass", "BH_Mass_AlphaDisk"
 
 
 def read_sinks(data, path, sink_type, code, *, reservoir=False):
-    """
-    Return the sink particles of a snapshot.
-
-    Parameters
-    ----------
-    data : yt data container
-        All the data.
-
-    path : path-like
-        The snapshot.
-
-    sink_type : str or `None`
-        The particle type that holds them.
-
-    code : str
-        As `~astrofractal.simulations.snapshot_format` says.
-
-    reservoir : bool, optional
-        Whether the gas in a sink's reservoir is part of its mass.
-
-    Returns
-    -------
-    sinks : `~astropy.table.QTable` or `None`
-        ``sink``, ``mass``, ``x``, ``y``, ``z``; `None` where there are none.
-    """
+    """Return the sink particles of a snapshot."""
     dataset = data.ds
     if code == "ramses" and sink_type is None:
         folder = Path(path) if Path(path).is_dir() else Path(path).parent

@@ -101,7 +101,8 @@ def survey_catalog(
         A folder that keeps each finished tile and, at the end, ``catalog.ecsv``; or a catalog whose
         suffix says its format: ``.hats`` (a folder of Parquet files, by hats-import, the extra
         ``hats``), ``.ecsv``, ``.fits``, ``.vot`` and the others of
-        `~astrofractal.catalogs.write_catalog`.  Finished tiles are then kept in a folder of the same name
+        `~astrofractal.catalogs.write_catalog`.
+        Finished tiles are then kept in a folder of the same name
         with ``.survey`` behind it.
 
     resume : bool, optional
@@ -112,7 +113,8 @@ def survey_catalog(
 
     **detection : dict
         ``min_separation``, ``threshold`` and ``max_sources`` (for each map) of
-        `~astrofractal.catalogs.find_protostars`.  The threshold of a map that is read part by part, whose
+        `~astrofractal.catalogs.find_protostars`.
+        The threshold of a map that is read part by part, whose
         noise is not known, is a column density: 3e22 cm-2 by default.
 
     Returns

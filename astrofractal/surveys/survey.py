@@ -46,42 +46,7 @@ _TRIES = 3
 
 
 def run_tasks(function, tool, tasks, keep, *, small=(), client=None, progress_bar=False, desc=None):
-    """
-    Call ``function(tool, *arguments)`` for each task and hand on each result at once.
-
-    Parameters
-    ----------
-    function : callable
-        A function of a module.
-
-    tool : object
-        What every task needs, such as an estimator.  It is sent to the cluster once; workers that
-        join later take it from the others.
-
-    tasks : dict
-        Key of each task to its arguments.
-
-    keep : callable
-        Called in this process with the key and the result of each finished task.
-
-    small : set of str, optional
-        Keys of tasks that take little time.  Several of them go to a worker at once, so that
-        the scheduler has less to do.
-
-    client : `distributed.Client`, optional
-        Where the tasks run; here by default.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
-
-    desc : str, optional
-        A short text before the bar.
-
-    Returns
-    -------
-    failed : dict of str
-        Key of each task whose map cannot be used, with the reason.
-    """
+    """Call ``function(tool, *arguments)`` for each task and hand on each result at once."""
     failed = {}
     run = _here if client is None else _on_cluster
     finished = run(function, tool, tasks, client, small)
@@ -185,39 +150,12 @@ def _file(path):
 
 
 def part_fingerprint(gas):
-    """
-    Return the identity of a map, or of a part of one, in memory.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap` or None
-        The map; `None` is a part without data.
-
-    Returns
-    -------
-    digest : str
-        Equal for equal content.
-    """
+    """Return the identity of a map, or of a part of one, in memory."""
     return "empty" if gas is None else gas.fingerprint()
 
 
 def map_fingerprint(item, *, distance=None):
-    """
-    Return the identity of a map that fits into memory.
-
-    Parameters
-    ----------
-    item : map
-        What `GasMap.read` takes.
-
-    distance : `~astropy.units.Quantity`, optional
-        Distance of the gas, for maps that do not tell it.
-
-    Returns
-    -------
-    digest : str or None
-        Equal for equal content; `None` for a map that cannot be read here.
-    """
+    """Return the identity of a map that fits into memory."""
     try:
         if isinstance(item, (str, Path)):
             return _file(item)
@@ -227,19 +165,7 @@ def map_fingerprint(item, *, distance=None):
 
 
 def positions_fingerprint(positions):
-    """
-    Return the identity of positions.
-
-    Parameters
-    ----------
-    positions : object
-        As `survey_catalog` takes them for one map.
-
-    Returns
-    -------
-    digest : str
-        Equal for equal content; sky positions are compared in ICRS.
-    """
+    """Return the identity of positions."""
     if positions is None or (isinstance(positions, str) and positions == "center"):
         return fingerprint(positions)
     if isinstance(positions, (str, Path)) and Path(positions).is_file():
@@ -286,24 +212,7 @@ def open_map(item, *, distance=None):
 
 
 def named_maps(maps):
-    """
-    Give each map of a survey a name of its own.
-
-    Parameters
-    ----------
-    maps : map, path of a folder, or iterable of maps
-        Files are named by what follows their common folder, without the suffix.
-
-    Returns
-    -------
-    named : dict
-        Name to map.
-
-    Raises
-    ------
-    ValueError
-        If there is no map.
-    """
+    """Give each map of a survey a name of its own."""
     if isinstance(maps, (str, Path)) and Path(maps).is_dir() and not is_lazy(maps):
         folder = Path(maps)
         maps = sorted(
@@ -342,28 +251,7 @@ _IN_WORDS = {
 
 
 class SurveyFolder:
-    """
-    A folder that keeps each finished tile, so that a survey can go on after an interruption.
-
-    Parameters
-    ----------
-    path : path-like
-        The folder.
-
-    tool : estimator or segmenter
-        What the tiles are made with; its `repr` is for people, its fingerprint is compared.
-
-    settings : dict
-        What else the results depend on, as plain values.
-
-    resume : bool
-        Whether finished tiles of an earlier run are taken; otherwise they are removed.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds a survey with other settings, or something else.
-    """
+    """A folder that keeps each finished tile, so that a survey can go on after an interruption."""
 
     def __init__(self, path, tool, settings, *, resume):
         self.path = Path(path)

@@ -31,31 +31,7 @@ _FOLDERS = ("", "parameterMaps/", "*/", "*/parameterMaps/")
 
 
 def survey_files(folder, *, region=None, release=None):
-    """
-    Return the files of a folder of the GBT Ammonia Survey.
-
-    Parameters
-    ----------
-    folder : path-like
-        The folder; that of a region or the one around it.
-
-    region : str, optional
-        The region, where there are several.
-
-    release : str, optional
-        Part of the names of files behind the quantity ("DR1"), where there are several.
-
-    Returns
-    -------
-    files : dict
-        The path of each of ``"column_density"``, ``"velocity"``, ``"dispersion"`` and, where there are
-        any, of their ``..._uncertainty``; or that of a cube of parameters as the column density.
-
-    Raises
-    ------
-    ValueError
-        If there are no such files, or several sets of them.
-    """
+    """Return the files of a folder of the GBT Ammonia Survey."""
     folder = Path(folder)
     paths = sorted({path for part in _FOLDERS for path in folder.glob(f"{part}*.fit*")})
     sets, cubes = {}, {}
@@ -118,49 +94,7 @@ def read_gas_survey(
     beam=None,
     meta=None,
 ):
-    """
-    Make a `~astrofractal.GasMap` of the ammonia maps of the GBT Ammonia Survey (GAS).
-
-    Parameters
-    ----------
-    data : path-like or HDU
-        A folder of maps, named as in the releases of the survey (``L1688_N_NH3_DR1_rebase3_flag.fits``,
-        ``L1688_NH3_N_all_rebase3_masked.fits``; ``Vlsr``, ``Sigma``; the errors ``eN``, ``eVlsr``,
-        ``eSigma`` where they are there), or a cube of fitted parameters
-        (``L1688_parameter_maps_...fits``), whose header names its planes.
-
-    abundance : float
-        NH3 molecules per H2, e.g. 1e-8: the maps hold N(NH3).  There is no default.
-
-    region : str, optional
-        The region, where the folder holds several.
-
-    release : str, optional
-        Part of the names of files behind the quantity, such as ``"DR1"``, where the folder holds
-        several.
-
-    line_width : `~astropy.units.Quantity`, optional
-        A dispersion that is taken out of the dispersions in quadrature, that of the ammonia's
-        thermal motion: see `~astrofractal.GasMap.from_cube`.
-
-    distance, beam, meta : optional
-        See `~astrofractal.GasMap.read`.
-
-    Returns
-    -------
-    gas : `~astrofractal.GasMap`
-        The map, with the errors.  Where nothing was fitted (zero) it is masked.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds no such maps or several sets of them, or without an abundance.
-
-    Notes
-    -----
-    The releases give logarithms of the column density in maps that say cm-2; they are recognized by
-    their values.  See `Friesen et al. (2017) <https://doi.org/10.3847/1538-4357/aa6d58>`_.
-    """
+    """Make a `~astrofractal.GasMap` of the ammonia maps of the GBT Ammonia Survey (GAS)."""
     if abundance is None:
         msg = "the maps hold N(NH3), not N(H2): give abundance=, NH3 molecules per H2 as in 1e-8"
         raise ValueError(msg)

@@ -61,29 +61,8 @@ def spectrum_noise(data):
 
 
 def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, widen=0.25):
-    """
-    Return where spectra have signal.
-
-    Parameters
-    ----------
-    data : 3D `~numpy.ndarray`
-        Intensities, the spectral axis first.
-
-    noise : 2D `~numpy.ndarray`
-        The rms of a channel.
-
-    snr, snr_edge : float, optional
-        A run of channels above ``snr_edge`` times the noise counts if two adjacent channels of it
-        are above ``snr`` times the noise.
-
-    widen : float, optional
-        Fraction of its length by which each run is widened on both sides, rounded up.
-
-    Returns
-    -------
-    mask : 3D `~numpy.ndarray` of bool
-        `True` where there is signal.
-    """
+    """Return where spectra have signal."""
+    # data 3D; noise 2D
     with np.errstate(invalid="ignore"):
         core = data > snr * noise
         edge = data > snr_edge * noise

@@ -29,23 +29,7 @@ _FAST = 50.0
 
 
 def channels_of_planes(hdus, key=None):
-    """
-    Return the planes of a cube of fitted parameters as extensions with the names of channels.
-
-    Parameters
-    ----------
-    hdus : `~astropy.io.fits.HDUList`
-        A file.
-
-    key : int or str, optional
-        The extension that holds the cube.
-
-    Returns
-    -------
-    planes : `~astropy.io.fits.HDUList` or `None`
-        Column density in cm-2 or its logarithm, velocity and dispersion in km/s and their errors, as
-        far as there are any, NaN where nothing was fitted (zero); `None` if there is no such cube.
-    """
+    """Return the planes of a cube of fitted parameters as extensions with the names of channels."""
     images = [pick(hdus, key)] if key is not None else image_hdus(hdus)
     image = images[0] if images else None
     if image is None or len(image.shape) < 3 or not parameter_names(image):

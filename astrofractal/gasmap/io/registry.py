@@ -38,22 +38,7 @@ class MapParts:
 
 
 def refuse_unused(source, options):
-    """
-    Refuse options that a source cannot use.
-
-    Parameters
-    ----------
-    source : str
-        What the source is, for the message.
-
-    options : dict
-        The options that cannot be used, with their values; `None` and `False` were not given.
-
-    Raises
-    ------
-    ValueError
-        If one was given; the message names it and its value.
-    """
+    """Refuse options that a source cannot use."""
     given = [
         f"{name}={reprlib.repr(value)}"
         for name, value in options.items()

@@ -12,14 +12,7 @@ _NAMES = {"column_density": "COLUMN_DENSITY", "velocity": "V_LOS", "dispersion":
 
 
 def to_hdulist(gas):
-    """
-    Return a map as a `~astropy.io.fits.HDUList` of named extensions.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-    """
+    """Return a map as a `~astropy.io.fits.HDUList` of named extensions."""
     header, tables = _sky_header(gas)
     primary = fits.PrimaryHDU()
     primary.header.extend(_scale_cards(gas))
@@ -77,19 +70,6 @@ def _scale_cards(gas):
 
 
 def write(gas, path, *, overwrite=False):
-    """
-    Write a map to a FITS file with one extension per channel.
-
-    Parameters
-    ----------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    path : path-like
-        The file.
-
-    overwrite : bool, optional
-        Whether an existing file may be replaced.
-    """
+    """Write a map to a FITS file with one extension per channel."""
     with atomic_path(path, overwrite=overwrite) as temporary:
         to_hdulist(gas).writeto(temporary, checksum=True)
