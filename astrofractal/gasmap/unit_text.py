@@ -50,6 +50,8 @@ _LINE = re.compile(
     re.I,
 )
 
+_SQUARE = re.compile(r"^\(([^()]*(?:\([^()]*\)[^()]*)*)\)\s*(?:\^|\*\*)?\s*\(?2\)?$")
+
 #: Words that are written in any case, and other names of units.
 _WORDS = {
     "kelvin": "K", "k": "K", "km": "km", "m": "m", "cm": "cm", "mm": "mm", "pc": "pc", "kpc": "kpc",
@@ -70,6 +72,9 @@ def parse_unit(text, *, name="unit", example="cm-2"):
         msg = f"{name} must be a unit or its name, got {text!r}"
         raise TypeError(msg)
     plain = _plain(text)
+    square = _SQUARE.match(plain)
+    if square:  # of a variance
+        return parse_unit(square[1], name=name, example=example) ** 2
     refused = _what_else(plain)
     logarithm, inner = _inner(plain)
     unit = _unit(inner)
@@ -149,9 +154,6 @@ def _tidy(text):
         text = f"{intensity} {line['length']} s-1"
     text = _unwrapped(text)
     text = re.sub(r"(?<=\bkm)s(?=\^?-1)|(?<=\bm)s(?=\^?-1$)", " s", text)
-    square = re.match(r"^\(\s*(k?m)\s*/\s*s\s*\)\s*(?:\^|\*\*)?\s*2$", text, re.IGNORECASE)
-    if square:
-        text = f"{square[1]}2 s-2"
     return re.sub(r"^\s*/", "1/", text)
 
 

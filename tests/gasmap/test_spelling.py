@@ -41,6 +41,8 @@ OTHERS = [
     ("K; KELVIN; kelvin; K (Tmb); K (TA*); K (T_MB); K Tmb", u.K),
     ("km/s; KM/S; km s-1; km/sec; kms-1; Km/s; km/s (LSR)", u.km / u.s),
     ("m/s; M/S; M/SEC", u.m / u.s),
+    ("(cm-2)**2; (H2 cm-2)^2; cm-4", u.cm**-4),
+    ("(K)**2; (K (Tmb))**2", u.K**2),
     ("km2/s2; (km/s)^2; (km/s)**2; KM2/S2", u.km**2 / u.s**2),
 ]
 

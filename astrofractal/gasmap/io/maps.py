@@ -9,7 +9,6 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 
-from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import (
     Channel,
@@ -28,6 +27,7 @@ from astrofractal.gasmap.column import (
     variance_to_dispersion,
     warn_if_faint,
 )
+from astrofractal.gasmap.io.companions import find_error, find_mask, main_images
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits import (
     channel_name,
@@ -59,25 +59,10 @@ from astrofractal.gasmap.unit_text import parse_unit
 __all__ = [
     "add_header",
     "cube_hdu",
-    "extension_error",
     "header_parts",
     "read_line_maps",
     "read_parts",
 ]
-
-_ERROR_MARKS = re.compile(
-    r"^(?:E_|ERR_|ERROR_|UNCERT_|E(?=(?:N|V|SIGMA)))|(?:_?(?:ERROR|ERR|UNCERTAINTY|UNCERT|STD))$"
-)
-
-_MASK_MARK = re.compile(r"_?MASK$")
-
-#: Images that say how much was observed: zero where nothing was, as the footprint of reproject.
-_WEIGHT_MARK = re.compile(r"_?(?:FOOTPRINT|COVERAGE|WEIGHTS?|WHT|EXPOSURE|EXPTIME|N_?HITS)$")
-
-#: Images beside a map that are neither it nor its error.
-_OTHER_MARK = re.compile(
-    r"_?(?:RMS|NOISE|SNR|S/N|FLAGS?|DQ|QUALITY|CONTEXT|CTX|CHI2|RESIDUALS?|MODEL)$"
-)
 
 #: Above this median a dispersion said to be in km/s is taken to be in m/s, and refused.
 _FAST = 50.0
@@ -303,22 +288,15 @@ def file_channels(found, hdus, unit):
     channels = {}
     for name, hdu in found.items():
         channels[name] = image_channel(hdu, hdus, units.get(name), name)
-        channels[name].error = extension_error(hdus, hdu, name, channels[name], units.get(name))
-        channels[name].mask = _mask(hdus, hdu, channels[name].values.shape)
+        channels[name].error = find_error(hdus, hdu, name, channels[name], units.get(name))
+        channels[name].mask = find_mask(hdus, hdu, channels[name].values.shape)
     return channels
 
 
 def only_image(hdus, images, found):
     """Return the one image of a file whose extensions have no telling names."""
     others = [hdu for hdu in images if hdu not in found.values()]
-    main = [
-        hdu
-        for hdu in others
-        if not any(
-            mark.search(hdu.name.upper())
-            for mark in (_ERROR_MARKS, _MASK_MARK, _WEIGHT_MARK, _OTHER_MARK)
-        )
-    ]
+    main = [hdu for hdu in main_images(hdus) if hdu in others]
     if len(main) > 1:
         units = {id(hdu): str(hdu.header.get("BUNIT", "")).lower() for hdu in main}
         columns = [hdu for hdu in main if re.search(r"cm\^?\(?-2|/ ?(cm|pc)", units[id(hdu)])]
@@ -403,50 +381,6 @@ def image_channel(hdu, hdus, unit, name):
         msg = f"{where} must be a 2D map, got {0 if data is None else data.ndim}D data of {shape}"
         raise ValueError(msg)
     return Channel(clean_numbers(data, where), unit).squeezed(where)
-
-
-def extension_error(hdus, hdu, name, channel, unit):
-    """Return the standard deviation of a channel from its own extension, or `None`."""
-    for other in image_hdus(hdus):
-        extname = other.name.upper()
-        plain = _ERROR_MARKS.sub("", extname)
-        if plain == extname or other is hdu:
-            continue
-        kind = other.header.get("UTYPE", "StdDevUncertainty")
-        if channel_name(plain) != name and not (plain == "" and hdu.name in ("", "PRIMARY")):
-            continue
-        if other.shape != hdu.shape:
-            continue
-        error = clean_numbers(np.squeeze(hdu_data(other, hdus)), other.name)
-        if "Variance" in kind:
-            error = np.sqrt(error)
-        elif "StdDev" not in kind:
-            return None
-        text = str(other.header.get("BUNIT", "") or "").strip()
-        if unit is None and text and "Variance" not in kind:
-            error = error * error_factor(text, channel, name=f"BUNIT of {other.name}")
-        return error
-    return None
-
-
-def _mask(hdus, hdu, shape):
-    """Return the mask of a channel of a shape from its own extension, or `None`."""
-    masks = []
-    for other in image_hdus(hdus):
-        extname = other.name.upper()
-        is_mask = extname in ("MASK", f"{hdu.name}_MASK")
-        if other is hdu or not (is_mask or _WEIGHT_MARK.fullmatch(extname)):
-            continue
-        if wide_axes(other) == [n for n in shape if n > 1]:
-            data = hdu_data(other, hdus).reshape(shape)
-            masks.append(data.astype(bool) if is_mask else ~(data > 0))
-        else:
-            msg = (
-                f"{label(other, hdus)} has shape {other.shape}, {label(hdu, hdus)} has "
-                f"{hdu.shape}: the mask is not used"
-            )
-            warn(msg)
-    return np.any(masks, axis=0) if masks else None
 
 
 def _in_memory(data, unit):
@@ -796,7 +730,7 @@ def _load(data, name, unit):
             hdus = channels_of_planes(hdus) or hdus
             hdu = image_of(hdus, name)
             channel = image_channel(hdu, hdus, unit, name)
-            channel.error = extension_error(hdus, hdu, name, channel, unit)
+            channel.error = find_error(hdus, hdu, name, channel, unit)
             return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
     if isinstance(data, Cutout2D):
         data = of_cutout(data)
