@@ -127,6 +127,6 @@ def make_mapset(n_protostars=45, *, n_maps=2, n_clouds=3, seed=0, size=64, **opt
         images,
         10**log_mass * u.solMass,
         clouds=[f"cloud{i % n_clouds}" for i in protostar],
-        sinks=[str(i) for i in protostar],
+        protostars=[str(i) for i in protostar],
         **options,
     )

@@ -59,7 +59,7 @@ class Degradation:
             return maps
         images = self._images(maps.images, np.random.default_rng(random_state))
         return MapSet(
-            images, maps.masses, clouds=maps.clouds, sinks=maps.sinks, times=maps.times,
+            images, maps.masses, clouds=maps.clouds, protostars=maps.protostars, times=maps.times,
             axes=maps.axes, represents=maps.represents, pixel_scale=maps.pixel_scale,
         )  # fmt: skip
 

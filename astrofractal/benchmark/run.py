@@ -310,7 +310,7 @@ def run_benchmark(
             "weights": store.encoder("fractal").fingerprint(),
             "n_clouds": len(np.unique(maps.clouds)),
             "n_maps": len(maps),
-            "n_protostars": len(np.unique(maps.sinks)),
+            "n_protostars": len(np.unique(maps.protostars)),
             "n_per_protostar": n_per_protostar,
             "quick": bool(quick),
             "random_state": random_state,
@@ -385,7 +385,7 @@ def _compare(journal, maps, found, pairs, random_state):
     # A network may have been trained on some of the maps alone.
     pairs = [pair for pair in pairs if all(name in found for name in pair)]
     rows = paired_rows(
-        maps.log_masses, found, pairs, sinks=maps.sinks, clouds=maps.clouds,
+        maps.log_masses, found, pairs, protostars=maps.protostars, clouds=maps.clouds,
         random_state=random_state,
     )  # fmt: skip
     journal.add("paired", rows)

@@ -135,7 +135,7 @@ class Scorer:
             From features to log10 masses.
         """
         X, blocks = self.features(method)
-        weights = protostar_weights(self.maps.sinks[train], method.weight_exponent, represents)
+        weights = protostar_weights(self.maps.protostars[train], method.weight_exponent, represents)
         scaler = Scaler(blocks).fit(X[train]) if blocks is not None else None
 
         def scale(X):
@@ -173,7 +173,7 @@ class Scorer:
         )
         return calibration.fit(
             X[train], self.maps.log_masses[train], blocks=blocks, appearance=self.appearance[train],
-            groups=groups, protostars=self.maps.sinks[train], represents=represents,
+            groups=groups, protostars=self.maps.protostars[train], represents=represents,
         )  # fmt: skip
 
     def evaluate(
@@ -215,7 +215,7 @@ class Scorer:
             if choose is not None:
                 train, groups = choose(train)
             represents = self._represents[train]
-            if choose is not None and len(np.unique(self.maps.sinks[train])) == len(train):
+            if choose is not None and len(np.unique(self.maps.protostars[train])) == len(train):
                 represents = None  # single maps stand for themselves
             start = time.perf_counter()
             if intervals:
@@ -230,7 +230,7 @@ class Scorer:
                 log_mass[test] = predict(X[test])
             result.fit_time += middle - start
             result.predict_time += time.perf_counter() - middle
-            result.n_labels += len(np.unique(self.maps.sinks[train])) / len(protocol.splits)
+            result.n_labels += len(np.unique(self.maps.protostars[train])) / len(protocol.splits)
         return result
 
 
@@ -239,11 +239,11 @@ def _limited(maps, n_per_protostar):
     if n_per_protostar is None:
         return np.ones(len(maps), bool), maps.represents
     order = np.random.default_rng(0).permutation(len(maps))
-    order = order[np.argsort(maps.sinks[order], kind="stable")]
-    _, first, counts = np.unique(maps.sinks[order], return_index=True, return_counts=True)
+    order = order[np.argsort(maps.protostars[order], kind="stable")]
+    _, first, counts = np.unique(maps.protostars[order], return_index=True, return_counts=True)
     calibrates = np.zeros(len(maps), bool)
     calibrates[order[np.arange(len(maps)) - np.repeat(first, counts) < n_per_protostar]] = True
-    _, index = np.unique(maps.sinks, return_inverse=True)
+    _, index = np.unique(maps.protostars, return_inverse=True)
     total, kept = (np.bincount(index, maps.represents * w) for w in (1.0, calibrates))
     return calibrates, maps.represents * (total / kept)[index]
 

@@ -20,7 +20,7 @@ class Bootstrap:
 
     Parameters
     ----------
-    sinks, clouds : 1D `~numpy.ndarray` of str
+    protostars, clouds : 1D `~numpy.ndarray` of str
         The protostar and the cloud of each map.
 
     n_draws : int, optional
@@ -41,15 +41,15 @@ class Bootstrap:
 
     def __init__(
         self,
-        sinks: np.ndarray,
+        protostars: np.ndarray,
         clouds: np.ndarray,
         *,
         n_draws: int = 1000,
         random_state: int = 0,
         represents: np.ndarray | None = None,
     ) -> None:
-        self._represents = np.ones(len(sinks)) if represents is None else represents
-        _, first, self._index = np.unique(sinks, return_index=True, return_inverse=True)
+        self._represents = np.ones(len(protostars)) if represents is None else represents
+        _, first, self._index = np.unique(protostars, return_index=True, return_inverse=True)
         cloud = np.asarray(clouds)[first]
         members = [np.flatnonzero(cloud == name) for name in np.unique(cloud)]
         generator = np.random.default_rng(random_state)
@@ -92,7 +92,7 @@ class Bootstrap:
 
 
 def score(
-    true: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap, *, sinks: np.ndarray
+    true: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap, *, protostars: np.ndarray
 ) -> dict[str, Any]:
     """
     Score predictions.
@@ -105,7 +105,7 @@ def score(
     bootstrap : `Bootstrap`
         Of these maps.
 
-    sinks : 1D `~numpy.ndarray` of str
+    protostars : 1D `~numpy.ndarray` of str
         The protostar of each map.
 
     Returns
@@ -117,13 +117,13 @@ def score(
     scores = {}
     for name, values in bootstrap.scores(true, predicted).items():
         scores[name], scores[f"{name}_err"] = float(values[0]), float(np.nanstd(values[1:]))
-    return scores | {"n_effective": effective_sample_size(predicted - true, sinks)}
+    return scores | {"n_effective": effective_sample_size(predicted - true, protostars)}
 
 
-def effective_sample_size(residual, sinks):
+def effective_sample_size(residual, protostars):
     """Return the number of independent maps that the maps are worth."""
-    # residual 1D; sinks 1D
-    _, index, n = np.unique(sinks, return_inverse=True, return_counts=True)
+    # residual 1D; protostars 1D
+    _, index, n = np.unique(protostars, return_inverse=True, return_counts=True)
     if len(n) < 2 or n.max() == 1:
         return float(len(residual))
     mean = np.bincount(index, residual) / n
@@ -139,7 +139,7 @@ def paired_rows(
     predictions: dict[str, np.ndarray],
     pairs: Iterable[tuple[str, str]],
     *,
-    sinks: np.ndarray,
+    protostars: np.ndarray,
     clouds: np.ndarray,
     n_draws: int = 1000,
     random_state: int = 0,
@@ -158,7 +158,7 @@ def paired_rows(
     pairs : iterable of tuple of str
         The names of a method and of the one that it is compared with.
 
-    sinks, clouds : 1D `~numpy.ndarray` of str
+    protostars, clouds : 1D `~numpy.ndarray` of str
         The protostar and the cloud of each map.
 
     n_draws, random_state : int, optional
@@ -174,12 +174,19 @@ def paired_rows(
     pairs = list(pairs)
     for cloud in ("all", *np.unique(clouds).tolist()):
         rows = np.ones(len(true), bool) if cloud == "all" else clouds == cloud
-        bootstrap = Bootstrap(sinks[rows], clouds[rows], n_draws=n_draws, random_state=random_state)
+        bootstrap = Bootstrap(
+            protostars[rows], clouds[rows], n_draws=n_draws, random_state=random_state
+        )
         names = dict.fromkeys(name for pair in pairs for name in pair)
         found = {name: bootstrap.scores(true[rows], predictions[name][rows]) for name in names}
         for method, reference in pairs:
-            row = {"method": method, "reference": reference, "cloud": cloud,
-                   "n_maps": int(rows.sum()), "n_protostars": len(np.unique(sinks[rows]))}  # fmt: skip
+            row = {
+                "method": method,
+                "reference": reference,
+                "cloud": cloud,
+                "n_maps": int(rows.sum()),
+                "n_protostars": len(np.unique(protostars[rows])),
+            }
             for name in ("r2_protostar", "r2"):
                 difference = found[method][name] - found[reference][name]
                 row[name] = float(difference[0])

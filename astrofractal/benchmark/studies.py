@@ -37,13 +37,13 @@ def _scores(maps, log_mass, random_state):
     tested = np.isfinite(log_mass)
     for cloud in ("all", *np.unique(maps.clouds[tested]).tolist()):
         rows = tested if cloud == "all" else tested & (maps.clouds == cloud)
-        sinks = maps.sinks[rows]
-        bootstrap = Bootstrap(sinks, maps.clouds[rows], random_state=random_state)
+        protostars = maps.protostars[rows]
+        bootstrap = Bootstrap(protostars, maps.clouds[rows], random_state=random_state)
         yield {
             "cloud": cloud,
             "n_maps": int(rows.sum()),
-            "n_protostars": len(np.unique(sinks)),
-            **score(maps.log_masses[rows], log_mass[rows], bootstrap, sinks=sinks),
+            "n_protostars": len(np.unique(protostars)),
+            **score(maps.log_masses[rows], log_mass[rows], bootstrap, protostars=protostars),
         }
 
 
@@ -84,7 +84,7 @@ def learning_rows(scorer, method, protocol, *, sizes=N_PROTOSTARS, random_state=
                 choose = partial(_draw, maps, n, kind, generator)
                 result = scorer.evaluate(method, protocol, choose=choose)
                 rows = np.isfinite(result.log_mass)
-                once = Bootstrap(maps.sinks[rows], maps.clouds[rows], n_draws=0)
+                once = Bootstrap(maps.protostars[rows], maps.clouds[rows], n_draws=0)
                 draws.append(once.scores(maps.log_masses[rows], result.log_mass[rows]))
             row = {**_described(method, scorer.channels), "maps": kind}
             row |= {"n_labels": result.n_labels, "n_draws": n_draws}
@@ -96,21 +96,21 @@ def learning_rows(scorer, method, protocol, *, sizes=N_PROTOSTARS, random_state=
 
 def _draw(maps, n, kind, generator, train):
     """Draw ``n`` protostars of the maps ``train``, one map or all of each, and their groups."""
-    sinks = maps.sinks
+    protostars = maps.protostars
     order = generator.permutation(train)
-    names, first = np.unique(sinks[order], return_index=True)
+    names, first = np.unique(protostars[order], return_index=True)
     picked = generator.permutation(len(names))[:n]
     if kind == "one":
         chosen = np.sort(order[first[picked]])
     else:
-        chosen = train[np.isin(sinks[train], names[picked])]
-    return chosen, label_groups(sinks[chosen], maps.clouds[chosen])
+        chosen = train[np.isin(protostars[train], names[picked])]
+    return chosen, label_groups(protostars[chosen], maps.clouds[chosen])
 
 
-def label_groups(sinks, clouds, *, n_least=4):
+def label_groups(protostars, clouds, *, n_least=4):
     """Return the groups by which few labels are told apart."""
-    # sinks, clouds 1D
-    names, index = np.unique(sinks, return_inverse=True)
+    # protostars, clouds 1D
+    names, index = np.unique(protostars, return_inverse=True)
     if len(names) >= n_least * len(np.unique(clouds)):
         return clouds
     return index % max(1, len(names) // n_least)
@@ -121,7 +121,7 @@ def degradation_rows(scorer, methods, degradation, *, random_state=0):
     maps = degradation.apply(scorer.maps, random_state=random_state)
     seen = Scorer(maps, scorer.store, channels=degradation.channels)
     protocol = make_protocol("leave-cloud-out", maps)
-    bootstrap = Bootstrap(maps.sinks, maps.clouds, random_state=random_state)
+    bootstrap = Bootstrap(maps.protostars, maps.clouds, random_state=random_state)
     reference = None
     for method in methods:
         log_mass = seen.evaluate(method, protocol).log_mass
@@ -129,7 +129,7 @@ def degradation_rows(scorer, methods, degradation, *, random_state=0):
         reference = reference or found
         row = {"kind": degradation.kind, "level": float(degradation.level)}
         row |= _described(method, degradation.channels) | {"n_maps": len(maps)}
-        row |= score(maps.log_masses, log_mass, bootstrap, sinks=maps.sinks)
+        row |= score(maps.log_masses, log_mass, bootstrap, protostars=maps.protostars)
         difference = found["r2_protostar"] - reference["r2_protostar"]
         row |= {"reference": methods[0].name, "r2_difference": float(difference[0]),
                 "r2_difference_err": float(np.nanstd(difference[1:]))}  # fmt: skip
@@ -141,13 +141,13 @@ def interval_rows(scorer, method, protocol):
     maps, result = scorer.maps, scorer.evaluate(method, protocol, intervals=True)
     columns = {
         "cloud": maps.clouds.tolist(),
-        "sink": maps.sinks.tolist(),
+        "sink": maps.protostars.tolist(),
         "log_mass": maps.log_masses.tolist(),
         "predicted": result.log_mass.tolist(),
         "half_68": result.half_68.tolist(),
         "half_90": result.half_90.tolist(),
     }
     rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
-    weights = protostar_weights(maps.sinks, 1)
+    weights = protostar_weights(maps.protostars, 1)
     ranges = mass_range_scores(maps.log_masses, result.log_mass, result.half_68, weights)
     return rows, list(ranges)

@@ -190,14 +190,16 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
     images = torch.from_numpy(ChannelNormalization()(maps.images))
     for train, test in splits:
         generator = np.random.default_rng(random_state)
-        held = hold_out(maps.clouds[train], maps.sinks[train], _HELD, generator)
+        held = hold_out(maps.clouds[train], maps.protostars[train], _HELD, generator)
         held = np.isin(maps.clouds[train], held)
         rows, others = train[~held], train[held]
-        counts = [settings.n_views * len(np.unique(maps.sinks[part])) for part in (rows, others)]
+        counts = [
+            settings.n_views * len(np.unique(maps.protostars[part])) for part in (rows, others)
+        ]
         batches = FreshViews(
             images[rows],
             maps.log_masses[rows],
-            maps.sinks[rows],
+            maps.protostars[rows],
             counts[0],
             batch_size=settings.batch_size,
             exponent=settings.weight_exponent,
@@ -205,7 +207,7 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
             **look,
         )
         exponent = settings.weight_exponent
-        others = others[draw_rows(maps.sinks[others], counts[1], exponent, generator)]
+        others = others[draw_rows(maps.protostars[others], counts[1], exponent, generator)]
         validation = make_views(images[others], random_poses(counts[1], 0.5, generator), **look)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)

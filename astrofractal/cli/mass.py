@@ -253,7 +253,7 @@ def _estimate_cutouts(args):
             raise ValueError(msg)
     if len(args.file) == 1 and _is_mapset(args.file[0]):
         maps = MapSet.read(args.file[0])
-        names, groups = [f"{args.file[0]}[{i}]" for i in range(len(maps))], maps.sinks.tolist()
+        names, groups = [f"{args.file[0]}[{i}]" for i in range(len(maps))], maps.protostars.tolist()
     else:
         maps = (read_map(args, path) for path in args.file)  # one batch in memory at a time
         names, groups = list(args.file), ["combined"] * len(args.file)

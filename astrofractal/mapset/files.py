@@ -74,7 +74,7 @@ def _from_hdus(hdus, path):
     clouds = table["cloud"] if "cloud" in table.colnames else clouds
     names = {
         key: np.array([decode(value) for value in np.char.strip(np.asarray(column).astype(str))])
-        for key, column in {"clouds": clouds, "sinks": table["sink"]}.items()
+        for key, column in {"clouds": clouds, "protostars": table["sink"]}.items()
     }
     optional = {}
     if "time" in table.colnames:
@@ -128,7 +128,9 @@ def _properties(hdus, clouds, decode):
 def write_parts(maps, path, *, overwrite=False):
     """Write a map set to one file."""
     clouds = list(dict.fromkeys(maps.clouds.tolist()))
-    local = [s.removeprefix(f"{c}/") for c, s in zip(maps.clouds.tolist(), maps.sinks.tolist())]
+    local = [
+        s.removeprefix(f"{c}/") for c, s in zip(maps.clouds.tolist(), maps.protostars.tolist())
+    ]
     encoded = any(quote(name, _PRINTABLE + " ") != name or name != name.strip() or "%" in name
                   for name in (*clouds, *local))  # fmt: skip
 

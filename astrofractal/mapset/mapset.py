@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MapSet", "reference_maps"]
 
 _COLUMNS = (
-    "images", "masses", "clouds", "sinks", "times", "axes", "positions", "represents",
+    "images", "masses", "clouds", "protostars", "times", "axes", "positions", "represents",
 )  # fmt: skip
 _DEFAULT_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
@@ -52,7 +52,7 @@ class MapSet:
     clouds : array-like of str
         The simulation that each map comes from: the unit that is held out whole.
 
-    sinks : array-like of str
+    protostars : array-like of str
         The protostar that each map is centered on.  The name of the cloud is put before it, so that
         names are unique across clouds.
 
@@ -84,10 +84,10 @@ class MapSet:
     >>> from astropy import units as u
     >>> from astrofractal.mapset import MapSet
     >>> images = np.full((2, 3, 8, 8), 22.0)
-    >>> maps = MapSet(images, [0.3, 2.0] * u.solMass, clouds=["a", "a"], sinks=["1", "2"])
+    >>> maps = MapSet(images, [0.3, 2.0] * u.solMass, clouds=["a", "a"], protostars=["1", "2"])
     >>> maps
     <MapSet: 2 maps of 8 x 8 px, 2 protostars, 1 cloud>
-    >>> maps[maps.masses > 1 * u.solMass].sinks.tolist()
+    >>> maps[maps.masses > 1 * u.solMass].protostars.tolist()
     ['a/2']
     """
 
@@ -97,7 +97,7 @@ class MapSet:
         masses: u.Quantity,
         *,
         clouds: ArrayLike,
-        sinks: ArrayLike,
+        protostars: ArrayLike,
         times: u.Quantity | None = None,
         axes: ArrayLike | None = None,
         positions: u.Quantity | None = None,
@@ -116,9 +116,9 @@ class MapSet:
             msg = "masses must be finite and positive"
             raise ValueError(msg)
         self.clouds = _strings("clouds", clouds, n_maps)
-        sinks = _strings("sinks", sinks, n_maps)
-        self.sinks = np.array(
-            [s if s.startswith(f"{c}/") else f"{c}/{s}" for c, s in zip(self.clouds, sinks)],
+        protostars = _strings("protostars", protostars, n_maps)
+        self.protostars = np.array(
+            [s if s.startswith(f"{c}/") else f"{c}/{s}" for c, s in zip(self.clouds, protostars)],
             dtype=str,
         )
         if times is None:
@@ -144,7 +144,7 @@ class MapSet:
         ny, nx = self.images.shape[2:]
         n_clouds = len(set(self.clouds.tolist()))
         return (
-            f"<MapSet: {len(self)} maps of {nx} x {ny} px, {len(set(self.sinks.tolist()))} "
+            f"<MapSet: {len(self)} maps of {nx} x {ny} px, {len(set(self.protostars.tolist()))} "
             f"protostars, {n_clouds} cloud{'s' if n_clouds != 1 else ''}>"
         )
 
@@ -245,13 +245,13 @@ class MapSet:
         positive_int("n_per_protostar", n_per_protostar)
         order = self._order()
         kept = []
-        for sink in np.unique(self.sinks):
-            own = order[self.sinks[order] == sink]
+        for protostar in np.unique(self.protostars):
+            own = order[self.protostars[order] == protostar]
             kept.append(_spread(own, min(n_per_protostar, len(own))))
         new = self[np.sort(np.concatenate(kept))]
-        _, index = np.unique(self.sinks, return_inverse=True)
-        total = dict(zip(self.sinks.tolist(), np.bincount(index, self.represents)[index]))
-        names, index = np.unique(new.sinks, return_inverse=True)
+        _, index = np.unique(self.protostars, return_inverse=True)
+        total = dict(zip(self.protostars.tolist(), np.bincount(index, self.represents)[index]))
+        names, index = np.unique(new.protostars, return_inverse=True)
         left = np.bincount(index, new.represents)
         new.represents = new.represents * (np.array([total[n] for n in names]) / left)[index]
         return new
@@ -259,7 +259,7 @@ class MapSet:
     def _order(self):
         """The maps by protostar, time and axis."""
         times = np.nan_to_num(self.times.value, nan=-1.0)
-        return np.lexsort((self.axes, times, self.sinks))
+        return np.lexsort((self.axes, times, self.protostars))
 
     @classmethod
     def concatenate(cls, mapsets: Iterable[MapSet]) -> MapSet:

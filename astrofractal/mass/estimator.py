@@ -388,7 +388,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         if isinstance(maps, MapSet):
             masses = maps.masses if masses is None else masses
             groups = maps.clouds if groups is None else groups
-            protostars = maps.sinks if protostars is None else protostars
+            protostars = maps.protostars if protostars is None else protostars
         log_masses = log_solar(masses)
         uses_encoder = any(self._options(c)[0].pooling for c in CHANNEL_SETS)
         encoder = self._encoder() if uses_encoder else None

@@ -197,8 +197,8 @@ def fine_tune(
             if not len(rows):
                 parts.append((rows, images[:0]))
                 continue
-            n = n_views * len(np.unique(maps.sinks[rows]))
-            rows = rows[draw_rows(maps.sinks[rows], n, weight_exponent, generator)]
+            n = n_views * len(np.unique(maps.protostars[rows]))
+            rows = rows[draw_rows(maps.protostars[rows], n, weight_exponent, generator)]
             poses = random_poses(n, jitter, generator)
             parts.append((rows, make_views(images[rows], poses, zoom=zoom, size=images.shape[-1])))
         (train_rows, train_inputs), (held_rows, held_inputs) = parts
@@ -238,7 +238,7 @@ def fine_tune(
         batches = FreshViews(
             images[~held],
             log_masses[~held],
-            maps.sinks[~held],
+            maps.protostars[~held],
             len(train_rows),
             zoom=zoom,
             size=images.shape[-1],
@@ -471,8 +471,8 @@ class TrunkViews:
 
         network = _Network(encoder, blocks, pooling, zoom, maps.images.shape[-1])
         generator = np.random.default_rng((random_state, 1))
-        n = n_views * len(np.unique(maps.sinks))
-        rows = draw_rows(maps.sinks, n, weight_exponent, generator)
+        n = n_views * len(np.unique(maps.protostars))
+        rows = draw_rows(maps.protostars, n, weight_exponent, generator)
         poses = random_poses(n, jitter, generator)
         network.to(device or encoder.device)
         return cls(network, maps.images, rows, poses, progress_bar=progress_bar)
@@ -691,7 +691,7 @@ def _held_out(maps, validation, generator, hold_out):
         if not 0 < validation < 1:
             msg = f"validation must be between 0 and 1, or names of clouds, got {validation!r}"
             raise ValueError(msg)
-        validation = hold_out(maps.clouds, maps.sinks, validation, generator)
+        validation = hold_out(maps.clouds, maps.protostars, validation, generator)
     names = [validation] if isinstance(validation, str) else [str(name) for name in validation]
     strange = sorted(set(names) - set(maps.clouds.tolist()))
     if strange or not names:
@@ -706,7 +706,7 @@ def _predictions(maps, rows, predicted):
     chosen, index, counts = np.unique(rows, return_inverse=True, return_counts=True)
     table = QTable()
     table["map"] = chosen
-    table["cloud"], table["sink"] = maps.clouds[chosen], maps.sinks[chosen]
+    table["cloud"], table["sink"] = maps.clouds[chosen], maps.protostars[chosen]
     table["mass"] = maps.masses[chosen]
     table["predicted"] = 10 ** (np.bincount(index, weights=predicted) / counts) * u.solMass
     return table

@@ -193,7 +193,7 @@ def _as_set(maps, cloud):
         np.stack([gas.to_array() for gas in maps]),
         u.Quantity([gas.meta["mass"] for gas in maps]),
         clouds=[cloud] * len(maps),
-        sinks=[gas.meta["sink"] for gas in maps],
+        protostars=[gas.meta["sink"] for gas in maps],
         times=u.Quantity(times),
         axes=[gas.meta["axis"] for gas in maps],
         positions=u.Quantity([gas.meta["center"] for gas in maps]),

@@ -61,7 +61,7 @@ def scores(maps, predicted, rows):
     """Return R2 per map and per protostar."""
     truth, own = maps.log_masses[rows], predicted[rows]
     weights = maps.represents[rows]
-    each = protostar_weights(maps.sinks[rows], 1, weights)
+    each = protostar_weights(maps.protostars[rows], 1, weights)
     return r2_score(truth, own, weights), r2_score(truth, own, each)
 
 
@@ -115,7 +115,7 @@ def main():
         pair = next(
             paired_rows(
                 maps.log_masses, {"nested": values, OPPONENT: formulas}, [("nested", OPPONENT)],
-                sinks=maps.sinks, clouds=maps.clouds,
+                protostars=maps.protostars, clouds=maps.clouds,
             )
         )  # fmt: skip
         print(

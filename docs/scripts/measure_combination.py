@@ -62,7 +62,7 @@ def main():
     method = Method("default", features, regressor, "fractal", weight_exponent=exponent)
     scorer = Scorer(maps, store, n_per_protostar=args.per_protostar)
     found = scorer.evaluate(method, make_protocol("leave-cloud-out", maps), intervals=True)
-    true, mass, sinks = maps.log_masses, found.log_mass, maps.sinks
+    true, mass, sinks = maps.log_masses, found.log_mass, maps.protostars
     error = mass - true
     looks = [rows for rows in groups_of(sinks, maps.times.value) if len(rows) == 3]
     paths = [rows[np.argsort(maps.times.value[rows])] for rows in groups_of(sinks, maps.axes)]

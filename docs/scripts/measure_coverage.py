@@ -58,7 +58,7 @@ def pretrained(folder, coverage, n_images, overrides, options):
 def r_squared(features, maps):
     """Return R2 of log10 M per protostar by ridge regression, each cloud predicted by the others."""
     truth = maps.log_masses
-    weights = protostar_weights(maps.sinks, 0.5, maps.represents)
+    weights = protostar_weights(maps.protostars, 0.5, maps.represents)
     predicted = np.empty(len(truth))
     for cloud in np.unique(maps.clouds):
         test = maps.clouds == cloud
@@ -66,7 +66,7 @@ def r_squared(features, maps):
         train = (features[~test] - mean) / std
         ridge = GroupRidge().fit(train, truth[~test], weights[~test], maps.clouds[~test])
         predicted[test] = ridge.predict((features[test] - mean) / std)
-    return r2_score(truth, predicted, protostar_weights(maps.sinks, 1))
+    return r2_score(truth, predicted, protostar_weights(maps.protostars, 1))
 
 
 def scores(weights, maps):

@@ -123,13 +123,13 @@ def main():
     network = trained(args.output, args.n_images, args.epochs, args.seed)
     maps, counts = drawn(MapSet.read(args.maps), args.per_protostar)
     told = asked(network, maps)
-    np.savez(args.output / "told.npz", told=told, clouds=maps.clouds, sinks=maps.sinks)
-    each = protostar_weights(maps.sinks, 1, counts)
+    np.savez(args.output / "told.npz", told=told, clouds=maps.clouds, protostars=maps.protostars)
+    each = protostar_weights(maps.protostars, 1, counts)
     for name, w in (("map", counts), ("protostar", each)):
         covariance = np.cov(told[:, 0], maps.log_masses, aweights=w)
         correlation = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
         print(f"correlation per {name}: {correlation:.2f}")
-    weights = protostar_weights(maps.sinks, 0.5, counts)
+    weights = protostar_weights(maps.protostars, 0.5, counts)
     exact = physics(maps, ChannelNormalization())
     everyone = np.ones(len(maps), bool)
     reference = None

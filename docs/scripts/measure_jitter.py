@@ -53,7 +53,7 @@ def main():
                 pair = next(
                     paired_rows(
                         truth, {"new": own, "old": before}, [("new", "old")],
-                        sinks=exact.sinks, clouds=exact.clouds,
+                        protostars=exact.protostars, clouds=exact.clouds,
                     )
                 )  # fmt: skip
                 print(

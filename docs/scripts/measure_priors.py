@@ -51,9 +51,9 @@ def main():
     scorer = Scorer(maps, store)
     X, _ = scorer.features(method)
     kept = maps.limit(args.per_protostar)
-    place = {key: row for row, key in enumerate(zip(maps.sinks, maps.times.value, maps.axes))}
-    rows = np.array([place[key] for key in zip(kept.sinks, kept.times.value, kept.axes)])
-    true, equal = maps.log_masses, protostar_weights(maps.sinks, 1)
+    place = {key: row for row, key in enumerate(zip(maps.protostars, maps.times.value, maps.axes))}
+    rows = np.array([place[key] for key in zip(kept.protostars, kept.times.value, kept.axes)])
+    true, equal = maps.log_masses, protostar_weights(maps.protostars, 1)
     third = np.searchsorted([weighted_quantile(true, equal, k / 3) for k in (1, 2)], true)
     mass, half = (np.empty((1 + len(PRIORS), len(maps))) for _ in range(2))
     for cloud in np.unique(maps.clouds):
@@ -77,7 +77,7 @@ def main():
         )
         report("protostars as they are", true, mass[row], half[row], equal)
         for name in PRIORS:
-            weights = equal * importance(Prior(name), true, maps.sinks)
+            weights = equal * importance(Prior(name), true, maps.protostars)
             report(f"as of {name}", true, mass[row], half[row], weights)
 
 

@@ -89,16 +89,16 @@ def left_out(maps, parts, regressor, exponent, n_labels=None, seed=0):
     With ``n_labels``, one map of each of so many protostars of the others.
     """
     features, blocks = np.hstack(parts), [part.shape[1] for part in parts]
-    weights = protostar_weights(maps.sinks, exponent, maps.represents)
+    weights = protostar_weights(maps.protostars, exponent, maps.represents)
     random, found = np.random.default_rng((seed, n_labels or 0)), np.empty(len(maps))
     for cloud in np.unique(maps.clouds):
         out = maps.clouds == cloud
         rows, groups, own = np.flatnonzero(~out), maps.clouds[~out], weights
         if n_labels is not None:
             rows = random.permutation(rows)
-            _, first = np.unique(maps.sinks[rows], return_index=True)
+            _, first = np.unique(maps.protostars[rows], return_index=True)
             rows, own = rows[random.permutation(first)[:n_labels]], np.ones(len(maps))
-            groups = label_groups(maps.sinks[rows], maps.clouds[rows])
+            groups = label_groups(maps.protostars[rows], maps.clouds[rows])
         scaler = Scaler(blocks).fit(features[rows])
         model = fit_regressor(
             make_regressor(regressor), scaler.transform(features[rows]), maps.log_masses[rows],
@@ -142,7 +142,7 @@ def main():
         "class token as well": [read[4][12, "class", "mean"], *default],
         "scatter over views as well": [read[4][12, "near", "scatter"], *default],
     }
-    bootstrap = Bootstrap(maps.sinks, maps.clouds, represents=maps.represents)
+    bootstrap = Bootstrap(maps.protostars, maps.clouds, represents=maps.represents)
     known, rows = {}, []
 
     def scored(name, parts, regressor, exponent):

@@ -42,8 +42,8 @@ def drawn(maps, per_protostar, seed=0):
     """Return the maps that are used, and of each how many maps it stands for."""
     random = np.random.default_rng(seed)
     chosen, counts = [], []
-    for sink in np.unique(maps.sinks):
-        own = np.flatnonzero(maps.sinks == sink)
+    for sink in np.unique(maps.protostars):
+        own = np.flatnonzero(maps.protostars == sink)
         picked = random.permutation(own)[:per_protostar]
         chosen += list(picked)
         counts += [len(own) / len(picked)] * len(picked)
@@ -116,13 +116,13 @@ def left_out(features, maps, weights):
 def few_labels(features, maps, counts, n_labels, scored):
     """Return R2 per protostar with a few labeled protostars of the other clouds, one map each."""
     random, scores = np.random.default_rng(n_labels), []
-    of_protostar = protostar_weights(maps.sinks, 1, counts)[scored]
+    of_protostar = protostar_weights(maps.protostars, 1, counts)[scored]
     for _ in range(N_DRAWS):
         found = np.empty(len(maps))
         for cloud in np.unique(maps.clouds[scored]):
             out = maps.clouds == cloud
-            sinks = random.choice(np.unique(maps.sinks[~out]), n_labels, replace=False)
-            labeled = [random.choice(np.flatnonzero(maps.sinks == sink)) for sink in sinks]
+            sinks = random.choice(np.unique(maps.protostars[~out]), n_labels, replace=False)
+            labeled = [random.choice(np.flatnonzero(maps.protostars == sink)) for sink in sinks]
             x, y = features[labeled], maps.log_masses[labeled]
             model = Ridge(1.0) if x.shape[1] == 1 else make_pipeline(StandardScaler(), Ridge(30.0))
             found[out] = model.fit(x, y).predict(features[out])
@@ -135,11 +135,12 @@ def bootstrap(maps, counts, one, other, n=200):
     random = np.random.default_rng(0)
     places = {
         cloud: [
-            np.flatnonzero(maps.sinks == s) for s in np.unique(maps.sinks[maps.clouds == cloud])
+            np.flatnonzero(maps.protostars == s)
+            for s in np.unique(maps.protostars[maps.clouds == cloud])
         ]
         for cloud in np.unique(maps.clouds)
     }
-    weights = (counts, protostar_weights(maps.sinks, 1, counts))
+    weights = (counts, protostar_weights(maps.protostars, 1, counts))
     draws = []
     for _ in range(n):
         picked = []
@@ -174,9 +175,9 @@ def main():
         maps = Degradation(args.degraded[0], float(args.degraded[1])).apply(maps)
     scored = np.isin(maps.clouds, args.scored or maps.clouds)
     exact = physics(maps, FractalEncoder(weights="random").normalization)
-    per_protostar = protostar_weights(maps.sinks, 1, counts)
+    per_protostar = protostar_weights(maps.protostars, 1, counts)
     # The number of maps to the power -1/2 per map, so that the weight of a protostar is its square root.
-    weights = protostar_weights(maps.sinks, 0.5, counts)
+    weights = protostar_weights(maps.protostars, 0.5, counts)
     rows, first = [], {}
 
     def score(weights_name, view, name, features):

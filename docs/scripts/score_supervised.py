@@ -70,7 +70,7 @@ def main():
     rows = []
     for (method, _), (seeds, mean, own) in networks(maps, table).items():
         tested = np.isfinite(mean)
-        bootstrap = Bootstrap(maps.sinks[tested], maps.clouds[tested])
+        bootstrap = Bootstrap(maps.protostars[tested], maps.clouds[tested])
         truth = maps.log_masses[tested]
         scores = [bootstrap.scores(truth, one[tested]) for one in (mean, *seeds)]
         minutes = own["minutes"][(own["row"] == 0) & np.isfinite(own["minutes"])]
@@ -81,7 +81,7 @@ def main():
             "n_seeds": len(seeds),
             "weight_exponent": exponents[method],
             "n_clouds": len(np.unique(maps.clouds[tested])),
-            "n_protostars": len(np.unique(maps.sinks[tested])),
+            "n_protostars": len(np.unique(maps.protostars[tested])),
             "n_maps": int(tested.sum()),
             "minutes": float(np.mean(minutes)) if len(minutes) else np.nan,
         }

@@ -135,7 +135,7 @@ def test_a_map_is_encoded_once(tmp_path, maps):
 @pytest.mark.parametrize("degradation", DEGRADATIONS, ids=lambda d: f"{d.kind}-{d.level:g}")
 def test_degraded_maps_are_of_the_same_protostars(maps, degradation):
     seen = degradation.apply(maps[:8])
-    assert_array_equal(seen.sinks, maps.sinks[:8])
+    assert_array_equal(seen.protostars, maps.protostars[:8])
     changed = not np.array_equal(seen.images, maps.images[:8])
     assert changed == (degradation.kind not in ("none", "channels"))
     known = np.isfinite(seen.images[:, 0]).mean()
@@ -153,11 +153,11 @@ def test_few_labels(maps):
         (4, "one"), (4, "all"), (16, "one"), (16, "all")
     ]  # fmt: skip
     assert rows[-1]["r2_protostar"] > rows[0]["r2_protostar"]
-    sinks = np.arange(6).astype(str)
+    protostars = np.arange(6).astype(str)
     # Six protostars of five clouds are too few to be compared within a cloud.
-    groups = label_groups(sinks, np.array(list("aabcde")))
+    groups = label_groups(protostars, np.array(list("aabcde")))
     assert_array_equal(groups, 0)
-    assert_array_equal(label_groups(sinks.repeat(4), np.array(["a"] * 24)), "a")
+    assert_array_equal(label_groups(protostars.repeat(4), np.array(["a"] * 24)), "a")
 
 
 def test_maps_that_calibrate_stand_for_the_others(maps):

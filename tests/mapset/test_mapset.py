@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from astrofractal.mapset import MapSet
 
 
-def make_mapset(n_maps=12, *, n_sinks=2, cloud="cloud01", seed=0, size=16):
+def make_mapset(n_maps=12, *, n_protostars=2, cloud="cloud01", seed=0, size=16):
     rng = np.random.default_rng(seed)
     images = np.stack(
         [
@@ -21,9 +21,9 @@ def make_mapset(n_maps=12, *, n_sinks=2, cloud="cloud01", seed=0, size=16):
         images,
         10 ** rng.normal(0, 0.5, n_maps) * u.solMass,
         clouds=[cloud] * n_maps,
-        sinks=[str(i % n_sinks) for i in range(n_maps)],
-        times=np.arange(n_maps) // (3 * n_sinks) * u.Myr,
-        axes=["xyz"[i // n_sinks % 3] for i in range(n_maps)],
+        protostars=[str(i % n_protostars) for i in range(n_maps)],
+        times=np.arange(n_maps) // (3 * n_protostars) * u.Myr,
+        axes=["xyz"[i // n_protostars % 3] for i in range(n_maps)],
         positions=rng.standard_normal((n_maps, 3)) * u.pc,
         pixel_scale=0.5 / 64 * u.pc,
         meta={"clouds": {cloud: {"MCLOUD": 400.0}}},
@@ -39,7 +39,7 @@ def test_write_read(tmp_path, clouds):
     back = MapSet.read(tmp_path / "maps.fits")
     assert_allclose(back.images[:, 0], maps.images[:, 0], atol=0.0021)
     assert_allclose(back.images[:, 1:], maps.images[:, 1:], atol=0.0105)
-    for name in ("clouds", "sinks", "axes"):
+    for name in ("clouds", "protostars", "axes"):
         assert_array_equal(getattr(back, name), getattr(maps, name))
     assert_allclose(back.masses, maps.masses, rtol=1e-6)
     assert_allclose(back.times, maps.times)
@@ -57,7 +57,7 @@ def test_folder_and_indexing(tmp_path):
     assert len(maps) == 24
     assert len(maps[3]) == 1
     part = maps[maps.clouds == "b"]
-    assert set(part.sinks) == {"b/0", "b/1"}
+    assert set(part.protostars) == {"b/0", "b/1"}
     assert list(part.meta["clouds"]) == ["b"]
     assert_array_equal(part.images, maps.images[12:])
     with pytest.raises(IndexError):
@@ -68,7 +68,7 @@ def test_velocity_is_column_weighted():
     images = np.zeros((1, 3, 1, 2))
     images[0, 0] = [[22, 23]]
     images[0, 1] = [[0, 11]]
-    maps = MapSet(images, [1] * u.solMass, clouds=["a"], sinks=["0"])
+    maps = MapSet(images, [1] * u.solMass, clouds=["a"], protostars=["0"])
     assert_allclose(maps.images[0, 1], [[-10, 1]], rtol=1e-6)
 
 
@@ -92,26 +92,26 @@ def test_source_convention(tmp_path):
     fits.HDUList(hdus).writeto(tmp_path / "c7.fits")
     maps = MapSet.read(tmp_path / "c7.fits")
     assert_allclose(maps.images[0, :, 0, 0], [22, 0, 0.3], atol=1e-5)
-    assert maps.sinks.tolist() == ["c7/4", "c7/4"]
+    assert maps.protostars.tolist() == ["c7/4", "c7/4"]
     assert_allclose(maps.log_masses, [0, np.log10(2)])
 
 
 def test_thin_is_representative():
     # One protostar has three quarters of the maps; three axes at every time.
     n = 360
-    sinks = np.where(np.arange(n) < 270, "old", "young")
+    protostars = np.where(np.arange(n) < 270, "old", "young")
     maps = MapSet(
         np.full((n, 3, 8, 8), 22.0),
         np.where(np.arange(n) < 270, 5.0, 0.2) * u.solMass,
         clouds=["a"] * n,
-        sinks=sinks,
+        protostars=protostars,
         times=(np.arange(n) // 3) * u.Myr,
         axes=np.array(list("xyz"))[np.arange(n) % 3],
     )[np.random.default_rng(0).permutation(n)]
     for n_maps in (40, 60, 120, 170):
         small = maps.subsample(n_maps)
         assert len(small) == n_maps
-        assert abs(np.mean(small.sinks == "a/old") - 0.75) < 0.02
+        assert abs(np.mean(small.protostars == "a/old") - 0.75) < 0.02
         counts = np.unique(small.axes, return_counts=True)[1]
         assert len(counts) == 3
         assert counts.min() > 0.25 * n_maps
@@ -128,23 +128,23 @@ def test_thin_is_representative():
 def test_names_come_back_as_they_were(tmp_path, names):
     maps = make_mapset(2)
     for cloud in ("nube", "Wölkchen"):
-        new = MapSet(maps.images, maps.masses, clouds=[cloud] * 2, sinks=names)
+        new = MapSet(maps.images, maps.masses, clouds=[cloud] * 2, protostars=names)
         new.write(tmp_path / "maps.fits", overwrite=True)
         back = MapSet.read(tmp_path / "maps.fits")
-        assert back.sinks.tolist() == [f"{cloud}/{name}" for name in names]
+        assert back.protostars.tolist() == [f"{cloud}/{name}" for name in names]
         assert back.clouds.tolist() == [cloud] * 2
         assert list(back.meta["clouds"]) == [cloud]
     both = MapSet.concatenate([maps, new])
     both.write(tmp_path / "both.fits")
-    assert MapSet.read(tmp_path / "both.fits").sinks.tolist() == both.sinks.tolist()
+    assert MapSet.read(tmp_path / "both.fits").protostars.tolist() == both.protostars.tolist()
 
 
 def test_limited_maps_stand_for_the_others(tmp_path):
     maps = make_mapset(30)[[*range(0, 30, 2), 1, 3]]  # 15 maps of one protostar, 2 of the other
     small = maps.limit(4)
-    assert np.unique(small.sinks, return_counts=True)[1].tolist() == [4, 2]
-    assert_allclose(small.represents, np.where(small.sinks == "cloud01/0", 15 / 4, 1))
-    assert len(set(small.axes[small.sinks == "cloud01/0"])) > 1
+    assert np.unique(small.protostars, return_counts=True)[1].tolist() == [4, 2]
+    assert_allclose(small.represents, np.where(small.protostars == "cloud01/0", 15 / 4, 1))
+    assert len(set(small.axes[small.protostars == "cloud01/0"])) > 1
     small.write(tmp_path / "small.fits")
     assert_allclose(MapSet.read(tmp_path / "small.fits").represents, small.represents)
     assert_allclose(small.limit(2).represents.sum(), len(maps))
@@ -164,13 +164,15 @@ def test_fingerprint_is_that_of_the_content():
 def test_errors(tmp_path):
     maps = make_mapset()
     with pytest.raises(ValueError, match="images must have the shape"):
-        MapSet(maps.images[:, :2], maps.masses, clouds=maps.clouds, sinks=maps.sinks)
+        MapSet(maps.images[:, :2], maps.masses, clouds=maps.clouds, protostars=maps.protostars)
     with pytest.raises(u.UnitsError, match="masses"):
-        MapSet(maps.images, maps.masses.value, clouds=maps.clouds, sinks=maps.sinks)
+        MapSet(maps.images, maps.masses.value, clouds=maps.clouds, protostars=maps.protostars)
     with pytest.raises(u.UnitsError, match="masses"):
-        MapSet(maps.images, maps.masses.value * u.pc, clouds=maps.clouds, sinks=maps.sinks)
+        MapSet(
+            maps.images, maps.masses.value * u.pc, clouds=maps.clouds, protostars=maps.protostars
+        )
     with pytest.raises(ValueError, match="clouds must have one entry"):
-        MapSet(maps.images, maps.masses, clouds=["a"], sinks=maps.sinks)
+        MapSet(maps.images, maps.masses, clouds=["a"], protostars=maps.protostars)
     with pytest.raises(FileNotFoundError, match="nothing"):
         MapSet.read(tmp_path / "nothing.fits")
     with pytest.raises(FileNotFoundError, match="no .fits files"):
@@ -193,4 +195,4 @@ def test_errors(tmp_path):
 def test_bad_values():
     maps = make_mapset(2)
     with pytest.raises(ValueError, match="finite and positive"):
-        MapSet(maps.images, [0, 1] * u.solMass, clouds=maps.clouds, sinks=maps.sinks)
+        MapSet(maps.images, [0, 1] * u.solMass, clouds=maps.clouds, protostars=maps.protostars)

@@ -56,7 +56,7 @@ def test_images_are_the_maps_and_the_peaks_between(cut, folder):
 def test_masses_are_not_read(cut, folder, tmp_path):
     maps = MapSet.read(folder / "a.fits")
     other = MapSet(
-        maps.images, maps.masses[::-1] * 3, clouds=maps.clouds, sinks=maps.sinks,
+        maps.images, maps.masses[::-1] * 3, clouds=maps.clouds, protostars=maps.protostars,
     )  # fmt: skip
     for name, one in {"one": maps, "two": other}.items():
         (tmp_path / name).mkdir()

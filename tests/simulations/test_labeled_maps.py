@@ -48,7 +48,7 @@ def test_map_set_from_snapshots(tmp_path):
     maps = map_set(snapshots, shape=(16, 16), progress_bar=bar)
     assert seen == [3]
     assert len(maps) == 4 * 3 + 3
-    assert set(maps.sinks) == {"cloud/3", "cloud/4", "other/3"}
+    assert set(maps.protostars) == {"cloud/3", "cloud/4", "other/3"}
     assert sorted(set(maps.times.value)) == [1.0, pytest.approx(1.1)]
     maps.write(tmp_path / "maps.fits")
     again = MapSet.read(tmp_path / "maps.fits")
@@ -89,7 +89,7 @@ def test_project_command(folder, tmp_path, capsys):
     assert main([*arguments, "--axes", "z", "1,1,0", "--depth", "0.5"]) == 0
     maps = MapSet.read(output)
     assert len(maps) == 2 * 2 * 2
-    assert set(maps.sinks) == {"cloudA/0", "cloudA/1"}
+    assert set(maps.protostars) == {"cloudA/0", "cloudA/1"}
     assert sorted(maps.masses.value)[-1] == pytest.approx(2)
     assert maps.meta["clouds"]["cloudA"]["DEPTH"] == 0.5
     assert "8 maps" in capsys.readouterr().out
