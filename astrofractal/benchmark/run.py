@@ -15,12 +15,12 @@ import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of, positive_int
-from astrofractal.benchmark.degradations import DEGRADATIONS
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import OPPONENT, Method, list_methods
 from astrofractal.benchmark.scorer import PROTOCOLS, Prediction, Scorer, make_protocol
 from astrofractal.benchmark.scores import paired_rows
 from astrofractal.benchmark.studies import (
+    DEGRADATIONS,
     N_PROTOSTARS,
     degradation_rows,
     interval_rows,
@@ -329,7 +329,7 @@ def run_benchmark(
         levels = DEGRADATIONS[:3] if quick else DEGRADATIONS
         for level in progress(levels, progress_bar, desc="degradations"):
             found = degradation_rows(few, followed, level, random_state=random_state)
-            _attempt(journal, f"{level.kind} {level.level:g}", "degradation", found)
+            _attempt(journal, f"{level[0]} {level[1]:g}", "degradation", found)
     if "intervals" in parts:
 
         def intervals():

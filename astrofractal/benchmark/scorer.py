@@ -11,8 +11,8 @@ import numpy as np
 from astrofractal._utils.validation import one_of
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mass import Calibration, make_regressor
-from astrofractal.mass import measures as appearance
 from astrofractal.mass.intervals import Scaler
+from astrofractal.mass.measures import appearance
 from astrofractal.mass.regressors import fit_regressor
 from astrofractal.mass.weights import protostar_weights
 

@@ -3,18 +3,26 @@
 from functools import partial
 
 import numpy as np
+from astropy import units as u
+from scipy.ndimage import gaussian_filter
 
 from astrofractal.benchmark.methods import OPPONENT
 from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, score
+from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.mapset import MapSet
 from astrofractal.mass.weights import protostar_weights
+from astrofractal.observing import Telescope
 
 __all__ = [
+    "DEGRADATIONS",
     "N_PROTOSTARS",
     "degradation_rows",
+    "degraded",
     "interval_rows",
     "label_groups",
     "learning_rows",
+    "off_center",
     "paired_with",
     "score_rows",
 ]
@@ -116,10 +124,85 @@ def label_groups(protostars, clouds, *, n_least=4):
     return index % max(1, len(names) // n_least)
 
 
+def _telescope(kind, level):
+    """Return the telescope of one kind and degree of seeing less."""
+    if kind == "signal-to-noise":
+        velocity = 0.4 / level * u.km / u.s  # of the typical dispersion, 0.4 km/s
+        return Telescope(noise=1 / level, velocity_noise=velocity, dispersion_noise=velocity)
+    if kind == "beam":  # FWHM in pixels
+        return Telescope(beam=level * u.pix)
+    if kind == "pixels":  # of this many pixels
+        return Telescope(pixel_scale=level * STANDARD_WIDTH / STANDARD_SHAPE[1])
+    if kind == "largest scale":  # in pixels
+        return Telescope(largest_scale=level * u.pix)
+    if kind == "mask":  # this part is hidden
+        return Telescope(footprint=~_islands(level))
+    return Telescope()
+
+
+def _islands(part, n=64):
+    """Return ragged islands, some six pixels wide, that cover a part of a map."""
+    field = np.random.default_rng(0).standard_normal((n, *STANDARD_SHAPE))
+    field = gaussian_filter(field, (0, 3, 3))
+    hidden = field < np.quantile(field, part, axis=(1, 2), keepdims=True)
+    return np.repeat(hidden[:, None], 3, axis=1)
+
+
+#: What the study of degradations goes through: kind, level and telescope.  The first ones matter most.
+DEGRADATIONS = tuple(
+    (kind, level, _telescope(kind, level))
+    for kind, level in (
+        ("none", 0),
+        ("signal-to-noise", 10),
+        ("beam", 4),
+        ("off-center", 1),
+        ("pixels", 2),
+        ("signal-to-noise", 3),
+        ("mask", 0.3),
+        ("beam", 2),
+        ("off-center", 2),
+        ("beam", 8),
+        ("signal-to-noise", 30),
+        ("pixels", 4),
+        ("mask", 0.1),
+        ("largest scale", 16),
+    )
+) + tuple(("channels", len(c), Telescope(channels=c)) for c in CHANNEL_SETS if c != CHANNELS)
+
+
+def degraded(maps, kind, level, telescope, *, random_state=0):
+    """Return labeled maps as a telescope, or a wrong position (kind "off-center"), shows them."""
+    if kind in ("none", "channels"):
+        return maps
+    if kind == "off-center":
+        return off_center(maps, level, random_state=random_state)
+    return _with_images(maps, telescope.observe_images(maps.images, random_state=random_state))
+
+
+def off_center(maps, distance, *, random_state=0):
+    """Return maps that are shifted by pixels along one axis or the other; the border is repeated."""
+    images, d = maps.images, int(distance)
+    padded = np.pad(images, [(0, 0), (0, 0), (d, d), (d, d)], "edge")
+    ny, nx = images.shape[2:]
+    moved = np.empty_like(images)
+    for i, k in enumerate(np.random.default_rng(random_state).integers(4, size=len(images))):
+        y, x = d + d * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)][k])
+        moved[i] = padded[i, :, y : y + ny, x : x + nx]
+    return _with_images(maps, moved)
+
+
+def _with_images(maps, images):
+    return MapSet(
+        images, maps.masses, clouds=maps.clouds, protostars=maps.protostars, times=maps.times,
+        axes=maps.axes, represents=maps.represents, pixel_scale=maps.pixel_scale,
+    )  # fmt: skip
+
+
 def degradation_rows(scorer, methods, degradation, *, random_state=0):
     """Score methods on maps that are seen less well, calibrated on maps that are seen alike."""
-    maps = degradation.apply(scorer.maps, random_state=random_state)
-    seen = Scorer(maps, scorer.store, channels=degradation.channels)
+    kind, level, telescope = degradation
+    maps = degraded(scorer.maps, *degradation, random_state=random_state)
+    seen = Scorer(maps, scorer.store, channels=telescope.channels)
     protocol = make_protocol("leave-cloud-out", maps)
     bootstrap = Bootstrap(maps.protostars, maps.clouds, random_state=random_state)
     reference = None
@@ -127,8 +210,8 @@ def degradation_rows(scorer, methods, degradation, *, random_state=0):
         log_mass = seen.evaluate(method, protocol).log_mass
         found = bootstrap.scores(maps.log_masses, log_mass)
         reference = reference or found
-        row = {"kind": degradation.kind, "level": float(degradation.level)}
-        row |= _described(method, degradation.channels) | {"n_maps": len(maps)}
+        row = {"kind": kind, "level": float(level)}
+        row |= _described(method, telescope.channels) | {"n_maps": len(maps)}
         row |= score(maps.log_masses, log_mass, bootstrap, protostars=maps.protostars)
         difference = found["r2_protostar"] - reference["r2_protostar"]
         row |= {"reference": methods[0].name, "r2_difference": float(difference[0]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-__all__ = ["median_error", "pixel_noise"]
+__all__ = ["column_steps", "median_error", "pixel_noise"]
 
 _LAG = 3
 
@@ -20,11 +20,16 @@ def pixel_noise(gas):
     error = median_error(gas, gas.column_density_uncertainty)
     if error is not None:
         return error
+    return column_steps(gas, lag=_LAG)
+
+
+def column_steps(gas, *, lag):
+    """Return the standard deviation of white noise that has the steps between pixels of a map."""
     column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
-    if min(gas.shape) <= 2 * _LAG:
+    if min(gas.shape) <= 2 * lag:
         return 0.0
-    middle = column[:, _LAG:-_LAG]
-    steps = middle - (column[:, : -2 * _LAG] + column[:, 2 * _LAG :]) / 2
+    middle = column[:, lag:-lag]
+    steps = middle - (column[:, : -2 * lag] + column[:, 2 * lag :]) / 2
     if not np.isfinite(steps).any():
         return 0.0
     faint = middle < np.nanquantile(column, 0.25)

@@ -48,7 +48,7 @@ from astrofractal.mass.matching import MATCHED_FEATURES, unlike_references
 from astrofractal.mass.measures import appearance
 from astrofractal.mass.standard import BATCH_SIZE, is_single, standard_batches
 from astrofractal.mass.weights import Prior, as_prior, r2_score, rmse_score
-from astrofractal.observing.telescope import Observation
+from astrofractal.observing import Telescope
 
 __all__ = ["StellarMassEstimator", "make_catalog"]
 
@@ -345,7 +345,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         observe : callable, optional
             Makes the maps look observed, to match the telescope: takes and returns an array
             (n_maps, 3, ny, nx) of the model's channels; see
-            `astrofractal.observing.observe_images`.
+            `astrofractal.observing.Telescope.observe_images`.
 
         channels : list of tuple of str, optional
             The combinations of channels to calibrate; by default all that the maps have.
@@ -529,7 +529,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         estimator : `StellarMassEstimator`
             A new one.  ``skill_`` of its calibration is that behind this telescope, and
-            ``observation_`` tells what was matched.  The last one is kept in memory as well.
+            ``telescope_`` is what was matched.  The last one is kept in memory as well.
 
         Raises
         ------
@@ -547,18 +547,18 @@ class StellarMassEstimator(Options, BaseEstimator):
         options["regressor"] = ("ridge", "svr") if self.regressor is None else self.regressor
         new = type(self)(**options)
         check_options(**options)
-        observation = Observation.measure(gas, places, size=self.size, shape=maps.images.shape[2:])
-        observe = partial(observation, random_state=random_state)
+        telescope = Telescope.measure(gas, places)
+        observe = partial(telescope.observe_images, random_state=random_state)
         # Two maps stand for all code that describes them: what was kept by another version of it is
         # not taken.
         two = observe(maps.images[:2])
         features, _ = options["features"].compute(
             two,
-            observation.channels,
+            telescope.channels,
             encoder=new._encoder() if options["features"].pooling else None,
         )
         key = fingerprint(
-            observation, maps, random_state, options, features, appearance(two),
+            telescope, maps, random_state, options, features, appearance(two),
             astrofractal.__version__,
         )  # fmt: skip
         if vars(self).get("_matched", (None,))[0] != key:
@@ -567,12 +567,12 @@ class StellarMassEstimator(Options, BaseEstimator):
                 found = new.fit(
                     maps,
                     observe=observe,
-                    channels=[observation.channels],
+                    channels=[telescope.channels],
                     progress_bar=progress_bar,
                 )
                 if cache:
                     write_matched(found, key)
-            found.observation_ = observation
+            found.telescope_ = telescope
             self._matched = key, found
         return self._matched[1]
 

@@ -4,8 +4,8 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.gasmap.noise import pixel_noise
 from astrofractal.mass.features import FeatureSet
-from astrofractal.observing.telescope import relative_noise
 
 __all__ = ["MATCHED_FEATURES", "unlike_references"]
 
@@ -33,7 +33,8 @@ def unlike_references(gas, known):
     if gas.has_pixel_scale and gas.pixel_scale > _LARGEST_PIXEL * _STANDARD_PIXEL:
         reasons.append(f"pixels of {gas.pixel_scale / _STANDARD_PIXEL:.1f} px")
     if gas.column_density_uncertainty is not None:  # without it the structure of the gas counts
-        noise = relative_noise(gas)
+        column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
+        noise = min(pixel_noise(gas) / np.nanmedian(column), 1.0)
         if noise > _LARGEST_NOISE:
             reasons.append(f"noise of {100 * noise:.0f} % of the column density")
     missing = 1 - np.median(known) if len(known) else 0.0

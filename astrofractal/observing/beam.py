@@ -1,4 +1,4 @@
-"""The beam: an elliptical Gaussian, and what it does to moments."""
+"""The beam: an elliptical Gaussian, what it does to moments, and what an interferometer leaves."""
 
 from __future__ import annotations
 
@@ -7,14 +7,30 @@ from astropy import units as u
 from astropy.convolution import Gaussian2DKernel
 from astropy.stats import gaussian_fwhm_to_sigma
 from radio_beam import Beam
+from scipy import fft
 
-from astrofractal.gasmap.moments import transform
+from astrofractal.gasmap.moments import mean_velocity, transform
 from astrofractal.gasmap.units import to_column_density, to_velocity
 
-__all__ = ["add_noise", "beam_kernel", "blurred", "column_level", "parse_beam", "velocity_level"]
+__all__ = [
+    "Convolver",
+    "add_noise",
+    "beam_kernel",
+    "blurred",
+    "column_level",
+    "correlate",
+    "high_pass",
+    "parse_beam",
+    "to_length",
+    "velocity_level",
+]
 
 #: A kernel whose sigma is below this many pixels changes nothing that the grid could show.
 _NO_SIGMA = 0.1
+
+#: Where the filter leaves less than this part of the gas, the line of the rest is not measured:
+#: the negative channels around it outweigh it.
+_LEAST_LEFT = 0.3
 
 
 def parse_beam(beam):
@@ -97,12 +113,64 @@ def beam_kernel(
     return kernel
 
 
-def blurred(column, velocity, dispersion, spread):
+class Convolver:
+    """Convolves stacks of images with one kernel, with zeros outside."""
+
+    def __init__(self, kernel, shape):
+        self.shape = shape
+        self.half = [n // 2 for n in kernel.shape]
+        full = [n + k - 1 for n, k in zip(shape, kernel.shape, strict=True)]
+        self.lengths = [fft.next_fast_len(n, real=True) for n in full]
+        self.transform = fft.rfft2(kernel, self.lengths)
+
+    def __call__(self, planes):
+        # planes (n_planes, ..., ny, nx), one at a time to save memory
+        return np.stack([self._convolved(plane) for plane in planes])
+
+    def _convolved(self, plane):
+        full = fft.irfft2(fft.rfft2(plane, self.lengths) * self.transform, self.lengths)
+        rows, columns = (slice(h, h + n) for h, n in zip(self.half, self.shape, strict=True))
+        return full[..., rows, columns]
+
+
+def blurred(column, velocity, dispersion, kernel):
     """Return channels as seen through a beam; pixels without column density stay without."""
     # column, velocity, dispersion (..., ny, nx)
     known = np.isfinite(column)
-    channels = transform(column, velocity, dispersion, spread, full=0.0)
+    convolver = Convolver(kernel, column.shape[-2:])
+    channels = transform(column, velocity, dispersion, convolver, full=0.0)
     return tuple(np.where(known, channel, np.nan) for channel in channels)
+
+
+def high_pass(column, velocity, dispersion, kernel):
+    """Return channels less what a kernel makes of them, as an interferometer filters each channel."""
+    # column, velocity, dispersion (..., ny, nx); the column density of the result has negative bowls
+    known = np.isfinite(column)
+    smooth = Convolver(kernel, column.shape[-2:])
+    (weight,) = smooth(known[None].astype(float))
+    scale = np.nanmax(column) if known.any() else 1.0  # about 1, so that nothing overflows
+    offset = mean_velocity(velocity, column)
+
+    def filtered(*values):
+        planes = np.stack([np.where(known & np.isfinite(value), value, 0) for value in values])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return planes - smooth(planes) / weight
+
+    gas, v = column / scale, velocity - offset
+    moving, wide = (np.where(np.isfinite(channel), gas, 0) for channel in (v, dispersion))
+    left, part, momentum, square, wide, inner = filtered(
+        gas, moving, gas * v, gas * v**2, wide, gas * dispersion**2
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = momentum / part
+        variance = inner / wide
+        variance += np.where(np.isfinite(velocity), square / part - mean**2, 0)
+        seen = left > _LEAST_LEFT * gas
+        return (
+            np.where(known, left * scale, np.nan),
+            np.where(seen & np.isfinite(velocity), mean + offset, np.nan),
+            np.where(seen & (variance >= 0) & np.isfinite(dispersion), np.sqrt(variance), np.nan),
+        )
 
 
 def column_level(noise):
@@ -139,7 +207,7 @@ def _level(name, value):
 
 def add_noise(channels, levels, random):
     """Return channels with noise."""
-    # channels in cm-2
+    # channels in cm-2 and km/s; random (3, ..., ny, nx)
     column, velocity, dispersion = channels
     (absolute, relative), velocity_noise, dispersion_noise = levels
     column = column + random[0] * np.hypot(absolute, relative * column)
@@ -147,3 +215,14 @@ def add_noise(channels, levels, random):
     if dispersion_noise:
         dispersion = np.maximum(dispersion + random[2] * dispersion_noise, 0)
     return column, velocity, dispersion
+
+
+def correlate(random, kernel):
+    """Return noise that is correlated by a kernel and still has variance 1."""
+    # random (..., ny, nx); wrapped around, so that the border has the variance of the rest
+    half = [n // 2 for n in kernel.shape]
+    padding = [(0, 0)] * (random.ndim - 2) + [(h, h) for h in half]
+    wide = np.pad(random, padding, mode="wrap")
+    spread = Convolver(kernel, wide.shape[-2:])(wide)
+    inner = tuple(slice(h, h + n) for h, n in zip(half, random.shape[-2:], strict=True))
+    return spread[..., inner[0], inner[1]] / np.sqrt((kernel**2).sum())

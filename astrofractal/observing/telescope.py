@@ -1,32 +1,32 @@
-"""Observing one map."""
+"""A telescope: beam, pixels, filter and noise, measured on a map and applied to others."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from astropy.convolution import convolve_fft
 from astropy.wcs.utils import proj_plane_pixel_scales
 from radio_beam import Beam
 from radio_beam.utils import BeamError
-from scipy import fft
 
 from astrofractal._utils.identity import fingerprint
-from astrofractal._utils.validation import positive_int
+from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.channel import check_distance, need_distance, need_wcs
 from astrofractal.gasmap.moments import (
     CHANNEL_SETS,
     CHANNEL_UNITS,
     CHANNELS,
+    STANDARD_SHAPE,
     STANDARD_WIDTH,
     channels_of,
+    keep_channels,
     mean_velocity,
     transform,
 )
-from astrofractal.gasmap.noise import median_error, pixel_noise
+from astrofractal.gasmap.noise import column_steps, median_error, pixel_noise
 from astrofractal.gasmap.positions import pixel_direction
 from astrofractal.gasmap.resample import overlaps
 from astrofractal.observing.beam import (
@@ -34,53 +34,42 @@ from astrofractal.observing.beam import (
     beam_kernel,
     blurred,
     column_level,
+    correlate,
+    high_pass,
     parse_beam,
     to_length,
     velocity_level,
 )
 
-__all__ = ["Observation", "observe", "observe_images"]
+__all__ = ["Telescope"]
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from regions import Region
 
-    from astrofractal.gasmap.annotations import MapSource
+    from astrofractal.gasmap.annotations import MapSource, Positions
 
 
-def observe(
-    gas: GasMap | MapSource,
-    *,
-    distance: u.Quantity | None = None,
-    beam: Beam | u.Quantity | tuple[u.Quantity, ...] | None = None,
-    pixel: u.Quantity | None = None,
-    noise: u.Quantity | float | None = None,
-    velocity_noise: u.Quantity | None = None,
-    dispersion_noise: u.Quantity | None = None,
-    correlated: bool = False,
-    footprint: np.ndarray | Region | None = None,
-    random_state: int | np.random.Generator = 0,
-) -> GasMap:
+@dataclass(frozen=True, eq=False)
+class Telescope:
     """
-    Return a map as a telescope would see it.
+    A telescope, in what it does to maps of gas.
 
-    The steps are, in this order: distance, beam, pixel grid, noise, footprint.
+    The steps are, in this order: distance, beam, pixels, filter of an interferometer, noise,
+    footprint.
 
     Parameters
     ----------
-    gas : `~astrofractal.GasMap`, or what `~astrofractal.GasMap.read` takes
-        The map, usually a simulated one.
-
-    distance : `~astropy.units.Quantity`, optional
-        Where the cloud is put; lengths in the cloud stay, angles change.
-
     beam : `~radio_beam.Beam`, `~astropy.units.Quantity` or tuple, optional
-        The beam of the result, or its FWHM, an angle or a length, or (major, minor, position angle),
-        the last from north to east (without a WCS: from the y axis, counter-clockwise).  A map
-        that has a beam already, also an elliptical one, is convolved with what is missing.
+        The beam, or its FWHM, an angle or a length, or (major, minor, position angle), the last
+        from north to east (without a WCS: from the y axis, counter-clockwise).  A map that has a
+        beam already is convolved with what is missing.  Images also take pixels (``u.pix``).
 
-    pixel : `~astropy.units.Quantity`, optional
-        Width of the pixels of the result, an angle or a length.  A result on a new grid has north
-        up and covers the same area.
+    pixel_scale : `~astropy.units.Quantity`, optional
+        Width of the pixels, an angle or a length.  A map on a new grid has north up and covers the
+        same area.  Images come back on their own grid, interpolated from the telescope's pixels
+        as cutouts of a map with such pixels are.
 
     noise : `~astropy.units.Quantity` or float, optional
         Standard deviation of the column density in a pixel: a column density, or a fraction of
@@ -93,56 +82,274 @@ def observe(
         Whether the noise is correlated over the beam (at the same standard deviation), as in maps
         with pixels smaller than the beam.
 
-    footprint : 2D `~numpy.ndarray` of bool or `~regions.Region`, optional
-        The part that is observed (`True` is observed), on the grid of the result, or a pixel or
-        sky region.
+    largest_scale : `~astropy.units.Quantity`, optional
+        The scale, an angle or a length, beyond which an interferometer filters out emission: a
+        source at the uv distance k keeps the part
+        :math:`1 - \\exp(-(\\pi k L)^2 / (4 \\ln 2))` of its amplitude, so that a Gaussian of FWHM L
+        keeps half of its peak.  Each channel is filtered: negative bowls remain.
 
-    random_state : int or `~numpy.random.Generator`, optional
-        The seed of the noise.
+    distance : `~astropy.units.Quantity`, optional
+        Where the cloud is put; lengths in the cloud stay, angles change.
 
-    Returns
-    -------
-    gas : `~astrofractal.GasMap`
-        The observed map.  Its uncertainties are those of the noise that was added.  Column
-        densities that the noise makes negative are masked.
+    channels : tuple of str, optional
+        The channels that are observed.
 
-    Raises
-    ------
-    ValueError
-        If no convolution leads from the map's beam to the new one, the distance is needed and
-        unknown, or the footprint has another shape.
-
-    astropy.units.UnitsError
-        If a unit does not fit.
+    footprint : `~numpy.ndarray` of bool or `~regions.Region`, optional
+        The part that is observed (`True` is observed): a region or an array of shape (ny, nx) on
+        the grid of the result.  For images also one of shape (n_images, ny, nx), or several of
+        shape (n, 3, ny, nx), of which each image gets one at random, turned and mirrored.
 
     Examples
     --------
     >>> import numpy as np
     >>> from astropy import units as u
     >>> from astrofractal import GasMap
-    >>> from astrofractal.observing import observe
+    >>> from astrofractal.observing import Telescope
+    >>> telescope = Telescope(beam=36 * u.arcsec, noise=1e21 / u.cm**2, distance=140 * u.pc)
     >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, pixel_scale=0.01 * u.pc)
-    >>> seen = observe(gas, distance=140 * u.pc, beam=36 * u.arcsec, noise=1e21 / u.cm**2)
-    >>> print(f"{np.std(seen.column_density.value):.1e}")
+    >>> print(f"{np.std(telescope.observe(gas).column_density.value):.1e}")
     1.0e+21
     """
-    gas = GasMap.read(gas)
-    levels = (
-        column_level(noise),
-        velocity_level("velocity_noise", velocity_noise),
-        velocity_level("dispersion_noise", dispersion_noise),
-    )
-    beam = parse_beam(beam)
-    if distance is not None:
-        gas = _moved(gas, check_distance(distance))
-    if beam is not None:
-        gas = _through_beam(gas, beam)
-    if pixel is not None:
-        gas = _on_grid(gas, pixel)
-    gas = _with_noise(gas, levels, beam if correlated else None, random_state)
-    if footprint is not None:
-        gas = _within(gas, footprint)
-    return gas
+
+    beam: Beam | u.Quantity | tuple[u.Quantity, ...] | None = None
+    pixel_scale: u.Quantity | None = None
+    noise: u.Quantity | float | None = None
+    velocity_noise: u.Quantity | None = None
+    dispersion_noise: u.Quantity | None = None
+    correlated: bool = False
+    largest_scale: u.Quantity | None = None
+    distance: u.Quantity | None = None
+    channels: tuple[str, ...] = CHANNELS
+    footprint: np.ndarray | Region | None = field(default=None, repr=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "beam", parse_beam(self.beam))
+        object.__setattr__(self, "distance", check_distance(self.distance))
+        object.__setattr__(self, "channels", tuple(self.channels))
+        one_of("channels", self.channels, CHANNEL_SETS)
+        self._levels()
+        for name in ("pixel_scale", "largest_scale"):
+            value = getattr(self, name)
+            scalar = isinstance(value, u.Quantity) and value.isscalar
+            if value is not None and not (scalar and value.value > 0):
+                msg = (
+                    f"{name} must be a positive angle or length such as 6 * u.arcsec, got {value!r}"
+                )
+                raise TypeError(msg)
+
+    def fingerprint(self) -> str:
+        """Return a digest of everything."""
+        return fingerprint(*(getattr(self, name) for name in self.__dataclass_fields__))
+
+    def _levels(self):
+        """Return the levels of the noise in column density, velocity and dispersion."""
+        return (
+            column_level(self.noise),
+            velocity_level("velocity_noise", self.velocity_noise),
+            velocity_level("dispersion_noise", self.dispersion_noise),
+        )
+
+    @classmethod
+    def measure(
+        cls,
+        gas: GasMap | MapSource,
+        positions: Positions | None = None,
+        *,
+        largest_scale: u.Quantity | None = None,
+    ) -> Self:
+        """
+        Return the telescope that a map was observed with, as far as the map shows it.
+
+        Parameters
+        ----------
+        gas : `~astrofractal.GasMap`, or what `~astrofractal.GasMap.read` takes
+            The map, with its uncertainties where they are known.
+
+        positions : `~astropy.coordinates.SkyCoord` or pixels (n, 2), optional
+            Protostars: the footprint is that of the 0.5 pc around each, and the channels are those
+            that are known there.
+
+        largest_scale : `~astropy.units.Quantity`, optional
+            As the class takes it; maps do not show it.
+
+        Returns
+        -------
+        telescope : `Telescope`
+            Beam and pixels as lengths; the noise is a fraction where the uncertainties follow
+            the column density.
+
+        Raises
+        ------
+        ValueError
+            If no position has data around it.
+        """
+        gas = GasMap.read(gas)
+        channels, footprint = gas.channels, None
+        if positions is not None:
+            channels, footprint = _known_around(gas, positions)
+        beam = None
+        if gas.beam is not None and gas.distance is not None:
+            axes = [a.to_value(u.rad) * gas.distance.to(u.pc) for a in _axes(gas.beam)]
+            beam = (*axes, gas.beam.pa)
+        velocities = [
+            median_error(gas, getattr(gas, f"{name}_uncertainty")) for name in CHANNELS[1:]
+        ]
+        return cls(
+            beam,
+            gas.pixel_scale.to(u.pc),
+            _column_noise(gas),
+            *(None if v is None else v * u.km / u.s for v in velocities),
+            correlated=beam is not None and _is_correlated(gas, beam),
+            largest_scale=largest_scale,
+            distance=gas.distance,
+            channels=channels,
+            footprint=footprint,
+        )
+
+    def observe(
+        self, gas: GasMap | MapSource, *, random_state: int | np.random.Generator = 0
+    ) -> GasMap:
+        """
+        Return a map as the telescope would see it.
+
+        Parameters
+        ----------
+        gas : `~astrofractal.GasMap`, or what `~astrofractal.GasMap.read` takes
+            The map, usually a simulated one.
+
+        random_state : int or `~numpy.random.Generator`, optional
+            The seed of the noise.
+
+        Returns
+        -------
+        gas : `~astrofractal.GasMap`
+            The observed map.  Its uncertainties are those of the noise that was added.  Column
+            densities that noise or filter make negative are masked.
+
+        Raises
+        ------
+        ValueError
+            If no convolution leads from the map's beam to the new one, the distance is needed and
+            unknown, or the footprint has another shape.
+        """
+        gas = GasMap.read(gas)
+        unseen = [name for name in gas.channels if name not in self.channels]
+        gas = gas.replace(
+            **{f"{name}{end}": None for name in unseen for end in ("", "_uncertainty")}
+        )
+        if self.distance is not None:
+            gas = _moved(gas, self.distance)
+        if self.beam is not None:
+            gas = _through_beam(gas, self.beam)
+        if self.pixel_scale is not None:
+            gas = _on_grid(gas, self.pixel_scale)
+        gas = _recorded(gas, self, self._levels(), random_state)
+        return gas if self.footprint is None else _within(gas, self.footprint)
+
+    def observe_images(
+        self,
+        images: np.ndarray,
+        *,
+        size: u.Quantity = STANDARD_WIDTH,
+        random_state: int | np.random.Generator = 0,
+        batch_size: int = 256,
+    ) -> np.ndarray:
+        """
+        Return images of physical channels as the telescope would see them.
+
+        Parameters
+        ----------
+        images : 4D `~numpy.ndarray`
+            Images of shape (n, 3, ny, nx) as `astrofractal.GasMap.to_array` gives them: log10 N(H2)
+            in cm-2, velocity and dispersion in km/s; NaN where unknown.
+
+        size : `~astropy.units.Quantity`, optional
+            Width of an image along x, a length.
+
+        random_state : int or `~numpy.random.Generator`, optional
+            The seed of noise and footprints.
+
+        batch_size : int, optional
+            Images that are handled at once; the result does not depend on it.
+
+        Returns
+        -------
+        images : 4D `~numpy.ndarray`
+            float32, of the same shape.  NaN where nothing is known or the column density is
+            negative.  Velocities are relative to the column-weighted mean of the observed image.
+
+        Notes
+        -----
+        What lies beyond the border of an image is unknown to beam and filter; pixels near the
+        border are averages of what is inside.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astropy import units as u
+        >>> from astrofractal.observing import Telescope
+        >>> images = np.full((2, 3, 64, 64), [[[22.0]], [[0.0]], [[0.3]]])
+        >>> Telescope(beam=0.03 * u.pc, noise=0.1).observe_images(images).shape
+        (2, 3, 64, 64)
+        """
+        images = np.asarray(images)
+        if images.ndim != 4 or images.shape[1] != 3 or images.dtype.kind != "f":
+            msg = (
+                "images must be a float array of shape (n, 3, ny, nx), got "
+                f"{images.dtype} of shape {images.shape}"
+            )
+            raise ValueError(msg)
+        positive_int("batch_size", batch_size)
+        if not isinstance(size, u.Quantity) or not size.unit.is_equivalent(u.pc):
+            msg = f"size must be a length such as 0.5 * u.pc, got {size!r}"
+            raise u.UnitsError(msg)
+        generator = np.random.default_rng(random_state)
+        seen = _image_footprints(self.footprint, images.shape, generator)
+        images = keep_channels(images, self.channels)
+        plan = _ImagePlan(self, self._levels(), images.shape[2:], size.to(u.pc))
+        result = np.empty(images.shape, dtype=np.float32)
+        for start in range(0, len(images), batch_size):
+            part = slice(start, start + batch_size)
+            channels = plan(images[part].astype(np.float64), generator)
+            result[part] = _to_image(channels, True if seen is None else seen(part))
+        return result
+
+
+def _known_around(gas, positions):
+    """Return the channels that most cutouts have, and where they are known."""
+    cutouts = gas.cutouts(positions, size=STANDARD_WIDTH, shape=STANDARD_SHAPE)
+    cutouts = [c for c in cutouts if not c.mask.all() and "outside" not in c.flags]
+    if not cutouts:
+        msg = "positions: none of them has data around it on the map"
+        raise ValueError(msg)
+    images = np.stack([cutout.to_array() for cutout in cutouts])
+    found = channels_of(images)
+    channels = max(CHANNEL_SETS, key=lambda c: (found.count(c), len(c)))
+    return channels, np.isfinite(images[[set(channels) <= set(names) for names in found]])
+
+
+def _column_noise(gas):
+    """Return the noise of the column density: a fraction where it follows it, or absolute."""
+    error = gas.column_density_uncertainty
+    if error is not None:
+        column, error = (
+            np.where(gas.mask, np.nan, one.value) for one in (gas.column_density, error)
+        )
+        with np.errstate(invalid="ignore", divide="ignore"):
+            good = np.isfinite(error / column) & (error > 0)
+            error, ratio = np.log10(error[good]), np.log10((error / column)[good])
+        if good.any() and np.std(ratio) < np.std(error):
+            return float(min(10 ** np.median(ratio), 1.0))
+    return pixel_noise(gas) / u.cm**2
+
+
+def _is_correlated(gas, beam):
+    """Return whether neighboring pixels have noise in common, as the beam would give it."""
+    distant, near = column_steps(gas, lag=3), column_steps(gas, lag=1)
+    sigma = (beam[1] / gas.pixel_scale).to_value(u.one) / np.sqrt(8 * np.log(2))
+    one, two = np.exp(-np.array([1, 4]) / (4 * max(sigma, 1e-3) ** 2))
+    expected = np.sqrt(1 - (4 * one - two) / 3)  # of the second difference, relative to white noise
+    return bool(near < distant * np.sqrt(expected))
 
 
 def _arrays(gas):
@@ -237,31 +444,12 @@ def _angles(gas, widths):
     return [(width / gas.distance).to_value(u.one) * u.rad for width in widths]
 
 
-def _convolver(kernel):
-    def spread(planes):
-        return np.stack(
-            [
-                convolve_fft(
-                    plane,
-                    kernel,
-                    boundary="fill",
-                    fill_value=0.0,
-                    normalize_kernel=True,
-                    allow_huge=True,
-                )
-                for plane in planes
-            ]
-        )
-
-    return spread
-
-
 def _through_beam(gas, beam):
     """Return the map convolved to a beam."""
     kernel = _kernel(gas, beam)
     arrays = _arrays(gas)
     if kernel is not None:
-        arrays = blurred(*arrays, _convolver(kernel))
+        arrays = blurred(*arrays, kernel.array)
     major, minor, angle = beam
     seen = None
     if gas.distance is not None or major.unit.is_equivalent(u.rad):
@@ -271,10 +459,7 @@ def _through_beam(gas, beam):
 
 def _on_grid(gas, pixel):
     """Return the map on pixels of another width."""
-    if not isinstance(pixel, u.Quantity) or not pixel.isscalar or not pixel.value > 0:
-        msg = f"pixel must be a positive angle or length such as 6 * u.arcsec, got {pixel!r}"
-        raise TypeError(msg)
-    (width,) = _widths(gas, (pixel,), "pixel")
+    (width,) = _widths(gas, (pixel,), "pixel_scale")
     ny, nx = gas.shape
     scales = (1.0, 1.0)
     if gas.wcs is not None:
@@ -287,44 +472,35 @@ def _on_grid(gas, pixel):
     if gas.wcs is not None and pixel.unit.is_equivalent(u.rad):
         size = 2 * np.arctan(shape[1] * pixel.to_value(u.rad) / 2) * u.rad
     else:
-        length = to_length("pixel", pixel, distance=gas.distance, pixel_scale=_pixel_length(gas))
+        length = to_length(
+            "pixel_scale", pixel, distance=gas.distance, pixel_scale=_pixel_length(gas)
+        )
         size = shape[1] * length
     cutout = gas.cutout(((nx - 1) / 2, (ny - 1) / 2), size=size, shape=shape)
     return cutout.replace(flags=gas.flags, meta=gas.meta)
 
 
-def _with_noise(gas, levels, beam, random_state):
-    """Return the map with noise and its uncertainties."""
+def _recorded(gas, telescope, levels, random_state):
+    """Return the map less what is filtered out, with noise and its uncertainties."""
     (absolute, relative), velocity_noise, dispersion_noise = levels
     arrays = _arrays(gas)
+    if telescope.largest_scale is not None:
+        kernel = beam_kernel(*_widths(gas, (telescope.largest_scale,), "largest_scale"))
+        arrays = high_pass(*arrays, kernel.array)
     random = np.random.default_rng(random_state).standard_normal((3, *gas.shape))
-    if beam is not None:
-        major, minor, angle = beam
-        kernel = beam_kernel(
-            *_widths(gas, (major, minor), "beam"), angle=pixel_direction(gas, angle)
-        )
-        if kernel is not None:
-            gain = np.sqrt((kernel.array**2).sum())
-            random = np.stack([_periodic(one, kernel.array) / gain for one in random])
+    if telescope.correlated and telescope.beam is not None:
+        major, minor, angle = telescope.beam
+        widths = _widths(gas, (major, minor), "beam")
+        kernel = beam_kernel(*widths, angle=pixel_direction(gas, angle))
+        random = random if kernel is None else correlate(random, kernel.array)
     noisy = add_noise(arrays, levels, random)
-    column = np.where(noisy[0] > 0, noisy[0], np.nan)
     errors = {
         "column_density": np.hypot(absolute, relative * arrays[0]),
         "velocity": np.full(gas.shape, velocity_noise),
         "dispersion": np.full(gas.shape, dispersion_noise),
     }
-    wanted = {
-        "column_density": bool(absolute or relative),
-        "velocity": bool(velocity_noise),
-        "dispersion": bool(dispersion_noise),
-    }
-    errors = {name: errors[name] for name in gas.channels if wanted[name]}
-    return _replaced(gas, (column, *noisy[1:]), errors)
-
-
-def _periodic(array, kernel):
-    """Return a convolution that wraps around, which keeps the variance of noise at the border."""
-    return convolve_fft(array, kernel, boundary="wrap", normalize_kernel=True, allow_huge=True)
+    errors = {name: errors[name] for name in gas.channels if np.nanmax(errors[name]) > 0}
+    return _replaced(gas, (np.where(noisy[0] > 0, noisy[0], np.nan), *noisy[1:]), errors)
 
 
 def _within(gas, footprint):
@@ -352,319 +528,156 @@ def _region_mask(gas, region):
     return region.contains(PixCoord(x, y))
 
 
-@dataclass(frozen=True)
-class Observation:
-    """
-    How a map was observed, in what matters for the masses of its protostars.
+class _ImagePlan:
+    """What a telescope does to images of one shape and width."""
 
-    Parameters
-    ----------
-    channels : tuple of str
-        The channels that the map has.
+    def __init__(self, telescope, levels, shape, size):
+        self.levels = levels
+        scale, distance = size / shape[1], telescope.distance
+        self.grid = _Grid(shape, telescope.pixel_scale, scale, distance)
+        step = scale * self.grid.width
+        self.kernel = _image_kernel("beam", telescope.beam, scale, distance)
+        self.noise_kernel = self.filter = None
+        if telescope.correlated:
+            noise_step = scale * self.grid.noise_width
+            self.noise_kernel = _image_kernel("beam", telescope.beam, noise_step, distance)
+        if telescope.largest_scale is not None:
+            widths = (telescope.largest_scale,) * 2 + (0 * u.deg,)
+            self.filter = _image_kernel("largest_scale", widths, step, distance)
 
-    beam : tuple of `~astropy.units.Quantity` or None
-        Major and minor axis (FWHM, lengths) and position angle.
-
-    pixel : `~astropy.units.Quantity`
-        Width of a pixel, a length.
-
-    noise : float
-        Standard deviation of the column density in a pixel, relative to it.
-
-    velocity_noise, dispersion_noise : `~astropy.units.Quantity` or None
-        Standard deviations in a pixel.
-
-    footprints : 4D `~numpy.ndarray` of bool, shape (n, 3, ny, nx)
-        Where the channels of cutouts around the protostars are known.
-    """
-
-    channels: tuple
-    beam: tuple | None
-    pixel: u.Quantity
-    noise: float
-    velocity_noise: u.Quantity | None
-    dispersion_noise: u.Quantity | None
-    footprints: np.ndarray
-
-    @classmethod
-    def measure(cls, gas, positions, *, size, shape):
-        """Measure how a map was observed."""
-        # positions 2D
-        cutouts = [c for c in gas.cutouts(positions, size=size, shape=shape) if not c.mask.all()]
-        cutouts = [c for c in cutouts if "outside" not in c.flags]
-        if not cutouts:
-            msg = "positions: none of them has data around it on the map"
-            raise ValueError(msg)
-        images = np.stack([c.to_array() for c in cutouts])
-        found = channels_of(images)
-        channels = max(CHANNEL_SETS, key=lambda c: (found.count(c), len(c)))
-        beam = None
-        if gas.beam is not None and gas.distance is not None:
-            axes = [
-                a.to_value(u.rad) * gas.distance.to(u.pc) for a in (gas.beam.major, gas.beam.minor)
-            ]
-            beam = (*axes, gas.beam.pa)
-        velocities = [
-            median_error(gas, getattr(gas, f"{name}_uncertainty", None)) for name in CHANNELS[1:]
-        ]
-        return cls(
-            channels,
-            beam,
-            gas.pixel_scale.to(u.pc),
-            relative_noise(gas),
-            *(None if v is None else v * u.km / u.s for v in velocities),
-            np.isfinite(images[[set(channels) <= set(names) for names in found]]),
-        )
-
-    def fingerprint(self):
-        """Return a digest of everything."""
-        return fingerprint(*(getattr(self, name) for name in self.__dataclass_fields__))
-
-    def __call__(self, images, random_state=0):
-        """Return images as they would look on the map."""
-        # images (n, 3, ny, nx)
-        scale = STANDARD_WIDTH / images.shape[-1]
-        seen = observe_images(
-            images,
-            beam=self.beam,
-            pixel=self.pixel if self.pixel > 1.05 * scale else None,
-            noise=self.noise,
-            velocity_noise=self.velocity_noise,
-            dispersion_noise=self.dispersion_noise,
-            correlated=self.beam is not None,
-            random_state=random_state,
-        )
-        random = np.random.default_rng(random_state)
-        for image in seen:
-            known = self.footprints[random.integers(len(self.footprints))]
-            known = np.rot90(known, random.integers(4), (1, 2))
-            image[~(known[:, ::-1] if random.integers(2) else known)] = np.nan
-        return seen
-
-
-def relative_noise(gas):
-    column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
-    return float(min(pixel_noise(gas) / np.nanmedian(column), 1.0))
-
-
-def observe_images(
-    images: np.ndarray,
-    *,
-    size: u.Quantity = STANDARD_WIDTH,
-    distance: u.Quantity | None = None,
-    beam: Beam | u.Quantity | tuple[u.Quantity, ...] | None = None,
-    pixel: u.Quantity | None = None,
-    noise: u.Quantity | float | None = None,
-    velocity_noise: u.Quantity | None = None,
-    dispersion_noise: u.Quantity | None = None,
-    correlated: bool = False,
-    footprint: np.ndarray | None = None,
-    random_state: int | np.random.Generator = 0,
-    batch_size: int = 256,
-) -> np.ndarray:
-    """
-    Return images of physical channels as a telescope would see them.
-
-    This is what `observe` does to a map, for arrays: use it to make reference maps match a
-    telescope, e.g. ``functools.partial(observe_images, distance=140 * u.pc, beam=36 * u.arcsec,
-    noise=1e21 / u.cm**2)`` as ``observe=`` of an estimator's ``fit``.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`
-        Images of shape (n, 3, ny, nx) as `astrofractal.GasMap.to_array` gives them: log10 N(H2) in
-        cm-2, velocity and dispersion in km/s; NaN where unknown.
-
-    size : `~astropy.units.Quantity`, optional
-        Width of an image along x, a length.
-
-    distance : `~astropy.units.Quantity`, optional
-        Distance, for angles.
-
-    beam : `~radio_beam.Beam`, `~astropy.units.Quantity` or tuple, optional
-        The beam, or its FWHM, an angle, a length or pixels (``u.pix``), or (major, minor, position
-        angle), the last counter-clockwise from the y axis.
-
-    pixel : `~astropy.units.Quantity`, optional
-        Width of the telescope's pixels.  The images come back on their own grid, interpolated from
-        these pixels, as cutouts of a map with such pixels are.
-
-    noise : `~astropy.units.Quantity` or float, optional
-        Standard deviation of the column density in a pixel (of the telescope): a column density,
-        or a fraction of the pixel's value.
-
-    velocity_noise, dispersion_noise : `~astropy.units.Quantity`, optional
-        Standard deviations of velocity and dispersion in a pixel.
-
-    correlated : bool, optional
-        Whether the noise is correlated over the beam.
-
-    footprint : `~numpy.ndarray` of bool, optional
-        The part that is observed (`True` is observed), of shape (ny, nx) or (n, ny, nx).
-
-    random_state : int or `~numpy.random.Generator`, optional
-        The seed of the noise.
-
-    batch_size : int, optional
-        Images that are handled at once; the result does not depend on it.
-
-    Returns
-    -------
-    images : 4D `~numpy.ndarray`
-        float32, of the same shape.  NaN where nothing is known or the noise made the column density
-        negative.  Velocities are relative to the column-weighted mean of the observed image.
-
-    Notes
-    -----
-    What lies beyond the border of an image is unknown to the beam; pixels near the border are
-    averages of what is inside.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astropy import units as u
-    >>>     >>> images = np.full((2, 3, 64, 64), [[[22.0]], [[0.0]], [[0.3]]])
-    >>> observe_images(images, beam=0.03 * u.pc, noise=0.1).shape
-    (2, 3, 64, 64)
-    """
-    images = np.asarray(images)
-    if images.ndim != 4 or images.shape[1] != 3 or images.dtype.kind != "f":
-        msg = (
-            "images must be a float array of shape (n, 3, ny, nx), got "
-            f"{images.dtype} of shape {images.shape}"
-        )
-        raise ValueError(msg)
-    positive_int("batch_size", batch_size)
-    n_images, _, ny, nx = images.shape
-    if not isinstance(size, u.Quantity) or not size.unit.is_equivalent(u.pc):
-        msg = f"size must be a length such as 0.5 * u.pc, got {size!r}"
-        raise u.UnitsError(msg)
-    scale = size.to(u.pc) / nx
-    distance = check_distance(distance)
-    levels = (
-        column_level(noise),
-        velocity_level("velocity_noise", velocity_noise),
-        velocity_level("dispersion_noise", dispersion_noise),
-    )
-    beam = parse_beam(beam)
-    grid = _Grid((ny, nx), pixel, scale, distance)
-    kernel = _image_kernel(beam, scale, distance)
-    noise_kernel = _image_kernel(beam, scale * grid.width, distance) if correlated else None
-    seen = _footprint(footprint, n_images, (ny, nx))
-    generator = np.random.default_rng(random_state)
-    result = np.empty(images.shape, dtype=np.float32)
-    for start in range(0, n_images, batch_size):
-        part = slice(start, start + batch_size)
-        batch = images[part].astype(np.float64)
+    def __call__(self, batch, generator):
+        """Return the channels (n, ny, nx), column density in cm-2."""
+        # batch (n, 3, ny, nx)
         channels = (10.0 ** batch[:, 0], batch[:, 1], batch[:, 2])
-        if kernel is not None:
-            channels = blurred(*channels, _Convolver(kernel, (ny, nx)))
-        channels = grid.down(*channels)
-        random = generator.standard_normal((len(batch), 3, *grid.shape))
-        if noise_kernel is not None:
-            random = _correlate(random, noise_kernel)
-        channels = add_noise(channels, levels, np.moveaxis(random, 1, 0))
-        some = np.where(channels[0] > 0, channels[0], np.nan)
-        column, velocity, dispersion = grid.up(some, *channels[1:])
-        good = np.isfinite(column)
-        if seen is not None:
-            good &= seen[part] if seen.ndim == 3 else seen
-        column = np.where(good, column, np.nan)
-        result[part, 0] = np.log10(column)
-        result[part, 1] = np.where(good, velocity - mean_velocity(velocity, column), np.nan)
-        result[part, 2] = np.where(good, dispersion, np.nan)
-    return result
+        if self.kernel is not None:
+            channels = blurred(*channels, self.kernel)
+        channels = self.grid.down(*channels)
+        if self.filter is not None:
+            channels = high_pass(*channels, self.filter)
+        random = generator.standard_normal((len(batch), 3, *self.grid.noise_shape))
+        if self.noise_kernel is not None:
+            random = correlate(random, self.noise_kernel)
+        random = self.grid.noise(np.moveaxis(random, 1, 0))
+        column, velocity, dispersion = add_noise(channels, self.levels, random)
+        return self.grid.up(np.where(column > 0, column, np.nan), velocity, dispersion)
 
 
-def _image_kernel(beam, scale, distance):
+def _to_image(channels, seen):
+    """Return channels as an image of the model: log10 N, velocities about their mean."""
+    # channels (n, ny, nx); seen True, or of shape (n, 1 or 3, ny, nx)
+    column = channels[0]
+    image = np.stack([np.log10(column), *channels[1:]], axis=1)
+    image = np.where(np.isfinite(column)[:, None] & seen, image, np.nan)
+    image[:, 1] -= mean_velocity(image[:, 1], 10.0 ** image[:, 0])
+    return image
+
+
+def _image_kernel(name, beam, scale, distance):
     """Return the kernel of a beam on pixels of a length, or `None`."""
     if beam is None:
         return None
     major, minor, angle = beam
     pixels = [
-        (to_length("beam", one, distance=distance, pixel_scale=scale) / scale).to_value(u.one)
+        (to_length(name, one, distance=distance, pixel_scale=scale) / scale).to_value(u.one)
         for one in (major, minor)
     ]
     kernel = beam_kernel(*pixels, angle=angle + 90 * u.deg)
     return None if kernel is None else kernel.array
 
 
-def _footprint(footprint, n_images, shape):
+def _image_footprints(footprint, shape, generator):
+    """Return a function from a slice of the images to where they are observed, or `None`."""
     if footprint is None:
         return None
+    n_images, _, ny, nx = shape
     footprint = np.asarray(footprint)
-    if footprint.shape not in (shape, (n_images, *shape)) or footprint.dtype.kind != "b":
+    several = footprint.ndim == 4 and footprint.shape[1:] == shape[1:] and len(footprint)
+    shapes = (ny, nx), (n_images, ny, nx)
+    if not (several or footprint.shape in shapes) or footprint.dtype.kind != "b":
         msg = (
-            f"footprint must be a boolean array of shape {shape} or {(n_images, *shape)}, got "
-            f"{footprint.dtype} of shape {footprint.shape}"
+            f"footprint must be a boolean array of shape {shapes[0]}, {shapes[1]} or (n, 3, {ny}, "
+            f"{nx}), got {footprint.dtype} of shape {footprint.shape}"
         )
         raise ValueError(msg)
-    return footprint
+    if several:
+        drawn = generator.integers([len(footprint), 4, 2], size=(n_images, 3))
+        turned = [np.rot90(footprint, turns, (2, 3)) for turns in range(4)]
+        return lambda part: np.stack(
+            [turned[turns][which][..., :: 1 - 2 * flip] for which, turns, flip in drawn[part]]
+        )
+    footprint = np.broadcast_to(footprint, (n_images, ny, nx))
+    return lambda part: footprint[part, None]
 
 
-class _Convolver:
-    """Convolves stacks of images with one kernel, with zeros outside."""
+#: A telescope's pixels up to this wide, in pixels of an image, leave the image on its grid.
+_SAME_WIDTH = 1.05
 
-    def __init__(self, kernel, shape):
-        self.shape = shape
-        self.half = [n // 2 for n in kernel.shape]
-        full = [n + k - 1 for n, k in zip(shape, kernel.shape, strict=True)]
-        self.lengths = [fft.next_fast_len(n, real=True) for n in full]
-        self.transform = fft.rfft2(kernel, self.lengths)
+#: Finer pixels than this, in pixels of an image, are averaged to this width when noise is drawn.
+_FINEST = 0.5
 
-    def __call__(self, stack):
-        spectrum = fft.rfft2(stack, self.lengths) * self.transform
-        full = fft.irfft2(spectrum, self.lengths)
-        rows, columns = (slice(h, h + n) for h, n in zip(self.half, self.shape, strict=True))
-        return full[..., rows, columns]
-
-
-def _correlate(random, kernel):
-    """Return noise that is correlated by a kernel and still has variance 1."""
-    half = [n // 2 for n in kernel.shape]
-    padding = [(0, 0), (0, 0), (half[0], half[0]), (half[1], half[1])]
-    # wrapped around, so that the border has the variance of the rest
-    wide = np.pad(random, padding, mode="wrap")
-    spread = _Convolver(kernel, wide.shape[-2:])(wide)
-    inner = [slice(h, h + n) for h, n in zip(half, random.shape[-2:], strict=True)]
-    return spread[..., inner[0], inner[1]] / np.sqrt((kernel**2).sum())
+#: Where the telescope's pixels lie relative to those of an image, in pixels: there linear
+#: interpolation smooths noise as it does on average, to 2/3 of its variance along each axis.
+_OFFSET = (1 - 3**-0.5) / 2
 
 
 class _Grid:
     """The telescope's pixels over an image, and back."""
 
     def __init__(self, shape, pixel, scale, distance):
-        self.shape, self.width = shape, 1.0
-        self.active = pixel is not None
-        if not self.active:
+        self.shape = self.noise_shape = shape
+        self.width = self.noise_width = self.gain = 1.0
+        self._down = self._up = self._noise = None
+        if pixel is None:
             return
-        if not isinstance(pixel, u.Quantity) or not pixel.isscalar or not pixel.value > 0:
-            msg = f"pixel must be a positive angle or length such as 6 * u.arcsec, got {pixel!r}"
-            raise TypeError(msg)
-        length = to_length("pixel", pixel, distance=distance, pixel_scale=scale)
-        self.width = (length / scale).to_value(u.one)
-        self.matrices = []
-        counts = []
-        for n in shape:
-            count = max(int(np.ceil(n / self.width - 1e-6)), 1)
-            centers = (n - 1) / 2 + (np.arange(count) - (count - 1) / 2) * self.width
-            down = overlaps(centers, self.width, n)
-            back = (np.arange(n) - (n - 1) / 2) / self.width + (count - 1) / 2
-            up = overlaps(np.clip(back, 0, count - 1), 1.0, count)
-            self.matrices.append((down, up))
-            counts.append(count)
-        self.shape = tuple(counts)
+        length = to_length("pixel_scale", pixel, distance=distance, pixel_scale=scale)
+        width = (length / scale).to_value(u.one)
+        if width > _SAME_WIDTH:
+            self.width = self.noise_width = width
+            self._down, self._up = zip(*(_coarse(n, width) for n in shape), strict=True)
+            self.shape = self.noise_shape = tuple(len(down) for down in self._down)
+            return
+        # Of cutouts of the telescope's map: interpolation smooths them.
+        self._down = [_smoothing(n, width) for n in shape]
+        self.noise_width = max(width, _FINEST)
+        self.gain = width / self.noise_width
+        self._noise = [_interpolation(n, self.noise_width) for n in shape]
+        self.noise_shape = tuple(up.shape[1] for up in self._noise)
 
     def down(self, *channels):
         """Return the channels on the telescope's pixels."""
-        return self._apply(0, channels)
+        return channels if self._down is None else transform(*channels, _along(self._down))
+
+    def noise(self, random):
+        """Return noise as it arrives on the pixels on which it is added."""
+        return random if self._noise is None else self.gain * _along(self._noise)(random)
 
     def up(self, *channels):
         """Return the channels on the pixels of the images."""
-        return self._apply(1, channels)
+        return channels if self._up is None else transform(*channels, _along(self._up))
 
-    def _apply(self, which, channels):
-        if not self.active:
-            return channels
-        rows, columns = (pair[which] for pair in self.matrices)
-        return transform(*channels, lambda planes: rows @ planes @ columns.T)
+
+def _along(matrices):
+    rows, columns = matrices
+    return lambda planes: rows @ planes @ columns.T
+
+
+def _coarse(n, width):
+    """Return the matrices from ``n`` pixels to wider ones, and back by linear interpolation."""
+    count = max(int(np.ceil(n / width - 1e-6)), 1)
+    centers = (n - 1) / 2 + (np.arange(count) - (count - 1) / 2) * width
+    back = (np.arange(n) - (n - 1) / 2) / width + (count - 1) / 2
+    return overlaps(centers, width, n), overlaps(np.clip(back, 0, count - 1), 1.0, count)
+
+
+def _smoothing(n, width):
+    """Return the matrix that widens ``n`` pixels as interpolation does: by width^2 / 6."""
+    side = width**2 / 12
+    matrix = (1 - 2 * side) * np.eye(n) + side * (np.eye(n, k=1) + np.eye(n, k=-1))
+    return matrix / matrix.sum(axis=1, keepdims=True)
+
+
+def _interpolation(n, width):
+    """Return the matrix from pixels of a width up to one to ``n`` pixels."""
+    count = int(np.ceil(n / width)) + 2
+    centers = (np.arange(n) - (n - 1) / 2) / width + (count - 1) / 2 + _OFFSET
+    return overlaps(centers, max(1.0, 1 / width), count)

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from astrofractal.benchmark import Degradation, FeatureStore, Scorer, list_methods, paired_rows
+from astrofractal.benchmark import FeatureStore, Scorer, list_methods, off_center, paired_rows
 from astrofractal.benchmark.encoded import encoder_makers
 from astrofractal.benchmark.methods import OPPONENT
 from astrofractal.gasmap.moments import CHANNELS
@@ -28,7 +28,7 @@ def main():
     args = parser.parse_args()
     exact = MapSet.read(args.maps).limit(1)
     shifts = [0, 1, *(shift for shift in args.tested if shift != 1)]
-    moved = [Degradation("off-center", s).apply(exact) if s else exact for s in shifts]
+    moved = [off_center(exact, s) if s else exact for s in shifts]
     maps = MapSet.concatenate(moved)
     shift = np.repeat(shifts, len(exact))
     store = FeatureStore(encoder_makers("bundled"), folder=args.features_cache, progress_bar=True)

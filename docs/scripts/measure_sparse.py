@@ -16,7 +16,7 @@ import numpy as np
 from astrofractal import StellarMassEstimator
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mapset import MapSet
-from astrofractal.mass import measures as appearance
+from astrofractal.mass.measures import appearance
 from astrofractal.mass.weights import r2_score
 
 

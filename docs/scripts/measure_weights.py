@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVR
 
 from astrofractal import FractalEncoder
-from astrofractal.benchmark.degradations import Degradation
+from astrofractal.benchmark import DEGRADATIONS, degraded
 from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.structure import at_center, structure_targets
 from astrofractal.mapset import MapSet
@@ -172,7 +172,9 @@ def main():
     args = parser.parse_args()
     maps, counts = drawn(MapSet.read(args.maps), args.per_protostar)
     if args.degraded:
-        maps = Degradation(args.degraded[0], float(args.degraded[1])).apply(maps)
+        wanted = (args.degraded[0], float(args.degraded[1]))
+        (degradation,) = (d for d in DEGRADATIONS if d[:2] == wanted and len(d[2].channels) == 3)
+        maps = degraded(maps, *degradation)
     scored = np.isin(maps.clouds, args.scored or maps.clouds)
     exact = physics(maps, FractalEncoder(weights="random").normalization)
     per_protostar = protostar_weights(maps.protostars, 1, counts)

@@ -16,7 +16,7 @@ from astropy.table import QTable
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.data import data_path
 from astrofractal.mapset import reference_maps
-from astrofractal.observing import observe
+from astrofractal.observing import Telescope
 
 # %%
 # The bundled cloud at 300 pc, behind a telescope with a beam of 6" (1.1 pixels of the reference
@@ -24,14 +24,12 @@ from astrofractal.observing import observe
 
 path = data_path("example_cloud.fits")
 gas = GasMap.read(path)
-seen = observe(
-    gas,
+seen = Telescope(
     beam=6 * u.arcsec,
     noise=0.03,
     velocity_noise=0.05 * u.km / u.s,
     dispersion_noise=0.05 * u.km / u.s,
-    random_state=1,
-)
+).observe(gas, random_state=1)
 seen
 
 # %%
@@ -75,7 +73,7 @@ table["id", "true", "mass", "mass_lower", "mass_upper", "flags"]
 beams = [3, 12, 24] * u.arcsec
 scores = []
 for beam in beams:
-    blurred = observe(gas, beam=beam, noise=0.03, velocity_noise=0.05 * u.km / u.s)
+    blurred = Telescope(beam=beam, noise=0.03, velocity_noise=0.05 * u.km / u.s).observe(gas)
     one = StellarMassEstimator().matched(blurred, positions, maps=maps, n_maps=600)
     skill = one.calibrations_[blurred.channels].skill_
     scores.append((skill["r2_protostar"], skill["r2"]))

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 import astrofractal
 from astrofractal import GasMap
 from astrofractal.gasmap.moments import line_of_sums, mean_velocity, transform
-from astrofractal.observing import observe, observe_images
+from astrofractal.observing import Telescope
 from astrofractal.segmentation.working_map import working_map
 
 N = 12
@@ -55,11 +55,11 @@ def cut_shifted(gas):
 
 
 def through_beam(gas):
-    return observe(gas, beam=2 * SCALE), 1
+    return Telescope(beam=2 * SCALE).observe(gas), 1
 
 
 def wider_pixels(gas):
-    return observe(gas, pixel=4 * SCALE), 1
+    return Telescope(pixel_scale=4 * SCALE).observe(gas), 1
 
 
 @settings(max_examples=10, deadline=None)
@@ -158,8 +158,12 @@ def test_images_and_maps_agree_on_wider_pixels():
     image = np.stack([rng.normal(22, 0.3, (16, 16)), rng.normal(0, 1, (16, 16)), np.ones((16, 16))])
     units = (10.0 ** image[0] / u.cm**2, image[1] * u.km / u.s, image[2] * u.km / u.s)
     gas = GasMap(*units, pixel_scale=SCALE)
-    seen = observe_images(image[None], size=16 * SCALE, pixel=4 * SCALE)[0]
-    back = observe(gas, pixel=4 * SCALE).cutout((1.5, 1.5), size=16 * SCALE, shape=(16, 16))
+    seen = Telescope(pixel_scale=4 * SCALE).observe_images(image[None], size=16 * SCALE)[0]
+    back = (
+        Telescope(pixel_scale=4 * SCALE)
+        .observe(gas)
+        .cutout((1.5, 1.5), size=16 * SCALE, shape=(16, 16))
+    )
     inner = (slice(None), slice(2, 14), slice(2, 14))
     expected = back.to_array()
     np.testing.assert_allclose(seen[inner][0], expected[inner][0], atol=1e-5)

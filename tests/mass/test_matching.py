@@ -11,11 +11,11 @@ from astropy.nddata import NDData, StdDevUncertainty
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.mass.files import write_matched
-from astrofractal.observing import observe
+from astrofractal.observing import Telescope
 from tests.factories import make_mapset
 
 
-def seen(mapset, **options):
+def seen(mapset, *, random_state=0, **options):
     column, velocity, dispersion = mapset.images[0]
     gas = GasMap(
         10**column / u.cm**2,
@@ -24,7 +24,9 @@ def seen(mapset, **options):
         pixel_scale=mapset.pixel_scale,
         distance=140 * u.pc,
     )
-    return observe(gas, beam=36 * u.arcsec, **options)
+    return Telescope(beam=36 * u.arcsec, correlated=True, **options).observe(
+        gas, random_state=random_state
+    )
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +47,12 @@ def test_reference_maps_look_as_the_map(maps):
         maps, noise=0.1, velocity_noise=0.05 * u.km / u.s, footprint=footprint, random_state=1
     )
     matched = StellarMassEstimator().matched(gas, [(31.5, 31.5)], maps=maps)
-    found = matched.observation_
+    found = matched.telescope_
     assert np.isclose(found.beam[0].to_value(u.pc), 36 / 206264.8 * 140, rtol=1e-3)
     assert np.isclose(found.noise, 0.1, rtol=0.3)
     assert np.isclose(found.velocity_noise.to_value(u.km / u.s), 0.05, rtol=0.01)
     assert list(matched.calibrations_) == [found.channels] == [gas.channels]
-    images = found(maps.images)
+    images = found.observe_images(maps.images)
     share = np.isfinite(images).mean((2, 3))
     assert np.allclose(share, 50 / 64, atol=0.01)
     assert not np.array_equal(images[0], images[1])
@@ -83,7 +85,7 @@ def test_it_is_kept_on_disk(maps, folder, monkeypatch):
         with pytest.raises(AssertionError, match="fitted again"):
             StellarMassEstimator().matched(gas, **options, cache=False)
     assert again.fingerprint() == first.fingerprint()
-    assert again.observation_.fingerprint() == first.observation_.fingerprint()
+    assert again.telescope_.fingerprint() == first.telescope_.fingerprint()
     path.write_bytes(b"damaged")
     assert StellarMassEstimator().matched(gas, **options).fingerprint() == first.fingerprint()
     assert path.stat().st_size > 1000

@@ -1,6 +1,5 @@
 """Noise statistics, distance, pixels and footprints."""
 
-import functools
 import pickle
 
 import numpy as np
@@ -9,7 +8,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from astrofractal import GasMap
-from astrofractal.observing import observe, observe_images
+from astrofractal.observing import Telescope
 from tests.factories import make_gas, make_wcs
 
 COLUMN = 1e22
@@ -38,12 +37,9 @@ def images():
 
 
 def test_noise_has_the_stated_level(gas):
-    seen = observe(
-        gas,
-        noise=2e21 / u.cm**2,
-        velocity_noise=50 * u.m / u.s,
-        dispersion_noise=0.03 * u.km / u.s,
-    )
+    seen = Telescope(
+        noise=2e21 / u.cm**2, velocity_noise=50 * u.m / u.s, dispersion_noise=0.03 * u.km / u.s
+    ).observe(gas)
     difference = seen.column_density.value - COLUMN
     n = difference.size
     assert difference.std() == pytest.approx(2e21, rel=4 / np.sqrt(2 * n))
@@ -59,7 +55,7 @@ def test_noise_has_the_stated_level(gas):
 
 def test_relative_noise_follows_the_column_density():
     column = np.repeat([1e21, 1e23], 5000).reshape(100, 100)
-    seen = observe(GasMap(column / u.cm**2), noise=0.1)
+    seen = Telescope(noise=0.1).observe(GasMap(column / u.cm**2))
     ratio = seen.column_density.value / column
     for part in (ratio[:50], ratio[50:]):
         assert part.std() == pytest.approx(0.1, rel=0.05)
@@ -68,37 +64,41 @@ def test_relative_noise_follows_the_column_density():
 
 def test_noise_in_other_units(gas):
     level = (1e21 / u.cm**2 * 2.8 * 1.6735e-24 * u.g).to(u.Msun / u.pc**2)
-    seen = observe(gas, noise=level)
+    seen = Telescope(noise=level).observe(gas)
     assert seen.column_density.value.std() == pytest.approx(1e21, rel=0.03)
 
 
 def test_negative_column_densities_are_masked(gas):
-    seen = observe(gas, noise=COLUMN / u.cm**2)
+    seen = Telescope(noise=COLUMN / u.cm**2).observe(gas)
     assert seen.mask.mean() == pytest.approx(0.1587, abs=0.02)  # below -1 sigma
     assert (seen.column_density.value[~seen.mask] > 0).all()
 
 
 def test_seed(gas, images):
     options = {"noise": 0.1, "velocity_noise": 0.1 * u.km / u.s}
-    first = observe(gas, random_state=3, **options).to_array()
-    np.testing.assert_array_equal(first, observe(gas, random_state=3, **options).to_array())
-    assert (first != observe(gas, random_state=4, **options).to_array()).any()
+    first = Telescope(**options).observe(gas, random_state=3).to_array()
+    np.testing.assert_array_equal(
+        first, Telescope(**options).observe(gas, random_state=3).to_array()
+    )
+    assert (first != Telescope(**options).observe(gas, random_state=4).to_array()).any()
     generator = np.random.default_rng(3)
-    np.testing.assert_array_equal(first, observe(gas, random_state=generator, **options).to_array())
-    whole = observe_images(images, **options)
-    parts = observe_images(images, batch_size=7, **options)
+    np.testing.assert_array_equal(
+        first, Telescope(**options).observe(gas, random_state=generator).to_array()
+    )
+    whole = Telescope(**options).observe_images(images)
+    parts = Telescope(**options).observe_images(images, batch_size=7)
     np.testing.assert_array_equal(whole, parts)
 
 
 def test_correlated_noise_keeps_its_level(gas, images):
-    seen = observe(gas, beam=0.05 * u.pc, noise=1e21 / u.cm**2, correlated=True)
+    seen = Telescope(beam=0.05 * u.pc, noise=1e21 / u.cm**2, correlated=True).observe(gas)
     noise = seen.column_density.value - COLUMN
     assert noise.std() == pytest.approx(1e21, rel=0.1)
     neighbors = np.corrcoef(noise[:, :-1].ravel(), noise[:, 1:].ravel())[0, 1]
     sigma = 5 / np.sqrt(8 * np.log(2))
     assert neighbors == pytest.approx(np.exp(-1 / (4 * sigma**2)), abs=0.03)
-    seen = observe_images(
-        images, size=0.32 * u.pc, beam=0.05 * u.pc, noise=1e21 / u.cm**2, correlated=True
+    seen = Telescope(beam=0.05 * u.pc, noise=1e21 / u.cm**2, correlated=True).observe_images(
+        images, size=0.32 * u.pc
     )
     assert (10.0 ** seen[:, 0].astype(float)).std() == pytest.approx(1e21, rel=0.05)
     border = 10.0 ** seen[:, 0, 0].astype(float)
@@ -106,15 +106,15 @@ def test_correlated_noise_keeps_its_level(gas, images):
 
 
 def test_distance_changes_angles_only(gas):
-    far = observe(gas, distance=600 * u.pc)
+    far = Telescope(distance=600 * u.pc).observe(gas)
     assert far.distance == 600 * u.pc
     assert far.pixel_scale.to_value(u.pc) == pytest.approx(0.01, rel=1e-6)
     assert far.mass.value == pytest.approx(gas.mass.value, rel=1e-5)
     ratio = (far.pixel_solid_angle / gas.pixel_solid_angle).value
     assert ratio == pytest.approx(0.25, rel=1e-5)
     beam = 20 * u.arcsec
-    near = observe(gas, beam=beam)
-    beyond = observe(gas, distance=600 * u.pc, beam=beam)
+    near = Telescope(beam=beam).observe(gas)
+    beyond = Telescope(distance=600 * u.pc, beam=beam).observe(gas)
     inner = (slice(30, 70), slice(30, 90))
     growth = [np.mean(seen.dispersion.value[inner] ** 2 - 0.25) for seen in (near, beyond)]
     assert growth[1] / growth[0] == pytest.approx(4, rel=0.02)
@@ -122,28 +122,28 @@ def test_distance_changes_angles_only(gas):
 
 @pytest.mark.parametrize("pixel", [0.02 * u.pc, (0.02 / 300) * u.rad])
 def test_pixel_grid(gas, pixel):
-    seen = observe(gas, pixel=pixel)
+    seen = Telescope(pixel_scale=pixel).observe(gas)
     assert seen.shape == (50, 60)
     assert seen.pixel_scale.to_value(u.pc) == pytest.approx(0.02, rel=1e-4)
     np.testing.assert_allclose(seen.column_density.value, COLUMN, rtol=1e-5)
     # two columns of pixels, 0.01 km/s apart
     np.testing.assert_allclose(seen.dispersion.value, np.sqrt(0.25 + 0.005**2), rtol=1e-4)
     assert seen.to_sky(29.5, 24.5).separation(gas.to_sky(59.5, 49.5)).arcsec < 1e-3
-    with pytest.raises(TypeError, match="pixel must be a positive angle or length"):
-        observe(gas, pixel=3)
+    with pytest.raises(TypeError, match="pixel_scale must be a positive angle or length"):
+        Telescope(pixel_scale=3).observe(gas)
 
 
 def test_pixels_of_images_are_those_of_maps(images):
     rng = np.random.default_rng(0)
     images = images + rng.normal(0, 0.1, images.shape)
-    seen = observe_images(images[:2], size=0.32 * u.pc, pixel=0.04 * u.pc)
+    seen = Telescope(pixel_scale=0.04 * u.pc).observe_images(images[:2], size=0.32 * u.pc)
     gas = GasMap(
         10.0 ** images[0, 0] / u.cm**2,
         images[0, 1] * u.km / u.s,
         images[0, 2] * u.km / u.s,
         pixel_scale=0.01 * u.pc,
     )
-    coarse = observe(gas, pixel=0.04 * u.pc)
+    coarse = Telescope(pixel_scale=0.04 * u.pc).observe(gas)
     assert coarse.shape == (8, 8)
     fine = coarse.cutout((3.5, 3.5), size=0.32 * u.pc, shape=(32, 32)).to_array()
     inner = (slice(4, 28), slice(4, 28))
@@ -154,29 +154,29 @@ def test_pixels_of_images_are_those_of_maps(images):
 def test_footprint(gas, images):
     footprint = np.zeros(gas.shape, bool)
     footprint[10:60, 20:80] = True
-    seen = observe(gas, footprint=footprint)
+    seen = Telescope(footprint=footprint).observe(gas)
     np.testing.assert_array_equal(seen.mask, ~footprint)
     assert np.isnan(seen.velocity.value[0, 0])
     with pytest.raises(ValueError, match=r"footprint must be .* shape \(100, 120\)"):
-        observe(gas, footprint=footprint[1:])
+        Telescope(footprint=footprint[1:]).observe(gas)
     part = np.zeros((32, 32), bool)
     part[:, :16] = True
-    many = observe_images(images, footprint=part)
+    many = Telescope(footprint=part).observe_images(images)
     assert np.isnan(many[:, :, :, 16:]).all()
     assert np.isfinite(many[:, :, :, :16]).all()
     each = np.broadcast_to(part, (40, 32, 32)).copy()
     each[0] = False
-    many = observe_images(images, footprint=each, batch_size=16)
+    many = Telescope(footprint=each).observe_images(images, batch_size=16)
     assert np.isnan(many[0]).all()
     assert np.isfinite(many[1, 0, 0, 0])
     with pytest.raises(ValueError, match="footprint must be a boolean array"):
-        observe_images(images, footprint=part[1:])
+        Telescope(footprint=part[1:]).observe_images(images)
 
 
 def test_footprint_of_a_region(gas):
     regions = pytest.importorskip("regions")
     circle = regions.CircleSkyRegion(SkyCoord(52, 31, unit="deg"), 0.2 / 300 * u.rad)
-    seen = observe(gas, footprint=circle)
+    seen = Telescope(footprint=circle).observe(gas)
     assert (~seen.mask).sum() == pytest.approx(np.pi * 20**2, rel=0.02)
 
 
@@ -184,7 +184,7 @@ def test_images_keep_the_model_conventions(images):
     images[:, 1] += 5  # a shift that the observer's frame has
     images[3, 1] = np.nan  # no velocities known
     images[4, 2] = np.nan
-    seen = observe_images(images.astype(np.float32), beam=0.05 * u.pc, noise=0.05)
+    seen = Telescope(beam=0.05 * u.pc, noise=0.05).observe_images(images.astype(np.float32))
     assert seen.dtype == np.float32
     weighted = np.nansum(10.0 ** seen[:, 0] * seen[:, 1], axis=(1, 2))
     assert np.abs(weighted[[0, 1, 2, 5]]).max() < 1e-3 * 1e22
@@ -195,31 +195,33 @@ def test_images_keep_the_model_conventions(images):
 
 
 def test_it_travels_between_processes(images):
-    telescope = functools.partial(observe_images, beam=0.05 * u.pc, noise=0.05)
+    telescope = Telescope(beam=0.05 * u.pc, noise=0.05)
     again = pickle.loads(pickle.dumps(telescope))
-    np.testing.assert_array_equal(again(images[:2]), telescope(images[:2]))
+    np.testing.assert_array_equal(
+        again.observe_images(images[:2]), telescope.observe_images(images[:2])
+    )
 
 
 def test_nothing_asked_nothing_done(gas, images):
-    same = observe(gas)
+    same = Telescope().observe(gas)
     np.testing.assert_array_equal(same.to_array(), gas.to_array())
-    np.testing.assert_allclose(observe_images(images), images, atol=1e-6)
+    np.testing.assert_allclose(Telescope().observe_images(images), images, atol=1e-6)
 
 
 def test_wrong_arguments(gas, images):
     with pytest.raises(TypeError, match="noise must be a column density or a fraction"):
-        observe(gas, noise="much")
+        Telescope(noise="much").observe(gas)
     with pytest.raises(u.UnitsError, match="noise must be a column density"):
-        observe(gas, noise=1 * u.K)
+        Telescope(noise=1 * u.K).observe(gas)
     with pytest.raises(ValueError, match="noise must be one number that is not negative"):
-        observe(gas, noise=-0.1)
+        Telescope(noise=-0.1).observe(gas)
     with pytest.raises(TypeError, match="velocity_noise must be a velocity"):
-        observe(gas, velocity_noise=0.1)
+        Telescope(velocity_noise=0.1).observe(gas)
     with pytest.raises(u.UnitsError, match="dispersion_noise must be a velocity"):
-        observe(gas, dispersion_noise=0.1 * u.s)
+        Telescope(dispersion_noise=0.1 * u.s).observe(gas)
     with pytest.raises(ValueError, match=r"images must be a float array of shape \(n, 3, ny, nx\)"):
-        observe_images(images[:, :2])
+        Telescope().observe_images(images[:, :2])
     with pytest.raises(u.UnitsError, match="size must be a length"):
-        observe_images(images, size=3 * u.s)
+        Telescope().observe_images(images, size=3 * u.s)
     with pytest.raises(ValueError, match="distance="):
-        observe(GasMap(np.ones((9, 9)) * 1e22 / u.cm**2, wcs=gas.wcs), beam=0.1 * u.pc)
+        Telescope(beam=0.1 * u.pc).observe(GasMap(np.ones((9, 9)) * 1e22 / u.cm**2, wcs=gas.wcs))
