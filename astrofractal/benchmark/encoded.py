@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 256
 
-_POOLINGS = ("class", "central", "spread")
+_POOLINGS = ("class", "central", "scatter")
 
 
 class FeatureStore:
@@ -193,7 +193,7 @@ def natural_image_weights():
 class NaturalEncoder:
     """EfficientNet-lite0, trained on natural images, given the maps at twice their size."""
 
-    poolings = ("mean",)
+    poolings = ("class",)
 
     def __init__(self):
         import timm
@@ -210,7 +210,7 @@ class NaturalEncoder:
         """Return a digest of the weights."""
         return fingerprint({k: v.numpy() for k, v in self.model.state_dict().items()})
 
-    def encode(self, images, *, pooling=("mean",), zoom=1.0, symmetrize=False):
+    def encode(self, images, *, pooling=("class",), zoom=1.0, symmetrize=False):
         """Return the mean of the last layer over each image, as its own classifier is given it."""
         parts = []
         for start in range(0, len(images), 64):

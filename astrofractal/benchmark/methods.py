@@ -96,7 +96,7 @@ _BOTH = ("ridge", "svr")
 
 _ZOOM = 4.0
 
-_TOKENS = ("central", "spread")
+_TOKENS = ("central", "scatter")
 
 
 @dataclass(frozen=True)
@@ -232,6 +232,6 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
             twin = None if source == "random" else f"random {kind}"
             methods.append(Method(f"{source} {kind}", features, regressor, encoder, twin))
     if store.has("natural"):
-        features = FeatureSet(**tokens | {"pooling": ("mean",), "symmetrize": False})
+        features = FeatureSet(**tokens | {"pooling": ("class",), "symmetrize": False})
         methods.append(Method("EfficientNet of natural images", features, "ridge", "natural"))
     return methods

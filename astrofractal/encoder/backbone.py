@@ -7,16 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import timm
 import torch
 from timm.models import create_model, register_model
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
 from astrofractal._utils.reading import reading, reason_of
 
 __all__ = [
     "BUNDLED_MODEL",
-    "astrofractal_vit_large_patch16_336",
-    "astrofractal_vit_tiny_patch8_64",
     "convert_state_dict",
     "create_backbone",
     "full_precision",
@@ -27,7 +26,7 @@ __all__ = [
 if TYPE_CHECKING:
     from typing import Any
 
-    import torch
+    from astrofractal._utils.annotations import PathLike
 
 #: Name of the bundled architecture, as registered with timm.
 BUNDLED_MODEL = "astrofractal_vit_tiny_patch8_64"
@@ -60,7 +59,7 @@ DEFAULTS = {
 }
 
 
-def _vision_transformer(pretrained, defaults, kwargs):
+def _vision_transformer(name, pretrained, kwargs):
     if pretrained:
         msg = (
             "pretrained=True is not for timm.create_model here: the bundled weights are loaded "
@@ -68,51 +67,21 @@ def _vision_transformer(pretrained, defaults, kwargs):
         )
         raise ValueError(msg)
     # create_model passes these for models of a hub; they have no meaning for these ones.
-    for name in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
-        kwargs.pop(name, None)
-    return VisionTransformer(**{**defaults, **kwargs})
+    for option in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
+        kwargs.pop(option, None)
+    return VisionTransformer(**{**DEFAULTS[name], **kwargs})
 
 
 @register_model
 def astrofractal_vit_tiny_patch8_64(pretrained=False, **kwargs):
-    """
-    Build the compact model: ViT-Ti with 8 px patches for 64 px maps, 5.4 million parameters.
-
-    Parameters
-    ----------
-    pretrained : bool, optional
-        Must be `False`; see `~astrofractal.encoder.FractalEncoder` for the weights.
-
-    **kwargs : dict
-        Passed to timm's ``VisionTransformer``.
-
-    Returns
-    -------
-    model : timm.models.vision_transformer.VisionTransformer
-        The model, with random weights, without a classifier.
-    """
-    return _vision_transformer(pretrained, DEFAULTS["astrofractal_vit_tiny_patch8_64"], kwargs)
+    """Build the compact model: ViT-Ti with 8 px patches for 64 px maps, 5.4 million parameters."""
+    return _vision_transformer("astrofractal_vit_tiny_patch8_64", pretrained, kwargs)
 
 
 @register_model
 def astrofractal_vit_large_patch16_336(pretrained=False, **kwargs):
-    """
-    Build the published model: ViT-L with 16 px patches for 336 px images.
-
-    Parameters
-    ----------
-    pretrained : bool, optional
-        Must be `False`; no weights of this model are bundled.
-
-    **kwargs : dict
-        Passed to timm's ``VisionTransformer``.
-
-    Returns
-    -------
-    model : timm.models.vision_transformer.VisionTransformer
-        The model, with random weights, without a classifier.
-    """
-    return _vision_transformer(pretrained, DEFAULTS["astrofractal_vit_large_patch16_336"], kwargs)
+    """Build the published model: ViT-L with 16 px patches for 336 px images."""
+    return _vision_transformer("astrofractal_vit_large_patch16_336", pretrained, kwargs)
 
 
 def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.Module:
@@ -140,8 +109,6 @@ def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.
     ValueError
         If timm has no model of that name.
     """
-    import timm
-
     timm_name = name.removeprefix("timm:")
     if not timm.is_model(timm_name):
         close = timm.list_models(f"*{timm_name}*")[:5]
@@ -158,19 +125,8 @@ def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.
 
 
 def suit_attention(blocks, n_tokens):
-    """
-    Take the plain attention of timm for short sequences, for which training on CPUs is then faster.
-
-    The backward pass of the fused kernel in half precision takes half of a step of 64 patches.
-
-    Parameters
-    ----------
-    blocks : iterable of `timm.models.vision_transformer.Block`
-        The blocks, changed in place.
-
-    n_tokens : int
-        Patches of an image.
-    """
+    """Use timm's plain attention for short sequences, with which training on CPUs is faster."""
+    # In half precision the backward pass of the fused kernel takes half of a step of 64 patches.
     for block in blocks:
         block.attn.fused_attn = block.attn.fused_attn and n_tokens > 144
 
@@ -178,19 +134,15 @@ def suit_attention(blocks, n_tokens):
 # Where trainers put the weights inside a checkpoint, the best first.
 _CONTAINERS = ("teacher", "state_dict", "model", "model_state_dict", "student")
 
-# The first layer of a backbone, by which its prefix is found: timm and DINOv2, torchvision.
+# The first layer of a Vision Transformer, by which its prefix is found: timm and DINOv2, torchvision.
 _FIRST_LAYERS = ("patch_embed.proj.weight", "conv_proj.weight", "stem.0.weight", "conv1.weight")
 
 # Wrappers that are not part of a backbone.
-_NOT_WEIGHTS = re.compile(r"^(mask_token|heads?\.|dino_head\.|ibot_head\.)")
+_NOT_WEIGHTS = re.compile(r"^(heads?\.|dino_head\.|ibot_head\.)")
 
-_DINOV2 = (
-    (re.compile(r"^blocks\.\d+\.(\d+)\."), r"blocks.\1."),  # chunks of blocks, for FSDP
-    (re.compile(r"\.mlp\.w12\."), ".mlp.fc1."),  # SwiGLU
-    (re.compile(r"\.mlp\.w3\."), ".mlp.fc2."),
-)
-
-_TORCHVISION = (
+# DINOv2 saves blocks in chunks while it trains, for FSDP; the other names are torchvision's.
+_RULES = (
+    (re.compile(r"^blocks\.\d+\.(\d+)\."), r"blocks.\1."),
     (re.compile(r"^class_token$"), "cls_token"),
     (re.compile(r"^conv_proj\."), "patch_embed.proj."),
     (re.compile(r"^encoder\.pos_embedding$"), "pos_embed"),
@@ -199,14 +151,14 @@ _TORCHVISION = (
     (re.compile(r"\.ln_([12])\."), r".norm\1."),
     (re.compile(r"\.self_attention\.in_proj_"), ".attn.qkv."),
     (re.compile(r"\.self_attention\.out_proj\."), ".attn.proj."),
-    (re.compile(r"\.mlp\.(?:0|linear_1)\."), ".mlp.fc1."),
-    (re.compile(r"\.mlp\.(?:3|linear_2)\."), ".mlp.fc2."),
+    (re.compile(r"(?<=\.mlp)\.(?:0|linear_1)\."), ".fc1."),
+    (re.compile(r"(?<=\.mlp)\.(?:3|linear_2)\."), ".fc2."),
 )
 
 
-def read_checkpoint(path):
+def read_checkpoint(path: PathLike) -> dict[str, torch.Tensor]:
     """
-    Read a checkpoint without a card.
+    Read the tensors of a checkpoint without a card, without executing code.
 
     Parameters
     ----------
@@ -216,8 +168,8 @@ def read_checkpoint(path):
 
     Returns
     -------
-    state : dict of str to `torch.Tensor`
-        The backbone's state in timm's names, see `convert_state_dict`.
+    state : dict
+        What the file holds, for `convert_state_dict`.
 
     Raises
     ------
@@ -229,83 +181,67 @@ def read_checkpoint(path):
         from safetensors.torch import load_file
 
         with reading(path):
-            return convert_state_dict(load_file(path))
-    import torch
-
+            return load_file(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler meets whatever the file says
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes can ask the unpickler for anything
         msg = (
             f"weights: {str(path)!r} is not a checkpoint that can be read without executing code; "
             f"save its state dict alone as .safetensors ({reason_of(error)})"
         )
         raise ValueError(msg) from error
-    with reading(path):
-        return convert_state_dict(state)
 
 
-def convert_state_dict(state):
+def convert_state_dict(state: dict[str, Any], model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """
-    Bring the weights of a vision backbone into timm's names.
+    Convert the weights of a vision backbone to the names of a timm model.
 
-    Understood are: timm's own layout; lightly's modules, which wrap a timm or torchvision Vision
-    Transformer (``teacher_backbone.vit.blocks...``, ``backbone.encoder.layers...``); the original
-    DINOv2 layout, released or from training (``teacher`` with ``backbone.`` keys, blocks in chunks,
-    SwiGLU, register tokens); and any of these inside the dictionaries of trainers
-    (``state_dict``, ``model``, ``module.``).  Of a teacher and a student the teacher is taken.
+    The layouts of timm, of DINOv2 (released or from training), of lightly's modules, which wrap a
+    Vision Transformer of timm or torchvision, and any of these inside the dictionaries of trainers
+    (``state_dict``, ``model``, ``module.``) are recognized.  Of a teacher and a student the teacher
+    is taken.  The rest is done by timm's ``checkpoint_filter_fn``, which also interpolates
+    position embeddings.
 
     Parameters
     ----------
     state : dict
         A state dict, or a checkpoint that contains one.
 
+    model : `torch.nn.Module`
+        The timm model that the weights are for.
+
     Returns
     -------
     state : dict of str to `torch.Tensor`
-        The backbone's weights in timm's names; projection heads and mask tokens are left out.
+        The backbone's weights; projection heads and mask tokens are left out.
 
     Raises
     ------
     ValueError
         If no vision backbone is found in it.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from astrofractal.encoder.backbone import convert_state_dict
-    >>> state = {
-    ...     "teacher": {
-    ...         "backbone.patch_embed.proj.weight": torch.zeros(8, 3, 4, 4),
-    ...         "backbone.blocks.0.3.norm1.weight": torch.ones(8),
-    ...         "dino_head.mlp.0.weight": torch.ones(2, 2),
-    ...     }
-    ... }
-    >>> sorted(convert_state_dict(state))
-    ['blocks.3.norm1.weight', 'patch_embed.proj.weight']
     """
     tensors = _tensors(state)
     prefix = _prefix(tensors)
-    backbone = {
-        name.removeprefix(prefix): value
-        for name, value in tensors.items()
-        if name.startswith(prefix)
-    }
-    rules = _TORCHVISION if "conv_proj.weight" in backbone else _DINOV2
     renamed = {}
-    for name, value in backbone.items():
-        if _NOT_WEIGHTS.match(name):
+    for name, value in tensors.items():
+        new_name = name.removeprefix(prefix)
+        if not name.startswith(prefix) or _NOT_WEIGHTS.match(new_name):
             continue
-        new_name = name
-        for pattern, replacement in rules:
+        for pattern, replacement in _RULES:
             new_name = pattern.sub(replacement, new_name)
         renamed[new_name] = value
-    return _registers(renamed)
+    if not isinstance(model, VisionTransformer):
+        return renamed
+    # timm recognizes DINOv2's layout by its mask token.
+    if "register_tokens" in renamed or any(".mlp.w12." in name for name in renamed):
+        renamed.setdefault("mask_token", torch.empty(0))
+    converted = checkpoint_filter_fn(renamed, model)
+    converted.pop("mask_token", None)
+    return converted
 
 
 def _tensors(state):
     """Return the flat dictionary of tensors inside a checkpoint."""
-    import torch
-
     if not isinstance(state, dict):
         msg = f"weights: a checkpoint must be a dictionary, got {type(state).__name__}"
         raise ValueError(msg)
@@ -334,28 +270,11 @@ def _prefix(tensors):
     return min(prefixes, key=lambda p: ("teacher" not in p and "ema" not in p, len(p), p))
 
 
-def _registers(state):
-    """Bring DINOv2's register tokens to timm's form, where they and the class have no position."""
-    if "register_tokens" in state and "pos_embed" in state:
-        state["reg_token"] = state.pop("register_tokens")
-        state["cls_token"] = state["cls_token"] + state["pos_embed"][:, :1]
-        state["pos_embed"] = state["pos_embed"][:, 1:]
-    return state
-
-
 @contextmanager
 def full_precision(device):
-    """
-    Compute in 32 bits while the block runs: neither in half precision nor in TF32.
-
-    A protostar leaves contrasts of one per cent, which half precision does not resolve, nor TF32,
-    ten bits that GPUs put in the place of 32-bit products and convolutions.
-
-    Parameters
-    ----------
-    device : `torch.device`
-        Where the block computes.
-    """
+    """Compute in 32 bits while the block runs: neither in half precision nor in TF32."""
+    # A protostar leaves contrasts of one per cent: too small for half precision, and for TF32, ten
+    # bits with which GPUs replace 32-bit products.
     with torch.autocast(device.type, enabled=False):
         if device.type != "cuda":
             yield

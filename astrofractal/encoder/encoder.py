@@ -16,18 +16,29 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import at_least, one_of, positive_int
 from astrofractal.data import data_path
-from astrofractal.encoder.backbone import BUNDLED_MODEL, create_backbone
+from astrofractal.encoder.backbone import (
+    BUNDLED_MODEL,
+    convert_state_dict,
+    create_backbone,
+    read_checkpoint,
+)
+from astrofractal.encoder.dense import dense_features
+from astrofractal.encoder.maps import as_images
 from astrofractal.encoder.normalization import ChannelNormalization
 from astrofractal.encoder.pooling import pool_tokens
-from astrofractal.encoder.weights import HEADS, load_weights, save_weights
+from astrofractal.encoder.pretrained import find_pretrained, read_folder
+from astrofractal.encoder.weights import HEADS, load_weights, read_card, save_weights
+from astrofractal.gasmap import GasMap
 
 if TYPE_CHECKING:
     from typing import Any
 
+    from astropy.nddata import NDData
+
     from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.encoder.maps import Maps
 
-
-__all__ = ["FractalEncoder", "magnify"]
+__all__ = ["BUNDLED_WEIGHTS", "FractalEncoder", "magnify"]
 
 #: Of the passes of the network.
 PRECISIONS = ("float32", "bfloat16")
@@ -40,8 +51,8 @@ class FractalEncoder:
     A frozen Vision Transformer that turns gas maps into features.
 
     The bundled model was pretrained by self-distillation (DINOv2) on fractal flames rendered as
-    gas, following Hirashima, Nozaki & Harada 2025 (arXiv:2510.24159); it never saw a simulation or
-    a telescope map.
+    gas, following Hirashima, Nozaki & Harada 2025 (arXiv:2510.24159), without simulations or
+    telescope maps.
 
     Parameters
     ----------
@@ -50,10 +61,11 @@ class FractalEncoder:
 
     weights : {"bundled", "random"} or path-like, optional
         ``"bundled"`` weights (only for the bundled architecture), ``"random"`` initial weights
-        drawn with ``random_state`` (the baseline of every score), or a ``.safetensors`` file with
-        its card as `~astrofractal.encoder.save_weights` writes it.  Plain checkpoints
-        (``.safetensors``, ``.pt``, ``.pth``; timm, lightly or DINOv2 layout) without a card are
-        accepted too and are read without executing code.
+        drawn with ``random_state`` (the baseline of every score), a ``.safetensors`` file with its
+        card as `~astrofractal.encoder.save_weights` writes it, or a folder of
+        `~astrofractal.encoder.export.export_timm`.  Plain checkpoints (``.safetensors``, ``.pt``,
+        ``.pth``; timm, lightly or DINOv2 layout) without a card are accepted too and are read
+        without executing code.
 
     random_state : int, optional
         Seed of ``weights="random"``.
@@ -71,9 +83,9 @@ class FractalEncoder:
         Maps in one forward pass.
 
     precision : {"float32", "bfloat16"}, optional
-        The arithmetic of the passes.  A processor with instructions for bfloat16 is nearly twice as
-        fast with it, others many times slower; masses change by less than 0.01 dex.  What was fitted
-        in 32 bit may be used with either.
+        The arithmetic of the passes.  Processors with instructions for bfloat16 are nearly twice as
+        fast with it, others many times slower; masses change by less than 0.01 dex.  Calibrations
+        fitted in 32 bit can be used with either.
 
     Raises
     ------
@@ -117,11 +129,11 @@ class FractalEncoder:
             "recipe": None,
             "seed": random_state,
         }
-        state = None
+        state, has_card = None, False
         if isinstance(weights, str) and weights == "random":
             self.weights_id = f"random-{random_state}"
         else:
-            state = self._read(weights)
+            state, has_card = self._read(weights)
         self.normalization = ChannelNormalization(**self.card["normalization"])
         if self.normalization.n_channels != self.in_chans:
             msg = (
@@ -132,16 +144,49 @@ class FractalEncoder:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             self.model = create_backbone(self.model_name, in_chans=self.in_chans)
-        #: Linear maps that pretraining left beside the backbone: ``"structure"``, ``"hidden_mass"``.
+        #: Linear maps from pretraining, by pooling: ``"structure"``, ``"protostar_mass"``.
         self.heads = {}
         self._fingerprint = self._half = None
         if state is not None:
-            self._load(state, weights)
+            self._load(state, weights, has_card)
         self.model.eval().requires_grad_(False).to(self.device)
         for head in self.heads.values():
             head.to(self.device)
 
+    @classmethod
+    def from_pretrained(cls, source: PathLike, **options: Any) -> FractalEncoder:
+        """
+        Load an encoder with its architecture and normalization.
+
+        Parameters
+        ----------
+        source : path-like
+            A folder that `~astrofractal.encoder.export.export_timm` wrote, a ``.safetensors`` file
+            with its card, or ``"owner/name"`` of such a folder on the Hugging Face Hub.  Local
+            files and the cache of the hub come first; the network is used only if neither has it.
+
+        **options : dict
+            ``device``, ``batch_size`` and ``precision`` of `FractalEncoder`.
+
+        Returns
+        -------
+        encoder : `FractalEncoder`
+            The encoder, with the fingerprint of the one that was written.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such file or folder, and the hub has none or cannot be reached.
+
+        ValueError
+            If a file is damaged or was not written by astrofractal.
+        """
+        path = find_pretrained(source)
+        card = read_folder(path)[1] if path.is_dir() else read_card(path)
+        return cls(card["architecture"], weights=path, **options)
+
     def _read(self, weights):
+        """Return the state in a file of weights, and whether it has a card; set card and weights_id."""
         if isinstance(weights, str) and weights == "bundled":
             if self.model_name != BUNDLED_MODEL:
                 msg = (
@@ -152,26 +197,31 @@ class FractalEncoder:
             path = data_path(BUNDLED_WEIGHTS)
         else:
             path = Path(weights)
-        if not path.is_file():
+        if path.is_dir():
+            state, self.card, self.weights_id = read_folder(path)
+        elif not path.is_file():
             msg = f"weights: no file {str(path)!r}"
             raise FileNotFoundError(msg)
-        if path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
+        elif path.suffix == ".safetensors" and path.with_suffix(".json").is_file():
             state, self.card = load_weights(path)
-            if self.card["architecture"] != self.model_name:
-                msg = (
-                    f"weights: {str(path)!r} are for the model {self.card['architecture']!r}, "
-                    f"not {self.model_name!r}"
-                )
-                raise ValueError(msg)
             self.weights_id = f"{self.card['recipe']}-{self.card['sha256'][:8]}"
-            return state
-        from astrofractal.encoder.backbone import read_checkpoint
+        else:
+            self.weights_id = path.stem
+            return read_checkpoint(path), False
+        if self.card["architecture"] != self.model_name:
+            msg = (
+                f"weights: {str(path)!r} are for the model {self.card['architecture']!r}, "
+                f"not {self.model_name!r}"
+            )
+            raise ValueError(msg)
+        return state, True
 
-        self.weights_id = path.stem
-        return read_checkpoint(path)
-
-    def _load(self, state, weights):
-        self.heads = pretrained_heads(state)
+    def _load(self, state, weights, has_card):
+        """Give the state of a file to the model and to the heads."""
+        if has_card:
+            self.heads = pretrained_heads(state, str(weights))
+        else:
+            state = convert_state_dict(state, self.model)
         own = self.model.state_dict()
         missing = sorted(set(own) - set(state))
         wrong = sorted(k for k in own if k in state and own[k].shape != state[k].shape)
@@ -223,10 +273,12 @@ class FractalEncoder:
             Equal for encoders that give the same features.
         """
         if self._fingerprint is None:
-            state = dict(self.model.state_dict())
-            for name, head in self.heads.items():
-                state |= {f"{name}.{k}": v for k, v in head.state_dict().items()}
-            arrays = {name: value.cpu().numpy() for name, value in state.items()}
+            arrays = {name: value.cpu().numpy() for name, value in self.state_dict().items()}
+            for prefix in HEADS.values():  # the names that digests were first made with
+                for part in ("weight", "bias"):
+                    if f"{prefix}.{part}" in arrays:
+                        name = prefix.rpartition("_")[0]
+                        arrays[f"{name}.{part}"] = arrays.pop(f"{prefix}.{part}")
             self._fingerprint = fingerprint(
                 self.model_name, self.in_chans, self.normalization.to_dict(), arrays
             )
@@ -277,12 +329,16 @@ class FractalEncoder:
         Returns
         -------
         card : dict
-            The card, also written beside the weights.
+            The card, also written next to the weights.
         """
+        return save_weights(self.state_dict(), path, self.card)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the tensors of the backbone and of the heads, by name."""
         state = dict(self.model.state_dict())
         for name, head in self.heads.items():
             state |= {f"{HEADS[name]}.{k}": v for k, v in head.state_dict().items()}
-        return save_weights(state, path, self.card)
+        return state
 
     @property
     def in_chans(self) -> int:
@@ -300,14 +356,14 @@ class FractalEncoder:
         return getattr(self.model, "num_prefix_tokens", 0)
 
     @property
-    def patch_size(self) -> tuple[int, int]:
+    def patch_size(self) -> int:
         """Side of a patch in pixels."""
         if hasattr(self.model, "patch_embed"):
             return self.model.patch_embed.patch_size[0]
         return self.model.feature_info[-1]["reduction"]
 
     @property
-    def image_size(self) -> tuple[int, int]:
+    def image_size(self) -> int:
         """Side in pixels of the maps that the model was made for."""
         if hasattr(self.model, "patch_embed"):
             return self.model.patch_embed.img_size[0]
@@ -346,21 +402,21 @@ class FractalEncoder:
         height, width = (-(-side // self.patch_size) for side in batch.shape[-2:])
         return out.float(), (height, width)
 
-    def _batches(self, images, progress_bar):
-        images = np.asarray(images)
+    def _batches(self, maps, progress_bar):
+        images = as_images(maps, self.in_chans)
         starts = range(0, len(images), self.batch_size)
         for start in progress(starts, progress_bar, desc="encode"):
             batch = self.normalize(images[start : start + self.batch_size])
             yield torch.from_numpy(np.ascontiguousarray(batch))
 
-    def tokens(self, images: np.ndarray, *, progress_bar: ProgressBar = False) -> np.ndarray:
+    def tokens(self, maps: Maps, *, progress_bar: ProgressBar = False) -> np.ndarray:
         """
         Return all tokens of the last block.
 
         Parameters
         ----------
-        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
-            Physical channels; NaN where there is no data.
+        maps : `~astrofractal.GasMap`, `~astrofractal.mapset.MapSet`, path-like or 4D array
+            The maps, as of `encode`.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -370,19 +426,17 @@ class FractalEncoder:
         tokens : 3D float32 `~numpy.ndarray`, shape (n_images, n_tokens, embed_dim)
             The class token, the register tokens and the patch tokens in row order.
         """
-        parts = [self._forward(b)[0].cpu().numpy() for b in self._batches(images, progress_bar)]
+        parts = [self._forward(b)[0].cpu().numpy() for b in self._batches(maps, progress_bar)]
         return np.concatenate(parts) if parts else np.empty((0, 0, self.embed_dim), np.float32)
 
-    def patch_features(
-        self, images: np.ndarray, *, progress_bar: ProgressBar = False
-    ) -> np.ndarray:
+    def patch_features(self, maps: Maps, *, progress_bar: ProgressBar = False) -> np.ndarray:
         """
         Return the patch tokens on their grid.
 
         Parameters
         ----------
-        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
-            Physical channels; NaN where there is no data.
+        maps : `~astrofractal.GasMap`, `~astrofractal.mapset.MapSet`, path-like or 4D array
+            The maps, as of `encode`.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -393,7 +447,7 @@ class FractalEncoder:
             One feature vector per patch.
         """
         parts = []
-        for batch in self._batches(images, progress_bar):
+        for batch in self._batches(maps, progress_bar):
             tokens, grid = self._forward(batch)
             patches = tokens[:, self.n_prefix_tokens :]
             parts.append(patches.reshape(len(patches), *grid, -1).cpu().numpy())
@@ -401,7 +455,7 @@ class FractalEncoder:
 
     def encode(
         self,
-        images: np.ndarray,
+        maps: Maps,
         *,
         pooling: str | tuple[str, ...] = ("central",),
         zoom: float = 1.0,
@@ -413,18 +467,20 @@ class FractalEncoder:
 
         Parameters
         ----------
-        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
-            Physical channels; NaN where there is no data.
+        maps : `~astrofractal.GasMap`, `~astrofractal.mapset.MapSet`, path-like or 4D array
+            One map or a list of maps of one shape, as `~astrofractal.GasMap.read` accepts them; a
+            map set or its path; or physical channels of shape (n_maps, n_channels, height, width),
+            NaN where there is no data.  Maps are encoded as they are: take a
+            `~astrofractal.GasMap.cutout` of 0.5 pc on 64 x 64 pixels of a larger one.
 
         pooling : str or tuple of str, optional
             How the tokens become one vector; see `~astrofractal.encoder.pooling.pool_tokens`.
             Several are concatenated.
 
         zoom : float, optional
-            Magnification about the center before the encoder looks: at 4 the encoder sees the inner
-            quarter of the width, and a pixel of the map fills a 4 x 4 block.  Fractals have no
-            scale, so that weights learned on them look at any; what a protostar does to its gas is
-            within a few pixels, a fraction of a patch.
+            Magnification about the center: at 4 the encoder is given the inner quarter of the
+            width, and a pixel of the map fills a 4 x 4 block.  A protostar changes its gas within
+            a few pixels, a fraction of a patch.
 
         symmetrize : bool, optional
             Average the features over the eight rotations and reflections of the sky and the two
@@ -456,18 +512,17 @@ class FractalEncoder:
         >>> from astrofractal.data import data_path
         >>> gas = GasMap.read(data_path("example_cloud.fits"))
         >>> cutout = gas.cutout((191, 194), size=0.5 * u.pc, shape=(64, 64))
-        >>> images = cutout.to_array()[None]
         >>> encoder = FractalEncoder()
-        >>> encoder.encode(images).shape
+        >>> encoder.encode(cutout).shape
         (1, 192)
-        >>> encoder.encode(images, pooling=("central", "spread")).shape
+        >>> encoder.encode(cutout, pooling=("central", "scatter")).shape
         (1, 384)
-        >>> encoder.patch_features(images).shape
+        >>> encoder.patch_features(cutout).shape
         (1, 8, 8, 192)
         """
         at_least("zoom", zoom, 1)
         parts = []
-        for batch in self._batches(images, progress_bar):
+        for batch in self._batches(maps, progress_bar):
             batch = magnify(batch, zoom)
             total, n_views = 0, 0
             for view in _symmetric_views(batch) if symmetrize else [batch]:
@@ -479,16 +534,89 @@ class FractalEncoder:
             return np.concatenate(parts)
         return np.empty((0, 0), np.float32)
 
+    def components(self, gas: Maps, n: int = 3, *, progress_bar: ProgressBar = False) -> NDData:
+        """
+        Return the first principal components of the patch tokens of a map, as a picture.
 
-def pretrained_heads(state):
-    """Take the linear maps that pretraining leaves beside the backbone out of its weights."""
+        This is the picture of Hirashima, Nozaki & Harada 2025: nothing is smoothed or clustered.
+
+        Parameters
+        ----------
+        gas : `~astrofractal.GasMap` or whatever `~astrofractal.GasMap.read` accepts
+            The map.
+
+        n : int, optional
+            The number of components.
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        components : `~astropy.nddata.NDData`, shape (height, width, n)
+            From 0 at the 1st to 1 at the 99th percentile over the map, each constant within a patch
+            and with the sign that makes its correlation with the column density positive.  The WCS
+            is that of the map, `True` in the mask where it has no data, and
+            ``meta["explained_variance_ratio"]`` is the share of each in the variance.
+
+        Examples
+        --------
+        >>> from astrofractal import FractalEncoder, GasMap
+        >>> from astrofractal.data import data_path
+        >>> gas = GasMap.read(data_path("example_cloud.fits"))
+        >>> FractalEncoder().components(gas[:96, :128]).data.shape
+        (96, 128, 3)
+        """
+        from astropy.nddata import NDData
+
+        gas = GasMap.read(gas)
+        n = positive_int("n", n)
+        array = gas.to_array()
+        dense = dense_features(self, array, progress_bar=progress_bar)
+        tokens = dense.values[dense.valid].astype(np.float64)
+        if n > min(tokens.shape):
+            msg = (
+                f"n must be at most {min(tokens.shape)}, the number of tokens of the map or of their "
+                f"features, got {n}"
+            )
+            raise ValueError(msg)
+        tokens -= tokens.mean(0)
+        variances, axes = np.linalg.eigh(tokens.T @ tokens / len(tokens))
+        order = np.argsort(variances)[::-1][:n]
+        cells = np.zeros((*dense.valid.shape, n))
+        cells[dense.valid] = tokens @ axes[:, order]
+        pixels = cells.repeat(dense.stride, 0).repeat(dense.stride, 1)
+        pixels = pixels[: gas.shape[0], : gas.shape[1]]
+        good = np.isfinite(array[0])
+        good &= dense.valid.repeat(dense.stride, 0).repeat(dense.stride, 1)[
+            : gas.shape[0], : gas.shape[1]
+        ]
+        column = array[0][good] - array[0][good].mean()
+        for k in range(n):
+            plane = pixels[..., k]
+            plane *= -1 if (plane[good] * column).sum() < 0 else 1
+            low, high = np.percentile(plane[good], [1, 99])
+            plane[:] = np.clip((plane - low) / max(high - low, 1e-12), 0, 1)
+        pixels[~good] = np.nan
+        ratios = variances[order] / max(variances.sum(), 1e-12)
+        mask = np.broadcast_to(~good[..., None], pixels.shape)
+        meta = {"explained_variance_ratio": ratios, "weights_id": self.weights_id}
+        return NDData(pixels.astype(np.float32), wcs=gas.wcs, mask=mask, meta=meta)
+
+
+def pretrained_heads(state, path):
+    """Return the linear maps that pretraining leaves with the backbone, from its weights."""
     heads = {}
     for name, prefix in HEADS.items():
-        if f"{prefix}.weight" in state:
-            weight, bias = (state[f"{prefix}.{part}"] for part in ("weight", "bias"))
-            head = torch.nn.Linear(weight.shape[1], weight.shape[0])
-            head.load_state_dict({"weight": weight, "bias": bias})
-            heads[name] = head.eval().requires_grad_(False)
+        if f"{prefix}.weight" not in state:
+            continue
+        weight, bias = (state.get(f"{prefix}.{part}") for part in ("weight", "bias"))
+        if bias is None or weight.ndim != 2 or bias.shape != weight.shape[:1]:
+            msg = f"weights: {path!r} has a head {prefix!r} whose tensors do not fit together"
+            raise ValueError(msg)
+        head = torch.nn.Linear(weight.shape[1], weight.shape[0])
+        head.load_state_dict({"weight": weight, "bias": bias})
+        heads[name] = head.eval().requires_grad_(False)
     return heads
 
 

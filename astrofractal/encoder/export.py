@@ -4,9 +4,14 @@ import inspect
 import json
 import logging
 import warnings
+from importlib.resources import files
+from string import Template
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
+from astrofractal.encoder.backbone import DEFAULTS
+from astrofractal.encoder.pretrained import CONFIG, HEADS_FILE, WEIGHTS_FILE
+from astrofractal.encoder.weights import sha256
 
 __all__ = ["export_onnx", "export_timm"]
 
@@ -41,8 +46,8 @@ def export_onnx(encoder, path, *, overwrite=False):
     Returns
     -------
     metadata : dict of str
-        What is written into the file's metadata: ``card``, ``n_prefix_tokens`` and ``patch_size``
-        (JSON) and ``weights_id``.
+        The file's metadata: ``card``, ``n_prefix_tokens`` and ``patch_size`` (JSON) and
+        ``weights_id``.
 
     Raises
     ------
@@ -101,14 +106,14 @@ def export_onnx(encoder, path, *, overwrite=False):
 
 def export_timm(encoder, folder, *, overwrite=False):
     """
-    Write an encoder as a folder that timm loads, without astrofractal.
+    Write an encoder as a folder for timm and the Hugging Face Hub.
 
-    The folder holds ``config.json``, ``model.safetensors`` (32-bit) and ``README.md`` with the facts of
-    the card.  ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads it, and
-    ``timm.create_model("hf_hub:OWNER/NAME", pretrained=True)`` once it is uploaded to the Hugging Face
-    Hub.
-    ``mean`` and ``std`` of the model's ``pretrained_cfg`` normalize physical channels; replace NaN by
-    ``mean``.
+    The folder contains ``config.json``, ``model.safetensors`` (32-bit), ``heads.safetensors`` where
+    pretraining left heads, and ``README.md`` with the facts of the card.
+    `~astrofractal.FractalEncoder.from_pretrained` reads it;
+    ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads the network without astrofractal,
+    and ``timm.create_model("hf_hub:OWNER/NAME", pretrained=True)`` once it is uploaded.  ``mean`` and
+    ``std`` of the model's ``pretrained_cfg`` normalize physical channels; replace NaN by ``mean``.
 
     Parameters
     ----------
@@ -124,7 +129,7 @@ def export_timm(encoder, folder, *, overwrite=False):
     Returns
     -------
     config : dict
-        What ``config.json`` holds.
+        The content of ``config.json``.
 
     Raises
     ------
@@ -143,26 +148,12 @@ def export_timm(encoder, folder, *, overwrite=False):
     """
     from safetensors.torch import save_file
 
-    from astrofractal.encoder import backbone as architecture
-
-    name = encoder.model_name
-    model_args = {"num_classes": 0, "in_chans": encoder.in_chans}
-    if name in _TIMM_NAMES:
-        model_args |= architecture.DEFAULTS[name]
-    else:
-        known = inspect.signature(type(encoder.model).__init__).parameters
-        if "img_size" in known:
-            # Without it timm takes the side that the class has by default, or that its own settings
-            # of the architecture have, and interpolates the position embedding to it and back.
-            model_args["img_size"] = encoder.image_size
-        if "dynamic_img_size" in known:
-            model_args |= {"dynamic_img_size": True, "dynamic_img_pad": True}
-    side = encoder.image_size
+    card, side = encoder.card, encoder.image_size
     config = {
-        "architecture": _TIMM_NAMES.get(name, name),
+        "architecture": _TIMM_NAMES.get(encoder.model_name, encoder.model_name),
         "num_classes": 0,
         "num_features": encoder.embed_dim,
-        "model_args": model_args,
+        "model_args": _model_arguments(encoder),
         "pretrained_cfg": {
             "input_size": [encoder.in_chans, side, side],
             "fixed_input_size": False,
@@ -171,73 +162,58 @@ def export_timm(encoder, folder, *, overwrite=False):
             "num_classes": 0,
             "license": "bsd-3-clause",
         },
-        "astrofractal": {"weights_id": encoder.weights_id, "card": encoder.card},
+        "astrofractal": {"weights_id": encoder.weights_id, "card": card},
     }
-    state = {
-        n: v.detach().cpu().float().contiguous() for n, v in encoder.model.state_dict().items()
-    }
+    state = {n: v.detach().cpu().contiguous() for n, v in encoder.state_dict().items()}
+    backbone = {n: v for n, v in state.items() if n in encoder.model.state_dict()}
+    heads = {n: v for n, v in state.items() if n not in backbone}
     with atomic_path(folder, overwrite=overwrite) as temporary:
         temporary.mkdir()
-        save_file(state, temporary / "model.safetensors", metadata={"format": "pt"})
+        checksums = config["astrofractal"]["sha256"] = {}
+        for name, tensors in ((WEIGHTS_FILE, backbone), (HEADS_FILE, heads)):
+            if tensors:
+                save_file(tensors, temporary / name, metadata={"format": "pt"})
+                (temporary / name).chmod(0o644)
+                checksums[name] = sha256(temporary / name)
         text = json.dumps(config, indent=2) + "\n"
-        (temporary / "config.json").write_text(text, encoding="utf-8")
+        (temporary / CONFIG).write_text(text, encoding="utf-8")
         (temporary / "README.md").write_text(_readme(encoder), encoding="utf-8")
     return config
 
 
+def _model_arguments(encoder):
+    """Return what timm needs to create the model with the same sizes."""
+    arguments = {"num_classes": 0, "in_chans": encoder.in_chans}
+    if encoder.model_name in _TIMM_NAMES:
+        return arguments | DEFAULTS[encoder.model_name]
+    known = inspect.signature(type(encoder.model).__init__).parameters
+    if "img_size" in known:
+        # Without it timm uses the side that its own settings of the architecture have, and
+        # interpolates the position embedding to it and back.
+        arguments["img_size"] = encoder.image_size
+    if "dynamic_img_size" in known:
+        arguments |= {"dynamic_img_size": True, "dynamic_img_pad": True}
+    return arguments
+
+
 def _readme(encoder):
-    """Return a model card of the Hugging Face Hub."""
-    card, normalization = encoder.card, encoder.normalization
-    stages, stage = [], card
+    """Return a model card of the Hugging Face Hub, from the template next to this file."""
+    card, stages, stage = encoder.card, [], encoder.card
     while stage is not None:
         seed = stage.get("recipe_values", stage).get("seed")
         stages.insert(0, f"{stage['recipe']} (seed {seed})")
         stage = stage.get("origin")
-    return f"""---
-library_name: timm
-license: bsd-3-clause
-pipeline_tag: image-feature-extraction
-tags: [astronomy, star-formation, self-supervised-learning, fractals]
----
-# {card["architecture"]}
-
-## Model details
-
-A Vision Transformer that learned from fractal flames, without a label, for maps of gas around
-protostars: weights `{encoder.weights_id}` of astrofractal. Method: Hirashima, Nozaki & Harada 2025,
-arXiv:2510.24159; the weights are not theirs.
-
-Input: {encoder.in_chans} physical channels (of three: log10 N(H2) in cm-2, line-of-sight velocity
-relative to the map's mean and velocity dispersion in km/s), {encoder.image_size} x {encoder.image_size}
-pixels of 0.5 pc / 64, less {list(normalization.center)}, over {list(normalization.scale)}; 0 where
-there are no data.
-
-## Uses
-
-Features of maps of gas. They are not masses: these need a calibration. Out of scope: natural images,
-and maps whose beam is wider than a few pixels.
-
-## Bias, risks and limitations
-
-What the features are worth is measured on clouds that the calibration has not seen:
-https://astrofractal.readthedocs.io, *Limitations* and *Model card*.
-
-## How to get started
-
-```python
-import timm
-import torch
-
-model = timm.create_model("local-dir:FOLDER", pretrained=True).eval()  # or "hf_hub:OWNER/NAME"
-mean, std = (torch.tensor(model.pretrained_cfg[name]).reshape(1, -1, 1, 1) for name in ("mean", "std"))
-tokens = model.forward_features((torch.where(torch.isfinite(maps), maps, mean) - mean) / std)
-```
-
-## Training details
-
-{card["images_seen"]:,} images seen; recipes, the first stage first: {", ".join(stages)}. Every value
-stands in `config.json`, under `astrofractal`.
-"""
+    template = (files("astrofractal.encoder") / "model_card.md").read_text(encoding="utf-8")
+    return Template(template).substitute(
+        architecture=card["architecture"],
+        weights_id=encoder.weights_id,
+        n_channels=encoder.in_chans,
+        size=encoder.image_size,
+        center=list(encoder.normalization.center),
+        scale=list(encoder.normalization.scale),
+        images_seen=f"{card['images_seen']:,}",
+        stages=", ".join(stages),
+    )
 
 
 class _Quiet(warnings.catch_warnings):

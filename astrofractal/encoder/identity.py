@@ -14,19 +14,7 @@ __all__ = ["describe_encoder", "find_encoder"]
 
 
 def describe_encoder(encoder: FractalEncoder) -> dict[str, str]:
-    """
-    Return what identifies an encoder, without its weights.
-
-    Parameters
-    ----------
-    encoder : `~astrofractal.FractalEncoder`
-        The encoder.
-
-    Returns
-    -------
-    identity : dict of str
-        ``model``, ``weights_id``, ``fingerprint``.
-    """
+    """Return what identifies an encoder, without its weights."""
     return {
         "model": encoder.model_name,
         "weights_id": encoder.weights_id,
@@ -42,34 +30,8 @@ def find_encoder(
     made: str,
     remedy: str,
 ) -> FractalEncoder:
-    """
-    Return the encoder that a file was made with.
-
-    Parameters
-    ----------
-    identity : dict of str
-        Of `describe_encoder`.
-
-    path : path-like
-        The file, for messages.
-
-    encoder : `~astrofractal.FractalEncoder`, optional
-        The encoder; without it, bundled and random weights are found.
-
-    made, remedy : str
-        What was done with the encoder, and what makes the file anew, for messages: "calibrated" and
-        "calibrate again".
-
-    Returns
-    -------
-    encoder : `~astrofractal.FractalEncoder`
-        With the fingerprint of ``identity``, or the same encoder in a lower precision.
-
-    Raises
-    ------
-    ValueError
-        If the encoder is another one, or its weights are neither bundled nor random.
-    """
+    """Return the encoder that a file was made with, or raise an error that names the file."""
+    # ``made`` and ``remedy`` are for messages: "calibrated" and "calibrate again".
     model, weights = identity["model"], identity["weights_id"]
     wanted = f"{str(path)!r} was {made} with the weights {weights!r} of {model!r}"
     if encoder is None:

@@ -1,77 +1,65 @@
 """Poolings: how the tokens of a map become one feature vector."""
 
+import torch
+
 __all__ = [
     "LATTICE",
     "POOLINGS",
     "center_features",
     "center_patches",
     "check_pooling",
-    "mean_and_spread",
+    "mean_and_scatter",
     "pool_tokens",
 ]
 
 #: Apertures along a side of a patch in the structure readout: at its edges and its middle.
 LATTICE = 3
 
+# Names in calibrations of earlier versions.
+_RENAMED = {"spread": "scatter", "hidden_mass": "protostar_mass"}
+
 
 def center_patches(grid):
     """Return the indices of the central 2 x 2 patches."""
-    import torch
-
     first = (grid // 2 - 1) * (grid + 1)
     return torch.tensor([first, first + 1, first + grid, first + grid + 1])
 
 
-def mean_and_spread(tokens):
+def mean_and_scatter(tokens):
     """Return mean and standard deviation of a few tokens."""
     # tokens (n_images, n_tokens, embed_dim)
-    import torch
-
     tokens = tokens.float()
     # Not std(), whose gradient is infinite where tokens are equal.
-    spread = (tokens.var(1, correction=0) + 1e-8).sqrt()
-    return torch.cat([tokens.mean(1), spread], 1)
+    scatter = (tokens.var(1, correction=0) + 1e-8).sqrt()
+    return torch.cat([tokens.mean(1), scatter], 1)
 
 
 def center_features(tokens, grid, n_prefix_tokens):
-    """
-    Return mean and spread of the central patch tokens: the poolings ``"central"`` and ``"spread"``.
-    """
-    return mean_and_spread(_inner(tokens, grid, n_prefix_tokens).flatten(1, 2))
+    """Return mean and scatter of the central patch tokens, for the loss."""
+    return mean_and_scatter(_inner(tokens, grid, n_prefix_tokens).flatten(1, 2))
 
 
 def _class(tokens, _grid, n_prefix, _heads):
     return tokens[:, 0] if n_prefix else tokens.mean(1)
 
 
-def _patches(tokens, grid, n_prefix):
-    return tokens[:, n_prefix:].unflatten(1, grid)
-
-
-def _mean(tokens, _grid, n_prefix, _heads):
-    return tokens[:, n_prefix:].mean(1)
-
-
-def _central_slice(length, width):
-    width = min(width + (length - width) % 2, length)
+def _central_slice(length):
+    """Return the middle two of an even number, the middle one or three of an odd one."""
+    width = min(2 + length % 2, length)
     start = (length - width) // 2
     return slice(start, start + width)
 
 
 def _inner(tokens, grid, n_prefix):
-    rows, columns = (_central_slice(length, 2) for length in grid)
-    return _patches(tokens, grid, n_prefix)[:, rows, columns]
+    rows, columns = map(_central_slice, grid)
+    return tokens[:, n_prefix:].unflatten(1, grid)[:, rows, columns]
 
 
 def _central(tokens, grid, n_prefix, _heads):
     return _inner(tokens, grid, n_prefix).mean((1, 2))
 
 
-def _quadrants(tokens, grid, n_prefix, _heads):
-    return _inner(tokens, grid, n_prefix).flatten(1)
-
-
-def _spread(tokens, grid, n_prefix, _heads):
+def _scatter(tokens, grid, n_prefix, _heads):
     return _inner(tokens, grid, n_prefix).flatten(1, 2).std(1, correction=0)
 
 
@@ -82,16 +70,12 @@ def _head(heads, name):
     return heads[name]
 
 
-def _hidden_mass(tokens, grid, n_prefix, heads):
-    import torch
-
-    head = _head(heads, "hidden_mass")
+def _protostar_mass(tokens, grid, n_prefix, heads):
+    head = _head(heads, "protostar_mass")
     return head(torch.cat([tokens[:, 0], center_features(tokens, grid, n_prefix)], 1))
 
 
 def _structure(tokens, grid, n_prefix, heads):
-    import torch
-
     readout = _head(heads, "structure")
     if any(length % 2 for length in grid):
         msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
@@ -110,20 +94,18 @@ def _structure(tokens, grid, n_prefix, heads):
 #: Name to function of (tokens, grid, number of prefix tokens, pretrained heads).
 POOLINGS = {
     "class": _class,
-    "mean": _mean,
     "central": _central,
-    "quadrants": _quadrants,
-    "spread": _spread,
+    "scatter": _scatter,
     "structure": _structure,
-    "hidden_mass": _hidden_mass,
+    "protostar_mass": _protostar_mass,
 }
 
 
 def check_pooling(pooling):
     """Return the names of poolings as a tuple."""
     names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
-    unknown = [name for name in names if name not in POOLINGS]
-    if unknown or not names:
+    names = tuple(_RENAMED.get(name, name) for name in names)
+    if not names or any(name not in POOLINGS for name in names):
         known = ", ".join(map(repr, POOLINGS))
         msg = f"pooling must be one of {known} or a tuple of several, got {pooling!r}"
         raise ValueError(msg)
@@ -133,8 +115,5 @@ def check_pooling(pooling):
 def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
     """Pool the tokens of each map into one vector."""
     # tokens (n_images, n_tokens, embed_dim)
-    import torch
-
-    names = check_pooling(pooling)
     arguments = (tokens, grid, n_prefix_tokens, heads or {})
-    return torch.cat([POOLINGS[name](*arguments) for name in names], dim=1)
+    return torch.cat([POOLINGS[name](*arguments) for name in check_pooling(pooling)], dim=1)

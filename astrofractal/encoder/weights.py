@@ -11,6 +11,7 @@ import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
+from astrofractal.encoder.normalization import ChannelNormalization
 
 if TYPE_CHECKING:
     from typing import Any
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import PathLike
 
 
-__all__ = ["HEADS", "load_weights", "read_card", "save_weights"]
+__all__ = ["HEADS", "check_card", "load_weights", "read_card", "save_weights", "sha256"]
 
-#: Linear maps that are kept beside a backbone: pooling that they serve, and what their tensors begin
-#: with.
-HEADS = {"structure": "structure_readout", "hidden_mass": "hidden_mass_head"}
+#: Linear maps that are kept with a backbone: the pooling that uses each, and the prefix of its tensors.
+HEADS = {"structure": "structure_readout", "protostar_mass": "hidden_mass_head"}
 
 _REQUIRED = ("architecture", "in_chans", "normalization", "images_seen", "recipe", "seed", "sha256")
 
 
-def _sha256(path):
+def sha256(path):
+    """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -38,7 +39,7 @@ def save_weights(
     state_dict: dict[str, torch.Tensor], path: PathLike, card: dict[str, Any]
 ) -> dict[str, Any]:
     """
-    Write weights in 16 bit with their card beside them.
+    Write weights in 16 bit with their card.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def save_weights(
     with atomic_path(path) as temporary:
         save_file(tensors, temporary)
         temporary.chmod(0o644)  # safetensors makes files that only their owner can read
-        card = {**card, "version": astrofractal.__version__, "sha256": _sha256(temporary)}
+        card = {**card, "version": astrofractal.__version__, "sha256": sha256(temporary)}
         missing = [key for key in _REQUIRED if key not in card]
         if missing:
             msg = f"card must have {', '.join(missing)}"
@@ -94,7 +95,7 @@ def read_card(path: PathLike) -> dict[str, Any]:
     Returns
     -------
     card : dict
-        What the card says.
+        The entries of the card.
 
     Raises
     ------
@@ -112,15 +113,23 @@ def read_card(path: PathLike) -> dict[str, Any]:
             raise FileNotFoundError(msg)
     with reading(card_path, "the card of weights"):
         card = json.loads(card_path.read_text(encoding="utf-8"))
-        missing = [key for key in _REQUIRED if key not in card]
-        if missing:
-            msg = f"weights: the card {str(card_path)!r} lacks {', '.join(missing)}"
-            raise ValueError(msg)
-        texts = [key for key in ("architecture", "sha256") if not isinstance(card[key], str)]
-        if texts or not isinstance(card["normalization"], dict):
-            msg = f"{(*texts, 'normalization')[0]} is not what save_weights writes"
-            raise ValueError(msg)
+    return check_card(card, card_path, _REQUIRED)
+
+
+def check_card(card, path, required=_REQUIRED[:-1]):
+    """Return a card from the file ``path`` that has all entries, of the right types."""
+    missing = [key for key in required if not isinstance(card, dict) or key not in card]
+    if missing:
+        msg = f"weights: the card {str(path)!r} lacks {', '.join(missing)}"
+        raise ValueError(msg)
+    with reading(path, "the card of weights"):
+        kinds = {"architecture": str, "sha256": str, "normalization": dict, "images_seen": int}
+        for key, kind in kinds.items():
+            if not isinstance(card.get(key, kind()), kind):
+                msg = f"{key} must be of type {kind.__name__}, got {card[key]!r}"
+                raise ValueError(msg)
         positive_int("in_chans", card["in_chans"])
+        ChannelNormalization(**card["normalization"])
     return card
 
 
@@ -149,11 +158,11 @@ def load_weights(path: PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any
     from safetensors.torch import load_file
 
     card = read_card(path)
-    found = _sha256(path)
+    found = sha256(path)
     if found != card["sha256"]:
         msg = (
             f"weights: {str(path)!r} is damaged or not the file of its card "
-            f"(SHA-256 {found[:12]}..., the card says {card['sha256'][:12]}...)"
+            f"(SHA-256 {found[:12]}..., the card has {card['sha256'][:12]}...)"
         )
         raise ValueError(msg)
     with reading(path):

@@ -540,9 +540,9 @@ class _Reference:
 
 _WEIGHT_EXPONENT = 0.5
 
-_CONTRASTS = FeatureSet(pooling=("central", "spread"), contrasts=True)
+_CONTRASTS = FeatureSet(pooling=("central", "scatter"), contrasts=True)
 
-_PROFILES = FeatureSet(pooling=("central", "spread"), profiles="all")
+_PROFILES = FeatureSet(pooling=("central", "scatter"), profiles="all")
 
 # Channels to (features, regressor).
 _DEFAULTS = {

@@ -128,10 +128,10 @@ class FeatureSet:
     --------
     >>> from astrofractal.mass import FeatureSet
     >>> str(FeatureSet(profiles="all"))
-    'central+spread@4x(symmetrized)+profiles'
+    'central+scatter@4x(symmetrized)+profiles'
     """
 
-    pooling: tuple = ("central", "spread")
+    pooling: tuple = ("central", "scatter")
     zoom: float = 4.0
     symmetrize: bool = True
     profiles: tuple = ()

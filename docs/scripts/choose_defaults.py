@@ -23,7 +23,7 @@ from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass import FeatureSet
 from astrofractal.mass.weights import protostar_weights, r2_score
 
-TOKENS = ("central", "spread")
+TOKENS = ("central", "scatter")
 FEATURES = {
     "tokens": FeatureSet(pooling=TOKENS, contrasts=False),
     "tokens + contrasts": FeatureSet(pooling=TOKENS, contrasts=True),

@@ -1,224 +1,176 @@
-"""Measure what weights know of masses, by frozen features and one cloud held out at a time.
+"""Measure how much more fractals help: masses from weights trained on more and more images.
 
-    python docs/scripts/measure_weights.py ../shared/data/mhd bundled random runs/new.safetensors
+    python docs/scripts/measure_weights.py ../shared/data/mhd random bundled runs/new.safetensors \
+        --output docs/method/tables/flames.ecsv --figure docs/method/flames.png
 
-Of every protostar at most ``--per-protostar`` maps are drawn, and the maps that are left out are made
-up for by weights. Each kind of features is fitted alone and beside physics (sixteen aperture contrasts
-and thirty radial profiles, no network), from the tokens as they come and, with ``--symmetrize``,
-averaged over the symmetries of the sky; regressors weight a protostar by the square root of its number
-of maps. Scores are R2 of log10 M per map and per protostar; differences to the first weights are
-paired (``d_``; those to physics ``p_``), with their standard deviation in a bootstrap over clouds, then
-protostars. Then come calibrations by a few labeled protostars, one map each. Features are kept in
-``--cache`` and encoded once. ``--degraded signal-to-noise 10`` makes the maps worse first (see
-`astrofractal.benchmark`); with ``--scored`` only some clouds count, such as those that the weights have
-not seen.
+Each cloud is predicted from the others by kernel ridge regression, from the tokens of the encoder
+alone and together with sixteen contrasts; the hand-made features, contrasts and radial profiles,
+use the same regressor. A map has the weight n^-0.6 where its protostar has n maps. R2 of log10 M
+counts every protostar once, and differences from the hand-made features are paired; their
+uncertainties are a bootstrap over clouds, then protostars. The maps are used as they are and as a
+telescope observes them. Features are kept in ``--cache``: a run that was interrupted continues, and
+weights can be added later.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
-import torch
-from astropy.table import Table, vstack
-from sklearn.linear_model import Ridge
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVR
+from astropy import units as u
+from astropy.table import Table
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics import r2_score
 
 from astrofractal import FractalEncoder
-from astrofractal.benchmark import DEGRADATIONS, degraded
-from astrofractal.encoder.encoder import magnify
-from astrofractal.encoder.structure import at_center, structure_targets
 from astrofractal.mapset import MapSet
-from astrofractal.mass.weights import protostar_weights, r2_score
+from astrofractal.mass import aperture_contrasts, radial_profiles
+from astrofractal.observing import observe_images
 
-ZOOM = 4
-RINGS = (0, 1, 2, 4, 8, 16, 32)
-FEW = (4, 8, 16, 32)
-N_DRAWS = 20
-
-
-def drawn(maps, per_protostar, seed=0):
-    """Return the maps that are used, and of each how many maps it stands for."""
-    random = np.random.default_rng(seed)
-    chosen, counts = [], []
-    for sink in np.unique(maps.protostars):
-        own = np.flatnonzero(maps.protostars == sink)
-        picked = random.permutation(own)[:per_protostar]
-        chosen += list(picked)
-        counts += [len(own) / len(picked)] * len(picked)
-    order = np.argsort(chosen)
-    return maps[np.array(chosen)[order]], np.array(counts)[order]
+SN10 = {
+    "noise": 0.1,  # of the column density in each pixel
+    "velocity_noise": 0.04 * u.km / u.s,  # of the width of a line, 0.4 km/s
+    "dispersion_noise": 0.04 * u.km / u.s,
+}
+CONDITIONS = {
+    "clean": None,
+    "sn10": SN10,
+    "beam2": {"beam": 2 * u.pix},
+    "beam4": {"beam": 4 * u.pix},
+    "beam2.7_sn10": {"beam": 2.7 * u.pix, **SN10},
+}
+HAND_MADE = "hand-made"
 
 
-def physics(maps, normalization):
-    """Return the contrasts at the center of the magnified maps, and means and scatters in rings."""
-    near = magnify(torch.from_numpy(normalization(maps.images)), ZOOM)
-    contrasts = [
-        at_center(structure_targets(part, 8, normalization)).numpy() for part in near.split(256)
-    ]
-    y, x = np.mgrid[:64, :64] - 31.5
-    radius, profiles = np.hypot(y, x), []
-    for low, high in zip(RINGS[:-1], RINGS[1:]):
-        n, v, s = (maps.images[:, i][:, (radius >= low) & (radius < high)] for i in range(3))
-        profiles += [n.mean(1), 0.5 * np.log((s**2).mean(1)), np.log(v.std(1) + 0.02)]
-        profiles += [n.std(1), np.log(s.std(1) + 0.01)]
-    return np.hstack([np.concatenate(contrasts), np.stack(profiles, 1)])
+def protostar_shares(maps, exponent):
+    """Return a weight per map, n^-exponent where its protostar has n maps in the whole set."""
+    _, index = np.unique(maps.protostars, return_inverse=True)
+    n_maps = np.bincount(index, maps.represents)[index]
+    return maps.represents * n_maps**-exponent
 
 
-def encoded(weights, maps, symmetrize, cache):
-    """Return a dictionary of features of the maps."""
-    encoder = FractalEncoder(weights=weights)
-    names = ["class", "central", "spread", *encoder.heads]
-    view = "mean" if symmetrize else "one"
-    path = cache / f"{encoder.fingerprint()[:16]}-{maps.fingerprint()[:16]}-{view}.npz"
+def encode(weights, images, path):
+    """Return the tokens of maps, shape (n_maps, 384), from the cache where they are there."""
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
-        features = encoder.encode(
-            maps.images, pooling=tuple(names), zoom=ZOOM, symmetrize=symmetrize
-        )
-        np.savez(path, features=features)
-    features = np.load(path)["features"]
-    sizes = {"structure": encoder.heads["structure"].out_features // 9} if encoder.heads else {}
-    sizes["hidden_mass"] = 2
-    widths = [sizes.get(name, encoder.embed_dim) for name in names]
-    parts = np.split(features, np.cumsum(widths)[:-1], axis=1)
-    found = dict(zip(names, parts))
-    found["central + spread"] = np.hstack([found.pop("central"), found.pop("spread")])
-    return found
+        path.parent.mkdir(parents=True, exist_ok=True)
+        encoder = FractalEncoder(weights=weights, batch_size=256)
+        tokens = encoder.encode(images, pooling=("central", "scatter"), zoom=4, symmetrize=True)
+        np.save(path, tokens)
+    return np.load(path)
 
 
-def fit_predict(train, truth, weights, test):
-    """Return the mean of ridge regression and support vectors; a line for the answer of hidden_mass."""
-    weights = weights / weights.mean()
-    if train.shape[1] <= 2:
-        return Ridge(1e-3).fit(train, truth, sample_weight=weights).predict(test)
-    scaler = StandardScaler().fit(train)
-    train, test = scaler.transform(train), scaler.transform(test)
-    n = train.shape[1]
-    # As many degrees of freedom are left to many features as to few.
-    ridge = Ridge(30 * max(1, n / 46)).fit(train, truth, sample_weight=weights)
-    svr = SVR(C=1.0, gamma=0.3 / n, epsilon=0.1).fit(train, truth, sample_weight=weights)
-    return 0.5 * (ridge.predict(test) + svr.predict(test))
-
-
-def left_out(features, maps, weights):
-    """Return predictions of every cloud by the others."""
+def predict_clouds(blocks, maps):
+    """Predict log10 M of every cloud from the others; each block of features has the same variance."""
+    weights = protostar_shares(maps, 0.6)
     found = np.empty(len(maps))
     for cloud in np.unique(maps.clouds):
         out = maps.clouds == cloud
-        found[out] = fit_predict(
-            features[~out], maps.log_masses[~out], weights[~out], features[out]
-        )
+        scaled = []
+        for block in blocks:
+            center, scale = np.nanmean(block[~out], 0), np.nanstd(block[~out], 0)
+            scaled.append((block - center) / np.maximum(scale, 1e-6) / block.shape[1] ** 0.5)
+        x = np.nan_to_num(np.hstack(scaled))
+        y = maps.log_masses[~out]
+        mean = np.average(y, weights=weights[~out])
+        model = KernelRidge(alpha=0.3, kernel="rbf", gamma=0.2 / x[~out].var(0).sum())
+        model.fit(x[~out], y - mean, sample_weight=weights[~out] / weights[~out].mean())
+        found[out] = model.predict(x[out]) + mean
     return found
 
 
-def few_labels(features, maps, counts, n_labels, scored):
-    """Return R2 per protostar with a few labeled protostars of the other clouds, one map each."""
-    random, scores = np.random.default_rng(n_labels), []
-    of_protostar = protostar_weights(maps.protostars, 1, counts)[scored]
-    for _ in range(N_DRAWS):
-        found = np.empty(len(maps))
-        for cloud in np.unique(maps.clouds[scored]):
-            out = maps.clouds == cloud
-            sinks = random.choice(np.unique(maps.protostars[~out]), n_labels, replace=False)
-            labeled = [random.choice(np.flatnonzero(maps.protostars == sink)) for sink in sinks]
-            x, y = features[labeled], maps.log_masses[labeled]
-            model = Ridge(1.0) if x.shape[1] == 1 else make_pipeline(StandardScaler(), Ridge(30.0))
-            found[out] = model.fit(x, y).predict(features[out])
-        scores.append(r2_score(maps.log_masses[scored], found[scored], of_protostar))
-    return np.mean(scores)
-
-
-def bootstrap(maps, counts, one, other, n=200):
-    """Return the standard deviations of the differences of R2 per map and per protostar."""
+def bootstrap(maps, one, other, n_draws=300):
+    """Return the standard deviation of a difference of R2 over draws of clouds, then protostars."""
     random = np.random.default_rng(0)
-    places = {
-        cloud: [
-            np.flatnonzero(maps.protostars == s)
-            for s in np.unique(maps.protostars[maps.clouds == cloud])
-        ]
+    shares = protostar_shares(maps, 1)
+    members = [
+        [np.flatnonzero(maps.protostars == name) for name in np.unique(maps.protostars[maps.clouds == cloud])]
         for cloud in np.unique(maps.clouds)
-    }
-    weights = (counts, protostar_weights(maps.protostars, 1, counts))
-    draws = []
-    for _ in range(n):
-        picked = []
-        for cloud in random.choice(list(places), len(places)):
-            own = places[cloud]
-            picked += [own[k] for k in random.integers(len(own), size=len(own))]
-        i = np.concatenate(picked)
-        truth = maps.log_masses[i]
-        draws.append(
-            [r2_score(truth, one[i], w[i]) - r2_score(truth, other[i], w[i]) for w in weights]
-        )
-    return np.std(draws, axis=0)
+    ]
+    differences = []
+    for _ in range(n_draws):
+        drawn = []
+        for number in random.integers(len(members), size=len(members)):
+            own = members[number]
+            drawn += [own[k] for k in random.integers(len(own), size=len(own))]
+        rows = np.concatenate(drawn)
+        truth, w = maps.log_masses[rows], shares[rows]
+        scores = [r2_score(truth, found[rows], sample_weight=w) for found in (one, other)]
+        differences.append(scores[0] - scores[1])
+    return np.std(differences)
+
+
+def measure(maps, weights, conditions, cache, n_per_protostar):
+    """Return one row per weights, the hand-made features first."""
+    rows = {HAND_MADE: {"weights": HAND_MADE, "images_seen": 0}}
+    for source in weights:
+        card = FractalEncoder(weights=source).card
+        rows[source] = {"weights": Path(source).stem, "images_seen": card["images_seen"]}
+    shares = protostar_shares(maps, 1)
+
+    def score(found):
+        return r2_score(maps.log_masses, found, sample_weight=shares)
+
+    for condition in conditions:
+        options = CONDITIONS[condition]
+        images = maps.images if options is None else observe_images(maps.images, **options)
+        contrasts, profiles = aperture_contrasts(images), radial_profiles(images)
+        reference = predict_clouds([np.hstack([contrasts, profiles])], maps)
+        rows[HAND_MADE] |= {f"r2_{condition}": score(reference), f"tokens_{condition}": np.nan}
+        rows[HAND_MADE] |= {f"lead_{condition}": 0.0, f"lead_{condition}_err": 0.0}
+        for source in weights:
+            name = f"{Path(source).stem}-{condition}-{n_per_protostar}.npy"
+            tokens = encode(source, images, cache / name)
+            alone = predict_clouds([tokens], maps)
+            both = predict_clouds([tokens, contrasts], maps)
+            rows[source] |= {
+                f"r2_{condition}": score(both),
+                f"tokens_{condition}": score(alone),
+                f"lead_{condition}": score(both) - score(reference),
+                f"lead_{condition}_err": bootstrap(maps, both, reference),
+            }
+            print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[source].values()))
+    return Table(rows=list(rows.values()))
+
+
+def draw(table, conditions, path):
+    """Plot the lead over hand-made features against the number of images."""
+    import matplotlib.pyplot as plt
+
+    table = table[table["weights"] != HAND_MADE]
+    table.sort("images_seen")
+    figure, axes = plt.subplots(figsize=(6.5, 3.5), layout="constrained")
+    labels = [f"{n / 1000:.0f}k" if n else "random" for n in table["images_seen"]]
+    for k, name in enumerate(conditions):
+        place = np.arange(len(table)) + 0.08 * (k - 0.5 * (len(conditions) - 1))
+        lead, error = table[f"lead_{name}"], table[f"lead_{name}_err"]
+        axes.errorbar(place, lead, error, fmt="o-", capsize=3, label=name.replace("_", ", "))
+    axes.axhline(0, color="0.5", linewidth=1)
+    axes.set_xticks(range(len(table)), labels)
+    axes.set(
+        xlabel="Images seen", ylabel="R$^2$ per protostar, difference\nfrom hand-made features"
+    )
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=120)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("maps", help="a map set, or a folder of them, with several clouds")
-    parser.add_argument("weights", nargs="+", help="bundled, random or files; the first for pairs")
-    parser.add_argument("--per-protostar", type=int, default=3, metavar="N")
-    parser.add_argument("--symmetrize", action="store_true", help="average over the symmetries too")
-    parser.add_argument(
-        "--kinds", nargs="+", metavar="KIND", help="'class', 'central + spread', ..."
-    )
-    parser.add_argument("--few", nargs="*", type=int, default=FEW, metavar="N", help="labels")
-    parser.add_argument("--degraded", nargs=2, metavar=("KIND", "LEVEL"))
-    parser.add_argument("--scored", nargs="+", metavar="CLOUD", help="the clouds that count")
+    parser.add_argument("weights", nargs="+", help="random, bundled or .safetensors files")
+    parser.add_argument("--per-protostar", type=int, default=2, metavar="N", help="maps, at most")
+    parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
     parser.add_argument("--output", type=Path, help="write the table to this ECSV file")
+    parser.add_argument("--figure", type=Path, help="write the figure to this file")
     args = parser.parse_args()
-    maps, counts = drawn(MapSet.read(args.maps), args.per_protostar)
-    if args.degraded:
-        wanted = (args.degraded[0], float(args.degraded[1]))
-        (degradation,) = (d for d in DEGRADATIONS if d[:2] == wanted and len(d[2].channels) == 3)
-        maps = degraded(maps, *degradation)
-    scored = np.isin(maps.clouds, args.scored or maps.clouds)
-    exact = physics(maps, FractalEncoder(weights="random").normalization)
-    per_protostar = protostar_weights(maps.protostars, 1, counts)
-    # The number of maps to the power -1/2 per map, so that the weight of a protostar is its square root.
-    weights = protostar_weights(maps.protostars, 0.5, counts)
-    rows, first = [], {}
-
-    def score(weights_name, view, name, features):
-        found = left_out(features, maps, weights)[scored]
-        truth = maps.log_masses[scored]
-        scores = [r2_score(truth, found, w[scored]) for w in (counts, per_protostar)]
-        row = {"weights": weights_name, "view": view, "features": name}
-        row |= {"r2": scores[0], "r2_protostar": scores[1]}
-        formulas = first.setdefault("physics", (scores, found))
-        before = first.setdefault((view, name), (scores, found))
-        for letter, reference in (("d", before), ("p", formulas)):
-            errors = bootstrap(maps[scored], counts[scored], found, reference[1])
-            for k, kind in enumerate(("r2", "r2_protostar")):
-                row[f"{letter}_{kind}"] = scores[k] - reference[0][k]
-                row[f"{letter}_{kind}_err"] = errors[k]
-        if "physics" not in name or name == "physics":
-            x = features[:, :1] if name == "hidden_mass" else features
-            row |= {f"few_{n}": few_labels(x, maps, counts, n, scored) for n in args.few}
-        else:
-            row |= {f"few_{n}": np.nan for n in args.few}
-        rows.append(row)
-        print(*(f"{v:+.3f}" if isinstance(v, float) else v for v in row.values()), flush=True)
-
-    print(*("weights view features r2 r2_protostar d +- d +- p +- p +- few", *args.few))
-    score("", "", "physics", exact)
-    for source in args.weights:
-        for symmetrize in (False, True)[: 1 + args.symmetrize]:
-            features = encoded(source, maps, symmetrize, args.cache)
-            view = "symmetrized" if symmetrize else "one pass"
-            for name, values in features.items():
-                if args.kinds and name not in args.kinds:
-                    continue
-                score(Path(source).stem, view, name, values)
-                score(Path(source).stem, view, f"{name} + physics", np.hstack([values, exact]))
+    maps = MapSet.read(args.maps).limit(args.per_protostar)
+    print(f"{len(maps)} maps of {len(np.unique(maps.protostars))} protostars")
+    table = measure(maps, args.weights, args.conditions, args.cache, args.per_protostar)
+    for name in table.colnames[2:]:
+        table[name].info.format = ".3f"
     if args.output:
-        table = vstack([Table(rows=[row]) for row in rows])
-        for name in table.colnames[3:]:
-            table[name].info.format = ".3f"
         table.write(args.output, overwrite=True)
+    if args.figure:
+        draw(table, args.conditions, args.figure)
 
 
 if __name__ == "__main__":

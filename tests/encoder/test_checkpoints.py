@@ -19,15 +19,16 @@ def small(name="vit_tiny_patch16_224", **options):
 def check(state, model, images=None):
     """Load a converted state strictly and compare the features."""
     other = small()
-    other.load_state_dict(convert_state_dict(state))
+    other.load_state_dict(convert_state_dict(state, other))
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(other.forward_features(images), model.forward_features(images))
 
 
 def test_timm_state_stays_itself():
-    state = small().state_dict()
-    converted = convert_state_dict(state)
+    model = small()
+    state = model.state_dict()
+    converted = convert_state_dict(state, model)
     assert converted.keys() == state.keys()
     assert all(torch.equal(converted[name], state[name]) for name in state)
 
@@ -82,7 +83,7 @@ def test_dinov2_registers_and_swiglu():
     state = {
         k.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3"): v for k, v in state.items()
     }
-    converted = convert_state_dict(state)
+    converted = convert_state_dict(state, model)
     assert converted.keys() == timm_state.keys()
     for name, value in timm_state.items():
         assert torch.allclose(converted[name], value, atol=1e-6)
@@ -96,7 +97,7 @@ def test_torchvision_transformer():
     ).eval()
     state = {f"backbone.vit.{name}": value for name, value in other.state_dict().items()}
     model = small()
-    model.load_state_dict(convert_state_dict(state))
+    model.load_state_dict(convert_state_dict(state, model))
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         hidden = other._process_input(images)
@@ -125,7 +126,7 @@ def test_files(tmp_path):
     torch.save({"state_dict": state}, tmp_path / "model.ckpt")
     save_file(state, tmp_path / "model.safetensors")
     for name in ("model.ckpt", "model.safetensors"):
-        assert read_checkpoint(tmp_path / name).keys() == state.keys()
+        assert convert_state_dict(read_checkpoint(tmp_path / name), small()).keys() == state.keys()
 
 
 class Code:
@@ -151,7 +152,7 @@ def test_code_is_not_executed(tmp_path):
 )
 def test_what_is_no_backbone_is_refused(state, message):
     with pytest.raises(ValueError, match=message):
-        convert_state_dict(state)
+        convert_state_dict(state, small())
 
 
 def test_encoder_takes_a_checkpoint_with_another_number_of_channels(tmp_path):

@@ -4,7 +4,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from astropy import units as u
+from sklearn.decomposition import PCA
 
+from astrofractal import GasMap
+from astrofractal.data import data_path
 from astrofractal.encoder import (
     ChannelNormalization,
     FractalEncoder,
@@ -12,8 +16,10 @@ from astrofractal.encoder import (
     load_weights,
     save_weights,
 )
+from astrofractal.encoder.dense import dense_features
 from astrofractal.encoder.identity import describe_encoder, find_encoder
 from astrofractal.encoder.pooling import pool_tokens
+from tests.factories import make_mapset
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,7 @@ def test_bundled_weights_are_verified_and_finite(images):
     assert np.isfinite(encoder.encode(images)).all()
 
 
-@pytest.mark.parametrize("pooling", ["class", ("mean",), "central", ("class", "central")])
+@pytest.mark.parametrize("pooling", ["class", ("scatter",), "central", ("class", "central")])
 def test_shape_of_features(encoder, images, pooling):
     features = encoder.encode(images, pooling=pooling)
     assert features.shape == (6, 192 * (1 if isinstance(pooling, str) else len(pooling)))
@@ -108,7 +114,7 @@ def test_symmetrized_features_do_not_know_the_orientation(encoder, images):
     turned = np.rot90(images, axes=(-2, -1)).copy()
     mirrored = images[..., ::-1].copy()
     reversed_sight = images * np.array([1, -1, 1])[:, None, None]
-    options = {"pooling": ("class", "central", "spread"), "symmetrize": True}
+    options = {"pooling": ("class", "central", "scatter"), "symmetrize": True}
     expected = encoder.encode(images, **options)
     for other in (turned, mirrored, reversed_sight):
         np.testing.assert_allclose(encoder.encode(other, **options), expected, atol=1e-4)
@@ -135,17 +141,17 @@ def test_structure_pooling_reads_where_the_central_tokens_meet():
         assert found.tolist() == [[meeting_points.get(point, 0.0) / 4]]
 
 
-@pytest.mark.parametrize("pooling", ["structure", "hidden_mass"])
+@pytest.mark.parametrize("pooling", ["structure", "protostar_mass"])
 def test_pretrained_poolings_need_their_head(encoder, images, pooling):
     with pytest.raises(ValueError, match=f"pooling '{pooling}' needs weights with a head for it"):
         encoder.encode(images, pooling=pooling)
 
 
-def test_hidden_mass_is_read_from_class_and_central_tokens():
+def test_mass_of_the_protostar_is_read_from_class_and_central_tokens():
     tokens = torch.randn(2, 1 + 64, 4)
     head = torch.nn.Linear(12, 2)
-    found = pool_tokens(tokens, (8, 8), 1, "hidden_mass", {"hidden_mass": head})
-    features = pool_tokens(tokens, (8, 8), 1, ("class", "central", "spread"))
+    found = pool_tokens(tokens, (8, 8), 1, "protostar_mass", {"protostar_mass": head})
+    features = pool_tokens(tokens, (8, 8), 1, ("class", "central", "scatter"))
     torch.testing.assert_close(found, head(features))
 
 
@@ -212,6 +218,55 @@ def test_bad_arguments_are_named(arguments, error, message):
         FractalEncoder(**arguments)
 
 
+def test_maps_of_all_kinds_are_encoded(encoder, tmp_path):
+    maps = make_mapset(4, n_maps=1)
+    expected = encoder.encode(maps.images)
+    gas = maps.gasmap(0)
+    gas.write(tmp_path / "gas.fits")
+    (tmp_path / "maps").mkdir()
+    maps.write(tmp_path / "maps" / "set.fits")
+    for one in (gas, tmp_path / "gas.fits", str(tmp_path / "gas.fits")):
+        np.testing.assert_allclose(encoder.encode(one), expected[:1], atol=1e-3)
+    np.testing.assert_array_equal(encoder.encode(maps), expected)
+    for path in (tmp_path / "maps", tmp_path / "maps" / "set.fits"):
+        np.testing.assert_allclose(encoder.encode(path), expected, atol=0.05)
+    several = encoder.encode([maps.gasmap(0), maps.gasmap(1)])
+    np.testing.assert_allclose(several, expected[:2], atol=1e-3)
+    assert encoder.patch_features(gas).shape == (1, 8, 8, 192)
+
+
+def test_components_are_the_principal_ones_of_scikit_learn(encoder):
+    gas = GasMap.read(data_path("example_cloud.fits"))[:96, :128]
+    found = encoder.components(gas, n=2)
+    assert found.data.shape == (96, 128, 2)
+    assert found.wcs is gas.wcs
+    tokens = dense_features(encoder, gas.to_array()).values.reshape(-1, 192)
+    model = PCA(2).fit(tokens)
+    expected = model.transform(tokens).reshape(12, 16, 2)
+    ratios = found.meta["explained_variance_ratio"]
+    np.testing.assert_allclose(ratios, model.explained_variance_ratio_, rtol=1e-3)
+    for k in range(2):
+        plane = expected[..., k].repeat(8, 0).repeat(8, 1)
+        low, high = np.percentile(plane, [1, 99])
+        plane = np.clip((plane - low) / (high - low), 0, 1)
+        plane = plane if abs(plane - found.data[..., k]).max() < 0.5 else 1 - plane
+        np.testing.assert_allclose(found.data[..., k], plane, atol=1e-3)
+        column = np.log10(gas.column_density.value)
+        assert np.corrcoef(found.data[..., k].ravel(), column.ravel())[0, 1] > 0
+
+
+def test_components_have_no_value_where_there_are_no_data(encoder):
+    images = np.full((3, 64, 64), 0.4)
+    images[0] = 22 + np.random.default_rng(0).normal(size=(64, 64))
+    images[0, :, :16] = np.nan
+    column = 10 ** images[0] / u.cm**2
+    found = encoder.components(GasMap(column, pixel_scale=0.01 * u.pc), n=1)
+    assert np.array_equal(found.mask[..., 0], np.isnan(images[0]))
+    assert found.data[..., 0][~found.mask[..., 0]].min() == 0
+    with pytest.raises(ValueError, match="n must be at most 48, .* got 65"):
+        encoder.components(GasMap(column, pixel_scale=0.01 * u.pc), n=65)
+
+
 def test_bad_images_are_named(encoder):
     with pytest.raises(ValueError, match=r"images must have the shape .* got \(3, 64, 64\)"):
         encoder.encode(np.zeros((3, 64, 64)))
@@ -221,9 +276,11 @@ def test_bad_images_are_named(encoder):
 
 def test_zoom_encodes_the_magnified_center(encoder, images):
     smooth = np.repeat(np.repeat(images[:, :, ::8, ::8], 8, 2), 8, 3)  # blocks of 8 px
-    magnified = encoder.encode(smooth[:, :, 28:36, 28:36].repeat(8, 2).repeat(8, 3), pooling="mean")
-    found = encoder.encode(smooth, pooling="mean", zoom=8)
-    plain = encoder.encode(smooth, pooling="mean")
+    magnified = encoder.encode(
+        smooth[:, :, 28:36, 28:36].repeat(8, 2).repeat(8, 3), pooling="class"
+    )
+    found = encoder.encode(smooth, pooling="class", zoom=8)
+    plain = encoder.encode(smooth, pooling="class")
     # Interpolation is smooth where repetition is not, hence close and not equal.
     assert np.abs(found - magnified).mean() < 0.3 * np.abs(plain - magnified).mean()
     np.testing.assert_array_equal(encoder.encode(images, zoom=1), encoder.encode(images))
@@ -235,9 +292,9 @@ def test_zoom_below_one_is_refused(encoder, images, zoom):
         encoder.encode(images, zoom=zoom)
 
 
-def test_spread_is_that_of_the_central_tokens(encoder, images):
+def test_scatter_is_that_of_the_central_tokens(encoder, images):
     tokens = encoder.patch_features(images)[:, 3:5, 3:5].reshape(len(images), 4, -1)
-    np.testing.assert_allclose(encoder.encode(images, pooling="spread"), tokens.std(1), atol=1e-5)
+    np.testing.assert_allclose(encoder.encode(images, pooling="scatter"), tokens.std(1), atol=1e-5)
 
 
 OPTIONS = {

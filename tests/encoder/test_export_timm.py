@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from huggingface_hub.errors import LocalEntryNotFoundError
 
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.encoder.export import export_timm
@@ -47,7 +48,8 @@ def test_tokens_are_the_same(name, tmp_path):
         )  # fmt: skip
     config = export_timm(encoder, tmp_path / "model")
     names = sorted(path.name for path in (tmp_path / "model").iterdir())
-    assert names == ["README.md", "config.json", "model.safetensors"]
+    heads = ["heads.safetensors"] if encoder.heads else []
+    assert names == ["README.md", "config.json", *heads, "model.safetensors"]
     assert json.loads((tmp_path / "model" / "config.json").read_text("utf-8")) == config
     side = encoder.image_size
     random = np.random.default_rng(1)
@@ -67,6 +69,67 @@ def test_tokens_are_the_same(name, tmp_path):
     tokens, expected = np.load(tmp_path / "tokens.npy"), encoder.tokens(images)
     assert tokens.shape == expected.shape
     assert np.abs(tokens - expected).max() < 1e-5 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name", ["bundled", "random"])
+def test_folder_comes_back_as_the_same_encoder(name, tmp_path):
+    encoder = FractalEncoder(weights=name)
+    export_timm(encoder, tmp_path / "model")
+    for again in (
+        FractalEncoder.from_pretrained(tmp_path / "model"),
+        FractalEncoder.from_pretrained(str(tmp_path / "model"), batch_size=2),
+        FractalEncoder(weights=tmp_path / "model"),
+    ):
+        assert again.fingerprint() == encoder.fingerprint()
+        assert again.weights_id == encoder.weights_id
+        assert again.card == encoder.card
+
+
+def test_pretrained_file_needs_no_name_of_its_model(tmp_path):
+    normalization = ChannelNormalization(center=(22.0,), scale=(0.5,))
+    options = {"in_chans": 1, "normalization": normalization}
+    encoder = FractalEncoder("timm:test_vit", weights="random", **options)
+    encoder.save(tmp_path / "mine.safetensors")
+    again = FractalEncoder.from_pretrained(tmp_path / "mine.safetensors")
+    assert (again.model_name, again.in_chans) == ("test_vit", 1)
+    assert again.normalization == normalization
+
+
+def test_hub_is_asked_only_for_what_is_not_here(tmp_path, monkeypatch):
+    asked = []
+
+    def snapshot_download(name, *, local_files_only=False, **_):
+        asked.append(local_files_only)
+        if local_files_only:
+            raise LocalEntryNotFoundError(name)
+        raise ConnectionError(110, "no network")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    with pytest.raises(FileNotFoundError, match="'owner/name'.* no network.*give the path"):
+        FractalEncoder.from_pretrained("owner/name")
+    assert asked == [True, False]
+    export_timm(FractalEncoder(weights="random"), tmp_path / "cached")
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: tmp_path / "cached")
+    assert FractalEncoder.from_pretrained("owner/name").weights_id == "random-0"
+    with pytest.raises(FileNotFoundError, match=r"source: no file or folder '.*x.safetensors'"):
+        FractalEncoder.from_pretrained("owner/x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("config.json", "{", "is not JSON"),
+        ("config.json", "{}", "config.json' has no card of astrofractal"),
+        ("config.json", '{"astrofractal": {"card": {}}}', "config.json' lacks architecture"),
+        ("model.safetensors", "x", "model.safetensors' is damaged"),
+        ("heads.safetensors", "x", "heads.safetensors' is damaged"),
+    ],
+)
+def test_damaged_folder_is_named(tmp_path, file, content, message):
+    export_timm(FractalEncoder(), tmp_path / "model")
+    (tmp_path / "model" / file).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        FractalEncoder.from_pretrained(tmp_path / "model")
 
 
 def test_an_existing_folder_is_kept(tmp_path):
