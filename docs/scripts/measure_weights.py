@@ -81,10 +81,10 @@ def bootstrap(maps, one, other, n_draws=300):
     """Return the standard deviation of a difference of R2 over draws of clouds, then protostars."""
     random = np.random.default_rng(0)
     shares = protostar_shares(maps, 1)
-    members = [
-        [np.flatnonzero(maps.protostars == name) for name in np.unique(maps.protostars[maps.clouds == cloud])]
-        for cloud in np.unique(maps.clouds)
-    ]
+    members = []
+    for cloud in np.unique(maps.clouds):
+        names = np.unique(maps.protostars[maps.clouds == cloud])
+        members.append([np.flatnonzero(maps.protostars == name) for name in names])
     differences = []
     for _ in range(n_draws):
         drawn = []
