@@ -105,7 +105,9 @@ def test_hub_is_asked_only_for_what_is_not_here(tmp_path, monkeypatch):
         raise ConnectionError(110, "no network")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    with pytest.raises(FileNotFoundError, match="'owner/name', no model .*no network.*give the path"):
+    with pytest.raises(
+        FileNotFoundError, match="'owner/name', no model .*no network.*give the path"
+    ):
         FractalEncoder.from_pretrained("owner/name")
     assert asked == [True, False]
     export_timm(FractalEncoder(weights="random"), tmp_path / "cached")
