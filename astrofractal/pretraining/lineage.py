@@ -35,7 +35,7 @@ __all__ = [
 CHECKPOINT, RECIPE = "checkpoint.ckpt", "recipe.json"
 
 #: What the names of the heads that are kept begin with in the module, by their pooling.
-_HEADS = {"structure": "to_structure.", "hidden_mass": "to_mass."}
+_HEADS = {"structure": "to_structure.", "protostar_mass": "to_mass."}
 
 
 def read_run(folder):

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import distributed, nn
 
 from astrofractal.encoder.backbone import create_backbone, full_precision, suit_attention
-from astrofractal.encoder.pooling import center_features, center_patches, mean_and_spread
+from astrofractal.encoder.pooling import center_features, center_patches, mean_and_scatter
 from astrofractal.encoder.structure import (
     at_center,
     n_center_targets,
@@ -276,7 +276,7 @@ class DINOv2(pl.LightningModule):
         """Mean and spread of the central 2 x 2 tokens, which must be among the kept ones."""
         middle = center_patches(self.grid).to(kept)
         where = (kept[:, :, None] == middle).int().argmax(1)
-        return mean_and_spread(_take(tokens[:, self.n_prefix :], where))
+        return mean_and_scatter(_take(tokens[:, self.n_prefix :], where))
 
     def _center_losses(self, tokens, kept, taught, log_mass, asked):
         """What the center of a view must agree with: the teacher's, and the mass where it is asked."""

@@ -196,12 +196,12 @@ def test_run_starts_from_weights_and_keeps_the_head_of_hidden_masses(whole_run, 
         torch.testing.assert_close(found[f"{network}.backbone.{name}"], before[name].float())
     assert torch.equal(found["to_structure.bias"], before["structure_readout.bias"].float())
     card = export_run(folder, tmp_path / "second.safetensors")
-    assert card["heads"] == ["hidden_mass", "structure"]
+    assert card["heads"] == ["protostar_mass", "structure"]
     assert card["images_seen"] == SMALL["n_images"] + SMALL["batch_size"]
     assert card["origin"]["recipe"] == "compact"
     encoder = FractalEncoder(weights=tmp_path / "second.safetensors")
     gas = torch.randn(3, 3, 64, 64).numpy() + [[[22]], [[0]], [[0.4]]]
-    assert encoder.encode(gas, pooling="hidden_mass", zoom=4).shape == (3, 2)
+    assert encoder.encode(gas, pooling="protostar_mass", zoom=4).shape == (3, 2)
     # What the weights have and the recipe does not want is left behind.
     again = tmp_path / "again"
     pretrain(
