@@ -13,7 +13,7 @@ _HOMES = {
     "FractalEncoder": "astrofractal.encoder",
     "GasMap": "astrofractal.gasmap",
     "StellarMassEstimator": "astrofractal.mass",
-    "__version__": "astrofractal._utils.optional",
+    "__version__": "astrofractal._utils.version",
     "conf": "astrofractal._utils.limits",
 }
 

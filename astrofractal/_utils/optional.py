@@ -2,9 +2,8 @@
 
 import sys
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 
-__all__ = ["__version__", "lazy_names", "require"]
+__all__ = ["lazy_names", "require"]
 
 
 def require(module, *, extra):
@@ -31,9 +30,3 @@ def lazy_names(package, homes):
         return sorted(set(vars(sys.modules[package])) | set(homes))
 
     return get, names
-
-
-try:
-    __version__ = version("astrofractal")
-except PackageNotFoundError:  # a source tree that was never installed
-    __version__ = "0.0.0.dev0"

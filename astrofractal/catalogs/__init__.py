@@ -20,10 +20,10 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Comparison": "astrofractal.catalogs.compare",
-    "combine": "astrofractal.catalogs.combine",
-    "combine_estimates": "astrofractal.catalogs.combine",
-    "compare": "astrofractal.catalogs.compare",
+    "Comparison": "astrofractal.catalogs.comparison",
+    "combine": "astrofractal.catalogs.combination",
+    "combine_estimates": "astrofractal.catalogs.combination",
+    "compare": "astrofractal.catalogs.comparison",
     "find_protostars": "astrofractal.catalogs.detection",
     "plot_catalog": "astrofractal.catalogs.plotting",
     "plot_intervals": "astrofractal.catalogs.plotting",

@@ -10,7 +10,7 @@ from astropy.table import QTable
 
 from astrofractal._utils.validation import one_of, warn
 from astrofractal.catalogs.columns import channel_code, check_level, describe, measured
-from astrofractal.catalogs.combine import COMMON_ERROR, FUNCTIONS, combine_estimates
+from astrofractal.catalogs.combination import COMMON_ERROR, FUNCTIONS, combine_estimates
 from astrofractal.gasmap.moments import (
     CHANNELS,
     ENOUGH_KNOWN,

@@ -14,7 +14,7 @@ import numpy as np
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import Method
 from astrofractal.benchmark.scorer import Scorer, make_protocol
-from astrofractal.catalogs.combine import COMMON_ERROR, FUNCTIONS, combine_estimates
+from astrofractal.catalogs.combination import COMMON_ERROR, FUNCTIONS, combine_estimates
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 from astrofractal.mass.calibration import default_options
