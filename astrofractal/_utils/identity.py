@@ -11,8 +11,8 @@ from astropy import units as u
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.html import facts_table
-from astrofractal._utils.version import __version__
 from astrofractal._utils.reading import reading, reason_of
+from astrofractal._utils.version import __version__
 
 __all__ = ["Options", "fingerprint", "read_archive", "write_archive"]
 
