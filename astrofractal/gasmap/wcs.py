@@ -4,7 +4,6 @@ import re
 import warnings
 
 import numpy as np
-from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.wcs import WCS, FITSFixedWarning
@@ -13,19 +12,11 @@ from astropy.wcs.wcsapi import SlicedLowLevelWCS
 
 from astrofractal._utils.limits import check_wcs_cards
 from astrofractal._utils.reading import reading
-from astrofractal._utils.validation import warn
-from astrofractal.gasmap.unit_text import parse_unit
+from astrofractal.gasmap.header import spectral_ctype, standard_header
 
 __all__ = ["celestial_wcs", "pixel_solid_angle", "pixel_to_sky", "sky_to_pixel", "tangent_wcs"]
 
-_SPECTRAL = re.compile(r"^(FREQ|ENER|WAVN|VRAD|WAVE|VOPT|ZOPT|AWAV|VELO|BETA|FELO|VLSR|VEL)", re.I)
-_CELESTIAL = re.compile(r"^(RA|DEC|.LON|.LAT|..LN|..LT)(-|$)", re.I)
 _CYLINDRICAL = ("CAR", "CEA", "MER", "CYP")
-
-
-def is_spectral(ctype):
-    """Return whether a CTYPE is that of a spectral axis."""
-    return bool(_SPECTRAL.match(str(ctype).strip()))
 
 
 def celestial_wcs(source, *, name="wcs", hdus=None):
@@ -36,13 +27,25 @@ def celestial_wcs(source, *, name="wcs", hdus=None):
     if not has_celestial:
         msg = f"{name} {describe_axes(wcs)}"
         raise ValueError(msg)
-    if isinstance(source, fits.Header) and not _has_scale(source, wcs.wcs.lng + 1):
-        msg = f"{name} has no pixel scale (neither CDELT nor CD or PC): give wcs= or pixel_scale="
-        raise ValueError(msg)
     with reading(name, "the WCS"):
         celestial = wcs if wcs.naxis == 2 else wcs.celestial
         celestial.wcs.set()
+    _check_celestial(celestial, name)
     return celestial
+
+
+def _check_celestial(wcs, name):
+    """Refuse a WCS with infinite numbers or an unknown frame."""
+    with np.errstate(invalid="ignore"):
+        matrix = wcs.pixel_scale_matrix
+    for what, values in (("CRPIX", wcs.wcs.crpix), ("CRVAL", wcs.wcs.crval), ("CD", matrix)):
+        if not np.isfinite(values).all():
+            msg = f"{name} has a WCS whose {what} must be finite, got {np.ravel(values)}"
+            raise ValueError(msg)
+    kind = str(wcs.wcs.ctype[wcs.wcs.lng])
+    if kind.startswith("RA") and frame_of(wcs) is None:
+        msg = f"{name} has a WCS with RADESYS = {wcs.wcs.radesys!r}: set it to ICRS, FK5 or FK4"
+        raise ValueError(msg)
 
 
 def read_wcs(source, *, hdus=None, name="wcs"):
@@ -62,65 +65,21 @@ def read_wcs(source, *, hdus=None, name="wcs"):
 
 
 def _header_wcs(source, hdus, name):
-    """Return the full WCS of a header; what is wrong with it raises many classes."""
-    for key in ("EQUINOX", "EPOCH"):
-        if source.get(key) == 0:  # would be a frame some 30 degrees off
-            msg = f"{name} has {key} = 0, which is no equinox: it is left out"
-            warn(msg)
-            source = source.copy()
-            del source[key]
+    """Return the full WCS of a header."""
+    header = standard_header(source, name)
+    check_wcs_cards(header)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FITSFixedWarning)
         warnings.filterwarnings("ignore", message=".*RADECSYS.*")
         warnings.filterwarnings("ignore", message="Some non-standard WCS keywords")
         try:
-            check_wcs_cards(source)
-            return WCS(source, fobj=hdus)
+            return WCS(header, fobj=hdus)
         except Exception as error:
-            usual = _usual_cards(source)
-            if usual is not None:
-                return _header_wcs(usual, hdus, name)
             ctypes = [source.get(f"CTYPE{axis}", "") for axis in (1, 2)]
-            if source.get("NAXIS", 2) == 2 and any(map(_SPECTRAL.match, map(str, ctypes))):
+            if source.get("NAXIS", 2) == 2 and any(spectral_ctype(header, n) for n in (1, 2)):
                 msg = f"{name} {describe_ctypes(ctypes)}"
                 raise ValueError(msg) from error
             raise
-
-
-def _has_scale(header, axis):
-    """Return whether a header gives the scale of an axis (1-based)."""
-    keys = re.compile(rf"CDELT{axis}|(?:CD|PC){axis}_\d+|(?:CD|PC)00{axis}00\d")
-    return any(keys.fullmatch(key) for key in header)
-
-
-def _usual_cards(header):
-    """Return a header with CTYPE in capitals and CUNIT in the usual letters; `None` if it is so."""
-    changed = {}
-    for key in header:
-        if re.fullmatch(r"CTYPE\d+", key) and str(header[key]) != str(header[key]).upper():
-            changed[key] = str(header[key]).upper()
-        if re.fullmatch(r"CUNIT\d+", key):
-            if _has_one_pixel(header, int(key[5:])) and str(header[key]).strip():
-                changed[key] = ""  # of an axis that is dropped
-                continue
-            try:
-                text = parse_unit(str(header[key])).to_string("fits")
-            except (ValueError, TypeError):
-                continue
-            if text != str(header[key]).strip():
-                changed[key] = text
-    if not changed:
-        return None
-    header = header.copy()
-    header.update(changed)
-    return header
-
-
-def _has_one_pixel(header, axis):
-    """Return whether an axis (1-based) that is not celestial has one pixel, or none in the data."""
-    if _CELESTIAL.match(str(header.get(f"CTYPE{axis}", "")).strip()):
-        return False
-    return header.get(f"NAXIS{axis}") == 1 or 2 <= header.get("NAXIS", 0) < axis
 
 
 def _sliced(view):
@@ -146,20 +105,21 @@ def describe_axes(wcs):
     return describe_ctypes(wcs.wcs.ctype)
 
 
-def describe_cube_axes(wcs):
+def describe_cube_axes(header):
     """Say what a cube without two celestial axes is."""
+    ctypes = [header.get(f"CTYPE{axis}", "") for axis in range(1, header.get("NAXIS", 0) + 1)]
     instead = "name its axes in its header (CTYPE), if it is one of the sky"
-    return describe_axes(wcs).replace("give wcs= or pixel_scale=", instead)
+    return describe_ctypes(ctypes).replace("give wcs= or pixel_scale=", instead)
 
 
 def describe_ctypes(ctypes):
     """Say what an image is whose axes, as named by CTYPE, are not two celestial ones."""
-    ctypes = [str(ctype).strip() for ctype in ctypes]
-    shown = ", ".join(repr(ctype) for ctype in ctypes)
-    spectral = [is_spectral(ctype) for ctype in ctypes]
-    if sum(spectral) == 1 and len(ctypes) == 2:
+    header = {f"CTYPE{axis}": str(ctype).strip() for axis, ctype in enumerate(ctypes, start=1)}
+    shown = ", ".join(map(repr, header.values()))
+    spectral = [spectral_ctype(header, axis) for axis in range(1, len(ctypes) + 1)]
+    if len(ctypes) == 2 and spectral.count(None) == 1:
         return describe_diagram(shown)
-    if not any(ctypes) or not any(re.search("[A-Za-z]", ctype) for ctype in ctypes):
+    if not any(re.search("[A-Za-z]", ctype) for ctype in header.values()):
         return "has no celestial WCS (no CTYPE): give wcs= or pixel_scale="
     return f"has no celestial WCS (CTYPE {shown}): give wcs= or pixel_scale="
 
@@ -172,26 +132,9 @@ def describe_diagram(shown):
     )
 
 
-def has_velocity(header, axis):
-    """Return whether an axis (1-based) is spectral, by its CTYPE or else by its CUNIT."""
-    ctype, unit = (str(header.get(f"{key}{axis}", "")).strip() for key in ("CTYPE", "CUNIT"))
-    if is_spectral(ctype) or ctype.upper() in ("V", "KM/S", "M/S"):
-        return True
-    try:
-        unit = parse_unit(unit) if unit and not _CELESTIAL.match(ctype) else u.one
-    except ValueError:
-        return False
-    return unit.is_equivalent(u.km / u.s) or unit.is_equivalent(u.Hz)
-
-
 def spectral_axis(wcs):
     """Return the number (0-based, FITS order) of the spectral axis of a WCS, or `None`."""
-    if wcs.wcs.spec >= 0:
-        return wcs.wcs.spec
-    for axis, ctype in enumerate(wcs.wcs.ctype):
-        if is_spectral(ctype):
-            return axis
-    return None
+    return wcs.wcs.spec if wcs.wcs.spec >= 0 else None
 
 
 def frame_of(wcs):

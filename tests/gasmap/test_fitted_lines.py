@@ -134,11 +134,29 @@ def test_motions_of_another_line():
         GasMap.from_gas_survey(fit, abundance=1e-8)
 
 
+@pytest.mark.parametrize("start", [0, 1])
+def test_planes_are_numbered_from_the_smallest_card(start):
+    """pyspeckit's write_fit counts from PLANE0."""
+    hdu = cube()
+    names = [hdu.header.pop(f"PLANE{number}") for number in range(1, 10)]
+    hdu.header.update({f"PLANE{start + index}": name for index, name in enumerate(names)})
+    check(GasMap.from_maps(hdu, abundance=1e-8))
+    del hdu.header[f"PLANE{start + 1}"]
+    with pytest.raises(ValueError, match="9 planes, but 8 cards PLANE1"):
+        GasMap.from_maps(hdu, abundance=1e-8)
+
+
+def test_planes_whose_cards_are_numbers():
+    with pytest.raises(ValueError, match=r"is a cube of parameters .*planes 0, 1, 2") as caught:
+        GasMap.from_maps(cube(names=range(9)), abundance=1e-8)
+    assert "damaged" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("change", "error", "match"),
     [
         ({"names": [*list(PARAMETERS)[:8], "VELOCITY1"]}, ValueError, "several components"),
-        ({"PLANE12": "NTOT", "PLANE3": "OTHER"}, ValueError, "9 planes, .* names plane 12"),
+        ({"PLANE12": "NTOT", "PLANE3": "OTHER"}, ValueError, "9 planes, but 10 cards"),
         (
             {"values": PARAMETERS | {"SIGMA": 300 + X}}, u.UnitsError, "dispersions of .* for km/s"
         ),

@@ -215,7 +215,7 @@ class TestCubes:
         ("change", "match"),
         [
             ({"CUNIT3": None, "CRVAL3": -5.0, "CDELT3": 0.1}, "no CUNIT3.* 0.1 m/s wide"),
-            ({"CTYPE3": "CHANNEL"}, "no spectral axis.*CHANNEL"),
+            ({"CTYPE3": "CHANNEL", "CUNIT3": None}, "no spectral axis.*CHANNEL"),
             ({"CTYPE3": "VRAD", "PLANE1": "TKIN"}, "cube of parameters"),
             ({"CTYPE1": "OFFSET", "CTYPE2": "OFFSET"}, "no celestial WCS"),
             ({"BUNIT": "JY/BEAM"}, "no beam: give beam="),

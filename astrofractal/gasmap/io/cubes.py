@@ -139,7 +139,7 @@ def load_cube(hdus, *, hdu, unit):
     where = label(image, hdus)
     wcs = _wcs.read_wcs(image.header, hdus=hdus, name=where)
     if not wcs.has_celestial:
-        msg = f"{where} {_wcs.describe_cube_axes(wcs)}"
+        msg = f"{where} {_wcs.describe_cube_axes(image.header)}"
         raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
     axis = _wcs.spectral_axis(wcs)
     if len(image.shape) == 2:
@@ -148,8 +148,7 @@ def load_cube(hdus, *, hdu, unit):
     if parameter_names(image):
         raise ValueError(describe_cube(image, where))
     if axis is None:
-        ctypes = ", ".join(repr(str(ctype)) for ctype in wcs.wcs.ctype)
-        msg = f"{describe_cube(image, where)}; it has no spectral axis (CTYPE {ctypes})"
+        msg = describe_cube(image, where)
         raise ValueError(msg)
     header = image.header
     text = header_unit(image, hdus)

@@ -16,6 +16,7 @@ from radio_beam.beam import NoBeamException
 from astrofractal._utils.limits import check_size, open_bounded
 from astrofractal._utils.reading import reading, reason_of
 from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.header import SCALING, check_numbers, spectral_ctype
 from astrofractal.gasmap.moments import CHANNELS
 
 __all__ = ["opened"]
@@ -138,6 +139,7 @@ def is_hdu(data):
 def hdu_data(hdu, hdus=None):
     """Return the data of an HDU; a damaged one is an OSError."""
     name = (hdus.filename() if hdus is not None else None) or hdu.name or "the HDU"
+    check_numbers(hdu.header.copy(), name if hdus is None else label(hdu, hdus), SCALING)
     with _strict(name):
         check_size(math.prod(hdu.shape) * 4, "the image")
         data = hdu.data
@@ -178,16 +180,16 @@ def wide_axes(hdu):
 
 
 def spectral_length(hdu):
-    """Return the channels along the spectral axis of an image, by its CTYPE; 0 without one."""
+    """Return the channels along the spectral axis of an image; 0 without one."""
     for axis, length in enumerate(hdu.shape[::-1], start=1):
-        if _wcs.is_spectral(hdu.header.get(f"CTYPE{axis}", "")):
+        if length > 1 and spectral_ctype(hdu.header, axis):
             return length
     return 0
 
 
 def parameter_names(hdu):
     """Return what the planes of a cube of parameters are called (PLANE1, PLANE2, ...)."""
-    return [hdu.header[key] for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+    return [str(hdu.header[key]) for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
 
 
 def check_shape(hdu, where, *, three_planes=False):
@@ -197,7 +199,7 @@ def check_shape(hdu, where, *, three_planes=False):
         msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
         raise ValueError(msg)
     wide = [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
-    if len(wide) == 2 and any(_wcs.has_velocity(hdu.header, axis) for axis in wide):
+    if len(wide) == 2 and any(spectral_ctype(hdu.header, axis) for axis in wide):
         ctypes = ", ".join(repr(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in wide)
         msg = f"{where} {_wcs.describe_diagram(ctypes)}"
         raise ValueError(msg)
@@ -241,9 +243,12 @@ def describe_cube(hdu, where):
             "GasMap.from_cube"
         )
     if wide == 3 or parameters:
-        named = f" (planes {', '.join(map(str, parameters))})" if parameters else ""
+        ctypes = [hdu.header.get(f"CTYPE{axis}", "") for axis in range(1, len(hdu.shape) + 1)]
+        axes = ", ".join(repr(str(ctype)) for ctype in ctypes)
+        hint = f" or, if it has spectra, no spectral axis (CTYPE {axes}): correct CTYPE and CUNIT"
+        named = f" (planes {', '.join(parameters)})" if parameters else hint
         return (
-            f"{where} is a cube of parameters of shape {hdu.shape}{named}, neither a map nor a "
+            f"{where} is a cube of parameters of shape {hdu.shape}{named}.  It is neither a map nor a "
             "cube of three planes: one of fitted lines goes through GasMap.from_maps(cube, "
             "abundance=...), or as velocity= and dispersion= beside a column density; else pass the "
             "planes to it one by one"

@@ -245,7 +245,7 @@ def _check_cube(hdus, cube, x_factor, unused):
     where = label(cube, hdus)
     wcs = _wcs.read_wcs(cube.header, hdus=hdus, name=where)
     if not wcs.has_celestial:
-        msg = f"{where} {_wcs.describe_cube_axes(wcs)}"
+        msg = f"{where} {_wcs.describe_cube_axes(cube.header)}"
         raise ValueError(msg)
     if x_factor is None:
         msg = (

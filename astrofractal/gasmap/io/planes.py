@@ -44,9 +44,12 @@ def channels_of_planes(hdus, key=None):
     for card in [card for card in header if re.fullmatch(r"PLANE\d+|BUNIT|EXTNAME", card)]:
         del header[card]
     planes = fits.HDUList([fits.PrimaryHDU()])
-    last = max(found.values())
-    if last >= len(data):
-        msg = f"{where} has {len(data)} planes, but its header names plane {last + 1}"
+    n_named = len(parameter_names(image))
+    if n_named != len(data):
+        msg = (
+            f"{where} has {len(data)} planes, but {n_named} cards PLANE1, ..., so that it is unclear "
+            "which is which: correct these cards, or give the planes one by one"
+        )
         raise ValueError(msg)
     for name, index in found.items():
         values = clean_numbers(data[index], where)
@@ -73,16 +76,17 @@ def _check_slow(dispersions, where):
 
 def _named_planes(image):
     """Return the index of the plane of each channel and error, by the name of its extension."""
-    found = {}
     keys = [key for key in image.header if re.fullmatch(r"PLANE\d+", key)]
-    for key in keys:
-        text = str(image.header[key]).strip()
+    first = min(int(key[5:]) for key in keys)  # pyspeckit counts from 0, others from 1
+    names = {int(key[5:]) - first: str(image.header[key]).strip() for key in keys}
+    found = {}
+    for index, text in names.items():
         error = text[:1] == "e" and text[1:2].isupper()
         plain = re.sub(r"_?0$", "", (text[1:] if error else text).upper())
-        for channel, names in _PLANES.items():
-            if plain in names:
-                found.setdefault(_EXTENSIONS[channel] + "_ERROR" * error, int(key[5:]) - 1)
-    several = [image.header[key] for key in keys if re.search(r"[A-Za-z_]1$", image.header[key])]
+        for channel, words in _PLANES.items():
+            if plain in words:
+                found.setdefault(_EXTENSIONS[channel] + "_ERROR" * error, index)
+    several = [name for name in names.values() if re.search(r"[A-Za-z_]1$", name)]
     if found and several:
         msg = (
             f"{image.name or 'the cube'} holds fits of several components ({several[0]!r} ...), which "
