@@ -7,35 +7,46 @@ user's own, or none.
 
 import os
 import stat
+import warnings
 from pathlib import Path
+
+from astropy.config import get_cache_dir
 
 from astrofractal._utils.optional import require
 
 __all__ = ["cache_folder", "njit", "own_folder"]
 
 
-def own_folder(name, *, named=None, environ=os.environ):
-    """Return a folder of the user's own, which is made where there is none."""
-    base = environ.get("XDG_CACHE_HOME")
+def own_folder(name, *, named=None):
+    """Return a folder of the user's cache, or `None` where others could write to it."""
     try:
-        home = Path(base) if base else Path.home() / ".cache"
-        folder = Path(named) if named else home / "astrofractal" / name
+        if named is None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of a variable that names no folder
+                named = Path(get_cache_dir("astrofractal"), name)
+        folder = Path(named).resolve()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
+        mine = os.access(folder, os.W_OK) and _is_safe(folder, group=False)
+        mine = mine and all(map(_is_safe, folder.parents))
     except (OSError, RuntimeError):  # no home, or one that cannot be written
         return None
-    if not os.access(folder, os.W_OK):
-        return None
-    if hasattr(os, "getuid"):
-        others = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-        if others or status.st_uid != os.getuid():
-            return None
-    return folder
+    return folder if mine else None
 
 
-def cache_folder(environ=os.environ):
-    """Return the folder for compiled functions, which is made where there is none."""
-    return own_folder("numba", named=environ.get("NUMBA_CACHE_DIR"), environ=environ)
+def _is_safe(folder, *, group=True):
+    """Return whether only the user, root and perhaps the user's group can change a folder."""
+    if not hasattr(os, "getuid"):
+        return True
+    status = folder.stat()
+    own_group = group and status.st_gid == os.getgid()
+    others = stat.S_IWOTH if own_group else stat.S_IWOTH | stat.S_IWGRP
+    sticky = status.st_mode & stat.S_ISVTX  # as in /tmp: only the owner replaces a file
+    return status.st_uid in (0, os.getuid()) and (sticky or not status.st_mode & others)
+
+
+def cache_folder():
+    """Return the folder for compiled functions, or `None`."""
+    return own_folder("numba", named=os.environ.get("NUMBA_CACHE_DIR"))
 
 
 def njit(**options):
