@@ -13,7 +13,7 @@ from pathlib import Path
 from astropy import config
 from astropy.io import fits
 
-__all__ = ["Conf", "check_size", "check_wcs_cards", "conf", "open_bounded"]
+__all__ = ["Conf", "check_size", "check_wcs_cards", "conf", "open_bounded", "read_bounded"]
 
 _BLOCK = 2880
 #: Blocks of a header: 130,000 cards.
@@ -26,6 +26,9 @@ _MOST_AXES = 15
 _MOST_ORDER, _MOST_PARAMETERS = 9, 200
 #: Loops that bring an angle into a circle step by step must end.
 _LARGEST_ANGLE = 1e6
+
+#: Memory that a file takes while it is parsed, over its size: of text, each value is an object.
+_PARSED, _PARSED_TEXT = 4, 20
 
 _PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _NOT_UNPACKED = {b"PK\x03\x04": "a ZIP archive", b"\x1f\x9d": "packed by compress (.Z)"}
@@ -74,13 +77,7 @@ def open_bounded(path, *, only_fits=True):
     """Open a FITS file after checking what its headers ask for; a packed one is unpacked once."""
     with ExitStack() as stack:
         file = stack.enter_context(Path(path).open("rb"))
-        start = file.read(6)
-        file.seek(0)
-        for mark, kind in _NOT_UNPACKED.items():
-            if start.startswith(mark):
-                msg = f"it is {kind}: unpack it first"
-                raise OSError(msg)
-        unpack = next((opener for mark, opener in _PACKED.items() if start.startswith(mark)), None)
+        unpack = _unpacker(file)
         if unpack is None:
             _walk(file, os.fstat(file.fileno()).st_size)
             file.seek(0)
@@ -93,7 +90,30 @@ def open_bounded(path, *, only_fits=True):
             copy.seek(0)
             # A file object that carries the name of the packed one, for messages.
             file = stack.enter_context(open(path, "rb", opener=lambda *_: os.dup(copy.fileno())))
+            if _unpacker(file) is not None:  # its reader would unpack it again
+                msg = "it is packed twice: unpack it first"
+                raise OSError(msg)
         yield file
+
+
+def _unpacker(file):
+    """Return what unpacks an open file, or `None` if it is not packed."""
+    start = file.read(6)
+    file.seek(0)
+    for mark, kind in _NOT_UNPACKED.items():
+        if start.startswith(mark):
+            msg = f"it is {kind}: unpack it first"
+            raise OSError(msg)
+    return next((opener for mark, opener in _PACKED.items() if start.startswith(mark)), None)
+
+
+def read_bounded(path):
+    """Return the bytes of a table or of regions, unpacked once, if there is memory to parse them."""
+    with open_bounded(path, only_fits=False) as file:
+        is_text = not file.peek(6).startswith((b"SIMPLE", b"\x89HDF", b"PAR1"))
+        size = os.fstat(file.fileno()).st_size
+        check_size(size * (_PARSED_TEXT if is_text else _PARSED), "what is read of it")
+        return file.read()
 
 
 def _walk(file, length, copy=None):

@@ -6,16 +6,13 @@ import re
 import tomllib
 from contextlib import contextmanager
 from pathlib import Path
-from xml.parsers import expat
 
 import numpy as np
-from astropy.table import Table
 from astropy.units import UnitConversionError, UnitsError
 
-from astrofractal._utils.limits import open_bounded
 from astrofractal.exceptions import AstrofractalWarning
 
-__all__ = ["filled", "read_table", "reading", "reason_of", "sky_format"]
+__all__ = ["filled", "reading", "reason_of", "sky_format"]
 
 #: Characters of a reason; a damaged file may have put any number of them into a message.
 _LONGEST = 400
@@ -78,43 +75,6 @@ def reason_of(error):
     if isinstance(error, (OSError, ValueError, UnitsError)) and text:
         return text
     return f"it is damaged ({type(error).__name__}: {text})".replace(": )", ")")
-
-
-def read_table(path, *, cls=Table, **options):
-    """Read a table from a local file, and from nowhere else."""
-    with open(path, "rb"):  # a local file: astropy would fetch an address
-        pass
-    with reading(path), open_bounded(path, only_fits=False) as file:
-        start = file.read(256)
-        file.seek(0)
-        if start.startswith(b"SIMPLE"):
-            return cls.read(file, **{"format": "fits", **options})
-        if b"<" in start:
-            _refuse_references(file)
-            file.seek(0)
-        return cls.read(path, **options)
-
-
-def _refuse_references(file):
-    """Raise an error if an XML file would make its reader open something else."""
-
-    def start(name, attributes):
-        if name.rpartition(":")[2] == "STREAM" and "href" in attributes:
-            msg = f"a STREAM with href={attributes['href']!r} is not followed: only local data are read"
-            raise ValueError(msg)
-
-    def entity(name, *_):
-        msg = f"a VOTable with an entity ({name!r}) is not read"
-        raise ValueError(msg)
-
-    parser = expat.ParserCreate()
-    parser.StartElementHandler = start
-    parser.EntityDeclHandler = entity
-    try:
-        while block := file.read(1 << 20):
-            parser.Parse(block)
-    except expat.ExpatError:  # no XML, or broken: its reader says so
-        return
 
 
 def filled(values, fill_value=np.nan):

@@ -1,25 +1,44 @@
 """Columns of a table as positions: which they are, what they mean, and what is wrong with a cell."""
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
 from astropy.table import QTable
 
-__all__ = ["find_columns"]
+from astrofractal._utils.tables import UNNAMED
+from astrofractal.catalogs.frames import frame_of, mentioned_frame
 
-_SKY_COLUMNS = (
-    ("ra", "dec"), ("ra", "de"), ("raj2000", "dej2000"), ("raj2000", "decj2000"),
-    ("_raj2000", "_dej2000"), ("ra_icrs", "de_icrs"), ("raicrs", "deicrs"), ("_ra", "_de"),
-    ("ra_deg", "dec_deg"), ("radeg", "dedeg"), ("radeg", "decdeg"), ("ra2000", "dec2000"),
-    ("right_ascension", "declination"), ("position.ra", "position.dec"),
-)  # fmt: skip
+__all__ = ["NoPositionsError", "find_columns"]
 
-_GALACTIC_COLUMNS = (("l", "b"), ("glon", "glat"))
+#: What columns of positions are called, apart from frame and unit.
+_AXES = {
+    "ra": "ra|r a|right ?asc(?:ension)?|alpha|s ra|coord ra|position ra|sky ra|mean ra|ra mean",
+    "dec": "dec|de|dej|declination|decl|delta|s dec|coord dec|position dec|sky dec|mean dec|dec mean",
+    "l": "l|ii l|l ii|lii|g ?lon|gal(?:actic)? ?(?:l|lon(?:gitude)?)|l gal",
+    "b": "b|bii|b ii|g ?lat|gal(?:actic)? ?(?:b|lat(?:itude)?)|b gal",
+    "elon": "e ?lon|ecl(?:iptic)? ?lon(?:gitude)?|lambda",
+    "elat": "e ?lat|ecl(?:iptic)? ?lat(?:itude)?|beta",
+    "x": "x|x ?centroid|x ?cen(?:ter)?|x peak|x pix(?:els?)?|xpix|x image",
+    "y": "y|y ?centroid|y ?cen(?:ter)?|y peak|y pix(?:els?)?|ypix|y image",
+}
+_QUALIFIER = (
+    r" ?(?:eq |ep |epoch )?(?:j ?2000(?: 0)?|2000(?: 0)?|b ?1950(?: 0)?|1950(?: 0)?|icrs|fk[45])|"
+    r" ?deg(?:rees?)?| (?:d|h|hours?|hms|dms|sexa?|rad(?:ians?)?|hh ?mm ?ss ?s*|dd ?mm ?ss ?s*)"
+)
+_NAMES = {axis: re.compile(rf"(?:{names})((?:{_QUALIFIER})*)") for axis, names in _AXES.items()}
+#: A column that holds both angles.
+_WHOLE = re.compile(r"coord\w*\s*(\(.*\))?|pos(ition)?|ra[\W_]*dec\.?|radec.*", re.IGNORECASE)
+_PAIRS = (("ra", "dec"), ("l", "b"), ("elon", "elat"), ("x", "y"))
 
-_PIXEL_COLUMNS = (("x", "y"), ("xcentroid", "ycentroid"), ("x_centroid", "y_centroid"),
-                  ("x_peak", "y_peak"))  # fmt: skip
+#: Unified Content Descriptors of positions; those of UCD1 in capitals.
+_UCDS = {
+    "pos.eq.ra": "ra", "pos.eq.dec": "dec", "pos.galactic.lon": "l", "pos.galactic.lat": "b",
+    "pos.ecliptic.lon": "elon", "pos.ecliptic.lat": "elat", "pos_eq_ra_main": "ra",
+    "pos_eq_dec_main": "dec", "pos_gal_lon": "l", "pos_gal_lat": "b",
+}  # fmt: skip
 
 #: Hours, minutes and seconds; sign, degrees, minutes and seconds (CDS).
 _HOURS, _DEGREES, _SIGN = ("rah", "ram", "ras"), ("ded", "dem", "des"), "de-"
@@ -30,24 +49,60 @@ _ID_COLUMNS = (
 
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
-_KINDS = {
-    "ra": ("icrs", 0), "dec": ("icrs", 1), "l": ("galactic", 0), "b": ("galactic", 1),
-    "x": ("pixel", 0), "y": ("pixel", 1),
-}  # fmt: skip
+#: What other programs write in sexagesimal angles, and what `~astropy.coordinates.Angle` takes.
+_SPELLINGS = (
+    (re.compile("[\u2212\u2013]"), "-"), (re.compile("[\u2032\u2019]|arcmin"), "'"),
+    (re.compile("[\u2033\u201d]|''|arcsec"), '"'), (re.compile("\u00ba|deg"), "\u00b0"),
+    (re.compile("(?<=\\d)\\s*h(?:ou)?rs?", re.IGNORECASE), "h"),
+    (re.compile("(?<=\\d)\\s*min", re.IGNORECASE), "m"),
+    (re.compile("(?<=\\d)\\s*sec", re.IGNORECASE), "s"),
+    (re.compile(r"^([+-]?\d+)\.(\d+)\.(\d+(?:\.\d*)?)$"), r"\1:\2:\3"),
+)  # fmt: skip
+
+
+#: What the option ``columns`` may name, and its place in a pair.
+_KINDS = {"ra": 0, "dec": 1, "l": 0, "b": 1, "x": 0, "y": 1}
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A column that may be one of a pair of positions."""
+
+    name: str
+    axis: str
+    qualifiers: str = ""
+
+    @property
+    def year(self):
+        return "B1950" if re.search("1950|fk4", self.qualifiers) else ""
 
 
 def find_columns(table, where, columns=None):
     """Find positions, names and whatever else a table has."""
-    columns = dict(columns or {})
+    columns, table = dict(columns or {}), table.copy(copy_data=False)
     _check_names(table, where, columns)
-    lower = {name.lower(): name for name in reversed(table.colnames)}
     own_id = columns.pop("id", None)
-    positions, used = _positions(table, where, lower, columns)
+    try:
+        positions, used = _positions(table, where, columns)
+    except NoPositionsError:
+        if not table.meta.get("commented header"):
+            raise
+        # The comment was no list of names.
+        table.rename_columns(table.colnames, [f"col{i}" for i, _ in enumerate(table.colnames, 1)])
+        positions, used = _positions(table, where, columns)
+    lower = {name.lower(): name for name in reversed(table.colnames)}
     if own_id is None:
         own_id = next((lower[n] for n in _ID_COLUMNS if n in lower and lower[n] not in used), None)
     ids = None if own_id is None else _plain(table[own_id])
     others = [name for name in table.colnames if name not in {*used, own_id}]
-    return positions, ids, QTable(table[others]) if others else None
+    others = QTable(table[others]) if others else None
+    if others is not None:
+        others.meta.clear()
+    return positions, ids, others
+
+
+class NoPositionsError(ValueError):
+    """A table has no column of positions."""
 
 
 def _check_names(table, where, columns):
@@ -72,41 +127,174 @@ def _plain(column):
     return [("" if hidden else value) for value, hidden in zip(values, mask, strict=True)]
 
 
-def _positions(table, where, lower, columns):
+def _positions(table, where, columns):
     """Return the positions and the names of the columns that they are from."""
     if columns:
-        frame = _KINDS[next(iter(columns))][0]
-        pair = [columns[kind] for kind in sorted(columns, key=lambda kind: _KINDS[kind][1])]
-        return _pair(table, pair, frame, where), pair
+        found = [_Candidate(name, kind) for kind, name in columns.items()]
+        pair = sorted(found, key=lambda one: _KINDS[one.axis])
+        return _pair(table, pair, where), [one.name for one in pair]
     for name in table.colnames:
         if isinstance(table[name], SkyCoord):
             sky = table[name].reshape(-1)
             angles = np.stack([sky.spherical.lon.deg, sky.spherical.lat.deg])
             _refuse_empty(~np.isfinite(np.ma.filled(angles, np.nan)).all(0), name, where)
             return sky, [name]
-    for pairs, frame in (
-        (_SKY_COLUMNS, "icrs"), (_GALACTIC_COLUMNS, "galactic"), (_PIXEL_COLUMNS, "pixel")
-    ):  # fmt: skip
-        for pair in pairs:
-            if all(name in lower for name in pair):
-                names = [lower[name] for name in pair]
-                return _pair(table, names, frame, where), names
-        if frame == "icrs" and _HOURS[0] in lower and _DEGREES[0] in lower:
+    if table.colnames and all(map(UNNAMED.fullmatch, table.colnames)):
+        return _without_names(table, where)
+    lower = {name.lower(): name for name in reversed(table.colnames)}
+    in_parts = {_HOURS[0], _DEGREES[0]} <= set(lower)
+    named = [one for name in table.colnames if (one := _candidate(name)) is not None]
+    described = [one for name in table.colnames if (one := _by_ucd(table, name)) is not None]
+    for axes in _PAIRS:
+        # Names with a frame of J2000 go first, then those without, then B1950.
+        for found in (named, described):
+            pair = _best_pair(found, axes)
+            if pair is not None:
+                return _pair(table, pair, where), [one.name for one in pair]
+        if axes[0] == "ra" and in_parts:
             return _in_parts(table, lower, where)
+    whole = next(filter(_WHOLE.fullmatch, table.colnames), None)
+    if whole is not None and table[whole].dtype.kind in "USO":
+        return _from_one_column(table, whole, where), [whole]
     msg = (
         f"positions: {where} has no column of positions: it needs a SkyCoord, ra and dec, RAh, RAm, "
         "RAs, DE-, DEd, DEm and DEs, l and b, or x and y (0-based pixels), and has "
-        f"{', '.join(table.colnames) or 'no columns'}"
+        f"{', '.join(table.colnames) or 'no columns'}: name them by columns={{'ra': ..., 'dec': ...}} "
+        "(--columns ra=... dec=...)"
     )
-    raise ValueError(msg)
+    raise NoPositionsError(msg)
 
 
-def _pair(table, names, frame, where):
-    if frame == "pixel":
-        return np.column_stack([_pixels(table, name, where) for name in names])
-    lon = _angles(table, names[0], where, hours=frame == "icrs")
-    lat = _angles(table, names[1], where)
-    return _sky(lon, lat, names, frame, where)
+def _from_one_column(table, name, where):
+    """Positions that are written as one text, such as "03 28 00.5 +31 00 10"."""
+    pattern = re.compile(
+        r"(?P<ra>[^+\-\u2212]*?)[\s,]*(?P<dec>[+\-\u2212].*)|(?P<a>\S+)[\s,]+(?P<b>\S+)"
+    )
+    found = [pattern.fullmatch(value) for value in _values(table, name, where).astype(str)]
+    if not all(found):
+        row = found.index(None) + 1
+        msg = f"positions: row {row} of {where}: {name!r} is no position"
+        raise ValueError(msg)
+    parts = QTable(meta=table.meta)
+    parts["ra"] = [match["ra"] or match["a"] for match in found]
+    parts["dec"] = [match["dec"] or match["b"] for match in found]
+    galactic = "galactic" in name.lower()
+    axes = ("l", "b") if galactic else ("ra", "dec")
+    parts.rename_columns(["ra", "dec"], axes)
+    return _pair(parts, [_Candidate(axis, axis) for axis in axes], where)
+
+
+def _candidate(name):
+    """Return what a column may be by its name; brackets, dots and cases do not count."""
+    text = re.sub(r"[^a-z0-9]+", " ", name.lower()).strip()
+    for axis, pattern in _NAMES.items():
+        match = pattern.fullmatch(text)
+        if match is not None:
+            return _Candidate(name, axis, match[1])
+    return None
+
+
+def _by_ucd(table, name):
+    ucd = str((getattr(table[name].info, "meta", None) or {}).get("ucd", "")).lower()
+    axis = next((_UCDS[word] for word in ucd.split(";") if word in _UCDS), None)
+    is_error = ucd.startswith(("stat.", "src.", "arith."))
+    return None if axis is None or is_error else _Candidate(name, axis)
+
+
+def _best_pair(found, axes):
+    """Return the pair of columns whose names state a frame of J2000, no frame, or B1950."""
+    pairs = []
+    for first in (one for one in found if one.axis == axes[0]):
+        for second in (one for one in found if one.axis == axes[1]):
+            if first.year == second.year:
+                stated = bool(re.search("2000|icrs|fk5", first.qualifiers))
+                unlike = first.qualifiers != second.qualifiers
+                pairs.append(((not stated) + 2 * bool(first.year), unlike, first, second))
+    return min(pairs, key=lambda pair: pair[:2])[2:] if pairs else None
+
+
+def _without_names(table, where):
+    """Positions of a list: right ascension and declination in two or six columns, and one name."""
+    texts = {name: np.asarray(table[name]).astype(str) for name in table.colnames}
+    numbers = [n for n, t in texts.items() if len(t) and re.match(r"[+-]?\.?\d", t[0].strip())]
+    numbers = [n for n in numbers if _looks_like_an_angle(texts[n][0])]
+    if (
+        len(numbers) == 3
+        and texts[numbers[0]][0].isdecimal()
+        and not texts[numbers[1]][0].isdecimal()
+    ):
+        del numbers[0]  # a running number
+    ids = [name for name in table.colnames if name not in numbers]
+    if len(ids) > 1 or len(numbers) not in (2, 6):
+        msg = (
+            f"positions: {where} has no header, and {len(texts)} columns in its first line: it needs "
+            "right ascension and declination (two columns, or six: h m s d m s), with one name at "
+            "most, or a first line that names its columns"
+        )
+        raise ValueError(msg)
+    half = len(numbers) // 2
+    frame = mentioned_frame(table.meta.get("comments", ()))
+    axes = {"galactic": ("l", "b"), "ecliptic": ("elon", "elat")}.get(frame, ("ra", "dec"))
+    for axis, names in zip(axes, (numbers[:half], numbers[half:]), strict=True):
+        parts = zip(*(texts[name] for name in names), strict=True)
+        table[axis] = table[names[0]] if half == 1 else [" ".join(row) for row in parts]
+    if ids:
+        table.rename_column(ids[0], "id")
+    pair = [_Candidate(axis, axis) for axis in axes]
+    return _pair(table, pair, where), [*numbers, *axes]
+
+
+def _looks_like_an_angle(text):
+    return re.fullmatch(
+        r"[+-]?[\d.:,hms d\u00b0\u00ba'\"\u2032\u2033]+(e[+-]?\d+)?", text.strip(), re.I
+    )
+
+
+def _pair(table, pair, where):
+    first, second = pair
+    if first.axis == "x":
+        values = np.column_stack([_pixels(table, one.name, where) for one in pair])
+        from_one = re.fullmatch("x.image", first.name, re.I)  # SExtractor counts from 1
+        return values - 1 if from_one else values
+    frame = _frame(table, first, where)
+    lon = _angles(table, first, where)
+    lat = _angles(table, second, where)
+    return _sky(lon, lat, [one.name for one in pair], frame, where)
+
+
+def _frame(table, first, where):
+    """Return the frame of a pair: as its column, its name, or the table states it."""
+    about = getattr(table[first.name].info, "meta", None) or {}
+    description = str(table[first.name].info.description or "")
+    try:
+        stated = frame_of(*about["coosys"]) if "coosys" in about else None
+        if stated is not None and not about.get("assumed"):
+            return stated
+        if first.axis in ("l", "elon"):
+            return frame_of("galactic" if first.axis == "l" else "ecliptic")
+        if first.year or mentioned_frame([description]) == "fk4":
+            return frame_of("fk4", "B1950")
+        if re.search("2000|icrs|fk5", first.qualifiers):
+            return frame_of("icrs")
+        found = [stated, _frame_of_meta(table.meta), frame_of("icrs")]
+        return next(frame for frame in found if frame is not None)
+    except ValueError as error:
+        msg = f"positions: {where}: {error}"
+        raise ValueError(msg) from error
+
+
+def _frame_of_meta(meta):
+    """Return the frame that the header, the keywords or the comments of a table state."""
+    cards = {str(key).upper(): value for key, value in meta.items()}
+    for key, value in dict(meta.get("keywords") or {}).items():  # of IPAC
+        cards[key.upper()] = value.get("value") if isinstance(value, dict) else value
+    system = next((cards[k] for k in ("RADESYS", "RADECSYS", "COORDSYS") if cards.get(k)), None)
+    equinox = cards.get("EQUINOX")
+    if system is not None or equinox is not None:
+        return frame_of(system, equinox)
+    comments = meta.get("comments") or ()
+    found = mentioned_frame([comments] if isinstance(comments, str) else map(str, comments))
+    return frame_of(found) if found == "fk4" else None
 
 
 def _sky(lon, lat, names, frame, where):
@@ -136,7 +324,8 @@ def _in_parts(table, lower, where):
         _refuse(~np.isin(signs, ["", "+", "-"]), where, own, "is neither + nor -", signs)
         angles[1] = np.where(signs == "-", -angles[1], angles[1])
         used.append(own)
-    return _sky(15 * angles[0], angles[1], used[:: len(used) - 1], "icrs", where), used
+    frame = _frame(table, _Candidate(lower[_HOURS[0]], "ra"), where)
+    return _sky(15 * angles[0], angles[1], used[:: len(used) - 1], frame, where), used
 
 
 def _pixels(table, name, where):
@@ -156,17 +345,21 @@ def _numbers(table, name, where):
     return values.astype(float)
 
 
-def _angles(table, name, where, *, hours=False):
+def _angles(table, column, where):
     """
     Return a column of angles in degrees.
 
-    Plain numbers are in the column's unit, or in degrees where it has none.  Sexagesimal text is in
-    what it says, otherwise in hours for a right ascension and in degrees for any other angle.
+    Plain numbers are in the unit of the column or of its name, or in degrees where neither has one.
+    Sexagesimal text is in the unit that it states, otherwise in hours for a right ascension and in
+    degrees for any other angle.
     """
+    name, hours = column.name, column.axis == "ra"
     values = _values(table, name, where)
-    stated = str(getattr(table[name], "unit", None) or "").strip("'\" ")
+    stated = str(getattr(table[name], "unit", None) or "").strip("'\" ") or _unit_of(column)
     if values.dtype.kind != "U":
         return values.astype(float) * _degrees(stated, name, where, hours=hours)
+    for pattern, standard in _SPELLINGS:
+        values = np.array([pattern.sub(standard, value) for value in values.tolist()], dtype=str)
     decimal = np.array([_DECIMAL.match(value) is not None for value in values], bool)
     if decimal.all():
         return values.astype(float) * _degrees(stated, name, where, hours=hours)
@@ -178,6 +371,14 @@ def _angles(table, name, where, *, hours=False):
         )
         raise ValueError(msg)
     return _sexagesimal(values.tolist(), stated, name, where, hours=hours)
+
+
+def _unit_of(column):
+    """Return the unit that the name of a column states, such as "RA (rad)"."""
+    words = column.qualifiers.split()
+    if {"rad", "radian", "radians"} & set(words):
+        return "rad"
+    return "h" if {"h", "hour", "hours"} & set(words) else ""
 
 
 def _sexagesimal(values, stated, name, where, *, hours):

@@ -12,7 +12,7 @@ from astropy import units as u
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from astrofractal._utils.identity import fingerprint
-from astrofractal._utils.reading import read_table
+from astrofractal._utils.tables import read_table
 
 __all__ = [
     "PRIORS",

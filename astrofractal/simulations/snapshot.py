@@ -8,7 +8,7 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 
-from astrofractal._utils.reading import read_table
+from astrofractal._utils.tables import read_table
 
 if TYPE_CHECKING:
     from typing import Any

@@ -16,7 +16,7 @@ from numpy.testing import assert_array_equal
 from regions import Regions
 
 from astrofractal import FeatureSegmenter, FractalEncoder, GasMap, StellarMassEstimator
-from astrofractal._utils.reading import read_table
+from astrofractal._utils.tables import read_table
 from astrofractal.catalogs import write_catalog, write_regions
 from astrofractal.encoder import load_weights
 from astrofractal.mapset import MapSet

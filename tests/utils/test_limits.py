@@ -14,7 +14,8 @@ from astropy.io import fits
 import astrofractal
 from astrofractal import GasMap
 from astrofractal._utils.limits import check_wcs_cards, open_bounded
-from astrofractal._utils.reading import read_table
+from astrofractal._utils.tables import read_table
+from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.mapset import MapSet
 from tests.factories import make_column, make_header, make_mapset
 
@@ -84,12 +85,28 @@ def test_the_limit_is_a_config_item(tmp_path, suffix):
 def test_the_limit_holds_for_map_sets_and_tables(tmp_path):
     make_mapset(10).write(tmp_path / "maps.fits.gz")
     (tmp_path / "table.csv.gz").write_bytes(gzip.compress(b"ra,dec\n" + b"1,2\n" * 1000))
-    assert len(read_table(tmp_path / "table.csv.gz", format="ascii.csv")) == 1000
+    assert len(read_table(tmp_path / "table.csv.gz")) == 1000
     with astrofractal.conf.set_temp("max_image_size", 1e-6):
         with pytest.raises(OSError, match=r"maps.fits.gz.*max_image_size"):
             MapSet.read(tmp_path / "maps.fits.gz")
         with pytest.raises(OSError, match=r"table.csv.gz.*max_image_size"):
-            read_table(tmp_path / "table.csv.gz", format="ascii.csv")
+            read_table(tmp_path / "table.csv.gz")
+
+
+@pytest.mark.parametrize("packer", PACKERS.values())
+@pytest.mark.parametrize(("name", "text"), [
+    ("p.reg", b"# Region file format: DS9\nfk5\n#" + b"x" * 3_000_000 + b"\ncircle(1,2,3)\n"),
+    ("p.csv", b"ra,dec\n" + b"1,2\n" * 800_000),
+    ("p.txt", b"1 2\n" + b" " * 3_000_000),
+])  # fmt: skip
+def test_the_limit_holds_for_what_parsing_takes(tmp_path, name, text, packer):
+    path = tmp_path / name
+    path.write_bytes(packer(text))
+    with (
+        astrofractal.conf.set_temp("max_image_size", 0.02),
+        pytest.raises(OSError, match=rf"{name}.*more than the 0.02 GiB"),
+    ):
+        resolve_positions(path)
 
 
 @pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x1f\x9d"])

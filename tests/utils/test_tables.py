@@ -1,12 +1,14 @@
 """Tables are read from the file alone."""
 
+import bz2
 import gzip
+import lzma
 
 import pytest
 from astropy import units as u
 from astropy.table import QTable
 
-from astrofractal._utils.reading import read_table
+from astrofractal._utils.tables import read_table
 
 VOTABLE = """<?xml version="1.0"?>{doctype}
 <VOTABLE version="1.3"><RESOURCE><TABLE><FIELD name="ra" datatype="double"/><DATA><BINARY>
@@ -23,7 +25,27 @@ def test_streams_are_not_followed(tmp_path, address, encoding, compressed):
     text = text.replace("?>", f' encoding="{encoding}"?>', 1).encode(encoding)
     path.write_bytes(gzip.compress(text) if compressed else text)
     with pytest.raises(ValueError, match="is not followed: only local data"):
-        read_table(path, format="votable")
+        read_table(path)
+
+
+@pytest.mark.parametrize("first", [gzip, bz2, lzma])
+@pytest.mark.parametrize("second", [gzip, bz2, lzma])
+def test_files_that_are_packed_twice(tmp_path, first, second):
+    """The reader would unpack what was checked once more, and follow what it then finds."""
+    path = tmp_path / "table.vot"
+    text = VOTABLE.format(doctype="", href='href="http://localhost/x"').encode()
+    path.write_bytes(first.compress(second.compress(text)))
+    with pytest.raises(OSError, match=r"table\.vot.*packed twice: unpack it first"):
+        read_table(path)
+
+
+@pytest.mark.parametrize("start", [" " * 300, "\n" * 300])
+def test_streams_after_blanks_are_not_followed(tmp_path, start):
+    path = tmp_path / "table.vot"
+    text = VOTABLE.format(doctype="", href='href="http://localhost/x"').partition("?>")[2]
+    path.write_text(start + text)
+    with pytest.raises(ValueError, match="is not followed: only local data"):
+        read_table(path)
 
 
 def test_entities_are_refused(tmp_path):
@@ -31,7 +53,7 @@ def test_entities_are_refused(tmp_path):
     doctype = '<!DOCTYPE VOTABLE [<!ENTITY bomb SYSTEM "file:///etc/hostname">]>'
     path.write_text(VOTABLE.format(doctype=doctype, href=""))
     with pytest.raises(ValueError, match="an entity"):
-        read_table(path, format="votable")
+        read_table(path)
 
 
 @pytest.mark.parametrize("address", ["http://localhost/table.vot", "no-such-file.vot"])

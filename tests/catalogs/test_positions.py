@@ -198,7 +198,7 @@ def test_other_tables_that_are_not_understood(tmp_path, sky):
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):
         resolve_positions("none.csv")
     (tmp_path / "a.fits").write_text("no")
-    with pytest.raises(ValueError, match="cannot read a table"):
+    with pytest.raises(ValueError, match="not a FITS file"):
         resolve_positions(tmp_path / "a.fits")
     with pytest.raises(ValueError, match="shape"):
         resolve_positions([1, 2, 3])

@@ -1,0 +1,391 @@
+"""
+The centers of regions: files of DS9, CASA and CARTA, tables of FITS, and objects of `regions`.
+
+Positions alone are read here.  The parsers of `regions` refuse a whole file for one shape, read
+regions without a frame as pixels, and take time and memory for what is not needed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+import numpy as np
+from astropy import units as u
+from astropy.coordinates import Angle, CartesianRepresentation, SkyCoord
+
+from astrofractal._utils.limits import read_bounded
+from astrofractal._utils.reading import reading
+from astrofractal._utils.tables import decode
+from astrofractal._utils.validation import warn
+from astrofractal.catalogs.frames import frame_of
+
+__all__ = [
+    "centers_of_objects",
+    "centers_of_table",
+    "is_region_table",
+    "read_regions",
+    "region_kind",
+]
+
+_PIXELS = "pixels"
+
+#: Shapes of DS9 and CASA that have a center, and those that are drawn but are no source.
+_CENTERED = {
+    "circle", "ellipse", "box", "rotbox", "centerbox", "point", "annulus", "ellipsoid", "symbol",
+    "panda", "epanda", "bpanda", "cpanda", "pie", "rectangle", "rotrectangle", "elliptannulus",
+    "boxannulus",
+}  # fmt: skip
+_POLYGONS = {"polygon", "poly"}
+_ANNOTATIONS = {"text", "compass", "ruler", "projection", "segment", "illustrate"}
+
+_SUFFIXES = {".reg": "ds9", ".ds9": "ds9", ".crtf": "crtf", ".rgn": "crtf"}
+
+_SHAPE = r"(?:(?:circle|box|boxcircle|diamond|cross|x|arrow)\s+)?(?P<shape>[a-z]+)"
+_DS9 = re.compile(
+    rf"\s*(?P<sign>[!+-]?)\s*{_SHAPE}\s*(?:\((?P<values>[^()]*)\)|(?P<bare>(?:\s+[-+.\d][^\s#;&|]*)+))"
+    r"\s*(?P<join>\|\|?|&&?)?",
+    re.IGNORECASE,
+)
+_DS9_FRAME = re.compile(
+    r"\s*(fk4|b1950|fk5|j2000|icrs|galactic|ecliptic|image|physical|linear|amplifier|detector|"
+    r"wcs[a-z]?)(?=[\s;]|$)",
+    re.IGNORECASE,
+)
+_PROPERTIES = re.compile(r"\s*#((?:\{[^}]*\}|\"[^\"]*\"|'[^']*'|[^;])*)")
+_CRTF = re.compile(rf"(?P<sign>[+-]?)\s*(?P<ann>ann\s+)?{_SHAPE}\s*\[", re.IGNORECASE)
+_CRTF_PAIR = re.compile(r"\[\s*([^\[\],]+?)\s*,\s*([^\[\],]+?)\s*\]")
+_TEXT = re.compile(
+    r"(?:text|label)\s*=\s*(?:\{([^}]*)\}|\"([^\"]*)\"|'([^']*)'|([^\s,]+))", re.IGNORECASE
+)
+
+
+@dataclass
+class _Centers:
+    """What a file of regions holds: centers, names, and what was left out for a reason."""
+
+    where: str
+    found: list = field(default_factory=list)  # frame or _PIXELS, two numbers, name, shape
+    odd: list = field(default_factory=list)
+
+    def add(self, frame, center, name, shape="", what=""):
+        """Add a center unless it is no position, or a ring around the one before."""
+        first, second = map(float, center)
+        if not np.isfinite([first, second]).all() or (frame is not _PIXELS and abs(second) > 90):
+            self.odd.append(f"{what} (its center is {first:g}, {second:g})")
+            return
+        new = (frame, first, second, name or "", shape)
+        same = [old for old in self.found[-8:] if repr(old[:3]) == repr(new[:3])]
+        if not any("annulus" in (old[4] + shape) or old[3] == new[3] for old in same):
+            self.found.append(new)
+
+    def resolve(self):
+        """Return positions, as sky coordinates or pixels, and names."""
+        if self.odd:
+            what = "; ".join(self.odd[:5]) + (", ..." if len(self.odd) > 5 else "")
+            if not self.found:
+                msg = f"positions: no region of {self.where} has a center: {what}"
+                raise ValueError(msg)
+            n = len(self.odd)
+            are = "region is" if n == 1 else "regions are"
+            warn(f"positions: {n} {are} left out of {self.where}: {what}")
+        if not self.found:
+            return np.empty((0, 2)), None
+        frames, first, second, names, _ = zip(*self.found, strict=True)
+        names = [name or f"region {n}" for n, name in enumerate(names, 1)] if any(names) else None
+        on_pixels = [frame is _PIXELS for frame in frames]
+        values = np.array([first, second])
+        if all(on_pixels):
+            return values.T, names
+        if any(on_pixels):
+            msg = f"positions: {self.where} mixes sky and pixel regions"
+            raise ValueError(msg)
+        xyz = np.empty((3, len(frames)))
+        for frame in {repr(frame): frame for frame in frames}.values():
+            rows = [repr(own) == repr(frame) for own in frames]
+            xyz[:, rows] = SkyCoord(*values[:, rows], unit=u.deg, frame=frame).icrs.cartesian.xyz
+        return _as_sky(xyz), names
+
+
+def _as_sky(xyz):
+    return SkyCoord(CartesianRepresentation(*xyz), representation_type="unitspherical")
+
+
+def region_kind(path):
+    """Return the format of a region file by its suffix or its first lines, or `None`."""
+    if path.suffix.lower() in _SUFFIXES:
+        return _SUFFIXES[path.suffix.lower()]
+    with path.open("rb") as file:
+        text = decode(file.read(4096), "replace")
+    if "#CRTF" in text[:200]:
+        return "crtf"
+    if "region file format: ds9" in text[:200].lower():
+        return "ds9"
+    for line in text.splitlines():
+        if line.strip() and not line.startswith("#"):
+            shape = re.match(r"\s*(?:[!+-]|ann\s)?\s*([a-z]+)\s*([(\[])", line, re.IGNORECASE)
+            if shape and shape[1].lower() in _CENTERED | _POLYGONS:
+                return "ds9" if shape[2] == "(" else "crtf"
+            return "ds9" if _DS9_FRAME.fullmatch(line.strip(" ;")) else None
+    return None
+
+
+def read_regions(path, kind):
+    """Return the centers and names of the regions of a file: "ds9" or "crtf"."""
+    centers = _Centers(repr(str(path)))
+    with reading(path):
+        text = decode(read_bounded(path))
+        {"ds9": _read_ds9, "crtf": _read_crtf}[kind](text, centers)
+        return centers.resolve()
+
+
+def _read_ds9(text, centers):
+    frame, joined, physical, common = None, False, False, ""
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        place = 0
+        is_comment = line.lstrip().startswith("#")
+        composite = re.match(r"\s*#\s*composite", line, re.IGNORECASE)
+        if line.lstrip().lower().startswith("global"):
+            common = line
+        if (is_comment and not composite) or line == common:
+            continue
+        if composite:
+            place = composite.start() + line[composite.start() :].index("#") + 1
+        while place < len(line):
+            own_frame = _DS9_FRAME.match(line, place)
+            shape = _DS9.match(line, place)
+            if own_frame is not None:
+                frame, place = own_frame[1].lower(), own_frame.end()
+                physical |= frame == "physical"
+                continue
+            if shape is None:
+                rest = line[place:].strip(" ;\t")
+                if line[place] in " ;\t" and rest:
+                    place += 1
+                    continue
+                if rest and not re.match(r"tile|#", rest, re.IGNORECASE):
+                    centers.odd.append(f"line {number}: {rest[:60]!r}")
+                break
+            properties = _PROPERTIES.match(line, shape.end())
+            place = shape.end() if properties is None else properties.end()
+            properties = "" if properties is None else properties[1]
+            if composite:
+                properties, place = line[place:], len(line)
+            first_of_joined = not joined
+            joined = bool(shape["join"])
+            if first_of_joined:
+                what = f"line {number}: {shape[0].strip()[:60]}"
+                _add_ds9(shape, frame, f"{properties} {common}", what, centers)
+    if physical and any(own[0] is _PIXELS for own in centers.found):
+        warn(
+            f"positions: {centers.where} has physical pixels, which are taken as those of the map: "
+            "save it with the coordinate system image or fk5 if the map was cut or binned"
+        )
+
+
+def _add_ds9(shape, frame, properties, what, centers):
+    name = shape["shape"].lower()
+    is_background = re.search(r"(?<![\w={])background(?![\w}])", properties)
+    if (shape["sign"] in ("-", "!") and shape["sign"]) or is_background or name in _ANNOTATIONS:
+        return
+    values = re.split(r"[\s,]+", (shape["values"] or shape["bare"] or "").strip(" ,\t"))
+    if frame is None:
+        msg = (
+            f"positions: {centers.where} has no coordinate system before {what!r}: add a line such as "
+            "'fk5', 'icrs', 'galactic' or 'image' (the frame of its coordinates)"
+        )
+        raise ValueError(msg)
+    if name not in _CENTERED | _POLYGONS | {"composite"} or len(values) < 2:
+        centers.odd.append(what)
+        return
+    try:
+        if frame in ("image", "physical") or re.fullmatch(r"[-+.\de]+[ip]", values[0]):
+            numbers, frame = [float(value.rstrip("ip")) - 1 for value in values], _PIXELS
+        elif frame in ("linear", "amplifier", "detector") or frame.startswith("wcs"):
+            centers.odd.append(f"{what} (the coordinate system {frame} is not supported)")
+            return
+        else:
+            frame = frame_of(frame)
+            in_hours = frame.name in ("icrs", "fk5", "fk4")
+            n = len(values) if name in _POLYGONS else 2
+            numbers = [_ds9_angle(v, in_hours and i % 2 == 0) for i, v in enumerate(values[:n])]
+        center = numbers[:2]
+        if name in _POLYGONS:
+            center = _centroid_of(np.reshape(numbers, (-1, 2)).T, frame)
+    except ValueError:
+        centers.odd.append(what)
+        return
+    text = _TEXT.search(properties)
+    centers.add(frame, center, text and next(filter(None, text.groups()), ""), name, what)
+
+
+def _ds9_angle(value, in_hours):
+    """Return an angle in degrees: 52.0, 52.0d, 0.9r, 3:28:00, 3h28m00s, +31d00m00s."""
+    if re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?d?|[-+]?(nan|inf)", value, re.IGNORECASE):
+        return float(value.lower().rstrip("d"))
+    if value.endswith("r"):
+        return float(np.degrees(float(value[:-1])))
+    return float(Angle(value, u.hourangle if in_hours and ":" in value else u.deg).deg)
+
+
+def _read_crtf(text, centers):
+    default = None
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        line = line.strip()
+        if not line or line.startswith("#"):
+            continue
+        coord = re.search(r"\bcoord\s*=\s*['\"]?(\w+)", line, re.IGNORECASE)
+        if line.lower().startswith("global"):
+            default = coord[1] if coord else default
+            continue
+        what = f"line {number}: {line[:60]}"
+        shape = _CRTF.match(line)
+        name = shape and shape["shape"].lower()
+        if shape and (shape["sign"] == "-" or shape["ann"] or name in _ANNOTATIONS):
+            continue
+        pairs = _CRTF_PAIR.findall(line)
+        if name not in _CENTERED | _POLYGONS or not pairs:
+            centers.odd.append(what)
+            continue
+        n = len(pairs) if name in _POLYGONS else 2 if name == "box" else 1
+        try:
+            values = [[_crtf_value(v, is_lon) for v, is_lon in zip(p, (1, 0))] for p in pairs[:n]]
+            units = {unit for pair in values for _, unit in pair}
+            numbers = np.array([[number for number, _ in pair] for pair in values]).T
+            if units == {"pix"}:
+                frame = _PIXELS
+            elif units == {"deg"}:
+                frame = frame_of(coord[1] if coord else default)
+            else:
+                msg = "its coordinates have no unit, or several"
+                raise ValueError(msg)
+        except ValueError as error:
+            centers.odd.append(f"{what} ({error})")
+            continue
+        if frame is None:
+            msg = (
+                f"positions: {what!r} of {centers.where} has no frame: add coord=J2000 (or ICRS, "
+                "GALACTIC, B1950) to it, or a line 'global coord=J2000'"
+            )
+            raise ValueError(msg)
+        center = numbers.mean(1) if name == "box" else numbers[:, 0]
+        if name in _POLYGONS:
+            center = _centroid_of(numbers, frame)
+        label = _TEXT.search(line)
+        centers.add(frame, center, label and next(filter(None, label.groups()), ""), name, what)
+
+
+def _crtf_value(text, is_longitude):
+    """Return a coordinate and its kind, "pix" or "deg": 6pix, 52deg, 3h28m0s, 3:28:00, -17.30.22.5."""
+    text = text.strip("'\"")
+    if re.search(r"\d\s*pix(el)?s?$", text, re.IGNORECASE):
+        return float(re.split("p", text, flags=re.IGNORECASE)[0]), "pix"
+    if re.fullmatch(r"[-+]?\d+\.\d+\.\d+(\.\d+)?", text):
+        degrees, minutes, seconds = text.split(".", 2)
+        text = f"{degrees}d{minutes}m{seconds}s"
+    elif is_longitude and re.fullmatch(r"\d+:\d+(:[\d.]+)?", text):
+        return float(Angle(text, u.hourangle).deg), "deg"
+    elif re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text, re.IGNORECASE):
+        return float(text), ""
+    if re.match(r"[-+]?(nan|inf)", text, re.IGNORECASE):
+        return np.nan, "deg"
+    return float(Angle(text, u.deg).deg), "deg"
+
+
+def is_region_table(table):
+    """Return whether a table is one of regions, as FITS files hold them."""
+    names = {name.upper() for name in table.colnames}
+    return {"SHAPE", "X", "Y"} <= names and np.asarray(
+        table[_of(table, "SHAPE")]
+    ).dtype.kind in "SU"
+
+
+def _of(table, name):
+    return next((own for own in table.colnames if own.upper() == name), None)
+
+
+def centers_of_table(table, where):
+    """Return the centers of a table of regions in pixels, counted from 1 but by `regions`."""
+    centers, seen = _Centers(where), set()
+    first_pixel = 0 if table.meta.get("ORIGIN") == "astropy/regions" else 1
+    x, y, component = (_of(table, name) for name in ("X", "Y", "COMPONENT"))
+    for name in (x, y):
+        if table[name].unit not in (None, u.pix):
+            msg = (
+                f"positions: column {name!r} of {where} is in {table[name].unit}, and a table of "
+                "regions states no frame: give pixels, or a table of ra and dec"
+            )
+            raise ValueError(msg)
+    for number, row in enumerate(table, 1):
+        shape = str(row[_of(table, "SHAPE")]).strip().lower()
+        number_of_component = None if component is None else int(row[component])
+        if shape.startswith(("!", "-")) or (number_of_component or None) in seen:
+            continue
+        seen.add(number_of_component)
+        seen.discard(None)
+        what = f"row {number}: {shape}"
+        pixels = np.array([np.ravel(np.ma.filled(row[name], np.nan)) for name in (x, y)], float)
+        if shape in _POLYGONS:
+            pixels = pixels[:, np.isfinite(pixels).all(0) & (pixels != 0).any(0)]  # 0: filled up
+            if not pixels.size:
+                centers.odd.append(what)
+                continue
+            center = _centroid(pixels) - first_pixel
+            centers.add(_PIXELS, center, "", shape, what)
+        elif shape in _CENTERED | {"diamond"}:
+            centers.add(_PIXELS, pixels[:, 0] - first_pixel, "", shape, what)
+        else:
+            centers.odd.append(what)
+    return centers.resolve()
+
+
+def centers_of_objects(regions):
+    """Return the centers and names of objects of the package `regions`."""
+    centers = _Centers("positions")
+    for number, region in enumerate([regions] if hasattr(regions, "meta") else regions, 1):
+        meta, kind = region.meta, type(region).__name__
+        if meta.get("include") in (False, "-") or kind.startswith("Text"):
+            continue
+        while hasattr(region, "region1"):  # a compound is where its first part is
+            region = region.region1
+        vertices, center = (getattr(region, name, None) for name in ("vertices", "center"))
+        if center is None and vertices is None:
+            centers.odd.append(f"region {number}, a {kind} without a center")
+            continue
+        on_sky = isinstance(center if vertices is None else vertices, SkyCoord)
+        frame = frame_of("icrs") if on_sky else _PIXELS
+        if vertices is not None:
+            sky = vertices.icrs if on_sky else None
+            center = (sky.ra.deg, sky.dec.deg) if on_sky else (vertices.x, vertices.y)
+            center = _centroid_of(np.array(center), frame)
+        else:
+            center = (center.icrs.ra.deg, center.icrs.dec.deg) if on_sky else (center.x, center.y)
+        name = meta.get("text") or meta.get("label") or ""
+        centers.add(frame, center, name, kind.lower(), f"region {number}, a {kind}")
+    return centers.resolve()
+
+
+def _centroid_of(vertices, frame):
+    """Return the centroid of a polygon, on the sky in the plane that touches it at its middle."""
+    if frame is _PIXELS:
+        return _centroid(vertices)
+    # There great circles are straight.
+    xyz = SkyCoord(*vertices, unit=u.deg).cartesian.xyz.value
+    middle = xyz.mean(1) / np.linalg.norm(xyz.mean(1))
+    axes = np.linalg.svd(middle[None])[2][1:]
+    center = _as_sky(middle + _centroid(axes @ (xyz / (middle @ xyz))) @ axes)
+    return center.ra.deg, center.dec.deg
+
+
+def _centroid(vertices):
+    """Return the centroid of a polygon; of one without an area, the mean of its vertices."""
+    # vertices (2, n)
+    origin = vertices.mean(1)
+    x, y = vertices - origin[:, None]
+    x_next, y_next = np.roll(x, -1), np.roll(y, -1)
+    cross = x * y_next - x_next * y
+    area = cross.sum() / 2
+    if abs(area) <= 1e-12 * (np.ptp(x) * np.ptp(y) or 1):
+        return origin
+    moments = [((own + nxt) * cross).sum() for own, nxt in ((x, x_next), (y, y_next))]
+    return origin + np.array(moments) / (6 * area)
