@@ -136,6 +136,7 @@ def cube(gigabytes, n_channels):
     from spectral_cube import SpectralCube
 
     from astrofractal import GasMap
+    from astrofractal.gasmap import XFactor
 
     size = round((gigabytes * 1e9 / 4 / n_channels) ** 0.5)
     rng = np.random.default_rng(0)
@@ -148,11 +149,11 @@ def cube(gigabytes, n_channels):
     wcs.wcs.cunit = ["deg", "deg", "m/s"]
     wcs.wcs.cdelt = [-1e-3, 1e-3, 100.0]
     wcs.wcs.crpix = [size / 2, size / 2, n_channels / 2]
-    x_factor = 2e20 * u.cm**-2 / (u.K * u.km / u.s)
+    x_factor = XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s))
 
     def run():
         lines = SpectralCube(data, wcs, meta={"BUNIT": "K"})
-        GasMap.from_cube(lines, x_factor=x_factor, distance=DISTANCE)
+        GasMap.from_cube(lines, column=x_factor, distance=DISTANCE)
         return f"{n_channels} x {size} x {size}", n_channels * size**2
 
     return run

@@ -16,7 +16,17 @@ from astrofractal.cli.options import add_quiet
 
 __all__ = ["COMMANDS", "as_command", "main", "make_parser"]
 
-_VELOCITY_UNIT = re.compile(r"\bunit=\{'(?:velocity|dispersion)': ('[^']*')\}")
+_MAP_UNIT = re.compile(r"\bunit=\{'(velocity|dispersion)': '([^']*)'\}")
+
+#: The options that stand for the conversions to a column density.
+_CONVERSIONS = {
+    "XFactor": "--x-factor",
+    "Extinction": "--extinction",
+    "DustEmission": "--dust",
+    "Abundance": "--abundance",
+}
+
+_CONVERSION = re.compile(rf"(?:column=)?\b({'|'.join(_CONVERSIONS)})\b(?:\(\.\.\.\))?")
 
 _KEYWORD = re.compile(r"(?<![-\w])([a-z]\w*)=(?=['\d\s,.;:)]|$)(?=(.?))")
 
@@ -47,13 +57,19 @@ def as_command(message, usage):
             return match[0]
         return found + ("" if match[2] in ("", " ", ",", ".", ";", ":", ")") else " ")
 
-    if "velocity-unit" in known:
-        message = _VELOCITY_UNIT.sub(r"--velocity-unit \1", message)
+    if "unit" in known:
+        message = _MAP_UNIT.sub(
+            lambda match: f"--unit '{',' * (1 + (match[1] == 'dispersion'))}{match[2]}'", message
+        )
+    if "x-factor" in known:
+        message = _CONVERSION.sub(lambda match: _CONVERSIONS[match[1]], message)
     message = _METHOD.sub("", message)
     message = _TEXT_QUANTITY.sub(r"\1", message)
     message = _TRUE.sub(lambda match: option(match[1]) or match[0], message)
     message = _KEYWORD.sub(keyword, message)
-    message = re.sub(r"\b[a-z_]+= or (?=--)", "", message)  # the other one will do
+    message = re.sub(
+        r"(?:\b[a-z_]+=|\(data, wcs\)) or (?=--)", "", message
+    )  # the other one will do
     message = _QUANTITY.sub(r"'\1 \2'", message)
     message = _NAME.sub(lambda match: option(match[0]) or match[0], message)
     first = _FIRST.match(message)

@@ -23,7 +23,8 @@ examples:
   astrofractal mass cloud.fits --distance 300
   astrofractal mass N.fits --velocity v.fits --dispersion sigma.fits --distance 140 \\
       --positions protostars.csv --output masses.ecsv --regions masses.reg
-  astrofractal mass nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138 --threshold "5e22 cm-2"
+  astrofractal mass nh3.fits --unit "dex(cm-2)" --no-data 0 --abundance 1e-8 --distance 138 \\
+      --threshold "5e22 cm-2"
   astrofractal mass 13co.fits --x-factor "1e21 cm-2 / (K km/s)" --line-width "0.06 km/s" --distance 300
   astrofractal mass c18o.fits n2hp.fits --distance 300 --positions protostars.csv --combine weighted
   astrofractal mass x.fits y.fits z.fits --cutouts --combine median

@@ -197,31 +197,27 @@ def show_table(table, columns=None, **options):
     print("\n".join(table.pformat(max_lines=-1, max_width=-1, **options)))
 
 
-#: What only `GasMap.from_maps`, only `GasMap.from_cube`, and either of it and `GasMap.read` take.
-_OF_MAPS = (
-    "velocity", "dispersion",
-    "column_density_uncertainty", "velocity_uncertainty", "dispersion_uncertainty",
-    "abundance", "variance", "extinction_ratio", "dust_temperature", "dust_opacity", "frequency",
-)  # fmt: skip
+#: Options that only a cube takes.
+_OF_CUBES = ("velocity_range", "noise", "snr")
 
-_OF_CUBES = ("velocity_convention", "velocity_range", "noise", "snr")
+_OF_MAPS = ("distance", "beam", "pixel_scale", "no_data", "dispersion_kind", "line_width")
 
-_OF_ALL = ("distance", "beam", "hdu", "x_factor", "rest_frequency", "line_width")
-
-_NOT_OF_CUBES = ("log10", "no_data", "pixel_scale")
+_OPACITY = "0.02 cm2/g"
 
 
 def add_map_arguments(group):
-    """Declare the arguments of `read_map`."""
+    """Declare the arguments of `read_map`, those of `GasMap.read` and the dataclasses of its column."""
     group.add_argument("--velocity", metavar="FILE", help="map of the line-of-sight velocity")
     group.add_argument("--dispersion", metavar="FILE", help="map of the velocity dispersion")
     group.add_argument(
-        "--variance", action="store_true", help="--dispersion is a variance (moment 2)"
-    )
-    for name in ("column-density", "velocity", "dispersion"):
-        group.add_argument(
-            f"--{name}-uncertainty", metavar="FILE", help="map of its standard deviation"
-        )
+        "--dispersion-kind", choices=("sigma", "fwhm", "variance"),
+        help="what --dispersion holds (default: as its unit says)",
+    )  # fmt: skip
+    group.add_argument(
+        "--uncertainty", metavar="FILE", action="append", default=[],
+        help="map of the standard deviation of the column density; given again, of velocity and "
+        "dispersion",
+    )  # fmt: skip
     group.add_argument("--hdu", metavar="NAME", help="extension that holds the map or cube")
     group.add_argument(
         "--distance", type=quantity("0.3 kpc", bare="pc"), metavar="D",
@@ -231,37 +227,22 @@ def add_map_arguments(group):
         "--pixel-scale", type=quantity("0.01 pc"), metavar="LENGTH",
         help="width of a pixel of a map without WCS, such as '0.01 pc'",
     )  # fmt: skip
-    group.add_argument("--unit", help="unit of the column density (or cube), in place of BUNIT")
-    group.add_argument("--velocity-unit", metavar="UNIT", help="unit of both velocity maps")
-    group.add_argument("--log10", action="store_true", help="the values are log10 of the column")
     group.add_argument(
-        "--no-data",
-        type=float,
-        metavar="VALUE",
+        "--unit",
+        help="unit of the column density (or cube) in place of BUNIT, such as 'dex(cm-2)' for a "
+        "logarithm; 'cm-2,m/s,m/s' for three maps, ',m/s' for the velocity alone",
+    )
+    group.add_argument(
+        "--no-data", type=float, metavar="VALUE",
         help="a value that means 'nothing here', such as 0",
-    )
-    group.add_argument(
-        "--abundance", type=float, help="molecules per H2, where N is that of another molecule"
-    )
+    )  # fmt: skip
     group.add_argument(
         "--beam", type=quantity("20 arcsec", bare="arcsec"), metavar="FWHM",
         help="in arcsec, or with a unit (default: the header's)",
     )  # fmt: skip
     group.add_argument(
-        "--extinction-ratio", type=quantity("9.4e20 cm-2 / mag", check=False), metavar="N/A",
-        help="the map is an extinction: N(H2) per magnitude, such as '9.4e20 cm-2 / mag'",
-    )  # fmt: skip
-    group.add_argument(
-        "--dust-temperature", metavar="T|FILE",
-        help="the map is dust emission: a temperature such as '15 K', or a map",
-    )  # fmt: skip
-    group.add_argument(
-        "--dust-opacity", metavar="KAPPA",
-        help="per gram of gas and dust, such as '0.02 cm2/g', or hildebrand, or hildebrand:BETA",
-    )  # fmt: skip
-    group.add_argument(
-        "--frequency", type=quantity("850 um"), metavar="NU",
-        help="of the dust emission, such as '850 um' or '350 GHz'",
+        "--line-width", type=quantity("0.07 km/s"), metavar="SIGMA",
+        help="thermal and instrumental dispersion to take out, such as '0.07 km/s'",
     )  # fmt: skip
     group.add_argument(
         "--x-factor", type=quantity("2e20 cm-2 / (K km/s)", check=False), metavar="X",
@@ -269,17 +250,22 @@ def add_map_arguments(group):
         "'2e20 cm-2 / (K km/s)'",
     )  # fmt: skip
     group.add_argument(
-        "--line-width", type=quantity("0.07 km/s"), metavar="SIGMA",
-        help="thermal and instrumental dispersion to take out, such as '0.07 km/s'",
-    )  # fmt: skip
-    group.add_argument(
         "--rest-frequency", type=quantity("110.201354 GHz"), metavar="NU",
-        help="of the line of a cube or of a map in Jy/beam km/s, such as '110.201354 GHz'",
+        help="of the line, where the header has none, such as '110.201354 GHz'",
     )  # fmt: skip
     group.add_argument(
-        "--velocity-convention", choices=("radio", "optical", "relativistic"),
-        help="how frequencies of the cube become velocities (default: radio)",
+        "--extinction", type=quantity("9.4e20 cm-2 / mag", check=False), metavar="N/A",
+        help="FILE is an extinction: N(H2) per magnitude, such as '9.4e20 cm-2 / mag'",
     )  # fmt: skip
+    group.add_argument(
+        "--dust", nargs=3, metavar=("T|FILE", "NU", "KAPPA"),
+        help="FILE is dust emission: its temperature such as '15 K' (or a map), frequency such as "
+        "'850 um', and opacity per gram of gas and dust such as '0.02 cm2/g', or hildebrand, or "
+        "hildebrand:BETA",
+    )  # fmt: skip
+    group.add_argument(
+        "--abundance", type=float, help="FILE is the column density of a molecule: molecules per H2"
+    )
     group.add_argument(
         "--velocity-range", type=quantity("0 km/s"), nargs=2, metavar=("LOW", "HIGH"),
         help="the cube's line is between these, such as '0 km/s' '12 km/s'",
@@ -296,93 +282,87 @@ def add_map_arguments(group):
 
 def read_map(args, path):
     """Read the map or cube at ``path`` as the arguments say."""
-    from pathlib import Path
-
     from astropy import units as u
 
     from astrofractal import GasMap
+    from astrofractal.gasmap.moments import CHANNELS
 
-    options = {name: getattr(args, name) for name in _OF_ALL}
+    options = _given(args, (*_OF_MAPS, "velocity", "dispersion", "hdu"))
     if args.hdu is not None and args.hdu.isdigit():
         options["hdu"] = int(args.hdu)
-    of_maps, of_cubes = _given(args, _OF_MAPS), _given(args, _OF_CUBES)
-    if of_cubes:
-        wrong = [*of_maps, *_given(args, (*_NOT_OF_CUBES, "velocity_unit"))]
-        if wrong:
-            one, other = (
-                f"--{name.replace('_', '-')}" for name in (wrong[0], next(iter(of_cubes)))
-            )
-            msg = f"{one} describes maps and {other} a cube: one of them is not for {path!r}"
+    if args.uncertainty:
+        if len(args.uncertainty) > len(CHANNELS):
+            msg = f"--uncertainty must be given at most {len(CHANNELS)} times"
             raise ValueError(msg)
-        if "velocity_range" in of_cubes:
-            of_cubes["velocity_range"] = u.Quantity(args.velocity_range)
-        return GasMap.from_cube(path, unit=args.unit, **options, **of_cubes)
-    if Path(path).is_dir():
-        return _read_folder(args, path)
-    options |= _given(args, _NOT_OF_CUBES)
-    options["unit"] = args.unit
-    if args.velocity_unit is not None:
-        options["unit"] = dict.fromkeys(("velocity", "dispersion"), args.velocity_unit)
-        if args.unit is not None:
-            options["unit"]["column_density"] = args.unit
-    if not of_maps:
+        options["uncertainty"] = dict(zip(CHANNELS, args.uncertainty, strict=False))
+    if args.unit is not None:
+        units = [part.strip() for part in args.unit.split(",")]
+        named = {name: one for name, one in zip(CHANNELS, units, strict=False) if one}
+        options["unit"] = args.unit if len(units) == 1 else named
+    column = _column(args)
+    if column is not None:
+        options["column"] = column
+    of_cubes = _given(args, _OF_CUBES)
+    if not of_cubes:
         return GasMap.read(path, **options)
-    return GasMap.from_maps(path, **of_maps | _dust(args), **options)
-
-
-def _read_folder(args, path):
-    """Read a folder of the GBT Ammonia Survey."""
-    from astrofractal import GasMap
-
-    known = ("abundance", "distance", "beam", "line_width")
-    others = ("hdu", "x_factor", "rest_frequency", "unit", "velocity_unit")
-    wrong = [
-        name for name in _given(args, (*_OF_MAPS, *_NOT_OF_CUBES, *others)) if name not in known
-    ]
+    wrong = set(options) - {"distance", "unit", "hdu", "beam", "column", "line_width"}
     if wrong:
-        msg = f"--{wrong[0].replace('_', '-')} is not for a folder of maps, {path!r}"
+        one, other = (f"--{name.replace('_', '-')}" for name in (min(wrong), min(of_cubes)))
+        msg = f"{one} describes maps and {other} a cube: one of them is not for {path!r}"
         raise ValueError(msg)
-    return GasMap.from_gas_survey(path, **{"abundance": None} | _given(args, known))
+    if "velocity_range" in of_cubes:
+        of_cubes["velocity_range"] = u.Quantity(args.velocity_range)
+    return GasMap.from_cube(path, **options, **of_cubes)
 
 
 def _given(args, names):
     """Return the arguments that were given, by name."""
     values = {name: getattr(args, name) for name in names}
-    return {k: value for k, value in values.items() if value is not None and value is not False}
+    return {name: value for name, value in values.items() if value is not None}
 
 
-def _dust(args):
-    """Return the temperature and opacity of the dust that were given."""
-    from pathlib import Path
+def _column(args):
+    """Return the conversion to a column density that was asked for, or `None`."""
+    from astrofractal.gasmap import Abundance, Extinction, XFactor
 
-    from astrofractal.gasmap import hildebrand_opacity
-
-    dust = {}
-    if args.dust_temperature is not None:
-        dust["dust_temperature"] = args.dust_temperature
-        if not Path(args.dust_temperature).is_file():
-            dust["dust_temperature"] = _convert(args, "dust_temperature", "15 K")
-    if args.dust_opacity is None:
-        return dust
-    name, _, beta = args.dust_opacity.partition(":")
-    if name != "hildebrand":
-        return dust | {"dust_opacity": _convert(args, "dust_opacity", "0.02 cm2/g")}
-    if args.frequency is None:
-        msg = "--dust-opacity hildebrand needs --frequency"
+    asked = _given(args, ("x_factor", "extinction", "dust", "abundance"))
+    if len(asked) > 1:
+        options = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
+        msg = f"{options} exclude one another: give the one that describes the map"
         raise ValueError(msg)
+    if args.rest_frequency is not None and args.x_factor is None:
+        msg = "--rest-frequency is that of a line: give --x-factor as well"
+        raise ValueError(msg)
+    if args.x_factor is not None:
+        return XFactor(args.x_factor, args.rest_frequency)
+    if args.extinction is not None:
+        return Extinction(args.extinction)
+    if args.dust is not None:
+        return _dust(*args.dust)
+    return None if args.abundance is None else Abundance(args.abundance)
+
+
+def _dust(temperature, frequency, opacity):
+    """Return dust emission from the three words of ``--dust``."""
+    from astrofractal.gasmap import DustEmission, hildebrand_opacity
+
+    if not Path(temperature).is_file():
+        temperature = _convert(temperature, "15 K")
+    frequency = _convert(frequency, "850 um")
+    name, _, beta = opacity.partition(":")
+    if name != "hildebrand":
+        return DustEmission(temperature, frequency, _convert(opacity, _OPACITY))
     try:
-        opacity = hildebrand_opacity(args.frequency, beta=float(beta or 2))
+        kappa = hildebrand_opacity(frequency, beta=float(beta or 2))
     except ValueError as error:
-        msg = f"--dust-opacity hildebrand:BETA needs a number, got {args.dust_opacity!r}"
+        msg = f"--dust hildebrand:BETA needs a number, got {opacity!r}"
         raise ValueError(msg) from error
-    return dust | {"dust_opacity": opacity}
+    return DustEmission(temperature, frequency, kappa)
 
 
-def _convert(args, name, example):
-    from argparse import ArgumentTypeError
-
+def _convert(text, example):
     try:
-        return quantity(example)(getattr(args, name))
-    except ArgumentTypeError as error:
-        msg = f"--{name.replace('_', '-')} {error}"
+        return quantity(example)(text)
+    except argparse.ArgumentTypeError as error:
+        msg = f"--dust: a part {error}"
         raise ValueError(msg) from None

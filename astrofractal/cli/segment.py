@@ -19,7 +19,7 @@ has no data. Written to the output folder:
 examples:
   astrofractal segment cloud.fits --distance 300
   astrofractal segment N.fits --velocity v.fits --dispersion sigma.fits --distance 140 -n 5
-  astrofractal segment nh3.fits --log10 --no-data 0 --abundance 1e-8 --distance 138
+  astrofractal segment nh3.fits --unit "dex(cm-2)" --no-data 0 --abundance 1e-8 --distance 138
   astrofractal segment av.fits --unit mag --extinction-ratio "9.4e20 cm-2 / mag" --distance 300
 """
 

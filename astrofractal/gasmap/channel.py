@@ -249,7 +249,7 @@ def from_log10(values, error, name):
     good = values[np.isfinite(values) & (values > 0)]
     if good.size and np.quantile(good, 0.02) > _MAX_LOGARITHM:
         msg = (
-            f"{name} is said to be a logarithm (log10=True, or by its unit), but its values have a "
+            f"{name} is said to be a logarithm (by its unit), but its values have a "
             f"median of {np.median(good):.4g}: they are no logarithms of a column density"
         )
         raise ValueError(msg)
@@ -281,8 +281,8 @@ def check_logarithm(values, unit, name):
         good = values[np.isfinite(values) & (values > 0)]
         msg = (
             f"{name} is said to be in {unit}, but its values lie between {good.min():.4g} and "
-            f"{good.max():.4g}, which looks like log10 of a column density: give log10=True "
-            "(or the unit dex(cm-2))"
+            f"{good.max():.4g}, which looks like log10 of a column density: give "
+            "unit='dex(cm-2)'"
         )
         raise ValueError(msg)
 

@@ -1,6 +1,9 @@
-"""From what telescopes measure to N(H2): extinction, integrated lines, dust emission."""
+"""From what telescopes measure to N(H2): integrated lines, extinction, dust, other molecules."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from astropy import constants as const
@@ -18,20 +21,23 @@ from astrofractal.gasmap.channel import (
 )
 from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, HYDROGEN_MASS, to_column_density
 
+if TYPE_CHECKING:
+    from radio_beam import Beam
+
 __all__ = [
-    "check_abundance",
-    "check_rest_frequency",
-    "choose_converter",
+    "DISPERSION_KINDS",
+    "Abundance",
+    "ColumnConversion",
+    "DustEmission",
+    "Extinction",
+    "XFactor",
+    "check_conversion",
     "column_of",
-    "dust_column_factor",
-    "extinction_factor",
     "hildebrand_opacity",
     "kelvin_per_intensity",
     "optically_thin_x_factor",
     "subtract_from_dispersion",
-    "variance_to_dispersion",
-    "warn_if_faint",
-    "x_factor_unit",
+    "to_dispersion",
 ]
 
 _COLUMN = u.cm**-2
@@ -81,29 +87,277 @@ def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantit
     return _HILDEBRAND_OPACITY * (_HILDEBRAND_WAVELENGTH / wavelength).to_value(u.one) ** beta
 
 
-def dust_column_factor(frequency, temperature, opacity):
-    """Return N(H2) per surface brightness of optically thin dust."""
-    nu = check_quantity("frequency", frequency, u.Hz, "850 * u.um", u.spectral()).to(
-        u.Hz, u.spectral()
-    )
-    kelvin = check_quantity("dust_temperature", temperature, u.K, "12 * u.K")
-    kappa = check_quantity("dust_opacity", opacity, u.cm**2 / u.g, "hildebrand_opacity(850 * u.um)")
-    exponent = (const.h * nu / (const.k_B * kelvin)).to_value(u.one)
-    with np.errstate(over="ignore", invalid="ignore"):
-        planck = 2 * const.h * nu**3 / const.c**2 / np.expm1(exponent) / u.sr
-    return (1 / (planck * kappa * H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS)).to(
-        _COLUMN / _BRIGHTNESS
-    )
+class _Conversion:
+    """What the four conversions share."""
+
+    def _factor(self, unit, *, beam, pixel_solid_angle, rest_frequency):
+        """Return N(H2) in cm-2 of a value of 1 in a unit."""
+        raise NotImplementedError
+
+    def to_column_density(
+        self,
+        values: u.Quantity,
+        *,
+        beam: Beam | None = None,
+        pixel_solid_angle: u.Quantity | None = None,
+        rest_frequency: u.Quantity | None = None,
+    ) -> u.Quantity:
+        """
+        Return the column density of a measurement.
+
+        Parameters
+        ----------
+        values : `~astropy.units.Quantity`
+            What was measured: a number or a map.
+
+        beam : `~radio_beam.Beam`, optional
+            The beam, for values per beam.
+
+        pixel_solid_angle : `~astropy.units.Quantity`, optional
+            The solid angle of a pixel, for values per pixel.
+
+        rest_frequency : `~astropy.units.Quantity`, optional
+            Rest frequency of the line, for a line in Jy/beam or MJy/sr.
+
+        Returns
+        -------
+        column_density : `~astropy.units.Quantity`
+            N(H2) in cm-2.
+
+        Raises
+        ------
+        astropy.units.UnitsError
+            If the unit of the values does not fit.
+
+        ValueError
+            If something is missing that the unit of the values needs.
+        """
+        factor = self._factor(
+            values.unit,
+            beam=beam,
+            pixel_solid_angle=pixel_solid_angle,
+            rest_frequency=rest_frequency,
+        )
+        return (values.value * factor) << _COLUMN
 
 
-def surface_brightness(unit, *, beam_area=None, pixel_angle=None):
+@dataclass(frozen=True)
+class XFactor(_Conversion):
+    """
+    N(H2) per integrated intensity of a line.
+
+    Parameters
+    ----------
+    value : `~astropy.units.Quantity`
+        Column density per integrated intensity, e.g. in cm-2 / (K km/s).  There is no default: it
+        depends on the line.  `optically_thin_x_factor` computes it for an optically thin one.
+
+    rest_frequency : `~astropy.units.Quantity`, optional
+        Rest frequency (or wavelength) of the line; replaces that of the header.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astrofractal.gasmap import XFactor
+    >>> x_factor = XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s))
+    >>> print(x_factor.to_column_density(10 * u.K * u.km / u.s))
+    2e+21 1 / cm2
+    """
+
+    value: u.Quantity
+    rest_frequency: u.Quantity | None = None
+
+    def __post_init__(self):
+        check_quantity("XFactor: value", self.value, None, "2e20 * u.cm**-2 / (u.K * u.km / u.s)")
+        lines = (u.K, u.Jy / u.beam, _BRIGHTNESS, u.Jy)
+        if all(self._per(line * _VELOCITY) is None for line in lines):
+            msg = (
+                "XFactor: value must be a column density per integrated intensity such as "
+                f"cm-2 / (K km/s), got {self.value}"
+            )
+            raise u.UnitConversionError(msg)
+        if self.rest_frequency is not None:
+            example = "110.2 * u.GHz"
+            check_quantity(
+                "XFactor: rest_frequency", self.rest_frequency, u.Hz, example, u.spectral()
+            )
+
+    def fits(self, unit) -> bool:
+        """Return whether the factor is one per this unit, without a beam or a frequency."""
+        return self._per(unit) is not None
+
+    def _per(self, unit):
+        try:
+            return to_column_density(self.value * (1.0 * unit), name="XFactor: value").value
+        except u.UnitConversionError:
+            return None
+
+    def _factor(self, unit, *, beam=None, pixel_solid_angle=None, rest_frequency=None):
+        direct, per_kelvin = self._per(unit), self._per(u.K * _VELOCITY)
+        if direct is not None:
+            return direct
+        intensity = unit / _VELOCITY
+        per_beam = intensity.is_equivalent(u.Jy / u.beam)
+        if (per_beam or intensity.is_equivalent(_BRIGHTNESS)) and per_kelvin is not None:
+            kelvin = kelvin_per_intensity(
+                intensity,
+                rest_frequency if self.rest_frequency is None else self.rest_frequency,
+                beam_area=None if beam is None else beam.sr,
+            )
+            return kelvin * per_kelvin
+        hint = ""
+        if any(unit.is_equivalent(one) for one in (u.K, _BRIGHTNESS, u.Jy / u.beam)):
+            hint = f" (a map that was integrated over velocity: give unit='{unit} km/s')"
+        elif intensity.is_equivalent(u.Jy):
+            hint = " (a map in Jy/beam km/s: give unit='Jy/beam km/s')"
+        msg = f"XFactor: value is {self.value}, but the map is in {unit.to_string()!r}{hint}"
+        raise u.UnitConversionError(msg)
+
+
+@dataclass(frozen=True)
+class Extinction(_Conversion):
+    """
+    N(H2) per magnitude of extinction.
+
+    Parameters
+    ----------
+    ratio : `~astropy.units.Quantity`
+        N(H2) per magnitude, of A_V or A_K as the map is.  For A_V, 9.4e20 cm-2/mag is in use
+        (Bohlin et al. 1978, R_V = 3.1).
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astrofractal.gasmap import Extinction
+    >>> print(Extinction(9.4e20 * u.cm**-2 / u.mag).to_column_density(10 * u.mag))
+    9.4e+21 1 / cm2
+    """
+
+    ratio: u.Quantity
+
+    def __post_init__(self):
+        check_quantity("Extinction: ratio", self.ratio, None, "9.4e20 * u.cm**-2 / u.mag")
+        to_column_density(self.ratio * u.mag, name="Extinction: ratio (times 1 mag)")
+
+    def _factor(self, unit, **_):
+        if unit != u.mag:
+            msg = f"Extinction needs a map in mag, got the unit {unit.to_string()!r}"
+            raise u.UnitConversionError(msg)
+        return to_column_density(self.ratio * u.mag).value
+
+
+@dataclass(frozen=True, eq=False)
+class DustEmission(_Conversion):
+    """
+    Optically thin thermal emission of dust, a surface brightness.
+
+    Parameters
+    ----------
+    temperature : `~astropy.units.Quantity` or path-like, HDU or `~astropy.nddata.NDData`
+        Temperature of the dust: one value, or a map of it on the pixels of the emission.
+
+    frequency : `~astropy.units.Quantity`
+        Frequency or wavelength.
+
+    opacity : `~astropy.units.Quantity`
+        Opacity per mass of gas and dust, e.g. that of `hildebrand_opacity`.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astrofractal.gasmap import DustEmission, hildebrand_opacity
+    >>> dust = DustEmission(15 * u.K, 850 * u.um, hildebrand_opacity(850 * u.um, beta=1.8))
+    >>> print(f"{dust.to_column_density(20 * u.MJy / u.sr):.2g}")
+    1.2e+22 1 / cm2
+    """
+
+    temperature: Any
+    frequency: u.Quantity
+    opacity: u.Quantity
+
+    def __post_init__(self):
+        for name, unit, example in (
+            ("frequency", u.Hz, "850 * u.um"),
+            ("opacity", u.cm**2 / u.g, "hildebrand_opacity(850 * u.um)"),
+            ("temperature", u.K, "12 * u.K"),
+        ):
+            value = getattr(self, name)
+            if name == "temperature" and not isinstance(value, u.Quantity | int | float):
+                continue  # a map to be read
+            check_quantity(f"DustEmission: {name}", value, unit, example, u.spectral())
+
+    def _factor(self, unit, *, beam=None, pixel_solid_angle=None, rest_frequency=None):
+        if not isinstance(self.temperature, u.Quantity):
+            msg = "DustEmission: temperature must be read first: give it to GasMap.read as column="
+            raise TypeError(msg)
+        nu = self.frequency.to(u.Hz, u.spectral())
+        exponent = (const.h * nu / (const.k_B * self.temperature)).to_value(u.one)
+        with np.errstate(over="ignore", invalid="ignore"):
+            planck = 2 * const.h * nu**3 / const.c**2 / np.expm1(exponent) / u.sr
+        mass = H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS
+        per_brightness = (1 / (planck * self.opacity * mass)).to_value(_COLUMN / _BRIGHTNESS)
+        return per_brightness * _surface_brightness(unit, beam, pixel_solid_angle)
+
+    def to_column_density(self, values, **options):
+        """Return the column density of a surface brightness: see `XFactor.to_column_density`."""
+        shape = np.shape(self.temperature)
+        if values.shape and shape not in ((), values.shape):
+            msg = f"DustEmission: temperature has shape {shape}, the map has {values.shape}"
+            raise ValueError(msg)
+        return super().to_column_density(values, **options)
+
+
+@dataclass(frozen=True)
+class Abundance(_Conversion):
+    """
+    Molecules per H2, for the column density of another molecule.
+
+    Parameters
+    ----------
+    value : float
+        Molecules per H2, between 0 and 1, e.g. 1e-8 for NH3.
+
+    Examples
+    --------
+    >>> from astropy import units as u
+    >>> from astrofractal.gasmap import Abundance
+    >>> print(Abundance(1e-8).to_column_density(2e14 / u.cm**2))
+    2e+22 1 / cm2
+    """
+
+    value: float
+
+    def __post_init__(self):
+        object.__setattr__(self, "value", _check_abundance(self.value))
+
+    def _factor(self, unit, **_):
+        return to_column_density(1.0 * unit, name="column_density").value / self.value
+
+
+#: What ``column=`` of `~astrofractal.GasMap.read` may be.
+ColumnConversion: TypeAlias = XFactor | Extinction | DustEmission | Abundance
+
+
+def check_conversion(column):
+    """Return a conversion to column densities or `None`; refuse the rest."""
+    if column is not None and not isinstance(column, _Conversion):
+        msg = (
+            "column must be an XFactor, Extinction, DustEmission or Abundance (of "
+            f"astrofractal.gasmap), got {column!r}"
+        )
+        raise TypeError(msg)
+    return column
+
+
+def _surface_brightness(unit, beam, pixel_solid_angle):
     """Return the factor from a unit of continuum maps to Jy/sr."""
     if unit.is_equivalent(_BRIGHTNESS):
         return unit.to(_BRIGHTNESS)
+    area = None if beam is None else beam.sr
     for per, angle, hint in (
-        (u.beam, beam_area, "give beam=, its FWHM"),
-        (u.pix, pixel_angle, "the map has no WCS"),
-        (u.one, pixel_angle, "the map has no WCS"),
+        (u.beam, area, "give beam=, its FWHM"),
+        (u.pix, pixel_solid_angle, "the map has no WCS"),
+        (u.one, pixel_solid_angle, "the map has no WCS"),
     ):
         if (unit * per).is_equivalent(u.Jy):
             if angle is None:
@@ -111,16 +365,10 @@ def surface_brightness(unit, *, beam_area=None, pixel_angle=None):
                 raise ValueError(msg)
             return (unit * per).to(u.Jy) / angle.to_value(u.sr)
     msg = (
-        "column_density must be a surface brightness such as MJy/sr or Jy/beam for dust_opacity "
-        f"and dust_temperature, got the unit {unit.to_string()!r}"
+        "DustEmission needs a map of a surface brightness such as MJy/sr or Jy/beam, got the unit "
+        f"{unit.to_string()!r}"
     )
     raise u.UnitConversionError(msg)
-
-
-def extinction_factor(ratio):
-    """Return N(H2) in cm-2 per magnitude of a ratio given by the user."""
-    ratio = check_quantity("extinction_ratio", ratio, None, "9.4e20 * u.cm**-2 / u.mag")
-    return to_column_density(ratio * u.mag, name="extinction_ratio (times 1 mag)").value
 
 
 def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_density"):
@@ -139,7 +387,7 @@ def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_densit
     if frequency is None:
         msg = (
             f"{name} is in {unit} and its header has no rest frequency, which is needed for K: "
-            "give rest_frequency=, e.g. 110.201354 * u.GHz"
+            "give the rest_frequency of XFactor, e.g. 110.201354 * u.GHz"
         )
         raise ValueError(msg)
     if per_beam and beam_area is None:
@@ -148,36 +396,6 @@ def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_densit
     hertz = frequency.to(u.Hz, u.spectral())
     temperature = u.brightness_temperature(hertz, beam_area if per_beam else None)
     return (np.ones(hertz.shape) * unit).to_value(u.K, temperature)
-
-
-def x_factor_unit(x_factor, intensity, *, frequency=None, beam_area=None):
-    """Return N(H2) in cm-2 per integrated intensity of 1 in the unit ``intensity``, or raise."""
-    x_factor = check_quantity("x_factor", x_factor, None, "2e20 * u.cm**-2 / (u.K * u.km / u.s)")
-    if _per(x_factor, intensity) is not None:
-        return _per(x_factor, intensity)
-    per_velocity = intensity / _VELOCITY
-    surface = any(per_velocity.is_equivalent(one) for one in (_BRIGHTNESS, u.Jy / u.beam))
-    if surface and _per(x_factor, u.K * _VELOCITY) is not None:
-        kelvin = kelvin_per_intensity(per_velocity, frequency, beam_area=beam_area)
-        return kelvin * _per(x_factor, u.K * _VELOCITY)
-    hint = ""
-    if any(intensity.is_equivalent(one) for one in (u.K, _BRIGHTNESS, u.Jy / u.beam)):
-        hint = f" (a map that was integrated over velocity: give unit='{intensity} km/s')"
-    elif per_velocity.is_equivalent(u.Jy):
-        hint = " (a map in Jy/beam km/s: give unit='Jy/beam km/s')"
-    msg = (
-        "x_factor must be a column density per integrated intensity such as "
-        f"cm-2 / (K km/s), for intensities in {intensity.to_string()!r}, got {x_factor}{hint}"
-    )
-    raise u.UnitConversionError(msg)
-
-
-def _per(x_factor, intensity):
-    """Return N(H2) in cm-2 of an intensity of 1 ``intensity``, or `None` where it does not fit."""
-    try:
-        return to_column_density(x_factor * (1.0 * intensity), name="x_factor").value
-    except u.UnitConversionError:
-        return None
 
 
 def optically_thin_x_factor(
@@ -266,22 +484,14 @@ def optically_thin_x_factor(
             f"got {excitation_temperature} and {background_temperature}"
         )
         raise ValueError(msg)
-    factor = levels * population * contrast / check_abundance(abundance)
+    factor = levels * population * contrast / _check_abundance(abundance)
     return factor.to(_COLUMN / (u.K * u.km / u.s))
 
 
-def check_rest_frequency(value):
-    """Return a rest frequency (or wavelength) as it was given, or `None`; refuse the rest."""
-    if value is None:
-        return None
-    return check_quantity("rest_frequency", value, u.Hz, "110.2 * u.GHz", u.spectral())
-
-
-def check_abundance(abundance):
+def _check_abundance(abundance):
     """Return an abundance (molecules per H2) as a float between 0 and 1."""
     try:
-        value = u.Quantity(abundance).to_value(u.one)
-        value = float(value)
+        value = float(u.Quantity(abundance).to_value(u.one))
     except (TypeError, ValueError):
         value = np.nan
     if not 0 < value <= 1:
@@ -303,68 +513,54 @@ _NO_DEX, _TOO_GOOD = 100.0, 1e-9
 _N_BLANKS, _FAR = 10, 1e6
 
 
-def choose_converter(*, extinction_ratio, x_factor, dust):
-    """Return the name of the one conversion asked for and its arguments."""
-    asked = []
-    if extinction_ratio is not None:
-        asked.append(("extinction_ratio", extinction_ratio))
-    if x_factor is not None:
-        asked.append(("x_factor", x_factor))
-    if any(value is not None for value in dust):
-        missing = [
-            name
-            for name, value in zip(
-                ("dust_temperature", "dust_opacity", "frequency"), dust, strict=True
-            )
-            if value is None
-        ]
-        if missing:
-            msg = f"dust continuum also needs {' and '.join(missing)}"
-            raise ValueError(msg)
-        asked.append(("dust", dust))
-    if len(asked) > 1:
-        msg = f"give only one of {', '.join(name for name, _ in asked)}"
-        raise ValueError(msg)
-    return asked[0] if asked else (None, None)
-
-
-def column_of(channel, log10, converter, *, wcs, beam, rest_frequency=None):
+def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
     """Return the channel of the column density in cm-2."""
-    kind, argument = converter
-    unit = channel.unit
-    values, error = channel.values, channel.error
+    unit, values, error = channel.unit, channel.values, channel.error
     dex = isinstance(unit, u.function.FunctionUnitBase)
     physical = unit.physical_unit if dex else unit
-    if not dex and not log10 and physical.is_equivalent(u.cm**-2):
-        check_logarithm(values, unit, "column_density")
-        _check_unit(values, physical)
-    if dex or log10:
+    if dex:
         values, error = from_log10(values, _in_dex(values, error), "column_density")
     else:
+        if physical.is_equivalent(u.cm**-2):
+            check_logarithm(values, unit, "column_density")
+            _check_unit(values, physical)
         _check_errors(values, error, unit)
-    if kind is None:
+    if conversion is None or isinstance(conversion, Abundance):
         factor = to_column_density(1.0 * physical, name="column_density").value
-        if dex or log10:
+        if dex:
             _check_magnitude(channel.values, values * factor)
-    elif kind == "extinction_ratio":
-        _expect(physical, u.mag, "extinction_ratio", "a map in mag")
-        factor = extinction_factor(argument)
-    elif kind == "x_factor":
-        area = None if beam is None else beam.sr
-        factor = x_factor_unit(argument, physical, frequency=rest_frequency, beam_area=area)
+    if conversion is None:
+        values, error = values * factor, None if error is None else error * factor
+        _warn_if_faint(values)
     else:
-        temperature, opacity, frequency = argument
-        per_brightness = dust_column_factor(frequency, temperature, opacity).value
-        pixel = None if wcs is None else _map_pixel_angle(wcs, values.shape)
-        area = None if beam is None else beam.sr
-        factor = per_brightness * surface_brightness(physical, beam_area=area, pixel_angle=pixel)
-        if np.shape(factor) not in ((), values.shape):
-            msg = f"dust_temperature has shape {np.shape(factor)}, the map has {values.shape}"
-            raise ValueError(msg)
-    values = values * factor
+        options = {
+            "beam": beam,
+            "pixel_solid_angle": None if wcs is None else _central_pixel(wcs, values.shape),
+            "rest_frequency": rest_frequency,
+        }
+        values, error = (
+            None
+            if array is None
+            else conversion.to_column_density(array << physical, **options).value
+            for array in (values, error)
+        )
     _warn_of_blanks(channel.values, values)
-    error = None if error is None else error * factor
     return Channel(values, u.cm**-2, channel.mask, error, channel.wcs, channel.meta)
+
+
+def _central_pixel(wcs, shape):
+    return float(_wcs.pixel_solid_angle(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)) * u.sr
+
+
+def _warn_if_faint(values):
+    """Warn of a column density that is hardly one of H2."""
+    values = values[np.isfinite(values) & (values > 0)]
+    if values.size and np.median(values) < _FAINT:
+        msg = (
+            f"column_density has a median of {np.median(values):.3g} cm-2, little for H2: if it is "
+            "the column of another molecule, give column=Abundance(...)"
+        )
+        warn(msg)
 
 
 def _check_unit(values, unit):
@@ -384,7 +580,7 @@ def _check_magnitude(logarithms, values):
     good = values[np.isfinite(values) & (values > 0) & (logarithms != 0)]
     if good.size and np.median(good) < _TOO_FAINT:
         msg = (
-            "column_density is said to be a logarithm (log10=True, or by its unit), but its values, "
+            "column_density is said to be a logarithm (by its unit), but its values, "
             f"with a median of {np.median(logarithms[np.isfinite(logarithms)]):.3g}, would be "
             f"{np.median(good):.3g} cm-2: is it the map of its errors (in dex), or the logarithm in "
             "another unit, as in unit='dex(1e21 cm-2)'?"
@@ -439,42 +635,35 @@ def _warn_of_blanks(raw, values):
             warn(msg)
 
 
-def _expect(unit, wanted, name, what):
-    if unit != wanted:
-        msg = f"{name} needs {what}, got the unit {unit.to_string()!r}"
-        raise u.UnitConversionError(msg)
+#: Full width at half maximum of a Gaussian, in units of its standard deviation.
+_FWHM = np.sqrt(8 * np.log(2))
+
+#: What a map of line widths may hold.
+DISPERSION_KINDS = ("sigma", "fwhm", "variance")
 
 
-def _map_pixel_angle(wcs, shape):
-    return float(_wcs.pixel_solid_angle(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)) * u.sr
-
-
-def warn_if_faint(column, abundance=None):
-    values = column.values[np.isfinite(column.values) & (column.values > 0)]
-    if values.size and np.median(values) < _FAINT and abundance is None:
-        msg = (
-            f"column_density has a median of {np.median(values):.3g} cm-2, little for H2: if it is "
-            "the column of another molecule, give abundance="
-        )
-        warn(msg)
-
-
-def variance_to_dispersion(channel):
-    """Return the dispersion of a channel of variances."""
-    if channel is None:
-        msg = "variance=True needs dispersion, got None"
+def to_dispersion(channel, kind):
+    """Return the dispersion of a channel of line widths: of a variance also by its unit."""
+    if kind is not None and channel is None:
+        msg = f"dispersion_kind={kind!r} needs dispersion, got None"
         raise ValueError(msg)
-    squared = u.km**2 / u.s**2
-    if channel.unit.is_equivalent(squared):
-        unit = channel.unit**0.5
-    elif channel.unit.is_equivalent(u.km / u.s):
-        unit = channel.unit
-    else:
-        msg = f"dispersion (variance=True) must be a squared velocity, got the unit {channel.unit}"
+    if channel is None:
+        return None
+    squared = channel.unit.is_equivalent(_VELOCITY**2)
+    if kind == "fwhm" or not (squared or kind == "variance"):
+        factor = _FWHM if kind == "fwhm" else 1.0
+        error = None if channel.error is None else channel.error / factor
+        return replace(channel, values=channel.values / factor, error=error)
+    if kind == "sigma" or not (squared or channel.unit.is_equivalent(_VELOCITY)):
+        msg = (
+            f"dispersion ({kind}) must be a {'squared ' * (kind == 'variance')}velocity, got the "
+            f"unit {channel.unit}"
+        )
         raise u.UnitConversionError(msg)
     with np.errstate(invalid="ignore", divide="ignore"):
         values = np.sqrt(channel.values)
         error = None if channel.error is None else channel.error / (2 * values)
+    unit = channel.unit**0.5 if squared else channel.unit  # some call variances km/s
     return Channel(values, unit, channel.mask, error, channel.wcs)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from typing import TYPE_CHECKING
 
@@ -26,10 +25,15 @@ from astrofractal.gasmap.channel import (
     velocity_channel,
     why_empty,
 )
-from astrofractal.gasmap.io.ammonia_survey import read_gas_survey
+from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
 from astrofractal.gasmap.io.cubes import read_cube
-from astrofractal.gasmap.io.maps import read_line_maps, read_parts
-from astrofractal.gasmap.io.registry import refuse_unused
+from astrofractal.gasmap.io.registry import (
+    ReadOptions,
+    describe_format,
+    list_formats,
+    read_source,
+    refuse_unused,
+)
 from astrofractal.gasmap.io.write import to_hdulist, write
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, mean_velocity
 from astrofractal.gasmap.plotting import html, plot
@@ -37,8 +41,8 @@ from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, t
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any, TypeVar
+    from collections.abc import Sequence
+    from typing import Any
 
     from astropy.io import fits
     from astropy.wcs import WCS
@@ -46,27 +50,12 @@ if TYPE_CHECKING:
 
     from astrofractal._utils.annotations import PathLike
     from astrofractal.gasmap.annotations import MapSource
-
-    _Method = TypeVar("_Method", bound=Callable[..., Any])
-
+    from astrofractal.gasmap.column import ColumnConversion, XFactor
 
 __all__ = ["GasMap"]
 
 #: A pixel scale that is off the one of WCS and distance by a larger factor contradicts it.
 _SAME_SCALE = 1.01
-
-
-def _documented_by(reader: Callable[..., Any]) -> Callable[[_Method], _Method]:
-    """Return a decorator that gives a method the options and the documentation of a reader."""
-
-    def decorate(method: _Method) -> _Method:
-        signature = inspect.signature(reader)
-        cls = inspect.Parameter("cls", inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        method.__signature__ = signature.replace(parameters=[cls, *signature.parameters.values()])
-        method.__doc__ = reader.__doc__
-        return method
-
-    return decorate
 
 
 class GasMap:
@@ -518,33 +507,311 @@ class GasMap:
     to_sky = to_sky
 
     @classmethod
-    @_documented_by(read_parts)
-    def read(cls, data: GasMap | MapSource, **options: Any) -> GasMap:
-        if isinstance(data, GasMap):
-            usable = ("distance", "beam", "pixel_scale", "meta")
-            changes = {k: options[k] for k in usable if options.get(k) is not None}
-            refuse_unused("a GasMap", {k: v for k, v in options.items() if k not in usable})
-            return data.replace(**changes) if changes else data
-        with _named(data):
-            return cls._of(read_parts(data, **options))
+    def read(
+        cls,
+        source: GasMap | MapSource,
+        velocity: MapSource | None = None,
+        dispersion: MapSource | None = None,
+        *,
+        uncertainty: dict[str, MapSource] | None = None,
+        column: ColumnConversion | None = None,
+        distance: u.Quantity | None = None,
+        beam: Beam | u.Quantity | None = None,
+        pixel_scale: u.Quantity | None = None,
+        unit: Any = None,
+        hdu: int | str | None = None,
+        no_data: float | None = None,
+        dispersion_kind: str | None = None,
+        line_width: u.Quantity | None = None,
+        format: str | None = None,
+    ) -> GasMap:
+        """
+        Read a map from whatever holds one.
+
+        ``GasMap.read.list_formats()`` returns the formats, ``GasMap.read.help("fits")`` describes one.
+
+        Parameters
+        ----------
+        source : path-like, HDU, `~astropy.io.fits.HDUList`, `~astropy.nddata.NDData`, GasMap, ...
+            What holds the column density, and perhaps velocities, errors and a mask as well:
+
+            * a FITS file, HDU or HDUList: one image, three planes, or named extensions;
+            * data in memory: NDData, CCDData, Cutout2D, Quantity, an array with ``unit``;
+            * ``(data, wcs)`` or ``(data, header)``, where the WCS replaces that of the data;
+            * a cube of fitted parameters, or a folder of the GBT Ammonia Survey, with
+              ``column=Abundance(...)``;
+            * a position-position-velocity cube, with ``column=XFactor(...)``: see `from_cube`;
+            * a `GasMap`, returned as it is (with ``distance``, ``beam`` and ``pixel_scale`` if given).
+
+        velocity, dispersion : path-like, HDU, NDData or Quantity, optional
+            Maps of the mean velocity and of the velocity dispersion, or cubes of fitted parameters.
+            Those on another grid than the column density are regridded to it, with a warning.
+
+        uncertainty : dict, optional
+            Maps of the standard deviation of ``"column_density"``, ``"velocity"`` or
+            ``"dispersion"``.
+
+        column : `~astrofractal.gasmap.XFactor`, `~astrofractal.gasmap.Extinction`, \
+                `~astrofractal.gasmap.DustEmission` or `~astrofractal.gasmap.Abundance`, optional
+            How to convert the map of another quantity to N(H2).
+
+        distance : `~astropy.units.Quantity`, optional
+            Distance to the gas.  By default the header's ``DISTANCE``, if its comment names the unit
+            in the form ``[pc]``.
+
+        beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
+            The beam, or the FWHM of a round one.  By default that of the header (``BMAJ``, ``BMIN``,
+            ``BPA``).
+
+        pixel_scale : `~astropy.units.Quantity`, optional
+            Width of a pixel (a length), for a map that has no WCS.
+
+        unit : unit, str, or sequence or dict of these, optional
+            Unit of the column density, or of each map (in order, or by name); replaces the header's
+            ``BUNIT``.  For the decimal logarithm of a column density it is ``"dex(cm-2)"``.
+
+        hdu : int or str, optional
+            The extension that holds the column density, where a file has several.
+
+        no_data : float, optional
+            A value that means "nothing here", in all maps and errors.
+
+        dispersion_kind : {"sigma", "fwhm", "variance"}, optional
+            What ``dispersion`` holds.  By default a variance if its unit is the square of a velocity,
+            else a standard deviation.
+
+        line_width : `~astropy.units.Quantity`, optional
+            A dispersion that is taken out of the dispersions in quadrature: see `from_cube`.
+
+        format : str, optional
+            A name of ``GasMap.read.list_formats()``.  By default it follows from ``source``.
+
+        Returns
+        -------
+        gas : `GasMap`
+            The map.
+
+        Raises
+        ------
+        OSError
+            If a file is missing, truncated or no FITS; the message names it.
+
+        ValueError
+            If there is no map of the sky in the data (the message says what was found), if values
+            called cm-2 look like logarithms, or if the data cannot use one of the options.
+
+        astropy.units.UnitsError
+            If a unit does not fit.
+
+        See Also
+        --------
+        from_cube : a position-position-velocity cube, with all options of its moments.
+
+        Notes
+        -----
+        Errors of the conversion (X-factor, ratio, temperature, opacity, abundance) are systematic and
+        not part of the uncertainties.
+
+        Velocities and dispersions on another grid are brought to that of the column density once, by
+        reproject (the extra ``cube``): N v and N (sigma^2 + v^2) are what is averaged over wider
+        pixels or interpolated in finer ones, and where less than half of a pixel is covered there is
+        no velocity.  Beams are not matched.  ``meta["regridded"]`` names the channels.
+
+        Examples
+        --------
+        >>> from astropy import units as u
+        >>> from astrofractal import GasMap
+        >>> from astrofractal.data import data_path
+        >>> GasMap.read(data_path("example_cloud.fits"))
+        <GasMap 320 x 320 px, column_density + velocity + dispersion, 0.007812 pc/px, at 300 pc>
+
+        Maps of a fitted ammonia line, with zeros where no line was found:
+
+        >>> import numpy as np
+        >>> from astrofractal.gasmap import Abundance
+        >>> found = np.ones((32, 32))
+        >>> found[:8] = 0
+        >>> gas = GasMap.read(
+        ...     2e14 * found / u.cm**2,
+        ...     3.5 * found * u.km / u.s,
+        ...     0.2 * found * u.km / u.s,
+        ...     column=Abundance(1e-8),
+        ...     no_data=0,
+        ...     line_width=0.085 * u.km / u.s,
+        ... )
+        >>> print(f"{gas.column_density[20, 20]:.1e}, {gas.dispersion[20, 20]:.3f}")
+        2.0e+22 1 / cm2, 0.181 km / s
+        """
+        options = ReadOptions(
+            velocity=velocity,
+            dispersion=dispersion,
+            uncertainty=uncertainty,
+            column=column,
+            distance=distance,
+            beam=beam,
+            pixel_scale=pixel_scale,
+            unit=unit,
+            hdu=hdu,
+            no_data=no_data,
+            dispersion_kind=dispersion_kind,
+            line_width=line_width,
+        )
+        if isinstance(source, GasMap):
+            usable = ("distance", "beam", "pixel_scale")
+            given = options.given()
+            unused = {name: value for name, value in given.items() if name not in usable}
+            refuse_unused("a GasMap", unused)
+            return source.replace(**given) if given else source
+        with _named(source):
+            return cls._of(read_source(source, format, options))
 
     @classmethod
-    @_documented_by(read_line_maps)
-    def from_maps(cls, column_density: Any, *args: Any, **options: Any) -> GasMap:
-        with _named(column_density):
-            return cls._of(read_line_maps(column_density, *args, **options))
+    def from_cube(
+        cls,
+        cube: Any,
+        *,
+        column: XFactor | None = None,
+        distance: u.Quantity | None = None,
+        unit: Any = None,
+        hdu: int | str | None = None,
+        beam: Beam | u.Quantity | None = None,
+        velocity_convention: str = "radio",
+        velocity_range: u.Quantity | None = None,
+        noise: u.Quantity | None = None,
+        snr: float = 4.0,
+        snr_edge: float = 1.5,
+        widen: float = 0.25,
+        line_width: u.Quantity | None = None,
+        progress_bar: Any = False,
+    ) -> GasMap:
+        """
+        Make a map of the moments of a position-position-velocity cube.
 
-    @classmethod
-    @_documented_by(read_gas_survey)
-    def from_gas_survey(cls, data: Any, **options: Any) -> GasMap:
-        with _named(data):
-            return cls._of(read_gas_survey(data, **options))
+        Parameters
+        ----------
+        cube : path-like, HDU, `~astropy.io.fits.HDUList` or `~spectral_cube.SpectralCube`
+            The cube, in K, Jy/beam or another surface brightness.  Axes of one pixel are dropped.
 
-    @classmethod
-    @_documented_by(read_cube)
-    def from_cube(cls, cube: Any, **options: Any) -> GasMap:
+        column : `~astrofractal.gasmap.XFactor`
+            N(H2) per integrated intensity and, where the header has none, the rest frequency of the
+            line.  There is no default: it depends on the line.
+
+        distance : `~astropy.units.Quantity`, optional
+            See `read`.
+
+        unit : unit or str, optional
+            Unit of the intensity; replaces ``BUNIT``.
+
+        hdu : int or str, optional
+            The extension that holds the cube, where a file has several.
+
+        beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
+            The beam, or the FWHM of a round one, where the header has none (for Jy/beam).
+
+        velocity_convention : {"radio", "optical", "relativistic"}, optional
+            How frequencies become velocities.  An axis that is in velocities already is taken as it
+            is.
+
+        velocity_range : `~astropy.units.Quantity`, optional
+            Two velocities: channels outside are left out of the moments, and used for the noise only.
+
+        noise : `~astropy.units.Quantity`, optional
+            The rms of a channel, one value or a map.  By default it is measured in each spectrum on
+            its negative values, which emission does not raise: the median of their absolute value
+            divided by 0.6745.
+
+        snr, snr_edge : float, optional
+            The mask of the moments: a run of channels above ``snr_edge`` times the noise counts if two
+            adjacent channels of it are above ``snr`` times the noise.
+
+        widen : float, optional
+            Fraction of its length by which each run is widened on both sides (rounded up), for the
+            wings of the line.  Without it, dispersions of faint lines come out up to 15 % too small.
+
+        line_width : `~astropy.units.Quantity`, optional
+            A dispersion that is taken out of the dispersions in quadrature: that of the thermal motion
+            of the molecule, sqrt(k T / m), and of the spectrometer, a channel's width / sqrt(12).  The
+            reference maps of astrofractal have the bulk motions of the gas alone, so that an observed
+            line without this correction is too wide for them.  At 10 K the thermal part is 0.05 km/s
+            for CO, 13CO and N2H+ and 0.07 km/s for NH3 (the sound speed, 0.19 km/s, is that of the mean
+            particle, which does not emit): see `~astrofractal.simulations.thermal_dispersion`.
+            Dispersions below ``line_width`` become 0.
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        gas : `GasMap`
+            The map, with uncertainties from the noise.  Spectra without signal are masked.
+
+        Raises
+        ------
+        ImportError
+            If spectral-cube is not installed (the extra ``cube``).
+
+        ValueError
+            If the data are no cube of two celestial axes and a spectral one, or no spectrum has
+            signal.
+
+        astropy.units.UnitsError
+            If ``column`` does not fit the intensities.
+
+        Notes
+        -----
+        With the intensity T of the channels of the mask, of width dv, and the X-factor X,
+
+        .. math::
+
+            N = X \\sum T\\,dv, \\quad v = \\frac{\\sum T v_i\\,dv}{\\sum T\\,dv}, \\quad
+            \\sigma^2 = \\frac{\\sum T (v_i - v)^2\\,dv}{\\sum T\\,dv} - \\sigma_\\mathrm{line}^2 .
+
+        The errors are those of independent channels.
+
+        See Also
+        --------
+        read : maps, and cubes with the default options.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from astropy import units as u
+        >>> from astropy.io import fits
+        >>> from astrofractal import GasMap
+        >>> v = np.arange(-2, 2, 0.1)[:, None, None]
+        >>> line = 5 * np.exp(-((v - 0.3) ** 2) / (2 * 0.4**2)) * np.ones((1, 16, 16))
+        >>> noise = np.random.default_rng(0).normal(scale=0.1, size=line.shape)
+        >>> axes = dict(
+        ...     CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CTYPE3="VRAD", CUNIT3="km/s", BUNIT="K"
+        ... )
+        >>> axes |= dict(CDELT1=-1e-3, CDELT2=1e-3, CRPIX3=1, CRVAL3=-2, CDELT3=0.1)
+        >>> cube = fits.PrimaryHDU(line + noise, fits.Header(axes))
+        >>> from astrofractal.gasmap import XFactor
+        >>> x_factor = XFactor(2e21 * u.cm**-2 / (u.K * u.km / u.s))
+        >>> gas = GasMap.from_cube(cube, column=x_factor, distance=300 * u.pc)
+        >>> gas
+        <GasMap 16 x 16 px, column_density + velocity + dispersion, 0.005236 pc/px, at 300 pc>
+        >>> print(f"{np.median(gas.velocity):.2f}, {np.median(gas.dispersion):.2f}")
+        0.30 km / s, 0.40 km / s
+        """
         with _named(cube):
-            return cls._of(read_cube(cube, **options))
+            parts = read_cube(
+                cube,
+                column=column,
+                distance=distance,
+                unit=unit,
+                hdu=hdu,
+                beam=beam,
+                velocity_convention=velocity_convention,
+                velocity_range=velocity_range,
+                noise=noise,
+                snr=snr,
+                snr_edge=snr_edge,
+                widen=widen,
+                line_width=line_width,
+                progress_bar=progress_bar,
+            )
+            return cls._of(parts)
 
     @classmethod
     def _of(cls, parts):
@@ -553,7 +820,6 @@ class GasMap:
             *(parts.channels.get(name) for name in CHANNELS),
             wcs=parts.wcs,
             distance=parts.distance,
-            mask=parts.mask,
             beam=parts.beam,
             pixel_scale=parts.pixel_scale,
             meta=parts.meta,
@@ -677,3 +943,7 @@ def _check_flags(flags):
     for flag in flags:
         one_of("flags", flag, FLAGS)
     return flags
+
+
+for _name, _function in (("list_formats", list_formats), ("help", describe_format)):
+    setattr(GasMap.read.__func__, _name, _function)

@@ -100,9 +100,7 @@ def _what_else(plain):
     plain = _H2.sub(" ", plain)
     molecule = _MOLECULES.search(plain)
     if molecule:
-        return (
-            f"counts {molecule['name']}, not H2: give unit='cm-2' and abundance= (molecules per H2)"
-        )
+        return f"counts {molecule['name']}, not H2: give unit='cm-2' and column=Abundance(...)"
     if _NUCLEI.search(plain):
         return (
             "counts hydrogen nuclei, not H2 molecules: give half of the unit, as in "

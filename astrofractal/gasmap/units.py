@@ -83,7 +83,7 @@ def to_velocity(quantity, *, name="velocity"):
         pass
     hint = ""
     if quantity.unit.is_equivalent(_VELOCITY**2):
-        hint = "; a map of variances (moment 2) needs variance=True (GasMap.from_maps)"
+        hint = "; a map of variances (moment 2) needs dispersion_kind='variance'"
     msg = f"{name} must be a velocity such as km/s, got the unit {_text(quantity.unit)!r}{hint}"
     raise u.UnitConversionError(msg)
 
@@ -104,19 +104,13 @@ def _text(unit):
 def _remedy(unit):
     """Say which argument converts what is no column density but often stands for one."""
     if unit == u.mag:
-        return "; extinction needs extinction_ratio=, N(H2) per magnitude (GasMap.from_maps)"
+        return "; extinction needs column=Extinction(...), N(H2) per magnitude"
     if any(unit.is_equivalent(line * u.km / u.s) for line in (u.K, u.Jy, u.Jy / u.beam)):
-        return "; integrated intensity needs x_factor=, N(H2) per intensity"
+        return "; integrated intensity needs column=XFactor(...), N(H2) per intensity"
     if any(unit.is_equivalent(u.Jy / per) for per in (u.sr, u.beam, u.pix, u.one)):
-        return (
-            "; dust continuum needs dust_temperature=, dust_opacity= and frequency= "
-            "(GasMap.from_maps)"
-        )
+        return "; dust continuum needs column=DustEmission(...), its temperature and opacity"
     if unit.is_equivalent(u.km / u.s):
-        return (
-            "; a velocity goes beside a column density, as velocity= or as dispersion= "
-            "(GasMap.from_maps)"
-        )
+        return "; give a column density, and a velocity as velocity= or as dispersion="
     if unit == u.one:
         return "; say which with unit="
     return ""

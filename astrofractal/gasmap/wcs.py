@@ -109,7 +109,7 @@ def describe_cube_axes(header):
     """Say what a cube without two celestial axes is."""
     ctypes = [header.get(f"CTYPE{axis}", "") for axis in range(1, header.get("NAXIS", 0) + 1)]
     instead = "name its axes in its header (CTYPE), if it is one of the sky"
-    return describe_ctypes(ctypes).replace("give wcs= or pixel_scale=", instead)
+    return describe_ctypes(ctypes).replace("give (data, wcs) or pixel_scale=", instead)
 
 
 def describe_ctypes(ctypes):
@@ -120,8 +120,8 @@ def describe_ctypes(ctypes):
     if len(ctypes) == 2 and spectral.count(None) == 1:
         return describe_diagram(shown)
     if not any(re.search("[A-Za-z]", ctype) for ctype in header.values()):
-        return "has no celestial WCS (no CTYPE): give wcs= or pixel_scale="
-    return f"has no celestial WCS (CTYPE {shown}): give wcs= or pixel_scale="
+        return "has no celestial WCS (no CTYPE): give (data, wcs) or pixel_scale="
+    return f"has no celestial WCS (CTYPE {shown}): give (data, wcs) or pixel_scale="
 
 
 def describe_diagram(shown):

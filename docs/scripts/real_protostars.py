@@ -22,7 +22,13 @@ from astropy.table import QTable, Table
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.catalogs import compare
-from astrofractal.gasmap import hildebrand_opacity, optically_thin_x_factor
+from astrofractal.gasmap import (
+    Abundance,
+    DustEmission,
+    XFactor,
+    hildebrand_opacity,
+    optically_thin_x_factor,
+)
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass import virial_mass
@@ -74,13 +80,13 @@ def l1688(folder, abundance=ABUNDANCE):
     """Return NH3 of L1688, of the GBT Ammonia Survey, at an abundance."""
     names = ("N_NH3", "Vlsr", "Sigma", "eN_NH3", "eVlsr", "eSigma")
     maps = [folder / f"droplets_L1688_{name}.fits" for name in names]
-    errors = ("column_density_uncertainty", "velocity_uncertainty", "dispersion_uncertainty")
-    return GasMap.from_maps(
+    errors = ("column_density", "velocity", "dispersion")
+    return GasMap.read(
         *maps[:3],
-        **dict(zip(errors, maps[3:], strict=True)),
-        log10=True,
+        uncertainty=dict(zip(errors, maps[3:], strict=True)),
+        unit="dex(cm-2)",
         no_data=0,
-        abundance=abundance,
+        column=Abundance(abundance),
         line_width=0.085 * KMS,
         distance=138 * u.pc,
     )
@@ -92,7 +98,7 @@ def l1448(folder):
         hdus[0].header["EQUINOX"] = 2000.0
         return GasMap.from_cube(
             hdus[0],
-            x_factor=6.2e20 / u.cm**2 / (u.K * KMS),
+            column=XFactor(6.2e20 / u.cm**2 / (u.K * KMS)),
             unit="K",
             line_width=0.06 * KMS,
             beam=46 * u.arcsec,
@@ -108,13 +114,11 @@ def ngc1333(folder):
 def l1551(folder):
     """Return dust emission of L1551 at 850 um, at 20 K and Hildebrand's opacity."""
     wavelength = 850 * u.um
-    return GasMap.from_maps(
+    return GasMap.read(
         folder / "astrodendro_L1551_scuba_850mu.fits",
         unit="Jy/beam",
         beam=14.5 * u.arcsec,
-        dust_temperature=20 * u.K,
-        dust_opacity=hildebrand_opacity(wavelength, beta=1.8),
-        frequency=wavelength,
+        column=DustEmission(20 * u.K, wavelength, hildebrand_opacity(wavelength, beta=1.8)),
         distance=146 * u.pc,
     )
 
@@ -136,10 +140,10 @@ def per_emb_2(folder):
         excitation_temperature=10 * u.K,
         abundance=1e-9,
     )
-    return GasMap.from_maps(
+    return GasMap.read(
         fits.PrimaryHDU(data * kelvin, header),
         *(folder / f"peremb2_HC3N_10-9_{name}.fits" for name in ("Vc", "sigma_v")),
-        x_factor=factor,
+        column=XFactor(factor),
         distance=300 * u.pc,
     )
 

@@ -19,6 +19,7 @@ from astropy.table import QTable
 
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.data import data_path
+from astrofractal.gasmap import XFactor
 from astrofractal.simulations import thermal_dispersion
 
 # %%
@@ -56,7 +57,7 @@ fits.writeto(cube, (lines + noise).astype("float32"), header)
 # and so there is no default. ``line_width`` takes the thermal motion of the molecule out, which
 # the reference maps do not have. Spectra without a signal are masked.
 
-gas = GasMap.from_cube(cube, x_factor=x_factor, distance=300 * u.pc, line_width=thermal)
+gas = GasMap.from_cube(cube, column=XFactor(x_factor), distance=300 * u.pc, line_width=thermal)
 gas
 
 # %%

@@ -118,11 +118,12 @@ def test_errors_are_one_line(error, message, capsys):
     [
         ("data has no unit: give unit=, e.g. 'cm-2'", "data has no unit: give --unit, e.g. 'cm-2'"),
         (
-            "counts NH3: give unit='cm-2' and abundance=",
-            "counts NH3: give --unit 'cm-2' and abundance=",
+            "counts NH3: give unit='cm-2' and column=Abundance(...)",
+            "counts NH3: give --unit 'cm-2' and --abundance",
         ),
-        ("give unit={'velocity': 'km/s'}", "give --velocity-unit 'km/s'"),
-        ("no WCS: give wcs= or pixel_scale=", "no WCS: give --pixel-scale"),
+        ("give unit={'velocity': 'km/s'}", "give --unit ',km/s'"),
+        ("give column=XFactor(...), e.g. 3", "give --x-factor, e.g. 3"),
+        ("no WCS: give (data, wcs) or pixel_scale=", "no WCS: give --pixel-scale"),
         ("no beam: give beam=, e.g. 18 * u.arcsec", "no beam: give --beam, e.g. '18 arcsec'"),
         ("min_separation must be a length", "--min-separation must be a length"),
         ("beam must be an angle", "--beam must be an angle"),
@@ -134,7 +135,7 @@ def test_errors_are_in_the_spelling_of_the_command(message, expected, capsys):
         raise ValueError(message)
 
     def add_arguments(parser):
-        for option in ("unit", "velocity-unit", "pixel-scale", "beam", "min-separation"):
+        for option in ("unit", "x-factor", "pixel-scale", "beam", "min-separation"):
             parser.add_argument(f"--{option}")
 
     module = SimpleNamespace(HELP="", __doc__="", add_arguments=add_arguments, run=run)

@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from astrofractal import GasMap
 from astrofractal.cli.options import add_map_arguments, read_map
-from astrofractal.gasmap import hildebrand_opacity
+from astrofractal.gasmap import DustEmission, hildebrand_opacity
 from tests.factories import make_header
 
 X_FACTOR = "1e21 cm-2 / (K km/s)"
@@ -67,21 +67,21 @@ def test_plain_map(folder, distance, beam):
 
 
 def test_separate_maps(folder):
-    options = ["--velocity", "v.fits", "--dispersion", "var.fits", "--variance"]
-    gas = read(folder, "N", *options, "--column-density-uncertainty", "eN.fits")
+    options = ["--velocity", "v.fits", "--dispersion", "var.fits", "--dispersion-kind", "variance"]
+    gas = read(folder, "N", *options, "--uncertainty", "eN.fits")
     np.testing.assert_allclose(gas.dispersion.value, 0.3 + 0.01 * Y, rtol=1e-5)
     np.testing.assert_allclose(gas.column_density_uncertainty.value, COLUMN / 10)
     narrow = read(folder, "N", "--dispersion", "s.fits", "--line-width", "200 m/s")
     expected = np.sqrt((0.3 + 0.01 * Y) ** 2 - 0.04)
     np.testing.assert_allclose(narrow.dispersion.value, expected, rtol=1e-5)
-    gas = read(folder, "N", "--velocity", "v_bare.fits", "--velocity-unit", "m/s")
+    gas = read(folder, "N", "--velocity", "v_bare.fits", "--unit", ",m/s")
     np.testing.assert_allclose(gas.velocity.value, 3 + 0.01 * X, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("av", ["--extinction-ratio", "9.4e20 cm-2 / mag"]),
+        ("av", ["--extinction", "9.4e20 cm-2 / mag"]),
         ("w", ["--x-factor", X_FACTOR]),
         ("w", ["--x-factor", "1e21 cm-2 (K km/s)^-1"]),
         ("w", ["--x-factor", "1e21 cm-2 K-1 km-1 s"]),
@@ -93,16 +93,11 @@ def test_conversions(folder, name, options):
 
 @pytest.mark.parametrize("opacity", ["hildebrand:1.8", "0.0110494 cm2/g"])
 def test_dust(folder, opacity):
-    dust = ["--frequency", "850 um", "--dust-opacity", opacity, "--dust-temperature"]
-    expected = GasMap.from_maps(
-        folder / "dust.fits",
-        dust_temperature=15 * u.K,
-        dust_opacity=hildebrand_opacity(850 * u.um, beta=1.8),
-        frequency=850 * u.um,
-    )
-    gas = read(folder, "dust", *dust, "15 K")
+    dust = DustEmission(15 * u.K, 850 * u.um, hildebrand_opacity(850 * u.um, beta=1.8))
+    expected = GasMap.read(folder / "dust.fits", column=dust)
+    gas = read(folder, "dust", "--dust", "15 K", "850 um", opacity)
     np.testing.assert_allclose(gas.column_density, expected.column_density, rtol=1e-4)
-    gas = read(folder, "dust", *dust, "T.fits")
+    gas = read(folder, "dust", "--dust", "T.fits", "850 um", opacity)
     assert gas.column_density[0, 0] > gas.column_density[-1, 0]
 
 
@@ -123,7 +118,7 @@ def test_cubes(folder):
         folder, "cube", "--x-factor", X_FACTOR, *more, "--velocity-range", "1 km/s", "5 km/s"
     )
     assert np.median(gas.dispersion.value) == pytest.approx(np.sqrt(width**2 - 0.04), abs=0.01)
-    rest = ["--rest-frequency", "110.201354 GHz", "--velocity-convention", "optical"]
+    rest = ["--rest-frequency", "110.201354 GHz"]
     gas = read(folder, "freq", "--x-factor", X_FACTOR, *rest)
     assert np.median(gas.velocity.value) == pytest.approx(3, abs=0.01)
 
@@ -136,7 +131,7 @@ def test_cubes(folder):
         (["--line-width", "0.1"], "--line-width: must be a number with a unit"),
         (["--distance", "near"], "--distance: must be a number with a unit"),
         (["--distance", "3 K"], "--distance: must be in a unit such as in '0.3 kpc'"),
-        (["--extinction-ratio", "9e20"], "--extinction-ratio: must be a number with a unit"),
+        (["--extinction", "9e20"], "--extinction: must be a number with a unit"),
         (["--x-factor", "2e20"], "--x-factor: must be a number with a unit"),
         (["--rest-frequency", "3"], "--rest-frequency: must be a number with a unit"),
     ],
@@ -152,14 +147,20 @@ def test_values_need_their_unit(folder, capsys, options, match):
     ("name", "options", "match"),
     [
         ("N", ["--line-width", "0.1 km/s"], "line_width=0.1 km / s needs velocity"),
-        ("av", [], "extinction_ratio"),
-        ("w", [], "x_factor"),
-        ("dust", ["--dust-temperature", "15"], "--dust-temperature must be a number with a unit"),
-        ("dust", ["--dust-opacity", "hildebrand"], "hildebrand needs --frequency"),
-        ("dust", ["--dust-temperature", "15 K"], "also needs dust_opacity and frequency"),
+        ("av", [], "column=Extinction"),
+        ("w", [], "column=XFactor"),
+        (
+            "dust",
+            ["--dust", "15", "850 um", "hildebrand"],
+            "must be a number with a unit, such as '15",
+        ),
+        ("dust", ["--dust", "15 K", "850 um", "hildebrand:x"], "hildebrand:BETA needs a number"),
+        ("dust", ["--dust", "15 K", "3 s", "hildebrand"], "in a unit such as in '850 um'"),
+        ("dust", ["--abundance", "1e-8", "--extinction", "1 cm-2 / mag"], "exclude one another"),
+        ("N", ["--rest-frequency", "3 GHz"], "give --x-factor"),
         ("N", ["--velocity", "v_bare.fits"], "unit="),
         ("bare", ["--hdu", "MINE"], "pixel_scale"),
-        ("cube", [], "x_factor"),
+        ("cube", [], "column=XFactor"),
         ("cube", ["--abundance", "1e-8"], "cube"),
         (
             "cube",
@@ -168,7 +169,11 @@ def test_values_need_their_unit(folder, capsys, options, match):
         ),
         ("N", ["--noise", "1 K", "--x-factor", X_FACTOR], "cube"),
         ("freq", ["--x-factor", X_FACTOR], "no rest frequency"),
-        ("cube", ["--x-factor", "1 cm-2"], "x_factor must be a column density per integrated"),
+        (
+            "cube",
+            ["--x-factor", "1 cm-2"],
+            "XFactor: value must be a column density per integrated",
+        ),
         ("cube", ["--x-factor", X_FACTOR, "--snr", "9999"], "lower snr"),
     ],
 )
@@ -192,7 +197,7 @@ def test_a_folder_of_the_ammonia_survey(tmp_path):
     gas = read_map(parser.parse_args(options), str(tmp_path))
     np.testing.assert_allclose(gas.column_density.value, COLUMN)
     assert gas.distance == 140 * u.pc
-    with pytest.raises(ValueError, match="--log10 is not for a folder"):
-        read_map(parser.parse_args([*options, "--log10"]), str(tmp_path))
-    with pytest.raises(ValueError, match="give abundance="):
+    with pytest.raises(ValueError, match="cannot use unit='cm-2'"):
+        read_map(parser.parse_args([*options, "--unit", "cm-2"]), str(tmp_path))
+    with pytest.raises(ValueError, match="give column=Abundance"):
         read_map(parser.parse_args([]), str(tmp_path))

@@ -7,13 +7,15 @@ from astropy import units as u
 from astropy.io import fits
 
 from astrofractal import GasMap
+from astrofractal.gasmap import XFactor
+from astrofractal.gasmap.io import cubes
 from astrofractal.gasmap.io.cubes import signal_mask, spectrum_noise
 from tests.factories import make_header
 
 pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
 
 LINE = u.K * u.km / u.s
-X_FACTOR = 1e21 * u.cm**-2 / LINE
+X_FACTOR = XFactor(1e21 * u.cm**-2 / LINE)
 NOISE = 0.05
 REST = 110.201354 * u.GHz
 
@@ -47,7 +49,9 @@ def compare(gas, truth, *, tolerance=4.0):
     line, mean, sigma = truth
     assert gas.mask[0].all()
     assert not gas.mask[1:].any()
-    for name, expected in zip(gas.channels, (line * X_FACTOR.value, mean, sigma), strict=True):
+    for name, expected in zip(
+        gas.channels, (line * X_FACTOR.value.value, mean, sigma), strict=True
+    ):
         error = getattr(gas, f"{name}_uncertainty").value[1:]
         pull = (getattr(gas, name).value[1:] - expected[1:]) / error
         assert np.abs(pull).max() < tolerance, name
@@ -56,20 +60,20 @@ def compare(gas, truth, *, tolerance=4.0):
 
 
 def test_moments(cube, truth):
-    gas = GasMap.from_cube(cube, x_factor=X_FACTOR, distance=300 * u.pc)
+    gas = GasMap.from_cube(cube, column=X_FACTOR, distance=300 * u.pc)
     compare(gas, truth)
     assert [axis.to_value(u.deg) for axis in (gas.beam.major, gas.beam.minor)] == [
         pytest.approx(0.004),
         pytest.approx(0.003),
     ]
     assert gas.to_sky(4.5, 5.5).ra.deg == pytest.approx(52.0)
-    read = GasMap.read(cube, x_factor=X_FACTOR, distance=300 * u.pc)
+    read = GasMap.read(cube, column=X_FACTOR, distance=300 * u.pc)
     np.testing.assert_array_equal(read.column_density, gas.column_density)
 
 
-def test_files_and_chunks(tmp_path, cube, truth):
+def test_files_and_chunks(tmp_path, cube, truth, monkeypatch):
     cube.writeto(tmp_path / "cube.fits")
-    whole = GasMap.from_cube(tmp_path / "cube.fits", x_factor=X_FACTOR)
+    whole = GasMap.from_cube(tmp_path / "cube.fits", column=X_FACTOR)
     seen = []
 
     def bar(iterable, total=None, desc=None):
@@ -77,9 +81,8 @@ def test_files_and_chunks(tmp_path, cube, truth):
             seen.append(item)
             yield item
 
-    parts = GasMap.from_cube(
-        tmp_path / "cube.fits", x_factor=X_FACTOR, chunk_rows=5, progress_bar=bar
-    )
+    monkeypatch.setattr(cubes, "CHUNK_VOXELS", 5 * cube.data[:, 0].size)
+    parts = GasMap.from_cube(tmp_path / "cube.fits", column=X_FACTOR, progress_bar=bar)
     assert seen == [0, 5, 10]
     for name in whole.channels:
         np.testing.assert_array_equal(getattr(whole, name), getattr(parts, name))
@@ -88,7 +91,7 @@ def test_files_and_chunks(tmp_path, cube, truth):
 def test_spectral_cube(cube, truth):
     from spectral_cube import SpectralCube
 
-    compare(GasMap.from_cube(SpectralCube.read(cube), x_factor=X_FACTOR), truth)
+    compare(GasMap.from_cube(SpectralCube.read(cube), column=X_FACTOR), truth)
 
 
 @pytest.mark.parametrize("convention", ["radio", "optical"])
@@ -104,13 +107,13 @@ def test_frequencies_and_wavelengths(cube, truth, kind, convention):
         CRVAL3=ends[0].value,
         CDELT3=(ends[1] - ends[0]).value / 180,
     )
-    gas = GasMap.from_cube(cube, x_factor=X_FACTOR, velocity_convention=convention)
+    gas = GasMap.from_cube(cube, column=X_FACTOR, velocity_convention=convention)
     compare(gas, truth)
     del cube.header["RESTFRQ"]
-    with pytest.raises(ValueError, match="no rest frequency: give rest_frequency="):
-        GasMap.from_cube(cube, x_factor=X_FACTOR)
+    with pytest.raises(ValueError, match="no rest frequency: give the rest_frequency of XFactor"):
+        GasMap.from_cube(cube, column=X_FACTOR)
     gas = GasMap.from_cube(
-        cube, x_factor=X_FACTOR, rest_frequency=REST, velocity_convention=convention
+        cube, column=XFactor(X_FACTOR.value, REST), velocity_convention=convention
     )
     compare(gas, truth)
 
@@ -120,70 +123,72 @@ def test_jansky_per_beam(cube, truth):
     factor = (2 * const.k_B * REST**2 / const.c**2 * u.K / u.sr * area).to_value(u.Jy)
     cube.data = (cube.data * factor).astype("f4")
     cube.header["BUNIT"] = "Jy/beam"
-    compare(GasMap.from_cube(cube, x_factor=X_FACTOR), truth)
-    direct = X_FACTOR * (1 * u.K) / (factor * u.Jy / u.beam)
-    compare(GasMap.from_cube(cube, x_factor=direct), truth)
+    compare(GasMap.from_cube(cube, column=X_FACTOR), truth)
+    direct = XFactor(X_FACTOR.value * (1 * u.K) / (factor * u.Jy / u.beam))
+    compare(GasMap.from_cube(cube, column=direct), truth)
     for key in ("BMAJ", "BMIN", "BPA"):
         del cube.header[key]
     with pytest.raises(ValueError, match="has no beam: give beam="):
-        GasMap.from_cube(cube, x_factor=X_FACTOR)
+        GasMap.from_cube(cube, column=X_FACTOR)
     beam = np.sqrt(0.004 * 0.003) * u.deg
-    compare(GasMap.from_cube(cube, x_factor=X_FACTOR, beam=beam), truth)
+    compare(GasMap.from_cube(cube, column=X_FACTOR, beam=beam), truth)
 
 
 def test_degenerate_axis_and_other_order(cube, truth):
     data, header = cube.data, cube.header.copy()
     four = fits.PrimaryHDU(data[None], header)
     four.header.update(CTYPE4="STOKES", CRVAL4=1.0, CDELT4=1.0, CRPIX4=1.0)
-    compare(GasMap.from_cube(four, x_factor=X_FACTOR), truth)
+    compare(GasMap.from_cube(four, column=X_FACTOR), truth)
     turned = fits.PrimaryHDU(np.moveaxis(data, 0, -1), header)
     for key in ("CTYPE", "CRVAL", "CRPIX", "CDELT", "CUNIT"):
         values = [header.get(f"{key}{axis}", "deg") for axis in (3, 1, 2)]
         for axis, value in enumerate(values, start=1):
             turned.header[f"{key}{axis}"] = value
-    compare(GasMap.from_cube(turned, x_factor=X_FACTOR), truth)
+    compare(GasMap.from_cube(turned, column=X_FACTOR), truth)
 
 
 def test_velocity_range_and_line_width(cube, truth):
     cube.data = cube.data + 0  # a second line, far off
     cube.data[-20:-10] += 5
-    gas = GasMap.from_cube(cube, x_factor=X_FACTOR, velocity_range=[-3, 5] * u.km / u.s)
+    gas = GasMap.from_cube(cube, column=X_FACTOR, velocity_range=[-3, 5] * u.km / u.s)
     compare(gas, truth)
     narrow = GasMap.from_cube(
         cube,
-        x_factor=X_FACTOR,
+        column=X_FACTOR,
         velocity_range=[-3, 5] * u.km / u.s,
         line_width=200 * u.m / u.s,
     )
     expected = np.sqrt(gas.dispersion.value[1:] ** 2 - 0.04)
     np.testing.assert_allclose(narrow.dispersion.value[1:], expected, rtol=1e-4)
     with pytest.raises(ValueError, match="velocity_range .* holds 0 channels"):
-        GasMap.from_cube(cube, x_factor=X_FACTOR, velocity_range=[50, 60] * u.km / u.s)
+        GasMap.from_cube(cube, column=X_FACTOR, velocity_range=[50, 60] * u.km / u.s)
 
 
 def test_errors(cube):
-    with pytest.raises(TypeError, match="x_factor"):
+    with pytest.raises(TypeError, match="column must be XFactor"):
         GasMap.from_cube(cube)
-    with pytest.raises(TypeError, match="x_factor must be a Quantity"):
-        GasMap.from_cube(cube, x_factor=2e20)
-    with pytest.raises(u.UnitsError, match="x_factor must be a column density per integrated"):
-        GasMap.from_cube(cube, x_factor=2e20 / u.cm**2)
+    with pytest.raises(TypeError, match="column must be XFactor"):
+        GasMap.from_cube(cube, column=2e20)
+    with pytest.raises(
+        u.UnitsError, match="XFactor: value must be a column density per integrated"
+    ):
+        GasMap.from_cube(cube, column=XFactor(2e20 / u.cm**2))
     with pytest.raises(ValueError, match="no spectrum with two adjacent channels above snr=1000"):
-        GasMap.from_cube(cube, x_factor=X_FACTOR, snr=1000.0)
+        GasMap.from_cube(cube, column=X_FACTOR, snr=1000.0)
     with pytest.raises(ValueError, match="velocity_convention must be one of"):
-        GasMap.from_cube(cube, x_factor=X_FACTOR, velocity_convention="french")
-    with pytest.raises(ValueError, match="position-position-velocity cube.*x_factor="):
+        GasMap.from_cube(cube, column=X_FACTOR, velocity_convention="french")
+    with pytest.raises(ValueError, match="position-position-velocity cube.*column=XFactor"):
         GasMap.read(cube)
     with pytest.raises(TypeError, match="cube must be a path"):
-        GasMap.from_cube(np.ones((3, 4, 5)), x_factor=X_FACTOR)
+        GasMap.from_cube(np.ones((3, 4, 5)), column=X_FACTOR)
     with pytest.raises(u.UnitsError, match="noise must be in the unit"):
-        GasMap.from_cube(cube, x_factor=X_FACTOR, noise=1 * u.Jy)
+        GasMap.from_cube(cube, column=X_FACTOR, noise=1 * u.Jy)
     del cube.header["BUNIT"]
     with pytest.raises(ValueError, match="has no BUNIT.*unit='K'"):
-        GasMap.from_cube(cube, x_factor=X_FACTOR)
+        GasMap.from_cube(cube, column=X_FACTOR)
     flat = fits.PrimaryHDU(cube.data[0], cube.header)
     with pytest.raises(ValueError, match="2D map, not a cube"):
-        GasMap.from_cube(flat, x_factor=X_FACTOR, unit="K")
+        GasMap.from_cube(flat, column=X_FACTOR, unit="K")
 
 
 def test_noise_is_measured_beside_lines(cube):
@@ -208,7 +213,7 @@ def test_simulated_cloud(shared_data):
     """The moments of the line give back the map that the line was made of."""
     gas = GasMap.from_cube(
         shared_data / "cubes" / "cloud02_z_ppv.fits",
-        x_factor=X_FACTOR,
+        column=X_FACTOR,
         line_width=0.195 * u.km / u.s,
     )
     assert gas.distance == 300 * u.pc

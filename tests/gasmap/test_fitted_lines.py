@@ -6,6 +6,7 @@ from astropy import units as u
 from astropy.io import fits
 
 from astrofractal import GasMap
+from astrofractal.gasmap import Abundance
 from tests.factories import make_header
 
 SHAPE = (12, 10)
@@ -59,64 +60,62 @@ def check(gas, abundance=1e-8):
             np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("reader", [GasMap.from_maps, GasMap.from_gas_survey])
-def test_planes_by_name(reader):
-    check(reader(cube(), abundance=1e-8))
+@pytest.mark.parametrize("format", [None, "gbt-ammonia"])
+def test_planes_by_name(format):
+    check(GasMap.read(cube(), column=Abundance(1e-8), format=format))
     linear = PARAMETERS | {"COLUMN": 10 ** PARAMETERS["COLUMN"]}
     linear["eCOLUMN"] = linear["COLUMN"] * 0.11513
-    check(reader(cube(values=linear), abundance=1e-8))
+    check(GasMap.read(cube(values=linear), column=Abundance(1e-8), format=format))
 
 
 @pytest.mark.parametrize("pattern", NAMES)
 def test_files_by_name(tmp_path, pattern):
-    check(GasMap.from_gas_survey(write(tmp_path, pattern), abundance=1e-8))
+    check(GasMap.read(write(tmp_path, pattern), column=Abundance(1e-8)))
     inner = write(tmp_path / "of_the_release" / "L1688" / "parameterMaps", pattern)
-    check(GasMap.from_gas_survey(inner.parent.parent, abundance=1e-8, region="L1688"))
+    check(GasMap.read(inner.parent.parent, column=Abundance(1e-8)))
     fits.setval(next(inner.glob("*Vlsr*")), "BUNIT", value="km s-1")
-    check(GasMap.from_gas_survey(inner, abundance=1e-7), 1e-7)
+    check(GasMap.read(inner, column=Abundance(1e-7)), 1e-7)
 
 
 def test_a_folder_with_a_cube_of_parameters(tmp_path):
     cube().writeto(tmp_path / "B18_parameter_maps_all_rebase3_masked.fits")
     cube().writeto(tmp_path / "B18_NH3_11_all_rebase3_trim.fits")  # something else
-    check(GasMap.from_gas_survey(tmp_path, abundance=1e-8))
+    check(GasMap.read(tmp_path, column=Abundance(1e-8)))
 
 
 @pytest.mark.parametrize(
     "read",
     [
-        lambda folder: GasMap.from_maps(cube()),
-        lambda folder: GasMap.from_gas_survey(cube(), abundance=None),
-        lambda folder: GasMap.from_gas_survey(write(folder), abundance=None),
         lambda folder: GasMap.read(cube()),
+        lambda folder: GasMap.read(cube(), format="gbt-ammonia"),
+        lambda folder: GasMap.read(write(folder)),
     ],
 )
 def test_ammonia_is_no_hydrogen(tmp_path, read):
-    with pytest.raises(ValueError, match="abundance="):
+    with pytest.raises(ValueError, match=r"column=Abundance\(...\)"):
         read(tmp_path)
 
 
 def test_sets_of_maps_are_told_apart(tmp_path):
     for pattern in NAMES:
         write(tmp_path, pattern)
-    with pytest.raises(ValueError, match="L1688 DR1_rebase3_flag.*give region= and release="):
-        GasMap.from_gas_survey(tmp_path, abundance=1e-8)
-    check(GasMap.from_gas_survey(tmp_path, abundance=1e-8, release="DR1"))
-    with pytest.raises(ValueError, match="none is of region='B18'"):
-        GasMap.from_gas_survey(tmp_path, abundance=1e-8, region="B18")
+    with pytest.raises(ValueError, match="L1688 DR1_rebase3_flag.*such as L1688_NH3_N_all"):
+        GasMap.read(tmp_path, column=Abundance(1e-8))
+    file = tmp_path / "L1688_N_NH3_DR1_rebase3_flag.fits"
+    check(GasMap.read(file, column=Abundance(1e-8), format="gbt-ammonia"))
+    with pytest.raises(ValueError, match="L1688 DR1_rebase3_flag"):
+        GasMap.read(tmp_path / "B18_N_NH3_DR1.fits", column=Abundance(1e-8), format="gbt-ammonia")
 
 
 def test_folders_without_maps(tmp_path):
-    with pytest.raises(ValueError, match="holds no maps of the GBT Ammonia Survey"):
-        GasMap.from_gas_survey(tmp_path, abundance=1e-8)
+    with pytest.raises(IsADirectoryError, match="holds no maps of the GBT Ammonia Survey"):
+        GasMap.read(tmp_path, column=Abundance(1e-8))
     write(tmp_path)
     next(tmp_path.glob("*_Sigma_*")).unlink()
     with pytest.raises(ValueError, match="no map of the dispersion beside"):
-        GasMap.from_gas_survey(tmp_path, abundance=1e-8)
-    with pytest.raises(IsADirectoryError, match="from_gas_survey"):
-        GasMap.read(tmp_path)
-    with pytest.raises(ValueError, match="one file cannot use region="):
-        GasMap.from_gas_survey(cube(), abundance=1e-8, region="L1688")
+        GasMap.read(tmp_path, column=Abundance(1e-8))
+    with pytest.raises(ValueError, match="'gbt-ammonia' cannot use hdu="):
+        GasMap.read(tmp_path, column=Abundance(1e-8), hdu=1)
 
 
 def test_motions_of_another_line():
@@ -125,13 +124,13 @@ def test_motions_of_another_line():
     values = {name: 0.1 * (number + 1) + 0 * X for number, name in enumerate(names)}
     fit = cube(names, values)
     column = fits.PrimaryHDU(np.full(SHAPE, 1e22), make_header(SHAPE))
-    gas = GasMap.from_maps(column, fit, fit)
+    gas = GasMap.read(column, fit, fit)
     for name, value in (("velocity", 0.3), ("dispersion", 0.4)):
         np.testing.assert_allclose(getattr(gas, name).value, np.where(FITTED, value, np.nan))
         error = getattr(gas, f"{name}_uncertainty").value
         np.testing.assert_allclose(error, np.where(FITTED, value + 0.4, np.nan), rtol=1e-6)
     with pytest.raises(ValueError, match="no cube of fitted parameters with a column density"):
-        GasMap.from_gas_survey(fit, abundance=1e-8)
+        GasMap.read(fit, column=Abundance(1e-8), format="gbt-ammonia")
 
 
 @pytest.mark.parametrize("start", [0, 1])
@@ -164,4 +163,4 @@ def test_planes_whose_cards_are_numbers():
 )  # fmt: skip
 def test_planes_that_are_refused(change, error, match):
     with pytest.raises(error, match=match):
-        GasMap.from_gas_survey(cube(**change), abundance=1e-8)
+        GasMap.read(cube(**change), column=Abundance(1e-8))

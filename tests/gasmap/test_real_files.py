@@ -12,9 +12,9 @@ from astropy.io import fits
 from astrofractal import GasMap
 from astrofractal.cli import main
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.gasmap import hildebrand_opacity
+from astrofractal.gasmap import Abundance, DustEmission, Extinction, XFactor, hildebrand_opacity
 
-X_FACTOR = 1e21 * u.cm**-2 / (u.K * u.km / u.s)
+X_FACTOR = XFactor(1e21 * u.cm**-2 / (u.K * u.km / u.s))
 DISTANCE = 300 * u.pc
 
 
@@ -29,17 +29,21 @@ def real(shared_data):
     [
         ("astrodendro_L1551_scuba_850mu", ValueError, "no BUNIT.*unit="),
         ("astrodendro_PerA_Extn2MASS_F_Gal", ValueError, "no BUNIT.*unit="),
-        ("b5_NH3_11_TdV", u.UnitsError, "x_factor"),
+        ("b5_NH3_11_TdV", u.UnitsError, "XFactor"),
         ("b5_NH3_Vlsr", u.UnitsError, "must be a column density.*km / s.*as velocity= or"),
         ("b5_NH3_sigma_v", u.UnitsError, "column_density must be a column density.*km / s"),
-        ("droplets_L1688_N_NH3", ValueError, "looks like log10.*log10=True"),
+        ("droplets_L1688_N_NH3", ValueError, "looks like log10.*unit=.dex"),
         ("droplets_L1688_eVlsr", u.UnitsError, "column_density must be"),
-        ("ngc1333_13CO_TdV", u.UnitsError, "x_factor"),
+        ("ngc1333_13CO_TdV", u.UnitsError, "XFactor"),
         ("pyspeckit_n2hp_cube", ValueError, "no celestial WCS.*VELOCITY.*name its axes"),
-        ("reproject_equatorial_3d", ValueError, "position-position-velocity cube.*x_factor="),
+        ("reproject_equatorial_3d", ValueError, "position-position-velocity cube.*column=XFactor"),
         ("reproject_galactic_2d", ValueError, "no BUNIT.*unit="),
         ("reproject_image_with_distortion_map", ValueError, "no celestial WCS"),
-        ("spectralcube_example_cube", ValueError, "position-position-velocity cube.*x_factor="),
+        (
+            "spectralcube_example_cube",
+            ValueError,
+            "position-position-velocity cube.*column=XFactor",
+        ),
     ],
 )
 def test_refused_by_name_of_the_reason(real, name, error, match):
@@ -66,23 +70,25 @@ def test_the_command_says_what_helps(shared_data, tmp_path, capsys):
     assert "'2e20 cm-2 / (K km s-1)'" in names["glue_l1448_13co"]
     assert "as --velocity or as --dispersion" in names["b5_NH3_sigma_v"]
     assert "needs --x-factor" in names["peremb2_HC3N_10-9_TdV"]
-    assert "give --log10 " in names["droplets_L1688_N_NH3"]
+    assert "give --unit 'dex(cm-2)'" in names["droplets_L1688_N_NH3"]
     assert not list(tmp_path.iterdir())
 
 
 def test_ammonia_of_l1688(real):
     """log10 N(NH3) that says cm-2, 0 for no fit, ragged borders."""
     name = "droplets_L1688_"
-    gas = GasMap.from_maps(
+    gas = GasMap.read(
         real(name + "N_NH3"),
         real(name + "Vlsr"),
         real(name + "Sigma"),
-        column_density_uncertainty=real(name + "eN_NH3"),
-        velocity_uncertainty=real(name + "eVlsr"),
-        dispersion_uncertainty=real(name + "eSigma"),
-        log10=True,
+        uncertainty={
+            "column_density": real(name + "eN_NH3"),
+            "velocity": real(name + "eVlsr"),
+            "dispersion": real(name + "eSigma"),
+        },
+        unit="dex(cm-2)",
         no_data=0,
-        abundance=1e-8,
+        column=Abundance(1e-8),
         distance=138 * u.pc,
     )
     assert gas.beam.major.to_value(u.arcsec) == pytest.approx(31.8, abs=0.1)
@@ -97,11 +103,11 @@ def test_ammonia_of_l1688(real):
 
 
 def test_barnard_5(real):
-    gas = GasMap.from_maps(
+    gas = GasMap.read(
         real("b5_NH3_11_TdV"),
         real("b5_NH3_Vlsr"),
         real("b5_NH3_sigma_v"),
-        x_factor=X_FACTOR,
+        column=X_FACTOR,
         distance=DISTANCE,
     )
     assert gas.channels == ("column_density", "velocity", "dispersion")
@@ -110,7 +116,7 @@ def test_barnard_5(real):
 
 
 def test_carbon_monoxide_of_ngc1333(real):
-    gas = GasMap.read(real("ngc1333_13CO_TdV"), x_factor=X_FACTOR, distance=DISTANCE)
+    gas = GasMap.read(real("ngc1333_13CO_TdV"), column=X_FACTOR, distance=DISTANCE)
     assert 0 < gas.mask.mean() < 0.05  # noise below zero
     assert gas.meta["object"] == "PERSEUS"
     assert gas.beam.major.to_value(u.arcsec) == pytest.approx(46)
@@ -120,20 +126,18 @@ def test_a_line_in_jansky_per_beam(real):
     """HC3N of Per-emb-2, with the beam and the rest frequency of its header."""
     name = "peremb2_HC3N_10-9_"
     maps = [real(name + quantity) for quantity in ("TdV", "Vc", "sigma_v")]
-    gas = GasMap.from_maps(*maps, x_factor=X_FACTOR, distance=DISTANCE)
+    gas = GasMap.read(*maps, column=X_FACTOR, distance=DISTANCE)
     assert gas.beam.major.to_value(u.arcsec) == pytest.approx(3.727, abs=1e-3)
     assert 6.5 < np.nanmedian(gas.velocity.value) < 7.5
     assert 0.1 < np.nanmedian(gas.dispersion.value) < 0.5
-    given = GasMap.from_maps(
-        *maps, x_factor=X_FACTOR, distance=DISTANCE, rest_frequency=90.979023 * u.GHz
-    )
+    given = GasMap.read(*maps, column=XFactor(X_FACTOR.value, 90.979023 * u.GHz), distance=DISTANCE)
     np.testing.assert_allclose(given.column_density, gas.column_density, rtol=1e-6)
     values = fits.getdata(maps[0]).squeeze()
     brightest = np.unravel_index(np.nanargmax(values), values.shape)
     kelvin = (values[brightest] * u.Jy / u.beam).to(
         u.K, u.brightness_temperature(90.979023 * u.GHz, gas.beam.sr)
     )
-    expected = (kelvin * u.km / u.s * X_FACTOR).to_value(u.cm**-2)
+    expected = (kelvin * u.km / u.s * X_FACTOR.value).to_value(u.cm**-2)
     assert gas.column_density.value[brightest] == pytest.approx(expected, rel=1e-5)
 
 
@@ -141,12 +145,12 @@ def test_motions_of_a_core_on_the_grid_of_an_extinction_map(real):
     """Barnard 5 in ammonia, 2 arcsec a pixel, on 148 arcsec of 2MASS."""
     pytest.importorskip("reproject", reason="needs the extra cube", exc_type=ImportError)
     with pytest.warns(AstrofractalWarning, match="velocity and dispersion are on another grid"):
-        gas = GasMap.from_maps(
+        gas = GasMap.read(
             real("astrodendro_PerA_Extn2MASS_F_Gal"),
             real("b5_NH3_Vlsr"),
             real("b5_NH3_sigma_v"),
             unit="mag",
-            extinction_ratio=9.4e20 * u.cm**-2 / u.mag,
+            column=Extinction(9.4e20 * u.cm**-2 / u.mag),
             distance=DISTANCE,
         )
     known = np.isfinite(gas.velocity.value)
@@ -158,10 +162,10 @@ def test_motions_of_a_core_on_the_grid_of_an_extinction_map(real):
 
 
 def test_extinction_of_perseus(real):
-    gas = GasMap.from_maps(
+    gas = GasMap.read(
         real("astrodendro_PerA_Extn2MASS_F_Gal"),
         unit="mag",
-        extinction_ratio=9.4e20 * u.cm**-2 / u.mag,
+        column=Extinction(9.4e20 * u.cm**-2 / u.mag),
         distance=DISTANCE,
     )
     # IC 348 is in the cloud
@@ -176,14 +180,12 @@ def test_dust_of_l1551(real):
     """An old EPOCH header without unit and beam."""
     options = {
         "unit": "Jy/beam",
-        "dust_temperature": 15 * u.K,
-        "dust_opacity": hildebrand_opacity(850 * u.um),
-        "frequency": 850 * u.um,
+        "column": DustEmission(15 * u.K, 850 * u.um, hildebrand_opacity(850 * u.um)),
     }
     name = real("astrodendro_L1551_scuba_850mu")
     with pytest.raises(ValueError, match="give beam="):
-        GasMap.from_maps(name, **options)
-    gas = GasMap.from_maps(name, beam=14 * u.arcsec, distance=140 * u.pc, **options)
+        GasMap.read(name, **options)
+    gas = GasMap.read(name, beam=14 * u.arcsec, distance=140 * u.pc, **options)
     y, x = np.unravel_index(np.nanargmax(gas.column_density.value), gas.shape)
     irs5 = SkyCoord("4h31m34.1s +18d08m05s")
     assert gas.to_sky(x, y).icrs.separation(irs5).arcsec < 15
@@ -201,7 +203,7 @@ def test_cube_of_four_axes(real):
     pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
     name = real("spectralcube_example_cube")
     gas = GasMap.from_cube(
-        name, x_factor=X_FACTOR, snr=0.5, snr_edge=0, noise=0.05 * u.K, distance=DISTANCE
+        name, column=X_FACTOR, snr=0.5, snr_edge=0, noise=0.05 * u.K, distance=DISTANCE
     )
     assert gas.shape == fits.getdata(name).shape[-2:]
     assert gas.to_sky(0, 0).ra.deg == pytest.approx(52.2315, abs=1e-3)
@@ -210,8 +212,8 @@ def test_cube_of_four_axes(real):
 def test_cube_of_optical_velocities(real):
     pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
     with pytest.raises(ValueError, match="no BUNIT.*unit='K'"):
-        GasMap.from_cube(real("reproject_equatorial_3d"), x_factor=X_FACTOR)
-    gas = GasMap.from_cube(real("reproject_equatorial_3d"), x_factor=X_FACTOR, unit="K")
+        GasMap.from_cube(real("reproject_equatorial_3d"), column=X_FACTOR)
+    gas = GasMap.from_cube(real("reproject_equatorial_3d"), column=X_FACTOR, unit="K")
     assert gas.shape == (5, 7)
     assert np.nanmedian(gas.velocity.value) == pytest.approx(0.08, abs=0.05)
 

@@ -30,7 +30,7 @@ def motion(values, wcs, error=None):
 
 def read(*maps, names="velocity and dispersion are", **options):
     with pytest.warns(AstrofractalWarning, match=f"{names} on another grid.*regridded") as caught:
-        gas = GasMap.from_maps(*maps, **options)
+        gas = GasMap.read(*maps, **options)
     assert {one.filename for one in caught} == {__file__}
     return gas
 
@@ -106,8 +106,8 @@ def test_logarithms_variances_and_blanks(tmp_path):
         column(np.full(SHAPE, 22.0)),
         dispersion=tmp_path / "mom2.fits",
         names="dispersion is",
-        log10=True,
-        variance=True,
+        unit="dex(cm-2)",
+        dispersion_kind="variance",
         no_data=-99,
         line_width=0.1 * u.km / u.s,
     )
@@ -118,6 +118,6 @@ def test_logarithms_variances_and_blanks(tmp_path):
 def test_maps_that_do_not_meet():
     wcs = make_wcs(SHAPE, step=0.001, crval=(53.0, 31.0))
     with pytest.raises(ValueError, match="do not overlap"):
-        GasMap.from_maps(column(), motion(0.1 * X, wcs))
+        GasMap.read(column(), motion(0.1 * X, wcs))
     with pytest.raises(ValueError, match=r"shape \(3, 3\).*no WCS"):
-        GasMap.from_maps(column(), np.ones((3, 3)) * u.km / u.s)
+        GasMap.read(column(), np.ones((3, 3)) * u.km / u.s)

@@ -88,8 +88,8 @@ def test_other_units(texts, unit):
         ("N(H) cm-2", "counts hydrogen nuclei"),
         ("10^21 HI/cm2", "counts hydrogen nuclei"),
         ("atoms/cm2", "counts hydrogen nuclei"),
-        ("NH3 cm-2", "counts NH3, not H2.*abundance="),
-        ("log10(N(13CO)/cm-2)", "counts 13CO, not H2.*abundance="),
+        ("NH3 cm-2", "counts NH3, not H2.*column=Abundance"),
+        ("log10(N(13CO)/cm-2)", "counts 13CO, not H2.*column=Abundance"),
     ],
 )
 def test_what_is_not_understood_is_not_guessed(text, match):

@@ -8,6 +8,7 @@ from astropy.io import fits
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap import Abundance
 from tests.factories import make_header
 
 SHAPE = (12, 10)
@@ -78,7 +79,7 @@ def test_footprints_beside_a_map(name, cards):
     hdus = fits.HDUList([column(), fits.ImageHDU(seen, make_header(SHAPE, **cards), name=name)])
     expected = ~(seen > 0)
     np.testing.assert_array_equal(GasMap.read(hdus).mask, expected)
-    np.testing.assert_array_equal(GasMap.from_maps(hdus).mask, expected)
+    np.testing.assert_array_equal(GasMap.read(hdus).mask, expected)
 
 
 @pytest.mark.parametrize("name", ["RMS", "SNR", "CHI2", "FLAGS"])
@@ -112,7 +113,7 @@ def test_units_of_an_axis_of_one_pixel(unit, ctype):
 )
 @pytest.mark.parametrize("options", [{}, {"pixel_scale": 0.01 * u.pc}])
 def test_position_velocity_diagrams(cards, options):
-    for reader in (GasMap.read, GasMap.from_maps):
+    for reader in (GasMap.read, GasMap.read):
         with pytest.raises(ValueError, match="is a position-velocity diagram"):
             reader(column(**cards), **options)
 
@@ -124,22 +125,20 @@ def errors(values, unit):
 @pytest.mark.parametrize(
     ("value", "unit", "options"),
     [
-        (0.1, "cm-2", {"log10": True}),
-        (0.1, "cm-2", {"log10": True, "abundance": 1e-8, "no_data": 0}),
+        (0.1, "cm-2", {"unit": "dex(cm-2)"}),
+        (0.1, "cm-2", {"unit": "dex(cm-2)", "column": Abundance(1e-8), "no_data": 0}),
         (0.5, "dex(cm-2)", {}),
         (5.0, "dex(cm-2)", {}),
     ],
 )
 def test_maps_of_errors_in_dex_are_no_columns(value, unit, options):
     with pytest.raises(ValueError, match="is it the map of its errors"):
-        GasMap.from_maps(errors(value, unit), **options)
+        GasMap.read(errors(value, unit), **options)
 
 
 def test_logarithms_in_a_larger_unit():
     hdu = fits.PrimaryHDU(np.full(SHAPE, 0.5), make_header(SHAPE))
     gas = GasMap.read(hdu, unit="dex(1e21 cm-2)")
-    np.testing.assert_allclose(gas.column_density.value, 10**21.5)
-    gas = GasMap.read(hdu, unit="1e21 cm-2", log10=True)
     np.testing.assert_allclose(gas.column_density.value, 10**21.5)
 
 
@@ -148,17 +147,19 @@ def test_errors_in_dex_of_a_linear_map(unit):
     expected = 0.1 * np.log(10) * 1e22
     for gas in (
         GasMap.read(fits.HDUList([column(), errors(0.1, unit)])),
-        GasMap.from_maps(column(), column_density_uncertainty=errors(0.1, unit)),
+        GasMap.read(column(), uncertainty={"column_density": errors(0.1, unit)}),
     ):
         np.testing.assert_allclose(gas.column_density_uncertainty.value, expected)
 
 
-@pytest.mark.parametrize("options", [{"unit": "dex(cm-2)"}, {"log10": True}])
+@pytest.mark.parametrize(
+    "options", [{"unit": "dex(cm-2)"}, {"unit": {"column_density": "dex(cm-2)"}}]
+)
 def test_linear_errors_of_a_logarithm(options):
     logarithm = fits.PrimaryHDU(np.full(SHAPE, 22.0), make_header(SHAPE))
     for gas in (
         GasMap.read(fits.HDUList([logarithm, errors(1e21, "cm-2")]), **options),
-        GasMap.from_maps(logarithm, column_density_uncertainty=errors(1e21, "cm-2"), **options),
+        GasMap.read(logarithm, uncertainty={"column_density": errors(1e21, "cm-2")}, **options),
     ):
         np.testing.assert_allclose(gas.column_density_uncertainty.value, 1e21)
 
@@ -166,4 +167,4 @@ def test_linear_errors_of_a_logarithm(options):
 def test_errors_that_are_too_good():
     """Errors in dex that say cm-2."""
     with pytest.raises(ValueError, match=r"1e-23 of the column.*unit dex\(cm-2\)"):
-        GasMap.from_maps(column(), column_density_uncertainty=errors(0.1, "cm-2"))
+        GasMap.read(column(), uncertainty={"column_density": errors(0.1, "cm-2")})

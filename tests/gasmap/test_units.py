@@ -5,20 +5,19 @@ import pytest
 from astropy import constants as const
 from astropy import units as u
 
-from astrofractal.gasmap import hildebrand_opacity, optically_thin_x_factor
-from astrofractal.gasmap.column import dust_column_factor
+from astrofractal.gasmap import DustEmission, hildebrand_opacity, optically_thin_x_factor
 from astrofractal.gasmap.units import to_column_density
 
 
 @pytest.mark.parametrize(
     ("unit", "hint"),
     [
-        (u.mag, "extinction_ratio"),
-        (u.K * u.km / u.s, "x_factor"),
-        (u.Jy / u.beam * u.km / u.s, "x_factor"),
-        (u.Jy / u.beam, "dust_temperature"),
-        (u.Jy / u.pix, "dust_temperature"),
-        (u.MJy / u.sr, "dust_opacity"),
+        (u.mag, "column=Extinction"),
+        (u.K * u.km / u.s, "column=XFactor"),
+        (u.Jy / u.beam * u.km / u.s, "column=XFactor"),
+        (u.Jy / u.beam, "DustEmission"),
+        (u.Jy / u.pix, "DustEmission"),
+        (u.MJy / u.sr, "column=DustEmission"),
         (u.km / u.s, "velocity= or as dispersion="),
         (u.one, "unit="),
     ],
@@ -39,12 +38,12 @@ def test_dust_column():
     """Kauffmann et al. (2008), equation A.27, in their round numbers."""
     opacity, temperature, wavelength = 0.0182 * u.cm**2 / u.g, 10 * u.K, 870 * u.um
     brightness = 1 * u.mJy / (np.pi / (4 * np.log(2)) * (10 * u.arcsec) ** 2)
-    factor = dust_column_factor(wavelength, temperature, opacity)
-    column = (factor * brightness).to(u.cm**-2)
+    column = DustEmission(temperature, wavelength, opacity).to_column_density(brightness)
     exponent = 1.439 * (0.87) ** -1 * (10 / 10) ** -1
     expected = 2.02e20 * (np.exp(exponent) - 1) / (0.0182 / 0.01) * 0.87**3
     assert column.value == pytest.approx(expected * 1.0, rel=0.01)
-    warmer = dust_column_factor(wavelength, [[10, 20]] * u.K, opacity)
+    dust = DustEmission([[10, 20]] * u.K, wavelength, opacity)
+    warmer = dust.to_column_density(brightness)
     assert warmer.shape == (1, 2)
     assert warmer[0, 0] > warmer[0, 1]
 
@@ -52,17 +51,17 @@ def test_dust_column():
 @pytest.mark.parametrize(
     ("bad", "error", "match"),
     [
-        ({"temperature": 10}, TypeError, "dust_temperature must be a Quantity"),
-        ({"temperature": 10 * u.s}, u.UnitsError, "dust_temperature"),
-        ({"temperature": -1 * u.K}, ValueError, "dust_temperature must be positive"),
-        ({"opacity": 0.01 * u.cm**2}, u.UnitsError, "dust_opacity"),
+        ({"temperature": 10}, TypeError, "temperature must be a Quantity"),
+        ({"temperature": 10 * u.s}, u.UnitsError, "temperature"),
+        ({"temperature": -1 * u.K}, ValueError, "temperature must be positive"),
+        ({"opacity": 0.01 * u.cm**2}, u.UnitsError, "opacity"),
         ({"frequency": 1 * u.kg}, u.UnitsError, "frequency"),
     ],
 )
 def test_dust_arguments(bad, error, match):
     good = {"frequency": 850 * u.um, "temperature": 10 * u.K, "opacity": 0.01 * u.cm**2 / u.g}
     with pytest.raises(error, match=match):
-        dust_column_factor(**(good | bad))
+        DustEmission(**(good | bad))
 
 
 def test_optically_thin_line_obeys_the_radiative_transfer():

@@ -8,11 +8,12 @@ from astropy.table import Table
 
 from astrofractal import GasMap
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.gasmap import XFactor
 from tests.factories import make_header
 
 Y, X = np.mgrid[:24, :30]
 COLUMN = 1e21 * (1 + 20 * np.exp(-((X - 15) ** 2 + (Y - 12) ** 2) / 50))
-X_FACTOR = 1e21 * u.cm**-2 / (u.K * u.km / u.s)
+X_FACTOR = XFactor(1e21 * u.cm**-2 / (u.K * u.km / u.s))
 
 
 def header(**cards):
@@ -87,7 +88,7 @@ def test_other_blanks_are_suspected():
     data = np.log10(COLUMN)
     data[:3] = 0
     with pytest.warns(AstrofractalWarning, match="no_data=0"):
-        GasMap.read(image(data), log10=True)
+        GasMap.read(image(data), unit="dex(cm-2)")
     velocity = np.full(X.shape, 3.0)
     velocity[:3] = 1e20
     gas = GasMap(COLUMN / u.cm**2, velocity * u.km / u.s)
@@ -102,11 +103,11 @@ def test_other_blanks_are_suspected():
         (-COLUMN, {}, r"none of its values is positive \(they lie from -2"),
         (COLUMN, {"BUNIT": "10^21 cm-2"}, r"reach 2.1e\+43 cm-2: see its unit"),
         (COLUMN / 1e21, {}, "median of 2.97, too little for the gas.*unit='1e21 cm-2'"),
-        (np.log10(COLUMN), {}, "looks like log10.*log10=True"),
+        (np.log10(COLUMN), {}, "looks like log10.*unit=.dex"),
         (COLUMN, {"BUNIT": "log10(cm-2)"}, "no logarithms of a column density"),
         (COLUMN, {"BUNIT": "N(H) cm-2"}, "counts hydrogen nuclei"),
-        (COLUMN, {"BUNIT": "A_V"}, "extinction_ratio"),
-        (COLUMN, {"BUNIT": "K km/s"}, "x_factor"),
+        (COLUMN, {"BUNIT": "A_V"}, "column=Extinction"),
+        (COLUMN, {"BUNIT": "K km/s"}, "column=XFactor"),
         (COLUMN, {"CDELT1": None, "CDELT2": None}, "no pixel scale"),
         (COLUMN, {"CTYPE1": "RA---XYZ", "CTYPE2": "DEC--XYZ"}, "Unrecognized projection code"),
         (COLUMN[0], {"CTYPE1": "VRAD"}, "is a spectrum of 30 channels"),
@@ -136,9 +137,9 @@ def test_refused_by_name_of_the_reason(data, cards, match):
 
 def test_logarithm_that_is_none():
     with pytest.raises(
-        ValueError, match=r"log10=True.*median of 2.965e\+21: they are no logarithms"
+        ValueError, match=r"by its unit.*median of 2.965e\+21: they are no logarithms"
     ):
-        GasMap.read(image(), log10=True)
+        GasMap.read(image(), unit="dex(cm-2)")
 
 
 def test_files_without_images():
@@ -205,7 +206,7 @@ class TestCubes:
         ],
     )
     def test_axes_and_units(self, cards):
-        gas = GasMap.from_cube(self.cube(**cards), x_factor=X_FACTOR)
+        gas = GasMap.from_cube(self.cube(**cards), column=X_FACTOR)
         assert np.median(gas.velocity.value) == pytest.approx(0.5, abs=0.02)
         assert np.median(gas.dispersion.value) == pytest.approx(0.4, abs=0.02)
         expected = 1e21 * 3 * 0.4 * np.sqrt(2 * np.pi)
@@ -227,8 +228,8 @@ class TestCubes:
     )
     def test_refused(self, change, match):
         with pytest.raises(ValueError, match=match):
-            GasMap.from_cube(self.cube(**change), x_factor=X_FACTOR)
+            GasMap.from_cube(self.cube(**change), column=X_FACTOR)
 
     def test_cube_is_no_map(self):
         with pytest.raises(ValueError, match="position-position-velocity cube.*GasMap.from_cube"):
-            GasMap.from_maps(self.cube())
+            GasMap.read(self.cube())

@@ -123,14 +123,14 @@ def test_what_is_no_map_is_refused_by_name(cards, match):
 def test_parameter_cubes_are_refused_by_name():
     header = sky_header(PLANE1="TKIN", PLANE2="TEX", PLANE3="COLUMN", PLANE4="SIGMA")
     with pytest.raises(
-        ValueError, match=r"cube of parameters.*TKIN, TEX, COLUMN, SIGMA.*from_maps"
+        ValueError, match=r"cube of parameters.*TKIN, TEX, COLUMN, SIGMA.*column=Abundance"
     ):
         GasMap.read(image(header, (4, 64, 64)))
 
 
 def test_explicit_wcs_or_scale_overrides():
     hdu = image(sky_header(CTYPE1="", CTYPE2=""))
-    gas = GasMap.read(hdu, wcs=make_wcs((64, 64)), distance=300 * u.pc)
+    gas = GasMap.read((hdu, make_wcs((64, 64))), distance=300 * u.pc)
     assert gas.to_sky(31.5, 31.5).ra.deg == pytest.approx(52.0)
     bare = GasMap.read(hdu, pixel_scale=0.01 * u.pc)
     assert bare.wcs is None

@@ -11,12 +11,13 @@ from astropy.io import fits
 from hypothesis import given
 
 from astrofractal import GasMap
+from astrofractal.gasmap import XFactor
 from tests.factories import make_column, make_header
 from tests.robustness.cases import cases, enter
 from tests.robustness.mutations import apply, fits_changes, mutated
 
 SHAPE = (24, 28)
-X_FACTOR = 2e20 * u.cm**-2 / (u.K * u.km / u.s)
+X_FACTOR = XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s))
 
 
 def in_bytes(*hdus):
@@ -61,7 +62,7 @@ FILES = sound_files()
 
 
 def read(path, name):
-    options = {"x_factor": X_FACTOR} if name == "cube" else {}
+    options = {"column": X_FACTOR} if name == "cube" else {}
     return GasMap.read(path, distance=300 * u.pc, **options)
 
 

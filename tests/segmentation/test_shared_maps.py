@@ -8,17 +8,18 @@ from astropy.wcs import WCS
 from sklearn.metrics import adjusted_rand_score
 
 from astrofractal import FeatureSegmenter, GasMap
+from astrofractal.gasmap import Abundance, Extinction
 
 REAL = {
-    "L1688": lambda folder: GasMap.from_maps(
+    "L1688": lambda folder: GasMap.read(
         folder / "droplets_L1688_N_NH3.fits",
         folder / "droplets_L1688_Vlsr.fits",
         folder / "droplets_L1688_Sigma.fits",
-        unit="cm-2", log10=True, no_data=0, abundance=1e-8, distance=138 * u.pc,
+        unit="dex(cm-2)", no_data=0, column=Abundance(1e-8), distance=138 * u.pc,
     ),
-    "PerA": lambda folder: GasMap.from_maps(
+    "PerA": lambda folder: GasMap.read(
         folder / "astrodendro_PerA_Extn2MASS_F_Gal.fits", unit="mag",
-        extinction_ratio=9.4e20 / u.cm**2 / u.mag, distance=300 * u.pc,
+        column=Extinction(9.4e20 / u.cm**2 / u.mag), distance=300 * u.pc,
     )[20:80, 30:90],
 }  # fmt: skip
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from astrofractal.gasmap.channel import clean_numbers
+from astrofractal.gasmap.column import Abundance
 from astrofractal.gasmap.io.fits import hdu_data, opened
-from astrofractal.gasmap.io.maps import image_of, read_line_maps
+from astrofractal.gasmap.io.maps import image_of, read_fits
 from astrofractal.gasmap.io.planes import channels_of_planes
-from astrofractal.gasmap.io.registry import refuse_unused
+from astrofractal.gasmap.io.registry import register
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.units import logarithmic
 
@@ -30,41 +32,39 @@ _CUBE = re.compile(r"(?P<region>.+?)_parameter_maps(?:_(?P<release>.*?))?\.fits?
 _FOLDERS = ("", "parameterMaps/", "*/", "*/parameterMaps/")
 
 
-def survey_files(folder, *, region=None, release=None):
-    """Return the files of a folder of the GBT Ammonia Survey."""
-    folder = Path(folder)
+def survey_files(path):
+    """Return the files of a folder of the survey, or of the set that a file in one belongs to."""
+    folder = path if path.is_dir() else path.parent
     paths = sorted({path for part in _FOLDERS for path in folder.glob(f"{part}*.fit*")})
     sets, cubes = {}, {}
-    for path in paths:
-        match = _FILE.fullmatch(path.name)
-        cube = _CUBE.fullmatch(path.name)
+    for one in paths:
+        match = _FILE.fullmatch(one.name)
+        cube = _CUBE.fullmatch(one.name)
         if match:
             group = (match["region"], match["release"] or "")
-            sets.setdefault(group, {}).setdefault(_quantity(match), path)
+            sets.setdefault(group, {}).setdefault(_quantity(match), one)
         elif cube:
             group = (cube["region"], cube["release"] or "")
-            cubes.setdefault(group, {"column_density": path})
+            cubes.setdefault(group, {"column_density": one})
     complete = {group: files for group, files in sets.items() if set(CHANNELS) <= set(files)}
     sets = complete or cubes or sets
-    chosen = {
-        group: files
-        for group, files in sets.items()
-        if region in (None, group[0]) and (release is None or release in group[1])
-    }
-    names = ", ".join(" ".join(filter(None, group)) for group in sets)
     if not sets:
         msg = (
-            f"{str(folder)!r} holds no maps of the GBT Ammonia Survey, such as "
-            "L1688_N_NH3_DR1_rebase3_flag.fits, L1688_Vlsr_... and L1688_Sigma_...: give the maps to "
-            "GasMap.from_maps one by one"
+            f"{str(folder)!r} is a folder, but holds no maps of the GBT Ammonia Survey, such as "
+            "L1688_N_NH3_DR1_rebase3_flag.fits, L1688_Vlsr_... and L1688_Sigma_...: give the maps "
+            "one by one"
+        )
+        raise IsADirectoryError(msg)
+    chosen = [files for files in sets.values() if path == folder or path in files.values()]
+    if len(chosen) != 1:
+        names = ", ".join(" ".join(filter(None, group)) for group in sets)
+        example = next(iter(sets.values()))["column_density"].name
+        msg = (
+            f"{str(path)!r} holds the maps of {names}: give one of the files, such as {example}, with "
+            "format='gbt-ammonia'"
         )
         raise ValueError(msg)
-    if len(chosen) != 1:
-        asked = f"region={region!r}, release={release!r}"
-        hint = "give region= and release=" if chosen else f"none is of {asked}"
-        msg = f"{str(folder)!r} holds the maps of {names}: {hint}"
-        raise ValueError(msg)
-    (files,) = chosen.values()
+    (files,) = chosen
     missing = [name for name in CHANNELS if name not in files] if sets is not cubes else []
     if missing:
         have = ", ".join(path.name for path in files.values())
@@ -83,40 +83,36 @@ def _quantity(match):
     return f"{name}_uncertainty" if error else name
 
 
-def read_gas_survey(
-    data,
-    *,
-    abundance,
-    region=None,
-    release=None,
-    line_width=None,
-    distance=None,
-    beam=None,
-    meta=None,
-):
-    """Make a `~astrofractal.GasMap` of the ammonia maps of the GBT Ammonia Survey (GAS)."""
-    if abundance is None:
-        msg = "the maps hold N(NH3), not N(H2): give abundance=, NH3 molecules per H2 as in 1e-8"
+@register(
+    "gbt-ammonia",
+    identify=lambda source: isinstance(source, str | os.PathLike) and Path(source).is_dir(),
+    unused=("velocity", "dispersion", "uncertainty", "unit", "hdu", "no_data", "dispersion_kind"),
+)
+def read_gas_survey(source, options):
+    """
+    Ammonia of the GBT Ammonia Survey (GAS): a folder of its maps, or a file of one set of maps.
+
+    The maps and their errors are found by their names, as in any release; where a folder holds
+    several regions or releases, a file chooses.  The column density is that of NH3, so that
+    ``column=Abundance(...)`` is needed.
+    """
+    folder = isinstance(source, str | os.PathLike) and not _CUBE.fullmatch(Path(source).name)
+    files = survey_files(Path(source)) if folder else {"column_density": source}
+    if not isinstance(options.column, Abundance):
+        msg = (
+            "the maps hold N(NH3), not N(H2): give column=Abundance(...), NH3 molecules per H2 as in "
+            "1e-8"
+        )
         raise ValueError(msg)
-    files, log10 = {"column_density": data}, False
-    if isinstance(data, str | os.PathLike) and Path(data).is_dir():
-        files = survey_files(data, region=region, release=release)
-    else:
-        refuse_unused("one file", {"region": region, "release": release})
-    if len(files) > 1:
-        log10 = _is_logarithm(files["column_density"])
-    else:
-        _check_planes(files["column_density"])
-    return read_line_maps(
-        **files,
-        log10=log10,
-        no_data=0,
-        abundance=abundance,
-        line_width=line_width,
-        distance=distance,
-        beam=beam,
-        meta=meta,
-    )
+    options = replace(options, no_data=0)
+    first = files.pop("column_density")
+    if not files:
+        _check_planes(first)
+        return read_fits(first, options)
+    motions = {name: files.pop(name) for name in CHANNELS[1:]}
+    errors = {name.removesuffix("_uncertainty"): path for name, path in files.items()}
+    unit = {"column_density": "dex(cm-2)"} if _is_logarithm(first) else None
+    return read_fits(first, replace(options, **motions, uncertainty=errors, unit=unit))
 
 
 def _is_logarithm(path):
@@ -134,6 +130,6 @@ def _check_planes(data):
             msg = (
                 f"{hdus.filename() or 'data'} is no cube of fitted parameters with a column density "
                 "(no PLANE card of its header is COLUMN or NTOT): give a folder of maps, or the maps "
-                "to GasMap.from_maps one by one"
+                "one by one"
             )
             raise ValueError(msg)

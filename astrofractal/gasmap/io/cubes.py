@@ -17,10 +17,10 @@ from scipy import ndimage
 
 from astrofractal._utils.optional import require
 from astrofractal._utils.progress import progress
-from astrofractal._utils.validation import one_of, positive_int
+from astrofractal._utils.validation import one_of
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import Channel, check_beam, check_quantity, subtract_line_width
-from astrofractal.gasmap.column import check_rest_frequency, kelvin_per_intensity, x_factor_unit
+from astrofractal.gasmap.column import XFactor, kelvin_per_intensity
 from astrofractal.gasmap.io.fits import (
     describe_cube,
     describe_extensions,
@@ -143,7 +143,7 @@ def load_cube(hdus, *, hdu, unit):
         raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
     axis = _wcs.spectral_axis(wcs)
     if len(image.shape) == 2:
-        msg = f"{where} is a 2D map, not a cube: use GasMap.read or GasMap.from_maps"
+        msg = f"{where} is a 2D map, not a cube: use GasMap.read"
         raise ValueError(msg)
     if parameter_names(image):
         raise ValueError(describe_cube(image, where))
@@ -234,18 +234,17 @@ _CONVENTIONS = {
 }
 
 #: Voxels that are held at once by default (64-bit, a handful of copies).
-_CHUNK_VOXELS = 2**22
+CHUNK_VOXELS = 2**22
 
 
 def read_cube(
     cube,
     *,
-    x_factor,
+    column,
     distance=None,
     unit=None,
     hdu=None,
     beam=None,
-    rest_frequency=None,
     velocity_convention="radio",
     velocity_range=None,
     noise=None,
@@ -253,129 +252,9 @@ def read_cube(
     snr_edge=1.5,
     widen=0.25,
     line_width=None,
-    chunk_rows=None,
     progress_bar=False,
-    meta=None,
 ):
-    """
-    Make a `~astrofractal.GasMap` of the moments of a position-position-velocity cube.
-
-    Parameters
-    ----------
-    cube : path-like, HDU, `~astropy.io.fits.HDUList` or `~spectral_cube.SpectralCube`
-        The cube, in K, Jy/beam or another surface brightness.  Axes of one pixel are dropped.
-
-    x_factor : `~astropy.units.Quantity`
-        N(H2) per integrated intensity, e.g. in cm-2 / (K km/s).  There is no default: it depends
-        on the line.  For an optically thin line,
-        `~astrofractal.gasmap.optically_thin_x_factor` computes it.
-
-    distance : `~astropy.units.Quantity`, optional
-        See `~astrofractal.GasMap.read`.
-
-    unit : unit or str, optional
-        Unit of the intensity; replaces ``BUNIT``.
-
-    hdu : int or str, optional
-        The extension that holds the cube, where a file has several.
-
-    beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
-        The beam, or the FWHM of a round one, where the header has none (for Jy/beam).
-
-    rest_frequency : `~astropy.units.Quantity`, optional
-        Rest frequency (or wavelength) of the line, for a spectral axis of frequencies or
-        wavelengths; replaces the header's.
-
-    velocity_convention : {"radio", "optical", "relativistic"}, optional
-        How frequencies become velocities.  An axis that is in velocities already is taken as it
-        is.
-
-    velocity_range : `~astropy.units.Quantity`, optional
-        Two velocities: channels outside are left out of the moments, and used for the noise only.
-
-    noise : `~astropy.units.Quantity`, optional
-        The rms of a channel, one value or a map.  By default it is measured in each spectrum on
-        its negative values, which emission does not raise: the median of their absolute value
-        divided by 0.6745.
-
-    snr, snr_edge : float, optional
-        The mask of the moments: a run of channels above ``snr_edge`` times the noise counts if two
-        adjacent channels of it are above ``snr`` times the noise.
-
-    widen : float, optional
-        Fraction of its length by which each run is widened on both sides (rounded up), for the
-        wings of the line.  Without it, dispersions of faint lines come out up to 15 % too small.
-
-    line_width : `~astropy.units.Quantity`, optional
-        A dispersion that is taken out of the dispersions in quadrature: that of the thermal motion
-        of the molecule, sqrt(k T / m), and of the spectrometer, a channel's width / sqrt(12).  The
-        reference maps of astrofractal have the bulk motions of the gas alone, so that an observed
-        line without this correction is too wide for them.  At 10 K the thermal part is 0.05 km/s
-        for CO, 13CO and N2H+ and 0.07 km/s for NH3 (the sound speed, 0.19 km/s, is that of the mean
-        particle, which does not emit): see `~astrofractal.simulations.thermal_dispersion`.
-        Dispersions below ``line_width`` become 0.
-
-    chunk_rows : int, optional
-        Rows of the sky that are read at once.  The result does not depend on it.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
-
-    meta : dict, optional
-        See `~astrofractal.GasMap`.
-
-    Returns
-    -------
-    gas : `~astrofractal.GasMap`
-        The map, with uncertainties from the noise.  Spectra without signal are masked.
-
-    Raises
-    ------
-    ImportError
-        If spectral-cube is not installed (the extra ``cube``).
-
-    ValueError
-        If the data are no cube of two celestial axes and a spectral one, or no spectrum has
-        signal.
-
-    astropy.units.UnitsError
-        If ``x_factor`` does not fit the intensities.
-
-    Notes
-    -----
-    With the intensity T of the channels of the mask, of width dv, and the X-factor X,
-
-    .. math::
-
-        N = X \\sum T\\,dv, \\quad v = \\frac{\\sum T v_i\\,dv}{\\sum T\\,dv}, \\quad
-        \\sigma^2 = \\frac{\\sum T (v_i - v)^2\\,dv}{\\sum T\\,dv} - \\sigma_\\mathrm{line}^2 .
-
-    The errors are those of independent channels.
-
-    See Also
-    --------
-    from_maps : separate maps of a line or of dust.
-    read : a file that holds a map.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astropy import units as u
-    >>> from astropy.io import fits
-    >>> from astrofractal import GasMap
-    >>> v = np.arange(-2, 2, 0.1)[:, None, None]
-    >>> line = 5 * np.exp(-((v - 0.3) ** 2) / (2 * 0.4**2)) * np.ones((1, 16, 16))
-    >>> noise = np.random.default_rng(0).normal(scale=0.1, size=line.shape)
-    >>> axes = dict(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CTYPE3="VRAD", CUNIT3="km/s", BUNIT="K")
-    >>> axes |= dict(CDELT1=-1e-3, CDELT2=1e-3, CRPIX3=1, CRVAL3=-2, CDELT3=0.1)
-    >>> cube = fits.PrimaryHDU(line + noise, fits.Header(axes))
-    >>> x_factor = 2e21 * u.cm**-2 / (u.K * u.km / u.s)
-    >>> gas = GasMap.from_cube(cube, x_factor=x_factor, distance=300 * u.pc)
-    >>> gas
-    <GasMap 16 x 16 px, column_density + velocity + dispersion, 0.005236 pc/px, at 300 pc>
-    >>> print(f"{np.median(gas.velocity):.2f}, {np.median(gas.dispersion):.2f}")
-    0.30 km / s, 0.40 km / s
-    """
+    """Return the parts of a map of the moments of a cube: see `~astrofractal.GasMap.from_cube`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations within spectral-cube are not the caller's
         require("spectral_cube", extra="cube")
@@ -384,7 +263,12 @@ def read_cube(
         if not 0 <= value < np.inf:
             msg = f"{name} must be a number that is not negative, got {value!r}"
             raise ValueError(msg)
-    check_quantity("x_factor", x_factor, None, "2e20 * u.cm**-2 / (u.K * u.km / u.s)")
+    if not isinstance(column, XFactor):
+        msg = (
+            "column must be XFactor(...), N(H2) per integrated intensity such as "
+            f"XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s)), got {column!r}"
+        )
+        raise TypeError(msg)
     if velocity_range is not None and (
         not isinstance(velocity_range, u.Quantity) or velocity_range.size != 2
     ):
@@ -392,17 +276,14 @@ def read_cube(
         raise TypeError(msg)
     if noise is not None:
         check_quantity("noise", noise, None, "0.1 * u.K")
-    check_rest_frequency(rest_frequency)
     reduce = partial(
         _reduce,
-        x_factor=x_factor,
+        x_factor=column,
         beam=check_beam(beam),
-        rest_frequency=rest_frequency,
         convention=velocity_convention,
         velocity_range=velocity_range,
         noise=noise,
         levels=(snr, snr_edge, widen),
-        chunk_rows=chunk_rows,
         progress_bar=progress_bar,
     )
     if isinstance(cube, str | os.PathLike | fits.HDUList) or is_hdu(cube):
@@ -419,7 +300,6 @@ def read_cube(
         raise TypeError(msg)
     if line_width is not None:
         subtract_line_width(parts.channels["dispersion"], line_width)
-    parts.meta = dict(meta or {})
     return parts
 
 
@@ -428,19 +308,17 @@ def _reduce(
     *,
     x_factor,
     beam,
-    rest_frequency,
     convention,
     velocity_range,
     noise,
     levels,
-    chunk_rows,
     progress_bar,
 ):
     """Return the channels, the celestial WCS and the beam."""
-    velocity, frequency = _velocities(cube, rest_frequency, convention)
+    velocity, frequency = _velocities(cube, x_factor.rest_frequency, convention)
     width = _widths(velocity)
     factor, intensity = _intensity(cube, beam, frequency, x_factor)
-    per_line = x_factor_unit(x_factor, intensity * _VELOCITY)
+    per_line = x_factor.to_column_density(1.0 * intensity * _VELOCITY).value
     use = np.ones(velocity.size, bool)
     if velocity_range is not None:
         use = _inside(velocity, velocity_range)
@@ -449,9 +327,7 @@ def _reduce(
         msg = f"cube is one spectrum of {n_channels} channels, not a map of the sky"
         raise ValueError(msg)
     rms = _given_noise(noise, intensity, (n_rows, n_columns))
-    if chunk_rows is None:
-        chunk_rows = max(1, _CHUNK_VOXELS // (n_channels * n_columns))
-    positive_int("chunk_rows", chunk_rows)
+    chunk_rows = max(1, CHUNK_VOXELS // (n_channels * n_columns))
     # As a map holds them: a wide cube becomes a large one, and little else is in memory beside it.
     columns = np.full((2, n_rows, n_columns), np.nan)
     motions = np.full((4, n_rows, n_columns), np.nan, dtype=np.float32)
@@ -510,7 +386,7 @@ def _velocities(cube, rest_frequency, convention):
     if rest is None:
         msg = (
             f"the spectral axis of cube is in {axis.unit} and its header has no rest frequency: "
-            "give rest_frequency=, e.g. 110.201354 * u.GHz"
+            "give the rest_frequency of XFactor, e.g. 110.201354 * u.GHz"
         )
         raise ValueError(msg)
     frequency = axis.to(u.Hz, u.spectral())
@@ -558,7 +434,7 @@ def _cube_beam(cube):
 def _intensity(cube, beam, frequency, x_factor):
     """Return the factors of the channels and the unit of intensity that they lead to."""
     unit = cube.unit
-    fitting = isinstance(x_factor, u.Quantity) and _fits(x_factor, unit * _VELOCITY)
+    fitting = x_factor.fits(unit * _VELOCITY)
     if fitting or unit.is_equivalent(u.K):
         return (1.0, unit) if fitting else (unit.to(u.K), u.K)
     one = _cube_beam(cube) if beam is None else beam
@@ -566,14 +442,6 @@ def _intensity(cube, beam, frequency, x_factor):
     if beam is None and hasattr(cube, "beams"):
         areas = cube.beams.sr
     return kelvin_per_intensity(unit, frequency, beam_area=areas, name="cube"), u.K
-
-
-def _fits(x_factor, intensity):
-    try:
-        x_factor_unit(x_factor, intensity)
-    except (u.UnitsError, ValueError):
-        return False
-    return True
 
 
 def _given_noise(noise, intensity, shape):

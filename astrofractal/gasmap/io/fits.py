@@ -85,10 +85,7 @@ def _existing(path):
         msg = f"no such file: {name!r}"
         raise FileNotFoundError(msg)
     if Path(name).is_dir():
-        msg = (
-            f"{name!r} is a folder, not a FITS file (one of the GBT Ammonia Survey goes through "
-            "GasMap.from_gas_survey)"
-        )
+        msg = f"{name!r} is a folder, not a FITS file"
         raise IsADirectoryError(msg)
     return name
 
@@ -249,9 +246,8 @@ def describe_cube(hdu, where):
         named = f" (planes {', '.join(parameters)})" if parameters else hint
         return (
             f"{where} is a cube of parameters of shape {hdu.shape}{named}.  It is neither a map nor a "
-            "cube of three planes: one of fitted lines goes through GasMap.from_maps(cube, "
-            "abundance=...), or as velocity= and dispersion= beside a column density; else pass the "
-            "planes to it one by one"
+            "cube of three planes: one of fitted lines needs column=Abundance(...), or is given as "
+            "velocity= and dispersion= next to a column density; else give the planes one by one"
         )
     return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
 

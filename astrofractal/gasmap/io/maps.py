@@ -1,4 +1,4 @@
-"""Reading a map from FITS files, HDUs, NDData: which array is which channel; what is refused."""
+"""Maps from FITS files, HDUs, NDData and arrays: which array is which channel; what is refused."""
 
 import os
 import re
@@ -10,29 +10,20 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import (
-    Channel,
-    blank,
-    check_beam,
-    clean_numbers,
-    error_factor,
-    of_cutout,
-)
+from astrofractal.gasmap.channel import Channel, blank, clean_numbers, error_factor, of_cutout
 from astrofractal.gasmap.column import (
-    check_abundance,
-    check_rest_frequency,
-    choose_converter,
+    Abundance,
+    DustEmission,
+    XFactor,
     column_of,
     subtract_from_dispersion,
-    variance_to_dispersion,
-    warn_if_faint,
+    to_dispersion,
 )
 from astrofractal.gasmap.io.companions import find_error, find_mask, main_images
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits import (
     channel_name,
     check_shape,
-    describe_cube,
     describe_extensions,
     file_wcs,
     hdu_data,
@@ -51,181 +42,164 @@ from astrofractal.gasmap.io.fits import (
     wide_axes,
 )
 from astrofractal.gasmap.io.planes import channels_of_planes
-from astrofractal.gasmap.io.registry import MapParts, refuse_unused
+from astrofractal.gasmap.io.registry import MapParts, refuse_unused, register
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.resample import grid_offset, regrid_motions
 from astrofractal.gasmap.unit_text import parse_unit
 
-__all__ = [
-    "add_header",
-    "cube_hdu",
-    "header_parts",
-    "read_line_maps",
-    "read_parts",
-]
+__all__ = ["add_header", "header_parts", "image_of", "read_arrays", "read_fits"]
 
 #: Above this median a dispersion said to be in km/s is taken to be in m/s, and refused.
 _FAST = 50.0
 
+_MOTIONS = ("velocity", "dispersion")
 
-def read_parts(
-    data,
-    *,
-    distance=None,
-    unit=None,
-    hdu=None,
-    wcs=None,
-    pixel_scale=None,
-    beam=None,
-    mask=None,
-    log10=False,
-    no_data=None,
-    x_factor=None,
-    rest_frequency=None,
-    line_width=None,
-    meta=None,
-):
+
+def _is_file(data):
+    return isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data)
+
+
+def _is_folder(data):
+    return isinstance(data, str | os.PathLike) and os.path.isdir(data)
+
+
+def _in_memory(data):
+    return isinstance(data, NDData | Cutout2D | u.Quantity | np.ndarray)
+
+
+@register("fits", identify=lambda data: _is_file(data) and not _is_folder(data))
+def read_fits(source, options):
     """
-    Read a `~astrofractal.GasMap` from whatever holds one.
+    FITS: a path, an HDU or an HDUList with images of the channels.
 
-    Parameters
-    ----------
-    data : path-like, HDU, `~astropy.io.fits.HDUList`, `~astropy.nddata.NDData`, \
-            `~astropy.nddata.Cutout2D`, Quantity, GasMap
-        What is read:
-
-        * an image of two axes (further axes of one pixel are dropped): column density;
-        * an image of three planes without spectral axis: column density, velocity and dispersion,
-          the latter two in km/s unless ``unit`` gives three units;
-        * extensions named as channels, e.g. ``COLUMN_DENSITY``, ``V_LOS``, ``SIGMA_V``, with
-          their errors (``..._ERROR``) and masks (``MASK``) where there are any;
-        * a position-position-velocity cube, where ``x_factor`` is given;
-        * a `~astrofractal.GasMap`, returned as it is (with ``distance``, ``beam``, ``pixel_scale``
-          and ``meta`` if given).
-
-    distance : `~astropy.units.Quantity`, optional
-        Distance to the gas.  By default the header's ``DISTANCE``, if its comment names the unit
-        in the form ``[pc]``.
-
-    unit : unit, str, or sequence or dict of these, optional
-        Unit of the column density, or of each channel; replaces the header's ``BUNIT``.
-
-    hdu : int or str, optional
-        The extension that holds the column density, where a file has several.
-
-    wcs : `~astropy.wcs.WCS` or `~astropy.io.fits.Header`, optional
-        Replaces the file's WCS.
-
-    pixel_scale : `~astropy.units.Quantity`, optional
-        Width of a pixel (a length), for a map that has no WCS.
-
-    beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
-        The beam, or the FWHM of a round one.  By default that of the header (``BMAJ``, ``BMIN``,
-        ``BPA``).
-
-    mask : 2D `~numpy.ndarray` of bool, optional
-        `True` is masked.
-
-    log10 : bool, optional
-        Whether the values are the decimal logarithm of the column density.
-
-    no_data : float, optional
-        A value that means "nothing here".
-
-    x_factor : `~astropy.units.Quantity`, optional
-        Column density per integrated intensity, for a cube or the map of an integrated line: see
-        `~astrofractal.GasMap.from_cube`.
-
-    rest_frequency : `~astropy.units.Quantity`, optional
-        Rest frequency (or wavelength) of the line, for a map in Jy/beam km/s or a cube; replaces the
-        header's.
-
-    line_width : `~astropy.units.Quantity`, optional
-        A dispersion that is taken out of the dispersions in quadrature: see
-        `~astrofractal.GasMap.from_cube`.
-
-    meta : dict, optional
-        See `~astrofractal.GasMap`.
-
-    Returns
-    -------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    Raises
-    ------
-    OSError
-        If a file is missing, truncated or no FITS; the message names it.
-
-    ValueError
-        If there is no map of the sky in the data: a spectrum, a position-velocity diagram, a cube
-        of parameters, an image without celestial WCS; the message says what was found.  Also if
-        the data cannot use one of the options, as a cube cannot use ``log10``.
-
-    astropy.units.UnitsError
-        If a unit does not fit.
-
-    See Also
-    --------
-    from_maps : separate maps of a line or of dust.
-    from_cube : a position-position-velocity cube.
-
-    Examples
-    --------
-    >>> from astropy import units as u
-    >>> from astrofractal import GasMap
-    >>> from astrofractal.data import data_path
-    >>> gas = GasMap.read(data_path("example_cloud.fits"), distance=140 * u.pc)
-    >>> gas
-    <GasMap 320 x 320 px, column_density + velocity + dispersion, 0.003646 pc/px, at 140 pc>
+    * An image of two axes (further axes of one pixel are dropped): column density, or what
+      ``column=`` converts to it.
+    * An image of three planes without a spectral axis: column density, velocity and dispersion, the
+      latter two in km/s unless ``unit`` gives three units.
+    * Extensions named as channels, e.g. ``COLUMN_DENSITY``, ``V_LOS``, ``SIGMA_V``, with their
+      errors (``..._ERROR``) and masks (``MASK``) where there are any.
+    * A cube of fitted parameters whose header names its planes (``PLANE1`` and so on, as pyspeckit
+      writes it), with ``column=Abundance(...)``.
+    * A position-position-velocity cube, with ``column=XFactor(...)``: see
+      `~astrofractal.GasMap.from_cube`.
     """
-    values = {"log10": log10, "no_data": no_data, "x_factor": x_factor, "line_width": line_width}
-    if x_factor is None:
-        refuse_unused("a map without x_factor", {"rest_frequency": rest_frequency})
-    parts = MapParts(
-        {},
-        wcs=wcs,
-        distance=distance,
-        beam=check_beam(beam),
-        pixel_scale=pixel_scale,
-        mask=mask,
-        rest_frequency=check_rest_frequency(rest_frequency),
-        meta=dict(meta or {}),
+    with opened(source) as hdus:
+        cube = cube_hdu(hdus, options.hdu, one_row=isinstance(options.column, XFactor))
+        if cube is not None:
+            return _read_line_cube(hdus, cube, options)
+        parts = options.parts()
+        key = options.hdu
+        if isinstance(options.column, Abundance):
+            planes = channels_of_planes(hdus, key)
+            if planes is not None and "COLUMN_DENSITY" in planes:
+                hdus, key = planes, None
+        found = find_channels(hdus, key)
+        first = found["column_density"]
+        given = {name for name in _MOTIONS if getattr(options, name) is not None}
+        three = len(wide_axes(first)) > 2
+        names = [name for name in CHANNELS if three or name in found or name in given]
+        units = units_of(options.unit, names)
+        replaced = parts.wcs is not None
+        own_wcs = file_wcs(first.header, hdus, needed=False) if replaced else None
+        add_header(first.header, hdus, parts)
+        found = {name: one for name, one in found.items() if name not in given}
+        own = {name: one for name, one in units.items() if three or name in found}
+        channels = file_channels(found, hdus, own)
+        channels["column_density"].wcs = own_wcs if replaced else parts.wcs
+        parts.channels = {name: one for name, one in channels.items() if name not in given}
+    return _finished(parts, options, units)
+
+
+@register("arrays", identify=_in_memory, unused=("hdu",))
+def read_arrays(source, options):
+    """
+    Data in memory: NDData, CCDData, Cutout2D, a Projection of spectral-cube, a Quantity, an array.
+
+    Unit, mask, uncertainty, WCS, beam, distance and header are taken from the object as far as it
+    has them; ``(data, wcs)`` and ``(data, header)`` give the WCS.  An array needs ``unit=``.
+    """
+    parts = options.parts()
+    given = [name for name in CHANNELS[1:] if getattr(options, name) is not None]
+    units = units_of(options.unit, ["column_density", *given])
+    first = _load(source, "column_density", units.get("column_density"))
+    parts.channels = {"column_density": first}
+    if parts.wcs is None:
+        parts.wcs = first.wcs
+    return _finished(parts, options, units)
+
+
+def _finished(parts, options, units):
+    """Return the parts with the other maps read, on one grid, and the column density in cm-2."""
+    channels, no_data = parts.channels, options.no_data
+    for name in _MOTIONS:
+        data = getattr(options, name)
+        if data is not None:
+            channels[name] = _load(data, name, units.get(name))
+    for name, error in options.uncertainty.items():
+        if name not in channels:
+            msg = f"uncertainty has {name!r}, but the map has {', '.join(channels)}"
+            raise ValueError(msg)
+        channels[name].error = _load_error(error, name, channels[name])
+    for name, channel in channels.items():
+        if no_data is not None:
+            blank(channel.values, no_data)
+            if channel.error is not None:
+                blank(channel.error, no_data)
+        channels[name] = channel.squeezed(name)
+    channels["column_density"] = column_of(
+        channels["column_density"],
+        _with_temperature(options.column, channels["column_density"], no_data),
+        wcs=parts.wcs,
+        beam=parts.beam,
+        rest_frequency=parts.rest_frequency,
     )
-    if isinstance(data, Cutout2D):
-        data = of_cutout(data)
-    if isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data):
-        with opened(data) as hdus:
-            cube = cube_hdu(hdus, hdu, one_row=x_factor is not None)
-            if cube is not None:
-                unused = {"wcs": wcs, "pixel_scale": pixel_scale, "mask": mask}
-                unused |= {"log10": log10, "no_data": no_data}
-                _check_cube(hdus, cube, x_factor, unused)
-                return read_cube(
-                    hdus,
-                    x_factor=x_factor,
-                    distance=distance,
-                    unit=unit,
-                    hdu=hdu,
-                    beam=beam,
-                    rest_frequency=rest_frequency,
-                    line_width=line_width,
-                    meta=meta,
-                )
-            found = find_channels(hdus, hdu)
-            header = found["column_density"].header
-            add_header(header, hdus, parts)
-            parts.channels = file_channels(found, hdus, unit)
-    elif isinstance(data, NDData | u.Quantity | np.ndarray):
-        refuse_unused(f"a {type(data).__name__}", {"hdu": hdu})
-        parts.channels = _in_memory(data, unit)
-    else:
+    dispersion = to_dispersion(channels.get("dispersion"), options.dispersion_kind)
+    if dispersion is not None:
+        channels["dispersion"] = dispersion
+    regridded = regrid_motions(channels)
+    if regridded:
+        parts.meta["regridded"] = ", ".join(regridded)
+    subtract_from_dispersion(channels, options.line_width)
+    return parts
+
+
+def _with_temperature(conversion, first, no_data):
+    """Return a conversion; a dust temperature that is a map is read."""
+    if not isinstance(conversion, DustEmission) or isinstance(conversion.temperature, u.Quantity):
+        return conversion
+    channel = _load(conversion.temperature, "temperature", None)
+    if no_data is not None:
+        blank(channel.values, no_data)
+    if grid_offset(channel, first):
         msg = (
-            "data must be a path, an HDU, an HDUList, NDData, Cutout2D, a Quantity or a GasMap, got "
-            f"{type(data).__name__}: {data!r}"
+            "DustEmission: temperature is on another grid than the map (shapes "
+            f"{channel.values.shape} and {first.values.shape}): reproject it to that grid"
         )
-        raise TypeError(msg)
-    return _converted(parts, **values)
+        raise ValueError(msg)
+    return replace(conversion, temperature=channel.values << channel.unit)
+
+
+def _read_line_cube(hdus, cube, options):
+    """Read a cube of a file, or refuse what is not one of the sky, and options that it cannot use."""
+    where = label(cube, hdus)
+    wcs = _wcs.read_wcs(cube.header, hdus=hdus, name=where)
+    if not wcs.has_celestial:
+        msg = f"{where} {_wcs.describe_cube_axes(cube.header)}"
+        raise ValueError(msg)
+    if not isinstance(options.column, XFactor):
+        msg = (
+            f"{where} is a position-position-velocity cube of shape {cube.shape}: give "
+            "column=XFactor(...), the column density per integrated intensity, e.g. "
+            "u.Quantity('2e20 cm-2 / (K km s-1)') (see GasMap.from_cube)"
+        )
+        raise ValueError(msg)
+    used = ("column", "distance", "unit", "hdu", "beam", "line_width")
+    given = options.given()
+    refuse_unused(
+        f"{where}, a position-position-velocity cube,",
+        {name: value for name, value in given.items() if name not in used},
+    )
+    return read_cube(hdus, **{name: value for name, value in given.items() if name in used})
 
 
 def cube_hdu(hdus, key, *, one_row=False):
@@ -240,26 +214,9 @@ def cube_hdu(hdus, key, *, one_row=False):
     return None
 
 
-def _check_cube(hdus, cube, x_factor, unused):
-    """Refuse what is not a cube of the sky, or options that a cube cannot use."""
-    where = label(cube, hdus)
-    wcs = _wcs.read_wcs(cube.header, hdus=hdus, name=where)
-    if not wcs.has_celestial:
-        msg = f"{where} {_wcs.describe_cube_axes(cube.header)}"
-        raise ValueError(msg)
-    if x_factor is None:
-        msg = (
-            f"{where} is a position-position-velocity cube of shape {cube.shape}: give x_factor=, "
-            "the column density per integrated intensity, e.g. "
-            "u.Quantity('2e20 cm-2 / (K km s-1)') (see GasMap.from_cube)"
-        )
-        raise ValueError(msg)
-    refuse_unused(f"{where}, a position-position-velocity cube,", unused)
-
-
 def find_channels(hdus, key):
     """Return the HDU of each channel, the column density first; refuse what is no map."""
-    images = image_hdus(hdus)
+    found = {}
     if key is not None:
         first = pick(hdus, key)
         if not is_hdu(first) or not first.shape:
@@ -267,24 +224,25 @@ def find_channels(hdus, key):
             raise ValueError(msg)
         found = {"column_density": first}
     else:
-        found = {}
+        images = image_hdus(hdus)
         for hdu in images:
             name = channel_name(hdu.name)
             if name is not None:
                 found.setdefault(name, hdu)
-        if "column_density" not in found:
+        if len(images) == 1:
+            found = {"column_density": images[0]}
+        elif "column_density" not in found:
             found = {"column_density": only_image(hdus, images, found)} | found
     first = found["column_density"]
     check_shape(first, label(first, hdus), three_planes=len(found) == 1)
     return found
 
 
-def file_channels(found, hdus, unit):
+def file_channels(found, hdus, units):
     """Return the channel of each HDU, with its error and mask."""
     first = found["column_density"]
     if len(wide_axes(first)) > 2:
-        return _three_planes(first, hdus, unit)
-    units = units_of(unit, tuple(found))
+        return _three_planes(first, hdus, units)
     channels = {}
     for name, hdu in found.items():
         channels[name] = image_channel(hdu, hdus, units.get(name), name)
@@ -313,17 +271,16 @@ def only_image(hdus, images, found):
     raise ValueError(msg)
 
 
-def _three_planes(hdu, hdus, unit):
-    """Return the channels of a cube of three planes."""
+def _three_planes(hdu, hdus, units):
+    """Return the channels of an image of three planes."""
     data = hdu_data(hdu, hdus)
     data = data.reshape(-1, *data.shape[-2:])
-    names = CHANNELS
-    if unit is None and "," in str(hdu.header.get("BUNIT", "")):
-        unit = [part.strip() for part in hdu.header["BUNIT"].split(",")]
-    units = units_of(unit, names)
+    text = str(hdu.header.get("BUNIT", ""))
+    if not units and "," in text:
+        units = units_of([part.strip() for part in text.split(",")], CHANNELS)
     default = {"velocity": u.km / u.s, "dispersion": u.km / u.s}
     channels = {}
-    for plane, name in enumerate(names):
+    for plane, name in enumerate(CHANNELS):
         chosen = units.get(name) or default.get(name) or bunit(hdu, hdus)
         channels[name] = Channel(clean_numbers(data[plane], name), chosen)
     if "dispersion" not in units:
@@ -383,50 +340,6 @@ def image_channel(hdu, hdus, unit, name):
     return Channel(clean_numbers(data, where), unit).squeezed(where)
 
 
-def _in_memory(data, unit):
-    units = units_of(unit, ("column_density",))
-    if isinstance(data, u.Quantity) and unit is not None:
-        refuse_unused(f"a {type(data).__name__} in {data.unit}", {"unit": unit})
-    if isinstance(data, NDData) and "column_density" in units:
-        if data.unit is not None and data.unit != units["column_density"]:
-            msg = f"unit {unit!r} disagrees with the unit of the data, {data.unit}"
-            raise u.UnitsError(msg)
-        if data.unit is None:
-            data = NDData(data, unit=units["column_density"])
-    elif isinstance(data, np.ndarray) and not isinstance(data, u.Quantity):
-        if "column_density" not in units:
-            msg = "data is an array without a unit: give unit=, e.g. 'cm-2'"
-            raise ValueError(msg)
-        return {
-            "column_density": Channel(
-                clean_numbers(data, "data"), units["column_density"]
-            ).squeezed("data")
-        }
-    return {"column_density": Channel.of(data, "column_density")}
-
-
-def _converted(parts, *, log10, no_data, x_factor, line_width):
-    """Return the parts with the column density in cm-2."""
-    channels = parts.channels
-    for name, channel in channels.items():
-        if no_data is not None:
-            blank(channel.values, no_data)
-        channels[name] = channel.squeezed(name)
-    converter = (None, None) if x_factor is None else ("x_factor", x_factor)
-    column = column_of(
-        channels["column_density"],
-        log10,
-        converter,
-        wcs=parts.wcs,
-        beam=parts.beam,
-        rest_frequency=parts.rest_frequency,
-    )
-    channels["column_density"] = column
-    warn_if_faint(column)
-    subtract_from_dispersion(channels, line_width)
-    return parts
-
-
 def header_parts(header, *, distance=None):
     """Return what a header without data says of WCS, distance (if not given), scale and beam."""
     wcs = _wcs.celestial_wcs(header) if "CTYPE1" in header else None
@@ -455,274 +368,6 @@ def add_header(header, hdus, parts):
             parts.meta.setdefault(key.lower(), header[key])
 
 
-def read_line_maps(
-    column_density,
-    velocity=None,
-    dispersion=None,
-    *,
-    column_density_uncertainty=None,
-    velocity_uncertainty=None,
-    dispersion_uncertainty=None,
-    unit=None,
-    hdu=None,
-    log10=False,
-    no_data=None,
-    abundance=None,
-    variance=False,
-    extinction_ratio=None,
-    x_factor=None,
-    dust_temperature=None,
-    dust_opacity=None,
-    frequency=None,
-    rest_frequency=None,
-    line_width=None,
-    distance=None,
-    wcs=None,
-    pixel_scale=None,
-    beam=None,
-    mask=None,
-    meta=None,
-):
-    """
-    Make a `~astrofractal.GasMap` of separate maps.
-
-    Parameters
-    ----------
-    column_density : path-like, HDU, NDData or Quantity
-        Map of the column density, or of what one of the arguments below converts to it.  The
-        velocities, errors and mask of a file with named extensions (see
-        `~astrofractal.GasMap.read`) are taken as well, where they are not given, and so are those of
-        a cube of fitted parameters, whose header names its planes (``PLANE1`` and so on, as pyspeckit
-        writes it); it needs ``abundance``.
-
-    velocity, dispersion : path-like, HDU, NDData or Quantity, optional
-        Maps of the mean velocity and of the velocity dispersion, or cubes of fitted parameters.  Those
-        on another grid than the column density are regridded to it, with a warning (see Notes).
-
-    column_density_uncertainty, velocity_uncertainty, dispersion_uncertainty : map, optional
-        Standard deviations (path-like, HDU, NDData or Quantity), in the unit of their maps (in dex if
-        ``log10``).
-
-    unit : unit, str, or sequence or dict of these, optional
-        Unit of the column density, or of each map (in order, or by the names
-        ``"column_density"``, ``"velocity"``, ``"dispersion"``); replaces ``BUNIT``.
-
-    hdu : int or str, optional
-        The extension that holds the column density, where its file has several.
-
-    log10 : bool, optional
-        Whether the column density is given as its decimal logarithm.
-
-    no_data : float, optional
-        A value that means "no fit here", in all maps and errors.
-
-    abundance : float, optional
-        Molecules per H2, if the column density is that of another molecule: N(H2) is the column
-        divided by it.
-
-    variance : bool, optional
-        Whether ``dispersion`` is a variance (moment 2): its root is taken.  Its unit is the square
-        of a velocity; numbers called km/s are taken as (km/s)2.
-
-    extinction_ratio : `~astropy.units.Quantity`, optional
-        N(H2) per magnitude: the map is an extinction, A_V or A_K as the ratio says.  For A_V,
-        9.4e20 cm-2/mag is in use (Bohlin et al. 1978, R_V = 3.1).
-
-    x_factor : `~astropy.units.Quantity`, optional
-        N(H2) per integrated intensity: the map is an integrated line, e.g. in K km/s.  One in
-        Jy/beam km/s is converted through the beam and the rest frequency.
-
-    dust_temperature : `~astropy.units.Quantity`, path-like, HDU or NDData, optional
-        Dust temperature, one value or a map: the map is dust continuum.
-
-    dust_opacity : `~astropy.units.Quantity`, optional
-        Opacity per mass of gas and dust, e.g. of `~astrofractal.gasmap.hildebrand_opacity`.
-
-    frequency : `~astropy.units.Quantity`, optional
-        Frequency or wavelength of the continuum.
-
-    rest_frequency : `~astropy.units.Quantity`, optional
-        Rest frequency (or wavelength) of an integrated line in Jy/beam km/s; replaces the header's.
-
-    line_width : `~astropy.units.Quantity`, optional
-        A dispersion that is taken out of the dispersions in quadrature, that of the molecule's
-        thermal motion: see `~astrofractal.GasMap.from_cube`.
-
-    distance, wcs, pixel_scale, beam, mask, meta : optional
-        See `~astrofractal.GasMap.read`.
-
-    Returns
-    -------
-    gas : `~astrofractal.GasMap`
-        The map.
-
-    Raises
-    ------
-    ValueError
-        If velocities or dispersions do not overlap with the column density, if other maps are not on
-        its grid, if values called cm-2 look like logarithms, or as
-        in `~astrofractal.GasMap.read`.
-
-    astropy.units.UnitsError
-        If a unit does not fit.
-
-    Notes
-    -----
-    Errors of the conversions themselves (abundance, ratio, X-factor, temperature, opacity) are
-    systematic and not part of the uncertainties.
-
-    Velocities and dispersions on another grid are brought to that of the column density once, by
-    reproject (the extra ``cube``): N v and N (sigma^2 + v^2) are what is averaged over wider pixels or
-    interpolated in finer ones, and where less than half of a pixel is covered there is no velocity.
-    Beams are not matched: smooth the finer map before.  ``meta["regridded"]`` names the channels.
-
-    See Also
-    --------
-    from_cube : a position-position-velocity cube.
-    read : one file with all of it.
-
-    Examples
-    --------
-    Maps of a fitted ammonia line, with zeros where no line was found:
-
-    >>> import numpy as np
-    >>> from astropy import units as u
-    >>> from astrofractal import GasMap
-    >>> found = np.ones((32, 32))
-    >>> found[:8] = 0
-    >>> gas = GasMap.from_maps(
-    ...     2e14 * found / u.cm**2,
-    ...     3.5 * found * u.km / u.s,
-    ...     0.2 * found * u.km / u.s,
-    ...     abundance=1e-8,
-    ...     no_data=0,
-    ...     line_width=0.085 * u.km / u.s,
-    ... )
-    >>> print(f"{gas.column_density[20, 20]:.1e}, {gas.dispersion[20, 20]:.3f}")
-    2.0e+22 1 / cm2, 0.181 km / s
-    >>> print(f"{gas.masked_fraction:.2f}")
-    0.25
-    """
-    given = {"column_density": column_density, "velocity": velocity, "dispersion": dispersion}
-    errors = {
-        "column_density": column_density_uncertainty,
-        "velocity": velocity_uncertainty,
-        "dispersion": dispersion_uncertainty,
-    }
-    for name, error in errors.items():
-        if error is not None and given[name] is None:
-            msg = f"{name}_uncertainty is given but {name} is not"
-            raise ValueError(msg)
-    parts = MapParts(
-        {},
-        wcs=None if wcs is None else _wcs.celestial_wcs(wcs),
-        distance=distance,
-        beam=check_beam(beam),
-        pixel_scale=pixel_scale,
-        mask=mask,
-        rest_frequency=check_rest_frequency(rest_frequency),
-        meta=dict(meta or {}),
-    )
-    if x_factor is None:
-        refuse_unused("a map without x_factor", {"rest_frequency": rest_frequency})
-    units = _load_first(given, unit, hdu, parts, abundance)
-    channels = parts.channels
-    for name, data in given.items():
-        if data is not None and name not in channels:
-            channels[name] = _load(data, name, units.get(name))
-    if dust_temperature is not None and not isinstance(dust_temperature, u.Quantity):
-        channels["dust_temperature"] = _load(dust_temperature, "dust_temperature", None)
-    for name, channel in channels.items():
-        if errors.get(name) is not None:
-            channel.error = _load_error(errors[name], name, channel, no_data, log10=log10)
-        if no_data is not None:
-            blank(channel.values, no_data)
-    temperature = channels.pop("dust_temperature", None)
-    if temperature is not None:
-        _check_grid("dust_temperature", temperature, channels["column_density"])
-        dust_temperature = temperature.values << temperature.unit
-    converter = choose_converter(
-        extinction_ratio=extinction_ratio,
-        x_factor=x_factor,
-        dust=(dust_temperature, dust_opacity, frequency),
-    )
-    column = column_of(
-        channels["column_density"],
-        log10,
-        converter,
-        wcs=parts.wcs,
-        beam=parts.beam,
-        rest_frequency=parts.rest_frequency,
-    )
-    if abundance is not None:
-        fraction = check_abundance(abundance)
-        column.values = column.values / fraction
-        column.error = None if column.error is None else column.error / fraction
-    warn_if_faint(column, abundance)
-    channels["column_density"] = column
-    if variance:
-        channels["dispersion"] = variance_to_dispersion(channels.get("dispersion"))
-    regridded = regrid_motions(channels)
-    if regridded:
-        parts.meta["regridded"] = ", ".join(regridded)
-    subtract_from_dispersion(channels, line_width)
-    return parts
-
-
-def _is_file(data):
-    return isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data)
-
-
-def _load_first(given, unit, hdu, parts, abundance):
-    """Add the column density and what comes along in its file to the parts; return the units."""
-    data = given["column_density"]
-    asked = [name for name, value in given.items() if value is not None]
-    if not _is_file(data):
-        refuse_unused(f"column_density, a {type(data).__name__},", {"hdu": hdu})
-        units = units_of(unit, asked)
-        first = _load(data, "column_density", units.get("column_density"))
-        parts.channels["column_density"] = first
-        if parts.wcs is None:
-            parts.wcs = first.wcs
-        return units
-    with opened(data) as hdus:
-        planes = channels_of_planes(hdus, hdu)
-        if planes is not None and "COLUMN_DENSITY" in planes:
-            if abundance is None:
-                msg = (
-                    f"{label(image_hdus(hdus)[0], hdus)} is a cube of fitted parameters: its column "
-                    "density is that of the molecule, not of H2: give abundance= (molecules per H2)"
-                )
-                raise ValueError(msg)
-            hdus, hdu = planes, None
-        found = _found(hdus, hdu)
-        planes = len(wide_axes(found["column_density"])) > 2
-        names = [name for name in given if planes or name in found or name in asked]
-        units = units_of(unit, names)
-        first = found["column_density"]
-        replaced = parts.wcs is not None
-        own_wcs = file_wcs(first.header, hdus, needed=False) if replaced else None
-        add_header(first.header, hdus, parts)
-        found = {name: one for name, one in found.items() if one is first or given[name] is None}
-        own = {name: one for name, one in units.items() if planes or name in found}
-        channels = file_channels(found, hdus, own)
-        channels["column_density"].wcs = own_wcs if replaced else parts.wcs
-        parts.channels |= {name: one for name, one in channels.items() if name not in asked[1:]}
-        return units
-
-
-def _found(hdus, key):
-    """Return the HDU of each channel in a file that is no cube."""
-    images = image_hdus(hdus)
-    if cube_hdu(hdus, key) is not None:
-        image = cube_hdu(hdus, key)
-        raise ValueError(describe_cube(image, f"column_density: {label(image, hdus)}"))
-    if key is None and len(images) == 1:
-        check_shape(images[0], f"column_density: {label(images[0], hdus)}", three_planes=True)
-        return {"column_density": images[0]}
-    return find_channels(hdus, key)
-
-
 def _load(data, name, unit):
     """Return the channel of a map, in its own unit."""
     if _is_file(data):
@@ -734,15 +379,24 @@ def _load(data, name, unit):
             return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
     if isinstance(data, Cutout2D):
         data = of_cutout(data)
-    if unit is not None and isinstance(data, NDData) and data.unit is None:
+    own = getattr(data, "unit", None)
+    logarithm = own is not None and own == getattr(unit, "physical_unit", None)
+    if isinstance(data, u.Quantity) and not logarithm:
+        refuse_unused(f"{name}, a {type(data).__name__} in {own},", {"unit": unit})
+    elif isinstance(data, NDData) and unit is not None and not logarithm:
+        if own not in (None, unit):
+            msg = f"unit {str(unit)!r} disagrees with the unit of the data, {own}"
+            raise u.UnitsError(msg)
         data = NDData(data, unit=unit)
-    if unit is not None and type(data) is np.ndarray:
+    elif isinstance(data, np.ndarray) and not isinstance(data, NDData):
+        if unit is None:
+            msg = f"{name} is an array without a unit: give unit=, e.g. 'cm-2'"
+            raise ValueError(msg)
         data = Channel(clean_numbers(data, name), unit)
-    if isinstance(data, u.Quantity):
-        refuse_unused(f"{name}, a {type(data).__name__} in {data.unit},", {"unit": unit})
     channel = Channel.of(data, name).squeezed(name)
     wcs = None if channel.wcs is None else _wcs.celestial_wcs(channel.wcs, name=name)
-    return replace(channel, values=channel.values.copy(), wcs=wcs)
+    unit = unit if logarithm else channel.unit
+    return replace(channel, values=channel.values.copy(), unit=unit, wcs=wcs)
 
 
 def image_of(hdus, name):
@@ -757,33 +411,21 @@ def image_of(hdus, name):
     return hdu
 
 
-def _load_error(data, name, channel, no_data, *, log10):
+def _load_error(data, name, channel):
     """Return the standard deviation of a channel in the channel's unit."""
-    shape = channel.values.shape
-    as_it_is = name == "column_density" and log10  # in dex, or `column_of` finds that it is not
+    where = f"uncertainty of {name}"
     if _is_file(data):
         with opened(data) as hdus:
-            hdu = image_of(hdus, f"{name}_uncertainty")
-            values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), f"{name}_uncertainty")
+            hdu = image_of(hdus, where)
+            values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), where)
             unit = header_unit(hdu, hdus) or channel.unit
     else:
-        error = Channel.of(data, f"{name}_uncertainty").squeezed(f"{name}_uncertainty")
+        error = Channel.of(data, where).squeezed(where)
         values, unit = error.values.copy(), error.unit
-    if values.shape != shape:
-        msg = f"{name}_uncertainty has shape {values.shape}, {name} has {shape}"
+    if values.shape != channel.values.shape:
+        msg = f"the {where} has shape {values.shape}, {name} has {channel.values.shape}"
         raise ValueError(msg)
-    if not as_it_is and unit != channel.unit:
-        values = values * error_factor(unit, channel, name=f"{name}_uncertainty")
-    if no_data is not None:
-        blank(values, no_data)
-    return values
-
-
-def _check_grid(name, channel, first):
-    """Refuse a map that is on another grid than the column density."""
-    if grid_offset(channel, first):
-        msg = (
-            f"{name} is on another grid than column_density (shapes {channel.values.shape} and "
-            f"{first.values.shape}): reproject it to that grid"
-        )
-        raise ValueError(msg)
+    logarithm = isinstance(channel.unit, u.function.FunctionUnitBase)
+    if unit != channel.unit and not (logarithm and unit == channel.unit.physical_unit):
+        values = values * error_factor(unit, channel, name=where)
+    return values  # of a logarithm: in dex, or `column_of` finds that it is not

@@ -1,40 +1,154 @@
-"""What a reader finds: the parts that a `GasMap` is made of."""
+"""The readers of maps, by the name of what they read.
 
+A new layout of files is one more module with a function that has the decorator `register`.
+"""
+
+from __future__ import annotations
+
+import inspect
 import reprlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["MapParts", "refuse_unused"]
+from astropy.table import Table
+
+from astrofractal._utils.validation import one_of
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channel import check_beam
+from astrofractal.gasmap.column import DISPERSION_KINDS, check_conversion
+from astrofractal.gasmap.moments import CHANNELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["MapParts", "ReadOptions", "list_formats", "read_source", "refuse_unused", "register"]
 
 
 @dataclass
 class MapParts:
+    """What a reader finds: the parts that a `~astrofractal.GasMap` is made of."""
+
+    channels: dict  #: the `~astrofractal.gasmap.channel.Channel` of each name in CHANNELS
+    wcs: Any = None
+    distance: Any = None
+    beam: Any = None
+    pixel_scale: Any = None
+    rest_frequency: Any = None
+    meta: dict = field(default_factory=dict)
+
+
+@dataclass
+class ReadOptions:
+    """The options of `~astrofractal.GasMap.read`, checked as far as they can be without data."""
+
+    velocity: Any = None
+    dispersion: Any = None
+    uncertainty: Any = None
+    column: Any = None
+    distance: Any = None
+    beam: Any = None
+    pixel_scale: Any = None
+    unit: Any = None
+    hdu: Any = None
+    no_data: Any = None
+    dispersion_kind: Any = None
+    line_width: Any = None
+    wcs: Any = None
+
+    def __post_init__(self):
+        check_conversion(self.column)
+        self.beam = check_beam(self.beam)
+        if self.dispersion_kind is not None:
+            one_of("dispersion_kind", self.dispersion_kind, DISPERSION_KINDS)
+        self.wcs = None if self.wcs is None else _wcs.celestial_wcs(self.wcs)
+        self.uncertainty = dict(self.uncertainty or {})
+        unknown = set(self.uncertainty) - set(CHANNELS)
+        if unknown:
+            msg = f"uncertainty has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
+            raise ValueError(msg)
+
+    def given(self):
+        """Return the options that were given."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        if not self.uncertainty:
+            del values["uncertainty"]
+        return {name: value for name, value in values.items() if value is not None}
+
+    def parts(self):
+        """Return the parts of a map that are known before anything is read."""
+        return MapParts(
+            {},
+            wcs=self.wcs,
+            distance=self.distance,
+            beam=self.beam,
+            pixel_scale=self.pixel_scale,
+        )
+
+
+@dataclass(frozen=True)
+class Reader:
+    """A reader of one format, which is called with a source and `ReadOptions`."""
+
+    name: str
+    read: Callable
+    identify: Callable
+    unused: tuple
+
+
+_READERS: dict[str, Reader] = {}
+
+
+def register(name, *, identify, unused=()):
+    """Return a decorator that registers a reader; ``unused`` are options that it cannot use."""
+
+    def decorate(function):
+        _READERS[name] = Reader(name, function, identify, tuple(unused))
+        return function
+
+    return decorate
+
+
+def list_formats() -> Table:
+    """Return the formats that `~astrofractal.GasMap.read` reads, a `~astropy.table.Table`."""
+    lines = [inspect.getdoc(reader.read).splitlines()[0] for reader in _READERS.values()]
+    return Table({"Format": list(_READERS), "Description": lines})
+
+
+def describe_format(format: str | None = None) -> None:
     """
-    The parts of a map, as read.
+    Print what a format is and which options it takes.
 
     Parameters
     ----------
-    channels : dict
-        The `~astrofractal.gasmap.channel.Channel` of each name in
-        `~astrofractal.gasmap.moments.CHANNELS` that there is.
-
-    wcs, distance, beam, pixel_scale, mask : optional
-        As `~astrofractal.GasMap` takes them.
-
-    rest_frequency : `~astropy.units.Quantity`, optional
-        Rest frequency of the line that a map was made of.
-
-    meta : dict
-        Anything else.
+    format : str, optional
+        A name of `list_formats`; all of them by default.
     """
+    for name in _READERS if format is None else [one_of("format", format, tuple(_READERS))]:
+        reader = _READERS[name]
+        options = [one.name for one in fields(ReadOptions) if one.name not in reader.unused]
+        options[options.index("wcs") :] = []  # given as (data, wcs)
+        print(f'format="{name}"\n')
+        print(f"{inspect.getdoc(reader.read)}\n\nOptions: {', '.join(options)}\n")
 
-    channels: dict
-    wcs: object = None
-    distance: object = None
-    beam: object = None
-    pixel_scale: object = None
-    mask: object = None
-    rest_frequency: object = None
-    meta: dict = field(default_factory=dict)
+
+def read_source(source, format, options):
+    """Return the parts of a map that a source holds, as the first reader that fits finds them."""
+    if isinstance(source, tuple) and len(source) == 2:
+        source, wcs = source
+        options = replace(options, wcs=wcs)
+    if format is not None:
+        reader = _READERS[one_of("format", format, tuple(_READERS))]
+    else:
+        reader = next((one for one in _READERS.values() if one.identify(source)), None)
+    if reader is None:
+        msg = (
+            "source must be a path, a file, an HDU, an HDUList, NDData, Cutout2D, a Quantity, a cube, "
+            f"(data, wcs) or a GasMap, got {type(source).__name__}: {source!r}"
+        )
+        raise TypeError(msg)
+    unused = {name: value for name, value in options.given().items() if name in reader.unused}
+    refuse_unused(f"a source of format {reader.name!r}", unused)
+    return reader.read(source, options)
 
 
 def refuse_unused(source, options):
