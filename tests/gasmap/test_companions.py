@@ -24,11 +24,10 @@ def primary(name=None, **cards):
     return fits.PrimaryHDU(COLUMN, make_header(SHAPE, EXTNAME=name, **cards))
 
 
-def error_of(*hdus, reader=GasMap.read, **options):
-    return reader(fits.HDUList(list(hdus)), **options).column_density_uncertainty
+def error_of(*hdus, **options):
+    return GasMap.read(fits.HDUList(list(hdus)), **options).column_density_uncertainty
 
 
-@pytest.mark.parametrize("reader", [GasMap.read, GasMap.from_maps])
 @pytest.mark.parametrize("owner", [None, "image", "DATA", "SCI", "IMAGE", "COLUMN_DENSITY"])
 @pytest.mark.parametrize(
     ("name", "values", "unit"),
@@ -51,8 +50,8 @@ def error_of(*hdus, reader=GasMap.read, **options):
         ("ERR_COLUMN_DENSITY", ERROR, "cm-2"),
     ],
 )
-def test_uncertainties_under_many_names(reader, owner, name, values, unit):
-    found = error_of(primary(owner), image(values, name, unit), reader=reader)
+def test_uncertainties_under_many_names(owner, name, values, unit):
+    found = error_of(primary(owner), image(values, name, unit))
     np.testing.assert_allclose(found.value, ERROR, rtol=1e-6)
 
 
@@ -116,7 +115,7 @@ def test_each_channel_has_its_own_uncertainty():
 def test_velocities_with_variances_of_their_own_file():
     velocity = fits.HDUList([fits.PrimaryHDU(), image(0 * COLUMN + 5, "DATA", "km/s")])
     velocity.append(image(0 * COLUMN + 0.04, "STAT", "km2 s-2"))
-    gas = GasMap.from_maps(primary(), velocity)
+    gas = GasMap.read(primary(), velocity)
     np.testing.assert_allclose(gas.velocity_uncertainty.value, 0.2)
 
 

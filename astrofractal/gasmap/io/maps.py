@@ -229,7 +229,7 @@ def find_channels(hdus, key):
             name = channel_name(hdu.name)
             if name is not None:
                 found.setdefault(name, hdu)
-        if len(images) == 1:
+        if len(hdus) == 1 and images:
             found = {"column_density": images[0]}
         elif "column_density" not in found:
             found = {"column_density": only_image(hdus, images, found)} | found
