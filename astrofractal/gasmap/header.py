@@ -191,7 +191,7 @@ def _check_step(header, axis, where):
     elif not row:
         other = any(re.fullmatch(rf"PC{axis}_\d+|(?:CD|PC)00{axis}00\d", key) for key in header)
         if step == 0 or (step is None and (matrix or not other)):
-            stated = "no pixel scale (neither CDELT nor CD or PC): give wcs= or pixel_scale="
+            stated = "no pixel scale (neither CDELT nor CD or PC): give (data, wcs) or pixel_scale="
             if step == 0 or not celestial:
                 stated = f"CDELT{axis} = 0" if step == 0 else f"no CDELT{axis}"
                 stated += f": set it to the {'pixel scale' if celestial else 'width of a channel'}"

@@ -139,15 +139,15 @@ def test_planes_are_numbered_from_the_smallest_card(start):
     hdu = cube()
     names = [hdu.header.pop(f"PLANE{number}") for number in range(1, 10)]
     hdu.header.update({f"PLANE{start + index}": name for index, name in enumerate(names)})
-    check(GasMap.from_maps(hdu, abundance=1e-8))
+    check(GasMap.read(hdu, column=Abundance(1e-8), no_data=0))
     del hdu.header[f"PLANE{start + 1}"]
     with pytest.raises(ValueError, match="9 planes, but 8 cards PLANE1"):
-        GasMap.from_maps(hdu, abundance=1e-8)
+        GasMap.read(hdu, column=Abundance(1e-8))
 
 
 def test_planes_whose_cards_are_numbers():
     with pytest.raises(ValueError, match=r"is a cube of parameters .*planes 0, 1, 2") as caught:
-        GasMap.from_maps(cube(names=range(9)), abundance=1e-8)
+        GasMap.read(cube(names=range(9)), column=Abundance(1e-8))
     assert "damaged" not in str(caught.value)
 
 
