@@ -13,7 +13,7 @@ from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.validation import one_of
 from astrofractal.benchmark.run import row_numbers
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
-from astrofractal.mass.fine_tuning import TrunkViews, fine_tune
+from astrofractal.mass.fine_tuning import fine_tune
 
 __all__ = [
     "SUPERVISED",
@@ -131,28 +131,10 @@ def supervised_predictions(name, maps, splits, *, random_state=0, progress_bar=F
 
 def _tuned(settings, maps, splits, random_state, progress_bar):
     encoder = FractalEncoder(weights=settings.weights, random_state=random_state)
-    kept = shown = None
-    splits = list(splits)
-    tested = np.isin(np.arange(len(maps)), np.concatenate([test for _, test in splits]))
-    if settings.blocks != "all":
-        # The frozen part sees each view once, for all splits.
-        options = {"blocks": settings.blocks, "progress_bar": progress_bar}
-        kept = TrunkViews.draw(
-            encoder,
-            maps,
-            n_views=settings.n_views,
-            weight_exponent=settings.weight_exponent,
-            random_state=random_state,
-            **options,
-        )
-        shown = TrunkViews.symmetric(
-            encoder, maps[tested], n_views=settings.n_test_views, **options
-        )
     for train, test in splits:
-        keep, out = (np.isin(np.arange(len(maps)), rows) for rows in (train, test))
         tuned = fine_tune(
             encoder,
-            maps[keep],
+            maps[np.sort(train)],
             blocks=settings.blocks,
             validation=_HELD,
             n_views=settings.n_views,
@@ -161,15 +143,12 @@ def _tuned(settings, maps, splits, random_state, progress_bar):
             learning_rate=settings.learning_rate,
             weight_exponent=settings.weight_exponent,
             precision=settings.precision,
-            views=None if kept is None else kept[keep],
             random_state=random_state,
             progress_bar=progress_bar,
         )
-        if shown is None:
-            mass = tuned.predict(maps[out], n_views=settings.n_test_views)
-        else:
-            mass = tuned.predict_views(shown[out[tested]])
-        yield np.flatnonzero(out), np.log10(mass.to_value(u.solMass)), tuned.best_epoch
+        test = np.sort(test)
+        mass = tuned.predict(maps[test], n_views=settings.n_test_views)
+        yield test, np.log10(mass.to_value(u.solMass)), tuned.best_epoch
 
 
 def _scratch(settings, maps, splits, random_state, progress_bar):
@@ -273,7 +252,7 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), clouds=None, progr
                 done |= set(table["cloud"][same].tolist())
             left = [c for c in every if c not in done and (clouds is None or c in clouds)]
             if not left:
-                continue  # nor is the trunk asked for its views
+                continue
             splits = (
                 (np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in left
             )

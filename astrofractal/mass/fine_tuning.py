@@ -1,4 +1,4 @@
-"""Fine-tuning: a pretrained encoder trained on with labeled maps."""
+"""Fine-tuning: a pretrained encoder trained further on labeled maps."""
 
 from __future__ import annotations
 
@@ -17,16 +17,15 @@ from astrofractal._utils.optional import require
 from astrofractal._utils.progress import progress, quiet_lightning
 from astrofractal._utils.validation import at_least, positive_int
 from astrofractal.encoder.backbone import suit_attention
-from astrofractal.encoder.pooling import check_pooling, pool_tokens
+from astrofractal.encoder.pooling import pool_tokens
 from astrofractal.mapset import MapSet
+from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.weights import protostar_weights
 
 __all__ = [
     "SYMMETRIES",
     "FineTuned",
     "FreshViews",
-    "KeptViews",
-    "TrunkViews",
     "draw_rows",
     "fine_tune",
     "hold_out",
@@ -40,14 +39,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Literal
 
-    from numpy.typing import ArrayLike
-
-    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal._utils.annotations import ProgressBar
     from astrofractal.encoder import FractalEncoder
+
+pl = require("pytorch_lightning", extra="pretrain")
 
 #: Penalties of the linear probe that the head starts from, per view of a protostar; the middle one
 #: where nothing is held out.
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
+
+#: The ratio of the learning rates of a block and of the next one.
+_LAYER_DECAY = 0.75
+
+#: The largest shift of a view along each axis, in pixels of the map.
+_JITTER = 0.5
+
+#: The poses under which a mass does not change, one per row: quarter turns, whether it is mirrored,
+#: the sign of the velocity, and a shift (x, y) in pixels.
+SYMMETRIES = np.array(
+    [(turns, mirror, sign, 0, 0) for mirror in (0, 1) for turns in range(4) for sign in (1, -1)],
+    dtype=np.float32,
+)
 
 
 def fine_tune(
@@ -55,9 +67,7 @@ def fine_tune(
     maps: MapSet,
     *,
     blocks: int | Literal["all"] = 2,
-    pooling: str | tuple[str, ...] = ("central", "scatter"),
     zoom: float = 4.0,
-    jitter: float = 0.5,
     weight_exponent: float = 1.0,
     validation: float | Sequence[str] | None = 0.15,
     n_views: int = 16,
@@ -65,24 +75,19 @@ def fine_tune(
     patience: int = 5,
     batch_size: int = 64,
     learning_rate: float = 1e-4,
-    layer_decay: float = 0.75,
-    weight_decay: float = 0.05,
     precision: str = "32-true",
-    device: str | None = None,
-    checkpoint: PathLike | None = None,
-    views: TrunkViews | None = None,
     random_state: int = 0,
     progress_bar: ProgressBar = False,
 ) -> FineTuned:
     """
-    Train an encoder on with maps of known masses.
+    Train an encoder further on maps with known masses.
 
     A linear head on pooled tokens starts as a linear probe (ridge regression on the frozen tokens),
     so that the first steps do not spoil the pretrained features (Kumar et al. 2022,
     arXiv:2202.10054); then head and blocks are trained together by AdamW, with learning rates that
-    fall from the last block to the first, a warm-up and half a cosine.  Each view of a map is
-    turned or mirrored, has either sign of the velocity and is shifted by a part of a pixel.  Whole
-    clouds are held out, on which the best epoch is chosen.
+    fall from the last block to the first, a warm-up and half a cosine.  In each epoch new views of
+    the maps are drawn: turned or mirrored, with either sign of the velocity, and shifted by a part
+    of a pixel.  Whole clouds are held out, on which the best epoch is chosen.
 
     Parameters
     ----------
@@ -94,18 +99,10 @@ def fine_tune(
 
     blocks : int or "all", optional
         How many of the last transformer blocks are trained, with the last normalization: 0 leaves
-        the encoder frozen and trains the head alone.  The frozen part sees each view once, which is
-        then kept, so that few blocks cost little; with ``"all"`` views are drawn anew in each epoch.
-
-    pooling : str or tuple of str, optional
-        The poolings of the tokens that the head is given; see
-        `~astrofractal.encoder.pooling.pool_tokens`.
+        the encoder frozen and trains the head alone.
 
     zoom : float, optional
-        The magnification of the map that the encoder sees.
-
-    jitter : float, optional
-        The largest shift of a view along each axis, in pixels of the map.
+        The magnification of the map that the encoder is given.
 
     weight_exponent : float, optional
         A map is drawn with the number of maps of its protostar to the power of minus this: with 1
@@ -128,25 +125,9 @@ def fine_tune(
     learning_rate : float, optional
         Of the last block and of the head.
 
-    layer_decay : float, optional
-        The ratio of the learning rates of a block and of the next one.
-
-    weight_decay : float, optional
-        Of AdamW.
-
     precision : str, optional
         Lightning's precision; ``"bf16-mixed"`` is more than twice as fast on processors with
         instructions for it.
-
-    device : str, optional
-        ``"cpu"``, ``"cuda"`` or any other torch device; by default the encoder's.
-
-    checkpoint : path-like, optional
-        A ``.safetensors`` file to which the best encoder so far is written after each epoch that
-        improves, so that an interrupted training is not lost.
-
-    views : `TrunkViews`, optional
-        Kept views of the same maps, to share them between trainings with the same frozen part.
 
     random_state : int, optional
         The seed: the same one gives the same result on the same machine.
@@ -173,84 +154,61 @@ def fine_tune(
 
     Notes
     -----
-    A tuned encoder has seen the masses of ``maps``.  A calibration on the same maps (``fit`` of
-    `~astrofractal.StellarMassEstimator`) takes its skill and its intervals from clouds that the encoder
-    knows, and both are too good: keep clouds apart, and score and calibrate intervals on these.
+    A tuned encoder was trained on the masses of ``maps``.  Skill and intervals of a calibration on the
+    same maps (``fit`` of `~astrofractal.StellarMassEstimator`) are too good: keep clouds apart, and
+    score and calibrate intervals on these.
     """
-
     if not isinstance(maps, MapSet):
         msg = f"maps must be a MapSet, got {type(maps).__name__}"
         raise TypeError(msg)
-    for name, value in (("n_views", n_views), ("max_epochs", max_epochs), ("patience", patience)):
+    counts = {"n_views": n_views, "max_epochs": max_epochs, "patience": patience}
+    for name, value in (counts | {"batch_size": batch_size}).items():
         positive_int(name, value)
-    positive_int("batch_size", batch_size)
     generator = np.random.default_rng(random_state)
-    held = _held_out(maps, validation, generator, hold_out)
-    device = torch.device(device or encoder.device)
-    network = _Network(encoder, blocks, pooling, zoom, maps.images.shape[-1]).to(device)
-    log_masses = maps.log_masses
-    images = None
-    if blocks == "all":
-        images = torch.from_numpy(encoder.normalize(maps.images))
-        parts = []
-        for rows in (np.flatnonzero(~held), np.flatnonzero(held)):
-            if not len(rows):
-                parts.append((rows, images[:0]))
-                continue
-            n = n_views * len(np.unique(maps.protostars[rows]))
-            rows = rows[draw_rows(maps.protostars[rows], n, weight_exponent, generator)]
-            poses = random_poses(n, jitter, generator)
-            parts.append((rows, make_views(images[rows], poses, zoom=zoom, size=images.shape[-1])))
-        (train_rows, train_inputs), (held_rows, held_inputs) = parts
-    else:
-        if views is None:
-            views = TrunkViews.draw(
-                encoder,
-                maps,
-                blocks=blocks,
-                pooling=pooling,
-                n_views=n_views,
-                zoom=zoom,
-                jitter=jitter,
-                weight_exponent=weight_exponent,
-                device=device,
-                random_state=random_state,
-                progress_bar=progress_bar,
-            )
-        elif (views.n_maps, views.kind) != (len(maps), network.kind):
-            msg = (
-                f"views must be of the {len(maps)} maps and for {network.kind}, got views of "
-                f"{views.n_maps} maps for {views.kind}"
-            )
-            raise ValueError(msg)
-        outside = held[views.rows]
-        (train_rows, train_inputs), (held_rows, held_inputs) = (
-            (views.rows[which], views.inputs[np.flatnonzero(which)])
-            for which in (~outside, outside)
-        )
+    held = _held_out(maps, validation, generator)
+    network = _Network(encoder, blocks, zoom, maps.images.shape[-1]).to(encoder.device)
+    images = torch.from_numpy(encoder.normalize(maps.images))
+    look = {"zoom": zoom, "size": images.shape[-1]}
+
+    def draw(rows):
+        if not len(rows):
+            return rows, images[:0]
+        n = n_views * len(np.unique(maps.protostars[rows]))
+        rows = rows[draw_rows(maps.protostars[rows], n, weight_exponent, generator)]
+        return rows, make_views(images[rows], random_poses(n, _JITTER, generator), **look)
+
+    (train_rows, train_views), (held_rows, held_views) = map(
+        draw, (np.flatnonzero(~held), np.flatnonzero(held))
+    )
     if len(np.unique(train_rows)) < 10:
         msg = f"maps must leave at least 10 to train on, got {len(np.unique(train_rows))}"
         raise ValueError(msg)
-    truth = None if not len(held_rows) else log_masses[held_rows]
-    network.probe(train_inputs, log_masses[train_rows], n_views, held_inputs, truth, regress)
-    options = {"batch_size": batch_size, "random_state": random_state}
-    if blocks == "all":
-        batches = FreshViews(
-            images[~held],
-            log_masses[~held],
-            maps.protostars[~held],
-            len(train_rows),
-            zoom=zoom,
-            size=images.shape[-1],
-            jitter=jitter,
-            exponent=weight_exponent,
-            **options,
-        )
-    else:
-        batches = KeptViews(train_inputs, log_masses[train_rows], **options)
+    known = (held_views, maps.log_masses[held_rows]) if len(held_rows) else None
+    network.probe(train_views, maps.log_masses[train_rows], n_views, known)
+    batches = FreshViews(
+        images[~held],
+        maps.log_masses[~held],
+        maps.protostars[~held],
+        len(train_rows),
+        exponent=weight_exponent,
+        batch_size=batch_size,
+        random_state=random_state,
+        **look,
+    )
+    history, best_epoch = train_network(
+        network,
+        batches,
+        validation=known,
+        groups=network.parameter_groups(learning_rate),
+        max_epochs=max_epochs,
+        patience=patience,
+        precision=precision,
+        device=encoder.device,
+        random_state=random_state,
+        progress_bar=progress_bar,
+    )
     notes = {
         "blocks": blocks,
-        "pooling": [pooling] if isinstance(pooling, str) else list(pooling),
         "zoom": float(zoom),
         "n_maps": len(maps),
         "clouds": sorted(set(maps.clouds[~held].tolist())),
@@ -258,29 +216,9 @@ def fine_tune(
         "random_state": random_state,
         "from": encoder.weights_id,
     }
-
-    def keep(found):
-        found.encoder(notes).save(checkpoint)
-
-    history, best_epoch = train_network(
-        network,
-        batches,
-        validation=None if truth is None else (held_inputs, truth),
-        groups=network.parameter_groups(learning_rate, layer_decay),
-        weight_decay=weight_decay,
-        max_epochs=max_epochs,
-        patience=patience,
-        precision=precision,
-        device=device,
-        on_best=None if checkpoint is None else keep,
-        random_state=random_state,
-        progress_bar=progress_bar,
-    )
     tuned = FineTuned(network, network.encoder(notes), history, best_epoch, notes)
-    if checkpoint is not None:
-        tuned.encoder.save(checkpoint)
-    if truth is not None:
-        tuned.predictions = _predictions(maps, held_rows, regress(network, held_inputs))
+    if known is not None:
+        tuned.predictions = _predictions(maps, held_rows, regress(network, held_views))
     return tuned
 
 
@@ -351,285 +289,83 @@ class FineTuned:
         mass : `~astropy.units.Quantity`
             One mass per map.
         """
-
         if positive_int("n_views", n_views) > len(SYMMETRIES):
             msg = f"n_views must be at most {len(SYMMETRIES)}, got {n_views}"
             raise ValueError(msg)
         images = np.asarray(maps.images if isinstance(maps, MapSet) else maps)
-        rows = np.repeat(np.arange(len(images)), n_views)
+        look = {"zoom": self.network.zoom, "size": images.shape[-1]}
         # Far apart in the list, so that few views differ in all three symmetries.
         poses = SYMMETRIES[np.arange(n_views) * 7 % len(SYMMETRIES)]
-        views = TrunkViews(
-            self.network,
-            images,
-            rows,
-            np.tile(poses, (len(images), 1)),
-            full=True,
-            progress_bar=progress_bar,
-        )
-        return 10 ** views.average(views.inputs.double().numpy()) * u.solMass
-
-    def predict_views(self, views: TrunkViews) -> u.Quantity:
-        """
-        Predict the masses in maps whose views have passed the frozen part.
-
-        Parameters
-        ----------
-        views : `TrunkViews`
-            Made with the same encoder, ``blocks`` and ``zoom``.
-
-        Returns
-        -------
-        mass : `~astropy.units.Quantity`
-            One mass per map, not a number where a map has no view.
-        """
-
-        return 10 ** views.average(regress(self.network, views.inputs)) * u.solMass
-
-
-class TrunkViews:
-    """
-    Views of maps as the frozen part of an encoder leaves them, to be shared between trainings.
-
-    Parameters
-    ----------
-    network, images, rows, poses : object
-        Not for users: call `draw` or `symmetric`.
-
-    Attributes
-    ----------
-    rows : 1D `~numpy.ndarray` of int
-        The map of each view.
-
-    inputs : `torch.Tensor`
-        Tokens, in 16 bit, or for ``blocks=0`` pooled features.
-
-    n_maps : int
-        The number of maps.
-    """
-
-    def __init__(
-        self,
-        network: Any,
-        images: Any,
-        rows: Any,
-        poses: Any,
-        *,
-        full: bool = False,
-        progress_bar: ProgressBar = False,
-    ) -> None:
-
-        self.rows, self.n_maps, self.kind = rows, len(images), network.kind
-        normalize, device = network.normalization, next(network.parameters()).device
-        forward = network.whole if full else network.trunk
-        network.eval()
-        parts = []
-        starts = range(0, len(rows), 64)
-        for start in progress(starts, progress_bar, desc="encode"):
-            some = rows[start : start + 64]
-            batch = torch.from_numpy(normalize(images[some])).to(device)
-            size = images.shape[-1]
-            batch = make_views(batch, poses[start : start + 64], zoom=network.zoom, size=size)
-            with torch.inference_mode():
-                found = forward(batch)
-            parts.append((found.half() if found.ndim == 3 else found).cpu())
-        self.inputs = torch.cat(parts)
-
-    def __getitem__(self, keep: ArrayLike) -> TrunkViews:
-        """Return the views of some of the maps, a boolean `~numpy.ndarray` with one entry per map."""
-        keep = np.asarray(keep, bool)
-        new = copy.copy(self)
-        which = keep[self.rows]
-        new.rows = (np.cumsum(keep) - 1)[self.rows[which]]
-        new.inputs, new.n_maps = self.inputs[np.flatnonzero(which)], int(keep.sum())
-        return new
-
-    @classmethod
-    def draw(
-        cls,
-        encoder: FractalEncoder,
-        maps: MapSet,
-        *,
-        blocks: int | Literal["all"],
-        pooling: str | tuple[str, ...] = ("central", "scatter"),
-        n_views: int = 16,
-        zoom: float = 4.0,
-        jitter: float = 0.5,
-        weight_exponent: float = 1.0,
-        device: str | None = None,
-        random_state: int = 0,
-        progress_bar: ProgressBar = False,
-    ) -> TrunkViews:
-        """
-        Draw views as `fine_tune` does, whose parameters these are.
-
-        Returns
-        -------
-        views : `TrunkViews`
-            ``views[keep]`` with a boolean array are those of a part of the maps.
-        """
-
-        network = _Network(encoder, blocks, pooling, zoom, maps.images.shape[-1])
-        generator = np.random.default_rng((random_state, 1))
-        n = n_views * len(np.unique(maps.protostars))
-        rows = draw_rows(maps.protostars, n, weight_exponent, generator)
-        poses = random_poses(n, jitter, generator)
-        network.to(device or encoder.device)
-        return cls(network, maps.images, rows, poses, progress_bar=progress_bar)
-
-    @classmethod
-    def symmetric(
-        cls,
-        encoder: FractalEncoder,
-        maps: MapSet,
-        *,
-        blocks: int | Literal["all"],
-        pooling: str | tuple[str, ...] = ("central", "scatter"),
-        n_views: int = 2,
-        zoom: float = 4.0,
-        device: str | None = None,
-        progress_bar: ProgressBar = False,
-    ) -> TrunkViews:
-        """
-        Take the first symmetric views of each map, for predictions; parameters as of `draw`.
-
-        Returns
-        -------
-        views : `TrunkViews`
-            ``n_views`` of each map.
-        """
-
-        network = _Network(encoder, blocks, pooling, zoom, maps.images.shape[-1])
-        rows = np.repeat(np.arange(len(maps)), n_views)
-        poses = np.tile(SYMMETRIES[np.arange(n_views) * 7 % len(SYMMETRIES)], (len(maps), 1))
-        network.to(device or encoder.device)
-        return cls(network, maps.images, rows, poses, progress_bar=progress_bar)
-
-    def average(self, values: np.ndarray) -> np.ndarray:
-        """
-        Average over the views of each map.
-
-        Parameters
-        ----------
-        values : 1D `~numpy.ndarray`
-            One per view.
-
-        Returns
-        -------
-        means : 1D `~numpy.ndarray`
-            One per map, not a number where there is no view.
-        """
-        counts = np.bincount(self.rows, minlength=self.n_maps)
-        sums = np.bincount(self.rows, weights=np.ravel(values), minlength=self.n_maps)
-        return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        log_mass = np.zeros(len(images))
+        for start in progress(range(0, len(images), 64), progress_bar, desc="encode"):
+            some = torch.from_numpy(self.encoder.normalize(images[start : start + 64]))
+            for pose in poses:
+                views = make_views(some, np.tile(pose, (len(some), 1)), **look)
+                log_mass[start : start + 64] += regress(self.network, views) / n_views
+        return 10**log_mass * u.solMass
 
 
 class _Network(nn.Module):
-    """A Vision Transformer and a linear head; its input is what the frozen part leaves of a view."""
+    """A Vision Transformer and a linear head."""
 
-    def __init__(self, encoder, blocks, pooling, zoom, width):
+    def __init__(self, encoder, blocks, zoom, width):
         super().__init__()
-        self.n_blocks = _check_blocks(encoder, blocks)
+        n_blocks = _check_blocks(encoder, blocks)
         at_least("zoom", zoom, 1)
         self.origin, self.blocks, self.zoom = encoder, blocks, zoom
-        self.normalization = encoder.normalization
         self.model = copy.deepcopy(encoder.model).requires_grad_(False)
-        self.pooling = check_pooling(pooling)
+        self.pooling = FeatureSet().pooling
         self.grid = (-(-width // encoder.patch_size),) * 2
-        suit_attention(self.model.blocks, self.grid[0] * self.grid[1])
+        n_patches = self.grid[0] * self.grid[1]
+        suit_attention(self.model.blocks, n_patches)
         self.n_prefix = encoder.n_prefix_tokens
-        depth = len(self.model.blocks)
         if blocks == "all":
             self.model.requires_grad_(True)
-        elif blocks:
-            for layer in (*self.model.blocks[depth - blocks :], self.model.norm):
+        elif n_blocks:
+            for layer in (*self.model.blocks[-n_blocks:], self.model.norm):
                 layer.requires_grad_(True)
-        with torch.inference_mode():
-            some = torch.zeros(1, self.grid[0] * self.grid[1] + self.n_prefix, encoder.embed_dim)
-            n_features = self._pool(some).shape[1]
+        some = torch.zeros(1, n_patches + self.n_prefix, encoder.embed_dim)
+        n_features = pool_tokens(some, self.grid, self.n_prefix, self.pooling).shape[1]
         self.head = nn.Linear(n_features, 1)
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
 
-    @property
-    def kind(self):
-        """What kept views depend on."""
-        kind = {"blocks": self.blocks, "zoom": self.zoom, "encoder": self.origin.fingerprint()}
-        return kind | ({"pooling": self.pooling} if self.blocks == 0 else {})
+    def pooled(self, views):
+        """Return the pooled features of views (n, 3, width, width)."""
+        tokens = self.model.forward_features(views)
+        return pool_tokens(tokens, self.grid, self.n_prefix, self.pooling).float()
 
-    def _pool(self, tokens):
-        return pool_tokens(tokens, self.grid, self.n_prefix, self.pooling)
-
-    def trunk(self, views):
-        """Return what the frozen part leaves of views: tokens, or pooled features with ``blocks=0``."""
-        if self.blocks == 0:
-            return self._pool(self.model.forward_features(views))
-        last = len(self.model.blocks) - self.n_blocks - 1
-        [found] = self.model.forward_intermediates(
-            views,
-            indices=[last],
-            return_prefix_tokens=True,
-            stop_early=True,
-            output_fmt="NLC",
-            intermediates_only=True,
-        )
-        if isinstance(found, tuple):
-            patches, prefix = found
-            return torch.cat([prefix, patches], 1)
-        return found
-
-    def pooled(self, inputs):
-        """Return the pooled features of inputs."""
-        if self.blocks == 0:
-            return inputs
-        if self.blocks == "all":
-            return self._pool(self.model.forward_features(inputs))
-        blocks = self.model.blocks[len(self.model.blocks) - self.n_blocks :]
-        for block in blocks:
-            inputs = block(inputs)
-        return self._pool(self.model.norm(inputs))
-
-    def forward(self, inputs):
+    def forward(self, views):
         """Return log10 masses, shape (n,)."""
-        return self.head((self.pooled(inputs).float() - self.mean) / self.scale)[:, 0]
+        return self.head((self.pooled(views) - self.mean) / self.scale)[:, 0]
 
-    def whole(self, views):
-        """Return log10 masses of views that have not passed the frozen part."""
-        return self(views if self.blocks == "all" else self.trunk(views))
-
-    def probe(self, inputs, log_masses, views_per_star, held_inputs, held_log_masses, regress):
+    def probe(self, views, log_masses, views_per_star, known):
         """Start the head as ridge regression on the features as they are."""
-        features = regress(_Pooled(self), inputs).reshape(len(inputs), -1)
+        pooled = _Pooled(self)
+        features = regress(pooled, views).reshape(len(views), -1)
         mean, scale = features.mean(0), features.std(0) + 1e-6
         features = (features - mean) / scale
         center = log_masses.mean()
         gram, cross = features.T @ features, features.T @ (log_masses - center)
-        penalties = _PENALTIES
-        if held_log_masses is None:
-            penalties = _PENALTIES[2:3]
-        else:
-            held = (
-                regress(_Pooled(self), held_inputs).reshape(len(held_inputs), -1) - mean
-            ) / scale
-        best = np.inf
-        for penalty in penalties:
-            ridge = penalty * views_per_star * np.eye(len(gram))
-            weights = np.linalg.solve(gram + ridge, cross)
-            error = 0.0
-            if held_log_masses is not None:
-                error = np.mean((held @ weights + center - held_log_masses) ** 2)
-            if error < best:
-                best, chosen = error, weights
+        penalties = _PENALTIES if known else _PENALTIES[2:3]
+        found = [
+            np.linalg.solve(gram + penalty * views_per_star * np.eye(len(gram)), cross)
+            for penalty in penalties
+        ]
+        if known:  # the penalty with the least error on the clouds held out
+            held = (regress(pooled, known[0]).reshape(len(known[0]), -1) - mean) / scale
+            errors = [np.mean((held @ weights + center - known[1]) ** 2) for weights in found]
+            found = [found[int(np.argmin(errors))]]
         with torch.no_grad():
             for tensor, value in (
                 (self.mean, mean),
                 (self.scale, scale),
-                (self.head.weight, chosen[None]),
+                (self.head.weight, found[0][None]),
                 (self.head.bias, np.array([center])),
             ):
                 tensor.copy_(torch.from_numpy(value))
 
-    def parameter_groups(self, learning_rate, layer_decay):
+    def parameter_groups(self, learning_rate):
         """Return the parameters for AdamW: rates by layer, no decay of vectors and tokens."""
         depth = len(self.model.blocks)
         groups = {}
@@ -640,7 +376,7 @@ class _Network(nn.Module):
             if name.startswith("model.blocks."):
                 layer = int(name.split(".")[2]) + 1
             decayed = parameter.ndim > 1 and "token" not in name and "pos_embed" not in name
-            rate = learning_rate * layer_decay ** (depth - layer)
+            rate = learning_rate * _LAYER_DECAY ** (depth - layer)
             group = {"params": [], "lr": rate} | ({} if decayed else {"weight_decay": 0.0})
             groups.setdefault((layer, decayed), group)["params"].append(parameter)
         return list(groups.values())
@@ -662,7 +398,7 @@ class _Pooled(nn.Module):
         self.network = network
 
     def forward(self, inputs):
-        return self.network.pooled(inputs).float()
+        return self.network.pooled(inputs)
 
 
 def _check_blocks(encoder, blocks):
@@ -683,7 +419,7 @@ def _check_blocks(encoder, blocks):
     return int(blocks)
 
 
-def _held_out(maps, validation, generator, hold_out):
+def _held_out(maps, validation, generator):
     """Return which maps are held out."""
     if validation is None:
         return np.zeros(len(maps), bool)
@@ -710,16 +446,6 @@ def _predictions(maps, rows, predicted):
     table["mass"] = maps.masses[chosen]
     table["predicted"] = 10 ** (np.bincount(index, weights=predicted) / counts) * u.solMass
     return table
-
-
-pl = require("pytorch_lightning", extra="pretrain")
-
-#: The poses under which a mass does not change, one per row: quarter turns, whether it is mirrored,
-#: the sign of the velocity, and a shift (x, y) in pixels.
-SYMMETRIES = np.array(
-    [(turns, mirror, sign, 0, 0) for mirror in (0, 1) for turns in range(4) for sign in (1, -1)],
-    dtype=np.float32,
-)
 
 
 def random_poses(n, jitter, generator):
@@ -814,26 +540,8 @@ class FreshViews:
             yield views, self.log_masses[some]
 
 
-class KeptViews:
-    """Batches of the same views in each epoch, in another order."""
-
-    def __init__(self, inputs, log_masses, *, batch_size=64, random_state=0):
-        self.inputs = inputs
-        self.log_masses = torch.as_tensor(np.asarray(log_masses), dtype=torch.float32)
-        self.batch_size, self.random_state, self.epoch = batch_size, random_state, 0
-
-    def __len__(self):
-        return -(-len(self.inputs) // self.batch_size)
-
-    def __iter__(self):
-        generator = np.random.default_rng((self.random_state, self.epoch))
-        self.epoch += 1
-        for some in np.array_split(generator.permutation(len(self.inputs)), len(self)):
-            yield self.inputs[some].float(), self.log_masses[some]
-
-
 def regress(network, inputs, *, batch_size=256):
-    """Return what a network says of inputs, without gradients and in evaluation mode."""
+    """Return the output of a network for inputs, without gradients and in evaluation mode."""
     device = next(network.parameters()).device
     training = network.training
     network.eval()
@@ -875,9 +583,9 @@ class _Regression(pl.LightningModule):
 class _KeepBest(pl.Callback):
     """Score after each epoch, keep the best state, and stop when there is none for long."""
 
-    def __init__(self, network, validation, patience, bar, on_best):
+    def __init__(self, network, validation, patience, bar):
         self.network, self.validation, self.patience = network, validation, patience
-        self.bar, self.on_best = bar, on_best
+        self.bar = bar
         self.history, self.best, self.best_state, self.best_epoch = [], np.inf, None, 0
 
     def score(self, epoch, loss, rate):
@@ -896,8 +604,6 @@ class _KeepBest(pl.Callback):
         if error < self.best:
             self.best, self.best_epoch = error, epoch
             self.best_state = copy.deepcopy(self.network.state_dict())
-            if self.on_best is not None and epoch > 0:
-                self.on_best(self.network)
 
     def on_train_epoch_end(self, trainer, _module):
         epoch = trainer.current_epoch + 1
@@ -920,18 +626,17 @@ def train_network(
     patience=8,
     precision="32-true",
     device="cpu",
-    on_best=None,
     random_state=0,
     progress_bar=False,
 ):
-    """Train a network to tell log10 masses, and leave it in its best state."""
+    """Train a network to estimate log10 masses, and leave it in its best state."""
     device = torch.device(device)
     network.to(device)
     log_masses = batches.log_masses
     spread = max(float(log_masses.std(correction=0)), 1e-6)
     bar = iter(progress(range(max_epochs), progress_bar, desc="train"))
     next(bar, None)
-    keeper = _KeepBest(network, validation, patience, bar, on_best)
+    keeper = _KeepBest(network, validation, patience, bar)
     keeper.score(0, np.nan, 0.0)
     groups = groups or [{"params": list(network.parameters()), "lr": learning_rate}]
     module = _Regression(

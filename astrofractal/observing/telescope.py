@@ -305,12 +305,13 @@ class Telescope:
             raise u.UnitsError(msg)
         generator = np.random.default_rng(random_state)
         seen = _image_footprints(self.footprint, images.shape, generator)
+        phases = np.random.default_rng(len(images)).random((len(images), 2))
         images = keep_channels(images, self.channels)
         plan = _ImagePlan(self, self._levels(), images.shape[2:], size.to(u.pc))
         result = np.empty(images.shape, dtype=np.float32)
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
-            channels = plan(images[part].astype(np.float64), generator)
+            channels = plan(images[part].astype(np.float64), phases[part], generator)
             result[part] = _to_image(channels, True if seen is None else seen(part))
         return result
 
@@ -534,32 +535,39 @@ class _ImagePlan:
     def __init__(self, telescope, levels, shape, size):
         self.levels = levels
         scale, distance = size / shape[1], telescope.distance
-        self.grid = _Grid(shape, telescope.pixel_scale, scale, distance)
-        step = scale * self.grid.width
+        width = None
+        if telescope.pixel_scale is not None:
+            pixel = to_length(
+                "pixel_scale", telescope.pixel_scale, distance=distance, pixel_scale=scale
+            )
+            width = (pixel / scale).to_value(u.one)
+        coarse = width is not None and width > _SAME_WIDTH
+        self.grid = _Grid(shape) if width is None else (_Wide if coarse else _Fine)(shape, width)
         self.kernel = _image_kernel("beam", telescope.beam, scale, distance)
         self.noise_kernel = self.filter = None
         if telescope.correlated:
-            noise_step = scale * self.grid.noise_width
-            self.noise_kernel = _image_kernel("beam", telescope.beam, noise_step, distance)
+            step = scale * self.grid.noise_width
+            self.noise_kernel = _image_kernel("beam", telescope.beam, step, distance)
         if telescope.largest_scale is not None:
             widths = (telescope.largest_scale,) * 2 + (0 * u.deg,)
+            step = scale * self.grid.width
             self.filter = _image_kernel("largest_scale", widths, step, distance)
 
-    def __call__(self, batch, generator):
+    def __call__(self, batch, phases, generator):
         """Return the channels (n, ny, nx), column density in cm-2."""
-        # batch (n, 3, ny, nx)
+        # batch (n, 3, ny, nx); phases (n, 2)
         channels = (10.0 ** batch[:, 0], batch[:, 1], batch[:, 2])
         if self.kernel is not None:
             channels = blurred(*channels, self.kernel)
-        channels = self.grid.down(*channels)
+        channels = self.grid.down(channels, phases)
         if self.filter is not None:
             channels = high_pass(*channels, self.filter)
         random = generator.standard_normal((len(batch), 3, *self.grid.noise_shape))
         if self.noise_kernel is not None:
             random = correlate(random, self.noise_kernel)
-        random = self.grid.noise(np.moveaxis(random, 1, 0))
+        random = self.grid.noise(np.moveaxis(random, 1, 0), phases)
         column, velocity, dispersion = add_noise(channels, self.levels, random)
-        return self.grid.up(np.where(column > 0, column, np.nan), velocity, dispersion)
+        return self.grid.up((np.where(column > 0, column, np.nan), velocity, dispersion))
 
 
 def _to_image(channels, seen):
@@ -615,53 +623,68 @@ _SAME_WIDTH = 1.05
 #: Finer pixels than this, in pixels of an image, are averaged to this width when noise is drawn.
 _FINEST = 0.5
 
-#: Where the telescope's pixels lie relative to those of an image, in pixels: there linear
-#: interpolation smooths noise as it does on average, to 2/3 of its variance along each axis.
-_OFFSET = (1 - 3**-0.5) / 2
-
 
 class _Grid:
-    """The telescope's pixels over an image, and back."""
+    """The pixels of an image, for a telescope whose own do not matter."""
 
-    def __init__(self, shape, pixel, scale, distance):
-        self.shape = self.noise_shape = shape
-        self.width = self.noise_width = self.gain = 1.0
-        self._down = self._up = self._noise = None
-        if pixel is None:
-            return
-        length = to_length("pixel_scale", pixel, distance=distance, pixel_scale=scale)
-        width = (length / scale).to_value(u.one)
-        if width > _SAME_WIDTH:
-            self.width = self.noise_width = width
-            self._down, self._up = zip(*(_coarse(n, width) for n in shape), strict=True)
-            self.shape = self.noise_shape = tuple(len(down) for down in self._down)
-            return
-        # Of cutouts of the telescope's map: interpolation smooths them.
-        self._down = [_smoothing(n, width) for n in shape]
-        self.noise_width = max(width, _FINEST)
-        self.gain = width / self.noise_width
-        self._noise = [_interpolation(n, self.noise_width) for n in shape]
-        self.noise_shape = tuple(up.shape[1] for up in self._noise)
+    width = noise_width = 1.0
 
-    def down(self, *channels):
-        """Return the channels on the telescope's pixels."""
-        return channels if self._down is None else transform(*channels, _along(self._down))
+    def __init__(self, shape):
+        self.noise_shape = shape
 
-    def noise(self, random):
-        """Return noise as it arrives on the pixels on which it is added."""
-        return random if self._noise is None else self.gain * _along(self._noise)(random)
+    def down(self, channels, _phases):
+        """Return the channels on the pixels on which noise is added."""
+        return channels
 
-    def up(self, *channels):
+    def noise(self, random, _phases):
+        """Return noise on these pixels."""
+        return random
+
+    def up(self, channels):
         """Return the channels on the pixels of the images."""
-        return channels if self._up is None else transform(*channels, _along(self._up))
+        return channels
 
 
-def _along(matrices):
-    rows, columns = matrices
-    return lambda planes: rows @ planes @ columns.T
+class _Wide(_Grid):
+    """Pixels that are wider than those of an image."""
+
+    def __init__(self, shape, width):
+        self.width = self.noise_width = width
+        self._down, self._up = zip(*(_averages(n, width) for n in shape), strict=True)
+        self.noise_shape = tuple(len(down) for down in self._down)
+
+    def down(self, channels, _phases):
+        return transform(*channels, _along(*self._down))
+
+    def up(self, channels):
+        return transform(*channels, _along(*self._up))
 
 
-def _coarse(n, width):
+class _Fine(_Grid):
+    """Pixels up to the width of an image's, which cutouts interpolate: they smooth gas and noise."""
+
+    def __init__(self, shape, width):
+        self.shape, self.pixel = shape, width
+        self.noise_width = max(width, _FINEST)
+        self.noise_shape = tuple(int(np.ceil(n / self.noise_width)) + 2 for n in shape)
+
+    def down(self, channels, phases):
+        matrices = [_smoothing(n, self.pixel, p) for n, p in zip(self.shape, phases.T)]
+        return transform(*channels, _along(*matrices))
+
+    def noise(self, random, phases):
+        rows, columns = (
+            np.stack([_interpolation(n, self.noise_width, one) for one in phase])
+            for n, phase in zip(self.shape, phases.T)
+        )
+        return _along(rows, columns)(random) * self.pixel / self.noise_width
+
+
+def _along(rows, columns):
+    return lambda planes: rows @ planes @ columns.swapaxes(-1, -2)
+
+
+def _averages(n, width):
     """Return the matrices from ``n`` pixels to wider ones, and back by linear interpolation."""
     count = max(int(np.ceil(n / width - 1e-6)), 1)
     centers = (n - 1) / 2 + (np.arange(count) - (count - 1) / 2) * width
@@ -669,15 +692,15 @@ def _coarse(n, width):
     return overlaps(centers, width, n), overlaps(np.clip(back, 0, count - 1), 1.0, count)
 
 
-def _smoothing(n, width):
-    """Return the matrix that widens ``n`` pixels as interpolation does: by width^2 / 6."""
-    side = width**2 / 12
+def _smoothing(n, width, phase):
+    """Return the matrices (n_images, n, n) that widen pixels as interpolation at a phase does."""
+    side = (phase * (1 - phase) * width**2 / 2)[:, None, None]
     matrix = (1 - 2 * side) * np.eye(n) + side * (np.eye(n, k=1) + np.eye(n, k=-1))
-    return matrix / matrix.sum(axis=1, keepdims=True)
+    return matrix / matrix.sum(axis=-1, keepdims=True)
 
 
-def _interpolation(n, width):
-    """Return the matrix from pixels of a width up to one to ``n`` pixels."""
+def _interpolation(n, width, phase):
+    """Return the matrix from pixels of a width up to one, at a phase, to ``n`` pixels."""
     count = int(np.ceil(n / width)) + 2
-    centers = (np.arange(n) - (n - 1) / 2) / width + (count - 1) / 2 + _OFFSET
+    centers = (np.arange(n) - (n - 1) / 2) / width + (count - 1) / 2 + phase
     return overlaps(centers, max(1.0, 1 / width), count)

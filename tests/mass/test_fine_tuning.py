@@ -7,7 +7,6 @@ from astrofractal import FractalEncoder, StellarMassEstimator
 from astrofractal.encoder import read_card
 from astrofractal.mass.fine_tuning import (
     SYMMETRIES,
-    TrunkViews,
     draw_rows,
     fine_tune,
     hold_out,
@@ -144,7 +143,8 @@ def test_one_seed_one_result(encoder, maps, blocks):
 
 def test_tuned_encoder_is_saved_and_used(encoder, maps, tmp_path):
     path = tmp_path / "tuned.safetensors"
-    tuned = fine_tune(encoder, maps, blocks=1, checkpoint=path, **QUICK)
+    tuned = fine_tune(encoder, maps, blocks=1, **QUICK)
+    tuned.encoder.save(path)
     again = FractalEncoder("timm:test_vit", weights=path, device="cpu")
     assert again.fingerprint() == tuned.encoder.fingerprint()
     card = read_card(path)
@@ -152,25 +152,6 @@ def test_tuned_encoder_is_saved_and_used(encoder, maps, tmp_path):
     assert card["fine_tuning"]["from"] == encoder.weights_id
     features = tuned.encoder.encode(maps.images[:3], pooling="central")
     np.testing.assert_array_equal(again.encode(maps.images[:3], pooling="central"), features)
-
-
-def test_views_are_shared(encoder, maps):
-    options = QUICK | {"blocks": 1, "random_state": 0}
-    views = TrunkViews.draw(encoder, maps, blocks=1, n_views=4)
-    shared = fine_tune(encoder, maps, views=views, **options)
-    assert shared.encoder.fingerprint() == fine_tune(encoder, maps, **options).encoder.fingerprint()
-    keep = maps.clouds != "cloud0"
-    part = views[keep]
-    assert set(part.rows) == set(range(keep.sum()))
-    np.testing.assert_array_equal(np.flatnonzero(keep)[part.rows], views.rows[keep[views.rows]])
-    fine_tune(encoder, maps[keep], views=part, **options)
-    with pytest.raises(ValueError, match="views must be of the 60 maps"):
-        fine_tune(encoder, maps, views=part, **options)
-    with pytest.raises(ValueError, match="views must be"):
-        fine_tune(encoder, maps, views=views, **options | {"blocks": 2})
-    all_views = TrunkViews.symmetric(encoder, maps, blocks=1, n_views=2)
-    one = shared.predict_views(all_views).value
-    np.testing.assert_allclose(one, shared.predict(maps, n_views=2).value, rtol=0.02)
 
 
 @pytest.mark.parametrize(
