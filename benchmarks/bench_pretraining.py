@@ -38,17 +38,18 @@ class Raw:
     def __init__(self, recipe, precision, device):
         self.recipe, self.half, self.device = recipe, precision != "32-true", device
         networks = [
-            create_backbone(recipe.model, img_size=recipe.image_size).to(device) for _ in range(2)
+            create_backbone(recipe.model, img_size=recipe.views.image_size).to(device)
+            for _ in range(2)
         ]
         self.teacher, self.student = networks
         self.patch = self.student.patch_embed.patch_size[0]
-        self.grid = recipe.image_size // self.patch
+        self.grid = recipe.views.image_size // self.patch
         for network in networks:
             suit_attention(network.blocks, self.grid**2)
-        n_pairs = 1 if recipe.pairing == "symmetric" else recipe.n_global
-        shape = (recipe.batch_size * n_pairs, 3, recipe.image_size, recipe.image_size)
+        n_pairs = 1 if recipe.views.pairing == "symmetric" else recipe.views.n_global
+        shape = (recipe.batch_size * n_pairs, 3, recipe.views.image_size, recipe.views.image_size)
         self.views = torch.randn(shape, device=device)
-        side = recipe.local_grid * self.patch
+        side = recipe.views.local_grid * self.patch
         self.local = torch.randn(recipe.batch_size, 3, side, side, device=device)
 
     def _student(self, images, n_keep=None):
@@ -63,7 +64,7 @@ class Raw:
             with torch.no_grad():
                 self.teacher.forward_features(self.views)
             loss = self._student(self.views, n_keep)
-            for _ in range(self.recipe.n_local):
+            for _ in range(self.recipe.views.n_local):
                 loss = loss + self._student(self.local)
         loss.backward()
         self.student.zero_grad()
@@ -117,7 +118,7 @@ def main():
     values = {"scattered_until": 0.0, "steps_per_checkpoint": 1000, **overrides_of(args.set)}
     recipe = Recipe.load(args.recipe, **values)
     precision = args.precision or fastest_precision(recipe)
-    n_keep = recipe.student_tokens or recipe.block_side**2
+    n_keep = recipe.views.student_tokens or recipe.views.block_side**2
     turns = TakeTurns(Raw(recipe, precision, args.device), n_keep)
     with tempfile.TemporaryDirectory() as folder:
         pretrain(

@@ -5,7 +5,7 @@ from astrofractal._utils.optional import require
 require("numba", extra="pretrain")
 
 from astrofractal.fractals.gas import GasAmplitude, as_gas, draw_amplitude  # noqa: E402
-from astrofractal.fractals.protostars import HiddenMass, add_hidden_masses  # noqa: E402
+from astrofractal.fractals.protostars import Protostar, add_protostars  # noqa: E402
 from astrofractal.fractals.random_fields import RandomFieldStream  # noqa: E402
 from astrofractal.fractals.renderer import frame_system, render  # noqa: E402
 from astrofractal.fractals.shards import ShardedFlames, write_contact_sheet, write_shards  # noqa: E402
@@ -17,10 +17,10 @@ __all__ = [
     "FlameStream",
     "FlameSystem",
     "GasAmplitude",
-    "HiddenMass",
+    "Protostar",
     "RandomFieldStream",
     "ShardedFlames",
-    "add_hidden_masses",
+    "add_protostars",
     "as_gas",
     "draw_amplitude",
     "frame_system",

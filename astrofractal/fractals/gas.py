@@ -72,8 +72,9 @@ def _draw(key):
 
 
 @njit(nogil=True, error_model="numpy")
-def _gas(moments, mean, spread, velocity, shear, gx, gy, floor, turbulence, power, coupling, out):
+def _gas(moments, mean, spread, velocity, shear, angle, floor, turbulence, power, coupling, out):
     size = moments.shape[1]
+    gx, gy = cosine(_f(2 * np.pi) * angle), sine(_f(2 * np.pi) * angle)
     n = size * size
     s0, q0, s1, q1, q2 = 0.0, 0.0, 0.0, 0.0, 0.0
     for y in range(size):
@@ -119,11 +120,6 @@ def _gas(moments, mean, spread, velocity, shear, gx, gy, floor, turbulence, powe
             out[1, y, x] -= average
 
 
-@njit(nogil=True)
-def _direction(angle):
-    return cosine(angle), sine(angle)
-
-
 def draw_amplitude(seed: int, index: int) -> GasAmplitude:
     """
     Draw the physical scales of a flame.
@@ -164,10 +160,6 @@ def as_gas(moments: np.ndarray, amplitude: GasAmplitude) -> np.ndarray:
     if moments.ndim != 3 or moments.shape[0] != 3 or moments.shape[1] != moments.shape[2]:
         msg = f"moments must have shape (3, size, size), got {moments.shape}"
         raise ValueError(msg)
-    a = GasAmplitude(*(_f(x) for x in amplitude))
-    turn = _f(2 * np.pi) * a.angle
-    gx, gy = _direction(turn)
     out = np.empty_like(moments)
-    scales = (a.mean, a.spread, a.velocity, a.shear, gx, gy)
-    _gas(moments, *scales, a.floor, a.turbulence, a.power, a.coupling, out)
+    _gas(moments, *(_f(x) for x in amplitude), out)
     return out

@@ -1,10 +1,10 @@
 r"""
-Point masses hidden in a flame, and how its gas would move around them.
+Protostars added to a flame: point masses with envelopes, and the motion of the gas around them.
 
-A flame has filaments and clumps at all scales but nothing like a protostar, whose pull shows in the
-gas around it. `add_hidden_masses` puts a star of known mass, with an envelope of gas, at the center of
-a flame, and up to three more elsewhere. A network that is asked for the mass of the first learns what
-gravity does to gas, from formulas alone.
+A flame has filaments and clumps at all scales but no protostar, whose gravity shows in the gas around
+it. `add_protostars` adds a star of known mass, with an envelope of gas, at the center of a flame, and up
+to three more elsewhere. A network that predicts the mass of the first learns the effect of gravity on
+gas from formulas alone.
 
 **Gravity.** Gas of the envelope moves at a fraction of the speed of free fall towards the star and the
 gas within its radius (Shu 1977, ApJ 214, 488; Larson 1969, MNRAS 145, 271):
@@ -44,10 +44,10 @@ import numpy as np
 __all__ = [
     "MASS_RANGE",
     "PIXEL_SCALE",
-    "HiddenMass",
+    "Protostar",
     "add_cusps",
-    "add_hidden_masses",
-    "draw_hidden_mass",
+    "add_protostars",
+    "draw_protostar",
 ]
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ _N_RADII, _N_DEPTHS = 48, 40
 
 
 @dataclass(frozen=True)
-class HiddenMass:
+class Protostar:
     """
     A star, its envelope, and how it is seen.
 
@@ -141,57 +141,21 @@ class HiddenMass:
     clumpiness: float
 
     def speed(self, radius: ArrayLike) -> np.ndarray:
-        """
-        Return the speed of free fall.
-
-        Parameters
-        ----------
-        radius : array-like
-            Distance from the star in pc.
-
-        Returns
-        -------
-        speed : `~numpy.ndarray`
-            In km/s.
-        """
+        """Return the speed of free fall in km/s at distances from the star in pc."""
         radius = np.asarray(radius, dtype=float)
         mass = self.mass + self.enclosed(radius)
         return np.sqrt(2 * _G * mass / np.hypot(radius, self.softening))
 
     def enclosed(self, radius: ArrayLike) -> np.ndarray:
-        """
-        Return the mass of the gas within a radius.
-
-        Parameters
-        ----------
-        radius : array-like
-            Distance from the star in pc.
-
-        Returns
-        -------
-        mass : `~numpy.ndarray`
-            In solMass.
-        """
+        """Return the mass of the gas in solMass within distances from the star in pc."""
         return self.envelope * self._f(np.minimum(radius, self.extent)) / self._f(0.1)
 
     def _f(self, radius):
-        """What the enclosed mass grows with, up to the extent."""
+        """The shape of the enclosed mass, up to the extent."""
         return radius**3 * (self.core**2 + radius**2) ** (-self.power / 2)
 
     def density(self, radius: ArrayLike) -> np.ndarray:
-        """
-        Return the density of the gas, the derivative of `enclosed` over 4 pi r^2.
-
-        Parameters
-        ----------
-        radius : array-like
-            Distance from the star in pc.
-
-        Returns
-        -------
-        density : `~numpy.ndarray`
-            In solMass / pc^3; zero beyond the extent.
-        """
+        """Return the density in solMass / pc^3, the derivative of `enclosed` over 4 pi r^2."""
         radius = np.asarray(radius, dtype=float)
         inner = self.core**2 + radius**2
         slope = 3 - self.power * radius**2 / inner
@@ -239,13 +203,13 @@ class HiddenMass:
         )
 
 
-def draw_hidden_mass(random, mass_range=MASS_RANGE):
+def draw_protostar(random, mass_range=MASS_RANGE):
     """Draw a star with its envelope."""
 
     def log_uniform(low, high):
         return low * (high / low) ** random.random()
 
-    return HiddenMass(
+    return Protostar(
         mass=log_uniform(*mass_range),
         envelope=log_uniform(0.1, 50),
         extent=log_uniform(0.03, 0.3),
@@ -265,7 +229,7 @@ def draw_hidden_mass(random, mass_range=MASS_RANGE):
     )
 
 
-def add_hidden_masses(gas: np.ndarray, seed: int, index: int) -> tuple[np.ndarray, float]:
+def add_protostars(gas: np.ndarray, seed: int, index: int) -> tuple[np.ndarray, float]:
     """
     Add a star at the center of a flame, and in half of the images one to three lighter ones elsewhere.
 
@@ -287,8 +251,8 @@ def add_hidden_masses(gas: np.ndarray, seed: int, index: int) -> tuple[np.ndarra
 
     Examples
     --------
-    >>> from astrofractal.fractals import FlameStream, add_hidden_masses
-    >>> gas, log_mass = add_hidden_masses(FlameStream(0, n_points=5000)[3], 0, 3)
+    >>> from astrofractal.fractals import FlameStream, add_protostars
+    >>> gas, log_mass = add_protostars(FlameStream(0, n_points=5000)[3], 0, 3)
     >>> -1.31 < log_mass < 1.48
     True
     """
@@ -297,11 +261,11 @@ def add_hidden_masses(gas: np.ndarray, seed: int, index: int) -> tuple[np.ndarra
     gas = np.asarray(gas, dtype=np.float64)
     size = gas.shape[-1]
     middle = 0.5 * (size - 1)
-    central = draw_hidden_mass(random)
+    central = draw_protostar(random)
     stars = [(central, middle, middle)]
     for _ in range(random.integers(1, 4) if random.random() < 0.5 else 0):
         distance, angle = 3.0 * 10 ** random.random(), random.uniform(0, 2 * np.pi)
-        star = draw_hidden_mass(random, (MASS_RANGE[0], central.mass + 0.1))
+        star = draw_protostar(random, (MASS_RANGE[0], central.mass + 0.1))
         stars.append((star, middle + distance * np.sin(angle), middle + distance * np.cos(angle)))
     relative = gas[0] - gas[0].mean()
     column = 10.0 ** gas[0]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import operator
-
 import numpy as np
 
-from astrofractal._utils.validation import positive_int
 from astrofractal.fractals.gas import as_gas, draw_amplitude
+from astrofractal.fractals.stream import Stream
 
 __all__ = ["RandomFieldStream"]
 
@@ -16,9 +14,9 @@ __all__ = ["RandomFieldStream"]
 _SLOPES = ((1.5, 4.5), (2.0, 5.0), (1.5, 4.5))
 
 
-class RandomFieldStream:
+class RandomFieldStream(Stream):
     """
-    An endless series of Gaussian random fields as gas, in the manner of a torch map-style dataset.
+    An endless series of Gaussian random fields as gas, as a map-style dataset of torch.
 
     Image ``i`` is a pure function of the seed, the size and ``i``.  Its three channels are those of
     `FlameStream` with ``rendering="gas"``, with the same physical scales.
@@ -53,18 +51,9 @@ class RandomFieldStream:
     """
 
     def __init__(self, seed: int, size: int = 96, *, n_images: int = 1_000_000) -> None:
-        self.seed = positive_int("seed", seed, minimum=0)
-        self.size = positive_int("size", size, minimum=8)
-        self.n_images = positive_int("n_images", n_images)
+        super().__init__(seed, size, n_images)
 
-    def __len__(self) -> int:
-        return self.n_images
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        index = operator.index(index)
-        if not 0 <= index < self.n_images:
-            msg = f"index must be between 0 and {self.n_images - 1}, got {index}"
-            raise IndexError(msg)
+    def _image(self, index):
         # Philox is counter-based: the numbers of an image do not depend on those drawn before.
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 4, index]))
         fields = np.stack([self._field(random, *slopes) for slopes in _SLOPES])

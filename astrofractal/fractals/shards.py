@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import multiprocessing
 import re
@@ -25,6 +24,9 @@ from astrofractal.fractals.stream import STREAM_RENDERINGS
 __all__ = ["ShardedFlames", "write_contact_sheet", "write_shards"]
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
     from astrofractal._utils.annotations import PathLike, ProgressBar
     from astrofractal.fractals.stream import FlameStream
 
@@ -62,6 +64,9 @@ def _read_manifest(folder):
             msg = f"offset must be three numbers, got {manifest['offset']!r}"
             raise ValueError(msg)
         for name, record in manifest["shards"].items():
+            if not re.fullmatch(r"flames-\d{6,12}\.npy", name):
+                msg = f"{name!r} is not the name of a file of flames"
+                raise ValueError(msg)
             positive_int(f"n_images of {name}", record["n_images"])
             positive_int(f"n_bytes of {name}", record["n_bytes"])
     return manifest
@@ -72,37 +77,28 @@ def _write_manifest(folder, manifest):
         path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-class _Plan:
-    """The shards that a manifest asks for: their names, images and sizes."""
+def _name(number):
+    return f"flames-{number:06d}.npy"
 
-    def __init__(self, manifest):
-        self.n_images, self.shard_size = manifest["n_images"], manifest["shard_size"]
-        self.size = manifest["size"]
-        self.n_shards = -(-self.n_images // self.shard_size)
 
-    def name(self, number):
-        return f"flames-{number:06d}.npy"
+def _images(manifest, number):
+    """Return the indices of the images of a shard."""
+    first = number * manifest["shard_size"]
+    return range(first, min(first + manifest["shard_size"], manifest["n_images"]))
 
-    def number(self, name):
-        """The number of a file by its name, or `None`."""
-        found = re.fullmatch(r"flames-(\d{6,12})\.npy", name)
-        return int(found[1]) if found and int(found[1]) < self.n_shards else None
 
-    def images(self, number):
-        first = number * self.shard_size
-        return range(first, min(first + self.shard_size, self.n_images))
-
-    def is_written(self, folder, number, record):
-        """Whether a shard has all of its images, as far as sizes tell."""
-        return (
-            record is not None
-            and record["n_images"] >= len(self.images(number))
-            and _is_whole(folder / self.name(number), record)
-        )
+def _unwritten(folder, manifest):
+    """Return the numbers of the shards that lack images, judged by the sizes of their files."""
+    records, n_shards = manifest["shards"], -(-manifest["n_images"] // manifest["shard_size"])
+    written = {name for name, record in records.items() if _is_whole(folder / name, record)}
+    for number in range(n_shards):
+        name = _name(number)
+        if name not in written or records[name]["n_images"] < len(_images(manifest, number)):
+            yield number
 
 
 def _is_whole(path, record):
-    """Whether a file is there as it was written, as far as its size tells."""
+    """Whether a file is there as it was written, judged by its size."""
     return path.is_file() and path.stat().st_size == record["n_bytes"]
 
 
@@ -123,7 +119,7 @@ def _write_shard(path, stream, indices, offset):
 
 
 def _start(folder, stream, shard_size):
-    """Return the manifest to go on with: a new one, or that of an interrupted run."""
+    """Return the manifest to continue: a new one, or that of an interrupted run."""
     wanted = {"format": _FORMAT, "generator": _GENERATOR, "shard_size": shard_size}
     wanted |= {name: getattr(stream, name) for name in _SETTINGS}
     wanted["offset"] = list(_OFFSETS[stream.rendering])
@@ -133,15 +129,14 @@ def _start(folder, stream, shard_size):
         for name, value in wanted.items():
             if manifest.get(name) != value:
                 msg = (
-                    f"{name} must be {manifest.get(name)!r} to go on with the flames in "
+                    f"{name} must be {manifest.get(name)!r} to continue the flames in "
                     f"{str(folder)!r}, got {value!r}"
                 )
                 raise ValueError(msg)
-        plan, shards = _Plan(manifest), manifest["shards"]
-        # What fewer images have no need for stays: it may have taken days.
-        shards = {n: record for n, record in shards.items() if _is_whole(folder / n, record)}
-        if all(plan.is_written(folder, k, shards.get(plan.name(k))) for k in range(plan.n_shards)):
-            n_images = max(n_images, plan.n_images)
+        # Files beyond a shorter stream are kept: they may have taken days.
+        shards = {n: r for n, r in manifest["shards"].items() if _is_whole(folder / n, r)}
+        if not any(_unwritten(folder, manifest)):
+            n_images = max(n_images, manifest["n_images"])
     return {**wanted, "version": __version__, "n_images": n_images, "shards": shards}
 
 
@@ -211,27 +206,23 @@ def write_shards(
 def _fill(folder, stream, shard_size, n_workers, progress_bar):
     """Write the shards that a folder lacks."""
     manifest = _start(folder, stream, shard_size)
-    plan, shards = _Plan(manifest), manifest["shards"]
-    todo = [
-        number
-        for number in range(plan.n_shards)
-        if not plan.is_written(folder, number, shards.get(plan.name(number)))
-    ]
+    todo = list(_unwritten(folder, manifest))
     remove_leftovers(folder)
     _write_manifest(folder, manifest)
-    done = _render(folder, stream, plan, todo, manifest["offset"], min(n_workers, len(todo)))
+    tasks = {k: (folder / _name(k), stream, _images(manifest, k), manifest["offset"]) for k in todo}
+    done = _render(tasks, min(n_workers, len(todo)))
     for number, record in progress(done, progress_bar, total=len(todo), desc="shards of flames"):
-        shards[plan.name(number)] = record
+        manifest["shards"][_name(number)] = record
         _write_manifest(folder, manifest)
 
 
-def _render(folder, stream, plan, todo, offset, n_workers):
+def _render(tasks, n_workers):
     """Write shards in this process or in others, and yield number and record of each."""
-    tasks = {k: (folder / plan.name(k), stream, plan.images(k), offset) for k in todo}
     if n_workers <= 1:
         for number, task in tasks.items():
             yield number, _write_shard(*task)
         return
+    stream = next(iter(tasks.values()))[1]
     stream[0]  # compiles the renderer, which the workers then find in the cache
     context = multiprocessing.get_context("spawn")
     with safe_workers(), ProcessPoolExecutor(n_workers, mp_context=context) as pool:
@@ -245,7 +236,7 @@ def _render(folder, stream, plan, todo, offset, n_workers):
 
 class ShardedFlames:
     """
-    Images that `write_shards` wrote, in the manner of a torch map-style dataset.
+    Images that `write_shards` wrote, as a map-style dataset of torch.
 
     Parameters
     ----------
@@ -264,39 +255,29 @@ class ShardedFlames:
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
         self.manifest = _read_manifest(self.folder)
-        self._plan = _Plan(self.manifest)
         self._offset = np.asarray(self.manifest["offset"], np.float32)[:, None, None]
-        records = self.manifest["shards"].items()
-        numbers = {self._plan.number(name): record for name, record in records}
-        written = {
-            number
-            for number, record in numbers.items()
-            if number is not None and self._plan.is_written(self.folder, number, record)
-        }
-        n_missing = self._plan.n_shards - len(written)
-        if n_missing:
-            first = next(number for number in itertools.count() if number not in written)
+        first = next(_unwritten(self.folder, self.manifest), None)
+        if first is not None:
             msg = (
-                f"{str(self.folder)!r} lacks {n_missing} of {self._plan.n_shards} files "
-                f"({self._plan.name(first)!r} is missing or cut short): run the command that wrote it "
-                "again"
+                f"{str(self.folder)!r} lacks images ({_name(first)!r} is missing or cut short): run "
+                "the command that wrote it again"
             )
             raise ValueError(msg)
 
     def __len__(self) -> int:
-        return self._plan.n_images
+        return self.manifest["n_images"]
 
     def __getitem__(self, index: int) -> np.ndarray:
         if not 0 <= index < len(self):
             msg = f"index must be between 0 and {len(self) - 1}, got {index}"
             raise IndexError(msg)
-        number, place = divmod(int(index), self._plan.shard_size)
+        number, place = divmod(int(index), self.manifest["shard_size"])
         # Mapped anew each time, so that a dataset can be pickled and keeps no files open.
-        path = self.folder / self._plan.name(number)
+        path, size = self.folder / _name(number), self.manifest["size"]
         with reading(path):
             images = np.load(path, mmap_mode="r", allow_pickle=False)
-            if images.ndim != 4 or images.shape[1:] != (3, self._plan.size, self._plan.size):
-                msg = f"its shape is {images.shape}, which the manifest does not say"
+            if images.ndim != 4 or images.shape[1:] != (3, size, size) or len(images) <= place:
+                msg = f"its shape is {images.shape}, which does not fit the manifest"
                 raise ValueError(msg)
             return images[place].astype(np.float32) + self._offset
 
@@ -323,12 +304,6 @@ class ShardedFlames:
                 msg = f"{str(self.folder / name)!r} has changed since it was written: delete it"
                 raise ValueError(msg)
 
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Literal
-
-    from astrofractal._utils.annotations import PathLike
 
 _MAPS = ("inferno", "RdBu_r", "viridis")
 

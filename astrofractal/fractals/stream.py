@@ -18,14 +18,33 @@ if TYPE_CHECKING:
     from astrofractal.fractals.systems import FlameSystem
 
 
-__all__ = ["STREAM_RENDERINGS", "FlameStream"]
+__all__ = ["STREAM_RENDERINGS", "FlameStream", "Stream"]
 
 STREAM_RENDERINGS = ("gas", "moments", "palette")
 
 
-class FlameStream:
+class Stream:
+    """A series of images as a map-style dataset of torch; image ``i`` is a function of ``i`` alone."""
+
+    def __init__(self, seed, size, n_images):
+        self.seed = positive_int("seed", seed, minimum=0)
+        self.size = positive_int("size", size, minimum=8)
+        self.n_images = positive_int("n_images", n_images)
+
+    def __len__(self) -> int:
+        return self.n_images
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        index = operator.index(index)
+        if not 0 <= index < self.n_images:
+            msg = f"index must be between 0 and {self.n_images - 1}, got {index}"
+            raise IndexError(msg)
+        return self._image(index)
+
+
+class FlameStream(Stream):
     """
-    An endless series of fractal flames, in the manner of a torch map-style dataset.
+    An endless series of fractal flames, as a map-style dataset of torch.
 
     Image ``i`` is a pure function of the parameters and of ``i``: the same for any order, number of
     processes and platform.
@@ -83,25 +102,16 @@ class FlameStream:
         center: Literal["peak", "attractor"] = "peak",
         n_images: int = 1_000_000,
     ) -> None:
-        self.seed = positive_int("seed", seed, minimum=0)
-        self.size = positive_int("size", size, minimum=8)
+        super().__init__(seed, size, n_images)
         self.n_points = positive_int("n_points", n_points)
         self.rendering = one_of("rendering", rendering, STREAM_RENDERINGS)
         self.center = one_of("center", center, CENTERS)
-        self.n_images = positive_int("n_images", n_images)
         self.coverage = float(coverage)
         if not 0 <= self.coverage <= 1:
             msg = f"coverage must be between 0 and 1, got {coverage!r}"
             raise ValueError(msg)
 
-    def __len__(self) -> int:
-        return self.n_images
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        index = operator.index(index)
-        if not 0 <= index < self.n_images:
-            msg = f"index must be between 0 and {self.n_images - 1}, got {index}"
-            raise IndexError(msg)
+    def _image(self, index):
         gas = self.rendering == "gas"
         rendering = "moments" if gas else self.rendering
         arrays, key, frame, _ = self._find(index)

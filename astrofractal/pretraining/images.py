@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.encoder import ChannelNormalization
 from astrofractal.fractals import FlameStream, RandomFieldStream
-from astrofractal.fractals.protostars import PIXEL_SCALE, add_cusps, add_hidden_masses
+from astrofractal.fractals.protostars import PIXEL_SCALE, add_cusps, add_protostars
 from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
 
@@ -71,7 +71,7 @@ def cut_maps(path, folder, recipe):
 def _of_set(file, recipe):
     """The middle of each map of a set."""
     maps = MapSet.read(file)
-    size, shape = recipe.source_size, maps.images.shape[2:]
+    size, shape = recipe.images.source_size, maps.images.shape[2:]
     if min(shape) < size or not np.isclose(maps.pixel_scale.to_value(u.pc), PIXEL_SCALE, rtol=0.02):
         msg = (
             f"maps: the maps of {str(file)!r} must have at least {size} x {size} pixels of "
@@ -92,15 +92,15 @@ def _of_map(file, recipe):
             "GasMap.read(file, distance=...).write(...)"
         )
         raise ValueError(msg)
-    width = recipe.source_size * PIXEL_SCALE * u.pc
+    width = recipe.images.source_size * PIXEL_SCALE * u.pc
     step = (0.5 * width / gas.pixel_scale).to_value(u.one)
     y, x = (_places(n, step) for n in gas.shape)
     places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    if recipe.center == "peak":
+    if recipe.images.center == "peak":
         places = _to_peaks(gas, places, step)
-    cutouts = gas.cutouts(places, size=width, shape=(recipe.source_size,) * 2)
+    cutouts = gas.cutouts(places, size=width, shape=(recipe.images.source_size,) * 2)
     kept = [cutout.to_array() for cutout in cutouts if cutout.masked_fraction <= 1 - _LEAST_SHARE]
-    return np.array(kept, np.float32).reshape(-1, 3, *(recipe.source_size,) * 2)
+    return np.array(kept, np.float32).reshape(-1, 3, *(recipe.images.source_size,) * 2)
 
 
 def _places(n, step):
@@ -140,7 +140,7 @@ _SHARED = {
 
 def recipe_normalization(recipe):
     """Return the normalization of a recipe's images."""
-    return ChannelNormalization() if recipe.rendering == "gas" else PALETTE_NORMALIZATION
+    return ChannelNormalization() if recipe.images.rendering == "gas" else PALETTE_NORMALIZATION
 
 
 class Flames(Dataset):
@@ -152,22 +152,24 @@ class Flames(Dataset):
     def __init__(self, recipe, shards=None, maps=None):
         self.recipe = recipe
         self.normalization = recipe_normalization(recipe)
-        n_distinct = recipe.n_distinct or recipe.n_images
-        if shards is not None and recipe.source != "flames":
-            msg = f"shards must be None with source={recipe.source!r}, got {str(shards)!r}"
+        n_distinct = recipe.images.n_distinct or recipe.n_images
+        if shards is not None and recipe.images.source != "flames":
+            msg = f"shards must be None with source={recipe.images.source!r}, got {str(shards)!r}"
             raise ValueError(msg)
-        if recipe.source == "random_fields":
-            self.source = RandomFieldStream(recipe.seed, recipe.source_size, n_images=n_distinct)
-        elif recipe.source == "maps":
+        if recipe.images.source == "random_fields":
+            self.source = RandomFieldStream(
+                recipe.seed, recipe.images.source_size, n_images=n_distinct
+            )
+        elif recipe.images.source == "maps":
             self.source = CutMaps(maps)
         elif shards is None:
             self.source = FlameStream(
                 recipe.seed,
-                recipe.source_size,
-                recipe.n_points,
-                rendering=recipe.rendering,
-                coverage=recipe.coverage,
-                center=recipe.center,
+                recipe.images.source_size,
+                recipe.images.n_points,
+                rendering=recipe.images.rendering,
+                coverage=recipe.images.coverage,
+                center=recipe.images.center,
                 n_images=n_distinct,
             )
         else:
@@ -194,11 +196,11 @@ class Flames(Dataset):
     def __getitem__(self, index):
         index = int(index) % self.n_distinct
         image, log_mass = np.asarray(self.source[index]), np.nan
-        if self.recipe.hidden_masses:
-            image, log_mass = add_hidden_masses(image, self.recipe.seed, index)
-        elif self.recipe.cusp_probability:
+        if self.recipe.images.protostars:
+            image, log_mass = add_protostars(image, self.recipe.seed, index)
+        elif self.recipe.images.cusp_probability:
             image = add_cusps(
-                image, self.recipe.seed, index, probability=self.recipe.cusp_probability
+                image, self.recipe.seed, index, probability=self.recipe.images.cusp_probability
             )
         return self.normalization(image[None])[0], np.float32(log_mass)
 

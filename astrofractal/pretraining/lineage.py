@@ -163,7 +163,7 @@ def export_run(run: PathLike, path: PathLike) -> dict[str, Any]:
         If recipe or checkpoint are damaged.
     """
     lineage, networks = _trained(run)
-    recipe = Recipe(**lineage["recipe_values"])
+    recipe = Recipe.of(lineage["recipe_values"])
     prefix = "teacher.backbone."
     state = {
         name.removeprefix(prefix): value

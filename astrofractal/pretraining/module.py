@@ -1,4 +1,4 @@
-"""DINOv2 as a LightningModule: student, EMA teacher, three losses and an optional fourth."""
+"""DINOv2 as a LightningModule: student, EMA teacher and the terms of the loss."""
 
 import random
 
@@ -16,7 +16,6 @@ from astrofractal.encoder.structure import (
     structure_targets,
 )
 from astrofractal.pretraining.images import recipe_normalization
-from astrofractal.pretraining.recipe import Recipe
 from astrofractal.pretraining.terms import (
     Predictor,
     PrototypeLoss,
@@ -25,7 +24,7 @@ from astrofractal.pretraining.terms import (
     mass_loss,
     projection_head,
 )
-from astrofractal.pretraining.views import ViewSampler
+from astrofractal.pretraining.views import MASS_ZOOM, ViewSampler
 
 __all__ = ["DINOv2"]
 
@@ -44,71 +43,41 @@ class DINOv2(pl.LightningModule):
         super().__init__()
         from lightly.loss import KoLeoLoss
 
-        if isinstance(recipe, dict):
-            recipe = Recipe(**recipe)
         self.recipe = recipe
-        self.symmetric = recipe.pairing == "symmetric"
+        self.symmetric = recipe.views.pairing == "symmetric"
         self.normalization = recipe_normalization(recipe)
-        self.student = _network(recipe, drop_path=recipe.drop_path)
+        self.student = _network(recipe, drop_path=recipe.optimizer.drop_path)
         self.teacher = _network(recipe, drop_path=0.0)
         self.teacher.load_state_dict(self.student.state_dict())
         self.teacher.requires_grad_(False)
         backbone = self.student["backbone"]
         embed_dim = backbone.num_features
         self.patch_size = backbone.patch_embed.patch_size[0]
-        self.grid = recipe.image_size // self.patch_size
-        self._check_sizes()
+        self.grid = recipe.views.image_size // self.patch_size
+        recipe.check_patches(self.patch_size)
         self.n_prefix = backbone.num_prefix_tokens
-        if recipe.mask_mode == "drop":
+        if recipe.views.mask_mode == "drop":
             self.predictor = Predictor(
                 embed_dim,
                 self.grid**2,
                 n_structure_targets(),
-                dim=recipe.predictor_dim,
-                depth=recipe.predictor_depth,
+                dim=recipe.terms.predictor_dim,
+                depth=recipe.terms.predictor_depth,
             )
             self.to_structure = nn.Linear(embed_dim, n_structure_targets())
-            if recipe.class_structure_weight:
+            if recipe.terms.class_structure_weight:
                 self.class_to_structure = nn.Linear(embed_dim, n_center_targets())
         else:
             self.mask_token = nn.Parameter(torch.zeros(embed_dim))
-        loss_options = {
-            "centering": recipe.centering,
-            "student_temperature": recipe.student_temperature,
-        }
-        self.class_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
-        self.patch_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
+        prototypes = recipe.terms.n_prototypes, recipe.terms.centering
+        self.class_loss = PrototypeLoss(*prototypes)
+        self.patch_loss = PrototypeLoss(*prototypes)
         self.koleo_loss = KoLeoLoss()
-        if recipe.center_weight:
-            self.center_loss = PrototypeLoss(recipe.n_prototypes, **loss_options)
-        if recipe.hidden_mass_weight:
+        if recipe.terms.center_weight:
+            self.center_loss = PrototypeLoss(*prototypes)
+        if recipe.terms.protostar_mass_weight:
             self.to_mass = nn.Linear(3 * embed_dim, 2)
         self.register_buffer("structure_factor", torch.ones(()))
-
-    def _check_sizes(self):
-        """Refuse values of the recipe that the model's patches leave no room for."""
-        recipe, grid = self.recipe, self.grid
-        rules = {
-            "image_size": (
-                recipe.image_size % self.patch_size == 0,
-                f"a multiple of the {self.patch_size} px of a patch",
-            ),
-            "local_grid": (recipe.local_grid <= grid, f"at most {grid} patches"),
-        }
-        if recipe.mask_mode == "drop":
-            blocks = recipe.scattered_until < 1 or self.symmetric
-            rules["block_side"] = (
-                1 <= recipe.block_side < grid or not blocks,
-                f"at least 1 and less than {grid} patches",
-            )
-            hidden = recipe.student_tokens < grid**2
-            rules["student_tokens"] = (hidden, f"less than the {grid**2} patches of a view")
-            some = 1 <= round(recipe.mask_ratio * grid**2) < grid**2 or not recipe.scattered_until
-            rules["mask_ratio"] = (some, f"a share that leaves and hides some of {grid**2} patches")
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                msg = f"recipe value {name} must be {rule}, got {getattr(recipe, name)}"
-                raise ValueError(msg)
 
     def configure_model(self):
         """Shard all networks over the devices if the strategy asks for it (``"fsdp"``)."""
@@ -141,7 +110,7 @@ class DINOv2(pl.LightningModule):
         return backbone.norm(backbone.blocks(tokens))
 
     def _patch_head(self, network):
-        return network["class_head" if self.recipe.shared_head else "patch_head"]
+        return network["class_head" if self.recipe.terms.shared_head else "patch_head"]
 
     # ---------------------------------------------------------------- one step
 
@@ -157,8 +126,8 @@ class DINOv2(pl.LightningModule):
         places = [sampler.geometry(images.shape[-1]) for sampler in students]
         taught = self._teach(images, places, teachers)
         losses, seen, logits = self._global_losses(images, log_mass, places, taught, students)
-        structure = [losses.pop("structure")] if recipe.structure_weight else []
-        for number in range(recipe.n_local):
+        structure = [losses.pop("structure")] if recipe.terms.structure_weight else []
+        for number in range(recipe.views.n_local):
             sampler = self._sampler(2 * self.n_pairs + number)
             tokens, found = self._local_crop(images, places[0], sampler)
             structure += found
@@ -180,26 +149,26 @@ class DINOv2(pl.LightningModule):
         return total
 
     def _sampler(self, view):
-        """What draws the views of this number, for this process's share of the images of this step."""
+        """The sampler of the views of this number, for this process's share of the step's images."""
         share = slice(self.global_rank, None, self.trainer.world_size)
         return ViewSampler(self.recipe, self.global_step, share, view=view, device=self.device)
 
     def _weight(self, name):
-        return getattr(self.recipe, f"{name}_weight")
+        return getattr(self.recipe.terms, f"{name}_weight", 1.0)  # ibot, dino: 1
 
     @property
     def n_pairs(self):
         """The number of views that each network encodes whole."""
-        return 1 if self.symmetric else self.recipe.n_global
+        return 1 if self.symmetric else self.recipe.views.n_global
 
     @torch.no_grad()
     def _teach(self, images, places, samplers):
-        """What the teacher makes of its views: targets of the class, of the center, and tokens."""
+        """The teacher's targets of the class and of the center of its views, and its tokens."""
         if self.symmetric:
             places = [s.symmetric(place) for s, place in zip(samplers, places, strict=True)]
         views = []
         for sampler, place in zip(samplers, places, strict=True):
-            seen = sampler.degraded(images) if self.recipe.degraded_teacher else images
+            seen = sampler.degraded(images) if self.recipe.views.degraded_teacher else images
             views.append(sampler.cut(seen, place))
         tokens = self._encode(self.teacher["backbone"], torch.cat(views))
         self._log_features(tokens)
@@ -212,7 +181,7 @@ class DINOv2(pl.LightningModule):
         }
         if self.symmetric:
             taught["center"] = center_features(tokens, (self.grid, self.grid), self.n_prefix)
-            if self.recipe.center_weight:
+            if self.recipe.terms.center_weight:
                 logits = self.teacher["center_head"](taught["center"])
                 taught["center_targets"] = self.center_loss.targets(logits, temperature)
         return taught
@@ -223,7 +192,7 @@ class DINOv2(pl.LightningModule):
         views = torch.cat([s.cut(s.degraded(images), place) for s, place in drawn])
         teacher_tokens = taught["tokens"][:, self.n_prefix :]
         losses = {}
-        if recipe.mask_mode == "drop":
+        if recipe.views.mask_mode == "drop":
             orders, n_keep = zip(*map(self._visible, samplers))
             order, n_keep = torch.cat(orders), n_keep[0]
             tokens = self._encode(student["backbone"], views, kept=order[:, :n_keep])
@@ -234,7 +203,7 @@ class DINOv2(pl.LightningModule):
                 same = taught["places"][0].tokens_in(places[0], self.grid)
                 hidden = same.gather(1, hidden)
             target_tokens = _take(teacher_tokens, hidden).flatten(0, 1)
-            if recipe.structure_weight:
+            if recipe.terms.structure_weight:
                 clean = torch.cat([s.cut(images, place) for s, place in drawn])
                 # Visible patches are read from the encoder's own tokens by one linear map, so that
                 # a linear or nearest-neighbor regressor finds their structure there later.
@@ -242,11 +211,11 @@ class DINOv2(pl.LightningModule):
                 found = torch.cat([visible, structure], 1)
                 targets = self._structure(clean)
                 losses["structure"] = _structure_loss(found, targets, order)
-                if recipe.class_structure_weight:
+                if recipe.terms.class_structure_weight:
                     found = self.class_to_structure(tokens[:, 0])
                     losses["class_structure"] = F.smooth_l1_loss(found.float(), at_center(targets))
             if self.symmetric:
-                asked = places[0].zoom == recipe.mass_zoom
+                asked = places[0].zoom == MASS_ZOOM
                 losses |= self._center_losses(tokens, order[:, :n_keep], taught, log_mass, asked)
         else:
             masked = self._block_masks(len(views)).to(self.device)
@@ -262,55 +231,55 @@ class DINOv2(pl.LightningModule):
         return losses, [tokens], list(student["class_head"](tokens[:, 0]).chunk(len(places)))
 
     def _visible(self, sampler):
-        """An order of the patches, and how many of the first ones the student sees."""
+        """An order of the patches, and how many of the first ones the student is given."""
         recipe, n_tokens = self.recipe, self.grid**2
         if self.symmetric:
-            n_keep = recipe.student_tokens
-            return sampler.central_tokens(self.grid, recipe.block_side, n_keep), n_keep
+            n_keep = recipe.views.student_tokens
+            return sampler.central_tokens(self.grid, recipe.views.block_side, n_keep), n_keep
         if self._scattered():
-            n_keep = n_tokens - round(recipe.mask_ratio * n_tokens)
+            n_keep = n_tokens - round(recipe.views.mask_ratio * n_tokens)
             return sampler.scattered_tokens(self.grid, n_keep), n_keep
-        return sampler.block_tokens(self.grid, recipe.block_side), recipe.block_side**2
+        return sampler.block_tokens(self.grid, recipe.views.block_side), recipe.views.block_side**2
 
     def _center(self, tokens, kept):
-        """Mean and spread of the central 2 x 2 tokens, which must be among the kept ones."""
+        """Mean and scatter of the central 2 x 2 tokens, which must be among the kept ones."""
         middle = center_patches(self.grid).to(kept)
         where = (kept[:, :, None] == middle).int().argmax(1)
         return mean_and_scatter(_take(tokens[:, self.n_prefix :], where))
 
     def _center_losses(self, tokens, kept, taught, log_mass, asked):
-        """What the center of a view must agree with: the teacher's, and the mass where it is asked."""
+        """Losses of the center of a view: against the teacher's, and of the mass where ``asked``."""
         recipe, losses = self.recipe, {}
         central = self._center(tokens, kept)
-        if recipe.center_weight:
+        if recipe.terms.center_weight:
             logits = self.student["center_head"](central)
             losses["center"] = self.center_loss(taught["center_targets"], logits)
-        if recipe.consistency_weight:
+        if recipe.terms.consistency_weight:
             losses["consistency"] = consistency_loss(central, taught["center"])
-        if recipe.hidden_mass_weight:
+        if recipe.terms.protostar_mass_weight:
             found = self.to_mass(torch.cat([tokens[:, 0], central], 1))
-            losses["hidden_mass"] = mass_loss(found, log_mass, asked)
+            losses["protostar_mass"] = mass_loss(found, log_mass, asked)
         return losses
 
     def _local_crop(self, images, place, sampler):
-        """Tokens of a local crop, and the loss of its structure if it is asked for."""
+        """Tokens of a local crop, and the loss of its structure if the recipe has one."""
         recipe, backbone = self.recipe, self.student["backbone"]
-        if recipe.local_scaled:
+        if recipe.views.local_scaled:
             crop = sampler.local(place)
-            size = recipe.local_grid * self.patch_size
+            size = recipe.views.local_grid * self.patch_size
             view = sampler.cut(sampler.degraded(images), crop, size)
             return self._encode(backbone, view), []
         place = sampler.geometry(images.shape[-1])
         view = sampler.cut(sampler.degraded(images), place)
-        kept = sampler.window_tokens(self.grid, recipe.local_grid)
+        kept = sampler.window_tokens(self.grid, recipe.views.local_grid)
         tokens = self._encode(backbone, view, kept=kept)
-        if not recipe.structure_weight or self._scattered():
+        if not recipe.terms.structure_weight or self._scattered():
             return tokens, []
         found = self.to_structure(tokens[:, self.n_prefix :])
         return tokens, [_structure_loss(found, self._structure(sampler.cut(images, place)), kept)]
 
     def _measure_gradients(self, weighted, seen):
-        """Log each term's gradient at the encoder's tokens; hold that of the structure to its share."""
+        """Log each term's gradient at the encoder's tokens; limit that of the structure to its share."""
         if self.global_step % _MEASURE_EVERY:
             return
 
@@ -320,7 +289,7 @@ class DINOv2(pl.LightningModule):
 
         norms = {name: norm(value) for name, value in weighted.items()}
         self.log_dict({f"gradient_{name}": value for name, value in norms.items()})
-        share, own = self.recipe.structure_share, [norms[n] for n in _STRUCTURE if n in norms]
+        share, own = self.recipe.terms.structure_share, [norms[n] for n in _STRUCTURE if n in norms]
         if share == 1 or not own:
             return
         others = norm(sum(value for name, value in weighted.items() if name not in _STRUCTURE))
@@ -351,7 +320,7 @@ class DINOv2(pl.LightningModule):
         state = random.getstate()
         random.seed(self.recipe.seed * 1_000_003 + self.global_step * 64 + self.global_rank)
         masks = random_block_mask(
-            (n_images, self.grid, self.grid), max_image_mask_ratio=self.recipe.mask_ratio
+            (n_images, self.grid, self.grid), max_image_mask_ratio=self.recipe.views.mask_ratio
         )
         random.setstate(state)
         return masks.flatten(1)
@@ -373,13 +342,13 @@ class DINOv2(pl.LightningModule):
         return min(1.0, self.global_step / self.recipe.n_steps)
 
     def _scattered(self):
-        return self._progress() < self.recipe.scattered_until
+        return self._progress() < self.recipe.views.scattered_until
 
     def _teacher_temperature(self):
         recipe = self.recipe
         ramp = min(1.0, self._progress() / 0.3)
-        return recipe.teacher_temperature_warmup + ramp * (
-            recipe.teacher_temperature - recipe.teacher_temperature_warmup
+        return recipe.terms.teacher_temperature_warmup + ramp * (
+            recipe.terms.teacher_temperature - recipe.terms.teacher_temperature_warmup
         )
 
     def _cosine(self, start, end):
@@ -408,26 +377,26 @@ class DINOv2(pl.LightningModule):
                 (layer, decayed, last),
                 {
                     "params": [],
-                    "scale": recipe.layer_decay ** (depth - layer),
+                    "scale": recipe.optimizer.layer_decay ** (depth - layer),
                     "decayed": decayed,
                     "last_layer": last,
                 },
             )
             group["params"].append(parameter)
         return torch.optim.AdamW(
-            list(groups.values()), lr=recipe.learning_rate, betas=(0.9, recipe.beta2)
+            list(groups.values()), lr=recipe.optimizer.learning_rate, betas=(0.9, 0.98)
         )
 
     def on_train_batch_start(self, _batch, _batch_index):
         """Set the learning rates and weight decays of this step."""
         recipe = self.recipe
-        warmup = max(1, round(recipe.warmup * recipe.n_steps))
+        warmup = max(1, round(recipe.optimizer.warmup * recipe.n_steps))
         if self.global_step < warmup:
-            rate = recipe.learning_rate * (self.global_step + 1) / warmup
+            rate = recipe.optimizer.learning_rate * (self.global_step + 1) / warmup
         else:
-            rate = self._cosine(recipe.learning_rate, recipe.learning_rate_end)
-        decay = self._cosine(recipe.weight_decay, recipe.weight_decay_end)
-        frozen = self._progress() < recipe.freeze_last_layer
+            rate = self._cosine(recipe.optimizer.learning_rate, recipe.optimizer.learning_rate_end)
+        decay = self._cosine(recipe.optimizer.weight_decay, recipe.optimizer.weight_decay_end)
+        frozen = self._progress() < recipe.terms.freeze_last_layer
         for group in self.optimizers().param_groups:
             group["lr"] = 0.0 if frozen and group["last_layer"] else rate * group["scale"]
             group["weight_decay"] = decay if group["decayed"] else 0.0
@@ -435,7 +404,7 @@ class DINOv2(pl.LightningModule):
 
     def on_train_batch_end(self, _outputs, _batch, _batch_index):
         """Move the teacher toward the student."""
-        momentum = self._cosine(self.recipe.momentum, self.recipe.momentum_end)
+        momentum = self._cosine(self.recipe.optimizer.momentum, 1.0)
         if self._device_mesh is None:
             from lightly.models.utils import update_momentum
 
@@ -452,12 +421,16 @@ class DINOv2(pl.LightningModule):
 
 
 def _network(recipe, *, drop_path):
-    backbone = create_backbone(recipe.model, img_size=recipe.image_size, drop_path_rate=drop_path)
-    suit_attention(backbone.blocks, (recipe.image_size // backbone.patch_embed.patch_size[0]) ** 2)
+    backbone = create_backbone(
+        recipe.model, img_size=recipe.views.image_size, drop_path_rate=drop_path
+    )
+    suit_attention(
+        backbone.blocks, (recipe.views.image_size // backbone.patch_embed.patch_size[0]) ** 2
+    )
     network = {"backbone": backbone, "class_head": projection_head(recipe, backbone.num_features)}
-    if not recipe.shared_head:
+    if not recipe.terms.shared_head:
         network["patch_head"] = projection_head(recipe, backbone.num_features)
-    if recipe.center_weight:
+    if recipe.terms.center_weight:
         network["center_head"] = projection_head(recipe, 2 * backbone.num_features)
     return nn.ModuleDict(network)
 

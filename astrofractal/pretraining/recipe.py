@@ -1,8 +1,9 @@
-"""Recipes: every number of a pretraining run, in one small file each."""
+"""Recipes: every number of a pretraining run, in tables of one small file."""
 
 import json
+import re
 import tomllib
-from dataclasses import MISSING, asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,59 +17,27 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import PathLike
 
 
-__all__ = ["Recipe", "recipe_names"]
+__all__ = ["Images", "Optimizer", "Recipe", "Terms", "Views", "recipe_names"]
 
 _RECIPES = files("astrofractal.pretraining") / "recipes"
 
-_CHOICES = {
-    "source": ("flames", "random_fields", "maps"),
-    "rendering": ("gas", "moments", "palette"),
-    "center": ("peak", "attractor"),
-    "mask_mode": ("drop", "token"),
-    "centering": ("sinkhorn", "mean"),
-    "pairing": ("independent", "symmetric"),
+# Names and values of earlier versions, which runs and cards contain.
+_RENAMED = {"hidden_masses": "protostars", "hidden_mass_weight": "protostar_mass_weight"}
+_CONSTANT = {
+    "student_temperature": 0.1,
+    "dino_weight": 1.0,
+    "ibot_weight": 1.0,
+    "momentum_end": 1.0,
+    "gradient_clip": 3.0,
+    "mass_zoom": 4.0,
+    "beta2": 0.98,
 }
 
-#: Where each number may lie; what depends on the model's patches is checked with the model.
-_RANGES = {
-    **dict.fromkeys(
-        (
-            "n_images", "n_points", "n_global", "local_grid", "head_hidden", "head_bottleneck",
-            "batch_size", "steps_per_checkpoint",
-        ),
-        "[1, inf)",
-    ),
-    **dict.fromkeys(
-        (
-            "n_distinct", "n_local", "block_side", "max_shift", "jitter", "student_tokens", "noise",
-            "predictor_dim", "predictor_depth", "weight_decay", "weight_decay_end",
-            "gradient_clip", "dino_weight", "ibot_weight", "koleo_weight", "center_weight",
-            "consistency_weight", "hidden_mass_weight", "structure_weight", "class_structure_weight",
-        ),
-        "[0, inf)",
-    ),
-    **dict.fromkeys(
-        (
-            "coverage", "cusp_probability", "blur_probability", "border_probability",
-            "drop_velocity_probability", "noise_probability", "zoom_probability",
-            "mass_zoom_probability", "scattered_until", "freeze_last_layer", "warmup", "momentum",
-            "momentum_end", "learning_rate", "learning_rate_end",
-        ),
-        "[0, 1]",
-    ),
-    **dict.fromkeys(("scale_min", "layer_decay", "structure_share"), "(0, 1]"),
-    **dict.fromkeys(("drop_path", "beta2"), "[0, 1)"),
-    **dict.fromkeys(
-        ("student_temperature", "teacher_temperature", "teacher_temperature_warmup"), "(0, inf)"
-    ),
-    **dict.fromkeys(("zoom_max", "mass_zoom"), "[1, inf)"),
-    **dict.fromkeys(("source_size", "image_size"), "[8, inf)"),
-    "mask_ratio": "(0, 1)",
-    "n_prototypes": "[2, inf)",
-    "beam_max": "[0.5, inf)",
-    "signal_to_noise_min": "[0, 100]",
-    "seed": "[0, 4294967295]",
-}  # fmt: skip
+
+def _value(allowed, description, default=MISSING):
+    """Declare a value of a recipe: an interval such as ``"[0, 1)"`` or the choices, and what it is."""
+    metadata = {"allowed": allowed, "description": description}
+    return field(default=default, metadata=metadata)
 
 
 def _within(value, interval):
@@ -79,377 +48,294 @@ def _within(value, interval):
     )
 
 
-def recipe_names() -> list[str]:
-    """Return the names of the recipes that the package ships."""
-    return sorted(Path(entry.name).stem for entry in _RECIPES.iterdir())
+class _Table:
+    """Values of a recipe, each of which is checked by what its field declares."""
+
+    def __post_init__(self):
+        for entry in fields(self):
+            value, name = getattr(self, entry.name), f"recipe value {entry.name}"
+            if entry.type is float and type(value) is int:
+                object.__setattr__(self, entry.name, float(value))
+            elif type(value) is not entry.type:
+                msg = f"{name} must be of type {entry.type.__name__}, got {value!r}"
+                raise ValueError(msg)
+            allowed = entry.metadata.get("allowed")
+            if isinstance(allowed, tuple):
+                one_of(name, value, allowed)
+            elif allowed is not None and not _within(value, allowed):
+                msg = f"{name} must be in {allowed}, got {getattr(self, entry.name)}"
+                raise ValueError(msg)
 
 
+def _documented(cls):
+    """Complete a table's docstring by the parameters that its fields declare."""
+    lines = []
+    for entry in fields(cls):
+        kind = entry.type.__name__
+        if isinstance(entry.metadata.get("allowed"), tuple):
+            kind = "{" + ", ".join(f'"{choice}"' for choice in entry.metadata["allowed"]) + "}"
+        optional = "" if entry.default is MISSING else ", optional"
+        lines += [
+            "",
+            f"    {entry.name} : {kind}{optional}",
+            f"        {entry.metadata.get('description', 'A table of values.')}",
+        ]
+    cls.__doc__ = (
+        f"{cls.__doc__.rstrip()}\n\n    Parameters\n    ----------" + "\n".join(lines) + "\n    "
+    )
+    return cls
+
+
+@_documented
 @dataclass(frozen=True)
-class Recipe:
+class Images(_Table):
+    """The images of a run."""
+
+    source_size: int = _value("[8, inf)", "Side of an image in pixels.")
+    rendering: str = _value(
+        ("gas", "moments", "palette"),
+        "The channels of a flame; see `~astrofractal.fractals.FlameStream`.",
+    )
+    center: str = _value(("peak", "attractor"), "What is at the center of a flame.")
+    cusp_probability: float = _value("[0, 1]", "Share of flames with a cusp at their center.", 0.0)
+    n_points: int = _value("[1, inf)", "Points of a flame.", 50_000)
+    n_distinct: int = _value("[0, inf)", "Distinct images; 0 for no repetition.", 0)
+    source: str = _value(
+        ("flames", "random_fields", "maps"),
+        "Flames, Gaussian random fields, or maps of gas of your own. The last two are ``gas``.",
+        "flames",
+    )
+    coverage: float = _value("[0, 1]", "The least share of its frame that a flame covers.", 0.5)
+    protostars: bool = _value(
+        None,
+        "Whether protostars are added, see `~astrofractal.fractals.add_protostars`.",
+        False,
+    )
+
+
+@_documented
+@dataclass(frozen=True)
+class Views(_Table):
+    """What student and teacher are given of an image."""
+
+    image_size: int = _value("[8, inf)", "Side of a view in pixels: a multiple of the patch.")
+    n_global: int = _value("[1, inf)", "Whole views of an image.")
+    n_local: int = _value("[0, inf)", "Local crops of an image.")
+    local_grid: int = _value("[1, inf)", "Side of a local crop in patches.")
+    mask_ratio: float = _value("(0, 1)", "Share of the patches that the student is not given.")
+    mask_mode: str = _value(
+        ("drop", "token"),
+        "Hidden patches are predicted by a decoder, or replaced by a learned token as in iBOT.",
+    )
+    scattered_until: float = _value(
+        "[0, 1]", "Up to this part of the run visible patches are scattered, then a block."
+    )
+    block_side: int = _value("[0, inf)", "Side of that block in patches.")
+    max_shift: int = _value("[0, inf)", "Largest distance of the centers of view and image in px.")
+    scale_min: float = _value("(0, 1]", "Least share of an image's area that a view shows.")
+    blur_probability: float = _value("[0, 1]", "Share of views through a beam.")
+    noise: float = _value(
+        "[0, inf)", "Largest standard deviation of white noise in normalized units."
+    )
+    border_probability: float = _value(
+        "[0, 1]", "Share of views without data beyond a ragged border."
+    )
+    drop_velocity_probability: float = _value(
+        "[0, 1]", "Share of views that lack the velocity, the dispersion or both."
+    )
+    zoom_probability: float = _value("[0, 1]", "Share of views magnified about their center.", 0.0)
+    zoom_max: float = _value("[1, inf)", "The largest magnification.", 1.0)
+    pairing: str = _value(
+        ("independent", "symmetric"),
+        "Both networks are given every global view, or each one of a symmetric pair.",
+        "independent",
+    )
+    student_tokens: int = _value("[0, inf)", "Patches of such a pair for the student.", 0)
+    mass_zoom_probability: float = _value(
+        "[0, 1]", "Share of magnified views at four times, where masses are estimated.", 0.0
+    )
+    jitter: float = _value("[0, inf)", "Largest shift of a magnified view in pixels.", 0.0)
+    local_scaled: bool = _value(
+        None, "Whether local crops are views at other scales, not windows of tokens.", False
+    )
+    degraded_teacher: bool = _value(None, "Whether the teacher's views are degraded too.", False)
+    beam_max: float = _value(
+        "[0.5, inf)", "Largest full width at half maximum of beams in px.", 4.7
+    )
+    noise_probability: float = _value("[0, 1]", "Share of images with noise by ratio.", 0.0)
+    signal_to_noise_min: float = _value("[0, 100]", "The least such signal-to-noise ratio.", 0.0)
+
+
+@_documented
+@dataclass(frozen=True)
+class Terms(_Table):
+    """The terms of the loss with their heads; a weight of zero leaves a term out."""
+
+    n_prototypes: int = _value("[2, inf)", "Outputs of the projection heads.")
+    head_hidden: int = _value("[1, inf)", "Width of their hidden layers.")
+    head_bottleneck: int = _value("[1, inf)", "Width of their bottleneck.")
+    shared_head: bool = _value(None, "Whether class and patch tokens share their head.")
+    centering: str = _value(("sinkhorn", "mean"), "How the teacher's outputs are balanced.")
+    teacher_temperature: float = _value("(0, inf)", "Temperature of the teacher's softmax.")
+    teacher_temperature_warmup: float = _value("(0, inf)", "The same at the beginning.")
+    koleo_weight: float = _value("[0, inf)", "Weight of the entropy of class tokens.")
+    structure_weight: float = _value(
+        "[0, inf)", "Weight of the structure of the clean gas in each patch."
+    )
+    predictor_dim: int = _value("[0, inf)", "Width of the decoder of hidden patches.")
+    predictor_depth: int = _value("[0, inf)", "Blocks of the decoder of hidden patches.")
+    freeze_last_layer: float = _value(
+        "[0, 1]", "Up to this part of the run the heads' last layer does not learn."
+    )
+    class_structure_weight: float = _value(
+        "[0, inf)", "Weight of the structure at the center of a view from its class token.", 0.0
+    )
+    protostar_mass_weight: float = _value(
+        "[0, inf)", "Weight of the mass of the protostar at the center of a view.", 0.0
+    )
+    center_weight: float = _value(
+        "[0, inf)", "Weight of the agreement of central tokens of a pair on prototypes.", 0.0
+    )
+    consistency_weight: float = _value(
+        "[0, inf)", "Weight of the agreement of their mean and scatter.", 0.0
+    )
+    structure_share: float = _value(
+        "(0, 1]", "Largest share of the structure in the gradient at the encoder's tokens.", 1.0
+    )
+
+
+@_documented
+@dataclass(frozen=True)
+class Optimizer(_Table):
+    """AdamW, its schedules and the teacher's moving average."""
+
+    learning_rate: float = _value("[0, 1]", "Learning rate after the warm-up.")
+    learning_rate_end: float = _value("[0, 1]", "Learning rate at the end, by a cosine.")
+    warmup: float = _value("[0, 1]", "Part of the run in which the learning rate rises.")
+    layer_decay: float = _value(
+        "(0, 1]", "Factor of the learning rate from a block to the one before."
+    )
+    weight_decay: float = _value("[0, inf)", "Weight decay at the beginning.")
+    weight_decay_end: float = _value("[0, inf)", "Weight decay at the end, by a cosine.")
+    momentum: float = _value("[0, 1]", "Momentum of the teacher at the beginning; 1 at the end.")
+    drop_path: float = _value("[0, 1)", "Probability that a block of the student is skipped.")
+
+
+@_documented
+@dataclass(frozen=True)
+class Recipe(_Table):
     """
-    All that defines a pretraining run.
+    All that defines a pretraining run: a recipe and a seed give the same weights.
 
-    Every number is part of it, so that a recipe and a seed give the same weights.  `load` reads a
-    shipped recipe (`recipe_names`) or your own; the shipped files say why they chose their values.
-    Fractions of a run (``warmup``, ``freeze_last_layer``, ``scattered_until``) are of all its steps.
-
-    Parameters
-    ----------
-    name : str
-        The recipe's name, which becomes part of the weights' id.
-
-    model : str
-        The architecture: a bundled one or a Vision Transformer of timm, as of
-        `~astrofractal.FractalEncoder`.
-
-    n_images : int
-        Images seen in the whole run.
-
-    source_size : int
-        Side of an image in pixels.
-
-    rendering : {"gas", "moments", "palette"}
-        What the channels of a flame are; see `~astrofractal.fractals.FlameStream`.
-
-    center : {"peak", "attractor"}
-        What is at the center of a flame; see `~astrofractal.fractals.FlameStream`.
-
-    cusp_probability : float
-        Share of flames with the cusp of a protostar at their center.
-
-    image_size : int
-        Side of a view in pixels.
-
-    n_global, n_local : int
-        Whole views and local crops per image.
-
-    local_grid : int
-        Side of a local crop in patches.
-
-    mask_ratio : float
-        Share of the patches that the student does not see.
-
-    mask_mode : {"drop", "token"}
-        ``"drop"``: hidden patches are left out of the student's input and predicted by a small
-        decoder.  ``"token"``: a learned token takes their place, as in iBOT.
-
-    scattered_until : float
-        Up to this part of the run the visible patches are scattered, afterwards they are a block.
-
-    block_side : int
-        Side of that block in patches.
-
-    max_shift : int
-        Largest distance of the center of a view from that of its image in pixels.
-
-    scale_min : float
-        Least share of an image's area that a view shows; 1 for views of the images' own pixels.
-
-    blur_probability : float
-        Share of views that are seen through a beam.
-
-    noise : float
-        Largest standard deviation of white noise, in units of the normalized channels.
-
-    border_probability : float
-        Share of views without data beyond a ragged border.
-
-    drop_velocity_probability : float
-        Share of views that lack the velocity, the dispersion or both.
-
-    n_prototypes : int
-        Outputs of the projection heads.
-
-    head_hidden, head_bottleneck : int
-        Widths of the hidden layers and of the bottleneck of the projection heads.
-
-    shared_head : bool
-        Whether class and patch tokens share their projection head.
-
-    centering : {"sinkhorn", "mean"}
-        How the teacher's outputs are balanced: Sinkhorn-Knopp, or a running mean that is subtracted.
-
-    student_temperature, teacher_temperature, teacher_temperature_warmup : float
-        Temperatures of the softmax; the teacher's begins at ``teacher_temperature_warmup``.
-
-    dino_weight, ibot_weight, koleo_weight : float
-        Weights of the terms of DINOv2: class tokens, hidden patch tokens, and the spread of the class
-        tokens.
-
-    structure_weight : float
-        Weight of the term that asks for the structure of the clean gas in each patch.
-
-    predictor_dim, predictor_depth : int
-        Width and blocks of the decoder of ``mask_mode="drop"``.
-
-    freeze_last_layer : float
-        Up to this part of the run the heads' last layer does not learn.
-
-    batch_size : int
-        Images per step over all devices.
-
-    learning_rate, learning_rate_end : float
-        Learning rate after the warm-up and, by a cosine, at the end.
-
-    warmup : float
-        Part of the run in which the learning rate rises.
-
-    layer_decay : float
-        Factor of the learning rate from one block to the one before it.
-
-    weight_decay, weight_decay_end : float
-        Weight decay at the beginning and, by a cosine, at the end.
-
-    momentum, momentum_end : float
-        Momentum of the teacher's moving average at the beginning and, by a cosine, at the end.
-
-    gradient_clip : float
-        Largest norm of the gradient; zero for no limit.
-
-    drop_path : float
-        Probability that a block of the student is skipped.
-
-    steps_per_checkpoint : int
-        Steps between two checkpoints.
-
-    seed : int
-        Seed of the images, the views and the initial weights.
-
-    n_points : int, optional
-        Points of a flame; see `~astrofractal.fractals.FlameStream`.
-
-    n_distinct : int, optional
-        Distinct images; they repeat when ``n_images`` is larger.  Zero stands for ``n_images``.
-
-    source : {"flames", "random_fields", "maps"}, optional
-        What the images are of: `~astrofractal.fractals.FlameStream`,
-        `~astrofractal.fractals.RandomFieldStream`, or maps of gas of your own, to which nothing is
-        added.  The last two need ``rendering="gas"``.
-
-    coverage : float, optional
-        The least share of its frame that a flame covers; see `~astrofractal.fractals.FlameStream`.
-
-    zoom_probability, zoom_max : float, optional
-        The share of views that are magnified about their center, and the largest magnification.
-
-    class_structure_weight : float, optional
-        Weight of the term that asks the class token for the structure at the center of the view.
-
-    pairing : {"independent", "symmetric"}, optional
-        ``"independent"``: both networks see every global view.  ``"symmetric"``: of each pair of
-        global views, of the same place but for one of the sky's symmetries and a part of a pixel, the
-        student sees one and the teacher the other.
-
-    student_tokens : int, optional
-        With symmetric pairs: patches that the student sees, the block in the middle and others at
-        random.
-
-    mass_zoom, mass_zoom_probability : float, optional
-        The magnification at which masses are read, and the share of magnified views that have it
-        exactly.
-
-    jitter : float, optional
-        Largest distance of the center of a magnified view from that of the image in pixels of the image.
-
-    local_scaled : bool, optional
-        Whether local crops are views of their own at other scales, and not windows of tokens of other
-        views.
-
-    degraded_teacher : bool, optional
-        Whether the teacher sees degraded views as well.
-
-    beam_max : float, optional
-        Largest full width at half maximum of beams in pixels.
-
-    noise_probability, signal_to_noise_min : float, optional
-        The share of images with noise of a signal-to-noise ratio between this one and 100.
-
-    hidden_masses : bool, optional
-        Whether stars of known mass are put into the flames; see
-        `~astrofractal.fractals.add_hidden_masses`.
-
-    hidden_mass_weight : float, optional
-        Weight of the term that asks for the mass of the star at the center of the view.
-
-    center_weight, consistency_weight : float, optional
-        Weights of the terms by which the central tokens of symmetric views agree: on prototypes, and
-        in the values of their mean and spread.
-
-    structure_share : float, optional
-        The largest share that the structure terms have of the gradient at the encoder's tokens.
-
-    beta2 : float, optional
-        Decay of AdamW's second moments.
+    `load` reads a shipped recipe (`recipe_names`) or your own, a file of the same tables; the shipped
+    files explain their values.  Parts of a run are of all its steps.
 
     See Also
     --------
     pretrain : runs a recipe.
-    recipe_names : names the shipped ones.
 
     Examples
     --------
     >>> from astrofractal.pretraining import Recipe
     >>> recipe = Recipe.load("compact", n_images=6400)
-    >>> recipe.n_steps, recipe.image_size, recipe.batch_size
+    >>> recipe.n_steps, recipe.views.image_size, recipe.batch_size
     (100, 64, 64)
     """
 
-    name: str
-    model: str
-    n_images: int
-    source_size: int
-    rendering: str
-    center: str
-    cusp_probability: float
-    image_size: int
-    n_global: int
-    n_local: int
-    local_grid: int
-    mask_ratio: float
-    mask_mode: str
-    scattered_until: float
-    block_side: int
-    max_shift: int
-    scale_min: float
-    blur_probability: float
-    noise: float
-    border_probability: float
-    drop_velocity_probability: float
-    n_prototypes: int
-    head_hidden: int
-    head_bottleneck: int
-    shared_head: bool
-    centering: str
-    student_temperature: float
-    teacher_temperature: float
-    teacher_temperature_warmup: float
-    dino_weight: float
-    ibot_weight: float
-    koleo_weight: float
-    structure_weight: float
-    predictor_dim: int
-    predictor_depth: int
-    freeze_last_layer: float
-    batch_size: int
-    learning_rate: float
-    learning_rate_end: float
-    warmup: float
-    layer_decay: float
-    weight_decay: float
-    weight_decay_end: float
-    momentum: float
-    momentum_end: float
-    gradient_clip: float
-    drop_path: float
-    steps_per_checkpoint: int
-    seed: int
-    n_points: int = 50_000
-    n_distinct: int = 0
-    source: str = "flames"
-    coverage: float = 0.5
-    zoom_probability: float = 0.0
-    zoom_max: float = 1.0
-    class_structure_weight: float = 0.0
-    pairing: str = "independent"
-    student_tokens: int = 0
-    mass_zoom: float = 4.0
-    mass_zoom_probability: float = 0.0
-    jitter: float = 0.0
-    local_scaled: bool = False
-    degraded_teacher: bool = False
-    beam_max: float = 4.7
-    noise_probability: float = 0.0
-    signal_to_noise_min: float = 0.0
-    hidden_masses: bool = False
-    hidden_mass_weight: float = 0.0
-    center_weight: float = 0.0
-    consistency_weight: float = 0.0
-    structure_share: float = 1.0
-    beta2: float = 0.98
+    name: str = _value(None, "The recipe's name, which becomes part of the weights' id.")
+    model: str = _value(None, "A bundled architecture or a Vision Transformer of timm.")
+    n_images: int = _value("[1, inf)", "Images seen in the whole run.")
+    batch_size: int = _value("[1, inf)", "Images per step over all devices.")
+    steps_per_checkpoint: int = _value("[1, inf)", "Steps between two checkpoints.")
+    seed: int = _value("[0, 4294967295]", "Seed of the images, the views and the initial weights.")
+    images: Images
+    views: Views
+    terms: Terms
+    optimizer: Optimizer
 
     def __post_init__(self):
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.type is float and type(value) is int:
-                object.__setattr__(self, field.name, float(value))
-            elif type(value) is not field.type:
-                msg = (
-                    f"recipe value {field.name} must be of type {field.type.__name__}, "
-                    f"got {value!r}"
-                )
-                raise ValueError(msg)
-        for name, choices in _CHOICES.items():
-            one_of(f"recipe value {name}", getattr(self, name), choices)
-        for name, interval in _RANGES.items():
-            if not _within(getattr(self, name), interval):
-                msg = f"recipe value {name} must be in {interval}, got {getattr(self, name)}"
-                raise ValueError(msg)
+        super().__post_init__()
         for name in ("name", "model"):
             value = getattr(self, name)
             if not value or value != value.strip() or set(value) & set("/\\"):
                 msg = f"recipe value {name} must be a name without slashes, got {value!r}"
                 raise ValueError(msg)
-        if self.source != "flames" and self.rendering != "gas":
-            msg = f"source {self.source!r} needs rendering='gas', got {self.rendering!r}"
-            raise ValueError(msg)
-        if self.source == "maps" and (self.hidden_masses or self.cusp_probability):
-            msg = (
-                "source 'maps' needs hidden_masses=false and cusp_probability=0: nothing is put into "
-                "maps that have protostars of their own"
-            )
-            raise ValueError(msg)
-        if self.mask_mode == "drop" and self.predictor_depth < 1:
-            msg = "mask_mode 'drop' needs a predictor: predictor_depth must be at least 1"
-            raise ValueError(msg)
-        if self.pairing == "symmetric":
-            if self.mask_mode != "drop":
-                msg = f"pairing 'symmetric' needs mask_mode='drop', got {self.mask_mode!r}"
+        images, views, terms = self.images, self.views, self.terms
+        gas_alone = {
+            "source": images.source != "flames",
+            "cusp_probability": images.cusp_probability,
+            "protostars": images.protostars,
+            "structure_weight": terms.structure_weight,
+        }
+        pair = (terms.center_weight, terms.consistency_weight, terms.protostar_mass_weight)
+        symmetric, drop = views.pairing == "symmetric", views.mask_mode == "drop"
+        rules = {
+            **{
+                f"{name} needs rendering='gas', got {images.rendering!r}": not used
+                or images.rendering == "gas"
+                for name, used in gas_alone.items()
+            },
+            "protostars=true needs cusp_probability=0, source 'maps' needs both to be off": (
+                bool(images.protostars) + bool(images.cusp_probability) + (images.source == "maps")
+                < 2
+            ),
+            f"source_size must be at least image_size={views.image_size}, got {images.source_size}": (
+                images.source_size >= views.image_size
+            ),
+            "pairing 'symmetric' and structure_weight need mask_mode='drop', got 'token'": drop
+            or not (symmetric or terms.structure_weight),
+            "mask_mode 'drop' needs a predictor_depth of at least 1": not drop
+            or terms.predictor_depth,
+            f"student_tokens must be at least block_side**2 = {views.block_side**2}, "
+            f"got {views.student_tokens}": not symmetric
+            or views.student_tokens >= views.block_side**2,
+            "center_weight, consistency_weight and protostar_mass_weight need pairing='symmetric'": (
+                symmetric or not any(pair)
+            ),
+            "protostar_mass_weight needs protostars=true": images.protostars
+            or not terms.protostar_mass_weight,
+            "class_structure_weight needs a structure_weight above zero": terms.structure_weight
+            or not terms.class_structure_weight,
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                msg = f"recipe value {rule}"
                 raise ValueError(msg)
-            if self.student_tokens < self.block_side**2:
-                msg = (
-                    f"recipe value student_tokens must be at least block_side**2 = "
-                    f"{self.block_side**2}, got {self.student_tokens}"
-                )
+        patch = re.search(r"patch(\d+)", self.model)
+        if patch:
+            self.check_patches(int(patch[1]))
+
+    def check_patches(self, patch_size: int) -> None:
+        """
+        Reject values that patches leave no room for.
+
+        Parameters
+        ----------
+        patch_size : int
+            Side of a patch of the model in pixels.
+        """
+        views, grid = self.views, self.views.image_size // patch_size
+        rules = {
+            "image_size": (
+                views.image_size % patch_size == 0,
+                f"a multiple of the {patch_size} px of a patch",
+            ),
+            "local_grid": (views.local_grid <= grid, f"at most {grid} patches"),
+        }
+        if views.mask_mode == "drop":
+            blocks = views.scattered_until < 1 or views.pairing == "symmetric"
+            rules["block_side"] = (
+                1 <= views.block_side < grid or not blocks,
+                f"at least 1 and less than {grid} patches",
+            )
+            hidden = views.student_tokens < grid**2
+            rules["student_tokens"] = (hidden, f"less than the {grid**2} patches of a view")
+            some = 1 <= round(views.mask_ratio * grid**2) < grid**2 or not views.scattered_until
+            rules["mask_ratio"] = (some, f"a share that leaves and hides some of {grid**2} patches")
+        for name, (holds, rule) in rules.items():
+            if not holds:
+                msg = f"recipe value {name} must be {rule}, got {getattr(views, name)}"
                 raise ValueError(msg)
-        elif self.center_weight or self.consistency_weight or self.hidden_mass_weight:
-            msg = (
-                "center_weight, consistency_weight and hidden_mass_weight need pairing='symmetric'"
-            )
-            raise ValueError(msg)
-        if self.hidden_mass_weight and not self.hidden_masses:
-            msg = "hidden_mass_weight needs hidden_masses=true: flames have no other stars"
-            raise ValueError(msg)
-        if self.cusp_probability and self.rendering != "gas":
-            msg = f"cusp_probability needs rendering='gas', got {self.rendering!r}"
-            raise ValueError(msg)
-        if self.hidden_masses and (self.rendering != "gas" or self.cusp_probability):
-            msg = "hidden_masses needs rendering='gas' and takes the place of cusps: cusp_probability=0"
-            raise ValueError(msg)
-        others = ("dino", "ibot", "koleo", "center", "consistency", "hidden_mass")
-        if self.structure_share < 1 and not any(getattr(self, f"{n}_weight") for n in others):
-            msg = (
-                "structure_share must be 1 where the structure is the only term with a weight, "
-                f"got {self.structure_share}"
-            )
-            raise ValueError(msg)
-        if self.class_structure_weight and not self.structure_weight:
-            msg = (
-                "class_structure_weight needs a structure_weight above zero, got "
-                f"{self.class_structure_weight} and {self.structure_weight}"
-            )
-            raise ValueError(msg)
-        if self.structure_weight and (self.mask_mode, self.rendering) != ("drop", "gas"):
-            msg = (
-                "structure_weight needs mask_mode 'drop' and rendering 'gas', got "
-                f"{self.mask_mode!r} and {self.rendering!r}"
-            )
-            raise ValueError(msg)
-        if self.source_size < self.image_size:
-            msg = (
-                f"recipe value source_size must be at least image_size={self.image_size}, "
-                f"got {self.source_size}"
-            )
-            raise ValueError(msg)
 
     @classmethod
     def load(cls, name: "PathLike", **overrides: "Any") -> "Recipe":
@@ -462,7 +348,7 @@ class Recipe:
             One of `recipe_names`, or the path of a ``.toml`` or ``.json`` file.
 
         **overrides : dict
-            Values that replace the file's.
+            Values that replace the file's, of any table.
 
         Returns
         -------
@@ -483,17 +369,20 @@ class Recipe:
         with reading(path, "the recipe"):
             text = path.read_text(encoding="utf-8")
             values = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-            return cls.of({"name": path.stem, **values, **overrides})
+            return cls.of({"name": path.stem, **values}, **overrides)
 
     @classmethod
-    def of(cls, values: "dict[str, Any]") -> "Recipe":
+    def of(cls, values: "dict[str, Any]", **overrides: "Any") -> "Recipe":
         """
         Make a recipe of its values, each of which is checked.
 
         Parameters
         ----------
         values : dict
-            The values by name, as of `to_dict`.
+            The values as of `to_dict`, or without tables, as runs of earlier versions have them.
+
+        **overrides : dict
+            Values of any table that replace these.
 
         Returns
         -------
@@ -505,17 +394,26 @@ class Recipe:
         ValueError
             If a value is unknown, missing, of the wrong type or out of its range.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(set(values) - known)
+        flat = {}
+        for name, value in {**values, **overrides}.items():
+            if name in _TABLES and not isinstance(value, dict):
+                msg = f"recipe value {name} must be a table, got {value!r}"
+                raise ValueError(msg)
+            for key, entry in (value if name in _TABLES else {name: value}).items():
+                flat[_RENAMED.get(key, key)] = entry
+        flat |= {_RENAMED.get(key, key): value for key, value in overrides.items()}
+        for name, constant in _CONSTANT.items():
+            if flat.pop(name, constant) != constant:
+                msg = f"recipe value {name} is {constant} in all recipes and can no longer be set"
+                raise ValueError(msg)
+        known = [entry.name for table in (cls, *_TABLES.values()) for entry in fields(table)]
+        known = sorted(set(known) - set(_TABLES))
+        unknown = sorted(set(flat) - set(known))
         if unknown:
-            msg = f"recipe value {unknown[0]!r} is unknown; known are {', '.join(sorted(known))}"
+            msg = f"recipe value {unknown[0]!r} is unknown; known are {', '.join(known)}"
             raise ValueError(msg)
-        optional = {field.name for field in fields(cls) if field.default is not MISSING}
-        missing = sorted(known - set(values) - optional)
-        if missing:
-            msg = f"recipe {values.get('name')!r} lacks the value {missing[0]!r}"
-            raise ValueError(msg)
-        return cls(**values)
+        tables = {name: _made(table, flat) for name, table in _TABLES.items()}
+        return _made(cls, flat | tables)
 
     @property
     def n_steps(self) -> int:
@@ -523,5 +421,23 @@ class Recipe:
         return max(1, self.n_images // self.batch_size)
 
     def to_dict(self) -> "dict[str, Any]":
-        """Return the values as a dictionary that `load` can read back as JSON."""
+        """Return the values as a dictionary of tables that `load` can read back as JSON."""
         return asdict(self)
+
+
+_TABLES = {"images": Images, "views": Views, "terms": Terms, "optimizer": Optimizer}
+
+
+def _made(table, values):
+    """Make a table of those of the values that are its own."""
+    own = {entry.name: values[entry.name] for entry in fields(table) if entry.name in values}
+    for entry in fields(table):
+        if entry.default is MISSING and entry.name not in own:
+            msg = f"recipe {values.get('name')!r} lacks the value {entry.name!r}"
+            raise ValueError(msg)
+    return table(**own)
+
+
+def recipe_names() -> list[str]:
+    """Return the names of the recipes that the package ships."""
+    return sorted(Path(entry.name).stem for entry in _RECIPES.iterdir())

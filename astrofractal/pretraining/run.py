@@ -73,10 +73,10 @@ class RunFolder:
     @classmethod
     def new(cls, path, recipe, *, maps, **settings):
         """Return the folder of a new run, whose ``settings`` may have paths."""
-        if (maps is not None) != (recipe.source == "maps"):
+        if (maps is not None) != (recipe.images.source == "maps"):
             msg = (
                 "maps must be a folder with the recipe's source='maps' (recipe 'adapt'), and None "
-                f"with others, got {maps and str(maps)!r} and source={recipe.source!r}"
+                f"with others, got {maps and str(maps)!r} and source={recipe.images.source!r}"
             )
             raise ValueError(msg)
         run = cls(Path(path or Path("runs") / recipe.name), recipe, settings, is_new=True)
@@ -88,16 +88,16 @@ class RunFolder:
         """Return the folder of a run to go on with; ``changes`` that are None leave its settings."""
         path = Path(path)
         settings = read_run(path)
-        values = settings.pop("recipe").to_dict()
-        if overrides.get("source", values["source"]) != values["source"]:
-            msg = f"source must be {values['source']!r} to go on, got {overrides['source']!r}"
+        recipe = Recipe.of((before := settings.pop("recipe")).to_dict(), **overrides)
+        if recipe.images.source != before.images.source:
+            msg = f"source must be {before.images.source!r} to go on, got {recipe.images.source!r}"
             raise ValueError(msg)
         began, now = settings.get("strategy"), changes["strategy"]
         if now == "fsdp" and began != "fsdp" and (path / CHECKPOINT).exists():
             msg = f"strategy must be the one that {str(path)!r} began with to go on, got 'fsdp'"
             raise ValueError(msg)
         settings |= {name: value for name, value in changes.items() if value is not None}
-        return cls(path, Recipe.of({**values, **overrides}), settings, is_new=False)
+        return cls(path, recipe, settings, is_new=False)
 
     @property
     def checkpoint(self):
@@ -133,7 +133,7 @@ class RunFolder:
     def images(self):
         """Return the images to learn from, a dataset."""
         path = self.path / _MAPS
-        while self.recipe.source == "maps" and rank_zero_only.rank and not path.exists():
+        while self.recipe.images.source == "maps" and rank_zero_only.rank and not path.exists():
             time.sleep(0.1)  # until the first process has cut them out
         return Flames(self.recipe, self.settings.get("shards"), path)
 
@@ -357,7 +357,7 @@ def pretrain(
         if not isinstance(recipe, Recipe):
             recipe = Recipe.load(recipe, **overrides)
         elif overrides:
-            recipe = Recipe.of({**recipe.to_dict(), **overrides})
+            recipe = Recipe.of(recipe.to_dict(), **overrides)
         settings["start_from"] = "bundled" if start_from == "bundled" else _absolute(start_from)
         run = RunFolder.new(output, recipe, maps=maps, **settings)
     recipe = run.recipe
@@ -366,7 +366,7 @@ def pretrain(
     torch.manual_seed(recipe.seed)
     module = DINOv2(recipe)
     run.fill(module)
-    if recipe.source != "maps":
+    if recipe.images.source != "maps":
         run.images()
     callbacks = [*callbacks, _Checkpoint(run)]
     if progress_bar:
@@ -380,7 +380,7 @@ def pretrain(
             devices=devices,
             num_nodes=n_nodes,
             strategy=_strategy(strategy),
-            gradient_clip_val=recipe.gradient_clip,
+            gradient_clip_val=3.0,
             logger=run.logger(),
             log_every_n_steps=min(10, recipe.steps_per_checkpoint),
             callbacks=callbacks,

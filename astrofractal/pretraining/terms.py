@@ -1,4 +1,4 @@
-"""DINOv2's losses on prototype logits, made of lightly's pieces, and the others."""
+"""The terms of the loss: DINOv2's on prototype logits, with lightly's parts, and the others."""
 
 import warnings
 
@@ -21,7 +21,7 @@ __all__ = [
 class PrototypeLoss(nn.Module):
     """Cross-entropy between the teacher's and the student's assignment to prototypes."""
 
-    def __init__(self, n_prototypes, *, centering, student_temperature):
+    def __init__(self, n_prototypes, centering, student_temperature=0.1):
         super().__init__()
         from lightly.models.modules.center import Center
 
@@ -54,7 +54,7 @@ class PrototypeLoss(nn.Module):
 
 
 def consistency_loss(found, wanted):
-    """Return how far features are from those of another view of the same gas."""
+    """Return the squared distance of features from those of another view of the same gas."""
     # found (batch, n_features); wanted (batch, n_features)
     wanted = wanted.float()
     scale = wanted.std(0).clamp_min(1e-3)
@@ -62,10 +62,7 @@ def consistency_loss(found, wanted):
 
 
 def mass_loss(found, log_mass, asked):
-    """
-    Return the mean negative logarithm of the likelihood of masses, for a normal distribution of
-    log10 M.
-    """
+    """Return the mean negative log likelihood of masses, for normal distributions of log10 M."""
     # found (batch, 2) in log10 M; log_mass 1D; asked 1D
     mean, log_sigma = found.float().unbind(1)
     log_sigma = log_sigma.clamp(-3.0, 1.0)
@@ -91,12 +88,15 @@ def projection_head(recipe, embed_dim):
         # lightly still uses the hook-based weight norm that torch deprecates.
         warnings.simplefilter("ignore", FutureWarning)
         return DINOProjectionHead(
-            embed_dim, recipe.head_hidden, recipe.head_bottleneck, recipe.n_prototypes
+            embed_dim,
+            recipe.terms.head_hidden,
+            recipe.terms.head_bottleneck,
+            recipe.terms.n_prototypes,
         )
 
 
 class Predictor(nn.Module):
-    """A small transformer that fills in the tokens which the student did not see."""
+    """A small transformer that predicts the tokens of hidden patches."""
 
     def __init__(self, embed_dim, n_tokens, n_targets, *, dim, depth):
         super().__init__()
@@ -112,7 +112,7 @@ class Predictor(nn.Module):
         self.to_structure = nn.Linear(dim, n_targets)
 
     def forward(self, tokens, n_prefix, order):
-        """Predict what is in the hidden patches."""
+        """Predict the tokens of the hidden patches, and their structure."""
         # tokens (batch, n_prefix + n_keep, embed_dim); order (batch, n_tokens)
         entered = self.enter(tokens)
         n_hidden = order.shape[1] - (tokens.shape[1] - n_prefix)

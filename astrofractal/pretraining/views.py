@@ -16,7 +16,10 @@ from astrofractal.encoder import ChannelNormalization
 from astrofractal.encoder.backbone import full_precision
 from astrofractal.pretraining.random_numbers import Numbers
 
-__all__ = ["Geometry", "ViewSampler"]
+__all__ = ["MASS_ZOOM", "Geometry", "ViewSampler"]
+
+#: The magnification at which masses are estimated.
+MASS_ZOOM = 4.0
 
 # The symmetries of the square: what takes a point (x, y) of a view to one of the image.
 _SYMMETRIES = torch.tensor(
@@ -102,7 +105,7 @@ class ViewSampler:
     def __init__(self, recipe, step, share=slice(None), *, view=0, device="cpu"):
         self.recipe = recipe
         self.device = torch.device(device)
-        self.is_gas = recipe.rendering == "gas"
+        self.is_gas = recipe.images.rendering == "gas"
         first = step * recipe.batch_size
         images = range(first, first + recipe.batch_size)[share]
         self.numbers = Numbers(recipe.seed, images, view, self.device)
@@ -131,22 +134,22 @@ class ViewSampler:
         sight.
         """
         recipe = self.recipe
-        margin = (source_size - recipe.image_size) // 2
+        margin = (source_size - recipe.views.image_size) // 2
         # The cube keeps most views nearly centered, as gas maps are on their protostar.
         offset = self.uniform(2, low=-1, high=1) ** 3
-        center = (min(recipe.max_shift, margin) * offset).round()
-        if recipe.scale_min < 1:  # random resized crops: a square of a part of the area
-            side = self.uniform(low=recipe.scale_min, high=1.0).sqrt()
+        center = (min(recipe.views.max_shift, margin) * offset).round()
+        if recipe.views.scale_min < 1:  # random resized crops: a square of a part of the area
+            side = self.uniform(low=recipe.views.scale_min, high=1.0).sqrt()
             center = 0.5 * source_size * self.uniform(2, low=-1, high=1) * (1 - side)[:, None]
-            zoom = recipe.image_size / source_size / side
+            zoom = recipe.views.image_size / source_size / side
         else:
             zoom = torch.ones(len(center), device=self.device)
-        if recipe.zoom_probability:
-            magnified = self.uniform() < recipe.zoom_probability
-            free = self.log_uniform(1.0, recipe.zoom_max)
-            fixed = self.uniform() < recipe.mass_zoom_probability
-            zoom = torch.where(magnified, torch.where(fixed, recipe.mass_zoom, free), zoom)
-            center = torch.where(magnified[:, None], recipe.jitter * offset, center)
+        if recipe.views.zoom_probability:
+            magnified = self.uniform() < recipe.views.zoom_probability
+            free = self.log_uniform(1.0, recipe.views.zoom_max)
+            fixed = self.uniform() < recipe.views.mass_zoom_probability
+            zoom = torch.where(magnified, torch.where(fixed, MASS_ZOOM, free), zoom)
+            center = torch.where(magnified[:, None], recipe.views.jitter * offset, center)
         return Geometry(zoom, center, *self._symmetry())
 
     def _symmetry(self):
@@ -167,14 +170,14 @@ class ViewSampler:
         half.
         """
         zoom = geometry.zoom * torch.exp(self.uniform(low=-0.35, high=0.7))
-        reach = 0.25 * self.recipe.image_size / geometry.zoom
+        reach = 0.25 * self.recipe.views.image_size / geometry.zoom
         center = geometry.center + reach[:, None] * self.uniform(2, low=-1, high=1)
         return Geometry(zoom, center, *self._symmetry())
 
     def cut(self, images, geometry, size=None):
         """Cut views out of a batch of images."""
         # images (batch, n_channels, source_size, source_size)
-        return geometry.apply(images, size or self.recipe.image_size, signed=self.is_gas)
+        return geometry.apply(images, size or self.recipe.views.image_size, signed=self.is_gas)
 
     # ---------------------------------------------------------------- degradation
 
@@ -186,28 +189,28 @@ class ViewSampler:
 
     def _degraded(self, images):
         recipe = self.recipe
-        blurred = self.chance(recipe.blur_probability)
+        blurred = self.chance(recipe.views.blur_probability)
         # From the full width at half maximum to the standard deviation.
-        width = self.log_uniform(0.5, recipe.beam_max) / 2.3548
+        width = self.log_uniform(0.5, recipe.views.beam_max) / 2.3548
         width = torch.where(blurred[:, 0, 0, 0], width, 1e-3)
-        reach = math.ceil(2.5 * recipe.beam_max / 2.3548)
+        reach = math.ceil(2.5 * recipe.views.beam_max / 2.3548)
         through = _through_beam if self.is_gas else _blurred
         seen = through(images, width, reach)
         seen = torch.where(blurred, seen, images)
-        level = recipe.noise * self.uniform(images.shape[1])[:, :, None, None]
-        if recipe.signal_to_noise_min:
-            noisy = self.chance(recipe.noise_probability)
-            ratio = self.log_uniform(recipe.signal_to_noise_min, 100.0)[:, None, None, None]
+        level = recipe.views.noise * self.uniform(images.shape[1])[:, :, None, None]
+        if recipe.views.signal_to_noise_min:
+            noisy = self.chance(recipe.views.noise_probability)
+            ratio = self.log_uniform(recipe.views.signal_to_noise_min, 100.0)[:, None, None, None]
             level = level + torch.where(noisy, self._noise_levels(seen) / ratio, 0.0)
         seen = seen + level * self.normal(*images.shape[1:])
         seen = torch.where(self._border(images.shape[-1]), 0.0, seen)
-        dropped = self.chance(recipe.drop_velocity_probability)
+        dropped = self.chance(recipe.views.drop_velocity_probability)
         which = self.uniform()[:, None, None]
         if self.is_gas:  # a third each: velocity, dispersion, both
             velocity, dispersion = which < 2 / 3, which > 1 / 3
             absent = torch.stack([torch.zeros_like(velocity), velocity, dispersion], 1)
             seen = torch.where(dropped & absent, 0.0, seen)
-        if recipe.source == "maps":  # where there were no data there are none now
+        if recipe.images.source == "maps":  # where there were no data there are none now
             seen = torch.where(images == 0, 0.0, seen)
         return seen
 
@@ -239,7 +242,7 @@ class ViewSampler:
             amplitude, phase = waves[:, k, :1, None], waves[:, k, 1:, None]
             turns = across / (12.0 / (k + 1)) + phase
             along = along + 3.0 / (k + 1) * amplitude * torch.sin(2 * math.pi * turns)
-        return self.chance(self.recipe.border_probability) & (along > edge)[:, None]
+        return self.chance(self.recipe.views.border_probability) & (along > edge)[:, None]
 
     # ---------------------------------------------------------------- tokens
 

@@ -288,8 +288,8 @@ def commands():
     lines, start = [], ""
     for number_, stage in enumerate(_chain(), 1):
         path = RECIPES / f"{stage['recipe']}.toml"
-        recipe = tomllib.loads(path.read_text(encoding="utf-8"))
-        used = stage["recipe_values"]  # without what became a value later
+        recipe = flat(tomllib.loads(path.read_text(encoding="utf-8")))
+        used = flat(stage["recipe_values"])  # without what became a value later
         other = {n: v for n, v in used.items() if n in recipe and v != recipe[n]}
         line = f"astrofractal pretrain --recipe {stage['recipe']}{start} --output RUN{number_}"
         lines.append(line + "".join(f" --set {name}={value}" for name, value in other.items()))
@@ -298,20 +298,25 @@ def commands():
     return ".. code-block:: console\n\n" + "".join(f"    $ {line}\n" for line in lines)
 
 
+def flat(values):
+    """Return the values of a recipe without its tables, which earlier versions did not have."""
+    tables = [value for value in values.values() if isinstance(value, dict)]
+    top = {name: value for name, value in values.items() if not isinstance(value, dict)}
+    return {**top, **{name: value for table in tables for name, value in table.items()}}
+
+
 def stages():
     """Return all values of all stages of the pretraining, the first one first."""
     chain = _chain()
-    names = list(dict.fromkeys(name for stage in chain for name in stage["recipe_values"]))
+    values = [flat(stage["recipe_values"]) for stage in chain]
+    names = list(dict.fromkeys(name for own in values for name in own))
     header = ["value", *(f"stage {i}: {stage['recipe']}" for i, stage in enumerate(chain, 1))]
     seen = [stage["images_seen"] for stage in chain]
     rows = [
         ["**steps**", *(number(stage["steps"]) for stage in chain)],
         ["**images of the stage**", *(number(int(n)) for n in np.diff([0, *seen]))],
     ]
-    rows += [
-        [f"``{name}``", *(number(stage["recipe_values"].get(name, "")) for stage in chain)]
-        for name in names
-    ]
+    rows += [[f"``{name}``", *(number(own.get(name, "")) for own in values)] for name in names]
     return list_table(header, rows)
 
 

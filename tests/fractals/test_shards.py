@@ -132,7 +132,7 @@ def test_damaged_files(tmp_path):
     with pytest.raises(ValueError, match="flames-000001.npy' has changed"):
         flames.verify()
     path.write_bytes(whole[:-10])
-    with pytest.raises(ValueError, match="lacks 1 of 2 files .*flames-000001.npy"):
+    with pytest.raises(ValueError, match="lacks images .*flames-000001.npy"):
         ShardedFlames(tmp_path)
     write_shards(tmp_path, stream, shard_size=4).verify()
     assert path.read_bytes() == whole
@@ -141,7 +141,7 @@ def test_damaged_files(tmp_path):
 def test_other_settings_are_refused(tmp_path):
     write_shards(tmp_path, FlameStream(**_OPTIONS, n_images=2), shard_size=2)
     other = FlameStream(**{**_OPTIONS, "seed": 8}, n_images=2)
-    with pytest.raises(ValueError, match="seed must be 7 to go on with the flames in .* got 8"):
+    with pytest.raises(ValueError, match="seed must be 7 to continue the flames in .* got 8"):
         write_shards(tmp_path, other, shard_size=2)
     with pytest.raises(ValueError, match="shard_size must be 2"):
         write_shards(tmp_path, FlameStream(**_OPTIONS, n_images=2), shard_size=3)

@@ -29,7 +29,7 @@ def recipe():
 @pytest.fixture
 def images(recipe):
     generator = torch.Generator().manual_seed(0)
-    shape = (recipe.batch_size, 3, recipe.source_size, recipe.source_size)
+    shape = (recipe.batch_size, 3, recipe.images.source_size, recipe.images.source_size)
     return torch.randn(shape, generator=generator)
 
 
@@ -152,7 +152,7 @@ def test_shares_of_a_batch_make_up_the_whole(recipe, images, rank):
 
 
 def test_scaled_views_stay_inside_the_source(recipe, images):
-    scaled = Recipe(**{**recipe.to_dict(), "scale_min": 0.3})
+    scaled = Recipe.of(recipe.to_dict(), scale_min=0.3)
     view = _view(scaled, 0, torch.ones_like(images))
     inside = view[:, 0, 2:-2, 2:-2].abs()
     torch.testing.assert_close(inside, torch.ones_like(inside))
@@ -180,14 +180,14 @@ def test_blocks_are_a_permutation_that_starts_with_a_square(recipe):
 
 @pytest.mark.parametrize("centering", ["sinkhorn", "mean"])
 def test_targets_are_probabilities(centering):
-    loss = PrototypeLoss(16, centering=centering, student_temperature=0.1)
+    loss = PrototypeLoss(16, centering)
     logits = torch.randn(64, 16, generator=torch.Generator().manual_seed(1)).clamp(-1, 1)
     targets = loss.targets(logits, 0.06)
     torch.testing.assert_close(targets.sum(1), torch.ones(64))
 
 
 def test_sinkhorn_uses_every_prototype():
-    loss = PrototypeLoss(16, centering="sinkhorn", student_temperature=0.1)
+    loss = PrototypeLoss(16, "sinkhorn")
     logits = 0.1 * torch.randn(64, 16, generator=torch.Generator().manual_seed(1))
     logits[:, 3] += 1  # one prototype would take all
     assert logits.argmax(1).unique().numel() == 1
@@ -196,7 +196,7 @@ def test_sinkhorn_uses_every_prototype():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_agreeing_with_the_teacher_is_the_minimum(seed):
-    loss = PrototypeLoss(8, centering="mean", student_temperature=1.0)
+    loss = PrototypeLoss(8, "mean", student_temperature=1.0)
     targets = torch.randn(32, 8, generator=torch.Generator().manual_seed(1)).softmax(1)
     best = loss(targets, targets.log())
     noise = torch.randn(32, 8, generator=torch.Generator().manual_seed(2 + seed))
@@ -234,7 +234,7 @@ def test_flames_are_normalized_and_pure(recipe):
     assert abs(image[1]).max() < 40
 
 
-def test_flames_with_hidden_masses_tell_them():
+def test_flames_with_protostars_come_with_their_mass():
     recipe = Recipe.load("compact_invariant", n_points=2000)
     log_masses = [Flames(recipe)[index][1] for index in range(5)]
     assert np.isfinite(log_masses).all()
@@ -250,7 +250,7 @@ def test_magnified_views_keep_the_peak_in_the_middle():
     widths = ((profile.sum((1, 2)) / (2 * torch.pi)).sqrt() / 2.0).clamp_min(1)
     assert (profile.flatten(1).argmax(1) // 64 - 31.5).abs().max() <= 1
     assert widths.min() < 1.5
-    assert 4 < widths.max() <= recipe.zoom_max + 0.1
+    assert 4 < widths.max() <= recipe.views.zoom_max + 0.1
 
 
 @pytest.mark.parametrize(("row", "column"), [(3, 3), (3, 4), (4, 3), (4, 4)])

@@ -184,7 +184,7 @@ def test_start_from_refuses_what_does_not_fit(whole_run, tmp_path):
         pretrain(resume=whole_run, start_from=whole_run)
 
 
-def test_run_starts_from_weights_and_keeps_the_head_of_hidden_masses(whole_run, tmp_path):
+def test_run_starts_from_weights_and_keeps_the_head_of_masses(whole_run, tmp_path):
     weights, folder = tmp_path / "first.safetensors", tmp_path / "invariant"
     export_run(whole_run, weights)
     options = {"n_workers": 0, "devices": 1, "precision": "32-true", "max_steps": 1, **SMALL}
@@ -210,7 +210,7 @@ def test_run_starts_from_weights_and_keeps_the_head_of_hidden_masses(whole_run, 
     assert "to_mass.weight" not in _checkpoint(again)["state_dict"]
 
 
-_UNLABELED = {"hidden_masses": False, "hidden_mass_weight": 0.0}
+_UNLABELED = {"protostars": False, "protostar_mass_weight": 0.0}
 
 
 @pytest.mark.parametrize(
@@ -226,7 +226,7 @@ def test_weights_of_other_images_are_for_gas_maps_as_well(tmp_path, values):
     pretrain("compact_invariant", output=folder, **options, **values)
     assert all(torch.isfinite(value).all() for value in _checkpoint(folder)["state_dict"].values())
     card = export_run(folder, tmp_path / "weights.safetensors")
-    assert card["recipe_values"]["rendering"] == values.get("rendering", "gas")
+    assert card["recipe_values"]["images"]["rendering"] == values.get("rendering", "gas")
     assert card["normalization"] == ChannelNormalization().to_dict()
 
 
@@ -236,7 +236,7 @@ def test_structure_has_no_more_than_its_share_of_the_gradient(tmp_path):
     pretrain("compact_invariant", output=folder, structure_weight=1e4, **options)
     (factor,) = _logged(folder, "structure_factor")
     (structure,) = _logged(folder, "gradient_structure")
-    names = ("dino", "ibot", "koleo", "center", "consistency", "hidden_mass")
+    names = ("dino", "ibot", "koleo", "center", "consistency", "protostar_mass")
     others = sum(_logged(folder, f"gradient_{name}")[0] for name in names)
     assert factor < 1
     assert factor * structure / (factor * structure + others) <= 0.33 + 1e-6

@@ -8,8 +8,8 @@ from scipy.integrate import trapezoid
 
 pytest.importorskip("numba")
 
-from astrofractal.fractals import HiddenMass, add_hidden_masses
-from astrofractal.fractals.protostars import MASS_RANGE, PIXEL_SCALE, draw_hidden_mass
+from astrofractal.fractals import Protostar, add_protostars
+from astrofractal.fractals.protostars import MASS_RANGE, PIXEL_SCALE, draw_protostar
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 
 STILL = {
@@ -24,21 +24,21 @@ def _gas(size=64):
 
 
 def test_speed_is_that_of_free_fall():
-    star = HiddenMass(mass=3.0, **{**STILL, "envelope": 1e-9})
+    star = Protostar(mass=3.0, **{**STILL, "envelope": 1e-9})
     expected = np.sqrt(2 * constants.G * 3 * u.solMass / (0.01 * u.pc)).to_value(u.km / u.s)
     assert star.speed(0.01) == pytest.approx(expected, rel=1e-3)
 
 
 def test_gas_within_the_radius_pulls_as_well():
-    star = HiddenMass(mass=1.0, **STILL)
+    star = Protostar(mass=1.0, **STILL)
     assert star.enclosed(0.1) == pytest.approx(2.0)
     assert star.enclosed(0.2) == pytest.approx(2.0)
-    ratio = star.speed(0.1) / HiddenMass(mass=1.0, **{**STILL, "envelope": 1e-9}).speed(0.1)
+    ratio = star.speed(0.1) / Protostar(mass=1.0, **{**STILL, "envelope": 1e-9}).speed(0.1)
     assert ratio == pytest.approx(np.sqrt(3), rel=1e-3)
 
 
 def test_density_is_the_derivative_of_the_enclosed_mass():
-    star = HiddenMass(mass=1.0, **STILL)
+    star = Protostar(mass=1.0, **STILL)
     radius = np.linspace(1e-4, 0.0999, 20_000)
     shells = 4 * np.pi * radius**2 * star.density(radius)
     total = trapezoid(shells, radius)
@@ -46,7 +46,7 @@ def test_density_is_the_derivative_of_the_enclosed_mass():
 
 
 def test_projection_keeps_the_mass():
-    star = HiddenMass(mass=1.0, **STILL)
+    star = Protostar(mass=1.0, **STILL)
     radius = np.geomspace(1e-4, 0.1, 400)
     column, *_ = star.projected(radius)
     per_area = 2.8 * constants.m_p.to_value(u.solMass) * (1 * u.pc).to_value(u.cm) ** 2
@@ -56,7 +56,7 @@ def test_projection_keeps_the_mass():
 
 @pytest.mark.parametrize("index", range(20))
 def test_column_density_velocity_and_dispersion_stay_finite_and_centered(index):
-    gas, log_mass = add_hidden_masses(_gas(), 0, index)
+    gas, log_mass = add_protostars(_gas(), 0, index)
     assert gas.shape == (3, 64, 64)
     assert gas.dtype == np.float32
     assert np.isfinite(gas).all()
@@ -69,15 +69,15 @@ def test_column_density_velocity_and_dispersion_stay_finite_and_centered(index):
 
 @pytest.mark.parametrize(("seed", "index"), [(3, 8), (4, 7)])
 def test_stars_depend_on_seed_and_index_alone(seed, index):
-    one, again = add_hidden_masses(_gas(), 3, 7), add_hidden_masses(_gas(), 3, 7)
+    one, again = add_protostars(_gas(), 3, 7), add_protostars(_gas(), 3, 7)
     np.testing.assert_array_equal(one[0], again[0])
     assert one[1] == again[1]
-    assert add_hidden_masses(_gas(), seed, index)[1] != one[1]
+    assert add_protostars(_gas(), seed, index)[1] != one[1]
 
 
 def test_heavier_stars_stir_the_gas_around_them():
     # Not one by one, because all else is drawn as well.
-    found = [add_hidden_masses(_gas(), 1, index) for index in range(200)]
+    found = [add_protostars(_gas(), 1, index) for index in range(200)]
     log_mass = np.array([mass for _, mass in found])
     dispersion = np.array([np.log(gas[2, 30:34, 30:34].mean()) for gas, _ in found])
     assert np.corrcoef(log_mass, dispersion)[0, 1] > 0.3
@@ -85,7 +85,7 @@ def test_heavier_stars_stir_the_gas_around_them():
 
 def test_masses_are_uniform_in_the_logarithm():
     random = np.random.default_rng(0)
-    masses = np.log([draw_hidden_mass(random).mass for _ in range(2000)])
+    masses = np.log([draw_protostar(random).mass for _ in range(2000)])
     low, high = np.log(MASS_RANGE)
     share = np.histogram(masses, bins=4, range=(low, high))[0] / 2000
     np.testing.assert_allclose(share, 0.25, atol=0.04)

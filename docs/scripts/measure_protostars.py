@@ -1,8 +1,8 @@
 """Train a small network to tell masses hidden in flames, and ask it for those of simulated protostars.
 
-    python docs/scripts/measure_hidden_masses.py MAPS --output runs/hidden
+    python docs/scripts/measure_protostars.py MAPS --output runs/hidden
 
-It has never seen a simulation: flames get a star each (`astrofractal.fractals.add_hidden_masses`), and a
+It has never seen a simulation: flames get a star each (`astrofractal.fractals.add_protostars`), and a
 CNN of 66,000 parameters, that of the benchmark, learns log10 of its mass from the central 24 px, under
 the sky's symmetries and shifts below a pixel.  What it says of the labeled maps, averaged over the
 sixteen symmetries, is scored by itself and beside contrasts and profiles, with one cloud held out at a
@@ -20,7 +20,7 @@ from measure_weights import FEW, bootstrap, drawn, few_labels, left_out, physics
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.benchmark.supervised import make_network
 from astrofractal.encoder import ChannelNormalization
-from astrofractal.fractals import FlameStream, add_hidden_masses
+from astrofractal.fractals import FlameStream, add_protostars
 from astrofractal.mapset import MapSet
 from astrofractal.mass.fine_tuning import (
     SYMMETRIES,
@@ -47,7 +47,7 @@ def flames(folder, n, seed):
             images = np.empty((min(CHUNK, n - first), 3, WIDTH, WIDTH), np.float32)
             log_mass = np.empty(len(images))
             for k in range(len(images)):
-                gas, log_mass[k] = add_hidden_masses(np.asarray(stream[first + k]), seed, first + k)
+                gas, log_mass[k] = add_protostars(np.asarray(stream[first + k]), seed, first + k)
                 low = (gas.shape[-1] - WIDTH) // 2
                 images[k] = gas[:, low : low + WIDTH, low : low + WIDTH]
             with atomic_path(path) as temporary, open(temporary, "wb") as file:
