@@ -22,7 +22,7 @@ from astrofractal.encoder.backbone import (
     create_backbone,
     read_checkpoint,
 )
-from astrofractal.encoder.dense import dense_features
+from astrofractal.encoder.components import principal_components
 from astrofractal.encoder.maps import as_images
 from astrofractal.encoder.normalization import ChannelNormalization
 from astrofractal.encoder.pooling import pool_tokens
@@ -141,7 +141,7 @@ class FractalEncoder:
                 f"channels, got {self.normalization}"
             )
             raise ValueError(msg)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(random_state)
             self.model = create_backbone(self.model_name, in_chans=self.in_chans)
         #: Linear maps from pretraining, by pooling: ``"structure"``, ``"protostar_mass"``.
@@ -567,41 +567,7 @@ class FractalEncoder:
         >>> FractalEncoder().components(gas[:96, :128]).data.shape
         (96, 128, 3)
         """
-        from astropy.nddata import NDData
-
-        gas = GasMap.read(gas)
-        n = positive_int("n", n)
-        array = gas.to_array()
-        dense = dense_features(self, array, progress_bar=progress_bar)
-        tokens = dense.values[dense.valid].astype(np.float64)
-        if n > min(tokens.shape):
-            msg = (
-                f"n must be at most {min(tokens.shape)}, the number of tokens of the map or of their "
-                f"features, got {n}"
-            )
-            raise ValueError(msg)
-        tokens -= tokens.mean(0)
-        variances, axes = np.linalg.eigh(tokens.T @ tokens / len(tokens))
-        order = np.argsort(variances)[::-1][:n]
-        cells = np.zeros((*dense.valid.shape, n))
-        cells[dense.valid] = tokens @ axes[:, order]
-        pixels = cells.repeat(dense.stride, 0).repeat(dense.stride, 1)
-        pixels = pixels[: gas.shape[0], : gas.shape[1]]
-        good = np.isfinite(array[0])
-        good &= dense.valid.repeat(dense.stride, 0).repeat(dense.stride, 1)[
-            : gas.shape[0], : gas.shape[1]
-        ]
-        column = array[0][good] - array[0][good].mean()
-        for k in range(n):
-            plane = pixels[..., k]
-            plane *= -1 if (plane[good] * column).sum() < 0 else 1
-            low, high = np.percentile(plane[good], [1, 99])
-            plane[:] = np.clip((plane - low) / max(high - low, 1e-12), 0, 1)
-        pixels[~good] = np.nan
-        ratios = variances[order] / max(variances.sum(), 1e-12)
-        mask = np.broadcast_to(~good[..., None], pixels.shape)
-        meta = {"explained_variance_ratio": ratios, "weights_id": self.weights_id}
-        return NDData(pixels.astype(np.float32), wcs=gas.wcs, mask=mask, meta=meta)
+        return principal_components(self, GasMap.read(gas), n, progress_bar=progress_bar)
 
 
 def pretrained_heads(state, path):
@@ -614,7 +580,8 @@ def pretrained_heads(state, path):
         if bias is None or weight.ndim != 2 or bias.shape != weight.shape[:1]:
             msg = f"weights: {path!r} has a head {prefix!r} whose tensors do not fit together"
             raise ValueError(msg)
-        head = torch.nn.Linear(weight.shape[1], weight.shape[0])
+        # Without initial weights, which would come from torch's global generator.
+        head = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[1], weight.shape[0])
         head.load_state_dict({"weight": weight, "bias": bias})
         heads[name] = head.eval().requires_grad_(False)
     return heads

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -360,6 +360,25 @@ def pretrain(
             recipe = Recipe.of(recipe.to_dict(), **overrides)
         settings["start_from"] = "bundled" if start_from == "bundled" else _absolute(start_from)
         run = RunFolder.new(output, recipe, maps=maps, **settings)
+    with _global_state_restored():
+        options = {"devices": devices, "strategy": strategy, "n_nodes": n_nodes}
+        _train(run, maps, n_workers, max_steps, callbacks, progress_bar, options)
+    return run.path
+
+
+@contextmanager
+def _global_state_restored():
+    """Restore torch's random generators and precision of matrix products afterwards."""
+    precision = torch.get_float32_matmul_precision()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+
+
+def _train(run, maps, n_workers, max_steps, callbacks, progress_bar, options):
+    """Train until the last step."""
     recipe = run.recipe
     precision = run.settings["precision"] = run.settings["precision"] or fastest_precision(recipe)
     torch.set_float32_matmul_precision("high")
@@ -377,9 +396,9 @@ def pretrain(
             max_epochs=-1,
             precision=precision,
             accelerator="auto",
-            devices=devices,
-            num_nodes=n_nodes,
-            strategy=_strategy(strategy),
+            devices=options["devices"],
+            num_nodes=options["n_nodes"],
+            strategy=_strategy(options["strategy"]),
             gradient_clip_val=3.0,
             logger=run.logger(),
             log_every_n_steps=min(10, recipe.steps_per_checkpoint),
@@ -408,7 +427,6 @@ def pretrain(
         finally:
             if is_first:
                 run.remove_empty_logs()
-    return run.path
 
 
 def _spare_cores(trainer):

@@ -95,6 +95,13 @@ def test_bfloat16_is_another_encoder_that_sees_nearly_the_same(images, encoder):
         FractalEncoder(weights="random", precision="float16")
 
 
+def test_global_generator_of_torch_is_left_alone():
+    before = torch.get_rng_state()
+    FractalEncoder()
+    FractalEncoder(weights="random")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_random_weights_follow_the_seed(images):
     one, same, other = (
         FractalEncoder(weights="random", random_state=seed).encode(images[:1]) for seed in (1, 1, 2)

@@ -2,12 +2,14 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -40,6 +42,17 @@ def _assert_same_weights(one, two, **tolerance):
         torch.testing.assert_close(state[name], other[name], msg=name, **tolerance)
 
 
+def _global_state():
+    """Return what belongs to the user: generators of random numbers, threads and precision."""
+    threads = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    numbers = (
+        torch.get_rng_state().tolist(),
+        random.getstate(),
+        np.random.mtrand._rand.get_state()[2],
+    )
+    return threads, numbers
+
+
 @pytest.fixture(scope="module")
 def whole_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
@@ -50,7 +63,9 @@ def whole_run(tmp_path_factory):
 def test_interrupted_run_ends_with_identical_weights(whole_run, tmp_path):
     folder = tmp_path / "interrupted"
     options = {"n_workers": 0, "devices": 1}
+    before = _global_state()
     pretrain("compact", output=folder, precision="32-true", max_steps=2, **options, **SMALL)
+    assert _global_state() == before
     assert _checkpoint(folder)["global_step"] == 2
     pretrain(resume=folder, **options)
     resumed = _checkpoint(folder)
