@@ -1,8 +1,24 @@
 """Pretraining of the encoder by DINOv2 on fractal flames."""
 
-from astrofractal.pretraining.recipe import Recipe, recipe_names
+from astrofractal.pretraining.recipe import (
+    Images,
+    Optimizer,
+    Recipe,
+    Terms,
+    Views,
+    recipe_names,
+)
 
-__all__ = ["Recipe", "export_run", "pretrain", "recipe_names"]
+__all__ = [
+    "Images",
+    "Optimizer",
+    "Recipe",
+    "Terms",
+    "Views",
+    "export_run",
+    "pretrain",
+    "recipe_names",
+]
 
 
 def __getattr__(name):
