@@ -639,7 +639,7 @@ def _warn_of_blanks(raw, values):
 _FWHM = np.sqrt(8 * np.log(2))
 
 #: What a map of line widths may hold.
-DISPERSION_KINDS = ("sigma", "fwhm", "variance")
+DISPERSION_KINDS = ("sigma", "fwhm", "variance", "doppler")
 
 
 def to_dispersion(channel, kind):
@@ -650,8 +650,8 @@ def to_dispersion(channel, kind):
     if channel is None:
         return None
     squared = channel.unit.is_equivalent(_VELOCITY**2)
-    if kind == "fwhm" or not (squared or kind == "variance"):
-        factor = _FWHM if kind == "fwhm" else 1.0
+    factor = {"fwhm": _FWHM, "doppler": np.sqrt(2)}.get(kind, 1.0)
+    if factor != 1 or not (squared or kind == "variance"):
         error = None if channel.error is None else channel.error / factor
         return replace(channel, values=channel.values / factor, error=error)
     if kind == "sigma" or not (squared or channel.unit.is_equivalent(_VELOCITY)):

@@ -36,6 +36,7 @@ from astrofractal.gasmap.io.registry import (
 )
 from astrofractal.gasmap.io.write import to_hdulist, write
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, mean_velocity
+from astrofractal.gasmap.plausible import check_motions, plausible_beam
 from astrofractal.gasmap.plotting import html, plot
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
@@ -185,14 +186,16 @@ class GasMap:
                 f"there is no gas in this map; {why_empty(first)}"
             )
             raise ValueError(msg)
+        check_motions(arrays)
         if wcs is None:
             wcs = first.wcs
+        wcs = None if wcs is None else _wcs.celestial_wcs(wcs)
         self._set(
             arrays,
             errors,
-            wcs=None if wcs is None else _wcs.celestial_wcs(wcs),
+            wcs=wcs,
             distance=check_distance(distance),
-            beam=check_beam(beam),
+            beam=plausible_beam(check_beam(beam), wcs, shape),
             pixel_scale=check_length("pixel_scale", pixel_scale),
             flags=_check_flags(flags),
             meta=dict(first.meta or {}) | dict(meta or {}),
@@ -576,7 +579,7 @@ class GasMap:
         no_data : float, optional
             A value that means "nothing here", in all maps and errors.
 
-        dispersion_kind : {"sigma", "fwhm", "variance"}, optional
+        dispersion_kind : {"sigma", "fwhm", "variance", "doppler"}, optional
             What ``dispersion`` holds.  By default a variance if its unit is the square of a velocity,
             else a standard deviation.
 

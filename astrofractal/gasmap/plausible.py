@@ -6,25 +6,37 @@ from astropy import units as u
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap.wcs import pixel_solid_angle
 
-__all__ = ["check_band", "check_line", "check_motions", "plausible_beam"]
+__all__ = ["check_band", "check_line", "check_motions", "check_scale", "plausible_beam"]
 
 #: Above these medians (km/s) numbers called km/s are mostly m/s.
 _FASTEST = {"velocity": 1000.0, "dispersion": 100.0}
 
-#: Channels narrower than this (m/s) are not in use, nor are whole bands narrower than this.
+#: A beam of more pixels than this is wider than the map by an error of its unit.
+_PIXELS_PER_BEAM = 100
+
+#: Pixel scales that are given twice agree within this factor.
+_SAME_SCALE = 1.01
+
+#: Channels narrower than this (m/s) are not in use, nor narrow ones in a band narrower than this.
 _NARROWEST, _NARROWEST_BAND = 2.0, 3000.0
 
 #: Channels wider than this (km/s) do not resolve a line; wider bands hold several.
 _WIDEST, _WIDEST_BAND = 100.0, 10_000.0
 
 
+def _central_angle(wcs, shape):
+    """Return the solid angle in steradian of the pixel at the center of a map."""
+    return float(pixel_solid_angle(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2))
+
+
 def plausible_beam(beam, wcs, shape, *, where="the map"):
     """Return a beam, or `None` with a warning where it is wider than the map."""
     if beam is None or wcs is None:
         return beam
-    angle = float(pixel_solid_angle(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2))
-    width = (np.sqrt(angle) * max(shape) * u.rad).to(u.arcsec)
-    if not beam.major > width:  # also where the projection does not reach
+    pixel = (np.sqrt(_central_angle(wcs, shape)) * u.rad).to(u.arcsec)
+    width = max(shape) * pixel
+    # a cutout may be smaller than a beam; NaN is where the projection does not reach
+    if not beam.major > max(width, _PIXELS_PER_BEAM * pixel):
         return beam
     msg = (
         f"the beam of {where} is {beam.major.to(u.arcsec):.5g} wide, the map {width:.3g}: it is left "
@@ -32,6 +44,19 @@ def plausible_beam(beam, wcs, shape, *, where="the map"):
     )
     warn(msg)
     return None
+
+
+def check_scale(scale, wcs, distance, shape):
+    """Suspect a header whose PIXSCALE, DISTANCE and WCS do not fit together."""
+    if scale is None:
+        return
+    expected = np.sqrt(_central_angle(wcs, shape)) * distance
+    if not 1 / _SAME_SCALE < (scale / expected).to_value(u.one) < _SAME_SCALE:
+        msg = (
+            f"PIXSCALE of the header is {scale:.4g}, but its WCS and DISTANCE give {expected:.4g}, "
+            "which is used: give distance= if that is wrong"
+        )
+        warn(msg)
 
 
 def check_motions(arrays):
@@ -60,8 +85,8 @@ def check_band(axis, *, unit_card, stated, where):
     if axis.unit.is_equivalent(u.m / u.s):
         width = np.abs(np.median(np.diff(axis.to_value(u.m / u.s))))
         band = width * axis.size
-        narrow = width < _NARROWEST or (band < _NARROWEST_BAND and not stated)
-        if narrow:
+        unclear = width < 10 or (width < 50 and band < _NARROWEST_BAND)
+        if width < _NARROWEST or (unclear and not stated):
             problem = f"its channels would be {width:g} m/s wide (a band of {band:g} m/s)"
             set_unit += "'km/s'"
     elif axis.unit.is_equivalent(u.Hz) and high < 1 * u.MHz:

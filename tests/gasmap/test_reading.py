@@ -82,7 +82,7 @@ def test_cube_of_three_planes(numbers, header):
     hdu = fits.PrimaryHDU(np.stack(fast), header)
     units = ("cm-2", "m/s", "m/s")
     check(GasMap.read(hdu, unit=units, distance=300 * u.pc), numbers, 3)
-    with pytest.raises(u.UnitsError, match="third plane has a median of .*unit="):
+    with pytest.raises(u.UnitsError, match="dispersion has a median of .*unit="):
         GasMap.read(hdu)
     hdu.header["BUNIT"] = "cm-2, m/s, m/s"
     check(GasMap.read(hdu, distance=300 * u.pc), numbers, 3)

@@ -4,41 +4,22 @@ The spectra are looked at one by one, so that a cube may be read in slabs of row
 gives the same result.
 """
 
-import os
-import warnings
 from functools import partial
 
 import numpy as np
-from astropy import constants as const
 from astropy import units as u
-from astropy.io import fits
-from radio_beam import Beam
 from scipy import ndimage
 
-from astrofractal._utils.optional import require
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of
-from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import Channel, check_beam, check_quantity, subtract_line_width
 from astrofractal.gasmap.column import XFactor, kelvin_per_intensity
-from astrofractal.gasmap.io.fits import (
-    describe_cube,
-    describe_extensions,
-    header_beam,
-    header_distance,
-    header_unit,
-    image_hdus,
-    is_hdu,
-    label,
-    opened,
-    parameter_names,
-    pick,
-)
-from astrofractal.gasmap.io.registry import MapParts, refuse_unused
+from astrofractal.gasmap.io.line_cube import CONVENTIONS, line_cube
+from astrofractal.gasmap.io.registry import MapParts
 from astrofractal.gasmap.moments import CHANNEL_UNITS
-from astrofractal.gasmap.unit_text import parse_unit
+from astrofractal.gasmap.plausible import check_line
 
-__all__ = ["load_cube", "moments", "read_cube", "signal_mask", "spectrum_noise"]
+__all__ = ["moments", "read_cube", "signal_mask", "spectrum_noise"]
 
 #: Median of the absolute value of the negative half of a Gaussian, in units of its sigma.
 _HALF_NORMAL = 0.6744897501960817
@@ -122,116 +103,7 @@ def moments(data, velocity, width, noise, levels, *, use):
     return planes
 
 
-#: Channels narrower than this (m/s) are not in use.
-_NARROWEST = 2.0
-
-
-def load_cube(hdus, *, hdu, unit):
-    """Return the SpectralCube of a file and the distance its header tells."""
-    from spectral_cube import SpectralCube
-
-    images = [pick(hdus, hdu)] if hdu is not None else image_hdus(hdus)
-    cubes = [image for image in images if len(image.shape) >= 3] or images
-    if not cubes:
-        msg = f"cube holds no image; {describe_extensions(hdus)}"
-        raise ValueError(msg)
-    image = cubes[0]
-    where = label(image, hdus)
-    wcs = _wcs.read_wcs(image.header, hdus=hdus, name=where)
-    if not wcs.has_celestial:
-        msg = f"{where} {_wcs.describe_cube_axes(image.header)}"
-        raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
-    axis = _wcs.spectral_axis(wcs)
-    if len(image.shape) == 2:
-        msg = f"{where} is a 2D map, not a cube: use GasMap.read"
-        raise ValueError(msg)
-    if parameter_names(image):
-        raise ValueError(describe_cube(image, where))
-    if axis is None:
-        msg = describe_cube(image, where)
-        raise ValueError(msg)
-    header = image.header
-    text = header_unit(image, hdus)
-    if unit is None and not text:
-        msg = f"{where} has no BUNIT: say what its intensities are with unit=, as in unit='K'"
-        raise ValueError(msg)
-    unit = parse_unit(unit if unit is not None else text, name=f"BUNIT of {where}", example="K")
-    data, plain = _three_axes(image, wcs, axis, where)
-    _check_channel_width(header, plain.header, axis, where)
-    plain.header["BUNIT"] = unit.to_string("fits")
-    for key in ("BMAJ", "BMIN", "BPA", "CASAMBM"):
-        if key in header:
-            plain.header[key] = header[key]
-    tables = [one for one in hdus if one.name == "BEAMS"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        if tables and header.get("CASAMBM"):
-            cube = SpectralCube.read(fits.HDUList([plain, *tables]), format="fits")
-        else:
-            plain.header.pop("CASAMBM", None)
-            cube = _plain_cube(data, plain.header, unit)
-    return cube, header_distance(header, hdus)
-
-
-def _check_channel_width(header, plain, axis, where):
-    """Refuse velocities without a unit that are hardly in m/s, as the standard says they are."""
-    width = plain.get("CDELT3", 1.0) * plain.get("PC3_3", 1.0)
-    stated = str(header.get(f"CUNIT{axis + 1}", "")).strip()
-    if not stated and plain.get("CUNIT3") == "m/s" and abs(width) < _NARROWEST:
-        msg = (
-            f"{where} has no CUNIT{axis + 1}, and its channels would be {abs(width):g} m/s wide: set "
-            f"CUNIT{axis + 1} in its header, e.g. to 'km/s'"
-        )
-        raise ValueError(msg)
-
-
-def _plain_cube(data, header, unit):
-    """Make a SpectralCube without the reader, which insists on a beam for Jy/beam."""
-    from spectral_cube import SpectralCube
-
-    wcs = _wcs.read_wcs(header)
-    return SpectralCube(
-        data=data,
-        wcs=wcs,
-        header=header,
-        meta={"BUNIT": unit.to_string()},
-        beam=header_beam(header),
-    )
-
-
-def _three_axes(image, wcs, spectral, where):
-    """Return the data as (spectral, y, x), and an HDU with the header of these three axes."""
-    keep = [wcs.wcs.lng, wcs.wcs.lat]
-    keep = [*sorted(keep), spectral]
-    shape = image.shape
-    others = [axis for axis in range(wcs.naxis) if axis not in keep]
-    lengths = shape[::-1]
-    surplus = [axis for axis in others if axis < len(lengths) and lengths[axis] > 1]
-    if surplus:
-        msg = (
-            f"{where} must have two celestial axes and a spectral one, got data of shape {shape} "
-            f"with the axes {[str(ctype) for ctype in wcs.wcs.ctype]}"
-        )
-        raise ValueError(msg)
-    data = image.data
-    order = [len(shape) - 1 - axis for axis in keep[::-1]]
-    rest = [axis for axis in range(len(shape)) if axis not in order]
-    data = np.transpose(data, [*rest, *order]).reshape([shape[axis] for axis in order])
-    sub = wcs.sub([axis + 1 for axis in keep])
-    header = sub.to_header()
-    if sub.wcs.spec < 0:  # a name of no standard, as VELOCITY or VLSR
-        header["CTYPE3"] = "VRAD"
-        header.setdefault("CUNIT3", "m/s")
-    return data, fits.PrimaryHDU(data, header=header)
-
-
 _VELOCITY = u.km / u.s
-
-_CONVENTIONS = {
-    "radio": u.doppler_radio,
-    "optical": u.doppler_optical,
-    "relativistic": u.doppler_relativistic,
-}
 
 #: Voxels that are held at once by default (64-bit, a handful of copies).
 CHUNK_VOXELS = 2**22
@@ -255,10 +127,7 @@ def read_cube(
     progress_bar=False,
 ):
     """Return the parts of a map of the moments of a cube: see `~astrofractal.GasMap.from_cube`."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations within spectral-cube are not the caller's
-        require("spectral_cube", extra="cube")
-    one_of("velocity_convention", velocity_convention, tuple(_CONVENTIONS))
+    one_of("velocity_convention", velocity_convention, tuple(CONVENTIONS))
     for name, value in (("snr", snr), ("snr_edge", snr_edge), ("widen", widen)):
         if not 0 <= value < np.inf:
             msg = f"{name} must be a number that is not negative, got {value!r}"
@@ -286,18 +155,9 @@ def read_cube(
         levels=(snr, snr_edge, widen),
         progress_bar=progress_bar,
     )
-    if isinstance(cube, str | os.PathLike | fits.HDUList) or is_hdu(cube):
-        with opened(cube) as hdus:
-            spectral, found = load_cube(hdus, hdu=hdu, unit=unit)
-            parts = reduce(spectral)
-            parts.distance = found if distance is None else distance
-    elif hasattr(cube, "spectral_axis") and hasattr(cube, "filled_data"):
-        refuse_unused(f"a {type(cube).__name__}", {"hdu": hdu, "unit": unit})
-        parts = reduce(cube)
+    parts = line_cube(cube, reduce, hdu=hdu, unit=unit)
+    if distance is not None:
         parts.distance = distance
-    else:
-        msg = f"cube must be a path, an HDU or a SpectralCube, got {type(cube).__name__}"
-        raise TypeError(msg)
     if line_width is not None:
         subtract_line_width(parts.channels["dispersion"], line_width)
     return parts
@@ -315,8 +175,9 @@ def _reduce(
     progress_bar,
 ):
     """Return the channels, the celestial WCS and the beam."""
-    velocity, frequency = _velocities(cube, x_factor.rest_frequency, convention)
+    velocity, frequency = cube.velocities(x_factor.rest_frequency, convention)
     width = _widths(velocity)
+    check_line(velocity, velocity_range=velocity_range)
     factor, intensity = _intensity(cube, beam, frequency, x_factor)
     per_line = x_factor.to_column_density(1.0 * intensity * _VELOCITY).value
     use = np.ones(velocity.size, bool)
@@ -335,7 +196,7 @@ def _reduce(
     blank = True
     for start in progress(starts, progress_bar, desc="cube"):
         rows = slice(start, min(start + chunk_rows, n_rows))
-        data = np.asarray(cube.filled_data[:, rows, :].value, dtype=np.float64)
+        data = cube.rows(rows)
         blank = blank and not np.isfinite(data).any()
         data = data * np.reshape(factor, (-1, 1, 1))
         sigma = spectrum_noise(data) if rms is None else rms[rows]
@@ -351,51 +212,13 @@ def _reduce(
             "noise: lower snr, or give noise="
         )
         raise ValueError(msg)
-    wcs = _wcs.celestial_wcs(cube.wcs, name="cube")
     planes = iter([*columns, *motions])
     channels = {
         name: Channel(next(planes), unit, None, next(planes))
         for name, unit in CHANNEL_UNITS.items()
     }
-    return MapParts(channels, wcs=wcs, beam=_cube_beam(cube) if beam is None else beam)
-
-
-def _velocities(cube, rest_frequency, convention):
-    """Return the velocities of the channels in km/s, and their frequencies or `None`."""
-    axis = u.Quantity(cube.spectral_axis)
-    rest = rest_frequency
-    if rest is None:
-        stored = cube.wcs.wcs
-        if stored.restfrq > 0:
-            rest = stored.restfrq * u.Hz
-        elif stored.restwav > 0:
-            rest = stored.restwav * u.m
-    rest = None if rest is None else rest.to(u.Hz, u.spectral())
-    if axis.unit.is_equivalent(_VELOCITY):
-        stored = str(cube.wcs.wcs.ctype[_wcs.spectral_axis(cube.wcs)])[:4]
-        own = "optical" if stored in ("VOPT", "FELO") else "radio"
-        frequency = None if rest is None else axis.to(u.Hz, _CONVENTIONS[own](rest))
-        return axis.to_value(_VELOCITY), frequency
-    if axis.unit == u.one and stored_redshift(cube):
-        return (axis.value * const.c).to_value(_VELOCITY), None
-    if not axis.unit.is_equivalent(u.Hz, u.spectral()):
-        msg = (
-            f"the spectral axis of cube is in {axis.unit}, which is neither velocity nor frequency"
-        )
-        raise u.UnitConversionError(msg)
-    if rest is None:
-        msg = (
-            f"the spectral axis of cube is in {axis.unit} and its header has no rest frequency: "
-            "give the rest_frequency of XFactor, e.g. 110.201354 * u.GHz"
-        )
-        raise ValueError(msg)
-    frequency = axis.to(u.Hz, u.spectral())
-    return frequency.to_value(_VELOCITY, _CONVENTIONS[convention](rest)), frequency
-
-
-def stored_redshift(cube):
-    """Return whether the spectral axis is one of redshifts."""
-    return str(cube.wcs.wcs.ctype[cube.wcs.wcs.spec]).startswith("ZOPT")
+    beam = cube.beam if beam is None else beam
+    return MapParts(channels, wcs=cube.wcs, beam=beam, distance=cube.distance)
 
 
 def _widths(velocity):
@@ -417,30 +240,15 @@ def _inside(velocity, velocity_range):
     return use
 
 
-def _cube_beam(cube):
-    """Return the beam of a cube, or `None`; the mean one, where each channel has its own."""
-    from spectral_cube.utils import NoBeamError
-
-    if hasattr(cube, "beams"):
-        beams = cube.beams
-        axes = (np.mean(axis).to(u.arcsec) for axis in (beams.major, beams.minor))
-        return Beam(*axes, beams.pa[0])
-    try:
-        return cube.beam
-    except NoBeamError:
-        return None
-
-
 def _intensity(cube, beam, frequency, x_factor):
     """Return the factors of the channels and the unit of intensity that they lead to."""
     unit = cube.unit
-    fitting = x_factor.fits(unit * _VELOCITY)
-    if fitting or unit.is_equivalent(u.K):
-        return (1.0, unit) if fitting else (unit.to(u.K), u.K)
-    one = _cube_beam(cube) if beam is None else beam
-    areas = None if one is None else one.sr
-    if beam is None and hasattr(cube, "beams"):
-        areas = cube.beams.sr
+    if x_factor.fits(unit * _VELOCITY):
+        return 1.0, unit
+    areas = cube.areas
+    if beam is not None or areas is None:
+        one = cube.beam if beam is None else beam
+        areas = None if one is None else one.sr
     return kelvin_per_intensity(unit, frequency, beam_area=areas, name="cube"), u.K
 
 

@@ -16,7 +16,7 @@ from radio_beam.beam import NoBeamException
 from astrofractal._utils.limits import check_size, open_bounded
 from astrofractal._utils.reading import reading, reason_of
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.header import SCALING, check_numbers, spectral_ctype
+from astrofractal.gasmap.header import SCALING, check_numbers, is_celestial, spectral_ctype
 from astrofractal.gasmap.moments import CHANNELS
 
 __all__ = ["opened"]
@@ -46,7 +46,7 @@ CHANNEL_NAMES = {
     ),
     "dispersion": (
         "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
-        "LINEDISPERSION", "VELDISP",
+        "LINEDISPERSION", "VELDISP", "SIGMAVLOS", "FWHM", "FWHMV", "LINEWIDTH", "MOM2", "MOMENT2",
     ),
 }  # fmt: skip
 
@@ -239,17 +239,27 @@ def describe_cube(hdu, where):
             f"{where} is a position-position-velocity cube of shape {hdu.shape}, not a map: use "
             "GasMap.from_cube"
         )
-    if wide == 3 or parameters:
-        ctypes = [hdu.header.get(f"CTYPE{axis}", "") for axis in range(1, len(hdu.shape) + 1)]
-        axes = ", ".join(repr(str(ctype)) for ctype in ctypes)
-        hint = f" or, if it has spectra, no spectral axis (CTYPE {axes}): correct CTYPE and CUNIT"
-        named = f" (planes {', '.join(parameters)})" if parameters else hint
+    if parameters:
         return (
-            f"{where} is a cube of parameters of shape {hdu.shape}{named}.  It is neither a map nor a "
-            "cube of three planes: one of fitted lines needs column=Abundance(...), or is given as "
-            "velocity= and dispersion= next to a column density; else give the planes one by one"
+            f"{where} is a cube of parameters of shape {hdu.shape} (planes {', '.join(parameters)}), "
+            "neither a map nor a cube of three planes: one of fitted lines needs "
+            "column=Abundance(...), or is given as velocity= and dispersion= next to a column "
+            "density; else give the planes one by one"
+        )
+    if wide == 3:
+        axis = next((axis for axis in (3, 4, 1, 2) if _is_plane_axis(hdu, axis)), 3)
+        ctype = str(hdu.header.get(f"CTYPE{axis}", ""))
+        return (
+            f"{where} is a cube of parameters of shape {hdu.shape}, or has no spectral axis "
+            f"(CTYPE{axis} = {ctype!r}): correct CTYPE{axis} and CUNIT{axis} of a cube of spectra, or "
+            "give the planes one by one"
         )
     return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
+
+
+def _is_plane_axis(hdu, axis):
+    """Return whether an axis (1-based) has several pixels and is not celestial."""
+    return hdu.header.get(f"NAXIS{axis}", 1) > 1 and not is_celestial(hdu.header, axis)
 
 
 def describe_extensions(hdus):
@@ -314,6 +324,7 @@ def header_length(key, header, hdus):
 
 def header_beam(header):
     """Return the beam of a header's BMAJ, BMIN and BPA, or of its HISTORY, or `None`."""
+    header = fits.Header(header) if isinstance(header, dict) else header
     try:
         if header.get("BMIN", 0) > header.get("BMAJ", np.inf):
             # radio_beam refuses axes that are swapped, and with them the angle

@@ -43,14 +43,13 @@ from astrofractal.gasmap.io.fits import (
 )
 from astrofractal.gasmap.io.planes import channels_of_planes
 from astrofractal.gasmap.io.registry import MapParts, refuse_unused, register
+from astrofractal.gasmap.io.widths import header_kind
 from astrofractal.gasmap.moments import CHANNELS
+from astrofractal.gasmap.plausible import check_scale, plausible_beam
 from astrofractal.gasmap.resample import grid_offset, regrid_motions
 from astrofractal.gasmap.unit_text import parse_unit
 
 __all__ = ["add_header", "header_parts", "image_of", "read_arrays", "read_fits"]
-
-#: Above this median a dispersion said to be in km/s is taken to be in m/s, and refused.
-_FAST = 50.0
 
 _MOTIONS = ("velocity", "dispersion")
 
@@ -153,7 +152,10 @@ def _finished(parts, options, units):
         beam=parts.beam,
         rest_frequency=parts.rest_frequency,
     )
-    dispersion = to_dispersion(channels.get("dispersion"), options.dispersion_kind)
+    dispersion, kind = channels.get("dispersion"), options.dispersion_kind
+    if dispersion is not None and kind is None:
+        kind = header_kind(dispersion)
+    dispersion = to_dispersion(dispersion, kind)
     if dispersion is not None:
         channels["dispersion"] = dispersion
     regridded = regrid_motions(channels)
@@ -283,16 +285,6 @@ def _three_planes(hdu, hdus, units):
     for plane, name in enumerate(CHANNELS):
         chosen = units.get(name) or default.get(name) or bunit(hdu, hdus)
         channels[name] = Channel(clean_numbers(data[plane], name), chosen)
-    if "dispersion" not in units:
-        with np.errstate(invalid="ignore"):
-            values = np.abs(channels["dispersion"].values)
-            values = values[np.isfinite(values)]
-        if values.size and np.median(values) > _FAST:
-            msg = (
-                f"the third plane has a median of {np.median(values):.4g}, too much for a velocity "
-                "dispersion in km/s: give three units, as in unit=('cm-2', 'm/s', 'm/s')"
-            )
-            raise u.UnitsError(msg)
     return channels
 
 
@@ -337,7 +329,8 @@ def image_channel(hdu, hdus, unit, name):
         shape = None if data is None else data.shape
         msg = f"{where} must be a 2D map, got {0 if data is None else data.ndim}D data of {shape}"
         raise ValueError(msg)
-    return Channel(clean_numbers(data, where), unit).squeezed(where)
+    meta = {"header": hdu.header, "file": hdus.filename()} if name == "dispersion" else None
+    return Channel(clean_numbers(data, where), unit, meta=meta).squeezed(where)
 
 
 def header_parts(header, *, distance=None):
@@ -350,17 +343,21 @@ def header_parts(header, *, distance=None):
 
 def add_header(header, hdus, parts):
     """Fill in what a header says of WCS, distance, scale, beam and names."""
-    if parts.distance is None:
+    own_distance = parts.distance is None
+    if own_distance:
         parts.distance = header_distance(header, hdus)
     scale = parts.pixel_scale
     if scale is None:
         scale = header_length("PIXSCALE", header, hdus)
     if parts.wcs is None and len(hdus):
         parts.wcs = file_wcs(header, hdus, needed=scale is None)
+    shape = [header.get(f"NAXIS{axis}", 1) for axis in (2, 1)]
     if parts.wcs is None or parts.distance is None:  # these two replace the header's scale
         parts.pixel_scale = scale
+    elif own_distance and parts.pixel_scale is None:
+        check_scale(scale, parts.wcs, parts.distance, shape)
     if parts.beam is None:
-        parts.beam = header_beam(header)
+        parts.beam = plausible_beam(header_beam(header), parts.wcs, shape)
     if parts.rest_frequency is None:
         parts.rest_frequency = header_rest_frequency(header)
     for key in ("OBJECT", "TELESCOP"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from astropy import units as u
 from astropy.io import fits
 
 from astrofractal.gasmap.channel import clean_numbers
@@ -19,13 +18,10 @@ __all__ = ["channels_of_planes"]
 _PLANES = {
     "column_density": ("COLUMN", "NTOT", "NCOL", "N", "N_NH3", "NNH3", "LOGN"),
     "velocity": ("VELOCITY", "XOFF_V", "CENTER", "SHIFT", "VLSR", "V"),
-    "dispersion": ("SIGMA", "WIDTH", "SIGMA_V", "SIGV", "DISPERSION"),
+    "dispersion": ("SIGMA", "WIDTH", "SIGMA_V", "SIGV", "DISPERSION", "FWHM"),
 }
 
 _EXTENSIONS = dict(zip(CHANNELS, ("COLUMN_DENSITY", "V_LOS", "SIGMA_V"), strict=True))
-
-#: Above this median (km/s) dispersions are no dispersions in km/s.
-_FAST = 50.0
 
 
 def channels_of_planes(hdus, key=None):
@@ -44,10 +40,10 @@ def channels_of_planes(hdus, key=None):
     for card in [card for card in header if re.fullmatch(r"PLANE\d+|BUNIT|EXTNAME", card)]:
         del header[card]
     planes = fits.HDUList([fits.PrimaryHDU()])
-    n_named = len(parameter_names(image))
-    if n_named != len(data):
+    names = parameter_names(image)
+    if len(names) != len(data):
         msg = (
-            f"{where} has {len(data)} planes, but {n_named} cards PLANE1, ..., so that it is unclear "
+            f"{where} has {len(data)} planes, but {len(names)} cards PLANE1, ..., so that it is unclear "
             "which is which: correct these cards, or give the planes one by one"
         )
         raise ValueError(msg)
@@ -59,19 +55,11 @@ def channels_of_planes(hdus, key=None):
         if channel == _EXTENSIONS["column_density"]:
             column = data[found[channel]]
             unit = "dex(cm-2)" if logarithmic(column[column != 0]) else "cm-2"
-        elif name == _EXTENSIONS["dispersion"]:
-            _check_slow(values[np.isfinite(values)], where)
         plane = fits.ImageHDU(values, header, name=name)
         plane.header["BUNIT"] = unit
+        plane.header["BTYPE"] = names[index]
         planes.append(plane)
     return planes
-
-
-def _check_slow(dispersions, where):
-    """Refuse dispersions that are not in km/s."""
-    if dispersions.size and np.median(dispersions) > _FAST:
-        msg = f"{where} has dispersions of {np.median(dispersions):.4g}, too much for km/s"
-        raise u.UnitsError(msg)
 
 
 def _named_planes(image):

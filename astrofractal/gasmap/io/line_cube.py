@@ -1,0 +1,261 @@
+"""Cubes of spectra, from files, spectral-cube and NDData: data, axes, unit and beam as one object."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from astropy import constants as const
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import NDData
+from radio_beam import Beam, Beams
+
+from astrofractal._utils.limits import check_size
+from astrofractal._utils.optional import require
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.io.companions import main_images
+from astrofractal.gasmap.io.fits import (
+    describe_cube,
+    describe_extensions,
+    header_beam,
+    header_distance,
+    header_rest_frequency,
+    header_unit,
+    image_hdus,
+    is_hdu,
+    label,
+    opened,
+    parameter_names,
+    pick,
+)
+from astrofractal.gasmap.io.registry import refuse_unused
+from astrofractal.gasmap.plausible import check_band, plausible_beam
+from astrofractal.gasmap.unit_text import parse_unit
+
+__all__ = ["CONVENTIONS", "LineCube", "line_cube"]
+
+_VELOCITY = u.km / u.s
+
+CONVENTIONS = {
+    "radio": u.doppler_radio,
+    "optical": u.doppler_optical,
+    "relativistic": u.doppler_relativistic,
+}
+
+#: What the moments of one pixel of the sky take, in bytes.
+_BYTES_PER_PIXEL = 120
+
+
+@dataclass
+class LineCube:
+    """Spectra on the sky; a slice of rows is read by ``rows(slice)``."""
+
+    rows: Callable  #: returns (channel, row, column), float64
+    shape: tuple
+    axis: u.Quantity  #: the frequency, wavelength or velocity of each channel
+    kind: str  #: CTYPE of that axis
+    wcs: object  #: of the two celestial axes
+    unit: object
+    beam: object = None
+    areas: object = None  #: solid angle of the beam of each channel, where it varies
+    rest: object = None
+    distance: object = None
+
+    def velocities(self, rest_frequency, convention):
+        """Return the velocities of the channels in km/s, and their frequencies or `None`."""
+        axis, rest = self.axis, self.rest if rest_frequency is None else rest_frequency
+        rest = None if rest is None else rest.to(u.Hz, u.spectral())
+        if axis.unit.is_equivalent(_VELOCITY):
+            own = "optical" if self.kind[:4] in ("VOPT", "FELO") else "radio"
+            frequency = None if rest is None else axis.to(u.Hz, CONVENTIONS[own](rest))
+            return axis.to_value(_VELOCITY), frequency
+        if axis.unit == u.one and self.kind.startswith("ZOPT"):
+            return (axis.value * const.c).to_value(_VELOCITY), None
+        if not axis.unit.is_equivalent(u.Hz, u.spectral()):
+            msg = (
+                f"the spectral axis of cube is in {axis.unit}, which is neither velocity nor "
+                "frequency"
+            )
+            raise u.UnitConversionError(msg)
+        if rest is None:
+            msg = (
+                f"the spectral axis of cube is in {axis.unit} and its header has no rest "
+                "frequency: give the rest_frequency of XFactor, e.g. 110.201354 * u.GHz"
+            )
+            raise ValueError(msg)
+        frequency = axis.to(u.Hz, u.spectral())
+        return frequency.to_value(_VELOCITY, CONVENTIONS[convention](rest)), frequency
+
+
+def line_cube(cube, reduce, *, hdu=None, unit=None):
+    """Return what ``reduce`` makes of the `LineCube` of a file or an object."""
+    if isinstance(cube, str | os.PathLike) and (Path(cube) / "table.dat").exists():  # of CASA
+        cube = require("spectral_cube", extra="cube").SpectralCube.read(cube, format="casa_image")
+    if isinstance(cube, str | os.PathLike | fits.HDUList) or is_hdu(cube) or hasattr(cube, "seek"):
+        with opened(cube) as hdus:
+            return reduce(_of_file(hdus, hdu, unit))
+    if hasattr(cube, "spectral_axis") and hasattr(cube, "filled_data"):
+        refuse_unused(f"a {type(cube).__name__}", {"hdu": hdu, "unit": unit})
+        return reduce(_of_spectral_cube(cube))
+    if isinstance(cube, NDData):
+        refuse_unused(f"a {type(cube).__name__}", {"hdu": hdu})
+        return reduce(_of_nddata(cube, unit))
+    msg = f"cube must be a path, an HDU, a SpectralCube or NDData, got {type(cube).__name__}"
+    raise TypeError(msg)
+
+
+def _of_file(hdus, key, unit):
+    """Return the cube of a file."""
+    images = [pick(hdus, key)] if key is not None else main_images(hdus) or image_hdus(hdus)
+    cubes = [image for image in images if len(image.shape) >= 3] or images
+    if not cubes:
+        msg = f"cube holds no image; {describe_extensions(hdus)}"
+        raise ValueError(msg)
+    image = cubes[0]
+    header, where = image.header, label(image, hdus)
+    if len(image.shape) == 2 and _wcs.read_wcs(header, hdus=hdus, name=where).has_celestial:
+        msg = f"{where} is a 2D map, not a cube: use GasMap.read"
+        raise ValueError(msg)
+    if parameter_names(image):
+        raise ValueError(describe_cube(image, where))
+    wcs = _wcs.read_wcs(header, hdus=hdus, name=where)
+    if not wcs.has_celestial:
+        msg = f"{where} {_wcs.describe_cube_axes(header)}"
+        raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
+    if wcs.wcs.spec < 0:
+        raise ValueError(describe_cube(image, where))
+    text = header_unit(image, hdus)
+    if unit is None and not text:
+        msg = f"{where} has no BUNIT: say what its intensities are with unit=, as in unit='K'"
+        raise ValueError(msg)
+    unit = parse_unit(unit if unit is not None else text, name=f"BUNIT of {where}", example="K")
+    _check_memory(image)
+    found = _of_axes(image.data, wcs, where)
+    card = f"CUNIT{wcs.wcs.spec + 1}"
+    check_band(found.axis, unit_card=card, stated=bool(header.get(card)), where=where)
+    found.unit, found.distance = unit, header_distance(header, hdus)
+    found.wcs = _wcs.celestial_wcs(header, hdus=hdus, name=where)
+    found.rest = header_rest_frequency(header)
+    found.beam = header_beam(header)
+    tables = [one for one in hdus if one.name == "BEAMS" and isinstance(one, fits.BinTableHDU)]
+    if found.beam is None and tables:
+        beams = _beams(tables[0], found.axis.size, where)
+        found.beam, found.areas = _middle(beams, beams.sr), beams.sr
+    found.beam = plausible_beam(found.beam, found.wcs, found.shape[1:], where=where)
+    return found
+
+
+def _check_memory(image):
+    """Refuse a cube that takes too much memory: one that is not scaled is read in parts."""
+    n_pixels, n_voxels = np.prod(image.shape[-2:], dtype=float), np.prod(image.shape, dtype=float)
+    scaled = isinstance(image, fits.CompImageHDU) or "BSCALE" in image.header
+    check_size(n_pixels * _BYTES_PER_PIXEL + scaled * n_voxels * 8, "the cube")
+
+
+def _of_axes(data, wcs, where):
+    """Return the cube of an array of which a WCS describes the axes, in any order."""
+    x, y = sorted((wcs.wcs.lng, wcs.wcs.lat))
+    keep = [axis for axis in (wcs.wcs.spec, y, x) if axis < data.ndim]
+    others = np.delete(data.shape[::-1], keep)
+    if len(keep) < 3 or (others > 1).any():
+        msg = (
+            f"{where} must have two celestial axes and a spectral one, got data of shape "
+            f"{data.shape} with the axes {[str(ctype) for ctype in wcs.wcs.ctype]}"
+        )
+        raise ValueError(msg)
+    data = np.moveaxis(data, [data.ndim - 1 - axis for axis in keep], (0, 1, 2))
+    data = data.reshape(data.shape[:3])  # of axes of one pixel, no copy
+    spectral = wcs.sub([wcs.wcs.spec + 1])
+    values = spectral.wcs_pix2world(np.arange(len(data))[:, None], 0)[:, 0]
+    return LineCube(
+        rows=lambda rows: np.asarray(data[:, rows, :], dtype=np.float64),
+        shape=data.shape,
+        axis=values << u.Unit(spectral.wcs.cunit[0]),
+        kind=str(spectral.wcs.ctype[0]),
+        wcs=None,
+        unit=None,
+        rest=_rest(wcs),
+    )
+
+
+def _rest(wcs):
+    """Return the rest frequency or wavelength of a WCS, or `None`."""
+    if wcs.wcs.restfrq > 0:
+        return wcs.wcs.restfrq * u.Hz
+    return wcs.wcs.restwav * u.m if wcs.wcs.restwav > 0 else None
+
+
+def _beams(table, n_channels, where):
+    """Return the beam of each channel; it is NaN where a channel was flagged."""
+    rows = table.data
+    if "POL" in table.columns.names:
+        rows = rows[rows["POL"] == rows["POL"].min()]
+    if len(rows) != n_channels:
+        msg = f"{where} has {n_channels} channels, but its table BEAMS has {len(rows)}: give beam="
+        raise ValueError(msg)
+    axes = []
+    for name, default in (("BMAJ", u.arcsec), ("BMIN", u.arcsec), ("BPA", u.deg)):
+        unit = table.columns[name].unit
+        axes.append(np.array(rows[name], float) << (u.Unit(unit) if unit else default))
+    good = (axes[0] > 0) & (axes[1] > 0) & np.isfinite(axes[2])
+    return Beams(*(np.where(good, axis, np.nan) for axis in axes))
+
+
+def _middle(beams, areas):
+    """Return the beam of median area."""
+    order = np.argsort(areas)  # NaN last
+    n_good = int(np.isfinite(areas).sum())
+    if not n_good:
+        return None
+    one = order[n_good // 2]
+    return Beam(beams.major[one].to(u.arcsec), beams.minor[one].to(u.arcsec), beams.pa[one])
+
+
+def _of_spectral_cube(cube):
+    """Return the cube of a `~spectral_cube.SpectralCube`, also of dask."""
+    from spectral_cube.utils import NoBeamError
+
+    beam, areas = None, None
+    if hasattr(cube, "beams"):
+        beams = cube.unmasked_beams
+        areas = np.where(beams.sr > 0, beams.sr, np.nan)
+        beam = _middle(beams, areas)
+    else:
+        with suppress(NoBeamError):
+            beam = cube.beam
+    return LineCube(
+        rows=lambda rows: np.asarray(cube.filled_data[:, rows, :].value, dtype=np.float64),
+        shape=cube.shape,
+        axis=u.Quantity(cube.spectral_axis),
+        kind=str(cube.wcs.wcs.ctype[cube.wcs.wcs.spec]),
+        wcs=_wcs.celestial_wcs(cube.wcs, name="cube"),
+        unit=cube.unit,
+        beam=beam,
+        areas=areas,
+        rest=_rest(cube.wcs),
+    )
+
+
+def _of_nddata(cube, unit):
+    """Return the cube of NDData, as that of ndcube."""
+    unit = cube.unit if unit is None else parse_unit(unit)
+    if unit is None or cube.wcs is None:
+        missing = "unit: give unit=, as in unit='K'" if unit is None else "WCS"
+        msg = f"cube, a {type(cube).__name__}, has no {missing}"
+        raise ValueError(msg)
+    wcs = _wcs.read_wcs(cube.wcs, name="cube")
+    if not wcs.has_celestial or wcs.wcs.spec < 0:
+        msg = f"cube must have two celestial axes and a spectral one, got {list(wcs.wcs.ctype)}"
+        raise ValueError(msg)
+    data = np.asarray(cube.data)
+    if cube.mask is not None:
+        data = np.where(cube.mask, np.nan, data)
+    found = _of_axes(data, wcs, "cube")
+    found.unit, found.wcs = u.Unit(unit), _wcs.celestial_wcs(wcs, name="cube")
+    found.beam = getattr(cube, "beam", None)
+    if found.beam is None:
+        found.beam = header_beam(cube.meta.get("header", cube.meta))
+    return found
