@@ -2,30 +2,38 @@
 
 import errno
 import os
+import re
 import shutil
+import socket
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["atomic_path", "remove_leftovers"]
+__all__ = ["atomic_path", "remove_dead", "remove_leftovers"]
 
 #: A disk with less space (bytes) is full.
 _LEAST_SPACE = 2**16
+#: After so long (s) what a writer on another machine left is taken to be forgotten.
+_ONE_DAY = 86400
 
 
 @contextmanager
-def atomic_path(path, *, overwrite=True):
-    """Give a temporary name beside ``path`` that is renamed to it on success."""
+def atomic_path(path, *, overwrite=True, tidy=True):
+    """Give a temporary name next to ``path`` that is renamed to it on success."""
     path = Path(path)
     if path.exists() and not overwrite:
         msg = f"{str(path)!r} exists and overwrite is False"
         raise FileExistsError(msg)
     path.parent.mkdir(parents=True, exist_ok=True)
+    if tidy:
+        remove_dead(path.parent)
     holder = None
     try:
-        holder = Path(tempfile.mkdtemp(prefix=".tmp-", dir=path.parent))
+        holder = Path(tempfile.mkdtemp(prefix=f"{_mark()}{os.getpid()}-", dir=path.parent))
         temporary = holder / path.name
         yield temporary
+        _sync(temporary)
         if temporary.is_dir() and path.is_dir():
             shutil.move(path, holder / "replaced")
         os.replace(temporary, path)
@@ -38,6 +46,14 @@ def atomic_path(path, *, overwrite=True):
             shutil.rmtree(holder, ignore_errors=True)
 
 
+def _sync(path):
+    """Wait until a file, or each in a folder, is on the disk: after a power cut none is empty."""
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        if file.is_file():
+            with file.open("rb+") as opened:
+                os.fsync(opened.fileno())
+
+
 def _is_full(folder, error):
     """Return whether an error means that the disk is full: not every library says so."""
     if isinstance(error, OSError) and error.errno is not None:
@@ -46,7 +62,34 @@ def _is_full(folder, error):
     return not wrong_input and shutil.disk_usage(folder).free < _LEAST_SPACE
 
 
+def _mark():
+    """Begin the name of what a writer on this machine leaves when it is killed."""
+    host = re.sub(r"\W", "", socket.gethostname())[:32]
+    return f".tmp-{host}-"
+
+
 def remove_leftovers(folder):
-    """Remove what writers that were killed have left in a folder."""
+    """Remove what writers that were killed have left in a folder that has one writer alone."""
     for leftover in Path(folder).glob(".tmp-*"):
         shutil.rmtree(leftover, ignore_errors=True)
+
+
+def remove_dead(folder):
+    """Remove what writers that were killed have left in a folder that others may write to now."""
+    for leftover in Path(folder).glob(".tmp-*"):
+        if not _is_written(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _is_written(leftover):
+    """Return whether a process of this machine, or one elsewhere within a day, is at work on it."""
+    process = re.match(rf"{re.escape(_mark())}(\d+)-", leftover.name)
+    try:
+        if process is None or os.name == "nt":  # where a signal of 0 ends a process
+            return time.time() - leftover.stat().st_mtime < _ONE_DAY
+        os.kill(int(process[1]), 0)
+    except PermissionError:  # a living process of somebody else
+        return True
+    except (OSError, OverflowError):  # none, or what it wrote is gone by now
+        return False
+    return True

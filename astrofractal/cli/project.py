@@ -108,7 +108,6 @@ def run(args):
         line_of_sight_basis,
         map_set,
         read_snapshot,
-        snapshot_format,
     )
 
     sights = {text: _sight(text) for text in args.axes}
@@ -116,8 +115,8 @@ def run(args):
         line_of_sight_basis(sight)
     check_output("--output", args.output, overwrite=args.overwrite)
     folder = Path(args.folder)
-    single = snapshot_format(folder) is not None
-    paths = [folder] if single else find_snapshots(folder)
+    paths = find_snapshots(folder)
+    single = paths == [folder]
     paths = paths[:: positive_int("--every", args.every)]
     name = args.name or (folder.resolve().parent if single else folder.resolve()).name
     units = _units(args.units)

@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from astrofractal._utils.optional import require
+from astrofractal._utils.reading import reading
 from astrofractal.simulations.snapshot import Snapshot
 
 __all__ = ["read_phantom"]
@@ -13,31 +14,37 @@ __all__ = ["read_phantom"]
 def read_phantom(path, *, units=None, name=None, periodic=None):
     """Read a full dump of Phantom."""
     sarracen = require("sarracen", extra="simulations")
-    try:
+    with reading(path):
         frames = sarracen.read_phantom(str(path), separate_types="sinks")
-    except AssertionError as error:
-        msg = f"{str(path)!r} is not a Phantom dump that sarracen can read: {error}"
-        raise ValueError(msg) from error
     gas, sinks = frames if isinstance(frames, list) else (frames, None)
     parameters = gas.params
     missing = [column for column in ("x", "y", "z", "h", "vx", "vy", "vz") if column not in gas]
     if missing:
         msg = f"{str(path)!r} has no {', '.join(missing)}: a full dump is needed, not a small one"
         raise ValueError(msg)
+    names = {"length": "udist", "mass": "umass", "time": "utime"}
+    absent = [
+        name for name in ("time", *(() if units else names.values())) if name not in parameters
+    ]
+    if absent:
+        msg = f"the header of {str(path)!r} lacks {', '.join(absent)}"
+        raise ValueError(msg + (": give units=" if absent != ["time"] else ""))
     if units is None:
-        units = {
-            "length": parameters["udist"], "mass": parameters["umass"], "time": parameters["utime"]
-        }  # fmt: skip
+        units = {kind: parameters[name] for kind, name in names.items()}
     length, mass = units["length"] * u.cm, units["mass"] * u.g
     time = units["time"] * u.s
     if "itype" in gas:
         gas = gas[np.asarray(gas["itype"]) == 1]
+    if "mass" not in gas and "mass" not in parameters:
+        msg = f"{str(path)!r} lacks the masses of its particles"
+        raise ValueError(msg)
     masses = gas["mass"] if "mass" in gas else np.full(len(gas), float(parameters["mass"]))
     walls = [parameters.get(wall) for wall in ("xmin", "xmax", "ymin", "ymax", "zmin", "zmax")]
     box = None
     if periodic is not False and None not in walls:
         box = np.subtract(walls[1::2], walls[::2]) * length
-    elif periodic:
+        box = box if (box > 0).all() else None  # walls at one place are those of an open boundary
+    if periodic and box is None:
         msg = f"periodic is True but {str(path)!r} has no walls of the box"
         raise ValueError(msg)
     return Snapshot(
@@ -61,7 +68,7 @@ def _sinks(frame, length, mass):
     if frame is None or not len(frame):
         return None
     masses = np.asarray(frame["m"], dtype=float)
-    alive = masses > 0
+    alive = ~(masses <= 0)  # what is no number stays, and is an error
     position = _columns(frame, "x", "y", "z")[alive] * length
     return QTable(
         {

@@ -1,5 +1,7 @@
 """The tables of sink particles that RAMSES writes beside a snapshot."""
 
+import re
+
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
@@ -19,21 +21,26 @@ def read_table_of_sinks(path, *, length, mass):
         for line in path.read_text(encoding="utf-8").splitlines()
         if line.strip(" #")
     ]
-    header = [row for row in rows if not _is_number(row[0]) or _is_units(row)]
-    rows = [row for row in rows if row not in header]
+    # Only the first rows may be names and units: what does not parse below them is an error.
+    n_header = 0
+    if rows and _number(rows[0][0]) is None:
+        n_header = 2 if len(rows) > 1 and _is_units(rows[1]) else 1
+    header, rows = rows[:n_header], rows[n_header:]
     if not rows:
         return None
     names, units = _columns(path, header, len(rows[0]))
-    if any(len(row) <= max(names.values()) for row in rows):
-        msg = f"{str(path)!r} has a row of fewer columns than its header: is it truncated?"
-        raise ValueError(msg)
-    try:
-        values = {
-            name: np.array([float(row[column]) for row in rows]) for name, column in names.items()
-        }
-    except ValueError as error:
-        msg = f"{str(path)!r} has a cell that is no number: {error}"
-        raise ValueError(msg) from None
+    values = {name: [] for name in names}
+    for row in rows:
+        if len(row) <= max(names.values()) or len(row) != len(rows[0]):
+            msg = f"{str(path)!r} has a row of fewer columns than its header: is it truncated?"
+            raise ValueError(msg)
+        for name, column in names.items():
+            value = _number(row[column])
+            if value is None or not np.isfinite(value):
+                msg = f"{str(path)!r} has a cell that is no number: {name} = {row[column]!r}"
+                raise ValueError(msg)
+            values[name].append(value)
+    values = {name: np.array(column) for name, column in values.items()}
     known = {"m": mass, "l": length} | {
         "msol": u.solMass, "msun": u.solMass, "g": u.g, "pc": u.pc, "au": u.au, "cm": u.cm,
     }  # fmt: skip
@@ -83,14 +90,14 @@ def _columns(path, header, width):
     return names, in_code_units
 
 
-def _is_number(text):
+def _number(text):
+    """Return a number, which Fortran may have written with a D, or `None`."""
     try:
-        float(text)
+        return float(re.sub(r"(?<=[\d.])[dD](?=[+-]?\d)", "e", text))
     except ValueError:
-        return False
-    return True
+        return None
 
 
 def _is_units(row):
     """Return whether a row is that of the units, which begins with a number as well."""
-    return len(row) > 1 and row[0].strip("[]") == "1" and not _is_number(row[1])
+    return len(row) > 1 and row[0].strip("[]") == "1" and _number(row[1]) is None

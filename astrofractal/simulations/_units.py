@@ -2,7 +2,7 @@
 
 from astropy import units as u
 
-__all__ = ["code_units", "header_units"]
+__all__ = ["code_units", "header_attributes", "header_units"]
 
 _DIMENSIONS = {
     "length": u.cm,
@@ -22,7 +22,7 @@ def code_units(units):
     """Return one code unit of length, mass and time in cgs."""
     unknown = set(units) - set(_DIMENSIONS)
     if unknown:
-        msg = f"units knows {', '.join(_DIMENSIONS)}, got {sorted(unknown)}"
+        msg = f"units may have {', '.join(_DIMENSIONS)}, got {sorted(unknown)}"
         raise ValueError(msg)
     values = {name: u.Quantity(value).to_value(_DIMENSIONS[name]) for name, value in units.items()}
     if (
@@ -41,19 +41,26 @@ def code_units(units):
     return {"length": length, "mass": mass, "time": time}
 
 
-def header_units(path):
-    """Return the code units that an HDF5 snapshot of the GADGET family states."""
+def header_attributes(path, *groups):
+    """Return the attributes of some groups of an HDF5 snapshot, the first group first."""
     from astrofractal._utils.optional import require
 
     h5py = require("h5py", extra="simulations")
     found = {}
     with h5py.File(path, "r") as file:
-        for group in ("Header", "Parameters", "Units"):
-            attributes = file[group].attrs if group in file else {}
-            for name, spellings in _HEADER_NAMES.items():
-                for spelling in spellings:
-                    if spelling in attributes:
-                        found.setdefault(name, float(attributes[spelling]))
-    if len(found) < len(_HEADER_NAMES):
-        return None
-    return code_units({name: value * _DIMENSIONS[name] for name, value in found.items()})
+        for group in groups:
+            for name, value in file[group].attrs.items() if group in file else ():
+                found.setdefault(name, value)
+    return found
+
+
+def header_units(path):
+    """Return the code units that an HDF5 snapshot of the GADGET family states."""
+    attributes = header_attributes(path, "Header", "Parameters", "Units")
+    found = {}
+    for name, spellings in _HEADER_NAMES.items():
+        values = [attributes[spelling] for spelling in spellings if spelling in attributes]
+        if not values:
+            return None
+        found[name] = float(values[0]) * _DIMENSIONS[name]
+    return code_units(found)

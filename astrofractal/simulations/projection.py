@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
+from astropy.io import fits
+from scipy.special import ndtr
 
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_sums
+from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, HYDROGEN_MASS
 
 if TYPE_CHECKING:
     from astropy.coordinates import SkyCoord
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 __all__ = ["line_of_sight_basis", "project", "thermal_dispersion"]
 
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+#: N(H2) per integrated intensity of a cube, unless given: about that of 13CO.
+X_FACTOR = 1e21 / u.cm**2 / (u.K * u.km / u.s)
+_ETA = 1.2  # of the density of a particle, m (eta / h)^3
+_H2_MASS = H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS
 _TINY_SPREAD = 1e-6  # of the mean square velocity: below it a variance is rounding
 
 
@@ -152,8 +159,8 @@ def _frame(size, shape, pixel_scale):
     return (n_rows, n_columns), pixel
 
 
-def _deposit(snapshot, basis, center, shape, pixel, depth, squares, bulk):
-    """Return the planes mass, m v, m v^2 and m c^2 of the map."""
+def _depositor(snapshot, basis, center, shape, pixel, depth):
+    """Return a function that puts particles or cells on the grid of the map."""
     from astrofractal.simulations import _deposit as loops
     from astrofractal.simulations._kernel import cumulative_table
 
@@ -164,32 +171,85 @@ def _deposit(snapshot, basis, center, shape, pixel, depth, squares, bulk):
     position = offsets @ (basis.T / pixel)
     position[:, 0] += shape[1] / 2
     position[:, 1] += shape[0] / 2
-    velocity = (snapshot.velocities.value - bulk) @ basis[2]
     half_depth = np.inf if depth is None else depth / pixel / 2
-    grid = np.zeros((4, *shape))
-    sizes = snapshot.cell_widths if snapshot.is_grid else snapshot.smoothing_lengths
-    size = sizes.value / pixel
-    masses = snapshot.masses.value
-    if not snapshot.is_grid:
-        loops.deposit_particles(
-            grid,
-            cumulative_table(),
-            position,
-            size,
-            masses,
-            velocity,
-            squares,
-            half_depth,
-        )
-    elif np.allclose(np.abs(basis).max(axis=1), 1, rtol=0, atol=1e-12):
-        loops.deposit_aligned_cells(
-            grid, position, size @ np.abs(basis.T), masses, velocity, squares, half_depth
-        )
+    size = (snapshot.cell_widths if snapshot.is_grid else snapshot.smoothing_lengths).value / pixel
+    is_aligned = np.allclose(np.abs(basis).max(axis=1), 1, rtol=0, atol=1e-12)
+    if snapshot.is_grid and is_aligned:
+        size = size @ np.abs(basis.T)
+
+    def put(chosen, masses, velocities, squares):
+        """Return the planes mass, m v, m v^2 and m c^2 (4, ny, nx) of chosen ones, which have (n,)."""
+        grid = np.zeros((4, *shape))
+        what = (position[chosen], size[chosen], masses, velocities, squares, half_depth)
+        if not snapshot.is_grid:
+            loops.deposit_particles(grid, cumulative_table(), *what)
+        elif is_aligned:
+            loops.deposit_aligned_cells(grid, *what)
+        else:
+            loops.deposit_rotated_cells(grid, *what, basis)
+        return grid
+
+    return put
+
+
+def _densities(snapshot):
+    """Return the number density of H2 of each particle or cell, in cm-3."""
+    if snapshot.is_grid:
+        volume = snapshot.cell_widths.value.prod(axis=1) * u.pc**3
     else:
-        loops.deposit_rotated_cells(
-            grid, position, size, masses, velocity, squares, half_depth, basis
-        )
-    return grid
+        volume = (snapshot.smoothing_lengths / _ETA) ** 3
+    return (snapshot.masses / volume / _H2_MASS).to_value(u.cm**-3)
+
+
+def _counted_masses(snapshot, densities):
+    """Return the masses (n,), in solar masses, of which those outside a range of densities are 0."""
+    masses = snapshot.masses.value
+    if densities is None:
+        return masses
+    low, high = densities
+    low = 0 if low is None else u.Quantity(low).to_value(u.cm**-3)
+    high = np.inf if high is None else u.Quantity(high).to_value(u.cm**-3)
+    found = _densities(snapshot)
+    return np.where((found >= low) & (found <= high), masses, 0.0)
+
+
+def _check_channels(velocities):
+    """Return the centers of the channels in km/s, and their width."""
+    centers = u.Quantity(velocities).to_value(u.km / u.s)
+    steps = np.diff(centers) if centers.ndim == 1 else np.zeros(0)
+    if not len(steps) or not steps.all() or not np.allclose(steps, steps[0], rtol=1e-3):
+        msg = f"velocities must be the evenly spaced centers of two channels or more, got {velocities}"
+        raise ValueError(msg)
+    return centers, abs(steps.mean())
+
+
+def _cube(put, masses, velocities, squares, centers, width):
+    """Return the mass in each channel and pixel (n_channels, ny, nx), of lines with thermal widths."""
+    spread = np.sqrt(np.maximum(squares, (1e-6 * width) ** 2))
+    cube = []
+    for center in centers:
+        upper, lower = (ndtr((center + side * width / 2 - velocities) / spread) for side in (1, -1))
+        part = masses * (upper - lower)
+        chosen = np.flatnonzero(part > 1e-12 * masses)
+        zeros = np.zeros(len(chosen))
+        cube.append(put(chosen, part[chosen], zeros, zeros)[0])
+    return np.array(cube)
+
+
+def _cube_hdu(cube, wcs, centers, *, x_factor, distance, meta):
+    """Return a cube of brightness temperatures with its header."""
+    x_factor = u.Quantity(x_factor).to(u.cm**-2 / (u.K * u.km / u.s))
+    header = wcs.to_header()
+    header["WCSAXES"] = 3
+    header.update(
+        CTYPE3="VRAD", CUNIT3="m s-1", CRPIX3=1.0, CRVAL3=1e3 * centers[0],
+        CDELT3=1e3 * (centers[-1] - centers[0]) / (len(centers) - 1), SPECSYS="LSRK", BUNIT="K",
+    )  # fmt: skip
+    header["DISTANCE"] = (distance.to_value(u.pc), "[pc]")
+    header["XFACTOR"] = (x_factor.value, "[cm-2 / (K km/s)] N(H2) of a unit of intensity")
+    if meta["cloud"] is not None and meta["cloud"].isascii() and meta["cloud"].isprintable():
+        header["OBJECT"] = meta["cloud"][:60]
+    return fits.PrimaryHDU(cube.astype(np.float32), header)
 
 
 def _wcs(shape, pixel, distance, coordinate):
@@ -220,11 +280,14 @@ def project(
     depth: u.Quantity | None = None,
     thermal: bool | u.Quantity | None = None,
     molecular_weight: float = 2.37,
+    densities: tuple[u.Quantity | None, u.Quantity | None] | None = None,
     distance: u.Quantity | None = None,
     coordinate: SkyCoord | None = None,
-) -> GasMap:
+    velocities: u.Quantity | None = None,
+    x_factor: u.Quantity = X_FACTOR,
+) -> GasMap | fits.PrimaryHDU:
     """
-    Project the gas of a snapshot onto the sky.
+    Project the gas of a snapshot onto the sky: a map, or a cube of channels.
 
     Particles are spread with the column of the M4 cubic spline, integrated exactly over each pixel;
     cells by their exact overlap with the pixels (along x, y or z) or by exact chords along many
@@ -264,18 +327,35 @@ def project(
     molecular_weight : float, optional
         For a ``thermal`` temperature, see `thermal_dispersion`.
 
+    densities : tuple of `~astropy.units.Quantity`, optional
+        Lowest and highest number density of H2 of the gas that counts, such as
+        ``(1e4 / u.cm**3, None)`` for the gas that a line of N2H+ or NH3 shows; all gas by default.
+        The density of a particle is m (1.2 / h)^3.
+
     distance : `~astropy.units.Quantity`, optional
-        Distance of the cloud: the map then has a WCS (TAN), which a telescope's simulation needs.
+        Distance of the cloud: the map then has a WCS (TAN), which a telescope's simulation and a
+        cube need.
 
     coordinate : `~astropy.coordinates.SkyCoord`, optional
         Sky position of the middle of the map, with ``distance``; 0, 0 by default.
 
+    velocities : `~astropy.units.Quantity`, optional
+        The centers of evenly spaced velocity channels: a cube is made in place of a map.
+
+    x_factor : `~astropy.units.Quantity`, optional
+        For a cube: N(H2) per integrated intensity, which states the (fixed) abundance.
+
     Returns
     -------
-    gas : `~astrofractal.GasMap`
+    gas : `~astrofractal.GasMap`, or `~astropy.io.fits.PrimaryHDU` with ``velocities``
         N(H2), the mass-weighted mean velocity along the line of sight in the frame of the
         simulation, and the mass-weighted standard deviation of the velocity along the line of
-        sight.  Pixels without gas are masked.  ``meta`` tells how it was made.
+        sight.  Pixels without gas are masked.  ``meta`` states how it was made.
+
+        A cube (n_channels, ny, nx) has the brightness temperature of an optically thin line, in K:
+        that of each particle or cell is a Gaussian as wide as ``thermal`` says, integrated over each
+        channel.  `~astrofractal.GasMap.from_cube` reads it, with the ``x_factor`` that its header
+        gives as ``XFACTOR``.
 
     Raises
     ------
@@ -317,20 +397,11 @@ def project(
         if not depth > 0:
             msg = f"depth must be positive, got {depth} pc"
             raise ValueError(msg)
-    squares = _thermal_squares(snapshot, thermal, molecular_weight)
-    # sums about the mean velocity: differences of large squares would lose digits
-    weights = np.maximum(snapshot.masses.value, 1e-300)
-    bulk = np.average(snapshot.velocities.value, axis=0, weights=weights)
-    mass, momentum, square, warm = _deposit(
-        snapshot, basis, center, shape, pixel, depth, squares, bulk
-    )
-    filled = mass > 0
-    if not filled.any():
-        msg = f"no gas in the map: center {center} pc, size {pixel * shape[1]:.4g} pc"
-        raise ValueError(msg)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        mean, variance = line_of_sums(mass, momentum, square, rounding=_TINY_SPREAD)
-        dispersion = np.sqrt(variance + warm / mass)
+    if velocities is not None:
+        centers, width = _check_channels(velocities)
+        if distance is None:
+            msg = "velocities needs distance: a cube has a WCS on the sky"
+            raise ValueError(msg)
     meta = {
         "line_of_sight": line_of_sight if isinstance(line_of_sight, str) else basis[2].tolist(),
         "center": center * u.pc,
@@ -338,12 +409,36 @@ def project(
         "cloud": snapshot.name,
         "time": snapshot.time,
     }
+    wcs = None
+    if distance is not None:
+        distance = u.Quantity(distance).to(u.pc)
+        wcs = _wcs(shape, pixel, distance, coordinate)
+    masses = _counted_masses(snapshot, densities)
+    squares = _thermal_squares(snapshot, thermal, molecular_weight)
+    put = _depositor(snapshot, basis, center, shape, pixel, depth)
+    if velocities is not None:
+        cube = _cube(put, masses, snapshot.velocities.value @ basis[2], squares, centers, width)
+        column = (cube / pixel**2 * u.solMass / u.pc**2 / _H2_MASS).to(u.cm**-2)
+        cube = (column / (x_factor * width * u.km / u.s)).to_value(u.K)
+        return _cube_hdu(cube, wcs, centers, x_factor=x_factor, distance=distance, meta=meta)
+    # sums about the mean velocity: differences of large squares would lose digits
+    weights = np.maximum(snapshot.masses.value, 1e-300)
+    bulk = np.average(snapshot.velocities.value, axis=0, weights=weights)
+    along = (snapshot.velocities.value - bulk) @ basis[2]
+    mass, momentum, square, warm = put(slice(None), masses, along, squares)
+    filled = mass > 0
+    if not filled.any():
+        msg = f"no gas in the map: center {center} pc, size {pixel * shape[1]:.4g} pc"
+        raise ValueError(msg)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean, variance = line_of_sums(mass, momentum, square, rounding=_TINY_SPREAD)
+        dispersion = np.sqrt(variance + warm / mass)
     return GasMap(
         np.where(filled, mass / pixel**2, np.nan) * u.solMass / u.pc**2,
         np.where(filled, mean + bulk @ basis[2], np.nan) * u.km / u.s,
         np.where(filled, dispersion, np.nan) * u.km / u.s,
-        wcs=None if distance is None else _wcs(shape, pixel, u.Quantity(distance), coordinate),
-        distance=None if distance is None else u.Quantity(distance).to(u.pc),
+        wcs=wcs,
+        distance=distance,
         pixel_scale=pixel * u.pc,
         meta=meta,
     )

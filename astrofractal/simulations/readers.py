@@ -23,12 +23,15 @@ __all__ = ["find_snapshots", "read_snapshot", "snapshot_format"]
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _PHANTOM_MAGIC = 60769
+_CODES = (
+    "GADGET, GIZMO or AREPO HDF5, FLASH, Athena++ .athdf, Enzo, RAMSES output_NNNNN, Phantom dumps"
+)
 _SEVERAL_FILES = re.compile(r"\.(\d+)\.(hdf5|h5)$")
 
 
 def snapshot_format(path: PathLike) -> str | None:
     """
-    Tell which code wrote a snapshot.
+    Return the code that wrote a snapshot.
 
     Parameters
     ----------
@@ -87,7 +90,7 @@ def find_snapshots(folder: PathLike) -> list[Path]:
     Parameters
     ----------
     folder : path-like
-        Where to look.
+        Where to look; a single snapshot is listed alone.
 
     Returns
     -------
@@ -99,17 +102,19 @@ def find_snapshots(folder: PathLike) -> list[Path]:
     Raises
     ------
     FileNotFoundError
-        If ``folder`` is not a folder.
+        If ``folder`` does not exist.
 
     ValueError
-        If there is none.
+        If there is no snapshot.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        msg = f"snapshot folder {str(folder)!r} does not exist or is not a folder"
+    if not folder.exists():
+        msg = f"snapshot or folder {str(folder)!r} does not exist"
         raise FileNotFoundError(msg)
-    if snapshot_format(folder) == "ramses":
+    if snapshot_format(folder) is not None:
         return [folder]
+    if not folder.is_dir():
+        raise ValueError(_unknown(folder))
     found = []
     below = sorted(p for p in folder.iterdir() if p.name[0] != ".")
     inside = [q for p in below if p.is_dir() and snapshot_format(p) is None for q in p.iterdir()]
@@ -120,12 +125,13 @@ def find_snapshots(folder: PathLike) -> list[Path]:
         if snapshot_format(path) is not None and path.name[0] != ".":
             found.append(path)
     if not found:
-        msg = (
-            f"no snapshot found in {str(folder)!r}: GADGET, GIZMO or AREPO HDF5, FLASH, "
-            "Athena++ (.athdf), Enzo, RAMSES (output_NNNNN) and Phantom dumps are looked for"
-        )
+        msg = f"no snapshot found in {str(folder)!r} of a known code ({_CODES})"
         raise ValueError(msg)
     return sorted(found, key=_natural)
+
+
+def _unknown(path):
+    return f"{str(path)!r} is not a snapshot of a known code ({_CODES})"
 
 
 def _natural(path):
@@ -210,11 +216,7 @@ def read_snapshot(
         raise FileNotFoundError(msg)
     code = snapshot_format(path)
     if code is None:
-        msg = (
-            f"{str(path)!r} is not a snapshot of a known code (GADGET, GIZMO, AREPO, FLASH, "
-            "Athena++, Enzo, RAMSES, Phantom)"
-        )
-        raise ValueError(msg)
+        raise ValueError(_unknown(path))
     if units is not None:
         units = code_units(units)
     if name is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,18 +22,16 @@ from astrofractal.catalogs import find_protostars
 from astrofractal.catalogs.detection import COLUMN_THRESHOLD
 from astrofractal.catalogs.files import SUFFIXES, write_catalog, write_hats
 from astrofractal.catalogs.positions import resolve_positions
-from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.wcs import pixel_solid_angle, sky_to_pixel
+from astrofractal.surveys.lazymap import LazyMap
 from astrofractal.surveys.survey import (
+    Part,
     SurveyFolder,
-    is_lazy,
-    is_small,
-    map_fingerprint,
+    check_failures,
     named_maps,
-    open_map,
-    part_fingerprint,
+    plan,
     positions_fingerprint,
-    run_tasks,
+    run_survey,
 )
 
 if TYPE_CHECKING:
@@ -41,9 +41,9 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.gasmap import GasMap
     from astrofractal.gasmap.annotations import MapSource, Positions
     from astrofractal.mass import StellarMassEstimator
-    from astrofractal.surveys.lazymap import LazyMap
 
 
 __all__ = ["survey_catalog"]
@@ -87,7 +87,7 @@ def survey_catalog(
         The probability of the intervals.
 
     distance : `~astropy.units.Quantity`, optional
-        Distance of the gas, for maps that do not tell it.
+        Distance of the gas, for maps that do not state it.
 
     tile_shape : tuple of int, optional
         Shape (ny, nx) of the tiles of a map that is read part by part.  A tile is read with a
@@ -120,8 +120,8 @@ def survey_catalog(
     Returns
     -------
     table : `~astropy.table.QTable`
-        The columns of `~astrofractal.StellarMassEstimator.catalog` behind ``map``, the name of
-        the map.  ``meta["failed"]`` tells the maps that could not be used, with the reason.
+        The columns of `~astrofractal.StellarMassEstimator.catalog` after ``map``, the name of
+        the map.  ``meta["failed"]`` lists the maps that could not be used, with the reason.
 
     Raises
     ------
@@ -145,19 +145,18 @@ def survey_catalog(
     if absent:
         msg = f"positions names maps that are not there: {sorted(absent)[:3]}"
         raise ValueError(msg)
-    options = {"level": level, "distance": distance, "detection": detection}
-    tasks, tiles = {}, {}
-    for name, item in named.items():
-        if is_lazy(item):
-            lazy = open_map(item, distance=distance)
-            parts = _tiles(lazy, estimator, tile_shape, by_name.get(name), detection)
-            for tile, own in parts:
-                tasks[f"{name}__{tile.name}"] = (lazy, tile, own, options)
-                tiles[f"{name}__{tile.name}"] = (name, tile)
-        else:
-            tasks[name] = (item, None, by_name.get(name), options)
-            tiles[name] = (name, None)
-    results, inputs = {}, {}
+    digests = {}
+
+    def divide(name, item):
+        own = by_name.get(name)
+        if isinstance(item, LazyMap):
+            return _tiles(name, item, estimator, tile_shape, own, detection)
+        if id(own) not in digests:
+            digests[id(own)] = positions_fingerprint(own)
+        return [Part(name, item, positions=own, digest=digests[id(own)])]
+
+    job = _Catalog(level, distance, detection)
+    parts, unopened = plan(named, distance, divide)
     folder = None
     if output is not None:
         settings = {
@@ -168,36 +167,92 @@ def survey_catalog(
             "tile_shape": list(tile_shape),
         }
         folder = SurveyFolder(output, estimator, settings, resume=resume)
-        inputs = _inputs(folder, tasks, distance)
-        results = _finished(folder, inputs)
-
-    def keep(key, result):
-        results[key], part = result
-        if folder is not None:
-            table = results[key]
-            table.meta["input"] = inputs.get(key) if part is None else part
-            with atomic_path(folder.tile(key, ".ecsv")) as temporary:
-                table.write(temporary, format="ascii.ecsv")
-
-    left = {key: arguments for key, arguments in tasks.items() if key not in results}
-    failed = run_tasks(
-        _catalog_tile,
-        estimator,
-        left,
-        keep,
-        small={key for key in left if is_small(named[tiles[key][0]])},
-        client=client,
-        progress_bar=progress_bar,
-        desc="tiles",
+    results, failed = run_survey(
+        job, estimator, parts, folder, client=client, progress_bar=progress_bar
     )
-    table = _assemble(estimator, results, tiles, named, failed, level, detection)
+    failed = unopened | failed
+    check_failures(failed, len(results), len(parts) + len(unopened))
+    table = _join(results, parts, detection.get("max_sources"))
+    table.meta = {**estimator.meta, "level": level, "failed": failed}
     if catalog is not None:
         _write(table, catalog)
     return table
 
 
+@dataclass(frozen=True)
+class _Catalog:
+    """The job of the survey's engine that makes catalogs."""
+
+    level: float
+    distance: object
+    detection: dict
+    suffix = ".ecsv"
+
+    def run(self, estimator, gas, part):
+        """Return the catalog of a map or of a tile."""
+        if part.tile is None:
+            return self._whole(estimator, gas, part.positions)
+        if gas is None:
+            return QTable()
+        outer = part.tile.outer_columns.start, part.tile.outer_rows.start
+        corner = np.array(outer)
+        if part.positions is not None:
+            places, order = part.positions
+            table = estimator.catalog(gas, places.at(places.where - corner), level=self.level)
+            if places.ids is None:
+                table["id"] = order + 1
+            table["_order"] = order
+        else:
+            detection = {"threshold": COLUMN_THRESHOLD, **self.detection}
+            detection.pop("max_sources", None)
+            with _no_advice():
+                pixels = find_protostars(gas, **detection)
+            pixels = pixels[_inside(part.tile, *(pixels + corner).T)]
+            if not len(pixels):
+                return QTable()
+            table = estimator.catalog(gas, pixels, level=self.level)
+            x, y = pixels.astype(int).T
+            table["_peak"] = gas.column_density.value[y, x]
+        table["x"] += corner[0]
+        table["y"] += corner[1]
+        return table
+
+    def _whole(self, estimator, gas, positions):
+        detection = self.detection if positions is None else {}
+        if isinstance(positions, str) and positions == "center":
+            positions = np.array([[(n - 1) / 2 for n in gas.shape[::-1]]])
+        with _no_advice():
+            table = estimator.catalog(gas, positions, level=self.level, **detection)
+        if positions is None:
+            return table
+        return table[np.asarray(table["flags"]) != "outside"]
+
+    def save(self, path, table, identity):
+        """Write a finished table."""
+        table.meta["input"] = identity
+        table.write(path, format="ascii.ecsv")
+
+    def kept(self, _, table):
+        """Return what is kept of a table: all of it."""
+        return table
+
+    def load(self, path):
+        """Read a finished table, and the identity of its input."""
+        table = QTable.read(path, format="ascii.ecsv")
+        return table, table.meta.get("input")
+
+
+@contextmanager
+def _no_advice():
+    """Hide advice that is meant for one map: a survey says it once for all."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "no peak above the threshold")
+        warnings.filterwarnings("ignore", "no position is")
+        yield
+
+
 def _outputs(output):
-    """Return the catalog and the folder of finished tiles; refuse what could not be written later."""
+    """Return the catalog and the folder of finished tiles; reject what could not be written later."""
     path = Path(output)
     if path.suffix not in (*SUFFIXES, _HATS) or (path / "survey.json").is_file():
         return path / "catalog.ecsv", path
@@ -223,8 +278,8 @@ def _write(table, path):
     write(table, path, overwrite=True)
 
 
-def _tiles(lazy, estimator, tile_shape, positions, detection):
-    """Yield the tiles of a map with the positions in each; those without are left out."""
+def _tiles(name, lazy, estimator, tile_shape, positions, detection):
+    """Yield the tiles of a map with the positions in each; tiles without one are left out."""
     places = None
     if isinstance(positions, str) and positions == "center":
         places = resolve_positions([[(n - 1) / 2 for n in lazy.shape[::-1]]])
@@ -242,12 +297,13 @@ def _tiles(lazy, estimator, tile_shape, positions, detection):
             raise ValueError(msg)
     for tile in lazy.tiles(tile_shape, overlap=_border(lazy, estimator, detection)):
         if places is None:
-            yield tile, None
+            yield Part(name, lazy, tile)
             continue
         with np.errstate(invalid="ignore"):
             inside = _inside(tile, *places.where.T)
         if inside.any():
-            yield tile, (places[inside], np.flatnonzero(inside))
+            own = places[inside], np.flatnonzero(inside)
+            yield Part(name, lazy, tile, own, fingerprint(own))
 
 
 def _to_pixel(lazy, positions):
@@ -270,7 +326,7 @@ def _inside(tile, x, y):
 def _border(lazy, estimator, detection):
     """Pixels around a tile that the maps of its protostars and the detection need."""
     if lazy.wcs is None or lazy.distance is None:
-        msg = f"the map {lazy.name!r} needs a WCS and a distance, to know its physical scale"
+        msg = f"the map {lazy.name!r} needs a WCS and a distance, which give its physical scale"
         raise ValueError(msg)
     rows, columns = ([0, n // 2, n - 1] for n in lazy.shape)
     x, y = (grid.ravel() for grid in np.meshgrid(columns, rows))
@@ -286,133 +342,36 @@ def _border(lazy, estimator, detection):
     return int(np.ceil(reach / min(scales))) + 3
 
 
-def _part_of_survey(part, positions):
-    """Identity of a tile and of the positions in it."""
-    return fingerprint(part_fingerprint(part), positions)
-
-
-def _catalog_tile(estimator, item, tile, positions, options):
-    """Catalog one tile and tell what was read; runs on a worker."""
-    if tile is None:
-        return _catalog_map(estimator, item, positions, options), None
-    gas = item.read(tile.outer_rows, tile.outer_columns)
-    part = _part_of_survey(gas, positions)
-    if gas is None:
-        return QTable(), part
-    corner = np.array([tile.outer_columns.start, tile.outer_rows.start])
-    if positions is not None:
-        places, order = positions
-        table = estimator.catalog(gas, places.at(places.where - corner), level=options["level"])
-        if places.ids is None:
-            table["id"] = order + 1
-        table["_order"] = order
-    else:
-        pixels = _peaks(gas, tile, corner, options["detection"])
-        if not len(pixels):
-            return QTable(), part
-        table = estimator.catalog(gas, pixels - corner, level=options["level"])
-        x, y = (pixels - corner).astype(int).T
-        table["_peak"] = gas.column_density.value[y, x]
-    table["x"] += corner[0]
-    table["y"] += corner[1]
-    return table, part
-
-
-def _peaks(gas, tile, corner, detection):
-    """Return the peaks that belong to a tile, in pixels of the whole map."""
-    detection = {"threshold": COLUMN_THRESHOLD, **detection}
-    detection.pop("max_sources", None)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "no peak above the threshold")
-        pixels = find_protostars(gas, **detection) + corner
-    return pixels[_inside(tile, *pixels.T)]
-
-
-def _catalog_map(estimator, item, positions, options):
-    """Catalog a map that fits into memory."""
-    gas = GasMap.read(item, distance=options["distance"])
-    given = positions is not None
-    if isinstance(positions, str) and positions == "center":
-        positions = np.array([[(n - 1) / 2 for n in gas.shape[::-1]]])
-    detection = {} if given else options["detection"]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "no peak above the threshold")
-        warnings.filterwarnings("ignore", "no position is")
-        table = estimator.catalog(gas, positions, level=options["level"], **detection)
-    return table[np.asarray(table["flags"]) != "outside"] if given else table
-
-
-def _inputs(folder, tasks, distance):
-    """
-    Return the identity of the inputs: of whole maps, and of the tiles that are finished.
-
-    The others tell theirs when they are read.
-    """
-    inputs, known = {}, {}
-    for key, (item, tile, positions, _) in tasks.items():
-        if tile is None:
-            if id(positions) not in known:
-                known[id(positions)] = positions_fingerprint(positions)
-            found = map_fingerprint(item, distance=distance)
-            if found is not None:
-                inputs[key] = fingerprint(found, known[id(positions)])
-        elif folder.tile(key, ".ecsv").is_file():
-            part = item.read(tile.outer_rows, tile.outer_columns)
-            inputs[key] = _part_of_survey(part, positions)
-    return inputs
-
-
-def _finished(folder, inputs):
-    """Read the tables of the tiles that are finished and whose input has not changed."""
-    found = {}
-    for key, own in inputs.items():
-        path = folder.tile(key, ".ecsv")
-        if path.is_file():
-            table = QTable.read(path, format="ascii.ecsv")
-            if table.meta.get("input") == own:
-                found[key] = table
-    return found
-
-
-def _assemble(estimator, results, tiles, named, failed, level, detection):
-    """Join the tables in the order of the maps, peaks of tiled maps the highest first."""
-    if failed and not results:
-        key, reason = next(iter(failed.items()))
-        msg = f"none of {len(failed)} maps could be used; {key}: {reason}"
-        raise ValueError(msg)
-    rows = {name: [] for name in named}
-    for key, (name, _) in tiles.items():
-        if key in results and len(results[key]):
+def _join(results, parts, max_sources):
+    """Join the tables in the order of the maps."""
+    by_map = {}
+    for key, part in parts.items():
+        if len(results.get(key, ())):
             results[key].meta = {}
-            rows[name].append(results[key])
+            by_map.setdefault(part.name, []).append(results[key])
     joined = []
-    for name, tables in rows.items():
-        if not tables:
-            continue
-        table = vstack(tables, metadata_conflicts="silent") if len(tables) > 1 else tables[0]
-        table = _merge_tiles(table, detection)
+    for name, tables in by_map.items():
+        table = _merge_tiles(_stack(tables), max_sources)
         table.add_column(np.full(len(table), name), name="map", index=0)
         joined.append(table)
     if joined:
-        table = vstack(joined, metadata_conflicts="silent") if len(joined) > 1 else joined[0]
-    else:
-        msg = f"no protostar was found in {len(results)} tiles: lower threshold, or give positions"
-        warn(msg)
-        table = next((t.copy() for t in results.values() if t.colnames), QTable())
-        table.add_column(np.empty(0, dtype="U1"), name="map", index=0)
-    table.meta = {**estimator.meta, "level": level, "failed": failed}
-    if failed:
-        key, reason = next(iter(failed.items()))
-        msg = f"{len(failed)} of {len(tiles)} tiles could not be used, e.g. {key}: {reason}"
-        warn(msg)
+        return _stack(joined)
+    msg = f"no protostar was found in {len(results)} tiles: lower threshold, or give positions"
+    warn(msg)
+    table = next((t.copy() for t in results.values() if t.colnames), QTable())
+    table.add_column(np.empty(0, dtype="U1"), name="map", index=0)
     return table
 
 
-def _merge_tiles(table, detection):
+def _stack(tables):
+    return vstack(tables, metadata_conflicts="silent") if len(tables) > 1 else tables[0]
+
+
+def _merge_tiles(table, max_sources):
     """Order and number the protostars of a tiled map as if it had been one."""
     if "_peak" in table.colnames:
         table = table[np.argsort(-np.asarray(table["_peak"]), kind="stable")]
-        table = table[: detection.get("max_sources")]
+        table = table[:max_sources]
         table["id"] = np.arange(1, len(table) + 1)
         table.remove_column("_peak")
     elif "_order" in table.colnames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,9 @@ from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
 
 from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.limits import check_size
 from astrofractal._utils.optional import require
+from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.channel import check_beam, check_distance, check_length
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = ["LazyMap", "Tile", "write_zarr"]
 
+_LONGEST_SIDE = 2**20
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -41,7 +46,7 @@ class Tile:
     Parameters
     ----------
     rows, columns : slice
-        The part of the map that the tile answers for; the tiles of a map do not overlap.
+        The part of the map that the tile covers; the tiles of a map do not overlap.
 
     outer_rows, outer_columns : slice
         The part that is read.
@@ -118,23 +123,14 @@ class LazyMap:
         pixel_scale: u.Quantity | None = None,
         name: str = "map",
     ) -> None:
-        self._arrays, self._masks, self._units, self._uncertainties = {}, {}, {}, {}
+        self._channels = {}
         for channel, value in zip(CHANNELS, (column_density, velocity, dispersion)):
             if value is None:
                 continue
-            array, own_unit, own_wcs, mask, self._uncertainties[channel] = _unpack(value)
-            if len(array.shape) != 2:
-                msg = f"{channel} must be 2D, got the shape {tuple(array.shape)}"
-                raise ValueError(msg)
             given, default = (unit, "cm-2") if channel == CHANNELS[0] else (velocity_unit, "km/s")
-            self._arrays[channel] = array
-            self._masks[channel] = mask
-            self._units[channel] = parse_unit(given or own_unit or default, name=channel)
-            if own_unit is not None and self._units[channel] != own_unit:
-                msg = f"unit {given!r} disagrees with the unit of {channel}, {own_unit}"
-                raise u.UnitsError(msg)
-            wcs = own_wcs if wcs is None else wcs
-        shapes = {tuple(array.shape) for array in self._arrays.values()}
+            self._channels[channel] = own = _Channel.of(channel, value, given, default)
+            wcs = own.wcs if wcs is None else wcs
+        shapes = {tuple(own.array.shape) for own in self._channels.values()}
         if len(shapes) != 1:
             msg = f"column_density, velocity and dispersion must have one shape, got {shapes}"
             raise ValueError(msg)
@@ -144,10 +140,11 @@ class LazyMap:
         self.beam = check_beam(beam)
         self.pixel_scale = check_length("pixel_scale", pixel_scale)
         self.name = str(name)
+        self._path = None  # of a Zarr group, for messages
 
     def __repr__(self):
         size = f"{self.shape[0]} x {self.shape[1]} px"
-        return f"<LazyMap {self.name!r}: {size}, {', '.join(self._arrays)}>"
+        return f"<LazyMap {self.name!r}: {size}, {', '.join(self._channels)}>"
 
     @classmethod
     def open_zarr(cls, path: PathLike, *, distance: u.Quantity | None = None) -> LazyMap:
@@ -159,7 +156,7 @@ class LazyMap:
         path : path-like
             The group, with an array ``column_density``, and ``velocity``, ``dispersion`` and their
             standard deviations (``..._uncertainty``) where there are.  The attribute ``unit`` of
-            each array tells its unit (cm-2 and km/s without); the group's ``header`` is a FITS
+            each array is its unit (cm-2 and km/s without); the group's ``header`` is a FITS
             header (text), of which WCS, beam, distance and pixel scale are read as
             `~astrofractal.GasMap.read` reads them.
 
@@ -173,31 +170,35 @@ class LazyMap:
 
         Raises
         ------
-        ValueError
-            If there is no such array.
+        FileNotFoundError
+            If there is no such folder; addresses are not opened.
+
+        ValueError, OSError
+            If it is no such group, is damaged, or asks for more memory than
+            ``astrofractal.conf.max_image_size``.
         """
         zarr = require("zarr", extra="dask")
-        group = zarr.open_group(str(path), mode="r")
-        if "column_density" not in group:
-            msg = f"{str(path)!r} has no array 'column_density'"
-            raise ValueError(msg)
-        header = fits.Header.fromstring(group.attrs.get("header", ""), sep="\n")
-        parts = header_parts(header, distance=distance)
-        channels = {}
-        for name in CHANNELS:
-            if name in group:
-                unit = group[name].attrs.get("unit", "cm-2" if name == CHANNELS[0] else "km/s")
-                error = group.get(f"{name}_uncertainty", None)
-                error = None if error is None else StdDevUncertainty(error, copy=False)
-                channels[name] = _Array(group[name], parse_unit(unit, name=name), error)
-        return cls(
-            **channels,
-            wcs=parts.wcs,
-            distance=parts.distance,
-            beam=parts.beam,
-            pixel_scale=parts.pixel_scale,
-            name=Path(path).stem,
-        )
+        path = Path(path)
+        if not path.is_dir():
+            msg = (
+                f"no folder {str(path)!r}: a Zarr group must be a folder of this machine (an "
+                "address is not opened: copy the group first)"
+            )
+            raise FileNotFoundError(msg)
+        with reading(path):
+            group = zarr.open_group(str(path), mode="r")
+            header = fits.Header.fromstring(group.attrs.get("header", ""), sep="\n")
+            parts = header_parts(header, distance=distance)
+            gas = cls(
+                **_zarr_channels(group),
+                wcs=parts.wcs,
+                distance=parts.distance,
+                beam=parts.beam,
+                pixel_scale=parts.pixel_scale,
+                name=path.stem,
+            )
+        gas._path = path
+        return gas
 
     def read(self, rows: slice, columns: slice) -> GasMap | None:
         """
@@ -213,15 +214,13 @@ class LazyMap:
         gas : `~astrofractal.GasMap` or None
             The part, `None` where it holds no usable pixel.
         """
-        channels = {}
-        for name, array in self._arrays.items():
-            values = _load(array, rows, columns)
-            if self._masks[name] is not None:
-                values = np.where(_load(self._masks[name], rows, columns), np.nan, values)
-            error = self._uncertainties[name]
-            if error is not None:
-                error = type(error)(_load(error.array, rows, columns), unit=error.unit)
-            channels[name] = NDData(values, unit=self._units[name], uncertainty=error)
+        if self._path is None:
+            return self._read(rows, columns)
+        with reading(self._path):
+            return self._read(rows, columns)
+
+    def _read(self, rows, columns):
+        channels = {name: own.read(rows, columns) for name, own in self._channels.items()}
         column = channels["column_density"].data
         if not np.any(np.isfinite(column) & (column > 0)):
             return None
@@ -270,26 +269,74 @@ class LazyMap:
 
 
 @dataclass(frozen=True)
-class _Array:
-    """An array that can be sliced, with its unit and its uncertainty."""
+class _Channel:
+    """A channel that can be sliced: array and mask (ny, nx), and what belongs to them."""
 
     array: object
     unit: object
-    uncertainty: object
+    wcs: object = None
+    mask: object = None
+    uncertainty: object = None
+
+    @classmethod
+    def of(cls, name, value, unit, default):
+        """Return the channel of an array or an NDData, whose unit must agree with a given one."""
+        own = getattr(value, "unit", None)
+        if isinstance(value, NDData):
+            error = value.uncertainty
+            if error is not None:  # one that does not keep the NDData it came with
+                error = type(error)(error.array, unit=error.unit, copy=False)
+            known = (value.data, value.wcs, value.mask, error)
+        else:
+            known = (value.value if isinstance(value, u.Quantity) else value, None, None, None)
+        if len(known[0].shape) != 2:
+            msg = f"{name} must be 2D, got the shape {tuple(known[0].shape)}"
+            raise ValueError(msg)
+        chosen = parse_unit(unit or own or default, name=name)
+        if own is not None and chosen != own:
+            msg = f"unit {unit!r} disagrees with the unit of {name}, {own}"
+            raise u.UnitsError(msg)
+        return cls(known[0], chosen, *known[1:])
+
+    def read(self, rows, columns):
+        """Return a part as NDData."""
+        values, error = _load(self.array, rows, columns), self.uncertainty
+        if self.mask is not None:
+            values = np.where(_load(self.mask, rows, columns), np.nan, values)
+        if error is not None:
+            error = type(error)(_load(error.array, rows, columns), unit=error.unit)
+        return NDData(values, unit=self.unit, uncertainty=error)
 
 
-def _unpack(value):
-    """Return array, unit, WCS, mask and uncertainty of an array or an NDData."""
-    if isinstance(value, _Array):
-        return value.array, value.unit, None, None, value.uncertainty
-    if isinstance(value, NDData):
-        error = value.uncertainty
-        if error is not None:  # one that does not hold on to the NDData it came with
-            error = type(error)(error.array, unit=error.unit, copy=False)
-        return value.data, value.unit, value.wcs, value.mask, error
-    if isinstance(value, u.Quantity):
-        return value.value, value.unit, None, None, None
-    return value, None, None, None, None
+def _zarr_channels(group):
+    """Return the channels of a Zarr group as NDData around its arrays."""
+    channels = {}
+    for name in CHANNELS:
+        if name not in group:
+            continue
+        array, error = group[name], group.get(f"{name}_uncertainty", None)
+        for one in (array, error):
+            if one is not None:
+                _check_array(name, one)
+        unit = array.attrs.get("unit", "cm-2" if name == CHANNELS[0] else "km/s")
+        error = None if error is None else StdDevUncertainty(error, copy=False)
+        channels[name] = NDData(array, unit=parse_unit(unit, name=name), uncertainty=error)
+    if CHANNELS[0] not in channels:
+        msg = f"it has no array {CHANNELS[0]!r}"
+        raise ValueError(msg)
+    return channels
+
+
+def _check_array(name, array):
+    """Refuse what is no array of numbers, or asks for too much memory or too many tiles."""
+    if getattr(array, "dtype", np.dtype(object)).kind not in "fiu":
+        msg = f"{name} must be an array of numbers"
+        raise ValueError(msg)
+    if max(array.shape, default=0) > _LONGEST_SIDE:
+        msg = f"{name} must have at most {_LONGEST_SIDE} px on a side, got {array.shape}"
+        raise ValueError(msg)
+    # a chunk is unpacked whole, whatever part of it is read
+    check_size(math.prod(array.chunks) * array.dtype.itemsize, f"a chunk of {name}")
 
 
 def _load(array, rows, columns):

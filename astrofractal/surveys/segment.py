@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +14,17 @@ from astropy.table import QTable
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
-from astrofractal._utils.validation import positive_int, warn
-from astrofractal.gasmap import GasMap
+from astrofractal._utils.validation import positive_int
 from astrofractal.segmentation import FeatureSegmenter
+from astrofractal.surveys.lazymap import LazyMap
 from astrofractal.surveys.survey import (
+    DATA_ERRORS,
+    Part,
     SurveyFolder,
-    is_lazy,
-    map_fingerprint,
+    check_failures,
     named_maps,
-    open_map,
-    part_fingerprint,
-    run_tasks,
+    plan,
+    run_survey,
 )
 
 if TYPE_CHECKING:
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal.gasmap import GasMap
     from astrofractal.gasmap.annotations import MapSource
-    from astrofractal.surveys.lazymap import LazyMap
 
 
 __all__ = ["survey_segment"]
@@ -71,7 +72,7 @@ def survey_segment(
         WCS), ``segments.ecsv``, and each finished tile.
 
     distance : `~astropy.units.Quantity`, optional
-        Distance of the gas, for maps that do not tell it.
+        Distance of the gas, for maps that do not state it.
 
     tile_shape : tuple of int, optional
         Shape (ny, nx) of the tiles of a map that is read part by part.
@@ -98,7 +99,7 @@ def survey_segment(
     Returns
     -------
     table : `~astropy.table.QTable`
-        ``map``, ``segment``, ``n_pixels`` and ``labels``, the file.  ``meta["failed"]`` tells the
+        ``map``, ``segment``, ``n_pixels`` and ``labels``, the file.  ``meta["failed"]`` lists the
         maps that could not be used, with the reason.
 
     Raises
@@ -110,64 +111,43 @@ def survey_segment(
     -----
     A map in one piece has exactly the labels of `FeatureSegmenter.segment`.  In a map read tile by
     tile the features are the same, too; small islands are merged within each tile and its border, so
-    that an island that reaches further than ``overlap`` beyond a tile can be treated in another way
-    there.
+    that an island that reaches further than ``overlap`` beyond a tile can have another label there.
     """
     named = named_maps(maps)
     positive_int("overlap", overlap, minimum=0)
-    work, shapes, wcs = {}, {}, {}
-    for name, item in named.items():
-        if is_lazy(item):
-            lazy = open_map(item, distance=distance)
-            shapes[name], wcs[name] = lazy.shape, lazy.wcs
-            for tile in lazy.tiles(tile_shape, overlap=overlap):
-                work[f"{name}__{tile.name}"] = (name, lazy, tile)
-        else:
-            work[name] = (name, item, None)
+
+    def divide(name, item):
+        if not isinstance(item, LazyMap):
+            return [Part(name, item)]
+        return [Part(name, item, tile) for tile in item.tiles(tile_shape, overlap=overlap)]
+
+    parts, unopened = plan(named, distance, divide)
     is_fitted = hasattr(segmenter, "model_")
-    chosen = [] if is_fitted else _spread(work, positive_int("n_fit", n_fit))
+    chosen = [] if is_fitted else _spread(parts, positive_int("n_fit", n_fit))
     settings = {
         "kind": "segment",
-        "fitted_on": None if is_fitted else _fingerprints(work, chosen, distance),
+        "fitted_on": None if is_fitted else _identities(chosen, distance),
         "distance": None if distance is None else str(distance),
         "tile_shape": list(tile_shape),
         "overlap": overlap,
     }
     folder = SurveyFolder(output, segmenter, settings, resume=resume)
     if not is_fitted:
-        segmenter = _fitted(segmenter, folder, work, chosen, distance)
-    inputs, done = {}, {}
-    for key, (_, item, tile) in work.items():
-        path = folder.tile(key, ".npz")
-        if tile is None or path.is_file():
-            inputs[key] = _fingerprint(item, tile, distance)
-        if inputs.get(key) and path.is_file() and _input(path) == inputs[key]:
-            done[key] = path
-
-    def keep(key, result):
-        result, part = result
-        own = inputs.get(key) if part is None else part
-        with atomic_path(folder.tile(key, ".npz")) as temporary:
-            np.savez_compressed(temporary, **result, input=str(own))
-        done[key] = folder.tile(key, ".npz")
-
-    tasks = {
-        key: (item, tile, distance) for key, (_, item, tile) in work.items() if key not in done
-    }
-    failed = run_tasks(
-        _segment_tile,
-        segmenter,
-        tasks,
-        keep,
-        client=client,
-        progress_bar=progress_bar,
-        desc="tiles",
+        segmenter = _fitted(segmenter, folder, chosen, distance)
+    done, failed = run_survey(
+        _Segment(distance), segmenter, parts, folder, client=client, progress_bar=progress_bar
     )
-    if failed and not done:
-        key, reason = next(iter(failed.items()))
-        msg = f"none of {len(failed)} maps could be used; {key}: {reason}"
-        raise ValueError(msg)
-    table = _assemble(folder, named, work, done, shapes, wcs, overwrite_labels)
+    failed = unopened | failed
+    check_failures(failed, len(done), len(parts) + len(unopened))
+    rows = []
+    for name in named:
+        own = {key: part for key, part in parts.items() if part.name == name and key in done}
+        if own:
+            file = f"labels/{name.replace('/', '_')}.fits"
+            counts = _write_labels(folder.path / file, own, done, overwrite_labels)
+            rows += [(name, label, n, file) for label, n in enumerate(counts) if label]
+    names = ("map", "segment", "n_pixels", "labels")
+    table = QTable(rows=rows, names=names, dtype=("U128", int, int, "U160"))
     table.meta = {
         "weights_id": segmenter.encoder_.weights_id,
         "segmenter": segmenter.fingerprint(),
@@ -175,115 +155,112 @@ def survey_segment(
     }
     with atomic_path(folder.path / "segments.ecsv") as temporary:
         table.write(temporary, format="ascii.ecsv")
-    if failed:
-        key, reason = next(iter(failed.items()))
-        msg = f"{len(failed)} of {len(work)} tiles could not be used, e.g. {key}: {reason}"
-        warn(msg)
     return table
 
 
-def _input(path):
-    with np.load(path) as stored:
-        return str(stored["input"])
+@dataclass(frozen=True)
+class _Segment:
+    """The job of the survey's engine that makes labels."""
+
+    distance: object
+    suffix = ".npz"
+
+    def run(self, segmenter, gas, part):
+        """Return the labels of a map or of a tile, and the header of its WCS."""
+        tile = part.tile
+        if gas is None:
+            shape = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
+            return {"labels": np.zeros(shape, np.int16), "header": ""}
+        labels = segmenter.segment(gas).labels.data.astype(np.int16)
+        if tile is not None:
+            first, left = tile.outer_rows.start, tile.outer_columns.start
+            labels = labels[
+                tile.rows.start - first : tile.rows.stop - first,
+                tile.columns.start - left : tile.columns.stop - left,
+            ]
+        header = "" if gas.wcs is None else gas.wcs.to_header(relax=True).tostring(sep="\n")
+        return {"labels": labels, "header": header}
+
+    def save(self, path, result, identity):
+        """Write finished labels."""
+        np.savez_compressed(path, **result, input=identity)
+
+    def kept(self, path, _):
+        """Return what is kept of labels: their file."""
+        return path
+
+    def load(self, path):
+        """Return the file of finished labels, and the identity of their input."""
+        with np.load(path) as stored:
+            if stored["labels"].ndim != 2:
+                msg = f"labels must be 2D, got the shape {stored['labels'].shape}"
+                raise ValueError(msg)
+            return path, str(stored["input"])
 
 
-def _read(item, tile, distance):
-    if tile is None:
-        return GasMap.read(item, distance=distance)
-    return item.read(tile.outer_rows, tile.outer_columns)
+def _spread(parts, n_fit):
+    """Return parts for a fit, evenly spread."""
+    index = np.linspace(0, len(parts) - 1, min(n_fit, len(parts))).round().astype(int)
+    return [list(parts.values())[i] for i in np.unique(index)]
 
 
-def _fingerprint(item, tile, distance):
-    if tile is None:
-        return map_fingerprint(item, distance=distance)
-    return part_fingerprint(_read(item, tile, distance))
+def _identities(parts, distance):
+    """Return one digest of the parts that a segmenter is fitted on."""
+    found = []
+    for part in parts:
+        try:
+            found.append(part.read(distance, need_gas=False)[1])
+        except DATA_ERRORS:
+            found.append(None)
+    return fingerprint(found)
 
 
-def _spread(work, n_fit):
-    """Return the keys of tiles, evenly spread, to fit on."""
-    keys = list(work)
-    index = np.linspace(0, len(keys) - 1, min(n_fit, len(keys))).round().astype(int)
-    return [keys[i] for i in np.unique(index)]
-
-
-def _fingerprints(work, keys, distance):
-    return fingerprint([_fingerprint(*work[key][1:], distance) for key in keys])
-
-
-def _fitted(segmenter, folder, work, keys, distance):
-    """Return the segmenter of the folder; a new one is fitted on a few tiles and kept there."""
+def _fitted(segmenter, folder, parts, distance):
+    """Return the segmenter of the folder; a new one is fitted on a few parts and kept there."""
     path = folder.tiles / "segmenter.safetensors"
     if path.is_file():
         return FeatureSegmenter.load(path, encoder=segmenter.encoder_)
     maps = []
-    for key in keys:
+    for part in parts:
         try:
-            gas = _read(*work[key][1:], distance)
-        except (ValueError, TypeError, OSError):
-            continue  # the run itself says what is wrong with it
+            gas, _ = part.read(distance)
+        except DATA_ERRORS:
+            continue  # the run itself reports what is wrong with it
         if gas is not None:
             maps.append(gas)
     if not maps:
-        msg = f"none of {len(keys)} maps could be read to fit the segmenter"
+        msg = f"none of {len(parts)} maps could be read to fit the segmenter"
         raise ValueError(msg)
     fitted = copy.copy(segmenter).fit(maps)
     fitted.save(path)
     return fitted
 
 
-def _segment_tile(segmenter, item, tile, distance):
-    """Segment one tile and tell what was read; runs on a worker."""
-    gas = _read(item, tile, distance)
-    part = None if tile is None else part_fingerprint(gas)
-    if gas is None:
-        shape = (tile.rows.stop - tile.rows.start, tile.columns.stop - tile.columns.start)
-        return {"labels": np.zeros(shape, np.int16), "header": ""}, part
-    labels = segmenter.segment(gas).labels.data.astype(np.int16)
-    if tile is not None:
-        first, left = tile.outer_rows.start, tile.outer_columns.start
-        labels = labels[
-            tile.rows.start - first : tile.rows.stop - first,
-            tile.columns.start - left : tile.columns.stop - left,
-        ]
-    header = "" if gas.wcs is None else gas.wcs.to_header(relax=True).tostring(sep="\n")
-    return {"labels": labels, "header": header}, part
-
-
-def _assemble(folder, named, work, done, shapes, wcs, overwrite):
-    """Write one label map for each map and count the pixels of the segments."""
-    rows = []
-    for name in named:
-        keys = [key for key, (owner, _, _) in work.items() if owner == name and key in done]
-        if not keys:
-            continue
-        path = folder.path / "labels" / f"{name.replace('/', '_')}.fits"
-        if name in shapes:
-            header = fits.Header()
-            if wcs[name] is not None:
-                header = wcs[name].to_header(relax=True)
-            shape = shapes[name]
-        else:
-            with np.load(done[keys[0]]) as stored:
-                header = fits.Header.fromstring(str(stored["header"]), sep="\n")
-                shape = stored["labels"].shape
-        counts = np.zeros(0, int)
-        with atomic_path(path, overwrite=overwrite) as temporary:
-            _empty_labels(temporary, header, shape)
-            with fits.open(temporary, mode="update", memmap=True) as hdus:
-                for key in keys:
-                    with np.load(done[key]) as stored:
-                        labels = stored["labels"]
-                    tile = work[key][2]
-                    where = (slice(None),) * 2 if tile is None else (tile.rows, tile.columns)
-                    hdus["LABELS"].data[where] = labels
-                    found = np.bincount(labels.ravel())
-                    size = max(len(found), len(counts))
-                    counts = np.pad(counts, (0, size - len(counts)))
-                    counts += np.pad(found, (0, size - len(found)))
-        for segment in range(1, len(counts)):
-            rows.append((name, segment, counts[segment], f"labels/{path.name}"))
-    names = ("map", "segment", "n_pixels", "labels")
-    return QTable(rows=rows, names=names, dtype=("U128", int, int, "U160"))
+def _write_labels(path, parts, done, overwrite):
+    """Write the label map of one map; return the number of pixels of each label."""
+    first = next(iter(parts))
+    item = parts[first].item
+    if parts[first].tile is not None:
+        header = fits.Header() if item.wcs is None else item.wcs.to_header(relax=True)
+        shape = item.shape
+    else:
+        with np.load(done[first]) as stored:
+            header = fits.Header.fromstring(str(stored["header"]), sep="\n")
+            shape = stored["labels"].shape
+    counts = np.zeros(1, int)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        _empty_labels(temporary, header, shape)
+        with fits.open(temporary, mode="update", memmap=True) as hdus:
+            for key, part in parts.items():
+                with np.load(done[key]) as stored:
+                    labels = stored["labels"]
+                tile = part.tile
+                where = (slice(None),) * 2 if tile is None else (tile.rows, tile.columns)
+                hdus["LABELS"].data[where] = labels
+                found = np.bincount(labels.ravel(), minlength=len(counts))
+                found[: len(counts)] += counts
+                counts = found
+    return counts
 
 
 def _empty_labels(path, header, shape):

@@ -16,6 +16,7 @@ from numpy.testing import assert_array_equal
 from regions import Regions
 
 from astrofractal import FeatureSegmenter, FractalEncoder, GasMap, StellarMassEstimator
+from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.tables import read_table
 from astrofractal.catalogs import write_catalog, write_regions
 from astrofractal.encoder import load_weights
@@ -186,7 +187,7 @@ def test_killed_writers(writers, tmp_path):
         os.kill(process, signal.SIGKILL)
         _, status = os.waitpid(process, 0)
         assert os.WIFSIGNALED(status), "a writer failed"
-        n_leftovers = len(list(tmp_path.glob(".tmp-*")))
+        n_leftovers += len(list(tmp_path.glob(".tmp-*")))
         for name, (_, read) in writers.items():
             if seen.get(name) != state(tmp_path / name):
                 read(tmp_path / name)
@@ -194,3 +195,13 @@ def test_killed_writers(writers, tmp_path):
     assert n_leftovers, "no writer was killed while it wrote"
     for name, (write, _) in writers.items():
         write(tmp_path / name)
+    assert not list(tmp_path.glob(".tmp-*"))  # the next writer removes them
+
+
+def test_what_others_write_now_is_left_alone(writers, tmp_path):
+    write, _ = writers["map.fits"]
+    with atomic_path(tmp_path / "other.txt") as temporary:
+        temporary.write_text("half")
+        write(tmp_path / "map.fits")
+        assert temporary.read_text() == "half"
+    assert (tmp_path / "other.txt").read_text() == "half"

@@ -99,6 +99,22 @@ def test_project_command(folder, tmp_path, capsys):
     assert len(MapSet.read(output)) == 2 * 3
 
 
+def test_project_command_with_one_file(folder, tmp_path):
+    output = tmp_path / "maps.fits"
+    path = folder / "dump_00001"
+    assert main(["project", str(path), "-o", str(output), "-q", "--axes", "z"]) == 0
+    maps = MapSet.read(output)
+    assert set(maps.protostars) == {"cloudA/0", "cloudA/1"}
+    assert set(maps.clouds) == {"cloudA"}
+
+
+def test_project_command_with_something_else(folder, tmp_path, capsys):
+    path = folder / "notes.txt"
+    path.write_text("nothing")
+    assert main(["project", str(path), "-o", str(tmp_path / "maps.fits")]) == 1
+    assert "notes.txt' is not a snapshot of a known code" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

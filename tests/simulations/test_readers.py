@@ -80,7 +80,7 @@ def test_gadget_units_are_not_guessed(tmp_path, writers, particles):
     assert snapshot.positions.max() > 6000 * u.pc
     with pytest.raises(ValueError, match="one of velocity and time"):
         read_snapshot(path, units={"length": 1 * u.pc, "mass": 1 * u.solMass})
-    with pytest.raises(ValueError, match="units knows"):
+    with pytest.raises(ValueError, match="units may have"):
         read_snapshot(path, units={"lenght": 1 * u.pc})
 
 
@@ -234,6 +234,9 @@ def test_ramses_without_a_header(tmp_path, writers, grid):
         (" # id,msink,x,y,z\n # 1,m,l,l\n1,2,3,4,5\n", "fewer units than names"),
         (" # id,msink,x,y,z\n1,2,3,4\n", "truncated"),
         (" # id,msink,x,y,z\n1,2,3,4,1.5-123\n", "no number"),
+        (" # id,msink,x,y,z\n # 1,m,l,l,l\n1,1.5D-02,1,2,3\n2,****,1,2,3\n", "msink = '\\*"),
+        (" # id,msink,x,y,z\n # 1,m,l,l,l\n1,2,1,2,3\nb,2,1,2,3\n", "id = 'b'"),
+        (" # id,msink,x,y,z\n1,2,1,2,3\n2,NaN,1,2,3\n", "msink = 'NaN'"),
     ],
 )
 def test_tables_of_ramses_that_are_refused(tmp_path, table, message):
@@ -241,6 +244,15 @@ def test_tables_of_ramses_that_are_refused(tmp_path, table, message):
     path.write_text(table)
     with pytest.raises(ValueError, match=rf"sink_00007\.csv.*{message}"):
         read_table_of_sinks(path, length=1 * u.pc, mass=1 * u.solMass)
+
+
+@pytest.mark.parametrize("letter", "eEdD")
+def test_exponents_of_fortran(tmp_path, letter):
+    path = tmp_path / "sink_00007.csv"
+    path.write_text(f" # id,msink,x,y,z\n # 1,m,l,l,l\n 1,1.5{letter}-02,1.{letter}0,2.0,3.0\n")
+    sinks = read_table_of_sinks(path, length=1 * u.pc, mass=100 * u.solMass)
+    assert u.allclose(sinks["mass"], 1.5 * u.solMass)
+    assert u.allclose(sinks["x"], 1 * u.pc)
 
 
 @pytest.mark.parametrize("table", ["", NAMES + "\n" + UNITS_LINE + "\n"])
@@ -303,6 +315,49 @@ def test_phantom(tmp_path, writers, particles):
         read_snapshot(path, temperatures=True)
 
 
+@pytest.mark.parametrize("flavour", ["gadget", "gizmo", "arepo"])
+def test_a_box_of_zero_is_an_open_boundary(tmp_path, writers, particles, flavour):
+    positions, masses, velocities, h = particles
+    path = tmp_path / "snapshot_010.hdf5"
+    writers.write_gadget(
+        path, positions, masses, velocities, h=h, density=masses / h**3, flavour=flavour, box=0.0
+    )
+    assert read_snapshot(path).box_size is None
+    assert read_snapshot(path, periodic=True).box_size is not None
+
+
+def test_ramses_with_walls(tmp_path, writers, grid):
+    folder = tmp_path / "output_00007"
+    writers.write_ramses(folder, *grid, **GRID_UNITS)
+    assert read_snapshot(folder).box_size is not None
+    (folder / "namelist.txt").write_text("&BOUNDARY_PARAMS\nsimple_boundary=.true.\n/\n")
+    assert read_snapshot(folder).box_size is None
+
+
+@pytest.mark.parametrize("name", ["HubbleParam", "MassTable", "Time", "BoxSize"])
+@pytest.mark.parametrize("flavour", ["gadget", "gizmo", "arepo"])
+def test_what_a_header_lacks_is_named(tmp_path, writers, particles, flavour, name):
+    h5py = pytest.importorskip("h5py")
+    positions, masses, velocities, h = particles
+    path = tmp_path / "snapshot_010.hdf5"
+    writers.write_gadget(path, positions, masses, velocities, h=h, flavour=flavour)
+    with h5py.File(path, "r+") as file:
+        del file["Header"].attrs[name]
+    with pytest.raises(
+        ValueError, match=rf"the header of '.*snapshot_010.hdf5': it lacks '{name}'"
+    ):
+        read_snapshot(path)
+
+
+def test_a_phantom_dump_that_is_cut(tmp_path, writers, particles):
+    positions, _, velocities, h = particles
+    path = tmp_path / "cloud_00010"
+    writers.write_phantom(path, positions, 1.0, velocities, h)
+    path.write_bytes(path.read_bytes()[:3000])
+    with pytest.raises((ValueError, OSError), match="cloud_00010"):
+        read_snapshot(path)
+
+
 def test_folder_is_searched_in_the_order_of_numbers(tmp_path, writers, grid, particles):
     positions, _, velocities, h = particles
     for number in (2, 10, 1):
@@ -322,5 +377,14 @@ def test_what_is_not_a_snapshot_is_refused(tmp_path):
         read_snapshot(tmp_path / "absent")
     with pytest.raises(ValueError, match="no snapshot found"):
         find_snapshots(tmp_path)
+    with pytest.raises(ValueError, match="notes.txt' is not a snapshot of a known code"):
+        find_snapshots(tmp_path / "notes.txt")
     with pytest.raises(FileNotFoundError):
         find_snapshots(tmp_path / "absent")
+
+
+def test_one_file_is_a_list_of_one(tmp_path, writers, particles):
+    positions, _, velocities, h = particles
+    for number in (1, 2):
+        writers.write_phantom(tmp_path / f"cloud_{number}", positions, 1.0, velocities, h)
+    assert find_snapshots(tmp_path / "cloud_2") == [tmp_path / "cloud_2"]

@@ -318,6 +318,37 @@ def test_a_bad_file_does_not_stop_the_survey(estimator, files, tmp_path):
         survey_catalog(estimator, [bad], "center")
 
 
+def test_a_damaged_group_does_not_stop_the_survey(estimator, tmp_path):
+    pytest.importorskip("zarr")
+    paths = [tmp_path / f"{name}.zarr" for name in ("one", "chunk", "metadata")]
+    for path in paths:
+        write_zarr(make_map(), path)
+    chunk = next(p for p in paths[1].rglob("c/*/*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:40])
+    (paths[2] / "velocity" / "zarr.json").write_text("{")
+    with pytest.warns(AstrofractalWarning, match="2 of 3 tiles could not be used"):
+        table = survey_catalog(estimator, paths, "center")
+    assert table["map"].tolist() == ["one"]
+    failed = table.meta["failed"]
+    assert "chunk.zarr" in failed["chunk__y000000_x000000"]
+    assert "metadata.zarr" in failed["metadata"]
+
+
+@pytest.mark.parametrize("damage", [lambda data: b"", lambda data: data[: len(data) // 2]])
+def test_a_damaged_folder(estimator, files, tmp_path, damage):
+    maps = sorted(files.iterdir())[:2]
+    expected, _ = run(estimator, maps, "center", tmp_path)
+    path = tmp_path / "tiles" / "core1.ecsv"
+    path.write_bytes(damage(path.read_bytes()))
+    table, calls = run(estimator, maps, "center", tmp_path)
+    assert calls == 1  # the damaged tile is made again
+    compare(table, expected)
+    path = tmp_path / "survey.json"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ValueError, match=r"survey.json': it is not JSON"):
+        survey_catalog(estimator, maps, "center", output=tmp_path)
+
+
 def test_nothing_found_is_an_empty_table(estimator, files):
     with pytest.warns(AstrofractalWarning, match="lower threshold"):
         table = survey_catalog(estimator, files, threshold=1e25 * CM2)
