@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from numpy.typing import ArrayLike
+    from torch.utils.data import Dataset
 
     from astrofractal._utils.annotations import PathLike
     from astrofractal.gasmap import GasMap
@@ -201,6 +202,30 @@ class MapSet:
             pixel_scale=self.pixel_scale,
         )
 
+    def to_torch(self) -> Dataset:
+        """
+        Return the maps as a data set of PyTorch.
+
+        Returns
+        -------
+        dataset : `torch.utils.data.Dataset`
+            One tuple for each map: the image, a float32 tensor (3, ny, nx) of the model's channels
+            that shares its memory with this set, not-a-number where nothing is known; the mass in
+            solar masses; and the names of protostar and cloud, by which a set must be split.
+
+        Examples
+        --------
+        >>> from astrofractal.mapset import reference_maps
+        >>> image, mass, protostar, cloud = reference_maps().to_torch()[0]
+        >>> image.shape
+        torch.Size([3, 64, 64])
+        >>> cloud
+        'cloud01'
+        """
+        from astrofractal.mapset.dataset import LabeledMaps
+
+        return LabeledMaps(self)
+
     def subsample(self, n_maps: int) -> MapSet:
         """
         Return a smaller set in which masses, protostars, times and axes are mixed as in this one.
@@ -208,7 +233,7 @@ class MapSet:
         The maps are put in the order of protostar, time and axis and cut into ``n_maps`` runs of
         equal length, and one map is taken from each run, not always at the same place in it.  No
         random numbers are drawn.  A calibration on a set in which every protostar has the same
-        number of maps, whatever its age, would see fewer heavy ones and find masses too low.
+        number of maps, whatever its age, has fewer heavy ones, and its masses are too low.
 
         Parameters
         ----------

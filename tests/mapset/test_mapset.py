@@ -196,3 +196,21 @@ def test_bad_values():
     maps = make_mapset(2)
     with pytest.raises(ValueError, match="finite and positive"):
         MapSet(maps.images, [0, 1] * u.solMass, clouds=maps.clouds, protostars=maps.protostars)
+
+
+def test_a_data_set_of_torch():
+    torch = pytest.importorskip("torch")
+    maps = MapSet.concatenate([make_mapset(6, cloud=cloud) for cloud in "ab"])
+    dataset = maps.to_torch()
+    assert len(dataset) == len(maps)
+    image, mass, protostar, cloud = dataset[7]
+    assert image.dtype == torch.float32
+    assert_array_equal(image.numpy(), maps.images[7])
+    assert mass.item() == pytest.approx(maps.masses[7].value)
+    assert (protostar, cloud) == (maps.protostars[7], maps.clouds[7])
+    loader = torch.utils.data.DataLoader(dataset, batch_size=5)
+    images, masses, protostars, clouds = next(iter(loader))
+    assert images.shape == (5, 3, 16, 16)
+    assert masses.shape == (5,)
+    assert list(clouds) == ["a"] * 5
+    assert list(protostars) == maps.protostars[:5].tolist()
