@@ -72,9 +72,11 @@ def split(clouds, validation, test):
     validation = left[4::5] or left[-1:] if validation is None else validation
     unknown = {*validation, *test} - set(clouds)
     if unknown or set(validation) & set(test) or len({*validation, *test}) == len(clouds):
-        raise SystemExit(
-            f"no clouds for training, one cloud in two parts, or unknown ones: {unknown}"
+        msg = (
+            "--validation and --test must name different clouds of the maps and leave some for "
+            f"training, got {validation} and {test} of {clouds}"
         )
+        raise SystemExit(msg)
     return {
         c: "test" if c in test else "validation" if c in validation else "train" for c in clouds
     }
