@@ -9,7 +9,7 @@ in one run.  A raw pass is the teacher's forward pass, and the student's forward
 of as many images of the same size through the same timm model in the same precision, from random
 numbers in memory: either of whole crops, or ("same tokens") of those tokens alone that the student of
 the recipe sees.  On the CPU ratios are of the CPU time of the main process, which neither a busy
-machine nor the worker that renders the flames enters; the worker's own speed is printed beside.  On a
+machine nor the worker that renders the flames enters; the worker's own speed is printed too.  On a
 GPU they are of the time on the clock with the GPU waited for, as many workers as the cores allow, and
 passes of random numbers that lie there already: a step that waits for its images shows.
 """

@@ -47,7 +47,7 @@ def add_arguments(parser):
         metavar="SHARE",
         help="the least share of the frame that a flame must cover (default: %(default)s)",
     )
-    add("--output", "-o", metavar="DIR", help="the folder to write to, or to go on with")
+    add("--output", "-o", metavar="DIR", help="the folder to write to, or to continue")
     add("--shard-size", type=int, default=1000, metavar="N", help="images per file (default: 1000)")
     add_n_workers(parser)
     add("--verify", action="store_true", help="compare all files with their checksums at the end")

@@ -1,8 +1,8 @@
-"""Pretrain an encoder by DINOv2 on fractal flames, go on with a run, or export
-its weights.
+"""Pretrain an encoder by DINOv2 on fractal flames, continue a run, or export its
+weights.
 
   astrofractal pretrain --recipe compact --output runs/mine       start
-  astrofractal pretrain --resume runs/mine                        go on after any interruption
+  astrofractal pretrain --resume runs/mine                        continue after an interruption
   astrofractal pretrain --export runs/mine --to mine.safetensors  write the teacher's weights
   astrofractal pretrain --recipe adapt --maps DIR --start-from bundled
                                                                   adapt to maps of your own
@@ -22,7 +22,7 @@ HELP = "pretrain an encoder on fractal flames"
 def add_arguments(parser):
     """Declare the arguments of ``astrofractal pretrain``."""
     action = parser.add_mutually_exclusive_group()
-    action.add_argument("--resume", metavar="RUN", help="go on with the run in this folder")
+    action.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
     action.add_argument("--export", metavar="RUN", help="write the weights of this run and stop")
     action.add_argument(
         "--start-from",
@@ -62,12 +62,12 @@ def add_arguments(parser):
         "--n-workers",
         type=int,
         metavar="N",
-        help="processes that render, beside each that trains (default: as many as cores allow)",
+        help="processes that render for each that trains (default: as many as cores allow)",
     )
     parser.add_argument("--devices", default="auto", help="as in Lightning (default: %(default)s)")
     parser.add_argument("--strategy", default="auto", help="ddp, fsdp, ... (default: %(default)s)")
     parser.add_argument("--n-nodes", type=int, default=1, help="machines (default: %(default)s)")
-    parser.add_argument("--max-steps", type=int, help="stop after this step; --resume goes on")
+    parser.add_argument("--max-steps", type=int, help="stop after this step; --resume continues")
 
 
 def overrides_of(settings):

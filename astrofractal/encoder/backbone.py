@@ -119,7 +119,7 @@ def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.
     if "vit" in timm_name and not timm_name.startswith("astrofractal"):
         try:
             return create_model(timm_name, dynamic_img_size=True, dynamic_img_pad=True, **options)
-        except TypeError:  # a hybrid that only looks like a ViT by name
+        except TypeError:  # a hybrid whose name has vit in it
             pass
     return create_model(timm_name, **options)
 
@@ -164,12 +164,12 @@ def read_checkpoint(path: PathLike) -> dict[str, torch.Tensor]:
     ----------
     path : path-like
         A ``.safetensors`` file, or a checkpoint of PyTorch (``.pt``, ``.pth``, ``.ckpt``, ``.bin``)
-        that holds tensors and plain values alone.
+        with tensors and plain values alone.
 
     Returns
     -------
     state : dict
-        What the file holds, for `convert_state_dict`.
+        The content of the file, for `convert_state_dict`.
 
     Raises
     ------
@@ -256,7 +256,7 @@ def _tensors(state):
 
 
 def _prefix(tensors):
-    """Return what stands before the names of the backbone's weights."""
+    """Return the prefix of the names of the backbone's weights."""
     prefixes = {
         name.removesuffix(first)
         for name in tensors

@@ -263,7 +263,7 @@ class _Blender:
 
     def add(self, y, x, tokens, seen):
         """
-        Add the tokens (rows, columns, features) of one window, weighted by what they saw.
+        Add the tokens (rows, columns, features) of one window, weighted by their share of good pixels.
 
         Return the weight of each token in all cells together.
         """

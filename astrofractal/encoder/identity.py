@@ -1,4 +1,4 @@
-"""What a fitted tool keeps of its encoder, and the encoder that it stands for."""
+"""The identity of an encoder in the files of fitted tools, and the encoder of such a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scale-space structure of a view: what the masked-prediction term asks the student for.
+"""Scale-space structure of a view: the targets of the masked-prediction term.
 
 Masked feature prediction (MaskFeat, Wei et al. 2022, arXiv:2112.09133) replaces the pixels of a masked
 autoencoder by descriptors of the image. For gas the natural ones are local levels and spreads in
@@ -64,8 +64,8 @@ def structure_targets(views, patch_size, normalization):
 def structure_at_center(views, normalization):
     """Compute the targets at the center of each view alone."""
     # views (batch, 3, size, size)
-    beside = max(_REACH - views.shape[-1] // 2, 0)
-    fields = F.pad(_fields(views, normalization), (beside,) * 4, mode="replicate")
+    margin = max(_REACH - views.shape[-1] // 2, 0)
+    fields = F.pad(_fields(views, normalization), (margin,) * 4, mode="replicate")
     start = fields.shape[-1] // 2 - _REACH
     inner = slice(start, start + 2 * _REACH)
     with full_precision(views.device):

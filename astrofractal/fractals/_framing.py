@@ -9,7 +9,7 @@ from astrofractal.fractals._random import uniform
 
 __all__ = ["PILOT_STEPS", "VERDICTS", "judge"]
 
-#: What a pilot run says of a system.
+#: Verdicts of a pilot run on a system.
 VERDICTS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one color")
 
 #: The number of steps of the pilot run.

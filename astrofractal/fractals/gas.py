@@ -20,8 +20,7 @@ class GasAmplitude(NamedTuple):
     """
     The physical scales of one flame, drawn once per image.
 
-    Together they make the amplitude of a map a property that tells flames apart, as it tells
-    protostars apart.  The ranges bracket those of maps of (0.5 pc)**2 around protostars.
+    The ranges include those of maps of (0.5 pc)**2 around protostars.
     """
 
     mean: float

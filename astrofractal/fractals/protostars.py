@@ -14,7 +14,7 @@ gas within its radius (Shu 1977, ApJ 214, 488; Larson 1969, MNRAS 145, 271):
 
 with :math:`r_0` = 0.1 pc, so that the density is flat within a and falls as r^-p beyond, out to R: p =
 1 for logotropic gas, 3/2 for free fall, 2 for an isothermal sphere (Shu 1977; McLaughlin & Pudritz
-1997, ApJ 476, 750). The softening stands for discs, accretion radii and pixels.
+1997, ApJ 476, 750). The softening represents discs, accretion radii and pixels.
 
 **Projection.** Along a line of sight at the projected radius, density-weighted means over the depth z
 give the column density and the first two moments of the velocity:
@@ -26,7 +26,7 @@ give the column density and the first two moments of the velocity:
 
 The star and its envelope move with a velocity of their own.
 
-**Mixture.** A line of sight sees both the flame and the envelope: column densities add, and so do N v
+**Mixture.** A line of sight crosses both the flame and the envelope: column densities add, and so do N v
 and N (sigma^2 + v^2), the sums over which velocity and dispersion are means.
 
 **Draws** are much broader than what is known of protostars, so that no simulation and no telescope is
@@ -79,7 +79,7 @@ class Protostar:
         Mass of the star in solMass: 0.05 to 30, log-uniform.
 
     envelope : float
-        Gas within 0.1 pc in solMass, if the envelope goes on that far: 0.1 to 50, log-uniform, whatever
+        Gas within 0.1 pc in solMass, if the envelope extends that far: 0.1 to 50, log-uniform, whatever
         the star.
 
     extent : float

@@ -71,7 +71,7 @@ def _binomial(image, out, gap, between, row):
 
 @njit(nogil=True, error_model="numpy")
 def _blend(fine, area, depth, out):
-    """Go from ``out`` toward the finer level where its kernel holds enough points."""
+    """Go from ``out`` toward the finer level where its kernel has enough points."""
     for y in range(out.shape[0]):
         for i in range(0, out.shape[1], depth):
             m = fine[y, i] * area
@@ -300,7 +300,7 @@ def render(
     ambient: float = 0.05,
 ) -> np.ndarray:
     """
-    Render a system of one's own.
+    Render a system of your own.
 
     Parameters
     ----------

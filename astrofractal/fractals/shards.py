@@ -38,7 +38,7 @@ _FORMAT = 1
 #: Two versions of the package with the same number make the same images.
 _GENERATOR = 1
 
-# Subtracted before the images are rounded to 16 bits, which hold numbers near zero best.
+# Subtracted before the images are rounded to 16 bits, which are most precise near zero.
 _OFFSETS = {"gas": (22.0, 0.0, 0.0), "moments": (0.0, 0.5, 0.0), "palette": (0.5, 0.5, 0.5)}
 
 _SETTINGS = ("seed", "size", "n_points", "rendering", "coverage", "center")

@@ -24,7 +24,7 @@ MAX_BLEND = 3
 _f = np.float32
 _TWO_PI = _f(2 * np.pi)
 _KINDS = np.array(list(VARIATIONS), dtype=np.int32)
-# How often a variation is drawn, beside 1: what blurs everything or shoots far away less.
+# How often a variation is drawn, where not 1: less if it blurs everything or moves points far away.
 _OFTEN = {1: 1.3, 2: 1.5, 13: 2.0, 18: 0.7, 20: 0.7, 31: 0.35, 34: 0.25, 35: 0.25, 42: 0.7, 48: 0.6}
 _SHARE = np.cumsum([_OFTEN.get(number, 1.0) for number in VARIATIONS]).astype(np.float32)
 _SHARE /= _SHARE[-1]

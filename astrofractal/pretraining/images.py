@@ -1,4 +1,4 @@
-"""The order of the flames in a run: a function of the step, so that a resumed run goes on exactly."""
+"""The images of a run, in an order that is a function of the step, so that runs resume exactly."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from astrofractal.mapset import MapSet
 
 __all__ = ["CutMaps", "Flames", "StepSampler", "cut_maps", "flame_loader"]
 
-# Subtracted before the images are rounded to 16 bits, which hold numbers near zero best.
+# Subtracted before the images are rounded to 16 bits, which are most precise near zero.
 _OFFSET = np.array(ChannelNormalization().center, np.float32)[:, None, None]
 
 #: Cutouts of a map lie half their width apart; those with less gas than this share are left out.
@@ -25,7 +25,7 @@ _LEAST_SHARE = 0.5
 
 
 class CutMaps:
-    """Images that `cut_maps` wrote, in the manner of a torch map-style dataset."""
+    """Images that `cut_maps` wrote, as a map-style dataset of torch."""
 
     def __init__(self, path):
         self.path = Path(path)

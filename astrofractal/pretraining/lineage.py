@@ -1,4 +1,4 @@
-"""What a run's folder holds, and what goes from one run to the next, or to weights."""
+"""Files of a run, and its networks as the start of another run or as weights."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read_run(folder):
     """Return the settings of the run in a folder, with its `Recipe`."""
     path = Path(folder) / RECIPE
     if not path.is_file():
-        msg = f"{str(folder)!r} holds no pretraining run (no {RECIPE})"
+        msg = f"{str(folder)!r} has no pretraining run (no {RECIPE})"
         raise FileNotFoundError(msg)
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
@@ -53,7 +53,7 @@ def read_run(folder):
 
 
 def read_checkpoint(folder):
-    """Return what the checkpoint of a run holds; nothing in it is run."""
+    """Return steps and networks of the checkpoint of a run, without executing code."""
     path = Path(folder) / CHECKPOINT
     if not path.is_file():
         msg = f"{str(folder)!r} has no checkpoint yet"
@@ -68,7 +68,7 @@ def read_checkpoint(folder):
 
 
 def check_fit(module, networks, folder):
-    """Refuse to go on with networks of other shapes than a checkpoint's, before it is too late."""
+    """Reject networks of other shapes than those of the checkpoint to resume from."""
     own = {name: value.shape for name, value in module.state_dict().items()}
     stored = {name: value.shape for name, value in networks.items()}
     other = sorted(n for n in own.keys() | stored.keys() if own.get(n) != stored.get(n))
@@ -122,7 +122,7 @@ def origin_of(start_from):
 
 
 def _trained(folder):
-    """What a card says of a run, and its networks."""
+    """Return the entries of a card that describe a run, and its networks."""
     settings, (steps, networks) = read_run(folder), read_checkpoint(folder)
     recipe = settings["recipe"]
     origin = settings.get("origin")
@@ -152,12 +152,12 @@ def export_run(run: PathLike, path: PathLike) -> dict[str, Any]:
     Returns
     -------
     card : dict
-        The card, also written beside the weights.
+        The card, also written next to the weights.
 
     Raises
     ------
     FileNotFoundError
-        If the folder holds no run or the run has no checkpoint yet.
+        If the folder has no run or the run has no checkpoint yet.
 
     ValueError
         If recipe or checkpoint are damaged.

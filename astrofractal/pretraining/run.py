@@ -45,7 +45,7 @@ _MAPS, _METRICS = "maps.npy", "metrics.csv"
 @dataclass
 class RunFolder:
     """
-    The folder of a run that is about to start or to go on.
+    The folder of a run that is about to start or to continue.
 
     Each process of a distributed run has one; only the first one compares it with what is there and
     writes.
@@ -85,35 +85,37 @@ class RunFolder:
 
     @classmethod
     def resumed(cls, path, overrides, **changes):
-        """Return the folder of a run to go on with; ``changes`` that are None leave its settings."""
+        """Return the folder of a run to continue; ``changes`` that are None leave its settings."""
         path = Path(path)
         settings = read_run(path)
         recipe = Recipe.of((before := settings.pop("recipe")).to_dict(), **overrides)
         if recipe.images.source != before.images.source:
-            msg = f"source must be {before.images.source!r} to go on, got {recipe.images.source!r}"
+            msg = (
+                f"source must be {before.images.source!r} to continue, got {recipe.images.source!r}"
+            )
             raise ValueError(msg)
         began, now = settings.get("strategy"), changes["strategy"]
         if now == "fsdp" and began != "fsdp" and (path / CHECKPOINT).exists():
-            msg = f"strategy must be the one that {str(path)!r} began with to go on, got 'fsdp'"
+            msg = f"strategy must be the one that {str(path)!r} began with to continue, got 'fsdp'"
             raise ValueError(msg)
         settings |= {name: value for name, value in changes.items() if value is not None}
         return cls(path, recipe, settings, is_new=False)
 
     @property
     def checkpoint(self):
-        """The checkpoint to go on from, or None."""
+        """The checkpoint to continue from, or None."""
         path = self.path / CHECKPOINT
         return path if path.exists() and not self.is_new else None
 
     @property
     def unfinished(self):
-        """Where a checkpoint stands until it is complete."""
+        """The path of a checkpoint until it is complete."""
         return (self.path / CHECKPOINT).with_suffix(".tmp")
 
     def refuse_other(self):
         """Refuse to write into the folder of another run."""
         if rank_zero_only.rank == 0 and self.is_new and (self.path / RECIPE).exists():
-            msg = f"output: {str(self.path)!r} already holds a run; go on with it by resume="
+            msg = f"output: {str(self.path)!r} already has a run; continue it by resume="
             raise FileExistsError(msg)
 
     def fill(self, module):
@@ -235,10 +237,10 @@ def pretrain(
     **overrides: Any,
 ) -> Path:
     """
-    Pretrain an encoder by DINOv2 on fractal flames, or go on with it on maps of your own.
+    Pretrain an encoder by DINOv2 on fractal flames, or continue on maps of your own.
 
-    The run's folder holds ``recipe.json``, ``checkpoint.ckpt`` and the CSV logs.  A run that was killed
-    goes on from its checkpoint with ``resume`` and ends with the same weights as one that was not.
+    The run's folder contains ``recipe.json``, ``checkpoint.ckpt`` and the CSV logs.  An interrupted run
+    continues from its checkpoint with ``resume`` and ends with the same weights.
 
     Parameters
     ----------
@@ -246,10 +248,10 @@ def pretrain(
         ``"compact"``, ``"paper"``, a recipe or the path of its file.
 
     output : path-like, optional
-        The new run's folder; it must not hold a run.  Default ``runs/<recipe name>``.
+        The new run's folder; it must not contain a run.  Default ``runs/<recipe name>``.
 
     resume : path-like, optional
-        The folder of a run to go on with; ``recipe`` is then the run's own.
+        The folder of a run to continue; ``recipe`` is then the run's own.
 
     start_from : path-like, optional
         The folder of a finished run, a ``.safetensors`` file of exported weights, or ``"bundled"``:
@@ -269,7 +271,7 @@ def pretrain(
         Lightning's precision; by default the faster one on this machine, measured at the start.
 
     n_workers : int, optional
-        Processes that render flames beside each process that trains.  By default as many as the cores
+        Processes that render flames for each process that trains.  By default as many as the cores
         allow: with GPUs all cores but one for each, otherwise one for every five cores that train.
 
     devices, strategy, n_nodes : optional
@@ -277,7 +279,7 @@ def pretrain(
         ``"fsdp"`` shards student, teacher and optimizer within each machine.
 
     max_steps : int, optional
-        Stop after this step, without changing the schedules; ``resume`` goes on.
+        Stop after this step, without changing the schedules; ``resume`` continues.
 
     callbacks : sequence of `pytorch_lightning.Callback`, optional
         What else to do along the way.
@@ -296,10 +298,10 @@ def pretrain(
     Raises
     ------
     FileExistsError
-        If ``output`` already holds a run.
+        If ``output`` already has a run.
 
     FileNotFoundError
-        If ``resume`` or ``start_from`` holds none, or is no file.
+        If ``resume`` or ``start_from`` has none, or is no file.
 
     ValueError
         If an argument or a value of the recipe is out of its range, if the networks of ``start_from`` or
@@ -317,7 +319,7 @@ def pretrain(
 
     Examples
     --------
-    One step on four small flames, to show the way; the real thing sees 200,000 (``"compact"``):
+    One step on four small flames; a real run has 200,000 (``"compact"``):
 
     >>> import tempfile
     >>> from pathlib import Path

@@ -1,8 +1,8 @@
 """Views of a flame that change what a mass does not depend on, and nothing else.
 
 The random numbers of a view are functions of the seed, the image's number in the run and the view's
-number alone, so that any number of processes sees the same views, on any device. The amplitude of
-the channels is never jittered: it is what tells two clouds apart.
+number alone, so that any number of processes draws the same views, on any device. The amplitude of
+the channels is never jittered: it distinguishes clouds.
 """
 
 import math
@@ -294,7 +294,7 @@ def _kept_first(keys, n_keep):
 
 
 def _through_beam(images, width, reach):
-    """Gas as a beam sees it: N, N v and N (sigma^2 + v^2) are what adds up."""
+    """Gas behind a beam, which averages N, N v and N (sigma^2 + v^2)."""
     column = 10.0 ** (_DEX * images[:, 0])
     velocity = _KMS * images[:, 1]
     dispersion = (_SIGMA * images[:, 2] + _SIGMA_CENTER).clamp_min(0.01)

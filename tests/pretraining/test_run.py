@@ -158,7 +158,7 @@ def test_export_gives_weights_that_the_encoder_loads(whole_run, tmp_path):
 
 @pytest.mark.parametrize("argument", ["resume", "run"])
 def test_folder_without_a_run_is_named(tmp_path, argument):
-    with pytest.raises(FileNotFoundError, match="holds no pretraining run"):
+    with pytest.raises(FileNotFoundError, match="has no pretraining run"):
         if argument == "resume":
             pretrain(resume=tmp_path / "nothing")
         else:

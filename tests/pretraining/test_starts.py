@@ -76,7 +76,7 @@ def test_refused_start_writes_nothing(shards, tmp_path, values, message):
     [
         ({"predictor_dim": 64}, r"predictor.* is \(.*64.*\) and \(.*128.*\) in "),
         ({"class_structure_weight": 1.0}, r"class_to_structure.bias is \(.*\) and absent in "),
-        ({"source": "random_fields"}, "source must be 'flames' to go on, got 'random_fields'"),
+        ({"source": "random_fields"}, "source must be 'flames' to continue, got 'random_fields'"),
         ({"momentum": 5}, "momentum must be in"),
         ({"seed": 3}, "shards: seed of .* must be the recipe's seed=3, got 1"),
         ({"output": "x"}, "output is for a new run: .* got 'x'"),
