@@ -71,9 +71,8 @@ def _draw(key):
 
 
 @njit(nogil=True, error_model="numpy")
-def _gas(moments, mean, spread, velocity, shear, angle, floor, turbulence, power, coupling, out):
+def _gas(moments, mean, spread, velocity, shear, gx, gy, floor, turbulence, power, coupling, out):
     size = moments.shape[1]
-    gx, gy = cosine(_f(2 * np.pi) * angle), sine(_f(2 * np.pi) * angle)
     n = size * size
     s0, q0, s1, q1, q2 = 0.0, 0.0, 0.0, 0.0, 0.0
     for y in range(size):
@@ -119,6 +118,11 @@ def _gas(moments, mean, spread, velocity, shear, angle, floor, turbulence, power
             out[1, y, x] -= average
 
 
+@njit(nogil=True)
+def _direction(angle):
+    return cosine(angle), sine(angle)
+
+
 def draw_amplitude(seed: int, index: int) -> GasAmplitude:
     """
     Draw the physical scales of a flame.
@@ -159,6 +163,9 @@ def as_gas(moments: np.ndarray, amplitude: GasAmplitude) -> np.ndarray:
     if moments.ndim != 3 or moments.shape[0] != 3 or moments.shape[1] != moments.shape[2]:
         msg = f"moments must have shape (3, size, size), got {moments.shape}"
         raise ValueError(msg)
+    a = GasAmplitude(*(_f(x) for x in amplitude))
+    gx, gy = _direction(_f(2 * np.pi) * a.angle)  # in 64 bit, as numba returns them
     out = np.empty_like(moments)
-    _gas(moments, *(_f(x) for x in amplitude), out)
+    scales = (a.mean, a.spread, a.velocity, a.shear, gx, gy)
+    _gas(moments, *scales, a.floor, a.turbulence, a.power, a.coupling, out)
     return out
