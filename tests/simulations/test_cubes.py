@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.special import ndtr
 
 from astrofractal import GasMap
-from astrofractal.gasmap import column_to_mass
+from astrofractal.gasmap import XFactor, column_to_mass
 from astrofractal.simulations import Snapshot, project, thermal_dispersion
 
 KMS = u.km / u.s
@@ -83,7 +83,7 @@ def test_cubes_are_read_as_those_of_telescopes():
     snapshot = make_slab(velocity=-1.2)
     options = {"thermal": 0.3 * KMS}
     hdu = make_cube(snapshot, **options)
-    gas = GasMap.from_cube(hdu, x_factor=X_FACTOR)
+    gas = GasMap.from_cube(hdu, column=XFactor(X_FACTOR))
     truth = make_cube(snapshot, velocities=None, **options)
     assert u.allclose(gas.column_density, truth.column_density, rtol=0.01)
     assert u.allclose(gas.velocity, truth.velocity, atol=0.01 * KMS)
