@@ -2,8 +2,8 @@
 
 A subcommand's module has a docstring, ``HELP``, ``add_arguments(parser)`` and ``run(args)``, which
 raises on error.  Only ``run`` may import what is slow.  An option is spelled as the parameter of
-the API that it sets, so that the API's messages name it, in its own spelling (``_messages``); those
-that several subcommands share are in ``_options``.
+the API that it sets, and messages of the API are shown with options in place of parameters; those
+that several subcommands share are in ``options``.
 """
 
 import argparse
@@ -16,8 +16,6 @@ from astrofractal.cli.options import add_quiet
 
 __all__ = ["COMMANDS", "as_command", "main", "make_parser"]
 
-_MAP_UNIT = re.compile(r"\bunit=\{'(velocity|dispersion)': '([^']*)'\}")
-
 #: The options that stand for the conversions to a column density.
 _CONVERSIONS = {
     "XFactor": "--x-factor",
@@ -28,54 +26,33 @@ _CONVERSIONS = {
 
 _CONVERSION = re.compile(rf"(?:column=)?\b({'|'.join(_CONVERSIONS)})\b(?:\(\.\.\.\))?")
 
-_KEYWORD = re.compile(r"(?<![-\w])([a-z]\w*)=(?=['\d\s,.;:)]|$)(?=(.?))")
+#: A parameter of the API: ``distance=``, or the subject of "n_segments must be ...".
+_PARAMETER = re.compile(
+    r"(?<![-\w'.])([a-z]+(?:_[a-z]+)*)(=(?:True\b)?|(?= must\b))|^([a-z]+)(?=: )"
+)
+
+_MAP_UNIT = re.compile(r"\bunit=\{'(velocity|dispersion)': '([^']*)'\}")
 
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) \* u\.(\w+)")
 
-_TRUE = re.compile(r"(?<![-\w])([a-z]\w*)=True\b")
-
-_TEXT_QUANTITY = re.compile(r"u\.Quantity\(('[^']*')\)")
-
-_METHOD = re.compile(r" \((?:see )?GasMap\.\w+\)")
-
-_NAME = re.compile(r"(?<![-\w'])[a-z]+(?:_[a-z]+)+\b(?![('=])")
-
-_FIRST = re.compile(r"([a-z]+)(?= must\b|: )")
+_COMMAS = {"velocity": 1, "dispersion": 2}
 
 
 def as_command(message, usage):
     """Return a message with options in place of the parameters that they set."""
     known = set(re.findall(r"--([a-z][a-z0-9-]*)", usage))
 
-    def option(name):
-        spelled = name.replace("_", "-")
-        return f"--{spelled}" if spelled in known else None
+    def option(match):
+        name = (match[1] or match[3]).replace("_", "-")
+        following = message[match.end() : match.end() + 1]
+        space = " " if match[2] == "=" and following not in (*" ,.;:)", "") else ""
+        return f"--{name}{space}" if name in known else match[0]
 
-    def keyword(match):
-        found = option(match[1])
-        if found is None:
-            return match[0]
-        return found + ("" if match[2] in ("", " ", ",", ".", ";", ":", ")") else " ")
-
-    if "unit" in known:
-        message = _MAP_UNIT.sub(
-            lambda match: f"--unit '{',' * (1 + (match[1] == 'dispersion'))}{match[2]}'", message
-        )
+    message = _MAP_UNIT.sub(lambda m: f"unit='{',' * _COMMAS[m[1]]}{m[2]}'", message)
+    message = _PARAMETER.sub(option, message)
     if "x-factor" in known:
         message = _CONVERSION.sub(lambda match: _CONVERSIONS[match[1]], message)
-    message = _METHOD.sub("", message)
-    message = _TEXT_QUANTITY.sub(r"\1", message)
-    message = _TRUE.sub(lambda match: option(match[1]) or match[0], message)
-    message = _KEYWORD.sub(keyword, message)
-    message = re.sub(
-        r"(?:\b[a-z_]+=|\(data, wcs\)) or (?=--)", "", message
-    )  # the other one will do
-    message = _QUANTITY.sub(r"'\1 \2'", message)
-    message = _NAME.sub(lambda match: option(match[0]) or match[0], message)
-    first = _FIRST.match(message)
-    if first and option(first[0]):
-        message = option(first[0]) + message[first.end() :]
-    return message
+    return _QUANTITY.sub(r"'\1 \2'", message)
 
 
 #: The subcommands, in the order in which they interest a newcomer.
@@ -149,7 +126,8 @@ def main(argv=None, *, commands=None):
     args.command = shlex.join(["astrofractal", *argv])
     try:
         args.run(args)
-        sys.stdout.flush()
+        if sys.stdout is not None:  # it was closed before the start
+            sys.stdout.flush()
     except KeyboardInterrupt:
         print("astrofractal: interrupted", file=sys.stderr)
         return 130

@@ -123,7 +123,7 @@ def test_errors_are_one_line(error, message, capsys):
         ),
         ("give unit={'velocity': 'km/s'}", "give --unit ',km/s'"),
         ("give column=XFactor(...), e.g. 3", "give --x-factor, e.g. 3"),
-        ("no WCS: give (data, wcs) or pixel_scale=", "no WCS: give --pixel-scale"),
+        ("no WCS: give (data, wcs) or pixel_scale=", "no WCS: give (data, wcs) or --pixel-scale"),
         ("no beam: give beam=, e.g. 18 * u.arcsec", "no beam: give --beam, e.g. '18 arcsec'"),
         ("min_separation must be a length", "--min-separation must be a length"),
         ("beam must be an angle", "--beam must be an angle"),
@@ -181,3 +181,10 @@ def test_python_dash_m():
     assert "no-such-file.fits" in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert "Traceback" not in done.stderr
+
+
+def test_a_closed_output_does_not_end_a_command_that_is_done():
+    command = f"{sys.executable} -m astrofractal info >&-"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert done.stderr == ""
