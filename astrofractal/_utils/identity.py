@@ -1,5 +1,6 @@
 """Who a tool or a data set is: a digest of all that decides its results, and a `repr` of all options."""
 
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -14,7 +15,15 @@ from astrofractal._utils.html import facts_table
 from astrofractal._utils.reading import reading, reason_of
 from astrofractal._utils.version import __version__
 
-__all__ = ["Options", "fingerprint", "read_archive", "write_archive"]
+__all__ = [
+    "Options",
+    "fields_of",
+    "fingerprint",
+    "put_together",
+    "read_archive",
+    "take_apart",
+    "write_archive",
+]
 
 
 def fingerprint(*values):
@@ -53,11 +62,56 @@ def _feed(digest, value):
         for part in value:
             _feed(digest, part)
     elif callable(getattr(value, "get_params", None)):
-        kind = type(value)
-        _feed(digest, [f"{kind.__module__}.{kind.__qualname__}", value.get_params(deep=False)])
+        _feed(digest, [_name(type(value)), value.get_params(deep=False)])
+    elif dataclasses.is_dataclass(value):
+        _feed(digest, [_name(type(value)), fields_of(value)])
     else:
         msg = f"no fingerprint can be made of a {type(value).__name__}: {value!r}"
         raise TypeError(msg)
+
+
+def _name(kind):
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def fields_of(value):
+    """Return the fields of a dataclass by name."""
+    return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+
+
+def take_apart(value, prefix=""):
+    """Return the arrays of a dataclass by name, and its other fields as plain values."""
+    arrays, card = {}, {}
+    for name, own in fields_of(value).items():
+        if dataclasses.is_dataclass(own):
+            inner, card[name] = take_apart(own, f"{prefix}{name}.")
+            arrays |= inner
+        elif isinstance(own, np.ndarray) and own.dtype.kind == "U":
+            labels, index = np.unique(own, return_inverse=True)
+            arrays[prefix + name], card[name] = index.astype(np.int32), labels.tolist()
+        elif isinstance(own, np.ndarray):
+            arrays[prefix + name] = own
+        else:
+            card[name] = own
+    return arrays, card
+
+
+def put_together(cls, arrays, card, prefix="", **kinds):
+    """Return the dataclass that `take_apart` was given; ``kinds`` are those of its fields."""
+    known = {}
+    for field in dataclasses.fields(cls):
+        name = prefix + field.name
+        own = card[field.name] if name not in arrays else card.get(field.name)
+        if field.name in kinds and own is not None:
+            own = put_together(kinds[field.name], arrays, own, f"{name}.")
+        elif name in arrays:
+            own = arrays[name] if own is None else np.array(own)[arrays[name]]
+        known[field] = own
+    new = cls(**{field.name: own for field, own in known.items() if field.init})
+    for field, own in known.items():
+        if not field.init:
+            setattr(new, field.name, own)
+    return new
 
 
 class Options:

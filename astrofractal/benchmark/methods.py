@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy import units as u
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 
 from astrofractal.gasmap.moments import CHANNELS, STANDARD_WIDTH
-from astrofractal.mass import FeatureSet, PublishedKNN, aperture_mass, virial_mass
+from astrofractal.mass import FeatureSet, aperture_mass, virial_mass
 from astrofractal.mass.calibration import default_options
 from astrofractal.mass.features import for_encoder
 
@@ -201,7 +202,7 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
         Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
         Method("aperture gas mass, best radius", ClassicalMasses("aperture"), BestRadius()),
         Method("nested virial masses", ClassicalMasses("virial"), LinearRegression()),
-        Method("mean mass", FORMULAS, "mean"),
+        Method("mean mass", FORMULAS, DummyRegressor()),
     ]
     plain = {"zoom": 1.0, "symmetrize": False, "contrasts": False}
     tokens = {"pooling": _TOKENS, "zoom": _ZOOM, "contrasts": False}
@@ -219,7 +220,7 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
         "readout": (FeatureSet(**structure), _BOTH),
         "class token, neighbors (published head)": (
             FeatureSet(pooling=("class",), **plain),
-            PublishedKNN(),
+            "knn",
         ),
     }
     heads = store.encoder("fractal").heads

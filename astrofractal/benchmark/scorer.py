@@ -173,7 +173,7 @@ class Scorer:
         )
         return calibration.fit(
             X[train], self.maps.log_masses[train], blocks=blocks, appearance=self.appearance[train],
-            groups=groups, protostars=self.maps.protostars[train], represents=represents,
+            clouds=groups, protostars=self.maps.protostars[train], represents=represents,
         )  # fmt: skip
 
     def evaluate(

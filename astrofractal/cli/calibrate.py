@@ -25,7 +25,7 @@ def add_arguments(parser):
     parser.add_argument("--subsample", type=int, metavar="N", help="use N maps that represent all")
     parser.add_argument(
         "--regressor", nargs="+", metavar="NAME",
-        help="knn, ridge, kernel_ridge, svr, boosting or mean; several are averaged "
+        help="knn, ridge, kernel_ridge or svr; several are averaged "
         "(default: the bundled one's)",
     )  # fmt: skip
     parser.add_argument(

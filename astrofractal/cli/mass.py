@@ -26,8 +26,8 @@ examples:
   astrofractal mass nh3.fits --unit "dex(cm-2)" --no-data 0 --abundance 1e-8 --distance 138 \\
       --threshold "5e22 cm-2"
   astrofractal mass 13co.fits --x-factor "1e21 cm-2 / (K km/s)" --line-width "0.06 km/s" --distance 300
-  astrofractal mass c18o.fits n2hp.fits --distance 300 --positions protostars.csv --combine weighted
-  astrofractal mass x.fits y.fits z.fits --cutouts --combine median
+  astrofractal mass c18o.fits n2hp.fits --distance 300 --positions protostars.csv --combine
+  astrofractal mass x.fits y.fits z.fits --cutouts --combine
   astrofractal mass cloud.fits --distance "0.3 kpc" --calibration my.astrofractal
 """
 
@@ -80,17 +80,11 @@ def add_arguments(parser):
     )  # fmt: skip
     group.add_argument("--max-sources", type=int, metavar="N", help="only the highest peaks")
     group.add_argument(
-        "--recenter", choices=("column", "kinematic", "no"),
-        help="move positions to the local peak of column density or of N sigma^2 (default: column "
-        "for peaks that are found, no for given positions)",
-    )  # fmt: skip
-    group.add_argument(
         "--cutouts", action="store_true", help="each FILE is centered on a protostar"
     )
     group.add_argument(
-        "--combine", choices=("weighted", "median", "mean"),
-        help="combine the masses of one protostar: weighted by their intervals (maps and cutouts), "
-        "or by median or mean (cutouts)",
+        "--combine", action="store_true",
+        help="combine the masses of one protostar from several maps or cutouts",
     )  # fmt: skip
     group = parser.add_argument_group("the calibration")
     group.add_argument(
@@ -176,12 +170,11 @@ def _estimate_maps(args):
     from astrofractal.catalogs import combine
 
     several = len(args.file) > 1
-    if several and args.combine is None:
+    if several and not args.combine:
         msg = f"one FILE is taken at a time, got {len(args.file)}; or add --combine or --cutouts"
         raise ValueError(msg)
-    if args.combine is not None and (not several or args.combine != "weighted"):
-        msg = f"--combine {args.combine} needs --cutouts"
-        msg = msg if args.combine != "weighted" else f"{msg}, or several FILEs"
+    if args.combine and not several:
+        msg = "--combine needs several FILEs, or --cutouts"
         raise ValueError(msg)
     places = _places(args)
     if several and places is None:
@@ -211,8 +204,6 @@ def _estimate_map(args, path, positions, make_estimator):
         raise ValueError(msg)
     names = ("min_separation", "threshold", "max_sources")
     options = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
-    if args.recenter is not None:
-        options["recenter"] = False if args.recenter == "no" else args.recenter
     if positions is not None:
         reason = nothing_to_measure(gas, positions.where)
         if reason is not None:
@@ -242,7 +233,6 @@ def _estimate_cutouts(args):
     taken = (
         "positions",
         "columns",
-        "recenter",
         "min_separation",
         "threshold",
         "max_sources",
@@ -260,8 +250,8 @@ def _estimate_cutouts(args):
         names, groups = list(args.file), ["combined"] * len(args.file)
     estimator = _estimator(args)
     result = estimator.evaluate(maps, progress_bar=not args.quiet)
-    if args.combine is not None:
-        result, names = result.combine(args.combine, groups), list(dict.fromkeys(groups))
+    if args.combine:
+        result, names = result.combine(groups), list(dict.fromkeys(groups))
     table = result.to_table(level=args.level, meta=estimator.meta)
     table.add_column(names, 0, "id")
     _finish(args, table, (), estimator)

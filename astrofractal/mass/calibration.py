@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 
-from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.identity import fields_of, fingerprint
 from astrofractal._utils.validation import at_least, one_of
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, channels_of, keep_channels
 from astrofractal.mass.features import FeatureSet, for_encoder
 from astrofractal.mass.intervals import ConformalIntervals, Domain, Scaler
 from astrofractal.mass.measures import CONTRAST, appearance
-from astrofractal.mass.regressors import fit_regressor, make_regressor, spec_from_json, spec_to_json
+from astrofractal.mass.regressors import fit_regressor, make_regressor, takes_weights
 from astrofractal.mass.weights import (
     Prior,
     as_prior,
-    grouped_folds,
+    folds_of,
     importance,
     protostar_weights,
     scores,
@@ -40,11 +40,10 @@ __all__ = [
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any, Self
+    from typing import Self
 
     from astropy.table import Table
     from numpy.typing import ArrayLike
-    from sklearn.base import BaseEstimator
 
 #: A calibration whose R2 on clouds left out is below this has no skill that anybody should use.
 #: The error of R2 over a few clouds is 0.06, so that less is within three errors of zero; and even
@@ -55,14 +54,17 @@ _DOMAIN_QUANTILE = 0.99
 
 _N_CHECKED = 16
 
+_LEAST_MAPS = 10
+
 
 class NoSkillWarning(AstrofractalWarning):
     """The masses are hardly better than the mean of the reference masses on an unseen cloud."""
 
 
+@dataclass(eq=False, repr=False)
 class Calibration:
     """
-    A regressor with its skill, its conformal intervals and its domain, for one set of channels.
+    A regressor with its scores, its conformal intervals and its domain, for one set of channels.
 
     Parameters
     ----------
@@ -92,26 +94,34 @@ class Calibration:
         the other clouds) per map; the same but ``mae`` with ``_protostar`` appended, in which each
         protostar has the same weight, and by the thirds of the predicted mass
         ``coverage_68_thirds`` and ``bias_thirds`` (dex, predicted less true); ``n_maps``,
-        ``n_protostars``, ``n_groups``.
+        ``n_protostars``, ``n_clouds``.
 
-    X_, y_, appearance_, groups_, protostars_, represents_, weights_, folds_ : `~numpy.ndarray`
-        The reference maps: scaled features, log10 masses, appearance, cloud (or `None`), protostar,
-        number of maps stood for, weight and fold of each.
+    X_, y_, appearance_, clouds_, protostars_, represents_ : `~numpy.ndarray`
+        The reference maps: scaled features (16 bit), log10 masses, appearance, cloud (or `None`),
+        protostar and number of maps stood for.
     """
 
-    def __init__(
-        self,
-        channels: tuple[str, ...],
-        features: FeatureSet,
-        regressor: str | BaseEstimator | tuple[str | BaseEstimator, ...],
-        weight_exponent: float = 0.5,
-        prior: Prior | str | Table | None = None,
-    ) -> None:
-        self.channels = tuple(channels)
-        self.features = features
-        self.regressor = regressor
-        self.weight_exponent = weight_exponent
-        self.prior = as_prior(prior)
+    channels: tuple[str, ...]
+    features: FeatureSet
+    regressor: Any
+    weight_exponent: float = 0.5
+    prior: Prior | None = None
+    X_: np.ndarray = field(init=False)
+    y_: np.ndarray = field(init=False)
+    appearance_: np.ndarray = field(init=False)
+    clouds_: np.ndarray | None = field(init=False)
+    protostars_: np.ndarray = field(init=False)
+    represents_: np.ndarray = field(init=False)
+    scaler_: Scaler = field(init=False)
+    predicted_: np.ndarray = field(init=False)
+    difficulty_: np.ndarray = field(init=False)
+    spread_scale_: float = field(init=False)
+    domain_scale_: np.ndarray = field(init=False)
+    check_: np.ndarray = field(init=False)
+    skill_: dict = field(init=False)
+
+    def __post_init__(self):
+        self.channels, self.prior = tuple(self.channels), as_prior(self.prior)
 
     def fit(
         self,
@@ -120,7 +130,7 @@ class Calibration:
         *,
         blocks: list[int],
         appearance: np.ndarray,
-        groups: ArrayLike | None = None,
+        clouds: ArrayLike | None = None,
         protostars: ArrayLike | None = None,
         represents: ArrayLike | None = None,
     ) -> Self:
@@ -141,9 +151,9 @@ class Calibration:
         appearance : 2D `~numpy.ndarray`
             See `~astrofractal.mass.measures`.
 
-        groups : array-like, optional
-            The cloud of each map.  Without it every map is its own group: the intervals are then
-            valid for maps like these only, and too narrow for another cloud.
+        clouds : array-like, optional
+            The cloud of each map.  Without it each protostar is held out by itself: scores and
+            intervals are then valid for these clouds only, and too good for another one.
 
         protostars : array-like, optional
             The protostar of each map; without it each map has its own.
@@ -156,27 +166,25 @@ class Calibration:
         self : `Calibration`
             Fitted.
         """
-        scaler = Scaler(blocks).fit(X)
-        groups = None if groups is None else np.asarray(groups).astype(str)
-        protostars = np.arange(len(y)) if protostars is None else protostars
+        scaler = Scaler(list(blocks)).fit(X)
         return self._fit_scaled(
             scaler,
             scaler.transform(X),
             y,
             appearance,
-            groups,
-            np.asarray(protostars).astype(str),
-            np.ones(len(y)) if represents is None else np.asarray(represents, float),
+            clouds,
+            np.arange(len(y)) if protostars is None else protostars,
+            np.ones(len(y)) if represents is None else represents,
         )
 
-    def leave_out(self, groups: Iterable[str]) -> Calibration:
+    def leave_out(self, clouds: Iterable[str]) -> Calibration:
         """
-        Calibrate again without some groups, the scaling of the features included.
+        Calibrate again without some clouds, the scaling of the features included.
 
         Parameters
         ----------
-        groups : iterable of str
-            The groups to leave out.
+        clouds : iterable of str
+            The clouds to leave out.
 
         Returns
         -------
@@ -186,21 +194,21 @@ class Calibration:
         Raises
         ------
         ValueError
-            If there is no such group, or too little remains.
+            If there is no such cloud, or too little remains.
         """
-        known = [] if self.groups_ is None else sorted(set(self.groups_.tolist()))
-        unknown = [str(g) for g in groups if str(g) not in known]
+        known = [] if self.clouds_ is None else sorted(set(self.clouds_.tolist()))
+        clouds = [str(cloud) for cloud in clouds]
+        unknown = [cloud for cloud in clouds if cloud not in known]
         if unknown:
-            msg = f"groups must be among {', '.join(known) or 'none'}, got {unknown[0]!r}"
+            msg = f"clouds must be among {', '.join(known) or 'none'}, got {unknown[0]!r}"
             raise ValueError(msg)
-        keep = ~np.isin(self.groups_, [str(g) for g in groups])
-        if keep.sum() < 10:
-            msg = f"groups: {keep.sum()} maps remain, a calibration needs 10"
+        keep = ~np.isin(self.clouds_, clouds)
+        if keep.sum() < _LEAST_MAPS:
+            msg = f"clouds: {keep.sum()} maps remain, a calibration needs {_LEAST_MAPS}"
             raise ValueError(msg)
-        scaler = Scaler(self.scaler_.blocks).fit(self.X_[keep])
-        return self._refitted(
-            self.prior, scaler.after(self.scaler_), scaler.transform(self.X_[keep]), keep
-        )
+        X = self.X_[keep].astype(np.float32)
+        scaler = Scaler(self.scaler_.blocks).fit(X)
+        return self._refitted(self.prior, scaler.after(self.scaler_), scaler.transform(X), keep)
 
     def with_prior(self, prior: Prior | str | Table | None) -> Calibration:
         """
@@ -226,57 +234,63 @@ class Calibration:
             X,
             self.y_[rows],
             self.appearance_[rows],
-            None if self.groups_ is None else self.groups_[rows],
+            None if self.clouds_ is None else self.clouds_[rows],
             self.protostars_[rows],
             self.represents_[rows],
         )
 
-    def _fit_scaled(self, scaler, X, y, appearance, groups, protostars, represents):
+    def _fit_scaled(self, scaler, X, y, appearance, clouds, protostars, represents):
         self.scaler_ = scaler
         # Kept in 16 bit on disk: the fit sees what a loaded calibration will see.
-        self.X_ = X.astype(np.float16).astype(np.float32)
+        self.X_ = X.astype(np.float16)
         self.y_ = np.asarray(y, dtype=float)
-        self.appearance_ = np.asarray(appearance).astype(np.float16).astype(np.float32)
-        self.groups_, self.protostars_, self.represents_ = groups, protostars, represents
-        self._derive()
+        self.appearance_ = np.asarray(appearance).astype(np.float16)
+        self.clouds_ = None if clouds is None else _labels(clouds)
+        self.protostars_, self.represents_ = _labels(protostars), np.asarray(represents, float)
+        self.derive()
         n = len(self.y_)
-        self.predicted_, spread, distance = np.full(n, self.y_.mean()), np.ones(n), np.ones((n, 2))
+        predicted, spread, distance = np.full(n, self.y_.mean()), np.ones(n), np.ones((n, 2))
         for fold in np.unique(self.folds_) if self.folds_.max() > 0 else ():
             test = self.folds_ == fold
             others = _Reference(self, ~test)
-            X_test = others.scale(self.X_[test])
-            self.predicted_[test] = others.model.predict(X_test)
+            X_test = others.scale(self.X_[test].astype(np.float32))
+            predicted[test] = others.model.predict(X_test)
             spread[test], distance[test] = others.domain.measure(X_test, self.appearance_[test])
         if self.folds_.max() == 0:
             spread, distance = self._reference.domain.measure(self._filled, self.appearance_)
         self.domain_scale_ = np.array(
             [max(self._cloud_quantile(d, _DOMAIN_QUANTILE), 1e-6) for d in distance.T]
         )
+        self.predicted_ = predicted
         self.spread_scale_ = float(np.median(spread)) or 1.0
         self.difficulty_ = self._difficulty(spread)
-        self.intervals_ = self._intervals()
         self.check_ = self._reference.model.predict(self._filled[:_N_CHECKED])
         self.skill_ = self._skill()
         return self
 
-    def _derive(self):
-        """Set what follows from what is stored."""
+    def derive(self):
+        """Set what follows from the fields: after a fit, and when a file is read."""
         self._importance = 1.0
         if self.prior is not None:
             reference = (self.y_, self.protostars_, self.represents_)
             self._importance = importance(self.prior, *reference)
         weights = self._protostar_weights(self.weight_exponent) * self._importance
         self.weights_ = weights / weights.mean()
-        groups = np.arange(len(self.y_)) if self.groups_ is None else self.groups_
-        self.folds_ = grouped_folds(groups)
-        self._filled = np.nan_to_num(self.X_)
+        self.folds_ = folds_of(self.protostars_ if self.clouds_ is None else self.clouds_)
+        self._filled = np.nan_to_num(self.X_.astype(np.float32))
         self._model_checked = False
-        self._fingerprint = self._cached_reference = None
+        self._cached_reference = self._cached_intervals = None
 
-    def _intervals(self):
-        errors = np.abs(self.y_ - self.predicted_)
-        weights = self._protostar_weights(1) * self._importance
-        return ConformalIntervals(errors, self.difficulty_, self.predicted_, self.folds_, weights)
+    @property
+    def intervals_(self) -> ConformalIntervals:
+        """The widths of the intervals."""
+        if self._cached_intervals is None:
+            errors = np.abs(self.y_ - self.predicted_)
+            weights = self._protostar_weights(1) * self._importance
+            self._cached_intervals = ConformalIntervals(
+                errors, self.difficulty_, self.predicted_, self.folds_, weights
+            )
+        return self._cached_intervals
 
     def _protostar_weights(self, exponent):
         return protostar_weights(self.protostars_, exponent, self.represents_)
@@ -314,12 +328,15 @@ class Calibration:
         In dex, of clouds that are left out, each protostar with the same weight: predictions regress
         to the mean.
         """
+        return self._in_thirds(self.predicted_ - self.y_, of=self.y_)
+
+    def _in_thirds(self, values, of):
+        """Return the means of values in the lower, middle and upper third of others."""
         equal = self._protostar_weights(1)
-        edges = [weighted_quantile(self.y_, equal, k / 3) for k in (1, 2)]
-        third = np.searchsorted(edges, self.y_)
-        error = self.predicted_ - self.y_
+        edges = [weighted_quantile(of, equal, k / 3) for k in (1, 2)]
+        third = np.searchsorted(edges, of)
         return [
-            float(np.average(error[third == k], weights=equal[third == k]))
+            float(np.average(values[third == k], weights=equal[third == k]))
             for k in np.unique(third)
         ]
 
@@ -331,17 +348,14 @@ class Calibration:
             name = f"coverage_{level * 100:.0f}"
             skill[name] = float(np.average(held, weights=self.represents_))
             skill[f"{name}_protostar"] = float(np.average(held, weights=equal))
-        edges = [weighted_quantile(self.predicted_, equal, k / 3) for k in (1, 2)]
-        third = np.searchsorted(edges, self.predicted_)
-        held, error = self.intervals_.held(0.68), self.predicted_ - self.y_
-        thirds = [third == k if (third == k).any() else np.ones(len(third), bool) for k in range(3)]
-        for name, values in (("coverage_68_thirds", held), ("bias_thirds", error)):
-            skill[name] = [float(np.average(values[t], weights=equal[t])) for t in thirds]
+        held = self.intervals_.held(0.68)
+        skill["coverage_68_thirds"] = self._in_thirds(held, of=self.predicted_)
+        skill["bias_thirds"] = self._in_thirds(self.predicted_ - self.y_, of=self.predicted_)
         return {
             **skill,
             "n_maps": len(self.y_),
             "n_protostars": len(np.unique(self.protostars_)),
-            "n_groups": int(self.folds_.max()) + 1,
+            "n_clouds": int(self.folds_.max()) + 1,
         }
 
     def verify(self) -> None:
@@ -411,108 +425,28 @@ class Calibration:
 
     def fingerprint(self) -> str:
         """Return a digest of the options and the reference maps."""
-        if self._fingerprint is None:
-            options = (
-                self.channels, self.features, self.regressor, self.weight_exponent, self.prior
-            )  # fmt: skip
-            self._fingerprint = fingerprint(options, self.spread_scale_, self._arrays())
-        return self._fingerprint
+        return fingerprint(fields_of(self))
 
-    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-        """
-        Return all that is needed to make this calibration again.
-
-        Returns
-        -------
-        arrays : dict of `~numpy.ndarray`
-            Numbers.
-
-        card : dict
-            Plain values.
-        """
-        arrays, names = self._arrays(), {}
-        for name in ("groups", "protostars"):
-            values = getattr(self, f"{name}_")
-            if values is not None:
-                labels, index = np.unique(values, return_inverse=True)
-                arrays[name], names[name] = index.astype(np.int32), labels.tolist()
-        card = {
-            "names": names,
-            "channels": list(self.channels),
-            "features": self.features.to_dict(),
-            "regressor": spec_to_json(self.regressor),
-            "weight_exponent": self.weight_exponent,
-            "blocks": [int(b) for b in self.scaler_.blocks],
-            "spread_scale": self.spread_scale_,
-            "skill": self.skill_,
-            "prior": None if self.prior is None else self.prior.to_dict(),
+    def check(self):
+        """Refuse arrays that no calibration has: a file may come from anybody."""
+        n_maps, n_features = self.X_.shape
+        shapes = {
+            **dict.fromkeys(("y_", "represents_", "predicted_", "difficulty_"), (n_maps,)),
+            "domain_scale_": (2,),
+            "appearance_": (n_maps, self.appearance_.shape[-1]),
         }
-        return arrays, card
-
-    def _arrays(self):
-        return {
-            "X": self.X_.astype(np.float16),
-            "y": self.y_,
-            "appearance": self.appearance_.astype(np.float16),
-            "represents": self.represents_,
-            "predicted": self.predicted_,
-            "difficulty": self.difficulty_,
-            "domain_scale": self.domain_scale_,
-            "center": self.scaler_.center_,
-            "factor": self.scaler_.factor_,
-            "check": self.check_,
-        }
-
-    @classmethod
-    def from_state(cls, arrays: dict[str, np.ndarray], card: dict[str, Any]) -> Calibration:
-        """
-        Make the calibration of `state` again.
-
-        Raises
-        ------
-        ValueError
-            If the arrays do not fit together, or are not finite.
-        """
-        _check_arrays(arrays)
-        new = cls(
-            card["channels"],
-            FeatureSet(**card["features"]),
-            spec_from_json(card["regressor"]),
-            card["weight_exponent"],
-            Prior(**card["prior"]) if card.get("prior") else None,
-        )
-        for name in ("y", "represents", "predicted", "difficulty", "domain_scale", "check"):
-            setattr(new, f"{name}_", arrays[name])
-        for name in ("X", "appearance"):
-            setattr(new, f"{name}_", arrays[name].astype(np.float32))
-        for name in ("groups", "protostars"):
-            labels = card["names"].get(name)
-            setattr(new, f"{name}_", None if labels is None else np.array(labels)[arrays[name]])
-        new.scaler_ = Scaler(card["blocks"])
-        new.scaler_.center_, new.scaler_.factor_ = arrays["center"], arrays["factor"]
-        new.spread_scale_ = card["spread_scale"]
-        new._derive()
-        new.intervals_ = new._intervals()
-        new.skill_ = card["skill"]
-        return new
+        given = [(name, getattr(self, name), shape) for name, shape in shapes.items()]
+        given += [(n, getattr(self.scaler_, n), (n_features,)) for n in ("center_", "factor_")]
+        for name, values, shape in given:
+            finite = name == "appearance_" or np.isfinite(values).all()
+            if values.shape != shape or values.dtype.kind != "f" or not finite:
+                msg = f"{name} must have {shape} finite numbers, got {values.dtype} {values.shape}"
+                raise ValueError(msg)
 
 
-def _check_arrays(arrays):
-    """Refuse the arrays of a state that no calibration has: a file may come from anybody."""
-    n_maps, n_features = arrays["X"].shape
-    shapes = {
-        **dict.fromkeys(("y", "represents", "predicted", "difficulty"), (n_maps,)),
-        **dict.fromkeys(("center", "factor"), (n_features,)),
-        "domain_scale": (2,),
-    }
-    for name, shape in shapes.items():
-        values = arrays[name]
-        if values.shape != shape or values.dtype.kind != "f" or not np.isfinite(values).all():
-            msg = f"{name} must have {shape} finite numbers, got {values.dtype} {values.shape}"
-            raise ValueError(msg)
-    if arrays["appearance"].ndim != 2 or len(arrays["appearance"]) != n_maps:
-        msg = f"appearance must have {n_maps} rows, got the shape {arrays['appearance'].shape}"
-        raise ValueError(msg)
+def _labels(values):
+    """Return names as an array as narrow as they allow, so that a copy has the same digest."""
+    return np.array([str(value) for value in np.asarray(values).tolist()])
 
 
 class _Reference:
@@ -520,11 +454,10 @@ class _Reference:
 
     def __init__(self, calibration, rows):
         everything = isinstance(rows, slice)
+        X, y = calibration.X_[rows].astype(np.float32), calibration.y_[rows]
         # All of them are scaled already.
-        self.scaler = None if everything else Scaler(calibration.scaler_.blocks)
-        if self.scaler is not None:
-            self.scaler.fit(calibration.X_[rows])
-        X, y = self.scale(calibration.X_[rows]), calibration.y_[rows]
+        self.scaler = None if everything else Scaler(calibration.scaler_.blocks).fit(X)
+        X = self.scale(X)
         self.model = fit_regressor(
             make_regressor(calibration.regressor),
             X,
@@ -580,15 +513,10 @@ def options_for(channels, *, encoder, features, regressor, weight_exponent, prio
         found = features
     elif encoder is not None:
         found = for_encoder(found, encoder)
-    return (
-        found,
-        head if regressor is None else regressor,
-        exponent if weight_exponent is None else weight_exponent,
-        as_prior(prior),
-    )
-
-
-_LEAST_MAPS = 10
+    head = head if regressor is None else regressor
+    if weight_exponent is None:
+        weight_exponent = exponent if takes_weights(make_regressor(head)) else 0.0
+    return found, head, weight_exponent, as_prior(prior)
 
 
 def log_solar(masses):
@@ -619,7 +547,7 @@ class References:
     log_masses : 1D `~numpy.ndarray`
         log10 masses.
 
-    groups, protostars : array-like or None
+    clouds, protostars : array-like or None
         The cloud and the protostar of each map.
 
     represents : 1D `~numpy.ndarray` or None
@@ -633,7 +561,7 @@ class References:
 
     images: np.ndarray
     log_masses: np.ndarray
-    groups: object = None
+    clouds: object = None
     protostars: object = None
     represents: np.ndarray | None = None
 
@@ -642,7 +570,7 @@ class References:
         if n < _LEAST_MAPS:
             msg = f"maps must be at least {_LEAST_MAPS} for a calibration, got {n}"
             raise ValueError(msg)
-        given = {"masses": self.log_masses, "groups": self.groups, "protostars": self.protostars}
+        given = {"masses": self.log_masses, "clouds": self.clouds, "protostars": self.protostars}
         for name, values in given.items():
             if values is not None and len(values) != n:
                 msg = f"{name} must have one entry per map, got {len(values)} for {n}"
@@ -675,7 +603,7 @@ def fit_calibrations(reference, options, *, channels, encoder, progress_bar):
             reference.log_masses,
             blocks=blocks,
             appearance=appearance(keep_channels(images, wanted)),
-            groups=reference.groups,
+            clouds=reference.clouds,
             protostars=reference.protostars,
             represents=reference.represents,
         )

@@ -13,6 +13,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.metrics import r2_score, root_mean_squared_error
 
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
@@ -20,7 +21,7 @@ from astrofractal._utils.progress import progress
 from astrofractal._utils.threads import one_blas_thread
 from astrofractal._utils.validation import one_of, warn
 from astrofractal.catalogs.columns import carry, channel_code, check_level, describe, measured
-from astrofractal.catalogs.detection import PEAKS, find_protostars, is_off_center, peak_offset
+from astrofractal.catalogs.detection import find_protostars, is_off_center, peak_offset
 from astrofractal.catalogs.positions import Places, nothing_to_measure, resolve_positions, to_icrs
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
@@ -47,7 +48,7 @@ from astrofractal.mass.files import (
 from astrofractal.mass.matching import MATCHED_FEATURES, unlike_references
 from astrofractal.mass.measures import appearance
 from astrofractal.mass.standard import BATCH_SIZE, is_single, standard_batches
-from astrofractal.mass.weights import Prior, as_prior, r2_score, rmse_score
+from astrofractal.mass.weights import Prior, as_prior
 from astrofractal.observing import Telescope
 
 __all__ = ["StellarMassEstimator", "make_catalog"]
@@ -55,14 +56,12 @@ __all__ = ["StellarMassEstimator", "make_catalog"]
 _BATCH = 64
 
 
-def make_catalog(estimator, gas, positions, *, level, recenter, progress_bar, **detection):
+def make_catalog(estimator, gas, positions, *, level, progress_bar, **detection):
     """Estimate the masses of the protostars of a map."""
     check_level(level)
-    one_of("recenter", recenter, (None, False, *PEAKS))
     gas = GasMap.read(gas)
-    if recenter is None:
-        recenter = "column" if positions is None else False
-    if positions is None:
+    detected = positions is None  # a peak of the map is moved to that of its cutout
+    if detected:
         places = Places(find_protostars(gas, **detection))
     elif detection:
         msg = f"{', '.join(detection)} are for the detection, not for given positions"
@@ -82,8 +81,8 @@ def make_catalog(estimator, gas, positions, *, level, recenter, progress_bar, **
         for start in range(0, n, _BATCH):
             batch = slice(start, min(start + _BATCH, n))
             cutouts = gas.cutouts(positions[batch], **options)
-            if recenter:
-                moved = [_moved(gas, cutout, recenter) for cutout in cutouts]
+            if detected:
+                moved = [_moved(gas, cutout) for cutout in cutouts]
                 x[batch], y[batch] = np.transpose(moved)
                 cutouts = gas.cutouts(np.transpose([x[batch], y[batch]]), **options)
             for row, cutout in enumerate(cutouts, start):
@@ -105,7 +104,7 @@ def make_catalog(estimator, gas, positions, *, level, recenter, progress_bar, **
     ids = np.arange(1, n + 1) if places.ids is None else np.asarray(places.ids)
     table.add_column(ids, 0, "id")
     if gas.wcs is not None:
-        given = isinstance(positions, SkyCoord) and not recenter
+        given = isinstance(positions, SkyCoord) and not detected
         sky = positions if given else gas.to_sky(x, y)
         table.add_column(to_icrs(sky), 1, "position")
     where = table.colnames.index("channels")
@@ -114,11 +113,11 @@ def make_catalog(estimator, gas, positions, *, level, recenter, progress_bar, **
     return carry(describe(table, level), places.columns), unlike_references(gas, known)
 
 
-def _moved(gas, cutout, kind):
+def _moved(gas, cutout):
     """The pixel of a map where the local peak of a cutout lies."""
     dx, dy = 0.0, 0.0
     if "outside" not in cutout.flags:
-        dx, dy = peak_offset(cutout.to_array(), kind)
+        dx, dy = peak_offset(cutout.to_array(), "column")
     if not dx and not dy:
         return cutout.meta["pixel"]
     if gas.wcs is None:
@@ -130,7 +129,7 @@ def _moved(gas, cutout, kind):
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, Literal, Self
+    from typing import Any, Self
 
     from astropy.table import QTable, Table
     from numpy.typing import ArrayLike
@@ -161,9 +160,9 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     regressor : str, estimator or tuple of these, optional
         ``"knn"`` (the published head: whitened principal components, five neighbors weighted by
-        distance), ``"ridge"``, ``"kernel_ridge"``, ``"svr"``, ``"boosting"`` or ``"mean"``; any
-        regressor of scikit-learn; or a tuple of several, whose predictions are averaged.  By default
-        each combination of channels has its own.
+        distance), ``"ridge"``, ``"kernel_ridge"`` or ``"svr"``; any regressor of scikit-learn; or a
+        tuple of several, whose predictions are averaged.  By default each combination of channels
+        has its own.
 
     weight_exponent : float, optional
         A map has the weight ``n ** -weight_exponent`` where its protostar has n maps: with 0 each
@@ -171,10 +170,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         its own.
 
     prior : str, table or path-like, optional
-        The masses that are expected: "kroupa" or "chabrier" (initial mass functions), "flat" (as many
-        in each decade), or a table, or the path of one, with ``mass`` and ``number`` (of protostars
-        per decade).  Reference protostars are weighed so that they follow it, by up to a factor of
-        ten.  By default they count as they are.
+        The masses that are expected: "kroupa" or "chabrier" (initial mass functions), or a table, or
+        the path of one, with ``mass`` and ``number`` (of protostars per decade).  Reference
+        protostars are weighted so that they follow it, by up to a factor of ten.  By default they
+        count as they are.
 
     Attributes
     ----------
@@ -315,7 +314,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         self,
         maps: MapSet | Sequence[GasMap | MapSource],
         masses: u.Quantity | None = None,
-        groups: ArrayLike | None = None,
+        clouds: ArrayLike | None = None,
         *,
         protostars: ArrayLike | None = None,
         observe: Callable[..., Any] | None = None,
@@ -333,10 +332,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         masses : `~astropy.units.Quantity`, optional
             The mass in each map; not needed for a `~astrofractal.mapset.MapSet`.
 
-        groups : array-like, optional
-            The cloud (simulation) of each map.  Skill and intervals are measured on whole clouds
-            left out, so that they hold for a cloud that is new; without groups they hold only for
-            maps that resemble these.  Taken from a `~astrofractal.mapset.MapSet`.
+        clouds : array-like, optional
+            The cloud (simulation) of each map.  Scores and intervals are measured on whole clouds
+            left out, so that they hold for a cloud that is new; without clouds they hold only for
+            other protostars of these.  Taken from a `~astrofractal.mapset.MapSet`.
 
         protostars : array-like, optional
             The protostar of each map, for the weights; without it each map has its own.  Taken from
@@ -361,7 +360,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         Raises
         ------
         TypeError, ValueError
-            If an option, the masses or the groups are not what they should be.
+            If an option, the masses or the clouds are not what they should be.
 
         See Also
         --------
@@ -387,7 +386,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         check_options(**self.get_params(deep=False))
         if isinstance(maps, MapSet):
             masses = maps.masses if masses is None else masses
-            groups = maps.clouds if groups is None else groups
+            clouds = maps.clouds if clouds is None else clouds
             protostars = maps.protostars if protostars is None else protostars
         log_masses = log_solar(masses)
         uses_encoder = any(self._options(c)[0].pooling for c in CHANNEL_SETS)
@@ -397,7 +396,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         reference = References(
             np.concatenate(images) if images else np.empty((0, 3, 1, 1), np.float32),
             log_masses,
-            groups,
+            clouds,
             protostars,
             maps.represents if isinstance(maps, MapSet) else None,
         )
@@ -432,7 +431,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         Parameters
         ----------
         *clouds : str
-            Names of clouds (groups) of the reference maps.
+            Names of clouds of the reference maps.
 
         channels : list of tuple of str, optional
             The combinations of channels that are needed; all by default.
@@ -608,20 +607,17 @@ class StellarMassEstimator(Options, BaseEstimator):
         total = None
         if hasattr(maps, "__len__") and not is_single(maps):
             total = -(-len(maps) // BATCH_SIZE)
-        result = Evaluation()
         batches = progress(batches, progress_bar, total=total, desc="estimate")
+        options = {
+            "calibrations": self.calibrations_,
+            "encoder": self.encoder_,
+            "ood_threshold": self.ood_threshold,
+        }
         # NumPy's threads keep spinning after a product, in the way of the network's: a quarter of
         # the time.
         with one_blas_thread():
-            for images, flags in batches:
-                evaluate_batch(
-                    images,
-                    flags,
-                    result,
-                    calibrations=self.calibrations_,
-                    encoder=self.encoder_,
-                    ood_threshold=self.ood_threshold,
-                )
+            parts = [evaluate_batch(images, flags, **options) for images, flags in batches]
+        result = Evaluation.concatenate(parts)
         warn_of_doubts(result, self.size)
         return result
 
@@ -629,8 +625,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         self,
         maps: GasMap | MapSource | Iterable[GasMap | MapSource],
         *,
-        combine: Literal["weighted", "median", "mean"] | None = None,
-        groups: ArrayLike | None = None,
         progress_bar: ProgressBar = False,
     ) -> u.Quantity:
         """
@@ -644,25 +638,18 @@ class StellarMassEstimator(Options, BaseEstimator):
             nx) of the model's channels.  A map that is wider than 0.5 pc is cut out around its
             center; one of unknown scale must be of the standard shape and is taken as 0.5 pc wide.
 
-        combine : {None, "weighted", "median", "mean"}, optional
-            Combine maps of the same protostar (several lines, epochs or lines of sight) by their
-            log10 masses; "weighted" is the mean with weights in inverse proportion to the intervals.
-
-        groups : array-like, optional
-            For ``combine``: which protostar each map shows; by default all maps show one.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 
         Returns
         -------
         mass : `~astropy.units.Quantity`
-            A scalar for one map (or with ``combine`` but without ``groups``), otherwise one mass
-            for each map or, in the order of their first appearance, each group.
+            A scalar for one map, otherwise one mass for each.
 
         See Also
         --------
         predict_interval : how certain the mass is.
+        evaluate : with ``combine``, one mass from several maps of a protostar.
         catalog : protostars of a map that is larger than a cutout.
 
         Examples
@@ -678,24 +665,14 @@ class StellarMassEstimator(Options, BaseEstimator):
         >>> print(f"{StellarMassEstimator().predict(cutout):.2f}")
         3.16 solMass
         """
-        result, single = self._combined(maps, combine, groups, progress_bar)
-        mass = 10**result.log_mass * u.solMass
-        return mass[0] if single else mass
-
-    def _combined(self, maps, combine, groups, progress_bar):
-        """Return the evaluation, combined where this is asked for, and whether it is of one mass."""
-        result = self.evaluate(maps, progress_bar=progress_bar)
-        if combine is not None or groups is not None:
-            result = result.combine(combine, groups)
-        return result, is_single(maps) or (combine is not None and groups is None)
+        mass = 10 ** self.evaluate(maps, progress_bar=progress_bar).log_mass * u.solMass
+        return mass[0] if is_single(maps) else mass
 
     def predict_interval(
         self,
         maps: GasMap | MapSource | Iterable[GasMap | MapSource],
         level: float = 0.68,
         *,
-        combine: Literal["weighted", "median", "mean"] | None = None,
-        groups: ArrayLike | None = None,
         progress_bar: ProgressBar = False,
     ) -> tuple[u.Quantity, u.Quantity]:
         """
@@ -712,10 +689,6 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         level : float, optional
             The probability.
-
-        combine, groups : optional
-            As in `predict`.  Several maps of one protostar share most of their error: see
-            `~astrofractal.catalogs.combine_estimates`.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -744,7 +717,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         0.70 solMass to 14.3 solMass
         """
         check_level(level)
-        result, single = self._combined(maps, combine, groups, progress_bar)
+        result, single = self.evaluate(maps, progress_bar=progress_bar), is_single(maps)
         half = result.half_width(level)
         ends = (10 ** (result.log_mass + sign * half) * u.solMass for sign in (-1, 1))
         return tuple(end[0] if single else end for end in ends)
@@ -810,7 +783,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         if len(true) != len(predicted):
             msg = f"masses must have one entry per map, got {len(true)} for {len(predicted)}"
             raise ValueError(msg)
-        return r2_score(true, predicted), rmse_score(true, predicted)
+        return r2_score(true, predicted), root_mean_squared_error(true, predicted)
 
     def catalog(
         self,
@@ -818,7 +791,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         positions: Positions | None = None,
         *,
         level: float = 0.68,
-        recenter: Literal[False, "column", "kinematic"] | None = None,
         progress_bar: ProgressBar = False,
         **detection: Any,
     ) -> QTable:
@@ -835,15 +807,10 @@ class StellarMassEstimator(Options, BaseEstimator):
             Where the protostars are: a `~astropy.coordinates.SkyCoord`, a table with sky or pixel
             positions, the path of such a table or of a region file, `regions.Regions` (of polygons
             the centroids), or pixels (x, y) of shape (n, 2).  By default photutils looks for peaks
-            of the column density.
+            of the column density, and each is moved to the peak of its own cutout.
 
         level : float, optional
             The probability of the intervals.
-
-        recenter : {None, False, "column", "kinematic"}, optional
-            Whether positions are moved to the local peak within three pixels of the standard map
-            (0.023 pc): that of the column density, or of the column density times the square of the
-            velocity dispersion.  By default peaks that were detected are, given positions are not.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -894,7 +861,6 @@ class StellarMassEstimator(Options, BaseEstimator):
             gas,
             positions,
             level=level,
-            recenter=recenter,
             progress_bar=progress_bar,
             **detection,
         )
@@ -956,9 +922,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         return new
 
     def _load(self, path):
-        found = read_calibrations(path, self.encoder)
-        for name, value in found.options.items():
+        options, encoder, self._calibrations, self._reference_id = read_calibrations(
+            path, self.encoder
+        )
+        for name, value in options.items():
             setattr(self, name, value)
-        self._calibrations, self._reference_id = found.calibrations, found.reference_id
-        if self.encoder is None and found.encoder is not None:
-            self._default_encoder = found.encoder
+        if self.encoder is None and encoder is not None:
+            self._default_encoder = encoder

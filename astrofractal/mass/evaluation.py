@@ -8,9 +8,9 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from astrofractal._utils.validation import one_of, warn
+from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import channel_code, check_level, describe, measured
-from astrofractal.catalogs.combination import COMMON_ERROR, FUNCTIONS, combine_estimates
+from astrofractal.catalogs.combination import COMMON_ERROR, combine_estimates
 from astrofractal.gasmap.moments import (
     CHANNELS,
     ENOUGH_KNOWN,
@@ -25,7 +25,8 @@ from astrofractal.mass.measures import appearance
 __all__ = ["Evaluation", "evaluate_batch", "warn_of_doubts"]
 
 if TYPE_CHECKING:
-    from typing import Any, Literal
+    from collections.abc import Sequence
+    from typing import Any
 
     from numpy.typing import ArrayLike
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 #: The level of the intervals that estimates are weighed by.
 _COMBINED_LEVEL = 0.68
+
+
+#: What an `Evaluation` holds as numbers, one for each map.
+_NUMBERS = ("log_mass", "difficulty", "ood_score", "velocity_known")
 
 
 class Evaluation:
@@ -64,34 +69,29 @@ class Evaluation:
         After `combine`: the number of maps in each entry.
     """
 
-    def __init__(self) -> None:
-        self.log_mass = self.difficulty = self.ood_score = self.velocity_known = np.empty(0)
-        self.flags = []
-        self.calibrations = []
-        self.n_maps = None
+    def __init__(
+        self,
+        numbers: dict[str, np.ndarray],
+        flags: list[list[str]],
+        calibrations: list[Calibration | None],
+        n_maps: np.ndarray | None = None,
+    ) -> None:
+        for name in _NUMBERS:
+            setattr(self, name, np.asarray(numbers[name], float))
+        self.flags, self.calibrations, self.n_maps = flags, calibrations, n_maps
 
     def __len__(self) -> int:
         return len(self.log_mass)
 
-    def extend(
-        self,
-        log_mass: ArrayLike,
-        difficulty: ArrayLike,
-        ood_score: ArrayLike,
-        velocity_known: ArrayLike,
-        flags: list[str],
-        calibrations: list[Calibration],
-    ) -> None:
-        """Append more maps."""
-        self.log_mass = np.append(self.log_mass, log_mass)
-        self.difficulty = np.append(self.difficulty, difficulty)
-        self.ood_score = np.append(self.ood_score, ood_score)
-        self.velocity_known = np.append(self.velocity_known, velocity_known)
-        self.flags += flags
-        self.calibrations += calibrations
-
-    def _numbers(self):
-        return np.array([self.log_mass, self.difficulty, self.ood_score, self.velocity_known])
+    @classmethod
+    def concatenate(cls, parts: Sequence[Evaluation]) -> Evaluation:
+        """Return the entries of several evaluations, in order."""
+        numbers = {
+            name: np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
+            for name in _NUMBERS
+        }
+        flags = [own for part in parts for own in part.flags]
+        return cls(numbers, flags, [own for part in parts for own in part.calibrations])
 
     @property
     def without_skill(self) -> dict[str, float]:
@@ -130,25 +130,18 @@ class Evaluation:
         return result
 
     def combine(
-        self,
-        function: Literal["weighted", "median", "mean"],
-        groups: ArrayLike | None = None,
-        *,
-        correlation: float = COMMON_ERROR,
+        self, protostars: ArrayLike | None = None, *, correlation: float = COMMON_ERROR
     ) -> Evaluation:
         """
         Combine the maps of each protostar (lines, epochs or lines of sight).
 
-        Several maps of one protostar share most of their error, and the interval of the combination
-        knows it: see `~astrofractal.catalogs.combine_estimates`.
+        The combination is the mean of log10 masses, with weights in inverse proportion to their
+        intervals.  Several maps of one protostar share most of their error, and the interval of the
+        combination takes that into account: see `~astrofractal.catalogs.combine_estimates`.
 
         Parameters
         ----------
-        function : {"weighted", "median", "mean"}
-            Applied to log10 masses; "weighted" is the mean with weights in inverse proportion to the
-            intervals.
-
-        groups : array-like, optional
+        protostars : array-like, optional
             Which protostar each map shows; by default all maps show one.
 
         correlation : float, optional
@@ -157,43 +150,40 @@ class Evaluation:
         Returns
         -------
         combined : `Evaluation`
-            One entry per group, in the order of their first appearance, with the flags of all its
-            maps and the largest score.
+            One entry per protostar, in the order of their first appearance, with the flags of all
+            its maps and the largest score.
 
         Raises
         ------
         ValueError
-            If the function is unknown or there is not one group per map.
+            If there is not one protostar per map.
         """
-        if function is None:
-            msg = "groups need combine='weighted', 'median' or 'mean', got combine=None"
-            raise ValueError(msg)
-        one_of("combine", function, FUNCTIONS)
-        groups = np.zeros(len(self)) if groups is None else np.asarray(groups)
-        if len(groups) != len(self):
-            msg = f"groups must have one entry per map, got {len(groups)} for {len(self)} maps"
+        protostars = np.zeros(len(self)) if protostars is None else np.asarray(protostars)
+        if len(protostars) != len(self):
+            msg = (
+                f"protostars must have one entry per map, got {len(protostars)} for "
+                f"{len(self)} maps"
+            )
             raise ValueError(msg)
         half = self.half_width(_COMBINED_LEVEL)
-        new, counts = Evaluation(), []
-        for group in dict.fromkeys(groups.tolist()):
-            rows = np.flatnonzero(groups == group)
+        groups = [np.flatnonzero(protostars == p) for p in dict.fromkeys(protostars.tolist())]
+        numbers = {name: np.empty(len(groups)) for name in _NUMBERS}
+        flags, used = [], []
+        for number, rows in enumerate(groups):
             mass, width, weights = combine_estimates(
-                self.log_mass[rows], half[rows], function, correlation=correlation
+                self.log_mass[rows], half[rows], correlation=correlation
             )
-            flags = list(dict.fromkeys(flag for row in rows for flag in self.flags[row]))
             # Of maps with different channels, named is that of the least certain one.
-            worst = min((self.calibrations[row] for row in rows), key=lambda c: c.skill_["r2"])
-            new.extend(
-                mass,
-                width / worst.half_width(_COMBINED_LEVEL, 1.0),
-                self.ood_score[rows].max(),
-                weights @ self.velocity_known[rows],
-                [flags],
-                [worst],
+            worst = min(
+                (self.calibrations[i] for i in rows), key=lambda c: c.skill_["r2_protostar"]
             )
-            counts.append(len(rows))
-        new.n_maps = np.array(counts)
-        return new
+            numbers["log_mass"][number] = mass
+            numbers["difficulty"][number] = width / worst.half_width(_COMBINED_LEVEL, 1.0)
+            numbers["ood_score"][number] = self.ood_score[rows].max()
+            numbers["velocity_known"][number] = weights @ self.velocity_known[rows]
+            flags.append(list(dict.fromkeys(flag for i in rows for flag in self.flags[i])))
+            used.append(worst)
+        return Evaluation(numbers, flags, used, np.array([len(rows) for rows in groups]))
 
     def expand(self, rows: list[int], others: dict[int, str]) -> Evaluation:
         """
@@ -212,15 +202,15 @@ class Evaluation:
         expanded : `Evaluation`
             Of ``len(rows) + len(others)`` entries, without a number on the other rows.
         """
-        new = Evaluation()
         n = len(rows) + len(others)
-        place = dict(zip(rows, range(n)))
-        numbers = np.full((4, n), np.nan)
-        numbers[:, rows] = self._numbers()
-        flags = [self.flags[place[i]] if i in place else [others[i]] for i in range(n)]
-        used = [self.calibrations[place[i]] if i in place else None for i in range(n)]
-        new.extend(*numbers, flags, used)
-        return new
+        numbers = {name: np.full(n, np.nan) for name in _NUMBERS}
+        flags = [[others[i]] if i in others else [] for i in range(n)]
+        used = [None] * n
+        for name in _NUMBERS:
+            numbers[name][rows] = getattr(self, name)
+        for own, row in enumerate(rows):
+            flags[row], used[row] = self.flags[own], self.calibrations[own]
+        return Evaluation(numbers, flags, used)
 
     def to_table(self, *, level: float = 0.68, meta: dict[str, Any] | None = None) -> QTable:
         """
@@ -273,8 +263,8 @@ def _strings(values):
     return np.array(values, dtype=f"U{max([1, *map(len, values)])}")
 
 
-def evaluate_batch(images, flags, result, *, calibrations, encoder, ood_threshold):
-    """Predict masses and append them to a result."""
+def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
+    """Predict the masses of some maps."""
     # images (n_maps, 3, ny, nx)
     n = len(images)
     used = [_best(calibrations, found) for found in channels_of(images)]
@@ -306,7 +296,7 @@ def evaluate_batch(images, flags, result, *, calibrations, encoder, ood_threshol
         flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]
         if not calibration.has_skill:
             flags[i].append("no-skill")
-    result.extend(log_mass, difficulty, ood, velocity_known, flags, used)
+    return Evaluation(dict(zip(_NUMBERS, (log_mass, difficulty, ood, velocity_known))), flags, used)
 
 
 def _best(calibrations, channels):

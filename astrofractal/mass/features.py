@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import at_least
 from astrofractal.encoder import ChannelNormalization
 from astrofractal.encoder.encoder import magnify
@@ -18,12 +17,8 @@ from astrofractal.encoder.weights import HEADS
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mass.measures import (
     PROFILES,
-    SCALARS,
-    STATISTICS,
     batched,
-    channel_statistics,
     check_names,
-    physical_scalars,
     radial_profiles,
 )
 
@@ -72,8 +67,6 @@ def aperture_contrasts(images: np.ndarray, zoom: float = 4.0) -> np.ndarray:
 
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from astrofractal._utils.annotations import ProgressBar
     from astrofractal.encoder import FractalEncoder
 
@@ -110,14 +103,8 @@ class FeatureSet:
     profiles : tuple of str, optional
         Names of radial profiles, ``"all"`` for all; see `~astrofractal.mass.radial_profiles`.
 
-    scalars : tuple of str, optional
-        Names of physical scalars, ``"all"`` for all; see `~astrofractal.mass.physical_scalars`.
-
     contrasts : bool, optional
         Whether the sixteen `~astrofractal.mass.aperture_contrasts` are added.
-
-    statistics : bool, optional
-        Whether the `~astrofractal.mass.channel_statistics` are added.
 
     Raises
     ------
@@ -135,23 +122,20 @@ class FeatureSet:
     zoom: float = 4.0
     symmetrize: bool = True
     profiles: tuple = ()
-    scalars: tuple = ()
     contrasts: bool = False
-    statistics: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "pooling", check_pooling(self.pooling) if self.pooling else ())
-        for name, known in (("profiles", PROFILES), ("scalars", SCALARS)):
-            value = getattr(self, name)
-            value = tuple(known) if isinstance(value, str) and value == "all" else value
-            value = (value,) if isinstance(value, str) else tuple(value or ())
-            check_names(name, value, known)
-            object.__setattr__(self, name, value)
+        names = self.profiles or ()
+        names = tuple(PROFILES) if names == "all" else names
+        names = (names,) if isinstance(names, str) else tuple(names)
+        check_names("profiles", names, PROFILES)
+        object.__setattr__(self, "profiles", names)
         at_least("zoom", self.zoom, 1)
-        if not (self.pooling or self.profiles or self.scalars or self.contrasts or self.statistics):
+        if not (self.pooling or self.profiles or self.contrasts):
             msg = (
-                "features must not be empty: give one of pooling, profiles, scalars, contrasts and "
-                f"statistics, got {self!r}"
+                "features must not be empty: give one of pooling, profiles and contrasts, got "
+                f"{self!r}"
             )
             raise ValueError(msg)
 
@@ -161,16 +145,7 @@ class FeatureSet:
             magnified = f"@{self.zoom:g}x" if self.zoom != 1 else ""
             parts.append("+".join(self.pooling) + magnified)
             parts[0] += "(symmetrized)" if self.symmetrize else ""
-        names = ("profiles", "scalars", "contrasts", "statistics")
-        return "+".join(parts + [name for name in names if getattr(self, name)])
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the parameters as plain values."""
-        return asdict(self)
-
-    def fingerprint(self) -> str:
-        """Return a digest of all parameters."""
-        return fingerprint(self.to_dict())
+        return "+".join(parts + [n for n in ("profiles", "contrasts") if getattr(self, n)])
 
     def compute(
         self,
@@ -225,15 +200,9 @@ class FeatureSet:
         names = [name for name in self.profiles if PROFILES[name] in channels]
         if names:
             physics.append(radial_profiles(images, names))
-        names = [name for name in self.scalars if SCALARS[name] in channels]
-        if names:
-            physics.append(physical_scalars(images, names))
         if self.contrasts:
             keep = [i for i, name in enumerate(CONTRASTS) if name in channels]
             physics.append(aperture_contrasts(images, self.zoom)[:, keep])
-        if self.statistics:
-            keep = [i for i, name in enumerate(STATISTICS) if name.startswith(channels)]
-            physics.append(channel_statistics(images)[:, keep])
         if physics:
             parts.append(np.hstack(physics))
         if not parts:

@@ -1,99 +1,90 @@
 """Calibrations on disk."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from astrofractal._utils.compiled import own_folder
-from astrofractal._utils.identity import read_archive, write_archive
+from astrofractal._utils.identity import (
+    fields_of,
+    put_together,
+    read_archive,
+    take_apart,
+    write_archive,
+)
 from astrofractal._utils.reading import reading
 from astrofractal.encoder import describe_encoder, find_encoder
 from astrofractal.mass.calibration import Calibration
 from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.intervals import Scaler
 from astrofractal.mass.regressors import spec_from_json, spec_to_json
 from astrofractal.mass.weights import Prior, as_prior
 
 __all__ = ["read_calibrations", "read_matched", "write_calibrations", "write_matched"]
 
-_VERSION = "calibration-3"
+_VERSION = "calibration-4"
+
+#: The dataclasses among the fields of a calibration.
+_KINDS = {"features": FeatureSet, "prior": Prior, "scaler_": Scaler}
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The options of an estimator."""
+
+    features: FeatureSet | None
+    regressor: object
+    weight_exponent: float | None
+    prior: Prior | None
 
 
 def write_calibrations(estimator, path, *, overwrite=False):
     """Write the options and the calibrations of an estimator."""
     arrays, cards = {}, []
     for number, calibration in enumerate(estimator.calibrations_.values()):
-        own, card = calibration.state()
-        arrays |= {f"{number}.{name}": v for name, v in own.items()}
-        cards.append(card)
-    encoder, features = estimator.encoder_, estimator.features
-    prior = as_prior(estimator.prior)
+        own, card = take_apart(calibration, f"{number}.")
+        arrays |= own
+        cards.append(card | {"regressor": spec_to_json(calibration.regressor)})
+    options = {field.name: getattr(estimator, field.name) for field in fields(_Options)}
+    options["prior"], options["regressor"] = (
+        as_prior(estimator.prior),
+        spec_to_json(estimator.regressor),
+    )
+    encoder = estimator.encoder_
     card = {
         "encoder": None if encoder is None else describe_encoder(encoder),
         "reference_id": estimator.reference_id_,
         "calibrations": cards,
-        "options": {
-            "features": None if features is None else features.to_dict(),
-            "regressor": spec_to_json(estimator.regressor),
-            "weight_exponent": estimator.weight_exponent,
-            "prior": None if prior is None else prior.to_dict(),
-        },
+        "options": take_apart(_Options(**options))[1],
     }
     write_archive(path, arrays, card, version=_VERSION, overwrite=overwrite)
 
 
-@dataclass
-class StoredCalibrations:
-    """
-    What a file of calibrations holds.
-
-    Parameters
-    ----------
-    options : dict
-        Of the estimator's constructor, without the encoder.
-
-    encoder : `~astrofractal.FractalEncoder` or None
-        The one that the calibrations were made with; `None` where none is needed.
-
-    calibrations : dict
-        The `~astrofractal.mass.Calibration` of each combination of channels.
-
-    reference_id : str
-        The identity of the reference maps.
-    """
-
-    options: dict
-    encoder: object
-    calibrations: dict
-    reference_id: str
-
-
 def read_calibrations(path, encoder=None):
-    """Read the options and the calibrations of an estimator."""
+    """Return the options, the encoder, the calibrations and the identity of the reference maps."""
     arrays, card = read_archive(
         path, version=_VERSION, what="a calibration", remedy="calibrate again"
     )
     with reading(path):
-        return _from_archive(arrays, card, path, encoder)
+        calibrations = {}
+        for number, own in enumerate(card["calibrations"]):
+            with reading(path, f"calibration {number}"):
+                calibration = _calibration(arrays, own, f"{number}.")
+            calibrations[calibration.channels] = calibration
+        options = fields_of(put_together(_Options, {}, card["options"], **_KINDS))
+        options["regressor"] = spec_from_json(options["regressor"])
+        if card["encoder"] is not None:
+            encoder = find_encoder(
+                card["encoder"], path, encoder, made="calibrated", remedy="calibrate again"
+            )
+        return options, encoder, calibrations, card["reference_id"]
 
 
-def _from_archive(arrays, card, path, encoder):
-    calibrations = {}
-    for number, own in enumerate(card["calibrations"]):
-        prefix = f"{number}."
-        state = {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-        with reading(path, f"calibration {number}"):
-            calibration = Calibration.from_state(state, own)
-        calibrations[calibration.channels] = calibration
-    options = dict(card["options"])
-    options["regressor"] = spec_from_json(options["regressor"])
-    if options["features"] is not None:
-        options["features"] = FeatureSet(**options["features"])
-    if options.get("prior") is not None:
-        options["prior"] = Prior(**options["prior"])
-    if card["encoder"] is not None:
-        encoder = find_encoder(
-            card["encoder"], path, encoder, made="calibrated", remedy="calibrate again"
-        )
-    return StoredCalibrations(options, encoder, calibrations, card["reference_id"])
+def _calibration(arrays, card, prefix):
+    card = card | {"regressor": spec_from_json(card["regressor"])}
+    calibration = put_together(Calibration, arrays, card, prefix, **_KINDS)
+    calibration.check()
+    calibration.derive()
+    return calibration
 
 
 #: Files that are kept, of some 0.2 MB each.

@@ -6,7 +6,6 @@ import functools
 from typing import TYPE_CHECKING
 
 import numpy as np
-import scipy.fft
 from astropy import constants, units
 
 from astrofractal.gasmap import column_to_mass
@@ -15,15 +14,11 @@ from astrofractal.gasmap.moments import CHANNELS
 __all__ = [
     "CONTRAST",
     "PROFILES",
-    "SCALARS",
-    "STATISTICS",
     "aperture_mass",
     "appearance",
     "batched",
-    "channel_statistics",
     "check_names",
     "normalized_radius",
-    "physical_scalars",
     "radial_profiles",
     "virial_mass",
     "weighted_mean",
@@ -47,26 +42,6 @@ PROFILES = {
     "column_density_scatter": "column_density",
     "dispersion_scatter": "dispersion",
 }
-
-#: Names of the physical scalars and the channel that each needs.
-SCALARS = {
-    "total_column": "column_density",
-    "peak_column": "column_density",
-    "central_column": "column_density",
-    "column_spread": "column_density",
-    "velocity_spread": "velocity",
-    "velocity_gradient": "velocity",
-    "mean_dispersion": "dispersion",
-    "central_dispersion": "dispersion",
-}
-
-#: Names of the statistics: mean, standard deviation, skewness, kurtosis and slope of the power
-#: spectrum of each channel.
-STATISTICS = tuple(
-    f"{channel}_{name}"
-    for channel in CHANNELS
-    for name in ("mean", "std", "skewness", "kurtosis", "slope")
-)
 
 
 def batched(function):
@@ -167,128 +142,11 @@ def _log(values):
     return np.log10(np.maximum(values, 0) + _FLOOR)
 
 
-@batched
-def physical_scalars(images: np.ndarray, names: Iterable[str] = tuple(SCALARS)) -> np.ndarray:
-    """
-    Reduce each map to a few physical numbers.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels; NaN where there is no data.
-
-    names : iterable of str, optional
-        Which of ``SCALARS``.
-
-    Returns
-    -------
-    scalars : 2D float32 `~numpy.ndarray`, shape (n_maps, len(names))
-        All of them are log10 of the mean, the largest and the central column density,
-        the standard deviation of log10 N; the column-weighted standard deviation of the velocity
-        and of its gradient across the map (km/s); the column-weighted mean dispersion and that of
-        the center (km/s).  NaN where a channel is absent.
-    """
-    check_names("scalars", names, SCALARS)
-    n, _, ny, nx = images.shape
-    log_n = images[:, 0].reshape(n, -1)
-    good = np.isfinite(log_n)
-    column = np.where(good, 10.0 ** (np.where(good, log_n, 0) - 22), 0)
-    center = (normalized_radius((ny, nx)).ravel() < 1 / 16).astype(np.float32)[:, None]
-    y, x = (np.mgrid[:ny, :nx].reshape(2, -1) / max(ny, nx) - 0.5).astype(np.float32)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        result = [
-            22 + np.log10(column.sum(1) / good.sum(1)),
-            22 + np.log10(column.max(1)),
-            _masked_mean(log_n, center)[:, 0],
-            np.sqrt(weighted_mean(_deviation(log_n) ** 2, good)),
-        ]
-        velocity = images[:, 1].reshape(n, -1)
-        mean = weighted_mean(velocity, column)[:, None]
-        result.append(np.sqrt(weighted_mean((velocity - mean) ** 2, column)))
-        slopes = [
-            weighted_mean((velocity - mean) * t, column) / weighted_mean(t**2, column)
-            for t in (x, y)
-        ]
-        result.append(np.hypot(*slopes))
-        dispersion = images[:, 2].reshape(n, -1)
-        result.append(weighted_mean(dispersion, column))
-        result.append(_masked_mean(dispersion, center)[:, 0])
-    values = dict(zip(SCALARS, result))
-    columns = [values[name] for name in names]
-    return np.stack(columns, axis=1).astype(np.float32) if columns else np.empty((n, 0), np.float32)
-
-
-@batched
-def channel_statistics(images: np.ndarray) -> np.ndarray:
-    """
-    Describe the values of each channel, and the slope of its power spectrum.
-
-    Parameters
-    ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels; NaN where there is no data.
-
-    Returns
-    -------
-    statistics : 2D float32 `~numpy.ndarray`, shape (n_maps, 15)
-        In the order of ``STATISTICS``: mean (root mean square for the velocity), standard deviation,
-        skewness (without its sign for the velocity), excess kurtosis, and the slope of the
-        azimuthally averaged power spectrum between 2 and a quarter of the width in cycles.  NaN
-        where a channel is absent.
-    """
-    n = len(images)
-    columns = []
-    for c in range(3):
-        values = images[:, c].reshape(n, -1)
-        weight = np.isfinite(values)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            deviation = _deviation(values)
-            std = np.sqrt(weighted_mean(deviation**2, weight))
-            scaled = deviation / np.maximum(std, 1e-6)[:, None]
-            square = scaled * scaled
-            skewness = weighted_mean(square * scaled, weight)
-            mean = (
-                np.sqrt(weighted_mean(values**2, weight))
-                if c == 1
-                else weighted_mean(values, weight)
-            )
-            columns += [
-                mean,
-                std,
-                np.abs(skewness) if c == 1 else skewness,
-                weighted_mean(square * square, weight) - 3,
-                _spectral_slope(images[:, c]),
-            ]
-    return np.stack(columns, axis=1).astype(np.float32)
-
-
-def _deviation(values):
-    good = np.isfinite(values)
-    return values - weighted_mean(values, good)[:, None]
-
-
 def weighted_mean(values, weights):
     """Return the weighted mean over the pixels of each map, (n, k) to (n,), ignoring NaN."""
     weights = np.where(np.isfinite(values), weights, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (np.where(weights > 0, values, 0) * weights).sum(1) / weights.sum(1)
-
-
-def _spectral_slope(maps):
-    good = np.isfinite(maps)
-    flat = _deviation(maps.reshape(len(maps), -1)).reshape(maps.shape)
-    ny, nx = maps.shape[1:]
-    window = (np.hanning(ny)[:, None] * np.hanning(nx)).astype(np.float32)
-    power = np.abs(scipy.fft.fft2(np.where(good, flat, 0) * window)) ** 2
-    k = np.hypot(np.fft.fftfreq(ny)[:, None] * ny, np.fft.fftfreq(nx) * nx)
-    edges = np.unique(np.geomspace(2, max(4, min(ny, nx) / 4), 8).round(2))
-    inside = [(k >= a) & (k < b) for a, b in zip(edges, edges[1:])]
-    inside = [ring for ring in inside if ring.any()]
-    log_k = np.array([np.log10(k[ring].mean()) for ring in inside])
-    log_p = np.stack([np.log10(power[:, ring].mean(1) + 1e-20) for ring in inside], axis=1)
-    log_k -= log_k.mean()
-    slope = (log_p @ log_k) / (log_k**2).sum()
-    return np.where(good.any((1, 2)), slope, np.nan)
 
 
 #: Where the contrast of center and border is among the numbers.

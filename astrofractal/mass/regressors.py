@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.decomposition import PCA
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVR
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
 
-from astrofractal.mass.intervals import PublishedKNN, squared_distances
 from astrofractal.mass.weights import check_training
 
 if TYPE_CHECKING:
@@ -23,10 +27,9 @@ __all__ = [
     "AveragedRegressor",
     "GroupRidge",
     "KernelRidgeRegression",
-    "KernelSVR",
-    "MeanRegressor",
     "fit_regressor",
     "make_regressor",
+    "takes_weights",
 ]
 
 _ALPHAS = tuple(float(alpha) for alpha in 10 ** np.arange(-5, 2.1, 0.5))
@@ -100,30 +103,9 @@ class GroupRidge(RegressorMixin, BaseEstimator):
         return validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_ + self.intercept_
 
 
-class _KernelMachine(RegressorMixin, BaseEstimator):
-    """What is linear in a Gaussian kernel, predicting by one matrix product."""
-
-    def _scale_kernel(self, X, weights):
-        mean = np.average(X, axis=0, weights=weights)
-        variance = np.average((X - mean) ** 2, axis=0, weights=weights).sum()
-        self.gamma_ = self.gamma / max(variance, 1e-12)
-        return self.gamma_
-
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the prediction."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        return np.exp(-self.gamma_ * squared_distances(X, self.support_)) @ self.dual_ + (
-            self.intercept_
-        )
-
-
-class KernelRidgeRegression(_KernelMachine):
+class KernelRidgeRegression(RegressorMixin, BaseEstimator):
     """
-    Kernel ridge regression with a Gaussian kernel, the mean of a Gaussian process.
-
-    It has the least squared error where `KernelSVR` has the least absolute one, and estimates the mean
-    of log10 M where that estimates the median.
+    Kernel ridge regression with a Gaussian kernel and an offset, the mean of a Gaussian process.
 
     Parameters
     ----------
@@ -146,73 +128,20 @@ class KernelRidgeRegression(_KernelMachine):
         groups: ArrayLike | None = None,
     ) -> Self:
         """Fit; ``groups`` are not used."""
-        from sklearn.kernel_ridge import KernelRidge
-
         X, y, weights, _ = check_training(self, X, y, sample_weight, groups)
+        mean = np.average(X, axis=0, weights=weights)
+        variance = np.average((X - mean) ** 2, axis=0, weights=weights).sum()
+        self.gamma_ = self.gamma / max(variance, 1e-12)
         self.intercept_ = float(np.average(y, weights=weights))
-        model = KernelRidge(alpha=self.alpha, kernel="rbf", gamma=self._scale_kernel(X, weights))
-        model.fit(X, y - self.intercept_, sample_weight=weights / weights.mean())
-        self.support_, self.dual_ = X, model.dual_coef_
-        return self
-
-
-class KernelSVR(_KernelMachine):
-    """
-    Support vector regression with a Gaussian kernel.
-
-    Parameters
-    ----------
-    C, epsilon : float, optional
-        The penalty and the width of the tube without one.
-
-    gamma : float, optional
-        The inverse square width of the kernel, in units of the inverse total variance of ``X``.
-    """
-
-    def __init__(self, C: float = 1.0, epsilon: float = 0.1, gamma: float = 0.2) -> None:
-        self.C = C
-        self.epsilon = epsilon
-        self.gamma = gamma
-
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> Self:
-        """Fit; ``groups`` are not used."""
-        from sklearn.svm import SVR
-
-        X, y, weights, _ = check_training(self, X, y, sample_weight, groups)
-        gamma = self._scale_kernel(X, weights)
-        model = SVR(C=self.C, epsilon=self.epsilon, gamma=gamma, cache_size=500)
-        model.fit(X, y, sample_weight=weights)
-        self.support_ = model.support_vectors_
-        self.dual_ = model.dual_coef_[0]
-        self.intercept_ = float(model.intercept_[0])
-        return self
-
-
-class MeanRegressor(RegressorMixin, BaseEstimator):
-    """The mean of the training masses, whatever the map: the score of knowing nothing."""
-
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> Self:
-        """Take the mean; ``groups`` are not used."""
-        _, y, weights, _ = check_training(self, X, y, sample_weight, groups)
-        self.mean_ = float(np.average(y, weights=weights))
+        self.model_ = KernelRidge(alpha=self.alpha, kernel="rbf", gamma=self.gamma_)
+        self.model_.fit(X, y - self.intercept_, sample_weight=weights)
         return self
 
     def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the mean for each row."""
+        """Return the prediction."""
         check_is_fitted(self)
-        return np.full(len(validate_data(self, X, reset=False)), self.mean_)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        return self.model_.predict(X) + self.intercept_
 
 
 class AveragedRegressor(RegressorMixin, BaseEstimator):
@@ -250,28 +179,26 @@ class AveragedRegressor(RegressorMixin, BaseEstimator):
         return np.mean([member.predict(X) for member in self.members_], axis=0)
 
 
-def _boosting():
-    from sklearn.ensemble import HistGradientBoostingRegressor
+def _svr():
+    """Support vectors; the features of each kind have a total variance of one."""
+    return SVR(C=1.0, epsilon=0.1, gamma=0.1, cache_size=500)
 
-    return HistGradientBoostingRegressor(
-        max_iter=150, learning_rate=0.05, max_depth=3, early_stopping=False, random_state=0
-    )
+
+def _published_knn():
+    """Whitened principal components and their five nearest neighbors: arXiv:2510.24159."""
+    components = PCA(64, whiten=True, svd_solver="covariance_eigh")
+    return make_pipeline(components, KNeighborsRegressor(5, weights="distance"))
 
 
 #: The named regressors: name to what makes one.
 REGRESSORS = {
-    "knn": PublishedKNN,
+    "knn": _published_knn,
     "ridge": GroupRidge,
-    "svr": KernelSVR,
+    "svr": _svr,
     "kernel_ridge": KernelRidgeRegression,
-    "boosting": _boosting,
-    "mean": MeanRegressor,
 }
 
-_OWN = {
-    c.__name__: c
-    for c in (PublishedKNN, GroupRidge, KernelRidgeRegression, KernelSVR, MeanRegressor)
-}
+_OWN = {c.__name__: c for c in (GroupRidge, KernelRidgeRegression)}
 
 
 def make_regressor(spec: str | BaseEstimator | tuple[str | BaseEstimator, ...]) -> BaseEstimator:
@@ -316,14 +243,21 @@ def make_regressor(spec: str | BaseEstimator | tuple[str | BaseEstimator, ...]) 
     raise TypeError(msg)
 
 
+def takes_weights(regressor):
+    """Return whether a regressor, or each member of an average, can weigh maps."""
+    members = getattr(regressor, "members", (regressor,))
+    return all(has_fit_parameter(member, "sample_weight") for member in members)
+
+
 def fit_regressor(regressor, X, y, *, sample_weight=None, groups=None):
     """Fit a regressor, with weights and groups where it takes them."""
     # sample_weight 1D; groups 1D
     from threadpoolctl import threadpool_limits
 
     options = {}
-    if sample_weight is not None and has_fit_parameter(regressor, "sample_weight"):
-        options["sample_weight"] = sample_weight
+    if sample_weight is not None and takes_weights(regressor):
+        weights = np.asarray(sample_weight)
+        options["sample_weight"] = weights / (np.mean(weights) or 1.0)
     elif sample_weight is not None and np.ptp(sample_weight) > 0:
         msg = (
             f"regressor={regressor!r} takes no sample_weight, so that protostars cannot be "
@@ -332,7 +266,7 @@ def fit_regressor(regressor, X, y, *, sample_weight=None, groups=None):
         raise ValueError(msg)
     if groups is not None and has_fit_parameter(regressor, "groups"):
         options["groups"] = groups
-    # A few thousand maps: the threads of boosting would wait for one another.
+    # A few thousand maps: the threads of an ensemble would wait for one another.
     with threadpool_limits(1, user_api="openmp"):
         return regressor.fit(X, y, **options)
 

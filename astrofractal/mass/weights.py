@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
-from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.tables import read_table
 
 __all__ = [
@@ -19,11 +20,9 @@ __all__ = [
     "Prior",
     "as_prior",
     "check_training",
-    "grouped_folds",
+    "folds_of",
     "importance",
     "protostar_weights",
-    "r2_score",
-    "rmse_score",
     "scores",
     "weighted_quantile",
 ]
@@ -41,43 +40,31 @@ def protostar_weights(protostars, exponent, represents=None):
     return weights / weights.mean()
 
 
-def r2_score(true, predicted, weights=None):
-    """Return the (weighted) coefficient of determination of log10 masses."""
-    true, predicted = np.asarray(true, float), np.asarray(predicted, float)
-    spread = np.average((true - np.average(true, weights=weights)) ** 2, weights=weights)
-    return float(1 - np.average((true - predicted) ** 2, weights=weights) / spread)
-
-
-def rmse_score(true, predicted, weights=None):
-    """Return the (weighted) root-mean-square error of log10 masses."""
-    error = np.asarray(predicted, float) - np.asarray(true, float)
-    return float(np.sqrt(np.average(error**2, weights=weights)))
-
-
 def scores(true, predicted, protostars, represents=None):
     """Score predictions per map and per protostar."""
     # true, predicted 1D; represents 1D
-    weights = protostar_weights(protostars, 1, represents)
-    return {
-        "r2": r2_score(true, predicted, represents),
-        "r2_protostar": r2_score(true, predicted, weights),
-        "rmse": rmse_score(true, predicted, represents),
-        "rmse_protostar": rmse_score(true, predicted, weights),
-        "mae": float(np.average(np.abs(np.asarray(predicted) - true), weights=represents)),
-    }
+    kinds = {"": represents, "_protostar": protostar_weights(protostars, 1, represents)}
+    found = {}
+    for kind, weights in kinds.items():
+        found[f"r2{kind}"] = float(r2_score(true, predicted, sample_weight=weights))
+        rmse = root_mean_squared_error(true, predicted, sample_weight=weights)
+        found[f"rmse{kind}"] = float(rmse)
+    found["mae"] = float(mean_absolute_error(true, predicted, sample_weight=represents))
+    return found
 
 
-def grouped_folds(groups, *, max_folds=12):
-    """Number the folds so that no group is divided."""
-    _, index, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    if len(counts) <= max_folds:
-        return index
-    # Large groups first, each to the fold that has the fewest maps: deterministic and balanced.
-    fold_of, sizes = np.zeros(len(counts), int), np.zeros(max_folds, int)
-    for group in np.argsort(-counts, kind="stable"):
-        fold_of[group] = np.argmin(sizes)
-        sizes[fold_of[group]] += counts[group]
-    return fold_of[index]
+_MOST_FOLDS = 12
+
+
+def folds_of(groups):
+    """Return the number of the fold of each map, so that no group is divided."""
+    # groups 1D
+    folds = np.zeros(len(groups), int)
+    n_folds = min(_MOST_FOLDS, len(np.unique(groups)))
+    if n_folds > 1:
+        for number, (_, test) in enumerate(GroupKFold(n_folds).split(groups, groups=groups)):
+            folds[test] = number
+    return folds
 
 
 def weighted_quantile(values, weights, level):
@@ -105,8 +92,6 @@ def check_training(estimator, X, y, sample_weight, groups):
 
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from numpy.typing import ArrayLike
 
 _LARGEST = 10.0
@@ -126,12 +111,7 @@ def _chabrier(mass):
     return np.where(mass < 1, low, one * mass**-1.3)
 
 
-def _flat(mass):
-    """As many masses in each decade."""
-    return np.ones_like(mass)
-
-
-_FUNCTIONS = {"kroupa": _kroupa, "chabrier": _chabrier, "flat": _flat}
+_FUNCTIONS = {"kroupa": _kroupa, "chabrier": _chabrier}
 
 #: The names of the distributions that `as_prior` knows.
 PRIORS = tuple(_FUNCTIONS)
@@ -175,14 +155,6 @@ class Prior:
         if self.name in _FUNCTIONS:
             return _FUNCTIONS[self.name](10**log_mass)
         return np.interp(log_mass, self.log_mass, self.density, left=0, right=0)
-
-    def fingerprint(self) -> str:
-        """Return a digest of everything."""
-        return fingerprint(self.to_dict())
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values, from which ``Prior(**values)`` is the same."""
-        return {"name": self.name, "log_mass": self.log_mass, "density": self.density}
 
 
 def as_prior(value):

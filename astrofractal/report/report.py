@@ -39,7 +39,7 @@ _MEASURES = {
     "coverage_68_thirds": "the same by the thirds of the estimated mass, 68 %",
     "bias_thirds": "bias by the thirds of the estimated mass [dex]",
     "n_protostars": "protostars",
-    "n_groups": "clouds, each left out in turn",
+    "n_clouds": "clouds, each left out in turn",
     "n_maps": "maps of them",
 }
 

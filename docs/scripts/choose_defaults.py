@@ -13,6 +13,7 @@ import argparse
 from itertools import combinations
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
@@ -21,7 +22,7 @@ from astrofractal.benchmark.scores import paired_rows
 from astrofractal.gasmap.moments import CHANNEL_SETS
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass import FeatureSet
-from astrofractal.mass.weights import protostar_weights, r2_score
+from astrofractal.mass.weights import protostar_weights
 
 TOKENS = ("central", "scatter")
 FEATURES = {
@@ -62,7 +63,7 @@ def scores(maps, predicted, rows):
     truth, own = maps.log_masses[rows], predicted[rows]
     weights = maps.represents[rows]
     each = protostar_weights(maps.protostars[rows], 1, weights)
-    return r2_score(truth, own, weights), r2_score(truth, own, each)
+    return r2_score(truth, own, sample_weight=weights), r2_score(truth, own, sample_weight=each)
 
 
 def nested(maps, found):

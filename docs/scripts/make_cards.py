@@ -83,7 +83,7 @@ CARD = {
 SKILL = {
     "n_maps": "maps",
     "n_protostars": "protostars",
-    "n_groups": "clouds",
+    "n_clouds": "clouds",
     "r2_protostar": "R2 per protostar",
     "r2": "R2 per map",
     "rmse_protostar": "RMSE per protostar (dex)",

@@ -10,6 +10,7 @@ one line of sight and for three combined. Protostars have equal weights, but for
 import argparse
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import Method
@@ -18,7 +19,7 @@ from astrofractal.catalogs.combination import COMMON_ERROR, FUNCTIONS, combine_e
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 from astrofractal.mass.calibration import default_options
-from astrofractal.mass.weights import protostar_weights, r2_score
+from astrofractal.mass.weights import protostar_weights
 
 
 def groups_of(*names):
@@ -44,9 +45,9 @@ def report(name, true, mass, halves, sinks):
     held = [np.average(np.abs(mass - true) <= half, weights=weights) for half in halves]
     bias, width = (np.average(values, weights=weights) for values in (mass - true, halves[0]))
     print(
-        f"{name}: R2 {r2_score(true, mass, weights):.3f} per protostar, {r2_score(true, mass):.3f} "
-        f"per map; held {held[0]:.3f} and {held[1]:.3f}; bias {bias:+.2f} dex; half of the 68 % "
-        f"interval {width:.3f} dex"
+        f"{name}: R2 {r2_score(true, mass, sample_weight=weights):.3f} per protostar, "
+        f"{r2_score(true, mass):.3f} per map; held {held[0]:.3f} and {held[1]:.3f}; "
+        f"bias {bias:+.2f} dex; half of the 68 % interval {width:.3f} dex"
     )
 
 

@@ -11,13 +11,13 @@ heavier third, and the paired difference of R2 from the calibration on maps as t
 import argparse
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from astrofractal.benchmark import FeatureStore, Scorer, list_methods, off_center, paired_rows
 from astrofractal.benchmark.encoded import encoder_makers
 from astrofractal.benchmark.methods import OPPONENT
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
-from astrofractal.mass.weights import r2_score
 
 
 def main():
@@ -58,7 +58,7 @@ def main():
                 )  # fmt: skip
                 print(
                     f"{name}, calibrated at {known} px, tested at {s} px: "
-                    f"R2 {r2_score(truth, own, np.ones(len(truth))):.3f}, {error.mean():+.2f} dex, "
+                    f"R2 {r2_score(truth, own):.3f}, {error.mean():+.2f} dex, "
                     f"heavier third {error[heavy].mean():+.2f} dex, R2 less the first "
                     f"{pair['r2_protostar']:+.3f} +- {pair['r2_protostar_err']:.3f}",
                     flush=True,

@@ -10,6 +10,7 @@ protostars follow each prior. It takes minutes.
 import argparse
 
 import numpy as np
+from sklearn.metrics import r2_score, root_mean_squared_error
 
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import Method
@@ -21,8 +22,6 @@ from astrofractal.mass.calibration import default_options
 from astrofractal.mass.weights import (
     importance,
     protostar_weights,
-    r2_score,
-    rmse_score,
     weighted_quantile,
 )
 
@@ -32,9 +31,9 @@ def report(name, true, mass, half, weights):
     error = mass - true
     held = np.average(np.abs(error) <= half, weights=weights)
     print(
-        f"  {name}: R2 {r2_score(true, mass, weights):.3f}, rms error "
-        f"{rmse_score(true, mass, weights):.3f} dex, bias {np.average(error, weights=weights):+.2f} "
-        f"dex, held {held:.2f}"
+        f"  {name}: R2 {r2_score(true, mass, sample_weight=weights):.3f}, rms error "
+        f"{root_mean_squared_error(true, mass, sample_weight=weights):.3f} dex, "
+        f"bias {np.average(error, weights=weights):+.2f} dex, held {held:.2f}"
     )
 
 

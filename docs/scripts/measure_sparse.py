@@ -12,12 +12,12 @@ core.
 import argparse
 
 import numpy as np
+from sklearn.metrics import r2_score
 
 from astrofractal import StellarMassEstimator
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mapset import MapSet
 from astrofractal.mass.measures import appearance
-from astrofractal.mass.weights import r2_score
 
 
 def sparse(images, known, where):

@@ -173,7 +173,7 @@ def test_written_tables(tmp_path, gas, estimator):
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
-def test_positions_beside_the_peak_are_moved_to_it(gas, estimator):
+def test_positions_beside_the_peak_are_flagged(gas, estimator):
     scale = (0.5 * u.pc / 64 / gas.pixel_scale).to_value(u.one)
     true = estimator.catalog(gas, PEAKS)
     assert not any("off-center" in flags for flags in true["flags"])
@@ -181,14 +181,3 @@ def test_positions_beside_the_peak_are_moved_to_it(gas, estimator):
     missed = estimator.catalog(gas, beside)
     assert all("off-center" in flags for flags in missed["flags"])
     assert_allclose(missed["x"], beside[:, 0])
-    for positions in (beside, gas.to_sky(*beside.T)):
-        for kind in ("column", "kinematic"):
-            found = estimator.catalog(gas, positions, recenter=kind)
-            assert_allclose(found["x"], true["x"], atol=1.1 * scale)
-            assert_allclose(found["y"], true["y"], atol=1.1 * scale)
-            assert not any("off-center" in flags for flags in found["flags"])
-    plain = GasMap(*(getattr(gas, c) for c in ALL), pixel_scale=gas.pixel_scale)
-    found = estimator.catalog(plain, beside, recenter="column")
-    assert_allclose(found["x"], true["x"], atol=1.1 * scale)
-    with pytest.raises(ValueError, match="recenter must be"):
-        estimator.catalog(gas, recenter="by eye")

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.dummy import DummyRegressor
 
 from astrofractal.mass import Calibration, FeatureSet
 from astrofractal.mass.intervals import ConformalIntervals, Scaler
@@ -32,7 +33,7 @@ def calibrate(data, exponent=0.5, rows=slice(None), regressor=("ridge", "svr")):
     X, y, options, groups, stars = data
     calibration = Calibration(ALL, FeatureSet(), regressor, exponent)
     options = {**options, "appearance": options["appearance"][rows]}
-    return calibration.fit(X[rows], y[rows], **options, groups=groups[rows], protostars=stars[rows])
+    return calibration.fit(X[rows], y[rows], **options, clouds=groups[rows], protostars=stars[rows])
 
 
 def test_leave_out_is_a_calibration_without(data):
@@ -57,7 +58,7 @@ def test_scaling_twice_is_scaling_once(data):
 
 @pytest.mark.parametrize("exponent", [0, 0.5, 1])
 def test_weights_reach_the_regressor_and_the_intervals(data, exponent):
-    calibration = calibrate(data, exponent, regressor="mean")
+    calibration = calibrate(data, exponent, regressor=DummyRegressor())
     _, y, _, _, stars = data
     weights = (np.bincount(stars) ** -float(exponent))[stars]
     predicted, difficulty, _ = calibration.evaluate(data[0][:1], data[2]["appearance"][:1])
@@ -70,7 +71,7 @@ def test_skill_counts_maps_and_protostars(data):
     skill = calibrate(data).skill_
     assert skill["n_maps"] == len(data[1])
     assert skill["n_protostars"] == 60
-    assert skill["n_groups"] == 5
+    assert skill["n_clouds"] == 5
     assert 0 < skill["r2_protostar"] < 1
     assert skill["r2"] != skill["r2_protostar"]
     assert 0.5 < skill["coverage_68"] < 0.85
@@ -142,11 +143,11 @@ def test_maps_stand_for_others(data):
     first = np.r_[True, stars[1:] != stars[:-1]]
     represents = np.bincount(stars)[stars[first]].astype(float)
     X, y, options, groups, stars = data
-    small = Calibration(ALL, FeatureSet(), "mean").fit(
+    small = Calibration(ALL, FeatureSet(), DummyRegressor()).fit(
         X[first], y[first], blocks=[4, 2], appearance=options["appearance"][first],
-        groups=groups[first], protostars=stars[first], represents=represents,
+        clouds=groups[first], protostars=stars[first], represents=represents,
     )  # fmt: skip
-    full = calibrate(data, regressor="mean")
+    full = calibrate(data, regressor=DummyRegressor())
     X, look = data[0][:1], options["appearance"][:1]
     assert_allclose(small.evaluate(X, look)[0], full.evaluate(X, look)[0], atol=1e-6)
     for name in ("r2", "r2_protostar", "rmse", "rmse_protostar", "mae"):

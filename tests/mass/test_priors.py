@@ -77,7 +77,7 @@ def test_the_bias_at_the_ends_is_told(estimator, new_maps):
 @pytest.mark.parametrize(
     ("prior", "error", "message"),
     [
-        ("salpeter", ValueError, "one of kroupa, chabrier, flat or a table, got 'salpeter'"),
+        ("salpeter", ValueError, "one of kroupa, chabrier or a table, got 'salpeter'"),
         (3, TypeError, "got int"),
         (QTable({"mass": [1.0]}), ValueError, "columns mass and number, it has mass"),
         (QTable({"mass": [1, 2] * u.pc, "number": [1, 2]}), u.UnitConversionError, "unit of mass"),

@@ -6,12 +6,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 from astrofractal.mass.features import CONTRASTS, aperture_contrasts
 from astrofractal.mass.measures import (
     PROFILES,
-    SCALARS,
-    STATISTICS,
     aperture_mass,
     appearance,
-    channel_statistics,
-    physical_scalars,
     radial_profiles,
     virial_mass,
 )
@@ -21,12 +17,10 @@ from astrofractal.mass.measures import (
     "function",
     [
         lambda x: radial_profiles(x, tuple(PROFILES)),
-        physical_scalars,
-        channel_statistics,
         aperture_contrasts,
         appearance,
     ],
-    ids=["profiles", "scalars", "statistics", "contrasts", "appearance"],
+    ids=["profiles", "contrasts", "appearance"],
 )
 def test_symmetries_of_the_sky(mapset, function):
     images = mapset.images[:3]
@@ -44,14 +38,9 @@ def test_shapes_and_absent_channels(mapset):
     assert profiles.shape == (2, 6 * len(PROFILES))
     assert np.isnan(profiles[:, 6:12]).all()
     assert np.isfinite(np.delete(profiles, range(6, 12), axis=1)).all()
-    scalars = dict(zip(SCALARS, physical_scalars(images).T))
-    assert np.isnan(scalars["velocity_spread"]).all()
-    assert np.isfinite(scalars["mean_dispersion"]).all()
-    assert channel_statistics(images).shape == (2, len(STATISTICS))
     contrasts = aperture_contrasts(images)
     assert contrasts.shape == (2, len(CONTRASTS))
     assert_array_equal(np.isnan(contrasts[0]), np.array(CONTRASTS) == "velocity")
-    assert physical_scalars(images, ("peak_column",)).shape == (2, 1)
     with pytest.raises(ValueError, match="profiles must be among"):
         radial_profiles(images, ("temperature",))
 
