@@ -28,6 +28,7 @@ __all__ = [
     "column_channel",
     "error_factor",
     "from_log10",
+    "is_lazy",
     "need_distance",
     "need_wcs",
     "of_cutout",
@@ -145,6 +146,11 @@ def clean_numbers(data, name):
     if mask is not None:
         array[mask] = np.nan
     return array
+
+
+def is_lazy(data):
+    """Return whether data are an array that is computed when it is asked for, as those of dask."""
+    return hasattr(data, "__array__") and hasattr(data, "compute")
 
 
 def blank(values, no_data):

@@ -25,9 +25,12 @@ from astrofractal.gasmap.channel import (
     velocity_channel,
     why_empty,
 )
+from astrofractal.gasmap.high_level_wcs import as_fits_wcs
 from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
 from astrofractal.gasmap.io.cubes import read_cube
+from astrofractal.gasmap.io.objects import add_object, as_cube
 from astrofractal.gasmap.io.registry import (
+    MapParts,
     ReadOptions,
     describe_format,
     list_formats,
@@ -187,18 +190,26 @@ class GasMap:
             )
             raise ValueError(msg)
         check_motions(arrays)
-        if wcs is None:
-            wcs = first.wcs
-        wcs = None if wcs is None else _wcs.celestial_wcs(wcs)
+        parts = MapParts(
+            {"column_density": first},
+            wcs=first.wcs if wcs is None else wcs,
+            distance=check_distance(distance),
+            beam=check_beam(beam),
+            pixel_scale=check_length("pixel_scale", pixel_scale),
+        )
+        if parts.wcs is not None:
+            parts.wcs, error = as_fits_wcs(parts.wcs, shape)
+            parts.meta |= {"wcs_fit_error": error} if error else {}
+        add_object(column_density, parts, shape)
         self._set(
             arrays,
             errors,
-            wcs=wcs,
-            distance=check_distance(distance),
-            beam=plausible_beam(check_beam(beam), wcs, shape),
-            pixel_scale=check_length("pixel_scale", pixel_scale),
+            wcs=parts.wcs,
+            distance=parts.distance,
+            beam=plausible_beam(parts.beam, parts.wcs, shape),
+            pixel_scale=parts.pixel_scale,
             flags=_check_flags(flags),
-            meta=dict(first.meta or {}) | dict(meta or {}),
+            meta=dict(first.meta or {}) | parts.meta | dict(meta or {}),
         )
         self._drop_known_scale()
 
@@ -799,7 +810,7 @@ class GasMap:
         """
         with _named(cube):
             parts = read_cube(
-                cube,
+                as_cube(cube),
                 column=column,
                 distance=distance,
                 unit=unit,
@@ -838,13 +849,14 @@ class GasMap:
             32 hexadecimal digits, equal for maps of equal arrays, errors, WCS, distance, beam,
             pixel scale and flags; ``meta`` does not count.
         """
-        beam = self.beam
+        beam = {} if self.beam is None else self.beam.to_header_keywords()
         return fingerprint(
             self._arrays,
             self._errors,
             _wcs.content(self.wcs),
             self.distance,
-            None if beam is None else beam.to_header_keywords(),
+            # degrees and arcseconds differ in the last digit
+            {key: f"{value:.12g}" for key, value in beam.items()},
             self._pixel_scale,
             self.flags,
         )
@@ -862,7 +874,7 @@ class GasMap:
         -------
         data : `~astropy.nddata.NDData`
             Values with unit, mask (`True` is masked), WCS, standard deviation where it is known,
-            and ``meta``.
+            and ``meta``, with distance and beam.
 
         Raises
         ------
@@ -887,8 +899,13 @@ class GasMap:
             mask=~np.isfinite(values.value),
             wcs=self.wcs,
             uncertainty=None if deviation is None else StdDevUncertainty(deviation.value.copy()),
-            meta=dict(self.meta),
+            meta=self._known_meta(),
         )
+
+    def _known_meta(self):
+        """Return the meta with what a map without a header cannot say elsewhere."""
+        known = {"distance": self.distance, "beam": self.beam, "pixel_scale": self._pixel_scale}
+        return self.meta | {name: value for name, value in known.items() if value is not None}
 
     def to_hdulist(self) -> fits.HDUList:
         """

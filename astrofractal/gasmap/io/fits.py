@@ -3,6 +3,8 @@
 import math
 import os
 import re
+import shutil
+import tempfile
 import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -62,11 +64,17 @@ def channel_name(text):
 
 @contextmanager
 def opened(data):
-    """Return the HDUList of a path, an HDU or an HDUList; close what was opened here."""
+    """Return the HDUList of a path, file object, HDU or HDUList; close what was opened here."""
     if isinstance(data, fits.HDUList) or is_hdu(data):
         hdus = data if isinstance(data, fits.HDUList) else fits.HDUList([data])
         with reading(hdus.filename()):
             yield hdus
+    elif is_open_file(data):
+        with tempfile.NamedTemporaryFile(suffix=".fits") as copy:
+            shutil.copyfileobj(data, copy)
+            copy.flush()
+            with opened(copy.name) as hdus:
+                yield hdus
     else:
         name = _existing(data)
         # the file is opened here, so that it is closed also where astropy gives up on it
@@ -126,6 +134,11 @@ def _kind_of_file(name):
         if start.lstrip().lower().startswith(mark):
             return f"it is {kind}, no FITS file"
     return "it is no FITS file"
+
+
+def is_open_file(data):
+    """Return whether ``data`` is an open file of bytes."""
+    return hasattr(data, "read") and hasattr(data, "seek")
 
 
 def is_hdu(data):

@@ -10,7 +10,14 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import Channel, blank, clean_numbers, error_factor, of_cutout
+from astrofractal.gasmap.channel import (
+    Channel,
+    blank,
+    clean_numbers,
+    error_factor,
+    is_lazy,
+    of_cutout,
+)
 from astrofractal.gasmap.column import (
     Abundance,
     DustEmission,
@@ -19,6 +26,7 @@ from astrofractal.gasmap.column import (
     subtract_from_dispersion,
     to_dispersion,
 )
+from astrofractal.gasmap.high_level_wcs import as_fits_wcs
 from astrofractal.gasmap.io.companions import find_error, find_mask, main_images
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits import (
@@ -34,6 +42,7 @@ from astrofractal.gasmap.io.fits import (
     header_unit,
     image_hdus,
     is_hdu,
+    is_open_file,
     label,
     opened,
     parameter_names,
@@ -49,21 +58,26 @@ from astrofractal.gasmap.plausible import check_scale, plausible_beam
 from astrofractal.gasmap.resample import grid_offset, regrid_motions
 from astrofractal.gasmap.unit_text import parse_unit
 
-__all__ = ["add_header", "header_parts", "image_of", "read_arrays", "read_fits"]
+__all__ = [
+    "add_header",
+    "finish",
+    "header_parts",
+    "image_of",
+    "load_map",
+    "read_fits",
+    "units_of",
+]
 
 _MOTIONS = ("velocity", "dispersion")
 
 
 def _is_file(data):
-    return isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data)
+    kinds = str | os.PathLike | fits.HDUList
+    return isinstance(data, kinds) or is_hdu(data) or is_open_file(data)
 
 
 def _is_folder(data):
     return isinstance(data, str | os.PathLike) and os.path.isdir(data)
-
-
-def _in_memory(data):
-    return isinstance(data, NDData | Cutout2D | u.Quantity | np.ndarray)
 
 
 @register("fits", identify=lambda data: _is_file(data) and not _is_folder(data))
@@ -106,34 +120,21 @@ def read_fits(source, options):
         channels = file_channels(found, hdus, own)
         channels["column_density"].wcs = own_wcs if replaced else parts.wcs
         parts.channels = {name: one for name, one in channels.items() if name not in given}
-    return _finished(parts, options, units)
+    return finish(parts, options, units)
 
 
-@register("arrays", identify=_in_memory, unused=("hdu",))
-def read_arrays(source, options):
-    """
-    Data in memory: NDData, CCDData, Cutout2D, a Projection of spectral-cube, a Quantity, an array.
-
-    Unit, mask, uncertainty, WCS, beam, distance and header are taken from the object as far as it
-    has them; ``(data, wcs)`` and ``(data, header)`` give the WCS.  An array needs ``unit=``.
-    """
-    parts = options.parts()
-    given = [name for name in CHANNELS[1:] if getattr(options, name) is not None]
-    units = units_of(options.unit, ["column_density", *given])
-    first = _load(source, "column_density", units.get("column_density"))
-    parts.channels = {"column_density": first}
-    if parts.wcs is None:
-        parts.wcs = first.wcs
-    return _finished(parts, options, units)
-
-
-def _finished(parts, options, units):
+def finish(parts, options, units):
     """Return the parts with the other maps read, on one grid, and the column density in cm-2."""
     channels, no_data = parts.channels, options.no_data
+    if parts.wcs is not None:
+        shape = channels["column_density"].values.shape[-2:]
+        parts.wcs, error = as_fits_wcs(parts.wcs, shape, name="the WCS of the map")
+        if error:
+            parts.meta["wcs_fit_error"] = error
     for name in _MOTIONS:
         data = getattr(options, name)
         if data is not None:
-            channels[name] = _load(data, name, units.get(name))
+            channels[name] = load_map(data, name, units.get(name))
     for name, error in options.uncertainty.items():
         if name not in channels:
             msg = f"uncertainty has {name!r}, but the map has {', '.join(channels)}"
@@ -169,7 +170,7 @@ def _with_temperature(conversion, first, no_data):
     """Return a conversion; a dust temperature that is a map is read."""
     if not isinstance(conversion, DustEmission) or isinstance(conversion.temperature, u.Quantity):
         return conversion
-    channel = _load(conversion.temperature, "temperature", None)
+    channel = load_map(conversion.temperature, "temperature", None)
     if no_data is not None:
         blank(channel.values, no_data)
     if grid_offset(channel, first):
@@ -365,8 +366,8 @@ def add_header(header, hdus, parts):
             parts.meta.setdefault(key.lower(), header[key])
 
 
-def _load(data, name, unit):
-    """Return the channel of a map, in its own unit."""
+def load_map(data, name, unit, *, planes=1):
+    """Return the channel of a map (or of several planes of one array), in its own unit."""
     if _is_file(data):
         with opened(data) as hdus:
             hdus = channels_of_planes(hdus) or hdus
@@ -374,6 +375,9 @@ def _load(data, name, unit):
             channel = image_channel(hdu, hdus, unit, name)
             channel.error = find_error(hdus, hdu, name, channel, unit)
             return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
+    if isinstance(data, tuple) and len(data) == 2:
+        channel = load_map(data[0], name, unit, planes=planes)
+        return _with_wcs(channel, data[1], name)
     if isinstance(data, Cutout2D):
         data = of_cutout(data)
     own = getattr(data, "unit", None)
@@ -385,15 +389,27 @@ def _load(data, name, unit):
             msg = f"unit {str(unit)!r} disagrees with the unit of the data, {own}"
             raise u.UnitsError(msg)
         data = NDData(data, unit=unit)
-    elif isinstance(data, np.ndarray) and not isinstance(data, NDData):
+    elif (isinstance(data, np.ndarray) or is_lazy(data)) and not isinstance(data, u.Quantity):
         if unit is None:
             msg = f"{name} is an array without a unit: give unit=, e.g. 'cm-2'"
             raise ValueError(msg)
         data = Channel(clean_numbers(data, name), unit)
-    channel = Channel.of(data, name).squeezed(name)
-    wcs = None if channel.wcs is None else _wcs.celestial_wcs(channel.wcs, name=name)
-    unit = unit if logarithm else channel.unit
-    return replace(channel, values=channel.values.copy(), unit=unit, wcs=wcs)
+    channel = Channel.of(data, name)
+    if planes == 1:
+        channel = channel.squeezed(name)
+    channel = replace(
+        channel, values=channel.values.copy(), unit=unit if logarithm else channel.unit
+    )
+    return channel if channel.wcs is None else _with_wcs(channel, channel.wcs, name)
+
+
+def _with_wcs(channel, wcs, name):
+    """Return a channel with a FITS WCS; the error of one that had to be fitted is in its meta."""
+    wcs, error = as_fits_wcs(wcs, channel.values.shape[-2:], name=f"the WCS of {name}")
+    meta = channel.meta
+    if error:
+        meta = dict(meta or {}) | {"wcs_fit_error": error}
+    return replace(channel, wcs=wcs, meta=meta)
 
 
 def image_of(hdus, name):

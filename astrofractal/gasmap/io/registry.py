@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from astropy.table import Table
 
 from astrofractal._utils.validation import one_of
-from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import check_beam
 from astrofractal.gasmap.column import DISPERSION_KINDS, check_conversion
 from astrofractal.gasmap.moments import CHANNELS
@@ -60,7 +59,6 @@ class ReadOptions:
         self.beam = check_beam(self.beam)
         if self.dispersion_kind is not None:
             one_of("dispersion_kind", self.dispersion_kind, DISPERSION_KINDS)
-        self.wcs = None if self.wcs is None else _wcs.celestial_wcs(self.wcs)
         self.uncertainty = dict(self.uncertainty or {})
         unknown = set(self.uncertainty) - set(CHANNELS)
         if unknown:
@@ -139,7 +137,8 @@ def read_source(source, format, options):
     if format is not None:
         reader = _READERS[one_of("format", format, tuple(_READERS))]
     else:
-        reader = next((one for one in _READERS.values() if one.identify(source)), None)
+        # the newest first, so that a special layout comes before the general one
+        reader = next((one for one in reversed(_READERS.values()) if one.identify(source)), None)
     if reader is None:
         msg = (
             "source must be a path, a file, an HDU, an HDUList, NDData, Cutout2D, a Quantity, a cube, "

@@ -51,7 +51,7 @@ def _sky_header(gas):
         if gas.wcs.cpdis1 is not None or gas.wcs.cpdis2 is not None:
             whole = gas.wcs.to_fits(relax=True)  # distortions that are tables
             header, tables = whole[0].header, whole[1:]
-    header.extend(_beam_cards(gas))
+    header.extend([*_beam_cards(gas), *_scale_cards(gas)])
     return header, tables
 
 

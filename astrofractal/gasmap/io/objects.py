@@ -1,0 +1,180 @@
+"""Maps in memory: NDData, CCDData, Projections, Quantities, arrays, and what these say of themselves."""
+
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+from astropy.nddata import Cutout2D, NDData
+
+from astrofractal._utils.optional import require
+from astrofractal._utils.reading import reading
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channel import Channel, check_beam, check_length, clean_numbers, is_lazy
+from astrofractal.gasmap.column import XFactor
+from astrofractal.gasmap.io.cubes import read_cube
+from astrofractal.gasmap.io.maps import add_header, finish, load_map, units_of
+from astrofractal.gasmap.io.registry import register
+from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS
+
+__all__ = ["add_object", "as_cube", "read_arrays", "read_line_cube"]
+
+#: Cards that are used where a dictionary holds them.
+_CARDS = (
+    "DISTANCE", "PIXSCALE", "BMAJ", "BMIN", "BPA", "RESTFRQ", "RESTFREQ", "RESTWAV", "OBJECT",
+    "TELESCOP",
+)  # fmt: skip
+
+
+def _in_memory(data):
+    return isinstance(data, NDData | Cutout2D | u.Quantity | np.ndarray) or is_lazy(data)
+
+
+@register("arrays", identify=_in_memory, unused=("hdu",))
+def read_arrays(source, options):
+    """
+    Data in memory: NDData, CCDData, Cutout2D, Projection, Quantity, array.
+
+    Unit, mask, uncertainty, WCS, beam, distance and header are taken from the object as far as it
+    has them; ``(data, wcs)`` and ``(data, header)`` give the WCS.  Three planes are column density,
+    velocity and dispersion.  An array needs ``unit=``.
+    """
+    parts = options.parts()
+    given = [name for name in CHANNELS[1:] if getattr(options, name) is not None]
+    shape = np.shape(getattr(source, "data", source) if isinstance(source, NDData) else source)
+    planes = [] if isinstance(source, Cutout2D) else [n for n in shape[:-2] if n > 1]
+    three = planes == [3]
+    if planes and not three and isinstance(options.column, XFactor):
+        return read_line_cube(source, options)
+    units = units_of(options.unit, CHANNELS if three else ["column_density", *given])
+    if three:
+        parts.channels = _three_planes(source, units)
+        parts.channels = {k: one for k, one in parts.channels.items() if k not in given}
+    else:
+        first = load_map(source, "column_density", units.get("column_density"))
+        parts.channels = {"column_density": first}
+    first = parts.channels["column_density"]
+    if parts.wcs is None:
+        parts.wcs = first.wcs
+    add_object(source, parts, first.values.shape)
+    return finish(parts, options, units)
+
+
+def _three_planes(source, units):
+    """Return the channels of data of three planes, v and sigma in km/s if no unit is given."""
+    first = load_map(source, "column_density", units.get("column_density"), planes=3)
+    shape = (3, *first.values.shape[-2:])
+    channels = {}
+    for plane, name in enumerate(CHANNELS):
+        parts = [
+            None if array is None else np.reshape(array, shape)[plane].copy()
+            for array in (first.values, first.mask, first.error)
+        ]
+        unit = first.unit if plane == 0 else units.get(name, CHANNEL_UNITS[name])
+        channels[name] = Channel(parts[0], unit, *parts[1:], first.wcs, first.meta)
+    return channels
+
+
+def add_object(data, parts, shape):
+    """Fill in what the attributes and the meta of an object say of beam, distance and scale."""
+    sources = [getattr(data, name, None) for name in ("header", "meta")]
+    found = {}
+    for source in sources:
+        if isinstance(source, Mapping) and not isinstance(source, fits.Header):
+            found = {str(key).lower(): value for key, value in source.items()} | found
+    try:
+        beam = getattr(data, "beam", None)
+    except Exception:  # spectral-cube raises a class of its own where there is none
+        beam = None
+    beam = found.get("beam") if beam is None else beam
+    if parts.beam is None:
+        parts.beam = None if beam is None else check_beam(beam)
+    for name in ("distance", "pixel_scale"):
+        if getattr(parts, name) is None and isinstance(found.get(name), u.Quantity):
+            setattr(parts, name, check_length(name, found[name]))
+    header = fits.Header()
+    for card in _CARDS:
+        value = found.get(card.lower())
+        if isinstance(value, str | int | float | np.number):
+            header[card] = value
+    for source in sources:
+        if isinstance(source, fits.Header):
+            header.extend(source, unique=True)
+    header["NAXIS1"], header["NAXIS2"] = shape[::-1]
+    add_header(header, fits.HDUList(), parts)
+    first = parts.channels["column_density"]
+    if isinstance(first.meta, Mapping) and not isinstance(first.meta, fits.Header):
+        own = ("beam", "distance", "pixel_scale")
+        first.meta = {key: value for key, value in first.meta.items() if key not in own}
+
+
+def as_cube(source):
+    """Return a cube as something that `read_cube` reads: NDCube, (data, wcs) and CASA's as well."""
+    if isinstance(source, str | os.PathLike) and is_casa_image(source):
+        return _casa_cube(source)
+    wcs = None
+    if isinstance(source, tuple) and len(source) == 2:
+        source, wcs = source
+    if not _in_memory(source) or isinstance(source, Cutout2D):
+        return source
+    wcs = getattr(source, "wcs", None) if wcs is None else wcs
+    values = source.data if isinstance(source, NDData) else getattr(source, "value", source)
+    if wcs is None or np.ndim(values) < 3:
+        return source
+    header = wcs if isinstance(wcs, fits.Header) else _wcs.read_wcs(wcs).to_header()
+    values = clean_numbers(values, "cube")
+    mask = getattr(source, "mask", None)
+    if mask is not None:
+        values[np.broadcast_to(mask, values.shape)] = np.nan
+    hdu = fits.PrimaryHDU(values, header)
+    for meta in (getattr(source, "meta", None), getattr(source, "header", None)):
+        for card in _CARDS:
+            value = meta.get(card) if isinstance(meta, Mapping) else None
+            if isinstance(value, str | int | float | np.number):
+                hdu.header[card] = value
+    if getattr(source, "unit", None) is not None:
+        hdu.header["BUNIT"] = source.unit.to_string("fits")
+    return hdu
+
+
+def is_casa_image(source):
+    """Return whether a path is a folder as CASA writes images."""
+    return isinstance(source, str | os.PathLike) and (Path(source) / "table.dat").is_file()
+
+
+def _casa_cube(path):
+    """Return the SpectralCube of a CASA image."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        spectral_cube = require("spectral_cube", extra="cube")
+        require("casa_formats_io", extra="cube")
+        with reading(path):
+            return spectral_cube.SpectralCube.read(os.fspath(path), format="casa_image")
+
+
+def _is_cube(source):
+    if isinstance(source, NDData) and source.data.ndim >= 3 and source.wcs is not None:
+        kinds = source.wcs.low_level_wcs.world_axis_physical_types
+        return any(str(kind).startswith(("spect", "em.")) for kind in kinds)
+    return is_casa_image(source) or (hasattr(source, "spectral_axis") and hasattr(source, "hdu"))
+
+
+@register(
+    "cube",
+    identify=_is_cube,
+    unused=("velocity", "dispersion", "uncertainty", "pixel_scale", "no_data", "dispersion_kind"),
+)
+def read_line_cube(source, options):
+    """
+    Position-position-velocity cubes: SpectralCube, NDCube, CASA's .image folders.
+
+    They need ``column=XFactor(...)``: see `~astrofractal.GasMap.from_cube`.
+    """
+    given = options.given()
+    wcs = given.pop("wcs", None)
+    source = as_cube(source if wcs is None else (source, wcs))
+    given.setdefault("column", None)
+    return read_cube(source, **given)
