@@ -1,6 +1,7 @@
 """Cubes of spectra, from files, spectral-cube and NDData: data, axes, unit and beam as one object."""
 
 import os
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from radio_beam import Beam, Beams
 
 from astrofractal._utils.limits import check_size
 from astrofractal._utils.optional import require
+from astrofractal._utils.reading import reading
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.io.companions import main_images
 from astrofractal.gasmap.io.fits import (
@@ -93,7 +95,7 @@ class LineCube:
 def line_cube(cube, reduce, *, hdu=None, unit=None):
     """Return what ``reduce`` makes of the `LineCube` of a file or an object."""
     if isinstance(cube, str | os.PathLike) and (Path(cube) / "table.dat").exists():  # of CASA
-        cube = require("spectral_cube", extra="cube").SpectralCube.read(cube, format="casa_image")
+        cube = _casa_cube(cube)
     if isinstance(cube, str | os.PathLike | fits.HDUList) or is_hdu(cube) or hasattr(cube, "seek"):
         with opened(cube) as hdus:
             return reduce(_of_file(hdus, hdu, unit))
@@ -105,6 +107,14 @@ def line_cube(cube, reduce, *, hdu=None, unit=None):
         return reduce(_of_nddata(cube, unit))
     msg = f"cube must be a path, an HDU, a SpectralCube or NDData, got {type(cube).__name__}"
     raise TypeError(msg)
+
+
+def _casa_cube(path):
+    """Return the SpectralCube of a CASA image."""
+    with warnings.catch_warnings(), reading(path):
+        warnings.simplefilter("ignore")  # of Stokes axes and dates
+        spectral_cube = require("spectral_cube", extra="cube")
+        return spectral_cube.SpectralCube.read(os.fspath(path), format="casa_image")
 
 
 def _of_file(hdus, key, unit):

@@ -1,7 +1,6 @@
 """Maps in memory: NDData, CCDData, Projections, Quantities, arrays, and what these say of themselves."""
 
 import os
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,10 +9,8 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 
-from astrofractal._utils.optional import require
-from astrofractal._utils.reading import reading
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import Channel, check_beam, check_length, clean_numbers, is_lazy
+from astrofractal.gasmap.channel import Channel, check_beam, check_length, is_lazy
 from astrofractal.gasmap.column import XFactor
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.maps import add_header, finish, load_map, units_of
@@ -112,47 +109,18 @@ def add_object(data, parts, shape):
 
 
 def as_cube(source):
-    """Return a cube as something that `read_cube` reads: NDCube, (data, wcs) and CASA's as well."""
-    if isinstance(source, str | os.PathLike) and is_casa_image(source):
-        return _casa_cube(source)
-    wcs = None
-    if isinstance(source, tuple) and len(source) == 2:
-        source, wcs = source
-    if not _in_memory(source) or isinstance(source, Cutout2D):
+    """Return a cube that is given as (data, wcs) or (data, header) as NDData."""
+    if not isinstance(source, tuple) or len(source) != 2:
         return source
-    wcs = getattr(source, "wcs", None) if wcs is None else wcs
-    values = source.data if isinstance(source, NDData) else getattr(source, "value", source)
-    if wcs is None or np.ndim(values) < 3:
-        return source
-    header = wcs if isinstance(wcs, fits.Header) else _wcs.read_wcs(wcs).to_header()
-    values = clean_numbers(values, "cube")
-    mask = getattr(source, "mask", None)
-    if mask is not None:
-        values[np.broadcast_to(mask, values.shape)] = np.nan
-    hdu = fits.PrimaryHDU(values, header)
-    for meta in (getattr(source, "meta", None), getattr(source, "header", None)):
-        for card in _CARDS:
-            value = meta.get(card) if isinstance(meta, Mapping) else None
-            if isinstance(value, str | int | float | np.number):
-                hdu.header[card] = value
-    if getattr(source, "unit", None) is not None:
-        hdu.header["BUNIT"] = source.unit.to_string("fits")
-    return hdu
+    data, wcs = source
+    unit = getattr(data, "unit", None)
+    meta = dict(wcs) if isinstance(wcs, fits.Header) else None
+    return NDData(getattr(data, "value", data), unit=unit, wcs=_wcs.read_wcs(wcs), meta=meta)
 
 
 def is_casa_image(source):
     """Return whether a path is a folder as CASA writes images."""
     return isinstance(source, str | os.PathLike) and (Path(source) / "table.dat").is_file()
-
-
-def _casa_cube(path):
-    """Return the SpectralCube of a CASA image."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        spectral_cube = require("spectral_cube", extra="cube")
-        require("casa_formats_io", extra="cube")
-        with reading(path):
-            return spectral_cube.SpectralCube.read(os.fspath(path), format="casa_image")
 
 
 def _is_cube(source):
