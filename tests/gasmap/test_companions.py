@@ -119,6 +119,33 @@ def test_velocities_with_variances_of_their_own_file():
     np.testing.assert_allclose(gas.velocity_uncertainty.value, 0.2)
 
 
+@pytest.mark.parametrize(("name", "power"), [("ERROR", 1), ("VARIANCE", 2), ("IVAR", -2)])
+def test_uncertainties_of_three_planes(name, power):
+    planes = np.stack([COLUMN, 0 * COLUMN + 5, 0 * COLUMN + 0.5])
+    errors = np.stack([ERROR, 0 * COLUMN + 0.2, 0 * COLUMN + 0.1])
+    hdus = [fits.PrimaryHDU(planes, make_header(SHAPE)), fits.ImageHDU(errors**power, name=name)]
+    gas = GasMap.read(fits.HDUList(hdus))
+    for channel, error in zip(gas.channels, errors, strict=True):
+        np.testing.assert_allclose(getattr(gas, f"{channel}_uncertainty").value, error, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "unit"),
+    [
+        ("VARIANCE", ERROR**2, "cm-4"),
+        ("", ERROR**2, "(cm-2)**2"),
+        ("VAR", ERROR**2, None),
+        ("IVAR", ERROR**-2, None),
+        ("", ERROR / 1e21, "1e21 cm-2"),
+    ],
+)
+def test_uncertainties_in_a_file_of_their_own(tmp_path, name, values, unit):
+    fits.HDUList([fits.PrimaryHDU(), image(values, name, unit)]).writeto(tmp_path / "error.fits")
+    errors = {"column_density": tmp_path / "error.fits"}
+    gas = GasMap.read(primary(), uncertainty=errors)
+    np.testing.assert_allclose(gas.column_density_uncertainty.value, ERROR)
+
+
 @pytest.mark.parametrize(
     ("error", "match"),
     [

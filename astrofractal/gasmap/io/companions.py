@@ -7,10 +7,17 @@ from astropy import units as u
 
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap.channel import clean_numbers, error_factor
-from astrofractal.gasmap.io.fits import channel_name, hdu_data, image_hdus, label, wide_axes
+from astrofractal.gasmap.io.fits import (
+    channel_name,
+    hdu_data,
+    header_unit,
+    image_hdus,
+    label,
+    wide_axes,
+)
 from astrofractal.gasmap.unit_text import parse_unit
 
-__all__ = ["find_error", "find_mask", "main_images"]
+__all__ = ["as_deviation", "find_error", "find_mask", "main_images"]
 
 #: Words for an uncertainty in the name of an extension, and what it holds.
 _WORDS = {
@@ -80,9 +87,9 @@ def main_images(hdus):
     ]
 
 
-def find_error(hdus, hdu, name, channel, unit):
-    """Return the standard deviation of a channel from its own extension, or `None`."""
-    alone = name == "column_density" or len(main_images(hdus)) == 1
+def find_error(hdus, hdu, name, channel, unit, *, plane=None):
+    """Return the standard deviation of a channel (or a plane) from its own extension, or `None`."""
+    alone = plane is not None or name == "column_density" or len(main_images(hdus)) == 1
     images = [(other, *_statistic(other)) for other in image_hdus(hdus) if other is not hdu]
     images = [one for one in images if one[1] is not None]
     own = {_plain(hdu.name), "" if alone else None}
@@ -100,7 +107,8 @@ def find_error(hdus, hdu, name, channel, unit):
         elif kind == "unknown":
             _unused(where, f"is of a class that is no standard deviation ({other.header['UTYPE']})")
         else:
-            values = clean_numbers(hdu_data(other, hdus), where).reshape(channel.values.shape)
+            values = clean_numbers(hdu_data(other, hdus), where)
+            values = values.reshape(-1, *channel.values.shape)[plane or 0]
             text = "" if unit is not None else str(other.header.get("BUNIT", "") or "").strip()
             try:
                 return _deviation(values, kind, text, channel)
@@ -110,6 +118,20 @@ def find_error(hdus, hdu, name, channel, unit):
         names = ", ".join(other.name for other, *_ in images)
         _unused(names, f"has no name that belongs to {hdu.name or 'the map'}")
     return None
+
+
+def as_deviation(hdu, hdus, channel):
+    """Return the standard deviations in a file of their own, in the unit of a channel."""
+    where = label(hdu, hdus)
+    kind = _statistic(hdu)[0] or "deviation"
+    if kind == "unknown":
+        msg = f"{where} is of a class that is no standard deviation ({hdu.header['UTYPE']})"
+        raise ValueError(msg)
+    values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), where)
+    text, physical = header_unit(hdu, hdus), getattr(channel.unit, "physical_unit", None)
+    if physical is not None and text not in ("", "dex") and parse_unit(text) == physical:
+        text = ""  # a header that was copied: the numbers are in dex
+    return _deviation(values, kind, text, channel)
 
 
 def _unused(where, reason):

@@ -36,6 +36,9 @@ _MARKS = {
     b"pk\x03\x04": "a ZIP archive",
 }
 
+#: What reading a map takes at once, in bytes: the file's numbers, copies of 8 bytes, errors.
+_BYTES_PER_PIXEL = 40
+
 #: Names of extensions (upper case, other characters dropped) that mean a channel.
 CHANNEL_NAMES = {
     "column_density": (
@@ -151,7 +154,7 @@ def hdu_data(hdu, hdus=None):
     name = (hdus.filename() if hdus is not None else None) or hdu.name or "the HDU"
     check_numbers(hdu.header.copy(), name if hdus is None else label(hdu, hdus), SCALING)
     with _strict(name):
-        check_size(math.prod(hdu.shape) * 4, "the image")
+        check_size(math.prod(hdu.shape) * _BYTES_PER_PIXEL, "the image")
         data = hdu.data
         return None if data is None else np.asarray(data)
 

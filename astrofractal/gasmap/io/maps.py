@@ -27,7 +27,7 @@ from astrofractal.gasmap.column import (
     to_dispersion,
 )
 from astrofractal.gasmap.high_level_wcs import as_fits_wcs
-from astrofractal.gasmap.io.companions import find_error, find_mask, main_images
+from astrofractal.gasmap.io.companions import as_deviation, find_error, find_mask, main_images
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits import (
     channel_name,
@@ -285,7 +285,8 @@ def _three_planes(hdu, hdus, units):
     channels = {}
     for plane, name in enumerate(CHANNELS):
         chosen = units.get(name) or default.get(name) or bunit(hdu, hdus)
-        channels[name] = Channel(clean_numbers(data[plane], name), chosen)
+        channel = channels[name] = Channel(clean_numbers(data[plane], name), chosen)
+        channel.error = find_error(hdus, hdu, name, channel, units.get(name), plane=plane)
     return channels
 
 
@@ -429,9 +430,8 @@ def _load_error(data, name, channel):
     where = f"uncertainty of {name}"
     if _is_file(data):
         with opened(data) as hdus:
-            hdu = image_of(hdus, where)
-            values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), where)
-            unit = header_unit(hdu, hdus) or channel.unit
+            values = as_deviation(image_of(hdus, where), hdus, channel)
+            unit = channel.unit
     else:
         error = Channel.of(data, where).squeezed(where)
         values, unit = error.values.copy(), error.unit
