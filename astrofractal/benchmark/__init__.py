@@ -2,6 +2,7 @@
 
 from astrofractal.benchmark.encoded import FeatureStore
 from astrofractal.benchmark.methods import Method, list_methods
+from astrofractal.benchmark.paper import run_paper
 from astrofractal.benchmark.run import COLUMNS, PARTS, Journal, read_predictions, run_benchmark
 from astrofractal.benchmark.scorer import PROTOCOLS, Prediction, Protocol, Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, paired_rows, score
@@ -27,5 +28,6 @@ __all__ = [
     "paired_rows",
     "read_predictions",
     "run_benchmark",
+    "run_paper",
     "score",
 ]

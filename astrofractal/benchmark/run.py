@@ -59,6 +59,10 @@ COLUMNS = {
     "r2": "R2 of log10 mass, each map of the same weight (or the difference)",
     "rmse": "root-mean-square error of log10 mass, each map of the same weight",
     "level": "FWHM or pixels in pixels, signal-to-noise, masked part, pixels off, channels left",
+    "r2_published": "R2 of the paper, on other maps",
+    "rmse_published": "root-mean-square error of the paper, on other maps",
+    "r2_clouds": "R2, each map of the same weight, each cloud predicted by the others",
+    "rmse_clouds": "root-mean-square error, each cloud predicted by the others",
     "r2_difference": "r2_protostar less that of the reference",
     "fit_time": "time of the fits, without the features",
     "predict_time": "time of the predictions, without the features",
@@ -70,7 +74,7 @@ COLUMNS = {
     "coverage_68": "part of the masses within the 68 % intervals",
 }
 
-_DEX = {"rmse", "rmse_protostar", "half_68", "half_90", "bias"}
+_DEX = {"rmse", "rmse_protostar", "rmse_published", "rmse_clouds", "half_68", "half_90", "bias"}
 
 _SECONDS = {"fit_time", "predict_time"}
 

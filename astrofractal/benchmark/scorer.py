@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import one_of
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mass import Calibration, make_regressor
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @dataclass
 class Prediction:
     """
-    What a method says about the maps that its protocol tests.
+    The predictions of a method for the maps that its protocol tests.
 
     Parameters
     ----------
@@ -86,7 +87,7 @@ class Scorer:
         self.maps = maps
         self.store = store
         self.channels = tuple(channels)
-        self._calibrates, self._represents = _limited(maps, n_per_protostar)
+        self.n_per_protostar = n_per_protostar
         self._images = keep_channels(maps.images, self.channels)
         self._features = {}
         self._appearance = None
@@ -210,13 +211,13 @@ class Scorer:
         log_mass, half_68, half_90 = np.full((3, len(self.maps)), np.nan)
         result = Prediction(log_mass, half_68=half_68, half_90=half_90)
         for train, test in protocol.splits:
-            train = train[self._calibrates[train]]
+            train, represents = self._limited(train)
             groups = protocol.groups[train]
             if choose is not None:
-                train, groups = choose(train)
-            represents = self._represents[train]
-            if choose is not None and len(np.unique(self.maps.protostars[train])) == len(train):
-                represents = None  # single maps stand for themselves
+                limited, (train, groups) = train, choose(train)
+                represents = represents[np.searchsorted(limited, train)]
+                if len(np.unique(self.maps.protostars[train])) == len(train):
+                    represents = None  # single maps stand for themselves
             start = time.perf_counter()
             if intervals:
                 calibration = self.calibrate_intervals(method, train, groups, represents)
@@ -233,19 +234,20 @@ class Scorer:
             result.n_labels += len(np.unique(self.maps.protostars[train])) / len(protocol.splits)
         return result
 
-
-def _limited(maps, n_per_protostar):
-    """Tell which maps calibrate, and how many each of those stands for."""
-    if n_per_protostar is None:
-        return np.ones(len(maps), bool), maps.represents
-    order = np.random.default_rng(0).permutation(len(maps))
-    order = order[np.argsort(maps.protostars[order], kind="stable")]
-    _, first, counts = np.unique(maps.protostars[order], return_index=True, return_counts=True)
-    calibrates = np.zeros(len(maps), bool)
-    calibrates[order[np.arange(len(maps)) - np.repeat(first, counts) < n_per_protostar]] = True
-    _, index = np.unique(maps.protostars, return_inverse=True)
-    total, kept = (np.bincount(index, maps.represents * w) for w in (1.0, calibrates))
-    return calibrates, maps.represents * (total / kept)[index]
+    def _limited(self, train):
+        """Return the maps of a split that calibrate, and how many maps each of them stands for."""
+        represents = self.maps.represents[train]
+        if self.n_per_protostar is None:
+            return train, represents
+        _, index, counts = np.unique(
+            self.maps.protostars[train], return_inverse=True, return_counts=True
+        )
+        order = keyed_generator(0, "maps that calibrate").permutation(len(train))
+        order = order[np.argsort(index[order], kind="stable")]
+        place = np.arange(len(train)) - np.repeat(counts.cumsum() - counts, counts)
+        kept = np.sort(order[place < self.n_per_protostar])
+        total, left = (np.bincount(index[i], represents[i]) for i in (slice(None), kept))
+        return train[kept], represents[kept] * (total / left)[index[kept]]
 
 
 if TYPE_CHECKING:
@@ -306,7 +308,7 @@ def make_protocol(name: str, maps: MapSet, *, random_state: int = 0) -> Protocol
     """
     one_of("protocol", name, PROTOCOLS)
     if name == "random":
-        order = np.random.default_rng(random_state).permutation(len(maps))
+        order = keyed_generator(random_state, "random split").permutation(len(maps))
         n_test = max(1, len(maps) // 4)
         splits = [(np.sort(order[n_test:]), np.sort(order[:n_test]))]
         return Protocol(name, splits, np.arange(len(maps)) % 8)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from astrofractal._utils.random import keyed_generator
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
@@ -52,7 +54,7 @@ class Bootstrap:
         _, first, self._index = np.unique(protostars, return_index=True, return_inverse=True)
         cloud = np.asarray(clouds)[first]
         members = [np.flatnonzero(cloud == name) for name in np.unique(cloud)]
-        generator = np.random.default_rng(random_state)
+        generator = keyed_generator(random_state, "bootstrap")
         self._counts = np.zeros((n_draws + 1, len(first)))
         self._counts[0] = 1
         for row in self._counts[1:]:

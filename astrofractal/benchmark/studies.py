@@ -6,6 +6,7 @@ import numpy as np
 from astropy import units as u
 from scipy.ndimage import gaussian_filter
 
+from astrofractal._utils.random import keyed_generator
 from astrofractal.benchmark.methods import OPPONENT
 from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, score
@@ -87,7 +88,7 @@ def learning_rows(scorer, method, protocol, *, sizes=N_PROTOSTARS, random_state=
             )
             draws = []
             for draw in range(n_draws):
-                generator = np.random.default_rng((random_state, draw))
+                generator = keyed_generator(random_state, f"labels {draw}")
 
                 choose = partial(_draw, maps, n, kind, generator)
                 result = scorer.evaluate(method, protocol, choose=choose)
@@ -142,7 +143,7 @@ def _telescope(kind, level):
 
 def _islands(part, n=64):
     """Return ragged islands, some six pixels wide, that cover a part of a map."""
-    field = np.random.default_rng(0).standard_normal((n, *STANDARD_SHAPE))
+    field = keyed_generator(0, "islands").standard_normal((n, *STANDARD_SHAPE))
     field = gaussian_filter(field, (0, 3, 3))
     hidden = field < np.quantile(field, part, axis=(1, 2), keepdims=True)
     return np.repeat(hidden[:, None], 3, axis=1)
@@ -185,7 +186,8 @@ def off_center(maps, distance, *, random_state=0):
     padded = np.pad(images, [(0, 0), (0, 0), (d, d), (d, d)], "edge")
     ny, nx = images.shape[2:]
     moved = np.empty_like(images)
-    for i, k in enumerate(np.random.default_rng(random_state).integers(4, size=len(images))):
+    generator = keyed_generator(random_state, "off center")
+    for i, k in enumerate(generator.integers(4, size=len(images))):
         y, x = d + d * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)][k])
         moved[i] = padded[i, :, y : y + ny, x : x + nx]
     return _with_images(maps, moved)

@@ -10,6 +10,7 @@ from astropy import units as u
 from astropy.table import Table
 
 from astrofractal._utils.atomic import atomic_path
+from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import one_of
 from astrofractal.benchmark.run import row_numbers
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
@@ -168,7 +169,7 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
     look = {"zoom": settings.zoom, "size": settings.size}
     images = torch.from_numpy(ChannelNormalization()(maps.images))
     for train, test in splits:
-        generator = np.random.default_rng(random_state)
+        generator = keyed_generator(random_state, "views of a network")
         held = hold_out(maps.clouds[train], maps.protostars[train], _HELD, generator)
         held = np.isin(maps.clouds[train], held)
         rows, others = train[~held], train[held]
