@@ -9,6 +9,8 @@ calibration is kept for 'astrofractal mass --calibration'.
 examples:
   astrofractal calibrate MAPS --output my.astrofractal
   astrofractal calibrate reference --weights mine.safetensors --output my.astrofractal
+  astrofractal calibrate reference --telescope beam="20 arcsec" distance="140 pc" noise=0.1 \\
+      --output matched.astrofractal
   astrofractal calibrate MAPS --pooling central --regressor ridge svr --output my.astrofractal
 """
 
@@ -33,7 +35,36 @@ def add_arguments(parser):
         help="parts of the network's features: class, central, spread, structure (default: the "
         "bundled one's)",
     )  # fmt: skip
+    parser.add_argument(
+        "--telescope", nargs="+", metavar="NAME=VALUE",
+        help="calibrate for a telescope: beam, pixel_scale, noise, velocity_noise, "
+        "dispersion_noise, largest_scale, distance",
+    )  # fmt: skip
     add_weights(parser)
+
+
+def _telescope(texts):
+    """Return the telescope of NAME=VALUE."""
+    from astropy import units as u
+
+    from astrofractal.observing import Telescope
+
+    names = (
+        "beam", "pixel_scale", "noise", "velocity_noise", "dispersion_noise", "largest_scale",
+        "distance",
+    )  # fmt: skip
+    options = {}
+    for text in texts:
+        name, _, value = text.partition("=")
+        if name not in names:
+            msg = f"--telescope must be among {', '.join(names)} with a value, got {text!r}"
+            raise ValueError(msg)
+        try:
+            options[name] = u.Quantity(value)
+        except TypeError:
+            msg = f'--telescope {name} must be a value such as {name}="20 arcsec", got {text!r}'
+            raise ValueError(msg) from None
+    return Telescope(**options, correlated="beam" in options)
 
 
 def run(args):
@@ -62,7 +93,11 @@ def run(args):
         regressor=None if args.regressor is None else tuple(args.regressor),
         features=None if args.pooling is None else FeatureSet(tuple(args.pooling)),
     )
-    estimator.fit(maps, progress_bar=not args.quiet)
+    if args.telescope is not None:
+        telescope = _telescope(args.telescope)
+        estimator = estimator.matched(telescope, maps=maps, progress_bar=not args.quiet)
+    else:
+        estimator.fit(maps, progress_bar=not args.quiet)
     estimator.save(args.output, overwrite=args.overwrite)
     if not args.quiet:
         _report(maps, estimator)

@@ -96,6 +96,11 @@ def add_arguments(parser):
         help="calibrate on reference maps observed as the map was: beam, noise, pixels, coverage",
     )  # fmt: skip
     group.add_argument(
+        "--largest-scale", type=quantity("60 arcsec", bare="arcsec", check=False), metavar="SIZE",
+        help="with --match: the largest scale that the map of an interferometer holds, such as "
+        "'60 arcsec'",
+    )  # fmt: skip
+    group.add_argument(
         "--prior", metavar="NAME|FILE",
         help="the masses that are expected: kroupa, chabrier, flat, or a table of mass and number per "
         "decade (default: those of the reference protostars)",
@@ -112,6 +117,15 @@ def run(args):
     check_output("--output", args.output, overwrite=args.overwrite)
     check_output("--regions", args.regions, overwrite=args.overwrite)
     check_report(args.report, overwrite=args.overwrite)
+    if args.match and args.calibration is not None:
+        msg = (
+            "--match calibrates on the bundled maps: leave out --calibration, or make a matched "
+            "calibration of your maps by 'astrofractal calibrate MAPS --telescope ...'"
+        )
+        raise ValueError(msg)
+    if args.largest_scale is not None and not args.match:
+        msg = "--largest-scale needs --match"
+        raise ValueError(msg)
     if args.cutouts:
         _estimate_cutouts(args)
     else:
@@ -120,7 +134,11 @@ def run(args):
 
 def _estimator(args):
     estimator = _calibrated(args)
-    return estimator if args.prior is None else estimator.with_prior(args.prior)
+    if args.prior is None:
+        return estimator
+    return (
+        estimator.set_params(prior=args.prior) if args.match else estimator.with_prior(args.prior)
+    )
 
 
 def _calibrated(args):
@@ -132,6 +150,8 @@ def _calibrated(args):
         return StellarMassEstimator.load(args.calibration, encoder=encoder)
     if encoder is None:
         return StellarMassEstimator()
+    if args.match:
+        return StellarMassEstimator(encoder)  # calibrated for each map
     return StellarMassEstimator(encoder).fit(reference_maps(), progress_bar=not args.quiet)
 
 
@@ -211,17 +231,24 @@ def _estimate_map(args, path, positions, make_estimator):
             raise ValueError(msg)
     estimator = make_estimator()
     if args.match:
-        estimator = estimator.matched(gas, positions, progress_bar=not args.quiet)
-        for channels, calibration in estimator.calibrations_.items():
-            if not args.quiet:
-                skill = calibration.skill_["r2"]
-                print(f"matched, {' + '.join(channels)}: leave-cloud-out R2 = {skill:.2f}")
+        estimator = estimator.matched(
+            gas, positions, largest_scale=args.largest_scale, progress_bar=not args.quiet
+        )
+        if not args.quiet:
+            print(describe_match(estimator))
     table = estimator.catalog(
         gas, positions, level=args.level, progress_bar=not args.quiet, **options
     )
     if not args.quiet:
         print(f"{gas!r}")
     return table, gas, estimator
+
+
+def describe_match(estimator):
+    """Return a sentence about what a matched calibration chose."""
+    choice = estimator.choice_
+    scores = "; ".join(f"{name}: {r2:.2f}" for name, r2 in choice["r2_protostar"].items())
+    return f"matched with {choice['features']} (R2 per protostar on unseen clouds: {scores})"
 
 
 def _estimate_cutouts(args):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import warnings
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,15 +40,11 @@ from astrofractal.mass.evaluation import Evaluation, evaluate_batch, warn_of_dou
 from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.files import (
     read_calibrations,
-    read_matched,
     write_calibrations,
-    write_matched,
 )
-from astrofractal.mass.matching import MATCHED_FEATURES, unlike_references
-from astrofractal.mass.measures import appearance
+from astrofractal.mass.matching import as_telescope, match, unlike_references
 from astrofractal.mass.standard import BATCH_SIZE, is_single, standard_batches
 from astrofractal.mass.weights import Prior, as_prior
-from astrofractal.observing import Telescope
 
 __all__ = ["StellarMassEstimator", "make_catalog"]
 
@@ -136,6 +131,7 @@ if TYPE_CHECKING:
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
     from astrofractal.gasmap.annotations import MapSource, Positions
+    from astrofractal.observing import Telescope
 
 BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
 
@@ -482,44 +478,51 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     def matched(
         self,
-        gas: GasMap | MapSource,
+        gas: GasMap | MapSource | Telescope,
         positions: Positions | None = None,
         *,
+        largest_scale: u.Quantity | None = None,
         maps: MapSet | None = None,
-        n_maps: int = 2000,
+        n_per_protostar: int = 2,
         random_state: int = 0,
         cache: bool = True,
         progress_bar: ProgressBar = False,
     ) -> StellarMassEstimator:
         """
-        Calibrate for a map: on reference maps observed as the map was.
+        Calibrate for a telescope: on reference maps observed as a map was.
 
-        The reference maps go through the map's beam, onto its pixels, with its noise, within its
-        footprint around the protostars, with the channels that it has.  The features are measures
-        of the gas alone (profiles and contrasts) unless this estimator was made with others: behind
-        a beam of a few pixels they do better than the encoder's.
+        The reference maps go through the telescope's beam, onto its pixels, with its noise, within
+        its footprint around the protostars, with the channels that it has.  Two sets of features
+        are compared by R2 per protostar on clouds that are left out: the network's tokens with
+        aperture contrasts, and contrasts with radial profiles, which need no network.  The better
+        one is kept, unless this estimator was made with ``features`` of its own.
 
         Parameters
         ----------
-        gas : map
-            As `predict` takes it, with a WCS and a distance.
+        gas : map or `~astrofractal.observing.Telescope`
+            A map, as `predict` takes it, with a WCS and a distance, which is measured by
+            `astrofractal.observing.Telescope.measure`; or a telescope.
 
         positions : optional
-            The protostars, as `catalog` takes them; by default the peaks of the column density.
+            The protostars of a map, as `catalog` takes them; by default the peaks of the column
+            density.
+
+        largest_scale : `~astropy.units.Quantity`, optional
+            The largest scale, an angle or a length, that the map of an interferometer holds.
 
         maps : `~astrofractal.mapset.MapSet`, optional
-            Maps of known masses; by default `~astrofractal.mapset.reference_maps`, without the clouds
-            that `leave_out` has left out.
+            Maps of known masses; by default `~astrofractal.mapset.reference_maps`.  The clouds that
+            `leave_out` has left out are not used.
 
-        n_maps : int, optional
-            How many of them are used.
+        n_per_protostar : int, optional
+            How many maps of each protostar are used.
 
         random_state : int, optional
             The seed of noise and footprints.
 
         cache : bool, optional
-            Whether the calibration is kept on disk, in ``~/.cache/astrofractal/matched``, and found
-            there again for a map that was observed alike.
+            Whether the calibration is kept on disk, and found there again for a map that was
+            observed alike.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -527,53 +530,44 @@ class StellarMassEstimator(Options, BaseEstimator):
         Returns
         -------
         estimator : `StellarMassEstimator`
-            A new one.  ``skill_`` of its calibration is that behind this telescope, and
-            ``telescope_`` is what was matched.  The last one is kept in memory as well.
+            A new one, which can be saved.  ``skill_`` of its calibration is that behind this
+            telescope, ``telescope_`` is what was matched, and ``choice_`` has the features that were
+            chosen and the R2 per protostar of each set.
 
         Raises
         ------
         ValueError
-            If no position has data around it.
+            If no position has data around it, or this estimator was calibrated on other maps,
+            which must then be given.
+
+        Examples
+        --------
+        What a telescope would give, before it is used (some minutes):
+
+        >>> from astropy import units as u
+        >>> from astrofractal import StellarMassEstimator
+        >>>         >>> telescope = Telescope(beam=20 * u.arcsec, noise=0.1, distance=140 * u.pc)
+        >>> matched = StellarMassEstimator().matched(telescope)  # doctest: +SKIP
+        >>> matched.choice_  # doctest: +SKIP
         """
-        gas = GasMap.read(gas)
-        places = find_protostars(gas) if positions is None else resolve_positions(positions).where
         if maps is None:
-            maps = reference_maps()
-            maps = maps[~np.isin(maps.clouds, list(vars(self).get("_without", ())))]
-        maps = maps.subsample(n_maps)
-        options = self.get_params(deep=False) | {"prior": as_prior(self.prior)}
-        options["features"] = MATCHED_FEATURES if self.features is None else self.features
-        options["regressor"] = ("ridge", "svr") if self.regressor is None else self.regressor
-        new = type(self)(**options)
-        check_options(**options)
-        telescope = Telescope.measure(gas, places)
-        observe = partial(telescope.observe_images, random_state=random_state)
-        # Two maps stand for all code that describes them: what was kept by another version of it is
-        # not taken.
-        two = observe(maps.images[:2])
-        features, _ = options["features"].compute(
-            two,
-            telescope.channels,
-            encoder=new._encoder() if options["features"].pooling else None,
-        )
-        key = fingerprint(
-            telescope, maps, random_state, options, features, appearance(two),
-            astrofractal.__version__,
-        )  # fmt: skip
-        if vars(self).get("_matched", (None,))[0] != key:
-            found = read_matched(key, partial(self.load, encoder=self.encoder)) if cache else None
-            if found is None:
-                found = new.fit(
-                    maps,
-                    observe=observe,
-                    channels=[telescope.channels],
-                    progress_bar=progress_bar,
+            if "_calibrations" in vars(self) and not vars(self).get("_bundled", False):
+                msg = (
+                    "maps must be given, those of this calibration: it does not keep them, and the "
+                    "bundled maps are others"
                 )
-                if cache:
-                    write_matched(found, key)
-            found.telescope_ = telescope
-            self._matched = key, found
-        return self._matched[1]
+                raise ValueError(msg)
+            maps = reference_maps()
+        maps = maps[~np.isin(maps.clouds, list(vars(self).get("_without", ())))]
+        return match(
+            self,
+            as_telescope(gas, positions, largest_scale=largest_scale),
+            maps,
+            n_per_protostar=n_per_protostar,
+            random_state=random_state,
+            cache=cache,
+            progress_bar=progress_bar,
+        )
 
     def evaluate(
         self,
@@ -922,9 +916,11 @@ class StellarMassEstimator(Options, BaseEstimator):
         return new
 
     def _load(self, path):
-        options, encoder, self._calibrations, self._reference_id = read_calibrations(
+        options, encoder, self._calibrations, self._reference_id, choice = read_calibrations(
             path, self.encoder
         )
+        if choice is not None:
+            self.choice_ = choice
         for name, value in options.items():
             setattr(self, name, value)
         if self.encoder is None and encoder is not None:

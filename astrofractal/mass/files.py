@@ -54,13 +54,14 @@ def write_calibrations(estimator, path, *, overwrite=False):
         "encoder": None if encoder is None else describe_encoder(encoder),
         "reference_id": estimator.reference_id_,
         "calibrations": cards,
+        "choice": getattr(estimator, "choice_", None),
         "options": take_apart(_Options(**options))[1],
     }
     write_archive(path, arrays, card, version=_VERSION, overwrite=overwrite)
 
 
 def read_calibrations(path, encoder=None):
-    """Return the options, the encoder, the calibrations and the identity of the reference maps."""
+    """Return options, encoder, calibrations, identity of the maps, and the choice of a match."""
     arrays, card = read_archive(
         path, version=_VERSION, what="a calibration", remedy="calibrate again"
     )
@@ -76,7 +77,7 @@ def read_calibrations(path, encoder=None):
             encoder = find_encoder(
                 card["encoder"], path, encoder, made="calibrated", remedy="calibrate again"
             )
-        return options, encoder, calibrations, card["reference_id"]
+        return options, encoder, calibrations, card["reference_id"], card.get("choice")
 
 
 def _calibration(arrays, card, prefix):

@@ -1,30 +1,122 @@
-"""Matching a calibration to a map: reference maps observed as the map was."""
+"""Matching a calibration to a telescope: reference maps observed as a map was."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
 
 import numpy as np
 from astropy import units as u
 
+import astrofractal
+from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.validation import positive_int
+from astrofractal.catalogs.detection import find_protostars
+from astrofractal.catalogs.positions import resolve_positions
+from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.gasmap.noise import pixel_noise
+from astrofractal.mapset import MapSet
 from astrofractal.mass.features import FeatureSet
+from astrofractal.mass.files import read_matched, write_matched
+from astrofractal.mass.measures import appearance
+from astrofractal.mass.weights import as_prior
+from astrofractal.observing import Telescope
 
-__all__ = ["MATCHED_FEATURES", "unlike_references"]
+__all__ = ["CANDIDATES", "as_telescope", "match", "unlike_references"]
+
+logger = logging.getLogger(__name__)
 
 _STANDARD_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
 #: Even a calibration on maps that were degraded alike loses a seventh to a third of its R2 per
 #: protostar with noise of 10 %, a beam of 2 px or cutouts of which 10 % are blank, and nearly all
-#: with pixels of twice the width: what one on sharp maps says of its skill and its intervals is then
-#: not true.
+#: with pixels of twice the width: R2 and intervals of one on sharp maps are then not true.
 _LARGEST_BEAM, _LARGEST_PIXEL, _LARGEST_NOISE, _LARGEST_HOLES = 2.0, 1.5, 0.1, 0.1
 
-#: Measures of the gas alone: behind a beam of 2.7 px and under noise, leave-cloud-out R2 is 0.15
-#: with them, 0.12 with the encoder's features averaged over the sky beside them, and 0.08 with
-#: those of one view, which take a sixteenth of the time.
-MATCHED_FEATURES = FeatureSet(pooling=None, profiles="all", contrasts=True)
+#: The features between which each match chooses.
+CANDIDATES = {
+    "tokens + contrasts": FeatureSet(contrasts=True),
+    "contrasts + profiles": FeatureSet(pooling=None, contrasts=True, profiles="all"),
+}
+
+#: Of ridge, support vectors and kernel ridge this one has the highest R2 per protostar.
+_REGRESSOR, _WEIGHT_EXPONENT = "kernel_ridge", 0.6
+
+
+def as_telescope(gas, positions=None, *, largest_scale=None):
+    """Return a telescope as it is, or that of a map, within the footprint around protostars."""
+    if isinstance(gas, Telescope):
+        for name, value in (("positions", positions), ("largest_scale", largest_scale)):
+            if value is not None:
+                msg = (
+                    f"{name} must not be given with a Telescope: it belongs to a map, got {value!r}"
+                )
+                raise ValueError(msg)
+        return gas
+    gas = GasMap.read(gas)
+    places = find_protostars(gas) if positions is None else resolve_positions(positions).where
+    return Telescope.measure(gas, places, largest_scale=largest_scale)
+
+
+def match(estimator, telescope, maps, *, n_per_protostar, random_state, cache, progress_bar):
+    """Return an estimator like another one, calibrated on maps as a telescope shows them."""
+    positive_int("n_per_protostar", n_per_protostar)
+    options = estimator.get_params(deep=False) | {"prior": as_prior(estimator.prior)}
+    defaults = {"regressor": _REGRESSOR, "weight_exponent": _WEIGHT_EXPONENT}
+    options |= {name: value for name, value in defaults.items() if options[name] is None}
+    candidates = CANDIDATES if estimator.features is None else {"given": estimator.features}
+    maps = maps.limit(n_per_protostar)
+    # Two maps stand for the code that describes them: a calibration of another version of it is not
+    # taken from the cache.
+    two = telescope.observe_images(maps.images[:2], random_state=random_state)
+    described, _ = CANDIDATES["contrasts + profiles"].compute(two, telescope.channels)
+    key = fingerprint(
+        telescope, maps, random_state, options, list(candidates), described, appearance(two),
+        astrofractal.__version__,
+    )  # fmt: skip
+    load = partial(type(estimator).load, encoder=estimator.encoder)
+    found = read_matched(key, load) if cache else None
+    if found is None:
+        seen = _observed(maps, telescope, random_state)
+        fitted = {
+            name: type(estimator)(**options | {"features": features}).fit(
+                seen, channels=[telescope.channels], progress_bar=progress_bar
+            )
+            for name, features in candidates.items()
+        }
+        scores = {name: _score(one, telescope.channels) for name, one in fitted.items()}
+        best = max(scores, key=scores.get)
+        found = fitted[best]
+        found.choice_ = {"features": best, "r2_protostar": scores}
+        if cache:
+            write_matched(found, key)
+    found.telescope_ = telescope
+    if len(candidates) > 1:
+        text = ", ".join(f"{k} {v:.2f}" for k, v in found.choice_["r2_protostar"].items())
+        logger.info(
+            "matched: %s (R2 per protostar on unseen clouds: %s)", found.choice_["features"], text
+        )
+    return found
+
+
+def _score(estimator, channels):
+    return float(estimator.calibrations_[channels].skill_["r2_protostar"])
+
+
+def _observed(maps, telescope, random_state):
+    """Return labeled maps as a telescope shows them."""
+    images = telescope.observe_images(maps.images, random_state=random_state)
+    known = np.isfinite(images[:, 0]).any((1, 2))
+    maps = maps[known]
+    return MapSet(
+        images[known], maps.masses, clouds=maps.clouds, protostars=maps.protostars,
+        represents=maps.represents, pixel_scale=maps.pixel_scale,
+    )  # fmt: skip
 
 
 def unlike_references(gas, known):
-    """Tell in what a map was observed worse than reference maps can stand."""
+    """Return in what a map was observed worse than the bundled calibration allows."""
     reasons = []
     if gas.distance is not None and gas.beam is not None:
         beam = gas.beam.major.to_value(u.rad) * gas.distance.to(u.pc) / _STANDARD_PIXEL

@@ -10,9 +10,17 @@ from astropy.nddata import NDData, StdDevUncertainty
 
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.mass import FeatureSet
 from astrofractal.mass.files import write_matched
 from astrofractal.observing import Telescope
 from tests.factories import make_mapset
+
+GAS = FeatureSet(pooling=None, profiles="all", contrasts=True)
+
+
+def quick(**options):
+    """An estimator that needs no network."""
+    return StellarMassEstimator(features=GAS, **options)
 
 
 def seen(mapset, *, random_state=0, **options):
@@ -46,8 +54,9 @@ def test_reference_maps_look_as_the_map(maps):
     gas = seen(
         maps, noise=0.1, velocity_noise=0.05 * u.km / u.s, footprint=footprint, random_state=1
     )
-    matched = StellarMassEstimator().matched(gas, [(31.5, 31.5)], maps=maps)
+    matched = quick().matched(gas, [(31.5, 31.5)], maps=maps)
     found = matched.telescope_
+    assert found.correlated
     assert np.isclose(found.beam[0].to_value(u.pc), 36 / 206264.8 * 140, rtol=1e-3)
     assert np.isclose(found.noise, 0.1, rtol=0.3)
     assert np.isclose(found.velocity_noise.to_value(u.km / u.s), 0.05, rtol=0.01)
@@ -61,16 +70,17 @@ def test_reference_maps_look_as_the_map(maps):
 
 
 def test_it_is_kept_for_the_same_map(maps):
-    gas, estimator = seen(maps), StellarMassEstimator()
+    gas, estimator = seen(maps), quick()
     first = estimator.matched(gas, [(31.5, 31.5)], maps=maps)
-    assert estimator.matched(gas, [(31.5, 31.5)], maps=maps) is first
+    again = estimator.matched(gas, [(31.5, 31.5)], maps=maps)
+    assert again.fingerprint() == first.fingerprint()
     other = estimator.matched(gas, [(31.5, 31.5)], maps=maps, random_state=1)
     assert other.fingerprint() != first.fingerprint()
 
 
 def test_it_is_kept_on_disk(maps, folder, monkeypatch):
     gas, options = seen(maps), {"positions": [(31.5, 31.5)], "maps": maps}
-    first = StellarMassEstimator().matched(gas, **options)
+    first = quick().matched(gas, **options)
     (path,) = folder.iterdir()
 
     def refuse(*args, **kwargs):
@@ -79,15 +89,15 @@ def test_it_is_kept_on_disk(maps, folder, monkeypatch):
 
     with monkeypatch.context() as patch:
         patch.setattr(StellarMassEstimator, "fit", refuse)
-        again = StellarMassEstimator().matched(gas, **options)
+        again = quick().matched(gas, **options)
         with pytest.raises(AssertionError, match="fitted again"):
-            StellarMassEstimator(prior="kroupa").matched(gas, **options)
+            quick(prior="kroupa").matched(gas, **options)
         with pytest.raises(AssertionError, match="fitted again"):
-            StellarMassEstimator().matched(gas, **options, cache=False)
+            quick().matched(gas, **options, cache=False)
     assert again.fingerprint() == first.fingerprint()
     assert again.telescope_.fingerprint() == first.telescope_.fingerprint()
     path.write_bytes(b"damaged")
-    assert StellarMassEstimator().matched(gas, **options).fingerprint() == first.fingerprint()
+    assert quick().matched(gas, **options).fingerprint() == first.fingerprint()
     assert path.stat().st_size > 1000
 
 
@@ -125,21 +135,72 @@ def test_a_catalog_tells_when_it_matters(maps):
         estimator.matched(gas, [(31.5, 31.5)], maps=maps).catalog(gas, [(31.5, 31.5)])
 
 
-def test_clouds_that_are_left_out_stay_out(maps, estimator, monkeypatch):
-    monkeypatch.setattr("astrofractal.mass.estimator.reference_maps", lambda: maps)
-    matched = estimator.leave_out("cloud0").matched(seen(maps), [(31.5, 31.5)])
+def test_clouds_that_are_left_out_stay_out(maps, estimator):
+    out = estimator.leave_out("cloud0")
+    matched = out.matched(seen(maps), [(31.5, 31.5)], maps=maps)
     (calibration,) = matched.calibrations_.values()
-    assert set(calibration.groups_.tolist()) == {"cloud1", "cloud2"}
+    assert set(calibration.clouds_.tolist()) == {"cloud1", "cloud2"}
+    with pytest.raises(ValueError, match="maps must be given, those of this calibration"):
+        out.matched(seen(maps), [(31.5, 31.5)])
+
+
+def test_features_are_chosen_by_their_scores(maps, tmp_path):
+    telescope = Telescope(noise=0.1, velocity_noise=0.05 * u.km / u.s)
+    matched = StellarMassEstimator().matched(telescope, maps=maps[:45])
+    scores = matched.choice_["r2_protostar"]
+    assert list(scores) == ["tokens + contrasts", "contrasts + profiles"]
+    assert scores[matched.choice_["features"]] == max(scores.values())
+    (calibration,) = matched.calibrations_.values()
+    assert calibration.skill_["r2_protostar"] == max(scores.values())
+    matched.save(tmp_path / "matched.astrofractal")
+    again = StellarMassEstimator.load(tmp_path / "matched.astrofractal")
+    assert again.choice_ == matched.choice_
+    np.testing.assert_allclose(again.predict(maps[:3]), matched.predict(maps[:3]), rtol=1e-3)
+    with pytest.raises(ValueError, match="positions must not be given with a Telescope"):
+        StellarMassEstimator().matched(telescope, [(31.5, 31.5)], maps=maps)
+
+
+def test_noise_is_measured_as_it_is(maps):
+    flat = GasMap(np.full((96, 96), 1e22) / u.cm**2, pixel_scale=0.01 * u.pc, distance=140 * u.pc)
+    beam = 0.04 * u.pc / (140 * u.pc) * u.rad
+    for noise, correlated in ((0.1, False), (1e21 / u.cm**2, True)):
+        column = flat.column_density * np.geomspace(0.1, 10, 96)
+        gas = Telescope(beam=beam, noise=noise, correlated=correlated).observe(
+            flat.replace(column_density=column if noise == 0.1 else flat.column_density)
+        )
+        found = Telescope.measure(gas)
+        assert found.correlated == correlated
+        assert u.isclose(u.Quantity(found.noise), u.Quantity(noise), rtol=0.02)
+
+
+@pytest.mark.parametrize("pixel", [0.6, 1.0])
+def test_images_are_as_cutouts_of_the_map(pixel):
+    """Roughness and scatter of flat gas with noise, from arrays and cut out of a map."""
+    scale = 0.5 * u.pc / 64
+    flat = np.full((200, 200), 22.0)
+    options = {"noise": 0.1, "pixel_scale": pixel * scale}
+    gas = GasMap(10**flat / u.cm**2, pixel_scale=scale, distance=140 * u.pc)
+    gas = Telescope(**options).observe(gas)
+    generator = np.random.default_rng(1)
+    places = generator.uniform(60 / pixel, 140 / pixel, (40, 2))
+    cut = np.stack([c.to_array()[0] for c in gas.cutouts(places)])
+    image = np.full((40, 3, 64, 64), np.nan)
+    image[:, 0] = 22
+    image = Telescope(**options).observe_images(image)[:, 0]
+    for measure in (np.std, lambda x, axis: np.std(np.diff(x), axis=axis)):
+        one, other = measure(cut, axis=(1, 2)), measure(image, axis=(1, 2))
+        assert np.mean(one) == pytest.approx(np.mean(other), rel=0.1)
+        assert np.std(one) == pytest.approx(np.std(other), abs=0.1 * float(np.mean(other)))
 
 
 def test_channels_that_the_map_lacks_are_left_out(maps):
     gas = GasMap(
         10 ** maps.images[0, 0] / u.cm**2, pixel_scale=maps.pixel_scale, distance=140 * u.pc
     )
-    matched = StellarMassEstimator().matched(gas, [(31.5, 31.5)], maps=maps)
+    matched = quick().matched(gas, [(31.5, 31.5)], maps=maps)
     assert list(matched.calibrations_) == [("column_density",)]
 
 
 def test_positions_without_data(maps):
     with pytest.raises(ValueError, match="none of them has data"):
-        StellarMassEstimator().matched(seen(maps), [(500.0, 500.0)], maps=maps)
+        quick().matched(seen(maps), [(500.0, 500.0)], maps=maps)
