@@ -1,5 +1,6 @@
 """The images of a run, in an order that is a function of the step, so that runs resume exactly."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -127,16 +128,6 @@ def _to_peaks(gas, places, step):
 #: Normalization of palette images in [0, 1], which have no physical units.
 PALETTE_NORMALIZATION = ChannelNormalization(center=(0.5,) * 3, scale=(0.25,) * 3)
 
-#: Settings of shards, and the values of the recipe that they must equal.
-_SHARED = {
-    "rendering": "rendering",
-    "seed": "seed",
-    "size": "source_size",
-    "n_points": "n_points",
-    "center": "center",
-    "coverage": "coverage",
-}
-
 
 def recipe_normalization(recipe):
     """Return the normalization of a recipe's images."""
@@ -180,12 +171,14 @@ class Flames(Dataset):
         self.n_distinct = min(n_distinct, len(self.source))
 
     def _check(self, shards):
-        """Refuse flames that the recipe would not have rendered."""
-        for name, own in _SHARED.items():
-            wanted, found = getattr(self.recipe, own), self.source.manifest[name]
-            if found != wanted:
+        """Reject flames that the recipe would not have rendered."""
+        values = {"seed": self.recipe.seed, **asdict(self.recipe.images)}
+        for name in ("rendering", "seed", "size", "n_points", "center", "coverage"):
+            own = "source_size" if name == "size" else name
+            found = self.source.manifest[name]
+            if found != values[own]:
                 msg = (
-                    f"shards: {name} of {str(shards)!r} must be the recipe's {own}={wanted!r}, "
+                    f"shards: {name} of {str(shards)!r} must be the recipe's {own}={values[own]!r}, "
                     f"got {found!r}"
                 )
                 raise ValueError(msg)
