@@ -24,7 +24,7 @@ from sklearn.metrics import r2_score
 from astrofractal import FractalEncoder
 from astrofractal.mapset import MapSet
 from astrofractal.mass import aperture_contrasts, radial_profiles
-from astrofractal.observing import observe_images
+from astrofractal.observing import Telescope
 
 SN10 = {
     "noise": 0.1,  # of the column density in each pixel
@@ -32,13 +32,20 @@ SN10 = {
     "dispersion_noise": 0.04 * u.km / u.s,
 }
 CONDITIONS = {
-    "clean": None,
-    "sn10": SN10,
-    "beam2": {"beam": 2 * u.pix},
-    "beam4": {"beam": 4 * u.pix},
-    "beam2.7_sn10": {"beam": 2.7 * u.pix, **SN10},
+    "clean": Telescope(),
+    "sn10": Telescope(**SN10),
+    "beam2": Telescope(beam=2 * u.pix),
+    "beam4": Telescope(beam=4 * u.pix),
+    "beam2.7_sn10": Telescope(beam=2.7 * u.pix, **SN10),
 }
 HAND_MADE = "hand-made"
+PROFILES = (
+    "column_density",
+    "velocity",
+    "dispersion",
+    "column_density_scatter",
+    "dispersion_scatter",
+)
 
 
 def protostar_shares(maps, exponent):
@@ -110,9 +117,8 @@ def measure(maps, weights, conditions, cache, n_per_protostar):
         return r2_score(maps.log_masses, found, sample_weight=shares)
 
     for condition in conditions:
-        options = CONDITIONS[condition]
-        images = maps.images if options is None else observe_images(maps.images, **options)
-        contrasts, profiles = aperture_contrasts(images), radial_profiles(images)
+        images = CONDITIONS[condition].observe_images(maps.images)
+        contrasts, profiles = aperture_contrasts(images), radial_profiles(images, PROFILES)
         reference = predict_clouds([np.hstack([contrasts, profiles])], maps)
         rows[HAND_MADE] |= {f"r2_{condition}": score(reference), f"tokens_{condition}": np.nan}
         rows[HAND_MADE] |= {f"lead_{condition}": 0.0, f"lead_{condition}_err": 0.0}
