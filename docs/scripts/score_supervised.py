@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
-from astrofractal._utils.atomic import atomic_path
 from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
 from astrofractal.benchmark.run import read_predictions, row_numbers
 from astrofractal.benchmark.scorer import Scorer, make_protocol
@@ -124,8 +123,7 @@ def main():
         ("less_formulas_r2", "less contrasts and profiles with the same weights, the same maps"),
     ):
         found[name].info.description = text
-    with atomic_path(args.folder / "supervised_scores.ecsv", overwrite=True) as path:
-        found.write(path, format="ascii.ecsv")
+    found.write(args.folder / "supervised_scores.ecsv", overwrite=True)
 
 
 if __name__ == "__main__":
