@@ -1,33 +1,27 @@
-"""The benchmark: scores on clouds that a method has not seen, beside simpler methods."""
+"""The benchmark: scores on clouds that a method has not seen, next to simpler methods."""
 
-from astrofractal.benchmark.encoded import FeatureStore
-from astrofractal.benchmark.methods import Method, list_methods
+from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
+from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method, list_methods
 from astrofractal.benchmark.paper import run_paper
-from astrofractal.benchmark.run import COLUMNS, PARTS, Journal, read_predictions, run_benchmark
-from astrofractal.benchmark.scorer import PROTOCOLS, Prediction, Protocol, Scorer, make_protocol
-from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, paired_rows, score
-from astrofractal.benchmark.studies import DEGRADATIONS, degraded, off_center
+from astrofractal.benchmark.run import read_predictions, row_numbers, run_benchmark
+from astrofractal.benchmark.scorer import Scorer, make_protocol
+from astrofractal.benchmark.scores import Bootstrap, paired_rows
+from astrofractal.benchmark.studies import off_center
 
 __all__ = [
-    "COLUMNS",
-    "DEGRADATIONS",
-    "PARTS",
-    "PROTOCOLS",
+    "FORMULAS",
+    "OPPONENT",
     "Bootstrap",
     "FeatureStore",
-    "Journal",
     "Method",
-    "Prediction",
-    "Protocol",
     "Scorer",
-    "degraded",
+    "encoder_makers",
     "list_methods",
     "make_protocol",
-    "mass_range_scores",
     "off_center",
     "paired_rows",
     "read_predictions",
+    "row_numbers",
     "run_benchmark",
     "run_paper",
-    "score",
 ]

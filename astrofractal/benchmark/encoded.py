@@ -67,7 +67,7 @@ class FeatureStore:
         return self._encoders[source]
 
     def has(self, source: str) -> bool:
-        """Tell whether there is an encoder of a name."""
+        """Return whether there is an encoder of a name."""
         return source in self._makers
 
     def encode(
@@ -79,28 +79,7 @@ class FeatureStore:
         zoom: float = 1.0,
         symmetrize: bool = False,
     ) -> np.ndarray:
-        """
-        Return the pooled tokens of maps.
-
-        Parameters
-        ----------
-        source : str
-            The name of the encoder.
-
-        images : 4D `~numpy.ndarray`
-            The model's channels.
-
-        pooling : tuple of str
-            The poolings, which are concatenated.
-
-        zoom, symmetrize : optional
-            See `~astrofractal.FractalEncoder.encode`.
-
-        Returns
-        -------
-        features : 2D `~numpy.ndarray`
-            One row per map.
-        """
+        """Return the pooled tokens (n_maps, n) of maps (n_maps, 3, ny, nx)."""
         images = np.ascontiguousarray(images, dtype=np.float32)
         keys = [hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in images]
         tables = {name: self._table(source, name, zoom, symmetrize) for name in pooling}

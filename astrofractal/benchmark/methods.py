@@ -16,6 +16,9 @@ from astrofractal.mass import FeatureSet, aperture_mass, virial_mass
 from astrofractal.mass.calibration import default_options
 from astrofractal.mass.features import for_encoder
 
+if TYPE_CHECKING:
+    from astrofractal.benchmark.encoded import FeatureStore
+
 __all__ = [
     "ALIKE",
     "FORMULAS",
@@ -31,17 +34,7 @@ _MASSES = {"virial": virial_mass, "aperture": aperture_mass}
 
 @dataclass(frozen=True)
 class ClassicalMasses:
-    """
-    log10 of a classical mass in several apertures.
-
-    Parameters
-    ----------
-    kind : {"virial", "aperture"}
-        The estimate.
-
-    radii : tuple of float, optional
-        The radii of the apertures in pixels.
-    """
+    """log10 of a classical mass, "virial" or "aperture", in apertures with radii in pixels."""
 
     kind: str
     radii: tuple = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
@@ -79,11 +72,6 @@ class BestRadius(RegressorMixin, BaseEstimator):
         return np.asarray(X)[:, self.best_] + self.offset_
 
 
-if TYPE_CHECKING:
-    import numpy as np
-
-    from astrofractal.benchmark.encoded import FeatureStore
-
 #: The method without a network that all others are compared with.
 OPPONENT = "contrasts + profiles"
 
@@ -102,36 +90,14 @@ _TOKENS = ("central", "scatter")
 
 @dataclass(frozen=True)
 class Method:
-    """
-    A regressor on named features.
+    """A regressor on named features."""
 
-    Parameters
-    ----------
-    name : str
-        What stands in the tables; no two methods share it.
-
-    features : `~astrofractal.mass.FeatureSet` or `~astrofractal.benchmark.methods.ClassicalMasses`
-        The features.
-
-    regressor : object
-        As `~astrofractal.mass.make_regressor` takes it.
-
-    source : str, optional
-        The name of the encoder, where ``features`` have poolings.
-
-    twin : str, optional
-        The method that differs in the encoder alone, or in that it has none.
-
-    weight_exponent : float, optional
-        A map of a protostar with n maps has the weight n to the minus this power.
-    """
-
-    name: str
-    features: object
-    regressor: object
-    source: str | None = None
-    twin: str | None = None
-    weight_exponent: float = 0.5
+    name: str  # in the tables; no two methods share it
+    features: object  # a FeatureSet or ClassicalMasses
+    regressor: object  # as make_regressor takes it
+    source: str | None = None  # the name of the encoder, where the features have poolings
+    twin: str | None = None  # the method that differs in the encoder alone
+    weight_exponent: float = 0.5  # a map of a protostar with n maps has the weight n^-x
 
     @property
     def regressor_label(self) -> str:
@@ -145,28 +111,7 @@ class Method:
     def compute(
         self, store: FeatureStore, images: np.ndarray, channels: tuple[str, ...]
     ) -> tuple[np.ndarray, list[int] | None]:
-        """
-        Compute the features of maps.
-
-        Parameters
-        ----------
-        store : `~astrofractal.benchmark.FeatureStore`
-            The pooled tokens.
-
-        images : 4D `~numpy.ndarray`
-            The model's channels, the absent ones NaN.
-
-        channels : tuple of str
-            The channels to use.
-
-        Returns
-        -------
-        X : 2D `~numpy.ndarray`
-            One row per map.
-
-        blocks : list of int or None
-            The number of features of each kind; `None` if they are not to be scaled.
-        """
+        """Return the features (n_maps, n) of maps, and the number of each kind; `None`: not scaled."""
         encoded, features = None, self.features
         if features.pooling:
             options = {"zoom": features.zoom, "symmetrize": features.symmetrize}
@@ -176,20 +121,15 @@ class Method:
 
 def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
     """
-    List the methods.
+    List the methods, the default first; those whose encoder the store lacks are left out.
 
     Parameters
     ----------
     store : `~astrofractal.benchmark.FeatureStore`
-        The encoders: what they do not have is left out.
+        The encoders.
 
     channels : tuple of str
         The channels, for the default of the package.
-
-    Returns
-    -------
-    methods : list of `Method`
-        The default first.
     """
     default, regressor, exponent = default_options(channels)
     default = for_encoder(default, store.encoder("fractal"))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-    from astrofractal._utils.annotations import PathLike
+    from astrofractal._utils.annotations import PathLike, ProgressBar
 
 #: What the columns of the tables mean.
 COLUMNS = {
@@ -81,23 +81,10 @@ _SECONDS = {"fit_time", "predict_time"}
 
 class Journal:
     """
-    Keeps tables on disk as their rows come, and goes on where one method fails.
+    Keeps tables on disk as their rows come, and continues where one method fails.
 
-    Parameters
-    ----------
-    folder : path-like, optional
-        Where ``<table>.ecsv`` is written anew after each addition; nothing is written without it.
-
-    meta : dict, optional
-        What all tables are told about their making.
-
-    Attributes
-    ----------
-    tables : dict of `~astropy.table.QTable`
-        The tables so far.
-
-    failed : list of str
-        What failed, and how.
+    ``tables`` has the tables so far, ``failed`` what failed and how.  Without a folder nothing is
+    written.
     """
 
     def __init__(self, folder: PathLike | None = None, meta: dict[str, Any] | None = None) -> None:
@@ -109,34 +96,14 @@ class Journal:
         self._start = time.perf_counter()
 
     def add(self, name: str, rows: Iterable[dict[str, Any]]) -> None:
-        """
-        Add rows to a table.
-
-        Parameters
-        ----------
-        name : str
-            The name of the table.
-
-        rows : iterable of dict
-            Plain values.
-        """
+        """Add rows to a table."""
         known = self._rows.setdefault(name, [])
         known += rows
         if known:
             self.keep(name, QTable(rows=known))
 
     def keep(self, name: str, table: QTable) -> None:
-        """
-        Keep a whole table.
-
-        Parameters
-        ----------
-        name : str
-            The name of the table.
-
-        table : `~astropy.table.QTable`
-            The table; its columns are given units, descriptions and formats.
-        """
+        """Keep a whole table, with units, descriptions and formats of its columns."""
         for column in table.colnames:
             base = column.removesuffix("_err").removesuffix("_scatter")
             if table[column].dtype.kind == "f":
@@ -159,25 +126,7 @@ class Journal:
                 table.write(temporary)
 
     def attempt(self, what: str, function: Callable[..., Any], *, required: bool = False) -> bool:
-        """
-        Call a function; if it fails, note that and go on.
-
-        Parameters
-        ----------
-        what : str
-            What is done, for the note.
-
-        function : callable
-            Called without arguments.
-
-        required : bool, optional
-            Whether the benchmark is worth nothing without it.
-
-        Returns
-        -------
-        done : bool
-            Whether it did not fail.
-        """
+        """Call a function; if it fails and is not required, note ``what`` failed and return `False`."""
         start = time.perf_counter()
         try:
             function()
@@ -190,11 +139,6 @@ class Journal:
         logger.info("%s: %.1f s", what, time.perf_counter() - start)
         return True
 
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from astrofractal._utils.annotations import PathLike, ProgressBar
 
 logger = logging.getLogger(__name__)
 
@@ -405,25 +349,9 @@ def row_numbers(maps):
 
 def read_predictions(path: PathLike, method: str) -> QTable:
     """
-    Read the predictions of one method.
+    Read the predictions of one method from ``predictions.ecsv``.
 
-    Parameters
-    ----------
-    path : path-like
-        ``predictions.ecsv``.
-
-    method : str
-        The name of the method.
-
-    Returns
-    -------
-    table : `~astropy.table.QTable`
-        ``cloud``, ``row`` and ``log_mass``: write it to a file to compare it elsewhere.
-
-    Raises
-    ------
-    ValueError
-        If there is no such method.
+    Returns ``cloud``, ``row`` and ``log_mass``: write it to a file to compare it elsewhere.
     """
     table = QTable.read(path)
     own = table[table["method"] == method]

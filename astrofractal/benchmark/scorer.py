@@ -30,29 +30,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Prediction:
-    """
-    The predictions of a method for the maps that its protocol tests.
+    """The masses that a method predicts for the maps that its protocol tests."""
 
-    Parameters
-    ----------
-    log_mass : 1D `~numpy.ndarray`
-        log10 masses of all maps; NaN for those that the protocol does not test.
-
-    n_labels : float
-        The number of protostars that the method was calibrated on, the mean over the splits.
-
-    fit_time, predict_time : float
-        The time of all splits in seconds, without the features.
-
-    half_68, half_90 : 1D `~numpy.ndarray`, optional
-        Half the widths of the intervals in dex, where they were asked for.
-    """
-
-    log_mass: np.ndarray
-    n_labels: float = 0.0
-    fit_time: float = 0.0
+    log_mass: np.ndarray  # log10 masses of all maps; NaN for those that are not tested
+    n_labels: float = 0.0  # protostars that calibrate, the mean over the splits
+    fit_time: float = 0.0  # of all splits in seconds, without the features
     predict_time: float = 0.0
-    half_68: np.ndarray | None = None
+    half_68: np.ndarray | None = None  # half the widths of the intervals in dex
     half_90: np.ndarray | None = None
 
 
@@ -69,7 +53,7 @@ class Scorer:
         The pooled tokens.
 
     channels : tuple of str, optional
-        The channels that methods see.
+        The channels that methods use.
 
     n_per_protostar : int, optional
         The largest number of maps of a protostar that calibrate; they stand for the others.  All maps
@@ -101,7 +85,7 @@ class Scorer:
 
     @property
     def appearance(self) -> np.ndarray:
-        """What the maps look like; see `~astrofractal.mass.measures`."""
+        """The measures of what the maps look like, of `~astrofractal.mass.measures`."""
         if self._appearance is None:
             self._appearance = appearance(self._images)
         return self._appearance
@@ -114,26 +98,10 @@ class Scorer:
         represents: np.ndarray | None = None,
     ) -> Callable[..., Any]:
         """
-        Fit a method.
+        Fit a method to some maps; return a function from features to log10 masses.
 
-        Parameters
-        ----------
-        method : `~astrofractal.benchmark.Method`
-            The method.
-
-        train : 1D `~numpy.ndarray` of int
-            The maps to fit to.
-
-        groups : 1D `~numpy.ndarray`
-            The group of each of these maps, over which hyperparameters are chosen.
-
-        represents : 1D `~numpy.ndarray`, optional
-            How many maps each of them stands for.
-
-        Returns
-        -------
-        predict : callable
-            From features to log10 masses.
+        Hyperparameters are chosen over ``groups``, one for each of the maps ``train``; ``represents``
+        says how many maps each of them stands for.
         """
         X, blocks = self.features(method)
         weights = protostar_weights(self.maps.protostars[train], method.weight_exponent, represents)
@@ -155,19 +123,7 @@ class Scorer:
         groups: np.ndarray,
         represents: np.ndarray | None = None,
     ) -> Calibration:
-        """
-        Fit a method with its conformal intervals, as the package does for its users.
-
-        Parameters
-        ----------
-        method, train, groups, represents
-            See `calibrate`.
-
-        Returns
-        -------
-        calibration : `~astrofractal.mass.Calibration`
-            The calibration.
-        """
+        """Fit a method with its conformal intervals, as the package does for its users."""
         X, blocks = self.features(method)
         calibration = Calibration(
             self.channels, method.features, method.regressor, weight_exponent=method.weight_exponent
@@ -188,24 +144,8 @@ class Scorer:
         """
         Predict all test maps of a protocol.
 
-        Parameters
-        ----------
-        method : `~astrofractal.benchmark.Method`
-            The method.
-
-        protocol : `~astrofractal.benchmark.Protocol`
-            The splits.
-
-        choose : callable, optional
-            From the maps that may calibrate to those that do, and the group of each of them.
-
-        intervals : bool, optional
-            Whether intervals are wanted too, for which the method is fitted many times more.
-
-        Returns
-        -------
-        prediction : `Prediction`
-            The prediction.
+        ``choose`` goes from the maps that may calibrate to those that do and the group of each.
+        With ``intervals`` a method is fitted many times more.
         """
         X, _ = self.features(method)  # not part of the times
         log_mass, half_68, half_90 = np.full((3, len(self.maps)), np.nan)
@@ -250,33 +190,17 @@ class Scorer:
         return train[kept], represents[kept] * (total / left)[index[kept]]
 
 
-if TYPE_CHECKING:
-    from astrofractal.mapset import MapSet
-
 #: The protocols; the first one is the headline.
 PROTOCOLS = ("leave-cloud-out", "random")
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """
-    Splits of a set of maps.
-
-    Parameters
-    ----------
-    name : str
-        One of ``PROTOCOLS``.
-
-    splits : list of tuple of `~numpy.ndarray`
-        Indices of the maps that calibrate and of those that test.
-
-    groups : `~numpy.ndarray`
-        The unit that hyperparameters are chosen and intervals are calibrated over.
-    """
+    """Splits of a set of maps."""
 
     name: str
-    splits: list
-    groups: np.ndarray
+    splits: list  # indices of the maps that calibrate, and of those that test
+    groups: np.ndarray  # over which hyperparameters are chosen and intervals calibrated
 
 
 def make_protocol(name: str, maps: MapSet, *, random_state: int = 0) -> Protocol:

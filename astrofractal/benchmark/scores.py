@@ -20,25 +20,20 @@ class Bootstrap:
     """
     Resamplings of clouds, and of the protostars in each of them.
 
+    A protostar is resampled with all its maps, which are near-copies of one another.  All sums that a
+    score needs are taken per protostar once; a resampling only counts protostars.  The first
+    "resampling" is the sample itself.
+
     Parameters
     ----------
     protostars, clouds : 1D `~numpy.ndarray` of str
         The protostar and the cloud of each map.
 
-    n_draws : int, optional
-        The number of resamplings.
-
-    random_state : int, optional
-        The seed.
+    n_draws, random_state : int, optional
+        The number of resamplings, and their seed.
 
     represents : 1D `~numpy.ndarray`, optional
         How many maps each map stands for, see `~astrofractal.mapset.MapSet.limit`.
-
-    Notes
-    -----
-    A protostar is resampled with all its maps, which are near-copies of one another.  All sums that a
-    score needs are taken per protostar once; a resampling only counts protostars.  The first
-    "resampling" is the sample itself.
     """
 
     def __init__(
@@ -64,18 +59,10 @@ class Bootstrap:
 
     def scores(self, true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
         """
-        Score each resampling.
+        Score each resampling of log10 masses.
 
-        Parameters
-        ----------
-        true, predicted : 1D `~numpy.ndarray`
-            log10 masses.
-
-        Returns
-        -------
-        scores : dict of `~numpy.ndarray`
-            ``r2`` and ``rmse``, in which each map has the same weight, ``r2_protostar`` and
-            ``rmse_protostar``, in which each protostar has; the score of the sample itself first.
+        Returns ``r2`` and ``rmse``, in which each map has the same weight, ``r2_protostar`` and
+        ``rmse_protostar``, in which each protostar has; the score of the sample itself first.
         """
         maps = self._represents
         n_maps = np.bincount(self._index, maps)[self._index]
@@ -96,26 +83,7 @@ class Bootstrap:
 def score(
     true: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap, *, protostars: np.ndarray
 ) -> dict[str, Any]:
-    """
-    Score predictions.
-
-    Parameters
-    ----------
-    true, predicted : 1D `~numpy.ndarray`
-        log10 masses.
-
-    bootstrap : `Bootstrap`
-        Of these maps.
-
-    protostars : 1D `~numpy.ndarray` of str
-        The protostar of each map.
-
-    Returns
-    -------
-    scores : dict
-        ``r2_protostar``, ``rmse_protostar`` (dex), ``r2``, ``rmse``, each with its standard deviation
-        (``_err``), and ``n_effective``.
-    """
+    """Return the scores of log10 masses, each with its standard deviation (``_err``)."""
     scores = {}
     for name, values in bootstrap.scores(true, predicted).items():
         scores[name], scores[f"{name}_err"] = float(values[0]), float(np.nanstd(values[1:]))
@@ -147,31 +115,10 @@ def paired_rows(
     random_state: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """
-    Compare methods on the same maps, resampled together.
+    Yield the differences of R2 of pairs of methods on the same maps, resampled together.
 
-    Parameters
-    ----------
-    true : 1D `~numpy.ndarray`
-        log10 masses.
-
-    predictions : dict of 1D `~numpy.ndarray`
-        Those of each method.
-
-    pairs : iterable of tuple of str
-        The names of a method and of the one that it is compared with.
-
-    protostars, clouds : 1D `~numpy.ndarray` of str
-        The protostar and the cloud of each map.
-
-    n_draws, random_state : int, optional
-        See `Bootstrap`.
-
-    Yields
-    ------
-    row : dict
-        ``method``, ``reference``, ``cloud`` (``"all"``, or one), ``n_maps``, ``n_protostars`` and the
-        differences of R2 with their standard deviations: ``r2_protostar``, ``r2_protostar_err``,
-        ``r2``, ``r2_err``.
+    ``predictions`` has the log10 masses of each method, ``pairs`` the names of a method and of the one
+    that it is compared with.  There is a row for all clouds and for each.
     """
     pairs = list(pairs)
     for cloud in ("all", *np.unique(clouds).tolist()):
@@ -204,25 +151,7 @@ def mass_range_scores(
     *,
     edges: tuple[float, ...] = (-1.5, -0.5, 0.0, 0.5, 1.0, 1.6),
 ) -> Iterator[dict[str, Any]]:
-    """
-    Score predictions by the true mass.
-
-    Parameters
-    ----------
-    true, predicted, half_68 : 1D `~numpy.ndarray`
-        log10 masses, and half the widths of the 68 % intervals.
-
-    weights : 1D `~numpy.ndarray`
-        The weight of each map.
-
-    edges : tuple of float, optional
-        The edges of the ranges of log10 mass.
-
-    Yields
-    ------
-    row : dict
-        ``log_mass_min``, ``log_mass_max``, ``n_maps``, ``bias``, ``rmse`` (dex), ``coverage_68``.
-    """
+    """Yield bias, scatter and coverage by ranges of the true log10 mass."""
     for low, high in zip(edges, edges[1:]):
         inside = (true >= low) & (true < high)
         if inside.any():

@@ -12,9 +12,13 @@ import argparse
 import numpy as np
 from sklearn.metrics import r2_score
 
-from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
-from astrofractal.benchmark.methods import Method
-from astrofractal.benchmark.scorer import Scorer, make_protocol
+from astrofractal.benchmark import (
+    FeatureStore,
+    Method,
+    Scorer,
+    encoder_makers,
+    make_protocol,
+)
 from astrofractal.catalogs.combination import COMMON_ERROR, FUNCTIONS, combine_estimates
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet

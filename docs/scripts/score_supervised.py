@@ -15,10 +15,16 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
-from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
-from astrofractal.benchmark.run import read_predictions, row_numbers
-from astrofractal.benchmark.scorer import Scorer, make_protocol
-from astrofractal.benchmark.scores import Bootstrap
+from astrofractal.benchmark import (
+    FORMULAS,
+    OPPONENT,
+    Bootstrap,
+    Method,
+    Scorer,
+    make_protocol,
+    read_predictions,
+    row_numbers,
+)
 from astrofractal.mapset import MapSet
 
 SCORES = ("r2_protostar", "r2")

@@ -5,7 +5,8 @@ from numpy.testing import assert_array_equal
 from sklearn.metrics import r2_score
 
 from astrofractal._utils.random import keyed_generator
-from astrofractal.benchmark import PROTOCOLS, Scorer, make_protocol
+from astrofractal.benchmark import Scorer, make_protocol
+from astrofractal.benchmark.scorer import PROTOCOLS
 from astrofractal.mapset import MapSet
 from tests.factories import make_mapset
 

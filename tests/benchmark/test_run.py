@@ -3,21 +3,20 @@ import pytest
 from astropy import units as u
 from astropy.table import QTable, Table
 from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import Ridge
 
 from astrofractal.benchmark import (
-    DEGRADATIONS,
     FeatureStore,
     Method,
     Scorer,
-    degraded,
     list_methods,
     make_protocol,
     read_predictions,
     run_benchmark,
 )
 from astrofractal.benchmark.methods import OPPONENT, BestRadius, ClassicalMasses
-from astrofractal.benchmark.studies import label_groups, learning_rows
+from astrofractal.benchmark.studies import DEGRADATIONS, degraded, label_groups, learning_rows
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mass import FeatureSet
 from tests.factories import make_mapset
@@ -28,7 +27,7 @@ METHODS = (
     Method(OPPONENT, FeatureSet(pooling=None, profiles="all", contrasts=True), ("ridge", "svr")),
     Method("nested virial masses", ClassicalMasses("virial"), Ridge()),
     Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
-    Method("mean mass", PROFILES, "mean"),
+    Method("mean mass", PROFILES, DummyRegressor()),
 )
 
 

@@ -3,8 +3,8 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.metrics import r2_score
 
-from astrofractal.benchmark import Bootstrap, mass_range_scores, paired_rows, score
-from astrofractal.benchmark.scores import effective_sample_size
+from astrofractal.benchmark import Bootstrap, paired_rows
+from astrofractal.benchmark.scores import effective_sample_size, mass_range_scores, score
 
 
 @pytest.fixture(scope="module")

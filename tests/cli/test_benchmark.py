@@ -4,7 +4,7 @@ import pytest
 from astropy.table import QTable
 
 import astrofractal.benchmark
-from astrofractal.benchmark import PARTS
+from astrofractal.benchmark.run import PARTS
 from astrofractal.cli import benchmark, main
 
 
