@@ -43,7 +43,7 @@ from astrofractal.mass.files import (
     write_calibrations,
 )
 from astrofractal.mass.matching import as_telescope, match, unlike_references
-from astrofractal.mass.standard import BATCH_SIZE, is_single, standard_batches
+from astrofractal.mass.standard import BATCH_SIZE, at_distance, is_single, standard_batches
 from astrofractal.mass.weights import Prior, as_prior
 
 __all__ = ["StellarMassEstimator", "make_catalog"]
@@ -619,6 +619,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         self,
         maps: GasMap | MapSource | Iterable[GasMap | MapSource],
         *,
+        distance: u.Quantity | None = None,
         progress_bar: ProgressBar = False,
     ) -> u.Quantity:
         """
@@ -631,6 +632,9 @@ class StellarMassEstimator(Options, BaseEstimator):
             an iterable of these; a `~astrofractal.mapset.MapSet`; an array (n_maps, 3, ny,
             nx) of the model's channels.  A map that is wider than 0.5 pc is cut out around its
             center; one of unknown scale must be of the standard shape and is taken as 0.5 pc wide.
+
+        distance : `~astropy.units.Quantity`, optional
+            Distance to the gas, for maps that have none.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -659,6 +663,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         >>> print(f"{StellarMassEstimator().predict(cutout):.2f}")
         3.16 solMass
         """
+        maps = at_distance(maps, distance)
         mass = 10 ** self.evaluate(maps, progress_bar=progress_bar).log_mass * u.solMass
         return mass[0] if is_single(maps) else mass
 
@@ -784,6 +789,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         gas: GasMap | MapSource,
         positions: Positions | None = None,
         *,
+        distance: u.Quantity | None = None,
         level: float = 0.68,
         progress_bar: ProgressBar = False,
         **detection: Any,
@@ -802,6 +808,9 @@ class StellarMassEstimator(Options, BaseEstimator):
             positions, the path of such a table or of a region file, `regions.Regions` (of polygons
             the centroids), or pixels (x, y) of shape (n, 2).  By default photutils looks for peaks
             of the column density, and each is moved to the peak of its own cutout.
+
+        distance : `~astropy.units.Quantity`, optional
+            Distance to the gas, for a map that has none.
 
         level : float, optional
             The probability of the intervals.
@@ -852,7 +861,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         table, reasons = make_catalog(
             self,
-            gas,
+            at_distance(gas, distance),
             positions,
             level=level,
             progress_bar=progress_bar,

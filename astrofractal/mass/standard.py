@@ -5,10 +5,11 @@ from astropy import units as u
 from astropy.nddata import NDData
 
 from astrofractal.gasmap import GasMap
+from astrofractal.gasmap.io.registry import is_pair
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset.mapset import MapSet
 
-__all__ = ["BATCH_SIZE", "is_single", "standard_batches"]
+__all__ = ["BATCH_SIZE", "at_distance", "is_single", "standard_batches"]
 
 #: Maps in one batch.
 BATCH_SIZE = 256
@@ -53,8 +54,19 @@ def standard_batches(maps, *, size, shape):
         yield np.stack(images), flags
 
 
+def at_distance(maps, distance):
+    """Return one map or many with a distance, if one is given."""
+    if distance is None:
+        return maps
+    if is_single(maps):
+        return GasMap.read(maps, distance=distance)
+    return [GasMap.read(one, distance=distance) for one in maps]
+
+
 def is_single(maps):
-    """Tell one map from many."""
+    """Return whether this is one map, not many."""
+    if is_pair(maps):
+        return True
     if isinstance(maps, (MapSet, list, tuple)):
         # An HDUList is a list, and one map.
         return type(maps).__name__ == "HDUList"

@@ -328,7 +328,11 @@ class FeatureSegmenter(Options, BaseEstimator):
         return fit.finish(**{name: getattr(self, name) for name in names})
 
     def segment(
-        self, gas: GasMap | MapSource, *, progress_bar: ProgressBar = False
+        self,
+        gas: GasMap | MapSource,
+        *,
+        distance: u.Quantity | None = None,
+        progress_bar: ProgressBar = False,
     ) -> Segmentation:
         """
         Segment a map.
@@ -340,6 +344,9 @@ class FeatureSegmenter(Options, BaseEstimator):
         ----------
         gas : `~astrofractal.GasMap`, or what `GasMap.read` takes
             The map.
+
+        distance : `~astropy.units.Quantity`, optional
+            Distance to the gas, for a map that has none.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -374,7 +381,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         True
         """
         self._validate()
-        gas = GasMap.read(gas)
+        gas = GasMap.read(gas, distance=distance)
         smallest = self._smallest(gas)
         working = self._working(gas)
         model = getattr(self, "model_", None)

@@ -51,7 +51,7 @@ from astrofractal.gasmap.io.fits import (
     wide_axes,
 )
 from astrofractal.gasmap.io.planes import channels_of_planes
-from astrofractal.gasmap.io.registry import MapParts, refuse_unused, register
+from astrofractal.gasmap.io.registry import MapParts, is_pair, refuse_unused, register
 from astrofractal.gasmap.io.widths import header_kind
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.plausible import check_scale, plausible_beam
@@ -376,7 +376,7 @@ def load_map(data, name, unit, *, planes=1):
             channel = image_channel(hdu, hdus, unit, name)
             channel.error = find_error(hdus, hdu, name, channel, unit)
             return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
-    if isinstance(data, tuple) and len(data) == 2:
+    if is_pair(data):
         channel = load_map(data[0], name, unit, planes=planes)
         return _with_wcs(channel, data[1], name)
     if isinstance(data, Cutout2D):

@@ -14,7 +14,7 @@ from astrofractal.gasmap.channel import Channel, check_beam, check_length, is_la
 from astrofractal.gasmap.column import XFactor
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.maps import add_header, finish, load_map, units_of
-from astrofractal.gasmap.io.registry import register
+from astrofractal.gasmap.io.registry import is_pair, register
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS
 
 __all__ = ["add_object", "as_cube", "read_arrays", "read_line_cube"]
@@ -110,7 +110,7 @@ def add_object(data, parts, shape):
 
 def as_cube(source):
     """Return a cube that is given as (data, wcs) or (data, header) as NDData."""
-    if not isinstance(source, tuple) or len(source) != 2:
+    if not is_pair(source):
         return source
     data, wcs = source
     unit = getattr(data, "unit", None)

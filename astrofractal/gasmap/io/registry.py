@@ -10,7 +10,9 @@ import reprlib
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
+from astropy.io import fits
 from astropy.table import Table
+from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS
 
 from astrofractal._utils.validation import one_of
 from astrofractal.gasmap.channel import check_beam
@@ -20,7 +22,15 @@ from astrofractal.gasmap.moments import CHANNELS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["MapParts", "ReadOptions", "list_formats", "read_source", "refuse_unused", "register"]
+__all__ = [
+    "MapParts",
+    "ReadOptions",
+    "is_pair",
+    "list_formats",
+    "read_source",
+    "refuse_unused",
+    "register",
+]
 
 
 @dataclass
@@ -131,7 +141,7 @@ def describe_format(format: str | None = None) -> None:
 
 def read_source(source, format, options):
     """Return the parts of a map that a source holds, as the first reader that fits finds them."""
-    if isinstance(source, tuple) and len(source) == 2:
+    if is_pair(source):
         source, wcs = source
         options = replace(options, wcs=wcs)
     if format is not None:
@@ -148,6 +158,18 @@ def read_source(source, format, options):
     unused = {name: value for name, value in options.given().items() if name in reader.unused}
     refuse_unused(f"a source of format {reader.name!r}", unused)
     return reader.read(source, options)
+
+
+def is_pair(source):
+    """Return whether a source is (data, wcs) or (data, header)."""
+    return (
+        isinstance(source, tuple)
+        and len(source) == 2
+        and (
+            isinstance(source[1], fits.Header | BaseLowLevelWCS | BaseHighLevelWCS)
+            or hasattr(source[1], "low_level_wcs")
+        )
+    )
 
 
 def refuse_unused(source, options):
