@@ -31,7 +31,7 @@ release = astrofractal.__version__
 version = ".".join(release.split(".")[:2])
 
 extensions += ["sphinx_design", "sphinx_gallery.gen_gallery"]
-exclude_patterns += ["benchmark/*.rst", "cards/*.rst", "changes/*", "tutorials"]
+exclude_patterns += ["benchmark/[els]*.rst", "cards/*.rst", "changes/*", "tutorials"]
 exclude_patterns += ["method/pretraining_runs.rst", "method/pretraining_invariant.rst"]
 exclude_patterns += ["method/pretraining_ablation.rst"]
 rst_epilog += """
