@@ -1,8 +1,13 @@
-"""All flags that a map or a row of a table can carry: what each warns of, and who sets it."""
+"""All flags that a map or a row of a table can carry: meaning, severity, what to do, who sets it."""
 
+import math
 from dataclasses import dataclass
 
-__all__ = ["FLAGS", "Flag"]
+__all__ = ["FLAGS", "GOOD_R2", "WEAK_R2", "Flag", "skill_flags", "trust_of"]
+
+#: R2 per protostar, on clouds left out of the calibration, from which masses are trusted, and below
+#: which they are not.
+GOOD_R2, WEAK_R2 = 0.25, 0.1
 
 
 @dataclass(frozen=True)
@@ -15,80 +20,187 @@ class Flag:
     name : str
         What maps and tables show.
 
+    trust : {"yes", "doubt", "no"}
+        Whether a mass with this flag can be trusted.
+
+    short : str
+        What a mass is that has it, for the sentence that closes a table.
+
     description : str
         What it warns of, as the documentation says it.
+
+    remedy : str
+        What to do.
 
     set_by : str
         The functions that set it.
     """
 
     name: str
+    trust: str
+    short: str
     description: str
+    remedy: str
     set_by: str
 
 
-#: Every flag by its name.
+_EVALUATE = "StellarMassEstimator.evaluate"
+
+#: Every flag by its name, in the order in which a table is summarized.
 FLAGS = {
     flag.name: flag
     for flag in (
         Flag(
             "outside",
+            "no",
+            "outside the map",
             "the position is not on the map; nothing is measured there",
+            "check the position and its frame against the map",
             "GasMap.cutouts, StellarMassEstimator.catalog",
-        ),
-        Flag("edge", "the cutout reaches over the border of the map", "GasMap.cutout"),
-        Flag(
-            "masked",
-            "a part of the cutout has no data",
-            "GasMap.cutout, StellarMassEstimator.evaluate",
-        ),
-        Flag(
-            "resampled",
-            "the pixels of map and cutout differ by more than 5 % in width",
-            "GasMap.cutout",
-        ),
-        Flag(
-            "beam",
-            "the map resolves less than three pixels of the cutout, by its beam or its pixels; "
-            "a matched calibration (StellarMassEstimator.matched) would say what that costs",
-            "GasMap.cutout, StellarMassEstimator.evaluate",
-        ),
-        Flag(
-            "off-center",
-            "no peak of the column density, nor of N sigma^2, within one pixel of the center: beside "
-            "the protostar masses come out too low",
-            "StellarMassEstimator.catalog",
-        ),
-        Flag(
-            "no-velocity",
-            "the velocity is missing; a calibration without it was used",
-            "StellarMassEstimator.evaluate",
-        ),
-        Flag(
-            "no-dispersion",
-            "the velocity dispersion is missing; a calibration without it was used",
-            "StellarMassEstimator.evaluate",
-        ),
-        Flag(
-            "sparse-velocity",
-            "velocity or dispersion are known in less than a fifth of the cutout's pixels; in 5 % or "
-            "less they are not used",
-            "StellarMassEstimator.evaluate",
         ),
         Flag(
             "ood",
+            "no",
+            "out of distribution",
             "out of distribution: unlike the reference maps, the score is above the threshold",
-            "StellarMassEstimator.evaluate",
-        ),
-        Flag(
-            "extrapolated",
-            "the mass is outside the central 98 % of the reference masses",
-            "StellarMassEstimator.evaluate",
+            "check units, distance and beam of the map; calibrate for its telescope "
+            "(StellarMassEstimator.matched, --match)",
+            _EVALUATE,
         ),
         Flag(
             "no-skill",
-            "from these channels, masses on an unseen cloud are hardly better than the mean",
-            "StellarMassEstimator.evaluate",
+            "no",
+            "from a calibration without predictive power",
+            "from these channels, masses on an unseen cloud are hardly better than the mean "
+            "(R2 per protostar below 0.1)",
+            "add velocity and dispersion, or use a sharper map",
+            _EVALUATE,
+        ),
+        Flag(
+            "weak-skill",
+            "doubt",
+            "from a calibration with little predictive power",
+            "from these channels, masses on an unseen cloud are little better than the mean "
+            "(R2 per protostar 0.1 to 0.25)",
+            "add velocity and dispersion, or use a sharper map",
+            _EVALUATE,
+        ),
+        Flag(
+            "extrapolated",
+            "doubt",
+            "cut at the range of the reference masses",
+            "the mass or an end of its interval is beyond the reference masses, and is cut at "
+            "0.05 or 30 solMass",
+            "read the mass as a limit",
+            _EVALUATE,
+        ),
+        Flag(
+            "off-center",
+            "doubt",
+            "not at a peak of the gas",
+            "no peak of the column density, nor of N sigma^2, within one pixel of the center: if the "
+            "position is off, the mass is too low",
+            "check the position; a peak of the gas that is near may be the protostar",
+            "StellarMassEstimator.catalog",
+        ),
+        Flag(
+            "beam",
+            "doubt",
+            "from a map with a large beam",
+            "the map resolves less than three pixels of the cutout, by its beam or its pixels",
+            "calibrate for its telescope (StellarMassEstimator.matched, --match)",
+            f"GasMap.cutout, {_EVALUATE}",
+        ),
+        Flag(
+            "masked",
+            "doubt",
+            "partly without data",
+            "a part of the cutout has no data",
+            "use a map that covers 0.25 pc around the protostar",
+            f"GasMap.cutout, {_EVALUATE}",
+        ),
+        Flag(
+            "edge",
+            "doubt",
+            "at the border of the map",
+            "the cutout reaches over the border of the map",
+            "use a map that covers 0.25 pc around the protostar",
+            "GasMap.cutout",
+        ),
+        Flag(
+            "sparse-velocity",
+            "doubt",
+            "mostly without velocities",
+            "velocity or dispersion are known in less than a fifth of the cutout's pixels; in 5 % or "
+            "less they are not used",
+            "use a line that is detected in more of the gas",
+            _EVALUATE,
+        ),
+        Flag(
+            "no-velocity",
+            "yes",
+            "without velocity",
+            "the velocity is missing; a calibration without it was used",
+            "add it if there is one (velocity=, --velocity)",
+            _EVALUATE,
+        ),
+        Flag(
+            "no-dispersion",
+            "yes",
+            "without velocity dispersion",
+            "the velocity dispersion is missing; a calibration without it was used",
+            "add it if there is one (dispersion=, --dispersion)",
+            _EVALUATE,
+        ),
+        Flag(
+            "resampled",
+            "yes",
+            "resampled",
+            "the pixels of map and cutout differ by more than 5 % in width",
+            "nothing: mass and momentum are conserved",
+            "GasMap.cutout",
         ),
     )
 }
+
+
+def skill_flags(r2: float) -> list[str]:
+    """
+    Return the flag of masses from a calibration.
+
+    Parameters
+    ----------
+    r2 : float
+        Its R2 per protostar on clouds left out.
+
+    Returns
+    -------
+    flags : list of str
+        ``["no-skill"]`` below 0.1 (or not a number), ``["weak-skill"]`` below 0.25, else none.
+    """
+    if not r2 >= WEAK_R2:
+        return ["no-skill"]
+    return ["weak-skill"] if r2 < GOOD_R2 else []
+
+
+def trust_of(flags: list[str], *numbers: float) -> str:
+    """
+    Return whether a mass can be trusted.
+
+    Parameters
+    ----------
+    flags : list of str
+        Its flags.
+
+    *numbers : float
+        Its score and the ends of its interval: a mass without them is not to be trusted.
+
+    Returns
+    -------
+    trust : {"yes", "doubt", "no"}
+        The worst of its flags.
+    """
+    found = {FLAGS[name].trust for name in flags if name in FLAGS}
+    if "no" in found or not all(map(math.isfinite, numbers)):
+        return "no"
+    return "doubt" if "doubt" in found else "yes"

@@ -113,7 +113,7 @@ def catalog(table):
     mass = Masked([0.5, 3, 1, 1] * u.solMass, mask=[False, False, True, False])
     table["mass"], table["mass_lower"], table["mass_upper"] = mass, mass / 2, mass * 2
     table["id"] = ["A", "B", "none", "beyond"]
-    table["flags"] = ["beam", "edge,ood", "masked", "outside"]
+    table["flags"] = ["resampled", "edge,ood", "masked", "resampled"]
     table["position"][2:] = SkyCoord([51.99, 80], [31.0, 31], unit="deg")
     return table
 
@@ -168,3 +168,8 @@ def test_figure_of_flames(tmp_path, rendering):
     axes = figure.add_axes((0, 0, 1, 1))
     axes.imshow(imread(path), aspect="auto")
     return figure
+
+
+def test_arguments_in_the_wrong_order(result):
+    with pytest.raises(TypeError, match=r"catalog must be a table, got a GasMap: plot_catalog"):
+        plot_catalog(result.gas, QTable({"id": [1]}))

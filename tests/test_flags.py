@@ -3,12 +3,46 @@
 import re
 from pathlib import Path
 
-from astrofractal.flags import FLAGS
+import numpy as np
+import pytest
+
+from astrofractal.flags import FLAGS, skill_flags, trust_of
 
 ROOT = Path(__file__).parents[1]
 
 
 def test_documentation_explains_every_flag():
     page = (ROOT / "docs" / "user" / "flags.rst").read_text()
-    rows = re.findall(r"\* - ``([\w-]+)``\n +- (.*)\n +- (.*)\n", page)
-    assert rows == [(flag.name, flag.description, flag.set_by) for flag in FLAGS.values()]
+    rows = re.findall(r"\* - ``([\w-]+)``\n +- (.*)\n +- (.*)\n +- (.*)\n +- (.*)\n", page)
+    assert rows == [(f.name, f.trust, f.description, f.remedy, f.set_by) for f in FLAGS.values()]
+
+
+@pytest.mark.parametrize(
+    ("r2", "flags"),
+    [
+        (0.25, []),
+        (0.24, ["weak-skill"]),
+        (0.1, ["weak-skill"]),
+        (0.09, ["no-skill"]),
+        (np.nan, ["no-skill"]),
+    ],
+)
+def test_one_rule_for_predictive_power(r2, flags):
+    assert skill_flags(r2) == flags
+
+
+@pytest.mark.parametrize(
+    ("flags", "numbers", "trust"),
+    [
+        ([], (0.5, 2.0, 0.3), "yes"),
+        (["resampled", "no-velocity"], (), "yes"),
+        (["edge", "resampled"], (), "doubt"),
+        (["edge", "ood", "weak-skill"], (), "no"),
+        (["no-skill"], (), "no"),
+        ([], (0.5, np.inf, 0.3), "no"),
+        ([], (0.5, 2.0, np.nan), "no"),
+        ([""], (), "yes"),
+    ],
+)
+def test_trust_is_that_of_the_worst_flag(flags, numbers, trust):
+    assert trust_of(flags, *numbers) == trust

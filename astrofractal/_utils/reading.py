@@ -12,13 +12,16 @@ from astropy.units import UnitConversionError, UnitsError
 
 from astrofractal.exceptions import AstrofractalWarning
 
-__all__ = ["filled", "reading", "reason_of", "sky_format"]
+__all__ = ["filled", "printable", "reading", "reason_of", "sky_format"]
 
 #: Characters of a reason; a damaged file may have put any number of them into a message.
 _LONGEST = 400
 
 #: Where in wcslib an error was found, which helps nobody.
 _WCSLIB = re.compile(r"ERROR \d+ in \w+\(\) at line \d+ of file \S+: ")
+
+#: Characters that control a terminal, or change the direction of text.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u2029]")
 
 
 @contextmanager
@@ -75,6 +78,11 @@ def reason_of(error):
     if isinstance(error, (OSError, ValueError, UnitsError)) and text:
         return text
     return f"it is damaged ({type(error).__name__}: {text})".replace(": )", ")")
+
+
+def printable(text):
+    """Return a text of others with escapes in place of control characters, for terminals."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def filled(values, fill_value=np.nan):

@@ -14,7 +14,7 @@ from astropy.io import fits
 from astropy.table import Column, MaskedColumn, Table
 
 from astrofractal._utils.limits import read_bounded
-from astrofractal._utils.reading import reading
+from astrofractal._utils.reading import printable, reading
 
 __all__ = ["UNNAMED", "decode", "read_table", "read_tables"]
 
@@ -223,7 +223,8 @@ def _divided(rows):
     even = [mark for mark in marks if first.count(mark) == second.count(mark)]
     delimiter = next(iter(even or marks), None)
     if delimiter not in (None, "|"):
-        quoted = csv.reader(rows, delimiter=delimiter, skipinitialspace=delimiter != "\t")
+        ended = (f"{row}\n" for row in rows)  # a name in quotes may go on in the next line
+        quoted = csv.reader(ended, delimiter=delimiter, skipinitialspace=delimiter != "\t")
         cells = [[cell.strip() for cell in row] for row in quoted]
         if delimiter == "\t" and len({len(row) for row in cells}) > 1:
             delimiter = None
@@ -269,7 +270,7 @@ def _commented(comments, n_columns, delimiter):
 def _unique(names):
     found = []
     for number, name in enumerate(names, 1):
-        new = name.strip("\"' ") or f"col{number}"
+        new = printable(name.strip("\"' ")) or f"col{number}"
         while new in found:
             new += "_2"
         found.append(new)
@@ -307,6 +308,8 @@ def _column(cells, *, decimal_comma=False):
     known = [cell for cell, hidden in zip(cells, mask, strict=True) if not hidden]
     numbers = known and all(_DECIMAL.fullmatch(cell) for cell in known)
     if not numbers or any(_LEADING_ZERO.fullmatch(cell) for cell in known):
+        # As write_catalog writes text that a spreadsheet would take for a formula.
+        cells = [cell[1:] if re.match("'[=+@-]", cell) else cell for cell in cells]
         mask = np.array([cell == "" for cell in cells], bool)
         return MaskedColumn(cells, mask=mask) if mask.any() else Column(cells)
     kind = int if all(re.fullmatch(r"[+-]?\d{1,18}", cell) for cell in known) else float

@@ -7,6 +7,7 @@ The names are imported on first use: to read positions or to write a catalog nee
 from astrofractal._utils.optional import lazy_names
 
 __all__ = [
+    "Catalog",
     "Comparison",
     "combine",
     "combine_estimates",
@@ -14,12 +15,14 @@ __all__ = [
     "find_protostars",
     "plot_catalog",
     "plot_intervals",
+    "verdict",
     "write_catalog",
     "write_hats",
     "write_regions",
 ]
 
 _HOMES = {
+    "Catalog": "astrofractal.catalogs.columns",
     "Comparison": "astrofractal.catalogs.comparison",
     "combine": "astrofractal.catalogs.combination",
     "combine_estimates": "astrofractal.catalogs.combination",
@@ -27,6 +30,7 @@ _HOMES = {
     "find_protostars": "astrofractal.catalogs.detection",
     "plot_catalog": "astrofractal.catalogs.plotting",
     "plot_intervals": "astrofractal.catalogs.plotting",
+    "verdict": "astrofractal.catalogs.columns",
     "write_catalog": "astrofractal.catalogs.files",
     "write_hats": "astrofractal.catalogs.files",
     "write_regions": "astrofractal.catalogs.files",

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import html
+import textwrap
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from astropy import units as u
-from astropy.table import MaskedColumn
+from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
 
-from astrofractal._utils.reading import sky_format
+from astrofractal._utils.reading import filled, sky_format
+from astrofractal.flags import FLAGS, Flag, trust_of
 from astrofractal.gasmap.moments import CHANNELS
 
-__all__ = ["COLUMNS", "carry", "channel_code", "check_level", "describe", "measured"]
+__all__ = [
+    "COLUMNS",
+    "Catalog",
+    "Verdict",
+    "carry",
+    "channel_code",
+    "check_level",
+    "closing_lines",
+    "describe",
+    "measured",
+    "verdict",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +64,7 @@ COLUMNS = {
     "mass": Column("mass of the protostar", "phys.mass", ".3g"),
     "mass_lower": Column("lower end of the interval, level {level:g}", "phys.mass;stat.min", ".3g"),
     "mass_upper": Column("upper end of the interval, level {level:g}", "phys.mass;stat.max", ".3g"),
+    "trust": Column("whether the mass can be used: yes, doubt or no (see flags)", "meta.code.qual"),
     "ood_score": Column(
         "distance to the reference maps; above 1 is out of distribution",
         "stat.value",
@@ -70,7 +86,7 @@ COLUMNS = {
     "channels": Column(
         "channels that the mass is from: N, velocity v, dispersion sigma", "meta.code", shown=False
     ),
-    "flags": Column("what to beware of, joined by commas", "meta.code.qual"),
+    "flags": Column("warnings for this row, joined by commas", "meta.code.qual"),
 }
 
 _CODES = dict(zip(CHANNELS, ("N", "v", "sigma"), strict=True))
@@ -78,7 +94,7 @@ _CODES = dict(zip(CHANNELS, ("N", "v", "sigma"), strict=True))
 _WIDTH = 80
 
 #: What ``print`` needs for these columns.
-_WIDTHS = {"position": 20, "n_maps": 7, "mass": 8, "mass_lower": 11, "mass_upper": 11}
+_WIDTHS = {"position": 20, "n_maps": 7, "mass": 8, "mass_lower": 11, "mass_upper": 11, "trust": 6}
 
 
 def channel_code(channels):
@@ -95,8 +111,106 @@ def measured(values, known):
     return kind(values, mask=~np.asarray(known))
 
 
+class Catalog(QTable):
+    """
+    A catalog of masses: a `~astropy.table.QTable` whose text ends with what can be used of it.
+
+    Columns that ``print`` leaves out come back when they are selected by name.
+    """
+
+    def __getitem__(self, item):
+        found = super().__getitem__(item)
+        if isinstance(found, Catalog) and found.colnames != self.colnames:
+            found.pprint_exclude_names = ()
+        return found
+
+    def __str__(self):
+        return "\n".join([super().__str__(), *closing_lines(self)])
+
+    def _repr_html_(self):
+        lines = "".join(
+            f"<p>{html.escape(' '.join(line.split()))}</p>" for line in closing_lines(self)
+        )
+        return super()._repr_html_() + lines
+
+
+def closing_lines(table):
+    """Return what stands below a printed catalog, in lines of 80 columns."""
+    found = verdict(table)
+    if found.sentence == "":
+        return []
+    lines = [
+        found.sentence,
+        *(f"{f.name}: {f.description}. To do: {f.remedy}." for f in found.flags),
+    ]
+    return [textwrap.fill(line, _WIDTH, subsequent_indent="    ") for line in lines]
+
+
+class Verdict(NamedTuple):
+    """
+    What can be used of a catalog.
+
+    Parameters
+    ----------
+    sentence : str
+        One sentence: how many masses can be used, and why the others cannot.
+
+    flags : list of `~astrofractal.flags.Flag`
+        The flags that occur, with what they mean and what to do.
+    """
+
+    sentence: str
+    flags: list[Flag]
+
+
+def verdict(table: QTable) -> Verdict:
+    """
+    Tell which masses of a catalog can be used.
+
+    Parameters
+    ----------
+    table : `~astropy.table.QTable`
+        A catalog, with the columns ``trust`` and ``flags``.
+
+    Returns
+    -------
+    verdict : `Verdict`
+        A sentence, and the flags that occur; an empty sentence for another table.
+
+    Examples
+    --------
+    >>> from astropy.table import QTable
+    >>> from astrofractal.catalogs import verdict
+    >>> table = QTable({"trust": ["yes", "no", "no"], "flags": ["", "ood", "ood,edge"]})
+    >>> verdict(table).sentence
+    '1 of 3 masses can be used: 2 are out of distribution.'
+    """
+    if "trust" not in table.colnames or not len(table):
+        return Verdict("", [])
+    trust = [str(value) for value in table["trust"]]
+    rows = [set(str(f).split(",")) for f in table["flags"]] if "flags" in table.colnames else []
+    present = [flag for name, flag in FLAGS.items() if any(name in own for own in rows)]
+    n, n_yes, n_doubt = len(trust), trust.count("yes"), trust.count("doubt")
+    sentence = f"{n_yes or 'None'} of {n} masses can be used"
+    if n_doubt:
+        sentence += f", {n_doubt} more only with doubt" if n_yes else f", {n_doubt} only with doubt"
+    reasons = {}
+    for own, value in zip(rows, trust):
+        worst = [flag.short for flag in present if flag.name in own and flag.trust == value]
+        if value != "yes":
+            reason = worst[0] if worst else "without a finite score or interval"
+            reasons[reason] = reasons.get(reason, 0) + 1
+    if reasons:
+        parts = [f"{k} {'is' if k == 1 else 'are'} {reason}" for reason, k in reasons.items()]
+        sentence += f": {', '.join(parts)}"
+    return Verdict(f"{sentence}.", present)
+
+
 def describe(table, level):
-    """Set the descriptions and formats of the columns of a catalog, and which ``print`` shows."""
+    """Return a catalog with trust, descriptions and formats, of which ``print`` shows a part."""
+    table = table if isinstance(table, Catalog) else Catalog(table, copy=False)
+    if {"flags", "mass_lower", "mass_upper"} <= set(table.colnames):
+        _add_trust(table)
     for name in table.colnames:
         if name in COLUMNS:
             column = COLUMNS[name]
@@ -109,15 +223,31 @@ def describe(table, level):
     return table
 
 
+def _add_trust(table):
+    """Set the column ``trust``, which follows the interval."""
+    names = [n for n in ("mass_lower", "mass_upper", "ood_score") if n in table.colnames]
+    numbers = zip(
+        *(np.asarray(u.Quantity(filled(table[n])).value, float) for n in names), strict=True
+    )
+    flags = [str(text).split(",") for text in table["flags"]]
+    trust = [trust_of(own, *row) for own, row in zip(flags, numbers, strict=True)]
+    trust = np.array(trust, dtype="U5")
+    if "trust" in table.colnames:
+        table["trust"] = trust
+    else:
+        table.add_column(trust, table.colnames.index("mass_upper") + 1, "trust")
+
+
 def _choose_shown(table):
-    """Let ``print`` show what is to be seen at once; flags only where there is room for them."""
+    """Let ``print`` show what is to be seen at once; flags and positions where there is room."""
     hidden = [name for name in table.colnames if name not in COLUMNS or not COLUMNS[name].shown]
-    taken = sum(_WIDTHS.get(name, 0) for name in table.colnames)
+    widths = {name: width for name, width in _WIDTHS.items() if name in table.colnames}
     for name in ("id", "flags"):
         if name in table.colnames:
-            taken += 1 + max([len(name), *(len(str(value)) for value in table[name])])
-    if taken > _WIDTH:
-        hidden.append("flags")
+            widths[name] = 1 + max([len(name), *(len(str(value)) for value in table[name])])
+    for name in ("flags", "position", "n_maps"):
+        if sum(widths.values()) > _WIDTH and widths.pop(name, None):
+            hidden.append(name)
     table.pprint_exclude_names = hidden
 
 

@@ -175,6 +175,9 @@ def combine(
 
 
 def _common_level(catalogs):
+    if hasattr(catalogs, "colnames"):
+        msg = "catalogs must be a list of catalogs, got one table: combine([first, second])"
+        raise TypeError(msg)
     if not len(catalogs):
         msg = "catalogs must be at least one, got none"
         raise ValueError(msg)

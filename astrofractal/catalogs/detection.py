@@ -17,8 +17,10 @@ from astrofractal.gasmap.units import to_column_density
 
 __all__ = [
     "COLUMN_THRESHOLD",
+    "DETECTION",
     "MIN_SIGNAL_TO_NOISE",
     "PEAKS",
+    "check_detection",
     "find_protostars",
     "is_off_center",
     "peak_offset",
@@ -34,11 +36,15 @@ MIN_SIGNAL_TO_NOISE = 5.0
 COLUMN_THRESHOLD = 3e22 / u.cm**2
 
 
+#: The options of the detection.
+DETECTION = ("min_separation", "threshold", "max_sources")
+
+
 def find_protostars(
     gas: GasMap,
     *,
     min_separation: u.Quantity = 0.05 * u.pc,
-    threshold: u.Quantity | float = MIN_SIGNAL_TO_NOISE,
+    threshold: u.Quantity | str | float = MIN_SIGNAL_TO_NOISE,
     max_sources: int | None = None,
 ) -> np.ndarray:
     """
@@ -52,9 +58,9 @@ def find_protostars(
     min_separation : `~astropy.units.Quantity`, optional
         The smallest separation of two peaks: a length or an angle.
 
-    threshold : `~astropy.units.Quantity` or float, optional
+    threshold : `~astropy.units.Quantity`, str or float, optional
         The smallest ratio of signal to noise of a peak as a number, or its smallest column density
-        (cm-2 or what GasMap takes).
+        (cm-2 or what GasMap takes; text such as "5e22 cm-2" as well).
 
     max_sources : int, optional
         Keep only the highest peaks.
@@ -87,6 +93,7 @@ def find_protostars(
     from photutils.utils.exceptions import NoDetectionsWarning
 
     separation = _in_pixels(gas, min_separation)
+    threshold = _threshold(threshold)
     column = np.where(gas.mask, 0, gas.column_density.value.astype(float))
     with_limit = isinstance(threshold, u.Quantity) and threshold.unit != u.one
     if with_limit:
@@ -116,6 +123,31 @@ def find_protostars(
         )
         warn(msg)
     return pixels[:max_sources]
+
+
+def _threshold(threshold):
+    """Return a threshold; one with a unit may be text, such as "5e22 cm-2"."""
+    if not isinstance(threshold, str):
+        return threshold
+    try:
+        value = u.Quantity(threshold)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"threshold must be a number or a column density such as '5e22 cm-2', got {threshold!r}"
+        )
+        raise ValueError(msg) from error
+    return value.value if value.unit == u.one else value
+
+
+def check_detection(options):
+    """Raise `TypeError` if there is an option that `find_protostars` does not have."""
+    unknown = [name for name in options if name not in DETECTION]
+    if unknown:
+        msg = (
+            f"catalog has no parameter {unknown[0]!r}: the detection takes {', '.join(DETECTION)}, and "
+            "cutouts are always 0.5 pc wide"
+        )
+        raise TypeError(msg)
 
 
 def _in_pixels(gas, min_separation):
@@ -166,28 +198,30 @@ def _significance(gas, column):
 def _local_contrast(gas, pixels, separation):
     """Return the heights of peaks above what surrounds them, over the noise of a pixel."""
     reach = max(separation, 3.0)
-    size = int(np.ceil(reach))
-    y, x = np.mgrid[-size : size + 1, -size : size + 1]
-    ring = (np.hypot(x, y) >= reach / 2) & (np.hypot(x, y) <= reach)
+    size = int(np.ceil(min(reach, max(gas.shape))))  # no more than the map, whatever its pixels are
     column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
-    column = np.pad(column, size, constant_values=np.nan)
     noise = max(pixel_noise(gas), 1e-30)
     contrast = np.empty(len(pixels))
     for row, (x, y) in enumerate(pixels.astype(int)):
-        around = column[y : y + 2 * size + 1, x : x + 2 * size + 1]
-        contrast[row] = (around[size, size] - np.nanmedian(around[ring])) / noise
+        around = np.s_[max(y - size, 0) : y + size + 1, max(x - size, 0) : x + size + 1]
+        dy, dx = np.ogrid[around[0].start - y : size + 1, around[1].start - x : size + 1]
+        near = column[around]
+        distance = np.hypot(dx, dy)[: near.shape[0], : near.shape[1]]
+        ring = near[(distance >= reach / 2) & (distance <= reach)]
+        ring = ring if np.isfinite(ring).any() else column
+        contrast[row] = (column[y, x] - np.nanmedian(ring)) / noise
     return contrast
 
 
 def _separated(pixels, separation):
     """Keep, from the first on, what is no closer than ``separation`` to what is kept."""
-    near = cKDTree(pixels).query_ball_point(pixels, separation)
+    tree = cKDTree(pixels)
     free = np.ones(len(pixels), dtype=bool)
     keep = []
-    for number, neighbors in enumerate(near):
+    for number, place in enumerate(pixels):
         if free[number]:
             keep.append(number)
-            free[neighbors] = False
+            free[tree.query_ball_point(place, separation)] = False
     return keep
 
 

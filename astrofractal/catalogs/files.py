@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import warnings
 from pathlib import Path
@@ -14,7 +15,7 @@ from astropy.table import Table
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
-from astrofractal._utils.reading import filled
+from astrofractal._utils.reading import filled, printable
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import COLUMNS
 
@@ -33,6 +34,10 @@ _FORMATS = {
     ".csv": "ascii.csv",
 }
 
+_FORMULA = re.compile(r"[=+@\t\r-]")
+_NUMBER = re.compile(r"[+-]?[\d.:]+(e[+-]?\d+)?")
+_NO_BRACES = str.maketrans("{}", "()")
+
 #: The suffixes of catalogs.
 SUFFIXES = tuple(_FORMATS)
 
@@ -44,12 +49,16 @@ def check_suffix(path):
         raise ValueError(msg)
 
 
-def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
+def write_catalog(
+    table: QTable, path: PathLike, *, overwrite: bool = False, split_position: bool = False
+) -> None:
     """
     Write a catalog as ECSV, VOTable, FITS or CSV, by the suffix of its name.
 
-    ECSV keeps ``position`` as sky coordinates; the others hold its right ascension and declination as
-    ``ra`` and ``dec``.  The columns of a VOTable have UCDs, and its positions a coordinate system.
+    ECSV keeps ``position`` as sky coordinates; the others have its right ascension and declination
+    as ``ra`` and ``dec``.  The columns of a VOTable have UCDs, and its positions a coordinate system.
+    Text follows the rules of each format: in FITS it is UTF-8, in CSV what a spreadsheet would take
+    for a formula begins with an apostrophe.
 
     Parameters
     ----------
@@ -61,6 +70,10 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
 
     overwrite : bool, optional
         Whether an existing file may be replaced.
+
+    split_position : bool, optional
+        Whether ECSV has ``ra`` and ``dec`` in place of ``position``, for programs such as glue that
+        read no sky coordinates.
 
     Raises
     ------
@@ -92,14 +105,17 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
         table.meta = {key: v for key, v in table.meta.items() if key != "__attributes__"}
         for name in table.colnames:
             table[name].info.format = None  # some writers would round by it
-        if path.suffix != ".ecsv":
+        if split_position or path.suffix != ".ecsv":
             _split_position(table)
+        if path.suffix == ".csv":
+            _quote_formulas(table)
         if path.suffix == ".fits":
+            _encode(table)
             # Plain keywords: FITS has eight characters for their names.
             keys = {"weights_id": "WEIGHTS", "reference_id": "REFMAPS", "version": "VERSION",
                     "fingerprint": "ESTIMATR", "level": "LEVEL", "no_skill": "NOSKILL",
                     "end_bias": "ENDBIAS"}  # fmt: skip
-            table.meta = {keys.get(k, k): v for k, v in table.meta.items()}
+            table.meta = {keys.get(k, k): _ascii(v) for k, v in table.meta.items()}
         if _FORMATS[path.suffix] == "votable":
             _write_votable(table, temporary)
         else:
@@ -118,6 +134,39 @@ def _split_position(table):
         table[name].info.description = f"{what} ({sky.frame.name.upper()})"
 
 
+def _texts(table):
+    """Return the names of the columns of text."""
+    return [
+        n for n in table.colnames if getattr(getattr(table[n], "dtype", None), "kind", "") == "U"
+    ]
+
+
+def _quote_formulas(table):
+    """Put an apostrophe before text that a spreadsheet would compute."""
+    for name in _texts(table):
+        texts = [str(value) for value in table[name].tolist()]
+        quoted = [f"'{t}" if _FORMULA.match(t) and not _NUMBER.fullmatch(t) else t for t in texts]
+        if quoted != texts:
+            table[name] = quoted
+
+
+def _encode(table):
+    """Turn text into the bytes of UTF-8: FITS has no other text than bytes."""
+    for name in _texts(table):
+        description = table[name].info.description
+        if not all(str(value).isascii() for value in table[name].tolist()):
+            encoded = np.char.encode(np.asarray(table[name], str), "utf-8")
+            table[name] = encoded
+            table[name].info.description = description
+
+
+def _ascii(value):
+    """Return a value as a card of FITS holds it: printable ASCII."""
+    if not isinstance(value, str):
+        return value
+    return printable(value).encode("ascii", "backslashreplace").decode()
+
+
 def _write_votable(table, path):
     from astropy.io.votable import from_table
     from astropy.io.votable.tree import CooSys, Info
@@ -132,10 +181,13 @@ def _write_votable(table, path):
             field.ref = system.ID
     if "ra" in table.colnames:
         votable.resources[0].coordinate_systems.append(system)
+    # XML has no control characters, but the bytes of a stream have.
+    texts = [str(value) for name in _texts(table) for value in table[name].tolist()]
+    kind = "tabledata" if all(printable(text) == text for text in texts) else "binary2"
     for key, value in {**table.meta, "creator": f"astrofractal {astrofractal.__version__}"}.items():
-        info = Info(name=str(key), value=str(value), ID=str(key))
+        info = Info(name=str(key), value=printable(str(value)), ID=str(key))
         votable.resources[0].infos.append(info)
-    votable.to_xml(str(path))
+    votable.to_xml(str(path), tabledata_format=kind)
 
 
 def write_regions(
@@ -167,16 +219,13 @@ def write_regions(
     masses = filled(table["mass"]).to_value(u.solMass)
     for name, center, mass in zip(table["id"], table["position"], masses, strict=True):
         if np.isfinite(center.spherical.lon):
-            text = f"{name}: {mass:.2g} Msun" if np.isfinite(mass) else f"{name}"
+            # DS9 has no escapes within braces.
+            name = printable(str(name)).translate(_NO_BRACES)
+            text = f"{name}: {mass:.2g} Msun" if np.isfinite(mass) else name
             circles.append(CircleSkyRegion(center, radius, meta={"text": text}))
     with atomic_path(path, overwrite=overwrite) as temporary:
         Regions(circles).write(temporary, format="ds9")
 
-
-if TYPE_CHECKING:
-    from astropy.table import QTable
-
-    from astrofractal._utils.annotations import PathLike
 
 #: The order of HEALPix pixels that rows are counted in: 0.46 degrees, 196,608 numbers.
 _ORDER = 7

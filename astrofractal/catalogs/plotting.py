@@ -9,6 +9,7 @@ from astropy import units as u
 
 from astrofractal._utils.reading import filled
 from astrofractal._utils.validation import one_of
+from astrofractal.flags import trust_of
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.plotting import draw_channel, map_figure, sky_axes
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from astrofractal.gasmap.annotations import MapSource
-
-#: Flags of masses that are not to be trusted.
-_DOUBTFUL = {"ood", "no-skill", "off-center"}
 
 #: More protostars than these are not named.
 _MOST_NAMES = 60
@@ -60,14 +58,15 @@ def plot_catalog(
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The figure.  Masses with the flags "ood", "no-skill" or "off-center" are squares, protostars
-        without a mass are crosses; those that are not on the map are left out.
+        The figure.  Masses whose ``trust`` is "doubt" or "no" are squares, protostars without a mass
+        are crosses; those that are not on the map are left out.
 
     Raises
     ------
     ValueError
         If the map has no such channel, or the catalog no positions.
     """
+    _need_table(catalog, "plot_catalog(catalog, gas)")
     gas = GasMap.read(gas)
     one_of("channel", channel, gas.channels)
     figure = map_figure(gas, 1, figure=figure)
@@ -99,6 +98,12 @@ def plot_catalog(
             )
     axes.set_title("Protostars")
     return figure
+
+
+def _need_table(catalog, call):
+    if not hasattr(catalog, "colnames"):
+        msg = f"catalog must be a table, got a {type(catalog).__name__}: {call}"
+        raise TypeError(msg)
 
 
 def _points(axes, x, y, mass, known, doubtful):
@@ -143,8 +148,8 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     Returns
     -------
     axes : `~matplotlib.axes.Axes`
-        One row for each protostar that has a mass, over a logarithmic axis.  Masses with the flags
-        "ood", "no-skill" or "off-center" are open squares.
+        One row for each protostar that has a mass, over a logarithmic axis.  Masses whose ``trust``
+        is "doubt" or "no" are open squares.
 
     Examples
     --------
@@ -157,6 +162,7 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     >>> [label.get_text() for label in axes.get_yticklabels()]
     ['A', 'B']
     """
+    _need_table(catalog, "plot_intervals(catalog)")
     mass = _masses(catalog)
     order = np.argsort(mass)[: np.isfinite(mass).sum()]
     lower, upper = (_masses(catalog, f"mass_{end}") for end in ("lower", "upper"))
@@ -217,7 +223,9 @@ def _masses(catalog, name="mass"):
 
 
 def _doubtful(catalog):
-    """Return which masses are not to be trusted."""
+    """Return which masses are not to be trusted, or only with doubt."""
+    if "trust" in catalog.colnames:
+        return np.array([str(trust) != "yes" for trust in catalog["trust"]], bool)
     if "flags" not in catalog.colnames:
         return np.zeros(len(catalog), bool)
-    return np.array([bool(_DOUBTFUL & set(str(f).split(","))) for f in catalog["flags"]], bool)
+    return np.array([trust_of(str(text).split(",")) != "yes" for text in catalog["flags"]], bool)

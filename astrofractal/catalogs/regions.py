@@ -15,7 +15,7 @@ from astropy import units as u
 from astropy.coordinates import Angle, CartesianRepresentation, SkyCoord
 
 from astrofractal._utils.limits import read_bounded
-from astrofractal._utils.reading import reading
+from astrofractal._utils.reading import printable, reading
 from astrofractal._utils.tables import decode
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs.frames import frame_of
@@ -74,7 +74,7 @@ class _Centers:
         if not np.isfinite([first, second]).all() or (frame is not _PIXELS and abs(second) > 90):
             self.odd.append(f"{what} (its center is {first:g}, {second:g})")
             return
-        new = (frame, first, second, name or "", shape)
+        new = (frame, first, second, printable(name or ""), shape)
         same = [old for old in self.found[-8:] if repr(old[:3]) == repr(new[:3])]
         if not any("annulus" in (old[4] + shape) or old[3] == new[3] for old in same):
             self.found.append(new)
@@ -82,7 +82,7 @@ class _Centers:
     def resolve(self):
         """Return positions, as sky coordinates or pixels, and names."""
         if self.odd:
-            what = "; ".join(self.odd[:5]) + (", ..." if len(self.odd) > 5 else "")
+            what = printable("; ".join(self.odd[:5])) + (", ..." if len(self.odd) > 5 else "")
             if not self.found:
                 msg = f"positions: no region of {self.where} has a center: {what}"
                 raise ValueError(msg)

@@ -8,6 +8,7 @@ from astropy import units as u
 from astropy.coordinates import Angle, SkyCoord
 from astropy.table import QTable
 
+from astrofractal._utils.reading import printable
 from astrofractal._utils.tables import UNNAMED
 from astrofractal.catalogs.frames import frame_of, mentioned_frame
 
@@ -124,7 +125,8 @@ def _plain(column):
     mask = np.broadcast_to(getattr(column, "mask", False), len(column))
     values = np.asarray(column.value if hasattr(column, "unit") else column).tolist()
     values = [value.decode() if isinstance(value, bytes) else value for value in values]
-    return [("" if hidden else value) for value, hidden in zip(values, mask, strict=True)]
+    values = ["" if hidden else value for value, hidden in zip(values, mask, strict=True)]
+    return [printable(value) if isinstance(value, str) else value for value in values]
 
 
 def _positions(table, where, columns):

@@ -304,6 +304,7 @@ def _is_mapset(path):
 
 def _finish(args, table, maps, estimator):
     from astrofractal.catalogs import write_catalog, write_regions
+    from astrofractal.catalogs.columns import closing_lines
 
     if args.output is not None:
         write_catalog(table, args.output, overwrite=args.overwrite)
@@ -322,13 +323,19 @@ def _finish(args, table, maps, estimator):
         )
     if args.quiet:
         return
-    shown = ("id", "position", "n_maps", "mass", "mass_lower", "mass_upper", "ood_score", "flags")
+    shown = (
+        "id",
+        "position",
+        "n_maps",
+        "mass",
+        "mass_lower",
+        "mass_upper",
+        "trust",
+        "ood_score",
+        "flags",
+    )
     show_table(table, shown)
-    if "no_skill" in table.meta:
-        print(
-            f"NO SKILL: masses from {table.meta['no_skill']} are little more than the mean of the "
-            "reference masses; give --velocity and --dispersion, or do not use them"
-        )
+    print("\n".join(closing_lines(table)))
     for path in (args.output, args.regions, args.report):
         if path is not None:
             print(f"written to {path}")

@@ -11,6 +11,7 @@ from astropy import units as u
 from astrofractal._utils.identity import fields_of, fingerprint
 from astrofractal._utils.validation import at_least, one_of
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.flags import skill_flags
 from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, channels_of, keep_channels
 from astrofractal.mass.features import FeatureSet, for_encoder
 from astrofractal.mass.intervals import ConformalIntervals, Domain, Scaler
@@ -27,7 +28,6 @@ from astrofractal.mass.weights import (
 )
 
 __all__ = [
-    "MIN_R2",
     "Calibration",
     "NoSkillWarning",
     "References",
@@ -44,11 +44,6 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
     from numpy.typing import ArrayLike
-
-#: A calibration whose R2 on clouds left out is below this has no skill that anybody should use.
-#: The error of R2 over a few clouds is 0.06, so that less is within three errors of zero; and even
-#: a true 0.2 makes the error of a mass only 11 % smaller than the spread of all masses.
-MIN_R2 = 0.2
 
 _DOMAIN_QUANTILE = 0.99
 
@@ -309,11 +304,11 @@ class Calibration:
     @property
     def has_skill(self) -> bool:
         """
-        Whether R2 on clouds left out reaches ``MIN_R2`` (0.2) per map and is above 0 per protostar.
+        Whether R2 per protostar on clouds left out is at least 0.1 (`~astrofractal.flags.skill_flags`).
 
         The protostars of many maps are the massive ones: a score per map alone may rest on them.
         """
-        return bool(self.skill_["r2"] >= MIN_R2 and self.skill_["r2_protostar"] > 0)
+        return "no-skill" not in skill_flags(self.skill_["r2_protostar"])
 
     @property
     def mass_range(self) -> np.ndarray:

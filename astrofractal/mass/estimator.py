@@ -20,7 +20,12 @@ from astrofractal._utils.progress import progress
 from astrofractal._utils.threads import one_blas_thread
 from astrofractal._utils.validation import one_of, warn
 from astrofractal.catalogs.columns import carry, channel_code, check_level, describe, measured
-from astrofractal.catalogs.detection import find_protostars, is_off_center, peak_offset
+from astrofractal.catalogs.detection import (
+    check_detection,
+    find_protostars,
+    is_off_center,
+    peak_offset,
+)
 from astrofractal.catalogs.positions import Places, nothing_to_measure, resolve_positions, to_icrs
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
@@ -54,6 +59,7 @@ _BATCH = 64
 def make_catalog(estimator, gas, positions, *, level, progress_bar, **detection):
     """Estimate the masses of the protostars of a map."""
     check_level(level)
+    check_detection(detection)
     gas = GasMap.read(gas)
     detected = positions is None  # a peak of the map is moved to that of its cutout
     if detected:
@@ -184,8 +190,8 @@ class StellarMassEstimator(Options, BaseEstimator):
     -----
     Each combination of channels (column density alone, with velocity, with dispersion, with both)
     has its own calibration, chosen by what a map has.  Where one has no skill on an unseen cloud
-    (leave-cloud-out R2 below 0.2) the masses come with a `~astrofractal.mass.NoSkillWarning` and
-    the flag "no-skill".
+    (R2 per protostar below 0.1) the masses come with a `~astrofractal.mass.NoSkillWarning` and the
+    flag "no-skill".
 
     Examples
     --------

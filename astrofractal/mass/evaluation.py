@@ -11,6 +11,7 @@ from astropy.table import QTable
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import channel_code, check_level, describe, measured
 from astrofractal.catalogs.combination import COMMON_ERROR, combine_estimates
+from astrofractal.flags import skill_flags
 from astrofractal.gasmap.moments import (
     CHANNELS,
     ENOUGH_KNOWN,
@@ -19,7 +20,7 @@ from astrofractal.gasmap.moments import (
     keep_channels,
     known_parts,
 )
-from astrofractal.mass.calibration import MIN_R2, NoSkillWarning
+from astrofractal.mass.calibration import NoSkillWarning
 from astrofractal.mass.measures import appearance
 
 __all__ = ["Evaluation", "evaluate_batch", "warn_of_doubts"]
@@ -96,16 +97,12 @@ class Evaluation:
     @property
     def without_skill(self) -> dict[str, float]:
         """
-        The channels whose masses have no skill, and their leave-cloud-out R2 (`dict`).
-
-        It is that per map, or that per protostar where this alone is too low.
+        The channels whose masses have no predictive power, and their R2 per protostar (`dict`).
         """
         found = {}
         for calibration in self.calibrations:
             if calibration and not calibration.has_skill:
-                skill = calibration.skill_
-                kind = "r2" if skill["r2"] < MIN_R2 else "r2_protostar"
-                found[" + ".join(calibration.channels)] = skill[kind]
+                found[" + ".join(calibration.channels)] = calibration.skill_["r2_protostar"]
         return {name: found[name] for name in sorted(found, key=len)}
 
     def half_width(self, level: float) -> np.ndarray:
@@ -294,8 +291,7 @@ def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
         if not in_range[i]:
             flags[i].append("extrapolated")
         flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]
-        if not calibration.has_skill:
-            flags[i].append("no-skill")
+        flags[i] += skill_flags(calibration.skill_["r2_protostar"])
     return Evaluation(dict(zip(_NUMBERS, (log_mass, difficulty, ood, velocity_known))), flags, used)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.html import data_table, facts_table, figure_image
-from astrofractal.catalogs.columns import channel_code
+from astrofractal.catalogs.columns import channel_code, verdict
 from astrofractal.flags import FLAGS
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.plotting import map_figure
@@ -136,12 +136,6 @@ def _masses(catalog, maps):
 
     from astrofractal.catalogs.plotting import plot_catalog, plot_intervals
 
-    if "no_skill" in catalog.meta:
-        channels = html.escape(str(catalog.meta["no_skill"]))
-        yield (
-            f'<p class="warning"><strong>No skill.</strong> Masses from {channels} are little more '
-            "than the mean of the reference masses: do not use them.</p>"
-        )
     pictures = [
         figure_image(
             plot_catalog(catalog, gas, figure=map_figure(gas, pyplot=False)),
@@ -157,6 +151,7 @@ def _masses(catalog, maps):
     yield f'<div class="pictures">{"".join(pictures)}</div>'
     yield f"<h2>Masses of {len(catalog)} protostars</h2>"
     yield data_table(catalog, marked={"flags": _links})
+    yield f"<p><strong>{html.escape(verdict(catalog).sentence)}</strong></p>"
     level = catalog.meta.get("level")
     if level is not None:
         yield (
@@ -215,13 +210,14 @@ def _flags(catalog, maps):
         return "" if catalog is None else "<h2>Flags</h2><p>None is set.</p>"
     rows = "".join(
         f'<tr id="flag-{name}"><th scope="row">{name}</th><td class="number">{found.count(name)}</td>'
-        f"<td>{html.escape(flag.description)}</td></tr>"
+        f"<td>{html.escape(flag.description)}</td><td>{html.escape(flag.remedy)}</td></tr>"
         for name, flag in FLAGS.items()
         if name in found
     )
     return (
         '<h2>Flags</h2><table><thead><tr><th scope="col">flag</th><th scope="col">times</th>'
-        f'<th scope="col">what it warns of</th></tr></thead><tbody>{rows}</tbody></table>'
+        '<th scope="col">meaning</th><th scope="col">what to do</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table>"
     )
 
 

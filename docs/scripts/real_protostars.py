@@ -22,6 +22,7 @@ from astropy.table import QTable, Table
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.catalogs import compare
+from astrofractal.flags import skill_flags
 from astrofractal.gasmap import (
     Abundance,
     DustEmission,
@@ -32,7 +33,6 @@ from astrofractal.gasmap import (
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass import virial_mass
-from astrofractal.mass.calibration import MIN_R2
 
 KMS = u.km / u.s
 ABUNDANCE = 1e-8
@@ -194,8 +194,7 @@ def verdict(estimate, r2, r2_protostar, failure, flags):
         return failure
     if not np.isfinite(estimate):
         return f"no estimate: {flags}"
-    lacking = ["per map"] * (r2 < MIN_R2) + ["per protostar"] * (r2_protostar <= 0)
-    return f"no skill {' and '.join(lacking)}" if lacking else "skill"
+    return ", ".join(skill_flags(r2_protostar)) or "skill"
 
 
 def measure(folder, name, rows, maps):

@@ -1,3 +1,6 @@
+import pickle
+import tracemalloc
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -5,15 +8,23 @@ from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.io.votable import parse as parse_votable
 from astropy.io.votable.ucd import check_ucd
-from astropy.table import QTable, Table
+from astropy.table import QTable, Table, vstack
 from numpy.testing import assert_allclose
 from regions import Regions
 
 from astrofractal import GasMap
-from astrofractal.catalogs import find_protostars, write_catalog, write_regions
+from astrofractal._utils.tables import read_table
+from astrofractal.catalogs import (
+    Catalog,
+    find_protostars,
+    verdict,
+    write_catalog,
+    write_regions,
+)
 from astrofractal.catalogs.columns import describe
 from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.flags import FLAGS
 from tests.factories import make_column, make_gas, make_wcs
 
 ALL = ("column_density", "velocity", "dispersion")
@@ -38,6 +49,10 @@ def test_detection(gas):
     assert len(find_protostars(gas, min_separation=1 * u.pc)) == 1
     assert_allclose(find_protostars(gas, threshold=5.0), found)
     assert len(find_protostars(gas, threshold=3e22 / u.cm**2)) == 2
+    assert_allclose(find_protostars(gas, threshold="3e22 cm-2"), found)
+    assert_allclose(find_protostars(gas, threshold="5"), found)
+    with pytest.raises(ValueError, match="threshold must be a number or .* got 'high'"):
+        find_protostars(gas, threshold="high")
     high = (1.12e23 / u.cm**2).to(u.m**-2)
     with pytest.warns(AstrofractalWarning, match="lower threshold"):
         assert len(find_protostars(gas, threshold=100 * high)) == 0
@@ -45,6 +60,21 @@ def test_detection(gas):
         find_protostars(gas, min_separation=3 * u.K)
     with pytest.raises(u.UnitConversionError, match="threshold"):
         find_protostars(gas, threshold=3 * u.K)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-6, 1e-9])
+def test_small_pixels_take_no_more_memory_than_the_map(scale):
+    """The separation of peaks is more than the map, and so was the footprint of their search."""
+    rng = np.random.default_rng(0)
+    column = 10 ** rng.normal(22, 0.3, (64, 64))
+    column[32, 32] = 1e24
+    gas = GasMap(column / u.cm**2, pixel_scale=scale * u.pc)
+    tracemalloc.start()
+    found = find_protostars(gas)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert_allclose(found, [(32, 32)])
+    assert peak < 2**24
 
 
 def test_noise_and_borders_are_no_sources():
@@ -66,8 +96,8 @@ def test_catalog(gas, estimator):
     table = estimator.catalog(gas)
     assert isinstance(table, QTable)
     assert table.colnames == [
-        "id", "position", "mass", "mass_lower", "mass_upper", "ood_score", "velocity_known", "x", "y",
-        "channels", "flags",
+        "id", "position", "mass", "mass_lower", "mass_upper", "trust", "ood_score", "velocity_known",
+        "x", "y", "channels", "flags",
     ]  # fmt: skip
     assert table["mass"].unit == u.solMass
     assert np.all((table["mass_lower"] < table["mass"]) & (table["mass"] < table["mass_upper"]))
@@ -113,14 +143,80 @@ def test_what_is_printed_fits_into_80_columns(gas, estimator):
     given["period"] = [3, 4] * u.yr
     table = estimator.catalog(gas, given)
     lines = str(table).split("\n")
-    assert lines[0].split()[:5] == ["id", "position", "mass", "mass_lower", "mass_upper"]
+    names = ["id", "position", "mass", "mass_lower", "mass_upper", "trust"]
+    assert lines[0].split()[:6] == names
     assert max(map(len, lines)) <= 80
     assert "..." not in lines[0]
     assert lines[3].startswith("IRAS 1 52.06876,31.00073 ")
     assert table["period"][1] == 4 * u.yr
     table["flags"] = ["resampled,no-velocity,no-dispersion,no-skill"] * 2
     assert "flags" not in str(describe(table, 0.68))
+    assert "ood_score" in str(table["id", "ood_score"])  # hidden, and asked for
+    table["id"] = ["a protostar whose name is quite long"] * 2
+    lines = str(describe(table, 0.68)).split("\n")
+    assert lines[0].split() == ["id", "mass", "mass_lower", "mass_upper", "trust"]
+    assert max(map(len, lines)) <= 80
     assert all(table[name].info.format for name in ("position", "mass", "ood_score", "x"))
+
+
+def trusted(*flags, **columns):
+    """Return a catalog of protostars with these flags."""
+    n = len(flags)
+    table = QTable({"id": np.arange(1, n + 1), "mass": np.ones(n) * u.solMass})
+    table["mass_lower"], table["mass_upper"] = table["mass"] / 2, table["mass"] * 2
+    table["ood_score"], table["flags"] = np.full(n, 0.5), list(flags)
+    for name, values in columns.items():
+        table[name] = values
+    return describe(table, 0.68)
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        (["", "", "ood", "ood,edge", "ood", "no-skill"],
+         "2 of 6 masses can be used: 3 are out of distribution, 1 is from a calibration without "
+         "predictive power."),
+        (["", "edge", "resampled,no-velocity", "outside"],
+         "2 of 4 masses can be used, 1 more only with doubt: 1 is at the border of the map, 1 is "
+         "outside the map."),
+        (["weak-skill,edge", "weak-skill"],
+         "None of 2 masses can be used, 2 only with doubt: 2 are from a calibration with little "
+         "predictive power."),
+        (["", ""], "2 of 2 masses can be used."),
+        ([], ""),
+    ],
+)  # fmt: skip
+def test_a_printed_catalog_ends_with_what_can_be_used(flags, sentence):
+    table = trusted(*flags)
+    found = verdict(table)
+    assert found.sentence == sentence
+    text = " ".join(str(table).split())
+    assert sentence in text
+    assert sentence in table._repr_html_()
+    names = {name for own in flags for name in own.split(",") if name}
+    assert {flag.name for flag in found.flags} == names
+    for name in names:
+        assert f"{name}: {FLAGS[name].description}. To do: {FLAGS[name].remedy}." in text
+    assert "can be used" not in str(table["id", "mass"])
+
+
+def test_a_score_or_an_interval_that_is_not_finite_is_not_trusted():
+    table = trusted("", "", "", ood_score=[0.5, np.nan, np.inf])
+    assert table["trust"].tolist() == ["yes", "no", "no"]
+    assert "2 are without a finite score or interval" in verdict(table).sentence
+    table["mass_upper"][0] = np.inf
+    assert describe(table, 0.68)["trust"].tolist() == ["no"] * 3
+
+
+@pytest.mark.parametrize("suffix", ["ecsv", "vot", "fits", "csv"])
+def test_trust_is_written(tmp_path, suffix):
+    table = trusted("", "ood")
+    write_catalog(table, tmp_path / f"a.{suffix}")
+    back = read_table(tmp_path / f"a.{suffix}", cls=Catalog)
+    assert [str(value) for value in back["trust"]] == ["yes", "no"]
+    assert verdict(back) == verdict(table)
+    assert pickle.loads(pickle.dumps(table))["trust"].tolist() == ["yes", "no"]
+    assert type(table[:1]) is type(vstack([table, table])) is Catalog
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
@@ -130,6 +226,10 @@ def test_no_scale(gas, estimator):
         estimator.catalog(flat)
     with pytest.raises(ValueError, match="not for given positions"):
         estimator.catalog(gas, PEAKS, threshold=3.0)
+    with pytest.raises(
+        TypeError, match="catalog has no parameter 'radius': the detection takes min_s"
+    ):
+        estimator.catalog(gas, radius=0.1 * u.pc)
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
@@ -170,6 +270,54 @@ def test_written_tables(tmp_path, gas, estimator):
     assert "Msun" in regions[0].meta["text"]
     with pytest.raises(ValueError, match="output must end in"):
         write_catalog(table, tmp_path / "masses.doc")
+
+
+NAMES = ["Größe α", "a\x1bb", "=cmd|' /C calc'!A0", "a\nb", "x}", "+31", "-12.5", "@home", "it's"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("suffix", ["fits", "vot", "ecsv", "csv"])
+def test_names_of_others_come_back(tmp_path, suffix, name):
+    table = trusted("", "")
+    table["id"] = [name, "b"]
+    table.meta["source"] = "Größe\n\x1b"
+    table["position"] = SkyCoord([52, 53], [31, 32], unit="deg")
+    path = tmp_path / f"a.{suffix}"
+    write_catalog(table, path)
+    assert str(read_table(path)["id"][0]) == name
+    if suffix == "csv":  # what a spreadsheet would compute
+        assert not path.read_text().splitlines()[1].startswith(("=", "@"))
+    if suffix == "fits":  # what FITS allows in a header
+        assert b"\x1b" not in path.read_bytes()[:5760]
+
+
+@pytest.mark.parametrize("name", [*NAMES, "a}\nicrs;circle(1,2,3) # text={x"])
+def test_names_add_no_regions(tmp_path, name):
+    table = trusted("", "")
+    table["id"] = [name, "b"]
+    table["position"] = SkyCoord([52, 53], [31, 32], unit="deg")
+    write_regions(table, tmp_path / "a.reg")
+    assert len(Regions.read(tmp_path / "a.reg")) == len(resolve_positions(tmp_path / "a.reg")) == 2
+
+
+def test_names_do_not_control_the_terminal(tmp_path):
+    table = Table({"id": ["a\x1b[2Jb", "c"], "ra": [52.0, 53.0], "dec": [31.0, 32.0]})
+    assert resolve_positions(table).ids == ["a\\x1b[2Jb", "c"]
+    text = "# Region file format: DS9\nfk5\npoint(52,31) # text={a\x1b[2J}\nfoo\x1b(1,2)\n"
+    (tmp_path / "a.reg").write_text(text)
+    with pytest.warns(AstrofractalWarning) as caught:
+        assert resolve_positions(tmp_path / "a.reg").ids == ["a\\x1b[2J"]
+    assert "\x1b" not in str(caught[0].message)
+
+
+def test_positions_in_columns(tmp_path):
+    """For glue, which does not read sky coordinates."""
+    table = trusted("", "")
+    table["position"] = SkyCoord([52, 53], [31, 32], unit="deg")
+    write_catalog(table, tmp_path / "a.ecsv", split_position=True)
+    back = QTable.read(tmp_path / "a.ecsv")
+    assert "position" not in back.colnames
+    assert_allclose(back["ra"].to_value("deg"), [52, 53])
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")

@@ -104,3 +104,8 @@ def test_catalogs_that_do_not_fit_together():
     ]:
         with pytest.raises(ValueError, match=message):
             combine(catalogs)
+
+
+def test_one_table_is_no_list_of_catalogs():
+    with pytest.raises(TypeError, match=r"one table: combine\(\[first, second\]\)"):
+        combine(make_catalog(["A"], [1.0]))

@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
+from astrofractal.flags import skill_flags
 from astrofractal.mass import FeatureSet, NoSkillWarning
 from tests.factories import make_column, make_gas, make_mapset
 
@@ -88,7 +89,7 @@ def test_channels_choose_the_calibration(estimator, new_maps):
 
 @pytest.mark.parametrize(
     ("r2", "r2_protostar", "shown"),
-    [(-0.2, 0.1, -0.2), (0.05, 0.1, 0.05), (0.25, 0.1, None), (0.25, -0.1, -0.1)],
+    [(0.4, -0.1, -0.1), (0.4, 0.05, 0.05), (0.0, 0.15, None), (0.0, 0.3, None)],
 )
 def test_little_skill_is_none(estimator, new_maps, monkeypatch, r2, r2_protostar, shown):
     skill = estimator.calibrations_[ALL].skill_
@@ -100,14 +101,16 @@ def test_little_skill_is_none(estimator, new_maps, monkeypatch, r2, r2_protostar
         result = estimator.evaluate(new_maps[:2])
     assert [w.category is NoSkillWarning for w in caught] == [True] * warns
     assert ("no-skill" in result.flags[0]) == warns
+    assert ("weak-skill" in result.flags[0]) == (0.1 <= r2_protostar < 0.25)
     assert result.without_skill == ({" + ".join(ALL): shown} if warns else {})
 
 
 def test_bundled_calibrations_with_velocities_have_skill():
     found = StellarMassEstimator().calibrations_
-    assert [c.has_skill for c in found.values()] == [
-        "velocity" in c or "dispersion" in c for c in found
-    ]
+    assert all(c.has_skill for c in found.values())
+    for channels, calibration in found.items():
+        flags = skill_flags(calibration.skill_["r2_protostar"])
+        assert flags == ([] if "dispersion" in channels else ["weak-skill"])
 
 
 def test_combine(estimator, new_maps):

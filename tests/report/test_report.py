@@ -37,6 +37,7 @@ def catalog(gas):
     names = ["b", "a10", "a9", HOSTILE]
     table = QTable({"id": names, "position": SkyCoord(sky), "mass": mass})
     table["mass_lower"], table["mass_upper"] = mass / 2, mass * 2
+    table["trust"] = ["yes", "no", "no", "no"]
     table["channels"] = "N+v+sigma"
     table["flags"] = ["", "edge,ood", "ood", HOSTILE]
     table["mass"].info.format = ".3g"
@@ -118,7 +119,8 @@ def test_it_says_what_a_colleague_asks(page, gas, estimator, segmentation):
     assert gas.fingerprint() in text
     assert f"astrofractal mass {HOSTILE}" in text
     assert "probability of 68 %" in text
-    assert "No skill" in text
+    assert "1 of 4 masses can be used: 2 are out of distribution" in text
+    assert FLAGS["ood"].remedy in text
     assert len([tag for tag, _ in reader.elements if tag == "img"]) == 6
     ends = {a["href"][1:] for _, a in reader.elements if "href" in a}
     assert ends <= {a.get("id") for _, a in reader.elements}
