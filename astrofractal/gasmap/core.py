@@ -703,8 +703,9 @@ class GasMap:
 
         Parameters
         ----------
-        cube : path-like, HDU, `~astropy.io.fits.HDUList` or `~spectral_cube.SpectralCube`
-            The cube, in K, Jy/beam or another surface brightness.  Axes of one pixel are dropped.
+        cube : path-like, HDU, `~astropy.io.fits.HDUList`, `~spectral_cube.SpectralCube` or NDData
+            The cube (also a folder that CASA wrote, with the extra ``cube``), in K, Jy/beam or
+            another surface brightness.  Axes of one pixel are dropped.
 
         column : `~astrofractal.gasmap.XFactor`
             N(H2) per integrated intensity and, where the header has none, the rest frequency of the
@@ -762,7 +763,7 @@ class GasMap:
         Raises
         ------
         ImportError
-            If spectral-cube is not installed (the extra ``cube``).
+            If spectral-cube is not installed (the extra ``cube``), for a folder of CASA.
 
         ValueError
             If the data are no cube of two celestial axes and a spectral one, or no spectrum has
@@ -780,7 +781,8 @@ class GasMap:
             N = X \\sum T\\,dv, \\quad v = \\frac{\\sum T v_i\\,dv}{\\sum T\\,dv}, \\quad
             \\sigma^2 = \\frac{\\sum T (v_i - v)^2\\,dv}{\\sum T\\,dv} - \\sigma_\\mathrm{line}^2 .
 
-        The errors are those of independent channels.
+        The errors are those of independent channels: where the noise of adjacent channels is
+        correlated (after Hanning smoothing or resampling), they are 20 to 40 % too small.
 
         See Also
         --------
