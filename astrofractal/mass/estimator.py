@@ -47,7 +47,7 @@ from astrofractal.mass.files import (
     read_calibrations,
     write_calibrations,
 )
-from astrofractal.mass.matching import as_telescope, match, unlike_references
+from astrofractal.mass.matching import as_telescope, expected_score, match, unlike_references
 from astrofractal.mass.standard import BATCH_SIZE, at_distance, is_single, standard_batches
 from astrofractal.mass.weights import Prior, as_prior
 
@@ -875,9 +875,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         )
         if reasons and vars(self).get("_bundled", False):
             warn(
-                f"the map has {', '.join(reasons)}, as the reference maps have not: "
-                "StellarMassEstimator.matched (--match) calibrates for it, and tells what masses are "
-                "then worth"
+                f"the map has {', '.join(reasons)}, which the calibration does not allow for: use "
+                f"StellarMassEstimator.matched (--match); {expected_score(GasMap.read(gas))}"
             )
         return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from functools import partial
 
@@ -13,9 +14,10 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
 from astrofractal.catalogs.detection import find_protostars
 from astrofractal.catalogs.positions import resolve_positions
+from astrofractal.data import data_path
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
-from astrofractal.gasmap.noise import pixel_noise
+from astrofractal.gasmap.noise import median_error, pixel_noise
 from astrofractal.mapset import MapSet
 from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.files import read_matched, write_matched
@@ -23,7 +25,7 @@ from astrofractal.mass.measures import appearance
 from astrofractal.mass.weights import as_prior
 from astrofractal.observing import Telescope
 
-__all__ = ["CANDIDATES", "as_telescope", "match", "unlike_references"]
+__all__ = ["CANDIDATES", "as_telescope", "expected_score", "match", "unlike_references"]
 
 logger = logging.getLogger(__name__)
 
@@ -115,18 +117,60 @@ def _observed(maps, telescope, random_state):
     )  # fmt: skip
 
 
+def expected_score(gas):
+    """Return what a matched calibration is worth for maps that are observed as one was, in words."""
+    with data_path("telescopes.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    channels = "".join(
+        {"column_density": "N", "velocity": "v", "dispersion": "s"}[c] for c in gas.channels
+    )
+    rows = [r for r in rows if r["channels"] == channels and r["position_error_px"] == "0"]
+    beam, ratio = _beam_pixels(gas), 1 / max(_relative_noise(gas), 0.01)
+    for name in ("velocity", "dispersion"):
+        error = median_error(gas, getattr(gas, f"{name}_uncertainty"))
+        ratio = min(ratio, 0.4 / max(error or 0, 0.004))
+
+    def distance(row):
+        steps = np.log(
+            (
+                max(beam, 0.5) / max(float(row["beam_px"]), 0.5),
+                ratio / float(row["signal_to_noise"]),
+            )
+        )
+        return np.hypot(*steps)
+
+    row = min(rows, key=distance)
+    where = f"beam {row['beam_pc']} pc" if row["beam_px"] != "0" else "no beam"
+    return (
+        f"a matched calibration has R2 = {row['r2_protostar']} per protostar and a typical error of a "
+        f"factor of {row['factor']} (channels {channels}, {where}, signal-to-noise "
+        f"{row['signal_to_noise']})"
+    )
+
+
+def _beam_pixels(gas):
+    """Return the FWHM of a map's beam in pixels of the reference maps, or 0."""
+    if gas.distance is None or gas.beam is None:
+        return 0.0
+    length = gas.beam.major.to_value(u.rad) * gas.distance.to(u.pc)
+    return (length / _STANDARD_PIXEL).to_value(u.one)
+
+
+def _relative_noise(gas):
+    column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
+    return float(min(pixel_noise(gas) / np.nanmedian(column), 1.0))
+
+
 def unlike_references(gas, known):
     """Return in what a map was observed worse than the bundled calibration allows."""
     reasons = []
-    if gas.distance is not None and gas.beam is not None:
-        beam = gas.beam.major.to_value(u.rad) * gas.distance.to(u.pc) / _STANDARD_PIXEL
-        if beam >= _LARGEST_BEAM:
-            reasons.append(f"a beam of {beam:.1f} px of the reference maps")
+    beam = _beam_pixels(gas)
+    if beam >= _LARGEST_BEAM:
+        reasons.append(f"a beam of {beam:.1f} px of the reference maps")
     if gas.has_pixel_scale and gas.pixel_scale > _LARGEST_PIXEL * _STANDARD_PIXEL:
         reasons.append(f"pixels of {gas.pixel_scale / _STANDARD_PIXEL:.1f} px")
     if gas.column_density_uncertainty is not None:  # without it the structure of the gas counts
-        column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
-        noise = min(pixel_noise(gas) / np.nanmedian(column), 1.0)
+        noise = _relative_noise(gas)
         if noise > _LARGEST_NOISE:
             reasons.append(f"noise of {100 * noise:.0f} % of the column density")
     missing = 1 - np.median(known) if len(known) else 0.0

@@ -1,6 +1,6 @@
 """Measure what masses are worth behind telescopes: beams, signal-to-noise, channels and positions.
 
-    python docs/scripts/measure_telescopes.py docs/user/tables/telescopes.csv
+    python docs/scripts/measure_telescopes.py astrofractal/data/telescopes.csv
 
 calibrates for each telescope (`StellarMassEstimator.matched`) and writes one row for each: R2 per
 protostar and per map on clouds held out, the factor of the root-mean-square error per protostar, and
@@ -24,8 +24,8 @@ from astrofractal.observing import Telescope
 PIXEL = 0.5 * u.pc / 64
 N, V, SIGMA = "column_density", "velocity", "dispersion"
 ALL = (N, V, SIGMA)
-BEAMS = (0, 1, 1.5, 2, 3, 4)  # pixels of 0.0078 pc
-RATIOS = (100, 30, 10, 3)  # signal-to-noise of N, and of a dispersion of 0.4 km/s
+BEAMS = (0, 1, 2, 3)  # pixels of 0.0078 pc
+RATIOS = (30, 10, 3)  # signal-to-noise of N, and of a dispersion of 0.4 km/s
 OTHER = ((N,), (N, V), (N, SIGMA))
 SHIFTS = (1, 2)  # errors of positions in pixels
 DISTANCES = (140, 300, 450) * u.pc
@@ -37,10 +37,9 @@ def rows():
         for ratio in RATIOS:
             yield beam, ratio, ALL, 0
     for channels in OTHER:
-        yield 0, 100, channels, 0
-        yield 2, 10, channels, 0
+        yield 0, 30, channels, 0
     for shift in SHIFTS:
-        yield 0, 100, ALL, shift
+        yield 0, 30, ALL, shift
 
 
 def telescope(beam, ratio, channels):
@@ -76,7 +75,7 @@ def measure(estimator, maps, beam, ratio, channels, shift):
         },
         "signal_to_noise": ratio,
         "position_error_px": shift,
-        "features": matched.choice_["features"],
+        "features": "contrasts + profiles" if estimator.features else matched.choice_["features"],
         "r2_protostar": f"{skill['r2_protostar']:.2f}",
         "r2_map": f"{skill['r2']:.2f}",
         "factor": f"{10 ** skill['rmse_protostar']:.1f}",

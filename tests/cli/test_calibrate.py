@@ -46,3 +46,15 @@ def test_errors(maps, monkeypatch, capsys, arguments, message):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_a_telescope_is_matched(maps, tmp_path, capsys):
+    path = tmp_path / "matched.astrofractal"
+    arguments = ["calibrate", str(maps), "--output", str(path), "--quiet", "--weights", "random"]
+    telescope = ["--telescope", "beam=20 arcsec", "distance=140 pc", "noise=0.1"]
+    assert main([*arguments, *telescope]) == 0
+    assert set(StellarMassEstimator.load(path).choice_) == {"features", "r2_protostar"}
+    for wrong in ("speed=3", "beam=wide"):
+        assert main([*arguments, "--overwrite", "--telescope", wrong]) != 0
+        assert "--telescope" in capsys.readouterr().err

@@ -2,6 +2,7 @@ import json
 
 from astrofractal import __version__
 from astrofractal.cli import main
+from astrofractal.data import data_path
 
 
 def test_info(capsys):
@@ -18,3 +19,11 @@ def test_info_json(capsys):
     assert info["packages"]["numpy"]
     assert info["data"]["example_cloud.fits"] > 0
     assert all(card["sha256"] for card in info["weights"].values())
+
+
+def test_info_of_a_map(capsys):
+    assert main(["info", str(data_path("example_cloud.fits")), "--distance", "300"]) == 0
+    out = capsys.readouterr().out
+    assert "<GasMap" in out
+    assert "R2 = " in out
+    assert "factor of" in out

@@ -196,3 +196,15 @@ def test_prior(folder, tmp_path):
         masses.append(QTable.read(output)["mass"])
     assert not u.allclose(masses[0], masses[1])
     assert not u.allclose(masses[0], masses[2])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--match"], "--match calibrates on the bundled maps: leave out --calibration"),
+        (["--largest-scale", "60 arcsec"], "--largest-scale needs --match"),
+    ],
+)
+def test_options_that_mean_nothing_together_are_rejected(folder, capsys, options, message):
+    assert run(folder, folder / "cloud.fits", *options) != 0
+    assert message in capsys.readouterr().err

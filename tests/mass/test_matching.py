@@ -129,6 +129,8 @@ def test_a_catalog_tells_when_it_matters(maps):
     assert place == __file__
     assert "a beam of 3.1 px of the reference maps, noise of" in message
     assert "12 % of a cutout without data" in message
+    assert "R2 = " in message
+    assert "factor of" in message
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="the map has")
         estimator.catalog(GasMap(column / u.cm**2, **options), [(31.5, 31.5)])
