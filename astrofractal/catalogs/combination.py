@@ -10,14 +10,12 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astrofractal._utils.reading import filled
-from astrofractal._utils.validation import one_of
 from astrofractal.catalogs.columns import COLUMNS, carry, describe, measured
 
-__all__ = ["COMMON_ERROR", "FUNCTIONS", "combine", "combine_estimates"]
+__all__ = ["COMMON_ERROR", "combine", "combine_estimates"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Literal
 
     from numpy.typing import ArrayLike
 
@@ -26,19 +24,15 @@ if TYPE_CHECKING:
 #: line of sight at two times in a row (docs/scripts/measure_combination.py).
 COMMON_ERROR = 0.7
 
-#: How estimates are combined.
-FUNCTIONS = ("weighted", "median", "mean")
-
 
 def combine_estimates(
     log_mass: ArrayLike,
     half_width: ArrayLike,
-    function: Literal["weighted", "median", "mean"] = "weighted",
     *,
     correlation: float = COMMON_ERROR,
 ) -> tuple[float, float, np.ndarray]:
     """
-    Combine several estimates of one mass.
+    Combine several estimates of one mass by their mean, weighted by the inverse of their widths.
 
     Parameters
     ----------
@@ -47,9 +41,6 @@ def combine_estimates(
 
     half_width : 1D array-like
         Half the widths of their intervals, all of one level, in dex.
-
-    function : {"weighted", "median", "mean"}, optional
-        The mean with weights in inverse proportion to the widths, the median, or the plain mean.
 
     correlation : float, optional
         That of the errors of two of the estimates, from 0 to 1.
@@ -63,12 +54,12 @@ def combine_estimates(
         Half the width of its interval, of the same level.
 
     weights : 1D `~numpy.ndarray`
-        Of each estimate; they add up to one, and are equal for median and mean.
+        Of each estimate; they add up to one.
 
     Raises
     ------
     ValueError
-        If the function is unknown, the correlation is not within 0 to 1, or there is nothing.
+        If the correlation is not within 0 to 1, or there is nothing.
 
     Notes
     -----
@@ -76,7 +67,6 @@ def combine_estimates(
     so much error in common they give nearly all the weight to the narrowest interval, and intervals
     are narrow at small masses.
     """
-    one_of("function", function, FUNCTIONS)
     if not 0 <= correlation <= 1:
         msg = f"correlation must be between 0 and 1, got {correlation!r}"
         raise ValueError(msg)
@@ -84,14 +74,11 @@ def combine_estimates(
     if not len(log_mass) or log_mass.shape != half_width.shape:
         msg = f"log_mass must have one entry for each of half_width, got {log_mass.shape}"
         raise ValueError(msg)
-    weights = np.ones(len(log_mass))
-    if function == "weighted":
-        weights = 1 / np.maximum(half_width, 1e-9)
+    weights = 1 / np.maximum(half_width, 1e-9)
     weights = weights / weights.sum()
-    value = np.median(log_mass) if function == "median" else weights @ log_mass
     own = weights * half_width
     variance = correlation * own.sum() ** 2 + (1 - correlation) * (own**2).sum()
-    return float(value), float(np.sqrt(variance)), weights
+    return float(weights @ log_mass), float(np.sqrt(variance)), weights
 
 
 def combine(

@@ -19,7 +19,7 @@ from astrofractal.benchmark import (
     encoder_makers,
     make_protocol,
 )
-from astrofractal.catalogs.combination import COMMON_ERROR, FUNCTIONS, combine_estimates
+from astrofractal.catalogs.combination import COMMON_ERROR, combine_estimates
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 from astrofractal.mass.calibration import default_options
@@ -78,13 +78,12 @@ def main():
         print(f"correlation of errors, {what}: {scaled:.2f} of the intervals, {plain:.2f} in dex")
     report("one", true, mass, (found.half_68, found.half_90), sinks)
     first = np.array([rows[0] for rows in looks])
-    for function in FUNCTIONS:
+    for function in ("weighted",):
         for shared in (COMMON_ERROR, 0.0):
             both = []
             for half in (found.half_68, found.half_90):
                 results = [
-                    combine_estimates(mass[rows], half[rows], function, correlation=shared)
-                    for rows in looks
+                    combine_estimates(mass[rows], half[rows], correlation=shared) for rows in looks
                 ]
                 both.append(np.array([result[:2] for result in results]))
             name = f"three, {function}, correlation {shared:g}"
