@@ -390,14 +390,14 @@ def check_beam(beam):
 def need_wcs(gas, what):
     """Refuse a map without WCS for something that needs one."""
     if gas.wcs is None:
-        msg = f"{what} needs a WCS, the map has none: give wcs= (or pixel_scale=)"
+        msg = f"the map has no WCS, and {what} needs a WCS: give (data, wcs) or pixel_scale="
         raise ValueError(msg)
 
 
 def need_distance(gas, what):
     """Refuse a map without distance for something that needs it."""
     if gas.distance is None:
-        msg = f"{what} needs the distance, the map has none: give distance=, e.g. 300 * u.pc"
+        msg = f"the map has no distance, and {what} needs the distance: give distance=, e.g. 300 * u.pc"
         raise ValueError(msg)
 
 

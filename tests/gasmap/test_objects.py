@@ -80,6 +80,25 @@ def test_each_extension_of_a_file_has_distance_and_beam(tmp_path):
     assert again.beam.minor.to_value(u.arcsec) == pytest.approx(8)
 
 
+@pytest.mark.parametrize("name", ["x.asdf", "x", "x.fits.txt", "x.h5"])
+def test_a_file_of_another_kind_is_not_written(tmp_path, name):
+    with pytest.raises(ValueError, match=r"path must end in one of \.fits, .*got '.*x"):
+        whole_map().write(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["crpix", "pc"])
+def test_a_wcs_that_fits_cannot_hold_is_not_written(tmp_path, name):
+    gas = whole_map()
+    if name == "pc":
+        gas.wcs.wcs.pc = [[np.inf, 0], [0, 1]]
+    else:
+        gas.wcs.wcs.crpix = [np.inf, 1]
+    with pytest.raises(ValueError, match=f"the WCS of the map has {name.upper()} = .*inf"):
+        gas.write(tmp_path / "x.fits")
+    assert not list(tmp_path.iterdir())
+
+
 def test_beams_of_headers_and_dictionaries_are_read():
     cards = {"BMAJ": 10 / 3600, "BMIN": 8 / 3600, "BPA": 30.0, "OBJECT": "B5"}
     for meta in (cards, fits.Header(cards), {key.lower(): value for key, value in cards.items()}):

@@ -1,5 +1,7 @@
 """Writing a map as FITS, so that reading gives the same map."""
 
+import os
+
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
@@ -7,6 +9,9 @@ from astropy.io import fits
 from astrofractal._utils.atomic import atomic_path
 
 __all__ = ["to_hdulist", "to_header", "write"]
+
+#: Endings of the files that are written.
+_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2")
 
 _NAMES = {"column_density": "COLUMN_DENSITY", "velocity": "V_LOS", "dispersion": "SIGMA_V"}
 
@@ -69,7 +74,25 @@ def _scale_cards(gas):
     return cards
 
 
+def _check_finite(wcs):
+    """Refuse a WCS whose numbers FITS cannot hold."""
+    if wcs is None:
+        return
+    for name in ("crpix", "crval", "cdelt", "pc", "cd"):
+        values = getattr(wcs.wcs, name) if name != "cd" or wcs.wcs.has_cd() else 0.0
+        if name == "pc" and not wcs.wcs.has_pc():
+            continue
+        if not np.isfinite(values).all():
+            msg = f"the WCS of the map has {name.upper()} = {values}, which FITS cannot hold: correct it"
+            raise ValueError(msg)
+
+
 def write(gas, path, *, overwrite=False):
     """Write a map to a FITS file with one extension per channel."""
+    name = os.fspath(path)
+    if not name.lower().endswith(_SUFFIXES):
+        msg = f"path must end in one of {', '.join(_SUFFIXES)}, got {name!r}: a map is written as FITS"
+        raise ValueError(msg)
+    _check_finite(gas.wcs)
     with atomic_path(path, overwrite=overwrite) as temporary:
         to_hdulist(gas).writeto(temporary, checksum=True)
