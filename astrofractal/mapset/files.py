@@ -30,9 +30,9 @@ __all__ = ["read_parts", "write_parts"]
 
 # Extension, unit and quantization step of each channel, in the model's order.
 _EXTENSIONS = (
-    ("LOG_NH2", "dex(cm-2)", 0.004),
-    ("V_LOS", "km s-1", 0.01),
-    ("SIGMA_V", "km s-1", 0.01),
+    ("LOG_NH2", "dex(cm-2)", 0.01),
+    ("V_LOS", "km s-1", 0.02),
+    ("SIGMA_V", "km s-1", 0.02),
 )
 _BLANK = -32768
 _STRUCTURAL = {

@@ -23,6 +23,7 @@ from astrofractal.mass.weights import (
     folds_of,
     importance,
     protostar_weights,
+    r2_error,
     scores,
     weighted_quantile,
 )
@@ -89,7 +90,8 @@ class Calibration:
         the other clouds) per map; the same but ``mae`` with ``_protostar`` appended, in which each
         protostar has the same weight, and by the thirds of the predicted mass
         ``coverage_68_thirds`` and ``bias_thirds`` (dex, predicted less true); ``n_maps``,
-        ``n_protostars``, ``n_clouds``.
+        ``n_protostars``, ``n_clouds``; ``r2_protostar_err``, the standard deviation of R2 over draws
+        of clouds and of the protostars in them.
 
     X_, y_, appearance_, clouds_, protostars_, represents_ : `~numpy.ndarray`
         The reference maps: scaled features (16 bit), log10 masses, appearance, cloud (or `None`),
@@ -336,7 +338,10 @@ class Calibration:
         ]
 
     def _skill(self):
-        skill = scores(self.y_, self.predicted_, self.protostars_, self.represents_)
+        known = (self.y_, self.predicted_, self.protostars_)
+        skill = scores(*known, self.represents_)
+        clouds = self.protostars_ if self.clouds_ is None else self.clouds_
+        skill["r2_protostar_err"] = r2_error(*known, clouds, self.represents_)
         equal = self._protostar_weights(1)
         for level in (0.68, 0.9):
             held = self.intervals_.held(level)

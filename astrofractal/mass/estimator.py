@@ -12,7 +12,6 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
-from sklearn.metrics import r2_score, root_mean_squared_error
 
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
@@ -760,10 +759,14 @@ class StellarMassEstimator(Options, BaseEstimator):
         return float(score[0]) if is_single(maps) else score
 
     def score(
-        self, maps: MapSet | Sequence[GasMap | MapSource], masses: u.Quantity | None = None
-    ) -> tuple[float, float]:
+        self,
+        maps: MapSet | Sequence[GasMap | MapSource],
+        masses: u.Quantity | None = None,
+        *,
+        protostars: ArrayLike | None = None,
+    ) -> float:
         """
-        Score the predictions.
+        Return R2 of log10 mass, each protostar with the same weight.
 
         Parameters
         ----------
@@ -773,22 +776,25 @@ class StellarMassEstimator(Options, BaseEstimator):
         masses : `~astropy.units.Quantity`, optional
             The true masses; not needed for a `~astrofractal.mapset.MapSet`.
 
+        protostars : array-like, optional
+            The protostar of each map; without it each map has its own.
+
         Returns
         -------
         r2 : float
-            The coefficient of determination of log10 mass.
+            The coefficient of determination.
 
-        rmse : float
-            The root-mean-square error of log10 mass (dex).
+        See Also
+        --------
+        evaluate : its ``scores`` has more of them, and how often the intervals contain the masses.
         """
-        if isinstance(maps, MapSet) and masses is None:
-            masses = maps.masses
-        true = log_solar(masses)
-        predicted = self.evaluate(maps).log_mass
-        if len(true) != len(predicted):
-            msg = f"masses must have one entry per map, got {len(true)} for {len(predicted)}"
-            raise ValueError(msg)
-        return r2_score(true, predicted), root_mean_squared_error(true, predicted)
+        represents = None
+        if isinstance(maps, MapSet):
+            masses = maps.masses if masses is None else masses
+            protostars = maps.protostars if protostars is None else protostars
+            represents = maps.represents
+        result = self.evaluate(maps)
+        return result.scores(masses, protostars, represents)["r2_protostar"]
 
     def catalog(
         self,

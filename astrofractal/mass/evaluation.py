@@ -20,8 +20,9 @@ from astrofractal.gasmap.moments import (
     keep_channels,
     known_parts,
 )
-from astrofractal.mass.calibration import NoSkillWarning
+from astrofractal.mass.calibration import NoSkillWarning, log_solar
 from astrofractal.mass.measures import appearance
+from astrofractal.mass.weights import protostar_weights, scores
 
 __all__ = ["Evaluation", "evaluate_batch", "warn_of_doubts"]
 
@@ -125,6 +126,54 @@ class Evaluation:
             rows = np.array([c is calibration for c in self.calibrations])
             result[rows] = calibration.half_width(level, self.difficulty[rows])
         return result
+
+    def scores(
+        self,
+        masses: u.Quantity,
+        protostars: ArrayLike | None = None,
+        represents: ArrayLike | None = None,
+    ) -> dict[str, float]:
+        """
+        Compare the predictions with the true masses.
+
+        Parameters
+        ----------
+        masses : `~astropy.units.Quantity`
+            The true mass in each map.
+
+        protostars : array-like, optional
+            The protostar of each map; without it each map has its own.
+
+        represents : array-like, optional
+            How many maps each map stands for; see `~astrofractal.mapset.MapSet.limit`.
+
+        Returns
+        -------
+        scores : dict
+            ``r2``, ``rmse`` and ``mae`` (dex) per map; ``r2_protostar`` and ``rmse_protostar``, in
+            which each protostar has the same weight; ``coverage_68`` and ``coverage_90``, the part
+            of the masses within these intervals, and the same per protostar; ``n_maps`` and
+            ``n_protostars``.
+
+        Raises
+        ------
+        ValueError
+            If there is not one mass or protostar per map.
+        """
+        true = log_solar(masses)
+        protostars = np.arange(len(self)) if protostars is None else np.asarray(protostars)
+        for name, values in (("masses", true), ("protostars", protostars)):
+            if len(values) != len(self):
+                msg = f"{name} must have one entry per map, got {len(values)} for {len(self)}"
+                raise ValueError(msg)
+        found = scores(true, self.log_mass, protostars, represents)
+        each = protostar_weights(protostars, 1, represents)
+        for level in (0.68, 0.9):
+            held = np.abs(true - self.log_mass) <= self.half_width(level)
+            name = f"coverage_{100 * level:.0f}"
+            found[name] = float(np.average(held, weights=represents))
+            found[f"{name}_protostar"] = float(np.average(held, weights=each))
+        return found | {"n_maps": len(self), "n_protostars": len(np.unique(protostars))}
 
     def combine(
         self, protostars: ArrayLike | None = None, *, correlation: float = COMMON_ERROR

@@ -23,6 +23,7 @@ __all__ = [
     "folds_of",
     "importance",
     "protostar_weights",
+    "r2_error",
     "scores",
     "weighted_quantile",
 ]
@@ -38,6 +39,28 @@ def protostar_weights(protostars, exponent, represents=None):
     counts = np.bincount(index, represents)
     weights = represents * counts[index] ** -float(exponent)
     return weights / weights.mean()
+
+
+def r2_error(true, predicted, protostars, clouds, represents, n_draws=500):
+    """Return the standard deviation of R2 per protostar over draws of clouds and their protostars."""
+    # true, predicted, protostars, clouds, represents 1D
+    generator = np.random.default_rng((0, n_draws))
+    _, first, index = np.unique(protostars, return_index=True, return_inverse=True)
+    weights = protostar_weights(protostars, 1, represents)
+    centered = true - np.average(true, weights=weights)
+    sums = [
+        np.bincount(index, weights * values)
+        for values in (np.ones(len(true)), centered, centered**2, (true - predicted) ** 2)
+    ]
+    members = [np.flatnonzero(clouds[first] == cloud) for cloud in np.unique(clouds)]
+    found = []
+    for _ in range(n_draws):
+        drawn = [members[k] for k in generator.integers(len(members), size=len(members))]
+        rows = np.concatenate([generator.choice(own, len(own)) for own in drawn])
+        one, level, square, error = (values[rows].sum() for values in sums)
+        variance = square - level**2 / one
+        found.append(1 - error / variance if variance > 1e-12 else np.nan)
+    return float(np.nanstd(found)) if np.isfinite(found).any() else float("nan")
 
 
 def scores(true, predicted, protostars, represents=None):

@@ -85,6 +85,7 @@ SKILL = {
     "n_protostars": "protostars",
     "n_clouds": "clouds",
     "r2_protostar": "R2 per protostar",
+    "r2_protostar_err": "its error, over draws of clouds and protostars",
     "r2": "R2 per map",
     "rmse_protostar": "RMSE per protostar (dex)",
     "rmse": "RMSE per map (dex)",

@@ -22,9 +22,13 @@ ALL = ("column_density", "velocity", "dispersion")
 
 
 def test_learns_what_the_maps_carry(estimator, new_maps):
-    r2, rmse = estimator.score(new_maps)
-    assert r2 > 0.8
-    assert rmse < 0.25
+    assert estimator.score(new_maps) > 0.8
+    scores = estimator.evaluate(new_maps).scores(new_maps.masses, new_maps.protostars)
+    assert scores["r2_protostar"] == estimator.score(new_maps)
+    assert scores["rmse"] < 0.25
+    assert 0.4 < scores["coverage_68_protostar"] <= scores["coverage_90_protostar"]
+    with pytest.raises(ValueError, match="masses must have one entry per map"):
+        estimator.score(new_maps, new_maps.masses[:2])
     assert estimator.calibrations_[ALL].skill_["r2"] > 0.8
     # Only the dispersion carries the mass.
     assert estimator.calibrations_["column_density",].skill_["r2"] < 0.2
@@ -212,7 +216,7 @@ def test_observe_and_groups(mapset, new_maps):
     estimator = StellarMassEstimator(features=DISPERSION, regressor="ridge")
     estimator.fit(mapset.images, mapset.masses, channels=[ALL], observe=observe)
     assert seen == [mapset.images.shape]
-    assert estimator.score(new_maps)[0] > 0.8
+    assert estimator.score(new_maps) > 0.8
     with pytest.raises(ValueError, match="clouds must be among none"):
         estimator.leave_out("cloud0")
 
