@@ -391,7 +391,7 @@ def reference_maps() -> MapSet:
     """
     Return the maps that the package ships for the calibration of masses.
 
-    They are a part of ten magnetohydrodynamic simulations of collapsing clouds, projected through
+    They are a part of twelve magnetohydrodynamic simulations of collapsing clouds, projected through
     the whole box along three axes, 0.5 pc wide on 64 x 64 px.
 
     Returns
@@ -403,7 +403,7 @@ def reference_maps() -> MapSet:
     --------
     >>> from astrofractal.mapset import reference_maps
     >>> reference_maps()
-    <MapSet: 1539 maps of 64 x 64 px, 402 protostars, 10 clouds>
+    <MapSet: 2478 maps of 64 x 64 px, 451 protostars, 12 clouds>
     """
     return MapSet.read(data_path("reference_maps.fits"))
 

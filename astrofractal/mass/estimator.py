@@ -200,10 +200,10 @@ class StellarMassEstimator(Options, BaseEstimator):
     >>> estimator = StellarMassEstimator()
     >>> for channels, calibration in estimator.calibrations_.items():
     ...     print(f"{calibration.skill_['r2_protostar']:.2f}", *channels)
-    0.20 column_density
-    0.23 column_density velocity
-    0.30 column_density dispersion
-    0.30 column_density velocity dispersion
+    0.12 column_density
+    0.25 column_density velocity
+    0.25 column_density dispersion
+    0.32 column_density velocity dispersion
 
     See `catalog` for masses of the protostars of a map, `fit` for a calibration of your own.
     """
@@ -666,7 +666,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         >>> position = sink["x"], sink["y"]
         >>> cutout = GasMap.read(path).cutout(position, size=0.5 * u.pc, shape=(64, 64))
         >>> print(f"{StellarMassEstimator().predict(cutout):.2f}")
-        3.16 solMass
+        1.93 solMass
         """
         maps = at_distance(maps, distance)
         mass = 10 ** self.evaluate(maps, progress_bar=progress_bar).log_mass * u.solMass
@@ -718,12 +718,11 @@ class StellarMassEstimator(Options, BaseEstimator):
         >>> cutout = GasMap.read(path).cutout(position, size=0.5 * u.pc, shape=(64, 64))
         >>> lower, upper = StellarMassEstimator().predict_interval(cutout, 0.68)
         >>> print(f"{lower:.2f} to {upper:.1f}")
-        0.70 solMass to 14.3 solMass
+        0.51 solMass to 7.4 solMass
         """
         check_level(level)
         result, single = self.evaluate(maps, progress_bar=progress_bar), is_single(maps)
-        half = result.half_width(level)
-        ends = (10 ** (result.log_mass + sign * half) * u.solMass for sign in (-1, 1))
+        ends = (10**end * u.solMass for end in result.interval(level))
         return tuple(end[0] if single else end for end in ends)
 
     def ood_score(
@@ -868,8 +867,8 @@ class StellarMassEstimator(Options, BaseEstimator):
          id   mass  mass_lower mass_upper
             solMass  solMass    solMass
         --- ------- ---------- ----------
-          1    3.16      0.699       14.3
-          2    2.44      0.603       9.88
+          1    1.93      0.506       7.38
+          2    2.58        0.6       11.1
         """
         table, reasons = make_catalog(
             self,

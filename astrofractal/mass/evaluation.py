@@ -127,6 +127,25 @@ class Evaluation:
             result[rows] = calibration.half_width(level, self.difficulty[rows])
         return result
 
+    def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return the ends of the intervals, cut at the range of the reference masses.
+
+        Parameters
+        ----------
+        level : float
+            The probability.
+
+        Returns
+        -------
+        lower, upper : 1D `~numpy.ndarray`
+            log10 of the masses in solar masses.
+        """
+        half = self.half_width(level)
+        ranges = [c.mass_range if c else (np.nan, np.nan) for c in self.calibrations]
+        low, high = np.reshape(ranges, (len(self), 2)).T
+        return np.clip(self.log_mass - half, low, high), np.clip(self.log_mass + half, low, high)
+
     def scores(
         self,
         masses: u.Quantity,
@@ -169,7 +188,8 @@ class Evaluation:
         found = scores(true, self.log_mass, protostars, represents)
         each = protostar_weights(protostars, 1, represents)
         for level in (0.68, 0.9):
-            held = np.abs(true - self.log_mass) <= self.half_width(level)
+            lower, upper = self.interval(level)
+            held = (lower <= true) & (true <= upper)
             name = f"coverage_{100 * level:.0f}"
             found[name] = float(np.average(held, weights=represents))
             found[f"{name}_protostar"] = float(np.average(held, weights=each))
@@ -278,14 +298,14 @@ class Evaluation:
             ``meta["end_bias"]`` tells the predicted less the true log10 mass in the thirds of true
             masses (dex), as measured on the reference maps.
         """
-        half = self.half_width(level)
+        lower, upper = self.interval(level)
         table = QTable()
         if self.n_maps is not None:
             table["n_maps"] = self.n_maps
         known = np.array([c is not None for c in self.calibrations], bool)
-        ends = {"mass": 0, "mass_lower": -half, "mass_upper": half}
-        for name, offset in ends.items():
-            table[name] = measured(10 ** (self.log_mass + offset) * u.solMass, known)
+        ends = {"mass": self.log_mass, "mass_lower": lower, "mass_upper": upper}
+        for name, log_mass in ends.items():
+            table[name] = measured(10**log_mass * u.solMass, known)
         for name in ("ood_score", "velocity_known"):
             table[name] = measured(getattr(self, name), known)
         codes = [channel_code(c.channels) if c else "" for c in self.calibrations]
@@ -330,12 +350,14 @@ def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
             X, appearance(keep_channels(chosen, channels))
         )
         low, high = calibration.mass_range
-        in_range[rows] = (low <= log_mass[rows]) & (log_mass[rows] <= high)
+        half = calibration.half_width(_COMBINED_LEVEL, difficulty[rows])
+        in_range[rows] = (low <= log_mass[rows] - half) & (log_mass[rows] + half <= high)
+        log_mass[rows] = np.clip(log_mass[rows], low, high)
     flags = [list(own) for own in flags]
     for i, calibration in enumerate(used):
         if 0 < velocity_known[i] < ENOUGH_KNOWN and "sparse-velocity" not in flags[i]:
             flags[i].append("sparse-velocity")
-        if ood[i] > ood_threshold:
+        if not (ood[i] <= ood_threshold and np.isfinite(log_mass[i] + difficulty[i])):
             flags[i].append("ood")
         if not in_range[i]:
             flags[i].append("extrapolated")

@@ -266,7 +266,7 @@ def virial_mass(
     >>> from astrofractal.mass import virial_mass
     >>> maps = reference_maps()[:2]
     >>> print(virial_mass(maps.images, maps.pixel_scale).round(1))
-    [22.8 24. ] solMass
+    [21.7 24.7] solMass
     """
     log_n, velocity, dispersion = _in_aperture(images, pixel_scale, radius)
     column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
@@ -304,7 +304,7 @@ def aperture_mass(
     >>> from astrofractal.mass import aperture_mass
     >>> maps = reference_maps()[:2]
     >>> print(aperture_mass(maps.images, maps.pixel_scale).round(1))
-    [27.7 35.3] solMass
+    [28.  32.8] solMass
     """
     log_n = _in_aperture(images, pixel_scale, radius)[0]
     column = np.nansum(10**log_n, axis=1) / units.cm**2

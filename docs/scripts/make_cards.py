@@ -71,6 +71,8 @@ CARD = {
     "architecture": "architecture, a name known to timm",
     "in_chans": "channels",
     "normalization": "normalization of the channels: less ``center``, over ``scale``",
+    "heads": "heads that can be read out, besides the tokens",
+    "n_distinct": "distinct flames of the last stage",
     "seed": "seed of the last stage",
     "recipe": "recipe of the last stage",
     "recipe_values": None,  # in the table of stages
@@ -333,9 +335,9 @@ def calibrations():
     rows.append(["regressor", *(cell(part["regressor"]) for part in parts)])
     rows.append(["``weight_exponent``", *(cell(part["weight_exponent"]) for part in parts)])
     for part in parts:
-        described(part["skill"], SKILL, "skill")
+        described(part["skill_"], SKILL, "skill")
     rows += [
-        [meaning, *(skill(part["skill"][name]) for part in parts)]
+        [meaning, *(skill(part["skill_"][name]) for part in parts)]
         for name, meaning in SKILL.items()
     ]
     return list_table(header, rows)
