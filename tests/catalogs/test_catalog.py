@@ -100,7 +100,7 @@ def test_catalog(gas, estimator):
         "x", "y", "channels", "flags",
     ]  # fmt: skip
     assert table["mass"].unit == u.solMass
-    assert np.all((table["mass_lower"] < table["mass"]) & (table["mass"] < table["mass_upper"]))
+    assert np.all((table["mass_lower"] <= table["mass"]) & (table["mass"] <= table["mass_upper"]))
     assert all(table[name].info.description for name in table.colnames)
     assert_allclose(np.transpose(gas.wcs.world_to_pixel(table["position"])), PEAKS[::-1], atol=1)
     assert table["channels"][0] == "N+v+sigma"
