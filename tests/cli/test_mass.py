@@ -100,7 +100,7 @@ def test_two_maps_of_the_same_protostars(folder, tmp_path):
     one = QTable.read(output)
     assert both["n_maps"].tolist() == [2, 2]
     assert u.allclose(both["mass"], one["mass"])
-    widths = [np.log10((t["mass_upper"] / t["mass"]).value) for t in (both, one)]
+    widths = [np.log10((t["mass_upper"] / t["mass_lower"]).value) for t in (both, one)]
     assert np.allclose(widths[0], widths[1] * np.sqrt(0.7 + 0.3 / 2))
 
 
