@@ -16,7 +16,7 @@ from astrofractal.catalogs.detection import find_protostars
 from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.data import data_path
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, channels_of
 from astrofractal.gasmap.noise import median_error, pixel_noise
 from astrofractal.mapset import MapSet
 from astrofractal.mass.features import FeatureSet
@@ -107,9 +107,10 @@ def _score(estimator, channels):
 
 
 def _observed(maps, telescope, random_state):
-    """Return labeled maps as a telescope shows them."""
+    """Return labeled maps as a telescope shows them, those that keep all of its channels."""
     images = telescope.observe_images(maps.images, random_state=random_state)
     known = np.isfinite(images[:, 0]).any((1, 2))
+    known &= [set(telescope.channels) <= set(channels) for channels in channels_of(images)]
     maps = maps[known]
     return MapSet(
         images[known], maps.masses, clouds=maps.clouds, protostars=maps.protostars,
