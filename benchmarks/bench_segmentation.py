@@ -1,8 +1,8 @@
 """Speed and memory of the segmenter, as ratios.
 
-    python benchmarks/bench_segmentation.py              # a 512 x 512 px map
-    python benchmarks/bench_segmentation.py --size 4096  # a survey's map, minutes
-    python benchmarks/bench_segmentation.py --size 4096 --no-encoder   # all but the network
+    python benchmarks/bench_segmentation.py              # a 256 x 256 px map
+    python benchmarks/bench_segmentation.py --size 1024  # minutes
+    python benchmarks/bench_segmentation.py --size 1024 --no-encoder   # all but the network
 
 The time of `FeatureSegmenter.segment` is divided by that of as many forward passes of constant images
 afterwards ("raw passes") and by that of its own ones ("own passes"), all in CPU seconds of one process;
@@ -72,7 +72,7 @@ def example(size):
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--weights", default="random")
     parser.add_argument("--no-encoder", action="store_true")
     args = parser.parse_args()

@@ -31,6 +31,12 @@ figure_test = pytest.mark.mpl_image_compare(
 CORES = [(24, 30, 4e22, 5), (60, 50, 2e22, 7)]
 
 
+def _colors(column):
+    """Three planes from 0 to 1, unknown where the column is."""
+    level = np.clip(np.log10(column) - 21, 0, 2) / 2
+    return np.stack([level, level**2, 1 - level], axis=-1)
+
+
 @pytest.fixture(scope="module")
 def result():
     """Three segments by column density alone."""
@@ -44,9 +50,8 @@ def result():
         labels,
         np.stack([np.log10(column), column / 1e22]),
         n_segments=3,
-        explained_variance_ratio=[0.7, 0.2],
-        rgb_limits=[[21, 23], [0, 1], [0, 0]],
-        meta={"weights_id": "none", "method": "by hand"},
+        rgb=_colors(column),
+        meta={"weights_id": "none"},
     )
 
 
@@ -82,8 +87,8 @@ def test_figure_of_one_channel(result):
 @figure_test
 @pytest.mark.parametrize("outlines", [True, False])
 def test_figure_of_segments(result, outlines):
-    figure = Figure(figsize=(10, 5), layout="constrained")
-    result.plot(figure=figure, outlines=outlines, legend=outlines)
+    figure = Figure(figsize=(12, 5), layout="constrained")
+    result.plot(figure=figure, outlines=outlines)
     return figure
 
 
@@ -93,15 +98,14 @@ def test_figure_of_segments_without_a_wcs():
     column = make_column((72, 88), CORES)
     gas = GasMap(column * u.cm**-2, pixel_scale=0.005 * u.pc)
     labels = np.digitize(np.log10(column), np.linspace(20.5, 22.4, 7)).astype(np.int32)
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(12, 5), layout="constrained")
     Segmentation(
         gas,
         labels,
         np.stack([np.log10(column)]),
         n_segments=7,
-        explained_variance_ratio=[1.0],
-        rgb_limits=[[20, 23], [0, 0], [0, 0]],
-        meta={"weights_id": "none", "method": "by hand"},
+        rgb=_colors(column),
+        meta={"weights_id": "none"},
     ).plot(figure=figure)
     return figure
 

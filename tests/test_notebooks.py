@@ -58,8 +58,7 @@ def test_a_segmentation_shows_its_segments():
     labels = np.repeat([0, 1, 1, 2], 10)[:, None] * np.ones(60, int)
     gas = make_gas(np.where(labels == 0, np.nan, 1e21))
     result = Segmentation(
-        gas, labels, np.zeros((3, 40, 60)), n_segments=2, explained_variance_ratio=[1, 0, 0],
-        rgb_limits=[[0, 1]] * 3,
+        gas, labels, np.zeros((3, 40, 60)), rgb=np.full((40, 60, 3), 0.5), n_segments=2,
     )  # fmt: skip
     text = result._repr_html_()
     segments, components = images(text)

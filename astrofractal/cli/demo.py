@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from astrofractal.cli.options import add_report, check_folder, check_report, show_table
-from astrofractal.gasmap.plotting import draw_channel, sky_axes
+from astrofractal.gasmap.plotting import draw_channel, draw_scale_bar, limit_to, sky_axes
+from astrofractal.segmentation.plotting import draw_rgb, draw_segments
 
 __all__ = ["overview"]
 
@@ -36,7 +37,7 @@ def add_arguments(parser):
         help="the folder to write to; an earlier demo's is replaced (default: %(default)s)",
     )
     parser.add_argument(
-        "--n-segments", type=int, default=4, metavar="N", help="how many regions (default: 4)"
+        "--n-segments", type=int, default=8, metavar="N", help="how many regions (default: 8)"
     )
     add_report(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the page of --report")
@@ -55,7 +56,7 @@ def run(args):
     _check_folder(folder, args.report)
     check_report(args.report, overwrite=args.overwrite)
     # few views: a demo takes seconds
-    segmenter = FeatureSegmenter(n_segments=args.n_segments, n_views=8)
+    segmenter = FeatureSegmenter(n_segments=args.n_segments, n_views=4)
     gas = GasMap.read(data_path(_CLOUD))
     table, estimator = estimate_masses(gas, progress_bar=not args.quiet)
     result = segmenter.segment(gas, progress_bar=not args.quiet)
@@ -96,11 +97,11 @@ def estimate_masses(gas, *, progress_bar=False):
 
     path = data_path(_CLOUD)
     sinks = QTable.read(path, hdu="SINKS")
-    sinks.rename_column("sink", "id")
+    sinks["id"] = np.arange(1, len(sinks) + 1)
     cloud = fits.getval(path, "CLOUD")
     estimator = StellarMassEstimator().leave_out(cloud, channels=[gas.channels])
     table = estimator.catalog(gas, sinks["id", "ra", "dec"], progress_bar=progress_bar)
-    table["id"].info.description = "number of the sink particle"
+    table["id"].info.description = "number in the picture"
     where = table.colnames.index("mass")
     table.add_column(sinks["mass"].to("solMass"), name="mass_true", index=where)
     table["mass_true"].info.description = "mass of the sink particle"
@@ -150,50 +151,37 @@ def _report(table, result, folder):
         f"root-mean-square error {np.sqrt(np.mean(error**2)):.2f} dex."
     )
     print(f"\n{result.n_segments} regions, from thin to dense gas:\n")
-    wanted = ("label", "n_islands", "area", "gas_mass", "virial_parameter")
-    show_table(result.table, wanted)
+    show_table(result.table, ("label", "area", "gas_mass", "character", "touches"))
     print(f"\nWritten to {folder}:")
     for name in _FILES:
         print(f"  {name}")
 
 
 def overview(table, result):
-    """Draw a cloud with its regions and protostars, and the masses beside the true ones."""
+    """Draw a cloud with its protostars and regions, its components, and the masses."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 5.6), layout="constrained")
-    left, right = figure.add_gridspec(1, 2, width_ratios=(1.25, 1))
-    _draw_cloud(figure, left, table, result)
-    _draw_masses(figure, right, table)
+    gas, known = result.gas, result.labels.data > 0
+    height, width = np.ptp(np.argwhere(known), axis=0) + 1
+    figure = Figure(figsize=(12, np.clip(11 * height / width + 2, 7, 12)), layout="constrained")
+    cells = figure.add_gridspec(2, 2)
+    axes = [sky_axes(figure, cell, gas) for cell in (cells[0, 0], cells[0, 1], cells[1, 0])]
+    draw_channel(axes[0], gas, scale_bar=False, beam=False)
+    draw_segments(axes[1], result)
+    draw_rgb(axes[2], result)
+    for panel in axes:
+        limit_to(panel, known)
+    draw_scale_bar(axes[0], gas)
+    names = [str(name) for name in table["id"]]
+    x, y = gas.to_pixel(table["position"])
+    axes[0].plot(x, y, "*", markersize=9, mfc="white", mec="black", zorder=5)
+    _label(axes[0], x, y, names, color="white", halo="black")
+    axes[0].set_title("Column density and protostars (simulated cloud)", fontsize="medium")
+    _draw_masses(figure.add_subplot(cells[1, 1]), table, names)
     return figure
 
 
-def _draw_cloud(figure, cell, table, result):
-    from matplotlib.collections import LineCollection
-    from matplotlib.lines import Line2D
-
-    gas = result.gas
-    axes = sky_axes(figure, cell, gas)
-    draw_channel(axes, gas, cmap="gray")
-    handles = []
-    for number, color in enumerate(result.colors, start=1):
-        rings = [
-            np.concatenate([ring, ring[:1]])
-            for outline, segment in zip(result.outlines, result.island_segments, strict=True)
-            if segment == number
-            for ring in outline
-        ]
-        axes.add_collection(LineCollection(rings, colors=color, linewidths=1.2), autolim=False)
-        handles.append(Line2D([], [], color=color, label=f"region {number}"))
-    marks = {"marker": "*", "markersize": 10, "mfc": "white", "mec": "black", "ls": "none"}
-    axes.plot(*gas.to_pixel(table["position"]), zorder=5, **marks)
-    handles.append(Line2D([], [], label="protostar", **marks))
-    axes.legend(handles=handles, loc="upper left", fontsize=8, framealpha=0.9)
-    axes.set_title("Example cloud (simulated)")
-
-
-def _draw_masses(figure, cell, table):
-    axes = figure.add_subplot(cell)
+def _draw_masses(axes, table, names):
     true, mass, lower, upper = (
         table[name].to_value("solMass")
         for name in ("mass_true", "mass", "mass_lower", "mass_upper")
@@ -211,18 +199,52 @@ def _draw_masses(figure, cell, table):
     every = np.concatenate([true, lower, upper])
     low, high = every.min() / 1.4, every.max() * 1.4
     axes.plot([low, high], [low, high], color="0.3", ls="--", lw=1, label="equal")
-    for k, name in enumerate(table["id"]):
-        axes.annotate(
-            str(name), (true[k], mass[k]), xytext=(5, 4), textcoords="offset points", fontsize=8
-        )
     axes.set(
         xscale="log",
         yscale="log",
         xlim=(low, high),
         ylim=(low, high),
         aspect="equal",
-        xlabel=r"true sink mass  [M$_\odot$]",
+        xlabel=r"true mass  [M$_\odot$]",
         ylabel=r"estimated mass  [M$_\odot$]",
         title="Masses, calibrated on other clouds",
     )
+    _label(axes, true, mass, names, color="black", halo="white")
     axes.legend(loc="upper left", fontsize=8)
+
+
+# Size of a label and distances at which it may stand from its point, in parts of the axes.
+_LABEL = np.array([0.045, 0.04])
+_AWAY = (0.04, 0.07, 0.1, 0.14)
+
+
+def _label(axes, x, y, names, *, color, halo):
+    """Write names next to points where they overlap neither points nor one another."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    to_axes = axes.transData - axes.transAxes
+    points = to_axes.transform(np.column_stack([x, y]))
+    angles = np.deg2rad(np.arange(45, 405, 30))
+    offsets = [r * np.array([np.cos(a), np.sin(a)]) for r in _AWAY for a in angles]
+    taken = list(points)
+    for point, name in zip(points, names, strict=True):
+        places = [p for p in point + np.array(offsets) if (p > 0.03).all() and (p < 0.97).all()]
+        # How far the nearest taken place is, in sizes of a label; the first free place wins.
+        free = [np.abs((np.array(taken) - place) / _LABEL).max(1).min() for place in places]
+        if not places:
+            continue
+        place = places[int(np.argmax(np.minimum(free, 1)))]
+        taken.append(place)
+        axes.annotate(
+            name,
+            point,
+            place,
+            xycoords="axes fraction",
+            ha="center",
+            va="center",
+            fontsize=8,
+            color=color,
+            arrowprops={"arrowstyle": "-", "color": color, "lw": 0.5},
+            path_effects=[Stroke(linewidth=2, foreground=halo), Normal()],
+            zorder=6,
+        )

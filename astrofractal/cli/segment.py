@@ -5,14 +5,15 @@ cube of three planes, add the velocities, or --velocity and --dispersion name
 their files. With a conversion factor it may be an extinction map, dust
 emission, an integrated line or a position-position-velocity cube. The unit is
 BUNIT (cm-2, g/cm2, Msun/pc2), or say it with --unit. No label is needed:
-segments are numbered by column density, from 1 (thin) up; 0 is where the map
-has no data. Written to the output folder:
+segments are numbered by column density, from 1 (thin) up; 0 is where there is
+no gas above the background. Written to the output folder:
 
   labels.fits        the segment and the connected island that each pixel belongs to
-  regions.reg        the outlines on the sky (DS9); also regions.crtf (CASA), regions.fits (pixels)
-  segments.ecsv      area, stability, gas mass, velocities, virial parameter of each segment
+  regions.reg        the outlines on the sky (DS9); also regions.crtf (CASA)
+  segments.ecsv      area, gas mass, velocities, virial parameter, character of each segment
   islands.ecsv       the same for each connected island, and which island encloses it
-  components.fits    the components of the features, and their colors
+  components.fits    what was clustered, and the colors of the picture
+  map.fits           the map itself
   correlations.ecsv  what the components follow
   overview.png       the picture
 
@@ -35,7 +36,6 @@ from astrofractal.cli.options import (
     number_or_text,
     quantity,
     read_map,
-    show_table,
 )
 
 HELP = "divide a map into segments: labels, regions, masses, a picture"
@@ -52,18 +52,26 @@ def add_arguments(parser):
     add_map_arguments(parser.add_argument_group("the map"))
     group = parser.add_argument_group("the segments")
     group.add_argument(
-        "-n",
         "--n-segments",
+        "-n",
         type=number_or_text("auto"),
-        default=6,
+        default=8,
         metavar="N",
         help="how many segments, or 'auto' (default: %(default)s)",
     )
     group.add_argument(
-        "--method",
-        choices=("kmeans", "gmm", "hdbscan"),
-        default="kmeans",
-        help="the clustering (default: %(default)s)",
+        "--background",
+        type=_or_words(quantity("2e21 cm-2", bare="cm-2"), "auto", "none"),
+        default="auto",
+        metavar="N",
+        help="the column density below which there is no gas, or 'none' (default: from the map)",
+    )
+    group.add_argument(
+        "--scale",
+        type=_or_words(quantity("0.02 pc", bare="pc"), "auto"),
+        default="auto",
+        metavar="LENGTH",
+        help="width of the smallest structures that are seen (default: a beam or two pixels)",
     )
     group.add_argument(
         "--min-area",
@@ -72,29 +80,18 @@ def add_arguments(parser):
         help="smaller islands join a neighbor: pixels, or with a unit, such as '0.01 pc2', '3 beam'",
     )
     group.add_argument(
-        "--scale",
-        type=_scale,
-        default="auto",
-        metavar="LENGTH",
-        help="width of a pixel at which the network sees the map: in pc, or with a unit, or 'none' "
-        "for pixels as they are (default: a window is 0.5 pc, where WCS and distance are known)",
-    )
-    group.add_argument(
         "--views",
         type=int,
-        default=40,
         metavar="N",
-        help="about how many windows of the network look at each pixel; fewer take less time, and the "
-        "segments depend more on where windows lie (default: %(default)s)",
+        help="about how many windows of the network cover each pixel (default: 8, more in small maps)",
     )
     add_random_state(group)
     add_weights(group)
 
 
-def _scale(text):
-    if text == "auto":
-        return text
-    return None if text == "none" else quantity("0.01 pc", bare="pc")(text)
+def _or_words(parse, *words):
+    """Return a type for `argparse` that leaves some words as they are."""
+    return lambda text: text if text in words else parse(text)
 
 
 def run(args):
@@ -116,11 +113,11 @@ def run(args):
 
     segmenter = FeatureSegmenter(
         args.n_segments,
-        method=args.method,
-        encoder=FractalEncoder(weights=args.weights),
+        background=None if args.background == "none" else args.background,
+        scale=args.scale,
         min_area=args.min_area,
         n_views=args.views,
-        pixel_scale=args.scale,
+        encoder=FractalEncoder(weights=args.weights),
         random_state=args.random_state,
     )
     result = segmenter.segment(gas, progress_bar=not args.quiet)
@@ -134,24 +131,9 @@ def run(args):
     if args.quiet:
         return
     print(f"{gas!r}")
-    _print_table(result.table)
+    print(f"background {result.meta['background']}, token {result.meta['token_width']}")
+    print("\n".join(result.table.pformat(max_lines=-1)))
     print(f"{len(result.island_segments)} islands; written to {folder}:")
     print("  " + ", ".join(path.name for path in paths.values()))
     if args.report is not None:
         print(f"written to {args.report}")
-
-
-def _print_table(table):
-    shown = (
-        "label",
-        "n_islands",
-        "area",
-        "n_pixels",
-        "stability",
-        "mean_column_density",
-        "gas_mass",
-        "mean_velocity",
-        "total_dispersion",
-        "virial_parameter",
-    )
-    show_table(table, shown)

@@ -172,8 +172,10 @@ def _links(text):
 
 def _segments(segmentation):
     """Return the picture and the tables of a segmentation."""
-    figure = segmentation.plot(figure=map_figure(segmentation.gas, 2, pyplot=False))
-    picture = figure_image(figure, "The segments on the column density, and the components.")
+    figure = segmentation.plot(figure=map_figure(segmentation.gas, 3, pyplot=False))
+    picture = figure_image(
+        figure, "Column density, segments, and principal components of the tokens as colors."
+    )
     yield f'<div class="wide">{picture}</div>'
     yield f"<h2>{segmentation.n_segments} segments, from thin to dense gas</h2>"
     yield data_table(segmentation.table)

@@ -7,21 +7,25 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.table import QTable
 
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import read_archive, write_archive
+from astrofractal._utils.limits import open_bounded
 from astrofractal._utils.reading import reading
-from astrofractal.segmentation.clusters import SegmentModel
+from astrofractal._utils.tables import read_table
+from astrofractal.gasmap import GasMap
+from astrofractal.segmentation.model import SegmentModel
 
-__all__ = ["read_segmenter", "write_segmentation", "write_segmenter"]
+__all__ = ["read_segmentation", "read_segmenter", "write_segmentation", "write_segmenter"]
 
 _NAMES = {
     "labels": "labels.fits",
     "components": "components.fits",
+    "map": "map.fits",
     "regions": "regions.reg",
     "regions_crtf": "regions.crtf",
-    "regions_fits": "regions.fits",
     "segments": "segments.ecsv",
     "islands": "islands.ecsv",
     "correlations": "correlations.ecsv",
@@ -46,9 +50,12 @@ def write_segmentation(result, directory, *, overwrite):
                 for key, name in names.items()
             }
             _write_images(result, paths)
+            result.gas.write(paths["map"])
             _write_regions(result, paths)
+            segments = result.table.copy()
+            segments.meta["segmentation"] = result.meta
             for key, table in (
-                ("segments", result.table),
+                ("segments", segments),
                 ("islands", result.island_table),
                 ("correlations", result.correlations),
             ):
@@ -69,7 +76,6 @@ def _header(result):
         header = primary.header.copy(strip=True)
     header["CREATOR"] = f"astrofractal {astrofractal.__version__}"
     header["WEIGHTS"] = (str(result.meta.get("weights_id", "")), "encoder weights")
-    header["METHOD"] = (str(result.meta.get("method", "")), "clustering")
     header["NSEGMENT"] = (result.n_segments, "number of segments")
     if result.gas.distance is not None:
         header["DISTANCE"] = (float(result.gas.distance.to_value("pc")), "[pc]")
@@ -124,31 +130,13 @@ def _write_regions(result, paths):
     paths["regions"].write_text("\n".join([*lines, ""]), encoding="ascii")
     if "regions_crtf" in paths:
         paths["regions_crtf"].write_text("\n".join([*crtf, ""]), encoding="ascii")
-    _same_length(result.to_regions("pixel")).write(paths["regions_fits"], format="fits")
-
-
-def _same_length(polygons):
-    """Repeat last vertices: a FITS table would fill shorter polygons with vertices at (0, 0)."""
-    from regions import PixCoord, PolygonPixelRegion, Regions
-
-    longest = max((len(polygon.vertices.x) for polygon in polygons), default=0)
-    padded = []
-    for polygon in polygons:
-        x, y = polygon.vertices.x, polygon.vertices.y
-        n_more = longest - len(x)
-        padded.append(
-            PolygonPixelRegion(
-                PixCoord(np.r_[x, np.repeat(x[-1], n_more)], np.r_[y, np.repeat(y[-1], n_more)])
-            )
-        )
-    return Regions(padded)
 
 
 def _write_picture(result, path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12.5, 6), layout="constrained")
+    figure = Figure(figsize=(16, 6), layout="constrained")
     FigureCanvasAgg(figure)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="constrained_layout not applied")
@@ -156,7 +144,45 @@ def _write_picture(result, path):
         figure.savefig(path, dpi=150)
 
 
-_VERSION = "segmenter-2"
+def read_segmentation(directory):
+    """Return the arguments of a `Segmentation` that was written into a folder."""
+    directory = Path(directory)
+    paths = {key: directory / name for key, name in _NAMES.items()}
+    for key in ("labels", "components", "map", "segments"):
+        if not paths[key].is_file():
+            msg = f"{str(directory)!r} is no folder of a segmentation: it lacks {_NAMES[key]!r}"
+            raise FileNotFoundError(msg)
+    gas = GasMap.read(paths["map"])
+    table = read_table(paths["segments"], cls=QTable)
+    with reading(paths["labels"]), open_bounded(paths["labels"]) as file, fits.open(file) as hdus:
+        labels = hdus["LABELS"].data.astype(np.int32)
+        n_segments = int(hdus["LABELS"].header["NSEGMENT"])
+    with (
+        reading(paths["components"]),
+        open_bounded(paths["components"]) as file,
+        fits.open(file) as hdus,
+    ):
+        components = hdus["COMPONENTS"].data.astype(np.float32)
+        rgb = np.moveaxis(hdus["RGB"].data.astype(np.float32), 0, -1)
+    if not labels.shape == gas.shape == components.shape[1:] == rgb.shape[:2]:
+        msg = f"{str(directory)!r}: labels and map differ in shape, they are of different maps"
+        raise ValueError(msg)
+    stability = None
+    if "stability" in table.colnames:
+        stability = np.full(n_segments, np.nan)
+        stability[np.asarray(table["label"]) - 1] = table["stability"]
+    return {
+        "gas": gas,
+        "labels": labels,
+        "components": components,
+        "rgb": rgb,
+        "n_segments": n_segments,
+        "stability": stability,
+        "meta": table.meta.get("segmentation"),
+    }
+
+
+_VERSION = "segmenter-3"
 
 
 def write_segmenter(options, encoder, model, path, *, overwrite):
@@ -171,7 +197,6 @@ def write_segmenter(options, encoder, model, path, *, overwrite):
     }
     card = {
         "options": plain,
-        "method": model.clusters.method,
         "encoder": describe_encoder(encoder),
     }
     write_archive(path, model.arrays(), card, version=_VERSION, overwrite=overwrite)
@@ -190,4 +215,4 @@ def read_segmenter(path, encoder=None):
         options["encoder"] = find_encoder(
             card["encoder"], path, encoder, made="fitted", remedy="fit again"
         )
-        return options, SegmentModel.from_arrays(card["method"], arrays)
+        return options, SegmentModel(**arrays)

@@ -17,14 +17,14 @@ __all__ = [
 
 def connected_islands(labels):
     """Number the connected islands of all segments."""
-    # labels 2D
+    # labels 2D; pixels that touch at a corner are connected, or thin filaments fall into pieces
     from scipy.ndimage import label
 
     islands = np.zeros(labels.shape, np.int32)
     segments = []
     for segment in np.unique(labels[labels > 0]):
         mask = labels == segment
-        found, n_found = label(mask)
+        found, n_found = label(mask, np.ones((3, 3)))
         islands[mask] = found[mask] + len(segments)
         segments += [segment] * n_found
     return islands, np.array(segments, dtype=np.int32)
@@ -43,8 +43,8 @@ def _borders(islands):
     return np.unique(pairs, axis=0, return_counts=True)
 
 
-def merge_small(labels, n_pixels, *, keep_isolated=False):
-    """Give islands that are too small to their neighbors."""
+def merge_small(labels, n_pixels):
+    """Give islands that are too small to their neighbors, or no label where they have none."""
     # labels 2D
     labels = labels.copy()
     while n_pixels > 1:
@@ -71,8 +71,7 @@ def merge_small(labels, n_pixels, *, keep_isolated=False):
         order = np.lexsort((-pairs[:, 1], lengths))  # the longest border last, so that it wins
         target = np.arange(len(sizes))
         target[pairs[order, 0]] = pairs[order, 1]
-        if not keep_isolated:
-            target[small & alone] = 0
+        target[small & alone] = 0
         if np.array_equal(target, np.arange(len(sizes))):
             break
         while not np.array_equal(target, target[target]):
@@ -143,9 +142,9 @@ def rings(mask):
     end = corner + _DY[direction] * width + _DX[direction]
     first = np.searchsorted(corner, end)
     several = (first + 1 < len(edges)) & (corner[np.minimum(first + 1, len(edges) - 1)] == end)
-    # Where two pixels touch at a corner only, turn left: stay on the same pixel.
-    left = np.searchsorted(edges, end * 4 + (direction + 1) % 4)
-    following = np.where(several, left, first).tolist()
+    # Where two pixels touch at a corner only, turn right: go on with the other pixel.
+    right = np.searchsorted(edges, end * 4 + (direction - 1) % 4)
+    following = np.where(several, right, first).tolist()
 
     traced, seen = [], np.zeros(len(edges), dtype=bool).tolist()
     for begin in range(len(edges)):

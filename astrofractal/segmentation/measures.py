@@ -1,5 +1,7 @@
 """What the segments hold and what the components follow, in physical units."""
 
+import numbers
+
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
@@ -10,7 +12,15 @@ from astrofractal._utils.reading import sky_format
 from astrofractal.gasmap import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
 from astrofractal.gasmap.moments import transform
 
-__all__ = ["correlation_table", "segment_table", "virial_parameter"]
+__all__ = [
+    "area_in_pixels",
+    "check_area",
+    "correlation_table",
+    "measure",
+    "segment_table",
+    "show_in_print",
+    "virial_parameter",
+]
 
 _COLUMN = u.cm**-2
 
@@ -31,9 +41,65 @@ def _mean(index, n, values, weights):
     return np.divide(total, norm, out=np.full(n, np.nan), where=norm > 0)
 
 
-def segment_table(gas, index, n, components):
-    """Measure the pixels that share a number."""
-    # index 2D; components (n_components, height, width)
+def measure(gas, labels):
+    """
+    Measure the gas in labels of any origin, as the table of a segmentation does.
+
+    Parameters
+    ----------
+    gas : `~astrofractal.GasMap`
+        The map.
+
+    labels : 2D int `~numpy.ndarray`
+        A label for each pixel of the map, 0 for none: levels of a dendrogram, a
+        `~photutils.segmentation.SegmentationImage`'s ``data``, masks drawn by hand.
+
+    Returns
+    -------
+    table : `~astropy.table.QTable`
+        One row per label that has a pixel, with the columns of
+        `astrofractal.segmentation.Segmentation.table` apart from ``stability``.
+
+    Raises
+    ------
+    ValueError
+        If ``labels`` are not integers of at least 0 in the shape of the map.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from astropy import units as u
+    >>> from astrofractal import GasMap
+    >>> from astrofractal.segmentation import measure
+    >>> gas = GasMap(np.linspace(1e21, 4e22, 64).reshape(8, 8) / u.cm**2)
+    >>> table = measure(gas, (gas.column_density.value > 2e22).astype(int))
+    >>> table["n_pixels"].tolist()
+    [33]
+    """
+    labels = np.asarray(labels)
+    if labels.shape != gas.shape or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
+        msg = (
+            f"labels must be integers of at least 0 of shape {gas.shape}, got {labels.dtype} of "
+            f"shape {labels.shape}"
+        )
+        raise ValueError(msg)
+    found, index = np.unique(np.where(gas.mask, 0, labels), return_inverse=True)
+    index = index.reshape(labels.shape) + (found[0] > 0)
+    numbers = found[found > 0]
+    table = segment_table(gas, index, len(numbers))
+    table["label"][:] = numbers
+    names = {0: 0} | dict(enumerate(numbers.tolist(), start=1))
+    description = table["touches"].info.description
+    table["touches"] = [
+        " ".join(str(names[int(part)]) for part in text.split()) for text in table["touches"]
+    ]
+    table["touches"].info.description = description
+    return show_in_print(table)
+
+
+def segment_table(gas, index, n):
+    """Measure the pixels that share a number from 1 to n."""
+    # index 2D, 0 for no segment
     inside = index > 0
     number = index[inside]
     column = gas.column_density.value[inside].astype(float)
@@ -64,15 +130,8 @@ def segment_table(gas, index, n, components):
             table["virial_parameter"] = virial_parameter(
                 table["gas_mass"], table["effective_radius"], table["total_dispersion"]
             )
-    if len(components) and n:
-        levels = np.stack(
-            [_mean(number, n, plane[inside], np.ones_like(column)) for plane in components]
-        )
-        spread = [np.nanstd(plane[inside]) for plane in components]
-        levels = np.nan_to_num(levels / np.maximum(spread, 1e-30)[:, None])
-        dominant = np.abs(levels).argmax(0)
-        table["dominant_component"] = dominant + 1
-        table["dominant_level"] = levels[dominant, np.arange(n)]
+    table["character"] = _characters(gas, number, inside, n)
+    table["touches"] = _touches(index, n)
     table.meta["mu_H2"] = H2_MEAN_MOLECULAR_WEIGHT
     if gas.distance is not None:
         table.meta["distance_pc"] = float(gas.distance.to_value(u.pc))
@@ -81,6 +140,72 @@ def segment_table(gas, index, n, components):
             table[name].info.description = text
     _show_numbers(table)
     return table
+
+
+#: What a segment is called where a measure is above or below that of the rest of the gas.
+_WORDS = {
+    "column": ("dense", "thin"),
+    "contrast": ("ridges", "diffuse"),
+    "velocity": ("redshifted", "blueshifted"),
+    "dispersion": ("broad lines", "narrow lines"),
+}
+
+# In standard deviations of the gas: a smaller difference has no word.
+_LEAST_DIFFERENCE = 0.3
+
+
+def _characters(gas, number, inside, n):
+    """Name for each segment the two measures that differ most from the rest of the gas."""
+    from scipy.ndimage import gaussian_filter
+
+    array = gas.to_array().astype(float)
+    known = ~gas.mask
+    column = np.where(known, gas.column_density.value, 0)
+    sigma = min(gas.shape) / 40
+    around = gaussian_filter(column, sigma) / np.maximum(gaussian_filter(known * 1.0, sigma), 1e-6)
+    measures = {
+        "column": array[0],
+        "contrast": array[0] - np.log10(np.maximum(around, 1e-30)),
+        "velocity": array[1],
+        "dispersion": np.log10(np.maximum(array[2], 1e-3)),
+    }
+    found = []
+    weights = np.sqrt(column[inside] / 1e22)
+    for values in measures.values():
+        values = values[inside]
+        use = np.isfinite(values)
+        spread = np.std(values[use]) if use.any() else 0.0
+        mean = _mean(number, n, values, weights)
+        total = np.bincount(number, weights * use, minlength=n + 1)[1:]
+        whole = np.nansum(mean * total)
+        rest = (whole - mean * total) / np.maximum(total.sum() - total, 1e-30)
+        found.append((mean - rest) / spread if spread > 0 else np.full(n, np.nan))
+    found = np.nan_to_num(np.reshape(found, (len(_WORDS), n)))
+    words = []
+    for difference in found.T:
+        order = np.argsort(-np.abs(difference), kind="stable")[:2]
+        names = [
+            list(_WORDS.values())[k][int(difference[k] < 0)]
+            for k in order
+            if abs(difference[k]) >= _LEAST_DIFFERENCE
+        ]
+        words.append(", ".join(names) or "average")
+    return np.array(words, dtype="U26") if words else np.empty(0, "U26")
+
+
+def _touches(index, n):
+    """List for each segment the others that it touches, those with the longest border first."""
+    length = np.zeros((n + 1, n + 1), int)
+    for one, other in ((index[:, 1:], index[:, :-1]), (index[1:], index[:-1])):
+        np.add.at(length, (one, other), 1)
+    length += length.T
+    length[0] = length[:, 0] = 0
+    np.fill_diagonal(length, 0)
+    texts = [
+        " ".join(str(k) for k in np.argsort(-row, kind="stable") if row[k] > 0)
+        for row in length[1:]
+    ]
+    return np.array(texts, dtype=object).astype(str) if texts else np.empty(0, "U1")
 
 
 def _show_numbers(table):
@@ -128,15 +253,31 @@ _DESCRIPTIONS = {
     "total_dispersion": "dispersions and spread of the velocities added in quadrature",
     "effective_radius": "sqrt(area / pi)",
     "virial_parameter": "5 total_dispersion^2 effective_radius / (G gas_mass) of connected pixels",
-    "dominant_component": "component whose mean is farthest from the map's, in standard deviations",
-    "dominant_level": "that mean, in standard deviations over the labeled pixels",
+    "character": "the two measures that differ most from the rest of the gas",
+    "touches": "segments with a common border, the longest first",
 }
 
 
-def correlation_table(gas, labels, components, *, spacing, scale):
+# Distance of the samples that are correlated, and side of the boxes of power spectra, in pixels.
+_SPACING = 4
+_BOX = 32
+
+#: Columns of a table of segments that `print` shows, which fit into 80 characters.
+_SHOWN = ("label", "segment", "area", "mean_column_density", "gas_mass", "stability", "character")
+
+
+def show_in_print(table):
+    """Let ``print`` show a choice of the columns, and return the table."""
+    table.pprint_exclude_names = [name for name in table.colnames if name not in _SHOWN]
+    return table
+
+
+def correlation_table(gas, labels, components):
     """Correlate the components with physical quantities."""
-    # labels 2D in pixels; components (n_components, height, width)
+    # labels 2D; components (n_components, height, width)
     from scipy.stats import spearmanr
+
+    spacing, scale = _SPACING, _BOX
 
     array = gas.to_array()
     at = (slice(spacing // 2, None, spacing), slice(spacing // 2, None, spacing))
@@ -204,3 +345,42 @@ def _local_slopes(log_column, at, scale):
             profile = np.log10(total[wave_numbers] / count[wave_numbers] + 1e-30)
             slopes[i, j] = design @ profile / (design @ design)
     return slopes
+
+
+def check_area(min_area):
+    """Check an area given in pixels, pc2, a solid angle or beams."""
+    if min_area is None:
+        return
+    value = min_area
+    if isinstance(min_area, u.Quantity):
+        if not any(
+            min_area.unit.is_equivalent(unit) for unit in (u.pc**2, u.sr, u.beam, u.pix, u.one)
+        ):
+            msg = f"min_area must be pixels, an area, a solid angle or beams, got {min_area}"
+            raise u.UnitConversionError(msg)
+        value = min_area.value
+    elif isinstance(min_area, bool) or not isinstance(min_area, numbers.Real):
+        msg = f"min_area must be a number of pixels or a Quantity, got {min_area!r}"
+        raise TypeError(msg)
+    if np.ndim(value) or not np.isfinite(value) or value < 0:
+        msg = f"min_area must be one area of at least 0, got {min_area!r}"
+        raise ValueError(msg)
+
+
+def area_in_pixels(area, gas):
+    """Return an area in pixels of a map."""
+    if not isinstance(area, u.Quantity):
+        return float(area)
+    unit = area.unit
+    if unit.is_equivalent(u.pc**2):
+        return float((area / gas.pixel_area).to_value(u.one))
+    if unit.is_equivalent(u.beam):
+        if gas.beam is None:
+            msg = (
+                f"min_area={area} needs the beam, the map has none: give beam=, e.g. 18 * u.arcsec"
+            )
+            raise ValueError(msg)
+        return float((area.to_value(u.beam) * gas.beam.sr / gas.pixel_solid_angle).to_value(u.one))
+    if unit.is_equivalent(u.sr) and not unit.is_equivalent(u.one):
+        return float((area / gas.pixel_solid_angle).to_value(u.one))
+    return float(area.value)

@@ -13,112 +13,123 @@ from astrofractal.gasmap.plotting import (
     sky_axes,
 )
 
-__all__ = ["html", "plot_segmentation", "segment_colors"]
+__all__ = [
+    "draw_outlines",
+    "draw_rgb",
+    "draw_segments",
+    "html",
+    "plot_segmentation",
+    "segment_colors",
+]
 
-# Okabe & Ito's colors, which the color-blind tell apart; without the yellow, which print loses.
-_PALETTE = ("#0072B2", "#56B4E9", "#009E73", "#CC79A7", "#E69F00", "#D55E00")
+#: Colormap of segments, from thin gas (blue) to dense gas (dark red).
+_COLORMAP = "turbo"
 
 
 def segment_colors(n_segments):
-    """Return one color per segment, from thin gas (blue) to dense gas (orange, red)."""
-    chosen = {1: [5], 2: [0, 5], 3: [0, 2, 5], 4: [0, 1, 2, 5], 5: [0, 1, 2, 4, 5], 6: range(6)}
-    if n_segments in chosen:
-        return [_PALETTE[index] for index in chosen[n_segments]]
+    """Return one color per segment, from thin gas (blue) to dense gas (dark red)."""
     import matplotlib
     from matplotlib.colors import to_hex
 
-    return [to_hex(c) for c in matplotlib.colormaps["cividis"](np.linspace(0, 1, n_segments))]
+    if n_segments == 1:
+        return [to_hex(matplotlib.colormaps[_COLORMAP](0.8)).upper()]
+    return [
+        to_hex(c).upper()
+        for c in matplotlib.colormaps[_COLORMAP](np.linspace(0.06, 0.97, n_segments))
+    ]
 
 
-def _outline(ax, outlines, segments, colors, legend):
+def segment_image(result):
+    """Return the labels as colors (height, width, 4), transparent where there is no gas."""
+    from matplotlib.colors import to_rgba
+
+    colors = [(0, 0, 0, 0), *(to_rgba(color) for color in result.colors)]
+    return np.array(colors)[result.labels.data]
+
+
+def color_image(rgb):
+    """Return colors (height, width, 3) with transparency where they are unknown."""
+    known = np.isfinite(rgb).all(-1, keepdims=True)
+    return np.concatenate([np.nan_to_num(rgb), known], axis=-1)
+
+
+def draw_outlines(axes, result, segments, *, halo="white"):
+    """Draw the outlines of some segments over a map."""
     from matplotlib.collections import LineCollection
-    from matplotlib.lines import Line2D
     from matplotlib.patheffects import Normal, Stroke
 
-    handles = []
-    for segment in sorted(set(segments)):
+    for segment in segments:
         lines = [
             np.concatenate([ring, ring[:1]])
-            for outline, own in zip(outlines, segments, strict=True)
+            for outline, own in zip(result.outlines, result.island_segments, strict=True)
             if own == segment
             for ring in outline
         ]
-        ax.add_collection(
-            LineCollection(
-                lines,
-                colors=colors[segment - 1],
-                linewidths=1.1,
-                path_effects=[Stroke(linewidth=2.2, foreground="white"), Normal()],
-                zorder=2 + segment / 100,
-            ),
-            autolim=False,
+        collection = LineCollection(
+            lines,
+            colors=result.colors[segment - 1],
+            linewidths=0.9,
+            path_effects=[Stroke(linewidth=1.8, foreground=halo), Normal()],
+            zorder=2 + segment / 100,
         )
-        handles.append(Line2D([], [], color=colors[segment - 1], label=f"{segment}"))
-    if legend and handles:
-        managed = ax.figure.get_layout_engine() is not None
-        ax.figure.legend(
-            handles=handles[::-1],
-            title="Segment (highest: densest gas)",
-            loc="outside lower center" if managed else "lower center",
-            ncols=min(len(handles), 8),
-            frameon=False,
-        )
+        axes.add_collection(collection, autolim=False)
 
 
-def _numbers(ax, islands, segments, colors):
-    """Write the number of each segment into its largest island, for print without colors."""
-    from matplotlib.patheffects import Normal, Stroke
-    from scipy.ndimage import distance_transform_edt, find_objects
+def draw_segments(axes, result):
+    """Draw the segments as colored areas, with a legend of their numbers and characters."""
+    from matplotlib.patches import Patch
 
-    sizes = np.bincount(islands.ravel(), minlength=len(segments) + 1)
-    boxes = find_objects(islands)
-    for segment in sorted(set(segments)):
-        own = np.flatnonzero(segments == segment) + 1
-        largest = own[sizes[own].argmax()]
-        box = boxes[largest - 1]
-        depth = distance_transform_edt(np.pad(islands[box] == largest, 1))[1:-1, 1:-1]
-        y, x = np.unravel_index(depth.argmax(), depth.shape)
-        ax.annotate(
-            f"{segment}",
-            (x + box[1].start, y + box[0].start),
-            ha="center",
-            va="center",
-            color=colors[segment - 1],
-            weight="bold",
-            path_effects=[Stroke(linewidth=3, foreground="white"), Normal()],
-            zorder=4,
-        )
+    axes.set_facecolor("white")
+    axes.imshow(segment_image(result), origin="lower", interpolation="nearest")
+    table = result.table
+    handles = [
+        Patch(color=result.colors[label - 1], label=f"{label}  {character}")
+        for label, character in zip(table["label"], table["character"], strict=True)
+    ]
+    managed = axes.figure.get_layout_engine() is not None
+    axes.figure.legend(
+        handles=handles[::-1],
+        title="Segments, from dense to thin gas",
+        loc="outside lower center" if managed else "lower center",
+        ncols=4,
+        fontsize="small",
+        frameon=False,
+    )
+    axes.set_title("Segments", fontsize="medium")
 
 
-def plot_segmentation(result, *, figure=None, outlines=True, legend=True):
-    """Draw the outlines over the column density beside the first three components."""
+def draw_rgb(axes, result):
+    """Draw principal components of the tokens as red, green and blue."""
+    axes.set_facecolor("white")
+    axes.imshow(color_image(result.rgb.data), origin="lower", interpolation="nearest")
+    axes.set_title("Principal components of the tokens as colors", fontsize="medium")
+
+
+def plot_segmentation(result, *, figure=None, outlines=True):
+    """Draw the column density, the segments, and principal components of the tokens."""
     gas, labels = result.gas, result.labels.data
-    figure = map_figure(gas, 2, figure=figure)
+    figure = map_figure(gas, 3, figure=figure)
     column = gas.column_density.value
     norm = color_norm("column_density", column[labels > 0] if labels.any() else column)
-    left = sky_axes(figure, 121, gas)
-    draw_channel(left, gas, cmap="gray_r", norm=norm, scale_bar=False, beam=False)
-    left.set_title("Column density and segments", fontsize="medium")
-    right = sky_axes(figure, 122, gas)
-    right.set_facecolor("0.85")
-    rgb = result.rgb.data
-    opaque = np.isfinite(rgb).all(-1, keepdims=True)
-    right.imshow(
-        np.concatenate([np.nan_to_num(rgb), opaque], axis=-1),
-        origin="lower",
-        interpolation="nearest",
-    )
-    ratios = ", ".join(f"{ratio:.0%}" for ratio in result.explained_variance_ratio[:3])
-    right.set_title(
-        f"Components as red, green, blue\n({ratios} of the variance)", fontsize="medium"
+    panels = [sky_axes(figure, 131 + number, gas) for number in range(3)]
+    draw_channel(
+        panels[0], gas, cmap="gray_r", norm=norm, scale_bar=False, beam=False, colorbar=False
     )
     if outlines:
-        _outline(left, result.outlines, result.island_segments, result.colors, legend)
-        _numbers(left, result.islands.data, result.island_segments, result.colors)
-    for axes in (left, right):
+        n = result.n_segments
+        draw_outlines(panels[0], result, range(n - n // 3 + 1, n + 1))
+    draw_segments(panels[1], result)
+    draw_rgb(panels[2], result)
+    for axes in panels:
         limit_to(axes, labels > 0)
-        draw_scale_bar(axes, gas)
-        draw_beam(axes, gas)
+    draw_scale_bar(panels[0], gas)
+    draw_beam(panels[0], gas)
+    for axes in panels[1:]:
+        if gas.wcs is not None:
+            axes.coords[1].set_ticklabel_visible(False)
+            axes.coords[1].set_axislabel("")
+        else:
+            axes.set_ylabel("")
     return figure
 
 
@@ -126,11 +137,9 @@ def html(result):
     """
     Return what a notebook shows: pictures of the segments and of the components, and their table.
     """
-    from matplotlib.colors import to_rgb
-
     labels = result.labels.data
-    colors = np.array([(np.nan,) * 3, *(to_rgb(color) for color in result.colors)])
-    pictures = {"Segments": colors[labels], "Components": result.rgb.data}
+    pictures = {"Segments": segment_image(result)[..., :3], "Components": result.rgb.data}
+    pictures["Segments"][labels == 0] = np.nan
     shown = "".join(
         '<figure style="display:inline-block;margin:0 1em 0.5em 0;max-width:180px">'
         f"{thumbnail(values, f'{title}.')}"

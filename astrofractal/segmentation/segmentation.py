@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData
 
 from astrofractal._utils.validation import one_of
@@ -15,7 +16,7 @@ from astrofractal.segmentation.islands import (
     parents,
     polygon_regions,
 )
-from astrofractal.segmentation.measures import correlation_table, segment_table
+from astrofractal.segmentation.measures import correlation_table, segment_table, show_in_print
 from astrofractal.segmentation.plotting import html, plot_segmentation, segment_colors
 
 if TYPE_CHECKING:
@@ -36,9 +37,9 @@ __all__ = ["Segmentation"]
 
 class Segmentation:
     """
-    Segments of a gas map, with everything that can be said about them.
+    Segments of a gas map: labels, regions, measures, files.
 
-    It is made by `astrofractal.FeatureSegmenter.segment`.
+    It is made by `astrofractal.FeatureSegmenter.segment`, or read from its files by `read`.
 
     Parameters
     ----------
@@ -46,19 +47,16 @@ class Segmentation:
         The map.
 
     labels : 2D int `~numpy.ndarray`
-        1..n_segments, ordered by column density; 0 where there are no data.
+        1 to ``n_segments``, ordered by column density; 0 where there is no gas.
 
     components : 3D `~numpy.ndarray`, shape (n_components, height, width)
-        Components of the features on the pixel grid, NaN where there are none.
+        What was clustered, on the pixels of the map; NaN where there is no gas.
+
+    rgb : 3D `~numpy.ndarray`, shape (height, width, 3)
+        Principal components of the tokens from 0 to 1; NaN where there is no gas.
 
     n_segments : int
         The number of segments, found in this map or not.
-
-    explained_variance_ratio : 1D `~numpy.ndarray`
-        Share of the variance of the features along each component.
-
-    rgb_limits : 2D `~numpy.ndarray`, shape (3, 2)
-        Values of the first three components that are shown as 0 and 1.
 
     stability : 1D `~numpy.ndarray`, shape (n_segments,), optional
         How much of each segment comes back in refits, from 0 to 1.
@@ -73,20 +71,18 @@ class Segmentation:
         labels: np.ndarray,
         components: np.ndarray,
         *,
+        rgb: np.ndarray,
         n_segments: int,
-        explained_variance_ratio: np.ndarray,
-        rgb_limits: np.ndarray,
         stability: np.ndarray | None = None,
         meta: dict[str, Any] | None = None,
     ) -> None:
         self.gas = gas
         self.n_segments = int(n_segments)
-        self.explained_variance_ratio = np.asarray(explained_variance_ratio)
         self.stability = stability
         self.meta = dict(meta or {})
         self._labels = labels
         self._components = components
-        self._rgb_limits = np.asarray(rgb_limits, dtype=np.float32)
+        self._rgb = rgb
 
     def __repr__(self):
         height, width = self._labels.shape
@@ -100,7 +96,7 @@ class Segmentation:
 
     @property
     def labels(self) -> NDData:
-        """`~astropy.nddata.NDData` of int32 with WCS: 1 to ``n_segments``, 0 where no data are."""
+        """`~astropy.nddata.NDData` of int32 with WCS: 1 to ``n_segments``, 0 where no gas is."""
         return NDData(self._labels, wcs=self.gas.wcs, mask=self._labels == 0, meta=self.meta)
 
     @property
@@ -111,9 +107,11 @@ class Segmentation:
     @property
     def components(self) -> NDData:
         """
-        `~astropy.nddata.NDData`, shape (n_components, height, width), ordered by variance.
+        `~astropy.nddata.NDData`, shape (n_components, height, width): what was clustered.
 
-        The WCS has a third axis that counts the components.
+        First the components of the tokens, in order of how much views agree in them, then the local
+        contrasts of log N, the velocity and the dispersion; in units of the clustering.  The WCS has
+        a third axis that counts them.
         """
         mask = ~np.isfinite(self._components)
         wcs = None if self.gas.wcs is None else self.gas.wcs.sub([1, 2, 0])
@@ -122,19 +120,14 @@ class Segmentation:
     @property
     def rgb(self) -> NDData:
         """
-        `~astropy.nddata.NDData`, shape (height, width, 3): the first three components from 0 to 1.
+        `~astropy.nddata.NDData`, shape (height, width, 3): the figure of the published method.
 
-        The limits are the 2nd and 98th percentiles of the maps that the segmenter was fitted on, so
-        that a color means the same in all maps of one fitted segmenter.  NaN where no data are.
-        The WCS has a first axis (numpy's last) that counts the colors.
+        The first three principal components of the tokens of the gas, from 0 to 1 between the 1st and
+        99th percentiles of the maps of the fit.  NaN where there is no gas.  The WCS has a first axis
+        (numpy's last) that counts the colors.
         """
-        shown = np.full((*self._labels.shape, 3), 0.5, dtype=np.float32)
-        shown[self._labels == 0] = np.nan
-        for channel, plane in enumerate(self._components[:3]):
-            low, high = self._rgb_limits[channel]
-            shown[..., channel] = np.clip((plane - low) / max(high - low, 1e-12), 0, 1)
         wcs = None if self.gas.wcs is None else self.gas.wcs.sub([0, 1, 2])
-        return NDData(shown, wcs=wcs, mask=np.isnan(shown), meta=self.meta)
+        return NDData(self._rgb, wcs=wcs, mask=np.isnan(self._rgb), meta=self.meta)
 
     @cached_property
     def _numbered(self):
@@ -183,7 +176,7 @@ class Segmentation:
         Returns
         -------
         regions : `regions.Regions`
-            One polygon for each connected island; ``meta["text"]`` tells segment and island.
+            One polygon for each connected island; ``meta["text"]`` names segment and island.
 
         Raises
         ------
@@ -227,14 +220,14 @@ class Segmentation:
         `~astropy.table.QTable` with one row per segment that has a pixel.
 
         Masses and areas are sums over the label map, never over polygons.  Columns that need a WCS,
-        a distance or a velocity that the map lacks are absent.  The virial parameter of a segment
-        of several islands is not a number: see ``island_table``.  ``stability`` is the mean Jaccard
-        index between the segment and its like in fits to halves of the gas.  ``table.meta`` states
-        distance and mean molecular weight.
+        a distance or a velocity that the map lacks are absent.  ``character`` names the two measures
+        in which a segment differs most from the rest, ``touches`` lists the segments with a common
+        border.  The virial parameter of a segment of several islands is not a number: see
+        ``island_table``.  ``stability`` is the mean Jaccard index between the segment and its like in
+        fits to halves of the gas.  `print` shows a choice of columns; ``table.colnames`` has all.
         """
-        table = segment_table(self.gas, self._labels, self.n_segments, self._components)
-        segments = self.island_segments
-        counts = np.bincount(segments, minlength=self.n_segments + 1)[1:]
+        table = segment_table(self.gas, self._labels, self.n_segments)
+        counts = np.bincount(self.island_segments, minlength=self.n_segments + 1)[1:]
         table.add_column(counts, name="n_islands", index=2)
         if "virial_parameter" in table.colnames:
             table["virial_parameter"][counts != 1] = np.nan
@@ -245,7 +238,7 @@ class Segmentation:
             info.description = "mean Jaccard index with refits to half of the gas"
         meta, table = table.meta, table[table["n_pixels"] > 0]
         table.meta = meta
-        return table
+        return show_in_print(table)
 
     @cached_property
     def island_table(self) -> QTable:
@@ -256,10 +249,10 @@ class Segmentation:
         island in whose hole it lies, 0 if there is none.
         """
         islands, segments = self._numbered
-        table = segment_table(self.gas, islands, len(segments), self._components)
+        table = segment_table(self.gas, islands, len(segments))
         table.add_column(segments, name="segment", index=1)
         table.add_column(parents(islands), name="parent", index=2)
-        return table
+        return show_in_print(table)
 
     @cached_property
     def correlations(self) -> QTable:
@@ -269,25 +262,94 @@ class Segmentation:
         The columns are log N, the velocity relative to the column-weighted mean, the dispersion, the
         modulus of the gradient of N, and the slope of the local power spectrum of log N.
         """
-        spacing = int(self.meta.get("cell_pixels", 8))
-        scale = int(np.clip(4 * spacing, 24, 64))
-        return correlation_table(
-            self.gas, self._labels, self._components, spacing=spacing, scale=scale
-        )
+        return correlation_table(self.gas, self._labels, self._components)
 
-    def plot(
-        self, *, figure: Figure | None = None, outlines: bool = True, legend: bool = True
-    ) -> Figure:
+    def label_at(self, position: SkyCoord | tuple[float, float]) -> int | np.ndarray:
         """
-        Draw the outlines over the column density beside the first three components.
+        Return the segment at a position.
+
+        Parameters
+        ----------
+        position : `~astropy.coordinates.SkyCoord` or tuple of float
+            On the sky, or 0-based pixels (x, y); one or several.
+
+        Returns
+        -------
+        label : int or 1D int `~numpy.ndarray`
+            0 where there is no gas and beyond the map.
+        """
+        pixels = self.gas.to_pixel(position) if isinstance(position, SkyCoord) else position
+        x, y = (np.rint(np.nan_to_num(axis, nan=-1)).astype(int) for axis in pixels)
+        height, width = self._labels.shape
+        inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+        found = np.where(inside, self._labels[np.where(inside, y, 0), np.where(inside, x, 0)], 0)
+        return int(found) if found.ndim == 0 else found
+
+    def cutout(self, label: int) -> GasMap:
+        """
+        Return the part of the map that contains one segment, masked outside of it.
+
+        Parameters
+        ----------
+        label : int
+            The segment.
+
+        Returns
+        -------
+        gas : `~astrofractal.GasMap`
+            With the WCS of the part.
+
+        Raises
+        ------
+        ValueError
+            If no pixel has this label.
+        """
+        inside = self._labels == label
+        if label == 0 or not inside.any():
+            found = np.unique(self._labels[self._labels > 0]).tolist()
+            msg = f"label must be one of {found}, got {label!r}"
+            raise ValueError(msg)
+        box = tuple(slice(part.min(), part.max() + 1) for part in np.nonzero(inside))
+        part = self.gas[box]
+        column = np.where(inside[box], part.column_density.value, np.nan)
+        return part.replace(column_density=column * part.column_density.unit)
+
+    def write_segment(self, label: int, path: PathLike, *, overwrite: bool = False) -> None:
+        """
+        Write one segment as a map: `cutout` as FITS.
+
+        Parameters
+        ----------
+        label : int
+            The segment.
+
+        path : path-like
+            The FITS file.
+
+        overwrite : bool, optional
+            Whether an existing file may be replaced.
+
+        Raises
+        ------
+        FileExistsError
+            If the file exists and ``overwrite`` is `False`.
+
+        ValueError
+            If no pixel has this label.
+        """
+        self.cutout(label).write(path, overwrite=overwrite)
+
+    def plot(self, *, figure: Figure | None = None, outlines: bool = True) -> Figure:
+        """
+        Draw the column density, the segments, and principal components of the tokens as colors.
 
         Parameters
         ----------
         figure : `~matplotlib.figure.Figure`, optional
             The figure to draw in; a new one by default.
 
-        outlines, legend : bool, optional
-            Whether to draw them.
+        outlines : bool, optional
+            Whether the densest segments are outlined over the column density.
 
         Returns
         -------
@@ -295,7 +357,7 @@ class Segmentation:
             The figure, with celestial axes where the map has a WCS and a scale bar where the size
             of a pixel is known.
         """
-        return plot_segmentation(self, figure=figure, outlines=outlines, legend=legend)
+        return plot_segmentation(self, figure=figure, outlines=outlines)
 
     def write(self, directory: PathLike, *, overwrite: bool = False) -> dict[str, Path]:
         """
@@ -312,9 +374,9 @@ class Segmentation:
         Returns
         -------
         paths : dict of str to `~pathlib.Path`
-            ``labels`` (FITS: labels and islands), ``components`` (FITS: components and RGB),
-            ``regions`` (DS9), ``regions_crtf`` (sky only), ``regions_fits`` (pixels), ``segments``
-            and ``islands`` (ECSV), ``correlations`` (ECSV), ``overview`` (PNG).
+            ``labels`` (FITS: labels and islands), ``components`` (FITS: components and RGB), ``map``
+            (FITS: the map itself), ``regions`` (DS9), ``regions_crtf`` (sky only), ``segments`` and
+            ``islands`` (ECSV), ``correlations`` (ECSV), ``overview`` (PNG).
 
         Raises
         ------
@@ -324,3 +386,27 @@ class Segmentation:
         from astrofractal.segmentation.files import write_segmentation
 
         return write_segmentation(self, directory, overwrite=overwrite)
+
+    @classmethod
+    def read(cls, directory: PathLike) -> Segmentation:
+        """
+        Read what `write` wrote.
+
+        Parameters
+        ----------
+        directory : path-like
+            The folder.
+
+        Returns
+        -------
+        result : `Segmentation`
+            Labels, components, tables and map of the files.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            If a file is missing, damaged or of another map.
+        """
+        from astrofractal.segmentation.files import read_segmentation
+
+        return cls(**read_segmentation(directory))

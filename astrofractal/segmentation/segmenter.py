@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,20 +11,19 @@ from sklearn.utils.validation import check_is_fitted
 
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
-from astrofractal._utils.validation import one_of, positive_int, warn
+from astrofractal._utils.validation import positive_int, warn
 from astrofractal.gasmap import GasMap
-from astrofractal.segmentation.clusters import METHODS, Fit
 from astrofractal.segmentation.files import read_segmenter, write_segmenter
 from astrofractal.segmentation.islands import merge_small, number_by_density
+from astrofractal.segmentation.measures import area_in_pixels, check_area
+from astrofractal.segmentation.model import Fit
 from astrofractal.segmentation.segmentation import Segmentation
 from astrofractal.segmentation.working_map import (
-    area_in_pixels,
-    block_means,
-    check_area,
-    guided_rows,
-    scale_factor,
-    smooth_lines,
-    subtract_local_mean,
+    background_level,
+    find_scale,
+    fixed_scale,
+    gas_of,
+    pixel_channels,
     working_map,
 )
 
@@ -41,82 +38,57 @@ if TYPE_CHECKING:
 
 __all__ = ["FeatureSegmenter"]
 
-# Islands with a smaller share of the map's data can be large on their own.
-_LARGEST_SHARE = 0.005
+_MOST_SEGMENTS = 64
+
+# Windows that a small map has, and views of a pixel.
+_N_WINDOWS = 500
+_LEAST_VIEWS, _MOST_VIEWS = 8, 64
+
+# Windows of which less than this share is gas are left out.
+_LEAST_GAS = 0.03
 
 
 class FeatureSegmenter(Options, BaseEstimator):
     """
-    Segment maps of gas by the patch features of a frozen encoder.
+    Segment maps of gas by the patch tokens of a frozen encoder.
 
-    Windows of the encoder cover the map and their patch tokens are blended to dense features; the
-    features are reduced to principal components, brought to the pixel grid along the edges of the
-    map, and clustered.  No label is used anywhere (Hirashima, Nozaki & Harada 2025,
-    arXiv:2510.24159).
+    Windows of the encoder cover the gas of a map, and each pixel is described by the tokens of
+    several of them.  What the tokens agree in is reduced to eight components; together with the local
+    contrast of log N, the velocity relative to the surroundings and the dispersion they are clustered
+    by k-means, in which a pixel counts by the square root of its column density.  No label is used
+    (Hirashima, Nozaki & Harada 2025, arXiv:2510.24159).
 
     Parameters
     ----------
     n_segments : int or "auto", optional
-        The number of segments.  ``"auto"`` takes the number from 2 to 10 with the largest mean
-        silhouette (``"kmeans"``) or the smallest Bayesian information criterion (``"gmm"``).
-        HDBSCAN finds its own number and leaves this one unused.
+        The number of segments.  ``"auto"``: the largest number from 2 to 12 whose segments come back
+        in fits to halves of the gas (a mean ``stability`` of 0.8).
 
-    method : {"kmeans", "gmm", "hdbscan"}, optional
-        The clustering.  HDBSCAN leaves pixels that belong to no cluster unlabeled (0).
+    background : "auto", `None` or `~astropy.units.Quantity`, optional
+        Pixels with a smaller column density are not segmented.  ``"auto"``: twice the most frequent
+        column density, if that lies at the lower end of the map's values as a background does.
+        `None`: all pixels are gas.
+
+    scale : "auto" or `~astropy.units.Quantity`, optional
+        The width of the smallest structures that are seen, which is that of a token of the encoder: a
+        length, or a number of pixels (``4 * u.pix``).  ``"auto"``: a beam or two pixels, wider in maps
+        with more than 10 % noise.
+
+    min_area : int or `~astropy.units.Quantity`, optional
+        Smaller islands (connected pixels of one segment) join the neighbor with the longest common
+        border; those without a neighbor become unlabeled.  In pixels, or an area (pc2), a solid
+        angle, or beams (``2 * u.beam``).  By default two tokens, each of which is at least a beam.
+
+    n_views : int, optional
+        About how many windows of the encoder cover each pixel, each in another orientation.  The time
+        is proportional to it.  By default 8, and up to 64 in maps of fewer than 500 windows.
 
     encoder : `~astrofractal.FractalEncoder`, optional
         The encoder; the bundled weights by default.
 
-    n_components : int, optional
-        The number of components that are clustered and returned.
-
-    whiten : bool, optional
-        Whether components have equal weight in the clustering, or weight by their variance.
-
-    stride : int, optional
-        Distance of the features in the encoder's pixels, a divisor of its patch size; a quarter of
-        a patch by default.
-
-    n_views : int, optional
-        About how many windows of the encoder look at each pixel, each with another place of the pixel
-        in the window and in another orientation.  What they do not agree in has little weight in the
-        components.  The time is proportional to it; with fewer, segments depend more on where windows
-        lie.
-
-    pixel_scale : "auto", `None` or `~astropy.units.Quantity`, optional
-        The scale at which the encoder sees the map.  ``"auto"``: the map is resampled so that a
-        window is 0.5 pc wide if its pixels are known to differ from that by more than a factor of
-        1.5.  `None`: pixels as they are.  A length: that scale.  Labels are always on the pixels
-        of the map.
-
-    velocity_reference : {"local", "map"}, optional
-        The zero of the velocity channel: the column-weighted mean in a box of the size of the
-        window around each pixel, as in the maps on which masses are calibrated, or that of the whole
-        map.  With ``"local"`` a part of a map is segmented as the whole is.
-
-    smoothing : float, optional
-        Standard deviation of a Gaussian that the lines of the map go through before the encoder sees
-        it, in pixels at the scale of ``pixel_scale``; 0 for the map as it is.  By default a quarter
-        of a patch: noise and what is below the beam of most maps are not for the encoder.
-        Measures are those of the map itself.
-
-    min_area : int or `~astropy.units.Quantity`, optional
-        Smaller islands (connected pixels of one segment) join the neighbor with the longest common
-        border, and those without a neighbor become unlabeled.  In pixels, or an area (pc2), a solid
-        angle, or beams (``2 * u.beam``).  By default the area of one patch of the encoder, but no more
-        than 0.5 % of the map's data and no less than a beam, and islands without a neighbor are
-        kept.
-
-    sharpness : float, optional
-        How different a pixel may be from a feature cell to take part in it, in units of the encoder's
-        normalized channels; smaller follows the edges of the map more closely.
-
-    min_cluster_fraction : float, optional
-        Smallest cluster of HDBSCAN as a share of the feature cells.
-
     random_state : int, optional
-        Seed of the sample of features in maps that have more than 40,000, and of the refits that tell
-        the stability.  Clusters start from layers of column density, not at random.
+        Seed of the starts of the clusters and, in maps with more than 20,000 cells, of the sample
+        that is clustered.
 
     Attributes
     ----------
@@ -129,7 +101,7 @@ class FeatureSegmenter(Options, BaseEstimator):
     >>> from astropy import units as u
     >>> from astrofractal import FeatureSegmenter, FractalEncoder, GasMap
     >>> y, x = np.mgrid[:64, :64]
-    >>> column = 1e21 + 5e22 * np.exp(-((x - 20) ** 2 + (y - 40) ** 2) / 50)
+    >>> column = 1e21 + 5e22 * np.exp(-((x - 20) ** 2 + (y - 40) ** 2) / 200)
     >>> gas = GasMap(column / u.cm**2)
     >>> segmenter = FeatureSegmenter(3, encoder=FractalEncoder(weights="random"))
     >>> result = segmenter.segment(gas)
@@ -141,54 +113,38 @@ class FeatureSegmenter(Options, BaseEstimator):
 
     def __init__(
         self,
-        n_segments: int | Literal["auto"] = 6,
+        n_segments: int | Literal["auto"] = 8,
         *,
-        method: Literal["kmeans", "gmm", "hdbscan"] = "kmeans",
-        encoder: FractalEncoder | None = None,
-        n_components: int = 8,
-        whiten: bool = False,
-        stride: int | None = None,
-        n_views: int = 40,
-        pixel_scale: Literal["auto"] | u.Quantity | None = "auto",
-        velocity_reference: Literal["local", "map"] = "local",
-        smoothing: float = 2,
+        background: Literal["auto"] | u.Quantity | None = "auto",
+        scale: Literal["auto"] | u.Quantity = "auto",
         min_area: int | u.Quantity | None = None,
-        sharpness: float = 0.5,
-        min_cluster_fraction: float = 0.02,
+        n_views: int | None = None,
+        encoder: FractalEncoder | None = None,
         random_state: int = 0,
     ) -> None:
         self.n_segments = n_segments
-        self.method = method
-        self.encoder = encoder
-        self.n_components = n_components
-        self.whiten = whiten
-        self.stride = stride
-        self.n_views = n_views
-        self.pixel_scale = pixel_scale
-        self.velocity_reference = velocity_reference
-        self.smoothing = smoothing
+        self.background = background
+        self.scale = scale
         self.min_area = min_area
-        self.sharpness = sharpness
-        self.min_cluster_fraction = min_cluster_fraction
+        self.n_views = n_views
+        self.encoder = encoder
         self.random_state = random_state
 
     def _validate(self):
-        if isinstance(self.n_segments, str):
-            one_of("n_segments", self.n_segments, ("auto",))
-        else:
-            positive_int("n_segments", self.n_segments)
-        one_of("method", self.method, METHODS)
-        one_of("velocity_reference", self.velocity_reference, ("local", "map"))
-        positive_int("n_components", self.n_components)
-        positive_int("random_state", self.random_state, minimum=0)
-        if self.stride is not None:
-            positive_int("stride", self.stride)
-        positive_int("n_views", self.n_views)
-        _check_scale(self.pixel_scale)
-        _check_number("smoothing", self.smoothing, np.inf, zero=True)
+        n = self.n_segments
+        if n != "auto":
+            number = isinstance(n, int | np.integer) and not isinstance(n, bool)
+            if not number or not 1 <= n <= _MOST_SEGMENTS:
+                msg = (
+                    f"n_segments must be 'auto' or an integer from 1 to {_MOST_SEGMENTS}, got {n!r}"
+                )
+                raise ValueError(msg)
+        _check_quantity("background", self.background, "1e21 / u.cm**2", ("auto", None), u.cm**-2)
+        _check_quantity("scale", self.scale, "0.02 * u.pc", ("auto",), u.pc, u.pix)
         check_area(self.min_area)
-        _check_number("sharpness", self.sharpness, np.inf)
-        _check_number("min_cluster_fraction", self.min_cluster_fraction, 1)
+        if self.n_views is not None:
+            positive_int("n_views", self.n_views)
+        positive_int("random_state", self.random_state, minimum=0)
 
     @property
     def encoder_(self) -> FractalEncoder:
@@ -280,6 +236,9 @@ class FeatureSegmenter(Options, BaseEstimator):
         """
         Fit components and clusters on one or several maps, so that labels mean the same in all.
 
+        Background and scale are those of these maps, too: the median of their backgrounds, the
+        coarsest of their scales.
+
         Parameters
         ----------
         gas : `~astrofractal.GasMap`, list of them, or what `GasMap.read` takes
@@ -303,8 +262,8 @@ class FeatureSegmenter(Options, BaseEstimator):
         >>> from astrofractal import FeatureSegmenter, GasMap
         >>> from astrofractal.data import data_path
         >>> gas = GasMap.read(data_path("example_cloud.fits"))
-        >>> maps = [gas[100:196, 60:156], gas[100:196, 156:252]]
-        >>> segmenter = FeatureSegmenter(n_segments=3, n_views=8).fit(maps)
+        >>> maps = [gas[100:164, 60:124], gas[100:164, 124:188]]
+        >>> segmenter = FeatureSegmenter(n_segments=3, n_views=4).fit(maps)
         >>> for part in maps:
         ...     print(segmenter.segment(part).table["label"].tolist())
         [1, 2, 3]
@@ -313,19 +272,45 @@ class FeatureSegmenter(Options, BaseEstimator):
         self._validate()
         several = gas if isinstance(gas, list | tuple) else [gas]
         if not several:
-            msg = "gas must hold at least one map, got an empty list"
+            msg = "gas must contain at least one map, got an empty list"
             raise ValueError(msg)
-        maps = [GasMap.read(item) for item in several]
-        fit = Fit(len(maps), self.random_state)
-        for item in maps:
-            working = self._working(item)
-            fit.add(working.array, self._features(working, progress_bar))
-        self.model_ = self._finish(fit)
+        self.model_, _ = self._fit([GasMap.read(item) for item in several], progress_bar)
         return self
 
-    def _finish(self, fit):
-        names = ("n_components", "whiten", "method", "n_segments", "min_cluster_fraction")
-        return fit.finish(**{name: getattr(self, name) for name in names})
+    def _fit(self, maps, progress_bar):
+        """Return the model of maps, and the parts of the last one that segmenting it needs."""
+        level = float(np.median([self._level(gas) for gas in maps]))
+        found = [find_scale(gas, self.scale) for gas in maps]
+        pixels = [gas.pixel_scale.to_value(u.pc) if gas.has_pixel_scale else np.nan for gas in maps]
+        widths = [scale.token * pixel for scale, pixel in zip(found, pixels, strict=True)]
+        coarsest = int(
+            np.argmax([scale.token for scale in found] if np.isnan(widths).any() else widths)
+        )
+        fit = Fit(len(maps), self.random_state)
+        n_views = self.n_views
+        if n_views is None:
+            n_views = max(
+                _n_views(self.encoder_, gas, level, scale)
+                for gas, scale in zip(maps, found, strict=True)
+            )
+        fixed = (
+            widths[coarsest],
+            found[coarsest].token,
+            found[coarsest].smoothing / found[coarsest].token,
+        )
+        for gas in maps:
+            parts = self._parts(gas, level, fixed_scale(gas, *fixed), n_views, progress_bar)
+            working, features, array, channels = parts
+            planes = working.to_cells(np.concatenate([array[:1], channels]), features)
+            fit.add(features, planes[0], planes[1:])
+        return fit.finish(self.n_segments, (level, n_views, *fixed)), parts
+
+    def _level(self, gas):
+        if self.background is None:
+            return 0.0
+        if isinstance(self.background, str):
+            return background_level(gas)
+        return float(self.background.to_value(u.cm**-2))
 
     def segment(
         self,
@@ -359,8 +344,8 @@ class FeatureSegmenter(Options, BaseEstimator):
         Raises
         ------
         ValueError
-            If an option is wrong, the map has fewer good pixels than the segments need, or
-            ``min_area`` needs a distance or a beam that the map lacks.
+            If an option is wrong, the map contains less gas than the segments need, or ``min_area``
+            needs a distance or a beam that the map lacks.
 
         See Also
         --------
@@ -371,10 +356,10 @@ class FeatureSegmenter(Options, BaseEstimator):
         >>> import numpy as np
         >>> from astrofractal import FeatureSegmenter, GasMap
         >>> from astrofractal.data import data_path
-        >>> gas = GasMap.read(data_path("example_cloud.fits"))[100:200, 100:200]
-        >>> result = FeatureSegmenter(n_segments=3, n_views=8).segment(gas)
+        >>> gas = GasMap.read(data_path("example_cloud.fits"))[100:164, 100:164]
+        >>> result = FeatureSegmenter(n_segments=3, n_views=4).segment(gas)
         >>> result
-        <Segmentation 100 x 100 px, 3 segments, 100% labeled>
+        <Segmentation 64 x 64 px, 3 segments, 100% labeled>
         >>> result.table["label", "area", "gas_mass", "stability"].colnames
         ['label', 'area', 'gas_mass', 'stability']
         >>> bool((np.diff(result.table["mean_column_density"]) > 0).all())
@@ -382,84 +367,70 @@ class FeatureSegmenter(Options, BaseEstimator):
         """
         self._validate()
         gas = GasMap.read(gas, distance=distance)
-        smallest = self._smallest(gas)
-        working = self._working(gas)
-        model = getattr(self, "model_", None)
-        if model is None:
-            features = self._features(working, progress_bar)
-            fit = Fit(1, self.random_state)
-            fit.add(working.array, features)
-            model = self._finish(fit)
-            values = model.components(features.values)
+        is_fitted = hasattr(self, "model_")
+        if is_fitted:
+            model = self.model_
+            level, n_views, *fixed = model.scales.tolist()
+            scale = fixed_scale(gas, *fixed)
+            parts = self._parts(gas, level, scale, n_views, progress_bar, model.project)
+            values = parts[1].values
         else:
-            features = self._features(working, progress_bar, model.project)
-            values = features.values
-        labels, components = self._to_pixels(gas, working, features, values, model)
-        labels = merge_small(labels, smallest, keep_isolated=self.min_area is None)
+            model, parts = self._fit([gas], progress_bar)
+            values = model.project(parts[1].values)
+        working, features, _, channels = parts
+        labels, components, colors = _to_pixels(gas, model, working, features, values, channels)
+        token = self.encoder_.patch_size * working.factor
+        smallest = 2 * token**2 if self.min_area is None else area_in_pixels(self.min_area, gas)
+        labels = merge_small(labels, smallest)
         components[:, labels == 0] = np.nan
         stability = model.stability
-        if not hasattr(self, "model_"):  # otherwise labels mean the same in all maps
+        if not is_fitted:  # otherwise labels mean the same in all maps
             labels, former = number_by_density(labels, gas.column_density.value)
             stability = stability[former - 1]
         return Segmentation(
             gas,
             labels,
             components,
+            rgb=colors,
             n_segments=len(stability),
-            explained_variance_ratio=model.components.ratios,
-            rgb_limits=model.rgb_limits,
             stability=stability,
             meta={
                 "weights_id": self.encoder_.weights_id,
                 "fingerprint": self.fingerprint(),
-                "method": self.method,
-                "random_state": self.random_state,
                 "version": astrofractal.__version__,
-                "cell_pixels": max(round(self.encoder_.patch_size * working.factor), 1),
-                "scale_factor": working.factor,
+                "random_state": self.random_state,
+                "background": f"{model.scales[0]:.4g} cm-2",
+                "token_width": f"{token:.4g} px",
+                "rgb_variance": [round(float(ratio), 4) for ratio in model.ratios],
                 "n_windows": features.n_windows,
             },
         )
 
-    def _factor(self, gas, *, quiet=False):
-        return scale_factor(gas, self.pixel_scale, self.encoder_.image_size, quiet=quiet)
-
-    def _smallest(self, gas):
-        if self.min_area is not None:
-            return area_in_pixels(self.min_area, gas)
-        patch = (self.encoder_.patch_size * self._factor(gas, quiet=True)) ** 2
-        beam = 0 if gas.beam is None else area_in_pixels(1 * u.beam, gas)
-        return max(beam, min(patch, _LARGEST_SHARE * np.count_nonzero(~gas.mask)))
-
-    def _working(self, gas):
-        array = gas.to_array()
-        factor, window = self._factor(gas), self.encoder_.image_size
-        working = working_map(gas, array, factor)
-        if min(working.array.shape[1:]) < window:
-            shape = " x ".join(str(n) for n in working.array.shape[1:])
-            warn(
-                f"the map ({shape} px at the encoder's scale) is smaller than a window of {window} "
-                "px, beyond its border the encoder sees it mirrored: take the segments with care, "
-                "or choose a smaller pixel_scale"
-            )
-        working = replace(working, array=smooth_lines(working.array, self.smoothing))
-        if self.velocity_reference == "local":
-            subtract_local_mean(working.array, window)
-        return working
-
-    def _features(self, working, progress_bar, transform=None):
+    def _parts(self, gas, level, scale, n_views, progress_bar, transform=None):
+        """Return the working map, the features of its windows, the gas and the channels beside them."""
         from astrofractal.encoder.dense import dense_features
 
-        patch = self.encoder_.patch_size
-        stride = self.stride
-        if stride is None:
-            stride = patch // 4 if patch % 4 == 0 else patch
+        encoder = self.encoder_
+        patch = encoder.patch_size
+        array = gas_of(gas, level, scale)
+        if not np.isfinite(array[0]).any():
+            msg = f"background={level:.3g} cm-2 leaves no gas in the map: choose a lower one"
+            raise ValueError(msg)
+        working = working_map(gas, array, scale.token / patch)
+        if min(working.array.shape[1:]) < encoder.image_size:
+            window = encoder.image_size * working.factor
+            warn(
+                f"the map ({gas.shape[0]} x {gas.shape[1]} px) is smaller than a window of the encoder "
+                f"({window:.3g} px): beyond its border the encoder sees it mirrored"
+            )
+        stride = patch // 2 if patch % 2 == 0 else patch
         features = dense_features(
-            self.encoder_,
+            encoder,
             working.array,
             stride=stride,
-            step=self._step(stride),
+            step=_step(encoder, stride, n_views),
             anchor=working.anchor,
+            min_good_fraction=_LEAST_GAS,
             turn=True,
             transform=transform,
             with_scatter=transform is None,
@@ -467,77 +438,60 @@ class FeatureSegmenter(Options, BaseEstimator):
             progress_bar=progress_bar,
         )
         if not features.valid.any():
-            msg = (
-                f"the map has too few good pixels ({np.isfinite(working.array[0]).sum()} at the "
-                "encoder's scale) for any window of the encoder: choose a smaller pixel_scale, or "
-                "pixel_scale=None for pixels as they are, or mask less"
-            )
+            msg = "the map contains too little gas for any window of the encoder: mask less"
             raise ValueError(msg)
-        return features
-
-    def _step(self, stride):
-        """Distance of windows: about ``n_views`` on each pixel, at all places within a patch."""
-        phases = max(self.encoder_.patch_size // stride, 1)
-        wanted = self.encoder_.image_size / np.sqrt(self.n_views) / stride
-        most = max(self.encoder_.image_size // 2 // stride, 1)
-        allowed = [n for n in range(1, most + 1) if np.gcd(n, phases) == 1]
-        return stride * min(allowed, key=lambda n: abs(n - wanted))
-
-    def _to_pixels(self, gas, working, features, values, model):
-        guide = self.encoder_.normalization
-        center, scale = (
-            np.array(part, np.float32)[:3, None, None] for part in (guide.center, guide.scale)
-        )
-        cells = (
-            block_means(working.array, features.origin, features.stride, features.valid.shape)
-            - center
-        ) / scale
-        if working.factor == 1:
-            fine = working.array
-        else:
-            fine = smooth_lines(gas.to_array(), self.smoothing * working.factor)
-            if self.velocity_reference == "local":
-                subtract_local_mean(fine, self.encoder_.image_size * working.factor)
-        use = [n for n in range(3) if np.isfinite(cells[n]).any()]
-        fine = (fine[use] - center[use]) / scale[use]
-        labels = np.zeros(gas.shape, np.int32)
-        components = np.full((len(model.components), *gas.shape), np.nan, np.float32)
-        bands = guided_rows(
-            values,
-            features.valid,
-            cells[use],
-            fine,
-            working.positions(features, gas.shape),
-            sharpness=self.sharpness,
-        )
-        for rows, pixels, found in bands:
-            good = found & ~gas.mask[rows]
-            chosen = pixels[good]
-            if len(chosen):
-                labels[rows][good] = model.label(chosen)
-                components[:, rows][:, good] = chosen.T
-        return labels, components
+        return working, features, array, pixel_channels(gas, array, scale)
 
 
-def _check_number(name, value, most, *, zero=False):
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not (number and (0 < value < most or (zero and value == 0))):
-        limits = "positive" if most == np.inf else f"between 0 and {most}"
-        msg = f"{name} must be {'0 or ' if zero else ''}{limits}, got {value!r}"
+def _n_views(encoder, gas, level, scale):
+    """Return the default number of views: more in maps of few windows."""
+    n_pixels = np.count_nonzero(gas.column_density.value > level)
+    n_windows = n_pixels / (encoder.image_size / encoder.patch_size * scale.token) ** 2
+    return float(np.clip(_N_WINDOWS / max(n_windows, 1), _LEAST_VIEWS, _MOST_VIEWS))
+
+
+def _step(encoder, stride, n_views):
+    """Return the distance of windows: about ``n_views`` on each pixel, at all places within a patch."""
+    phases = encoder.patch_size // stride
+    wanted = encoder.image_size / np.sqrt(n_views) / stride
+    most = max(encoder.image_size // 2 // stride, 1)
+    allowed = [n for n in range(1, most + 1) if np.gcd(n, phases) == 1]
+    return stride * min(allowed, key=lambda n: abs(n - wanted))
+
+
+def _to_pixels(gas, model, working, features, values, channels):
+    """Return labels, what is clustered (planes) and colors, on the pixels of the map."""
+    # values (rows, columns, n_components + n_colors); channels (n_channels, height, width)
+    planes = np.moveaxis(np.where(features.valid[..., None], values, np.nan), -1, 0)
+    planes = working.to_pixels(planes, features, gas.shape)
+    n_colors = len(model.rgb_limits)
+    good = np.isfinite(planes[0]) & np.isfinite(channels[0])
+    points = np.hstack([planes[:-n_colors, good].T, model.scaled(channels[:, good].T)])
+    labels = np.zeros(gas.shape, np.int32)
+    labels[good] = model.label(points)
+    components = np.full((points.shape[1], *gas.shape), np.nan, np.float32)
+    components[:, good] = points.T
+    colors = np.full((*gas.shape, 3), np.nan, np.float32)
+    low, high = model.rgb_limits.T
+    colors[good, :n_colors] = np.clip(
+        (planes[-n_colors:, good].T - low) / np.maximum(high - low, 1e-12), 0, 1
+    )
+    return labels, components, colors
+
+
+def _check_quantity(name, value, example, words, *units):
+    """Raise an error that names the option unless it is one of some words or a positive quantity."""
+    if value is None or isinstance(value, str):
+        if value in words:
+            return
+        msg = f"{name} must be a Quantity such as {example}, or one of {words}, got {value!r}"
         raise ValueError(msg)
-
-
-def _check_scale(pixel_scale):
-    if pixel_scale is None:
-        return
-    if isinstance(pixel_scale, str):
-        one_of("pixel_scale", pixel_scale, ("auto",))
-    elif not isinstance(pixel_scale, u.Quantity):
-        msg = f"pixel_scale must be 'auto', None or a Quantity, got {pixel_scale!r}"
+    if not isinstance(value, u.Quantity):
+        msg = f"{name} must be a Quantity such as {example}, got {value!r}"
         raise TypeError(msg)
-    elif not pixel_scale.unit.is_equivalent(u.pc):
-        msg = f"pixel_scale must be a length such as 0.01 * u.pc, got {pixel_scale}"
+    if not any(value.unit.is_equivalent(unit) for unit in units):
+        msg = f"{name} must be a Quantity such as {example}, got {value}"
         raise u.UnitConversionError(msg)
-    elif not (pixel_scale.isscalar and np.isfinite(pixel_scale) and pixel_scale > 0):
-        msg = f"pixel_scale must be one positive length, got {pixel_scale}"
+    if not (value.isscalar and np.isfinite(value) and value.value > 0):
+        msg = f"{name} must be one positive value such as {example}, got {value}"
         raise ValueError(msg)

@@ -1,36 +1,58 @@
-"""The map at the physical scale that the encoder knows."""
+"""The gas of a map, on the pixels that the encoder sees, and the channels beside its features."""
 
-import numbers
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from astropy import units as u
 
-from astrofractal._utils.validation import warn
 from astrofractal.gasmap.moments import STANDARD_WIDTH, mean_velocity, transform
+from astrofractal.gasmap.noise import pixel_noise
 
 __all__ = [
+    "Scale",
     "WorkingMap",
-    "area_in_pixels",
+    "background_level",
     "beam_width",
-    "block_means",
-    "check_area",
-    "guided_rows",
-    "scale_factor",
-    "smooth_lines",
-    "subtract_local_mean",
+    "find_scale",
+    "fixed_scale",
+    "gas_of",
+    "pixel_channels",
     "working_map",
 ]
 
-# Pixels within this factor of the encoder's are taken as they are.
-_TOLERANCE = 1.5
+#: Gas is where the column is more than this many times that of the background.
+GAS_OVER_BACKGROUND = 2.0
 
-# Small maps are magnified until a beam is as wide as this.
-_MOST_PIXELS_PER_BEAM = 8.0
+#: A token covers at least so many pixels of the map, and a smoothed map has this relative noise.
+LEAST_PIXELS = 2.0
+MOST_NOISE = 0.1
 
-# Coarser maps are interpolated by no more than this: there is nothing between their pixels.
-_MOST_UPSAMPLING = 6.0
+#: Standard deviation in working pixels of a Gaussian that the encoder's map goes through.
+SMOOTHING = 1.0
+
+#: The velocity channel is relative to a mean over this length, or over so many tokens at least.
+MEAN_LENGTH = STANDARD_WIDTH
+MEAN_TOKENS = 32
+LEAST_MEAN_TOKENS = 8
+
+#: Contrasts of log N are relative to means over so many tokens.
+CONTRAST_TOKENS = (2, 4, 8)
+
+# The mode of log N is that of a background where the values above it reach so many times further
+# than those below it: a map of gas alone has wings of like width.
+_ASYMMETRY = 4.0
+
+# Gaussians end at so many standard deviations.
+_TRUNCATE = 3.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Widths in pixels of the map: of a token, of the smoothing of lines, of the mean of velocities."""
+
+    token: float
+    smoothing: float
+    mean: float
 
 
 @dataclass(frozen=True)
@@ -41,7 +63,7 @@ class WorkingMap:
     Parameters
     ----------
     array : 3D float32 `~numpy.ndarray`
-        Channels as `astrofractal.GasMap.to_array` returns them.
+        Channels as `astrofractal.GasMap.to_array` returns them, velocities relative to a local mean.
 
     factor : float
         Width of a working pixel in pixels of the map.
@@ -59,12 +81,31 @@ class WorkingMap:
     origin: tuple
     anchor: tuple
 
-    def positions(self, features, shape):
-        """Return rows and columns of the map's pixels in units of cells of ``features``."""
-        return tuple(
-            ((np.arange(n) + 0.5 - edge) / self.factor - first) / features.stride - 0.5
-            for n, edge, first in zip(shape, self.origin, features.origin, strict=True)
-        )
+    def to_cells(self, planes, features):
+        """Return planes (n, height, width) of the map averaged over the cells of ``features``."""
+        width = features.stride * self.factor
+        operators = [
+            _overlaps(n_pixels, n_cells, width, edge + first * self.factor)
+            for n_pixels, n_cells, edge, first in zip(
+                planes.shape[1:], features.valid.shape, self.origin, features.origin, strict=True
+            )
+        ]
+        return _resampled(planes, *operators)
+
+    def to_pixels(self, planes, features, shape):
+        """Return planes (n, rows, columns) on cells of ``features`` interpolated to the map's pixels."""
+        operators = [
+            _overlaps(
+                n_cells,
+                n_pixels,
+                1 / (features.stride * self.factor),
+                -(edge / self.factor + first) / features.stride,
+            )
+            for n_pixels, n_cells, edge, first in zip(
+                shape, features.valid.shape, self.origin, features.origin, strict=True
+            )
+        ]
+        return _resampled(planes, *operators)
 
 
 def beam_width(gas):
@@ -75,51 +116,118 @@ def beam_width(gas):
     return float(np.sqrt(area * 4 * np.log(2) / np.pi))
 
 
-def scale_factor(gas, pixel_scale, image_size, *, quiet=False):
-    """Return how many pixels of the map make one working pixel."""
-    if pixel_scale is None:
-        return 1.0
-    if isinstance(pixel_scale, u.Quantity):
-        return float((pixel_scale / gas.pixel_scale).to_value(u.one))
-    if not gas.has_pixel_scale:
-        return 1.0
-    factor = float((STANDARD_WIDTH / image_size / gas.pixel_scale).to_value(u.one))
-    finest = max(min(gas.shape) / image_size, beam_width(gas) / _MOST_PIXELS_PER_BEAM, 1.0)
-    factor = min(factor, finest) if factor > 1 else factor
-    if 1 / _TOLERANCE <= factor <= _TOLERANCE:
-        return 1.0
-    if factor * _MOST_UPSAMPLING >= 1:
-        return factor
-    if not quiet:
-        warn(
-            f"the pixels of the map ({gas.pixel_scale:.3g}) are much wider than those of the "
-            f"encoder ({STANDARD_WIDTH / image_size:.3g}): the segments follow structures of "
-            f"{image_size / _MOST_UPSAMPLING:.0f} pixels of the map, larger than those "
-            "the encoder was made for",
-        )
-    return 1 / _MOST_UPSAMPLING
+def background_level(gas):
+    """
+    Return the column density in cm-2 below which a map shows background; 0 if it is all gas.
+
+    It is `GAS_OVER_BACKGROUND` times the mode of the column density, where that mode lies at the
+    lower end of the values.
+    """
+    log_column = np.log10(gas.column_density.value[~gas.mask])
+    if len(log_column) < 64:
+        return 0.0
+    low, high = np.percentile(log_column, [1, 99.5])
+    mode = _mode(log_column)
+    if high - mode < max(_ASYMMETRY * (mode - low), np.log10(GAS_OVER_BACKGROUND)):
+        return 0.0
+    # Where noise spreads the background, its upper wing is as wide as the lower one.
+    return float(10 ** (mode + max(np.log10(GAS_OVER_BACKGROUND), 2 * (mode - low))))
 
 
-def _overlaps(n_in, n_out, factor, origin):
-    """`~astrofractal.gasmap.resample.overlaps` of evenly spaced boxes, as a sparse matrix."""
-    from scipy.sparse import csr_matrix
-
-    width = max(factor, 1.0)
-    low = (origin + (np.arange(n_out) + 0.5) * factor - width / 2)[:, None]
-    index = np.floor(low).astype(np.intp) + np.arange(int(np.ceil(width)) + 1)
-    share = np.minimum(index + 1, low + width) - np.maximum(index, low)
-    use = (share > 0) & (index >= 0) & (index < n_in)
-    return csr_matrix((share[use] / width, (np.nonzero(use)[0], index[use])), shape=(n_out, n_in))
+def _mode(values):
+    """Return the middle of the shortest interval that contains a tenth of the values."""
+    values = np.sort(values)
+    n = max(len(values) // 10, 2)
+    start = (values[n - 1 :] - values[: 1 - n]).argmin()
+    return values[start : start + n].mean()
 
 
-def working_map(gas, array, factor):
-    """Bring the channels of a map to the encoder's pixels."""
-    # array 3D
+def find_scale(gas, scale="auto"):
+    """Return the `Scale` of a map: the one that was chosen, or that of its beam, pixels and noise."""
+    column = gas.column_density.value
+    noise = pixel_noise(gas) / np.nanmedian(column)
+    # White noise falls by 2 sqrt(pi) sigma through a Gaussian.
+    smoothing = 0.0 if noise <= MOST_NOISE else noise / MOST_NOISE / (2 * np.sqrt(np.pi))
+    if isinstance(scale, u.Quantity):
+        is_length = scale.unit.is_equivalent(u.pc)
+        token = (scale / gas.pixel_scale).to_value(u.one) if is_length else scale.to_value(u.pix)
+        return _scale(gas, float(token), min(smoothing, float(token)))
+    token = max(LEAST_PIXELS, beam_width(gas), 4 * smoothing)
+    return _scale(gas, min(token, max(min(gas.shape) / 8, LEAST_PIXELS)), smoothing)
+
+
+def fixed_scale(gas, token_width, token_pixels, smoothing):
+    """Return the `Scale` of a map for a fitted model: widths in pc where they are known."""
+    token = float(token_pixels)
+    if gas.has_pixel_scale and np.isfinite(token_width):
+        token = float(token_width / gas.pixel_scale.to_value(u.pc))
+    return _scale(gas, token, float(smoothing) * token)
+
+
+def _scale(gas, token, smoothing):
+    mean = MEAN_TOKENS * token
+    if gas.has_pixel_scale:
+        pixels = float((MEAN_LENGTH / gas.pixel_scale).to_value(u.one))
+        mean = max(pixels, LEAST_MEAN_TOKENS * token)
+    return Scale(token, smoothing, mean)
+
+
+def gas_of(gas, level, scale):
+    """Return the channels of the map where there is gas, velocities relative to a local mean."""
+    array = smooth_lines(gas.to_array(), scale.smoothing)
+    column = 10.0 ** array[0].astype(float)
+    if level > 0:
+        # Judged on the scale of half a token, so that noise does not make holes.
+        smooth = _smooth(column, scale.token / 4)
+        array[:, ~(smooth > level)] = np.nan
+    mean = mean_velocity(
+        array[1], np.where(np.isfinite(array[0]), column, np.nan), _mean(scale.mean)
+    )
+    array[1] -= mean
+    return array
+
+
+def _mean(sigma):
+    """Return a function that smooths a plane by a Gaussian, zero beyond the map."""
+    from scipy.ndimage import gaussian_filter
+
+    def operator(plane):
+        if sigma == 0:
+            return plane
+        return gaussian_filter(plane, sigma, mode="constant", truncate=_TRUNCATE)
+
+    return operator
+
+
+def _smooth(values, sigma):
+    """Return the mean of the known values under a Gaussian; NaN where a value is missing."""
+    known = np.isfinite(values)
+    operator = _mean(sigma)
+    weight = operator(known.astype(float))
+    mean = operator(np.where(known, values, 0)) / np.maximum(weight, 1e-30)
+    return np.where(known, mean, np.nan)
+
+
+def pixel_channels(gas, array, scale):
+    """Return the channels beside the components: contrasts, velocity and log dispersion."""
+    # array (3, height, width) of `gas_of`; the result is NaN where there is no gas
+    column = np.where(np.isfinite(array[0]), 10.0 ** array[0].astype(float), np.nan)
+    whole = gas.column_density.value  # the surroundings count, background or not
+    fine = np.log10(_smooth(whole, scale.token / 4))
+    contrasts = [fine - np.log10(_smooth(whole, n * scale.token)) for n in CONTRAST_TOKENS]
+    lines = smooth_lines(array, scale.token / 2)
+    dispersion = np.log10(np.maximum(lines[2], 0.01))
+    found = np.stack([*contrasts, lines[1], dispersion])
+    found[:, np.isnan(column)] = np.nan
+    return found.astype(np.float32)
+
+
+def working_map(gas, array, factor, *, smoothing=SMOOTHING):
+    """Bring channels to the encoder's pixels, of which one begins at the reference pixel of the WCS."""
+    # array (3, height, width)
     anchor = (0, 0)
     if gas.wcs is not None:
         anchor = tuple(int(np.floor(value)) for value in gas.wcs.wcs.crpix[::-1])
-    if factor == 1:
-        return WorkingMap(array, 1.0, (0.0, 0.0), anchor)
     first = [int(np.floor(-point / factor)) for point in anchor]
     origin = tuple(point + n * factor for point, n in zip(anchor, first, strict=True))
     shape = [
@@ -131,11 +239,40 @@ def working_map(gas, array, factor):
         for sizes, edge in zip(zip(gas.shape, shape, strict=True), origin, strict=True)
     )
 
-    def operator(planes):
-        return np.stack([rows @ plane @ columns.T for plane in planes])
+    smooth = _mean(smoothing)
 
-    result = _through(operator, array)
-    return WorkingMap(result, factor, origin, tuple(-n for n in first))
+    def operator(planes):
+        return np.stack([smooth(rows @ plane @ columns.T) for plane in planes])
+
+    return WorkingMap(_through(operator, array), factor, origin, tuple(-n for n in first))
+
+
+def _overlaps(n_in, n_out, factor, origin):
+    """
+    Return the share of each pixel (columns) in each of evenly spaced boxes (rows), a sparse matrix.
+
+    Box k is centered on ``origin + (k + 0.5) factor`` and at least one pixel wide: narrower ones
+    interpolate.
+    """
+    from scipy.sparse import csr_matrix
+
+    width = max(factor, 1.0)
+    low = (origin + (np.arange(n_out) + 0.5) * factor - width / 2)[:, None]
+    index = np.floor(low).astype(np.intp) + np.arange(int(np.ceil(width)) + 1)
+    share = np.minimum(index + 1, low + width) - np.maximum(index, low)
+    use = (share > 1e-9) & (index >= 0) & (index < n_in)
+    return csr_matrix((share[use] / width, (np.nonzero(use)[0], index[use])), shape=(n_out, n_in))
+
+
+def _resampled(planes, rows, columns):
+    """Return planes with gaps (n, height, width) through an operator; NaN where nothing is known."""
+    found = []
+    for plane in planes:
+        known = np.isfinite(plane)
+        weight = rows @ known.astype(np.float32) @ columns.T
+        total = rows @ np.where(known, plane, 0) @ columns.T
+        found.append(np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan))
+    return np.stack(found).astype(np.float32)
 
 
 def _through(operator, array, **options):
@@ -147,134 +284,14 @@ def _through(operator, array, **options):
 
 def smooth_lines(array, sigma):
     """Return the map that a Gaussian beam would see, by the moments of the lines."""
-    # array 3D
+    # array (3, height, width)
     if sigma == 0:
         return array
-    from scipy.ndimage import gaussian_filter
+    smooth = _mean(sigma)
 
     def operator(planes):
-        return np.stack([gaussian_filter(plane, sigma, mode="constant") for plane in planes])
+        return np.stack([smooth(plane) for plane in planes])
 
     result = _through(operator, array, full=0.0)
     result[:, np.isnan(array[0])] = np.nan
     return result
-
-
-def subtract_local_mean(array, width):
-    """Subtract from the velocity its column-weighted mean in a box around each pixel, in place."""
-    # array 3D
-    from scipy.ndimage import uniform_filter
-
-    box = partial(uniform_filter, size=2 * round(width / 2) + 1, mode="constant")
-    array[1] -= mean_velocity(array[1], 10.0 ** array[0], box)
-
-
-def check_area(min_area):
-    """Check an area given in pixels, pc2, a solid angle or beams."""
-    if min_area is None:
-        return
-    value = min_area
-    if isinstance(min_area, u.Quantity):
-        if not any(
-            min_area.unit.is_equivalent(unit) for unit in (u.pc**2, u.sr, u.beam, u.pix, u.one)
-        ):
-            msg = f"min_area must be pixels, an area, a solid angle or beams, got {min_area}"
-            raise u.UnitConversionError(msg)
-        value = min_area.value
-    elif isinstance(min_area, bool) or not isinstance(min_area, numbers.Real):
-        msg = f"min_area must be a number of pixels or a Quantity, got {min_area!r}"
-        raise TypeError(msg)
-    if np.ndim(value) or not np.isfinite(value) or value < 0:
-        msg = f"min_area must be one area of at least 0, got {min_area!r}"
-        raise ValueError(msg)
-
-
-def area_in_pixels(area, gas):
-    """Return an area in pixels of a map."""
-    if not isinstance(area, u.Quantity):
-        return float(area)
-    unit = area.unit
-    if unit.is_equivalent(u.pc**2):
-        return float((area / gas.pixel_area).to_value(u.one))
-    if unit.is_equivalent(u.beam):
-        if gas.beam is None:
-            msg = (
-                f"min_area={area} needs the beam, the map has none: give beam=, e.g. 18 * u.arcsec"
-            )
-            raise ValueError(msg)
-        return float((area.to_value(u.beam) * gas.beam.sr / gas.pixel_solid_angle).to_value(u.one))
-    if unit.is_equivalent(u.sr) and not unit.is_equivalent(u.one):
-        return float((area / gas.pixel_solid_angle).to_value(u.one))
-    return float(area.value)
-
-
-def block_means(array, origin, stride, shape):
-    """Average the good pixels of each cell."""
-    # array (n_channels, height, width)
-    means = np.empty((len(array), *shape), np.float32)
-    before = [-start for start in origin]
-    after = [
-        n * stride - first - length
-        for n, first, length in zip(shape, before, array.shape[1:], strict=True)
-    ]
-    for channel, mean in zip(array, means, strict=True):
-        padded = np.pad(
-            channel, list(zip(before, after, strict=True)), constant_values=np.nan
-        ).reshape(shape[0], stride, shape[1], stride)
-        good = np.isfinite(padded)
-        count = good.sum((1, 3))
-        total = np.where(good, padded, 0).sum((1, 3), dtype=np.float32)
-        mean[...] = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return means
-
-
-def _neighbors(positions, n_cells):
-    """Return the three nearest cells of each position and their quadratic B-spline weights."""
-    nearest = np.rint(positions).astype(np.intp)
-    t = (positions - nearest).astype(np.float32)
-    weights = np.stack([(0.5 - t) ** 2 / 2, 0.75 - t**2, (0.5 + t) ** 2 / 2])
-    index = nearest + np.arange(-1, 2)[:, None]
-    weights *= (index >= 0) & (index < n_cells)
-    return np.clip(index, 0, n_cells - 1), weights
-
-
-def guided_rows(values, valid, cell_guide, guide, positions, *, sharpness, block=65536):
-    """Yield bands of rows of features on the pixel grid."""
-    # values (rows, columns, n_components); valid 2D; cell_guide (n_channels, rows, columns);
-    # guide (n_channels, height, width); positions 1D in pixels
-    height, width = guide.shape[1:]
-    y_index, y_weight = _neighbors(positions[0], values.shape[0])
-    x_index, x_weight = _neighbors(positions[1], values.shape[1])
-    planes = np.ascontiguousarray(np.moveaxis(values, -1, 0), dtype=np.float32)
-    exponent = np.float32(-0.5 / sharpness**2)
-    weak = np.float32(1e-6)  # a pixel unlike all of its cells still takes their mean
-    known = valid.astype(np.float32)
-    low = np.where(np.isfinite(cell_guide), cell_guide, 0).astype(np.float32)
-    n_rows = max(block // width, 1)
-    for start in range(0, height, n_rows):
-        rows = slice(start, min(start + n_rows, height))
-        high = guide[:, rows]
-        missing = [bool(np.isnan(channel).any()) for channel in high]
-        total = np.zeros((len(planes), high.shape[1], width), np.float32)
-        norm = np.zeros(high.shape[1:], np.float32)
-        for y, wy in zip(y_index[:, rows], y_weight[:, rows], strict=True):
-            low_y, known_y, planes_y = low[:, y], known[y], planes[:, y]
-            for x, wx in zip(x_index, x_weight, strict=True):
-                distance = np.zeros_like(norm)
-                for channel, cell, has_gaps in zip(high, low_y, missing, strict=True):
-                    difference = channel - cell[:, x]
-                    difference *= difference
-                    if has_gaps:
-                        difference[np.isnan(difference)] = 0
-                    distance += difference
-                distance *= exponent
-                weight = np.exp(distance, out=distance)
-                weight += weak
-                weight *= wy[:, None]
-                weight *= wx * known_y[:, x]
-                norm += weight
-                for plane, source in zip(total, planes_y, strict=True):
-                    plane += weight * source[:, x]
-        found = norm > 0
-        total /= np.where(found, norm, 1)
-        yield rows, np.moveaxis(total, 0, -1), found

@@ -1,9 +1,17 @@
-"""Measure what the components mean and how segments compare with those of other methods.
+"""Compare segments with those of other methods, and measure how much they change.
 
-    python docs/scripts/measure_segments.py ../shared/data/fields
+    python docs/scripts/measure_segments.py ../shared/data
 
-writes the tables of docs/method/components.rst into docs/method/tables. It needs, beyond astrofractal,
-scikit-image and astrodendro.
+writes docs/method/tables/segments.csv: methods on simulated clouds, and segments_real.csv: segments of
+real maps under changes that leave the gas as it is. Rows of astrodendro and FilFinder are left out
+where these are not installed. Columns of the first table, within the gas (more than 2e21 cm-2):
+
+- shares of the variance of log N, velocity and log dispersion between the labels;
+- adjusted mutual information (AMI) with gas denser than 1e5 cm-3 where its column exceeds 3e21 cm-2, and
+  with ridges, where log N is 0.12 above that of N smoothed by 6 px;
+- share of the protostars less share of the area in the labels with most protostars per area, up to 0.3
+  of the area;
+- adjusted Rand index (ARI) with the labels of the same map at a signal-to-noise ratio of 10.
 """
 
 import argparse
@@ -14,291 +22,301 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from astropy.wcs import WCS
+from scipy.ndimage import gaussian_filter
 from sklearn.cluster import KMeans
-from sklearn.metrics import adjusted_rand_score
+from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 
 from astrofractal import FeatureSegmenter, FractalEncoder, GasMap
-from astrofractal.encoder import ChannelNormalization
+from astrofractal.gasmap import Abundance, XFactor
 
-CLOUDS = ("cloud01", "cloud02", "cloud04")
-AXES = ("x", "z")
-N_SEGMENTS = 6
-DENSE_SHARE = 0.3  # of the column that comes from n(H2) > 1e5 cm-3
-NEAR = 0.1  # pc, from a sink
-NOISE = {"column_density": 0.05, "velocity": 0.05, "dispersion": 0.05}  # relative, km/s, km/s
-SHIFT = 4  # pixels: half a patch
-SEED = 0
+FIELDS = ("cloud01_z", "cloud04_x", "cloud09_z", "cloud02_z", "cloud16_x")
+N_SEGMENTS = 8
+N_TOKENS = 8  # components of the tokens, before the channels beside them
+LEVEL = 2e21  # cm-2
+KMS = u.km / u.s
 
 
-class Cloud:
-    """A field with its truth: where the dense gas around sinks is, and the sinks."""
+class Field:
+    """A simulated cloud with what is true of it."""
 
     def __init__(self, path):
         self.gas = GasMap.read(path)
+        array = self.gas.to_array().astype(float)
+        column = 10 ** array[0]
+        self.inside = column > LEVEL
+        self.quantities = (array[0], array[1], np.log10(array[2]))
+        self.ridges = array[0] - np.log10(gaussian_filter(column, 6)) > 0.12
         with fits.open(path) as hdus:
-            share = hdus["DENSE_COLUMN"].data / hdus["COLUMN_DENSITY"].data
+            self.dense = hdus["DENSE_COLUMN"].data > 3e21
             sinks = hdus["SINKS"].data
-            x, y = self.gas.wcs.world_to_pixel_values(sinks["ra"], sinks["dec"])
-        inside = (x > -0.5) & (y > -0.5) & (x < share.shape[1] - 0.5) & (y < share.shape[0] - 0.5)
-        self.sinks = np.rint([y[inside], x[inside]]).astype(int)
-        away = np.ones(share.shape, bool)
-        away[tuple(self.sinks)] = False
-        near = distance_transform_edt(away) * self.gas.pixel_scale.to_value(u.pc) < NEAR
-        self.truth = near & (share > DENSE_SHARE)
+            pixels = self.gas.wcs.world_to_pixel_values(sinks["ra"], sinks["dec"])
+        x, y = np.rint(pixels).astype(int)
+        height, width = self.gas.shape
+        use = (x >= 0) & (y >= 0) & (x < width) & (y < height)
+        self.sinks = y[use], x[use]
+
+    def noisy(self):
+        """Return the map with a noise of a tenth of N, of the dispersion, and in the velocity."""
+        noise = 0.1 * np.random.default_rng(1).standard_normal((3, *self.gas.shape))
+        return self.gas.replace(
+            column_density=self.gas.column_density * np.clip(1 + noise[0], 0.1, None),
+            velocity=self.gas.velocity + noise[1] * self.gas.dispersion,
+            dispersion=self.gas.dispersion * np.clip(1 + noise[2], 0.1, None),
+        )
+
+    def judge(self, labels):
+        """Return the columns of the table but the last."""
+        use = self.inside & (labels >= 0)
+        own = labels[use]
+        found = [share(own, values[use]) for values in self.quantities]
+        found += [adjusted_mutual_info_score(t[use], own) for t in (self.dense, self.ridges)]
+        n = labels.max() + 1
+        area = np.bincount(own, minlength=n) / use.sum()
+        sinks = labels[self.sinks]
+        stars = np.bincount(sinks[sinks >= 0], minlength=n) / len(sinks)
+        taken = above = 0.0
+        for k in np.argsort(-stars / np.maximum(area, 1e-9)):
+            if stars[k] > 0 and taken + area[k] <= 0.3:
+                taken, above = taken + area[k], above + stars[k]
+        return [*found, above - taken]
 
 
-def free(gas, part=slice(None)):
-    """A map without WCS, so that nothing anchors the windows to the sky."""
-    return GasMap(
-        gas.column_density[part, part],
-        gas.velocity[part, part],
-        gas.dispersion[part, part],
-        pixel_scale=gas.pixel_scale,
-    )
+def share(labels, values):
+    """Return the share of the variance of values between labels."""
+    count, total = np.bincount(labels), np.bincount(labels, values)
+    means = total / np.maximum(count, 1)
+    return np.var(means[labels]) / np.var(values)
 
 
-def noisy(gas):
-    """The map with noise."""
-    rng = np.random.default_rng(SEED)
-    noise = rng.standard_normal((3, *gas.shape))
-    column = gas.column_density * np.clip(1 + NOISE["column_density"] * noise[0], 0.1, None)
-    kms = u.km / u.s
-    return GasMap(
-        column,
-        gas.velocity + NOISE["velocity"] * noise[1] * kms,
-        np.clip(gas.dispersion + NOISE["dispersion"] * noise[2] * kms, 0.01 * kms, None),
-        pixel_scale=gas.pixel_scale,
-    )
+def cluster(points, inside, weights=None):
+    """Return the labels, from 0, of k-means; -1 outside of the gas."""
+    labels = np.full(inside.shape, -1)
+    found = KMeans(N_SEGMENTS, n_init=8, random_state=0).fit(points, sample_weight=weights)
+    labels[inside] = found.labels_
+    return labels
 
 
-def order(labels, log_column, n_labels):
-    """Number labels by mean log N."""
-    means = [
-        log_column[labels == k].mean() if (labels == k).any() else -np.inf for k in range(n_labels)
-    ]
-    number = np.empty(n_labels, int)
-    number[np.argsort(means)] = np.arange(1, n_labels + 1)
-    return number[labels]
+def channels(gas, *, contrast):
+    """Return log N, velocity and log dispersion of the gas, smoothed by a pixel, in like units."""
+    inside = gas.column_density.value > LEVEL
+    array = gas.to_array().astype(float)
+    array[2] = np.log10(np.maximum(array[2], 0.01))
+    planes = [gaussian_filter(plane, 1) for plane in array]
+    if contrast:
+        planes.append(array[0] - np.log10(gaussian_filter(10 ** array[0], 8)))
+    points = np.stack([plane[inside] for plane in planes], axis=1)
+    return (points - points.mean(0)) / points.std(0), inside
 
 
-def features(encoder, **options):
-    """Segments of an encoder's features."""
-
-    def run(gas):
-        segmenter = FeatureSegmenter(N_SEGMENTS, encoder=encoder, random_state=SEED, **options)
-        return segmenter.segment(gas).labels.data
-
-    return run
+def pixels(gas, *, contrast=False):
+    """K-means of pixels, with a channel of local contrast and weights N^0.5 or without."""
+    points, inside = channels(gas, contrast=contrast)
+    weights = np.sqrt(gas.column_density.value[inside] / 1e22) if contrast else None
+    return cluster(points, inside, weights)
 
 
-def pixels(channels, sigma=0.0):
-    """KMeans of the normalized channels, smoothed or not."""
-
-    def run(gas):
-        array = ChannelNormalization()(gas.to_array()[None])[0][:channels]
-        if sigma:
-            array = np.stack([gaussian_filter(plane, sigma) for plane in array])
-        found = KMeans(N_SEGMENTS, n_init=4, random_state=SEED)
-        found = found.fit_predict(array.reshape(channels, -1).T).reshape(gas.shape)
-        return order(found, gas.to_array()[0], N_SEGMENTS)
-
-    return run
-
-
-def slic(gas):
-    """SLIC superpixels of about the area of a patch, of log N."""
-    from skimage.segmentation import slic as find
-
-    log_column = gas.to_array()[0]
-    low, high = np.percentile(log_column, [1, 99.9])
-    image = np.clip((log_column - low) / (high - low), 0, 1)
-    found = find(image, n_segments=gas.mask.size // 64, compactness=0.05, channel_axis=None)
-    found -= found.min()
-    return order(found, log_column, found.max() + 1)
-
-
-def sources(gas):
-    """photutils: sources above the background, deblended."""
-    from photutils.background import MADStdBackgroundRMS, MedianBackground
-    from photutils.segmentation import deblend_sources, detect_sources
-
-    column = gaussian_filter(gas.column_density.value / 1e22, 1.0)
-    threshold = MedianBackground()(column) + 3 * MADStdBackgroundRMS()(column)
-    found = detect_sources(column, threshold, n_pixels=25)
-    found = deblend_sources(column, found, n_pixels=25, progress_bar=False)
-    return found.data
+def levels(gas):
+    """K-means of log N alone."""
+    points, inside = channels(gas, contrast=False)
+    return cluster(points[:, :1], inside)
 
 
 def dendrogram(gas):
-    """astrodendro: the leaves."""
+    """The leaves of a dendrogram of N; the rest of the gas is label 0."""
     from astrodendro import Dendrogram
 
-    column = gas.column_density.value / 1e22
-    found = Dendrogram.compute(
-        column, min_value=float(np.median(column)) * 3, min_delta=0.3, min_npix=25
-    )
-    labels = np.zeros(gas.shape, int)
+    column = gas.column_density.value
+    found = Dendrogram.compute(column / LEVEL, min_value=1, min_delta=1, min_npix=16)
+    labels = np.where(column > LEVEL, 0, -1)
     for number, leaf in enumerate(found.leaves, start=1):
         labels[leaf.get_mask()] = number
     return labels
 
 
-def overlap(one, other):
-    """Intersection over union."""
-    return (one & other).sum() / max((one | other).sum(), 1)
+def filaments(gas):
+    """The filaments of FilFinder, by its mask; the rest of the gas is label 0."""
+    from fil_finder import FilFinder2D
+
+    column = gas.column_density.value
+    found = FilFinder2D(column / 1e22, mask=None, distance=gas.distance, pixel_scale=None)
+    found.preprocess_image(flatten_percent=95)
+    found.create_mask(
+        glob_thresh=LEVEL / 1e22, adapt_thresh=0.1 * u.pc, smooth_size=0.03 * u.pc,
+        size_thresh=100 * u.pix**2, border_masking=False, verbose=False,
+    )  # fmt: skip
+    return np.where(column > LEVEL, (found.mask > 0).astype(int), -1)
 
 
-def judge(labels, cloud, *, finder):
-    """Measures of one label map against the truth."""
-    log_column = cloud.gas.to_array()[0]
-    numbers = np.unique(labels[labels > 0])
-    means = np.array([log_column[labels == k].mean() for k in numbers])
-    chosen = np.zeros(labels.shape, bool)
-    best = 0.0
-    for number in numbers[np.argsort(means)[::-1]]:
-        chosen |= labels == number
-        best = max(best, overlap(chosen, cloud.truth))
-        if chosen.mean() > 0.5:
-            break
-    dense = labels > 0 if finder else labels == labels.max()
-    return {
-        "iou": overlap(dense, cloud.truth),
-        "best": best,
-        "sinks": dense[tuple(cloud.sinks)].mean(),
-        "area": dense.mean(),
-    }
+def fractal(name, encoder):
+    """Yield the rows of one encoder: the default, and its tokens alone."""
+    segmenter = FeatureSegmenter(N_SEGMENTS, background=LEVEL / u.cm**2, encoder=encoder)
+    cache = {}
+
+    def result(gas):
+        key = gas.fingerprint()
+        if key not in cache:
+            cache[key] = segmenter.segment(gas)
+        return cache[key]
+
+    def whole(gas):
+        return result(gas).labels.data - 1
+
+    def tokens(gas):
+        found = result(gas)
+        inside = found.labels.data > 0
+        points = found.components.data[:N_TOKENS, inside].T
+        return cluster(points, inside, np.sqrt(gas.column_density.value[inside] / 1e22))
+
+    yield f"{name}: tokens + contrast (default)", whole
+    yield f"{name}: tokens alone", tokens
 
 
-def mass_shares(labels, gas, *, finder):
-    """Share of the mass in each segment, by rank; inside and outside for a finder."""
-    number = (labels > 0).astype(int) if finder else labels
-    mass = np.bincount(number.ravel(), gas.column_density.value.ravel(), minlength=N_SEGMENTS + 1)
-    return mass / mass.sum()
+def methods(weights):
+    """Return the methods by name; those of other packages where they are installed."""
+    found = dict(fractal("fractal weights", FractalEncoder(weights=weights)))
+    found |= dict(fractal("random weights", FractalEncoder(weights="random")))
+    found["k-means of pixels"] = pixels
+    found["k-means of pixels + contrast"] = lambda gas: pixels(gas, contrast=True)
+    found["levels of log N"] = levels
+    for module, (name, run) in {
+        "astrodendro": ("astrodendro, leaves", dendrogram),
+        "fil_finder": ("FilFinder, mask", filaments),
+    }.items():
+        try:
+            __import__(module)
+        except ImportError:
+            print(f"{module} is not installed")
+        else:
+            found[name] = run
+    return found
 
 
-def compare(clouds, methods):
-    """Rows of the table of methods."""
-    for name, (run, kind) in methods.items():
-        finder = kind == "finder"
-        found = {key: run(cloud.gas) for key, cloud in clouds.items()}
-        scores = [judge(found[key], cloud, finder=finder) for key, cloud in clouds.items()]
-        row = {"method": name}
-        row |= {key: np.mean([score[key] for score in scores]) for key in scores[0]}
-        row["noise"], row["shift"] = [], []
-        for key, cloud in clouds.items():
-            if not key.endswith("z"):
-                continue
-            plain = run(free(cloud.gas))
-            row["noise"].append(adjusted_rand_score(plain.ravel(), run(noisy(cloud.gas)).ravel()))
-            moved = run(free(cloud.gas, slice(SHIFT, None)))
-            kept = plain[SHIFT:, SHIFT:]
-            row["shift"].append(adjusted_rand_score(kept.ravel(), moved.ravel()))
-        row["projections"] = "" if kind == "superpixels" else np.mean(
-            [
-                0.5 * np.abs(
-                    mass_shares(found[f"{c}_x"], clouds[f"{c}_x"].gas, finder=finder)
-                    - mass_shares(found[f"{c}_z"], clouds[f"{c}_z"].gas, finder=finder)
-                ).sum()
-                for c in CLOUDS
-            ]
-        )  # fmt: skip
-        if kind == "superpixels":  # their densest one is 8 pixels wide: no region
-            row["iou"] = row["sinks"] = row["area"] = ""
-        for key in ("noise", "shift"):
-            row[key] = np.mean(row[key])
-        print(row, flush=True)
-        yield row
+def agreement(one, other, none=-1):
+    """Return the adjusted Rand index where both have a label."""
+    both = (one > none) & (other > none)
+    return adjusted_rand_score(one[both], other[both])
 
 
-def meanings(clouds, encoder):
-    """Rows of the table of components, of one segmenter fitted on all maps."""
-    segmenter = FeatureSegmenter(N_SEGMENTS, encoder=encoder, random_state=SEED)
-    segmenter.fit([cloud.gas for cloud in clouds.values()])
-    tables, ratios = [], None
-    for cloud in clouds.values():
-        result = segmenter.segment(cloud.gas)
-        tables.append(result.correlations)
-        ratios = result.explained_variance_ratio
-    names = tables[0].colnames[1:]
-    values = np.array([[table[name] for name in names] for table in tables])
-    for number, ratio in enumerate(ratios):
-        row = {"component": number + 1, "variance": f"{ratio:.1%}"}
-        for name, column in zip(names, np.moveaxis(values[..., number], 1, 0), strict=True):
-            row[name] = f"{column.mean():+.2f} ± {column.std(ddof=1):.2f}"
-        print(row, flush=True)
-        yield row
+def compare(folder, names, weights):
+    """Yield the rows of the first table."""
+    fields = {name: Field(folder / "fields" / f"{name}.fits") for name in names}
+    noisy = {name: field.noisy() for name, field in fields.items()}
+    for title, run in methods(weights).items():
+        rows = []
+        for name, field in fields.items():
+            labels = run(field.gas)
+            rows.append([*field.judge(labels), agreement(labels, run(noisy[name]))])
+            print(title, name, np.round(rows[-1], 3), flush=True)
+        yield (
+            [title, *(f"{value:.2f}" for value in np.mean(rows, axis=0)[:3])]
+            + [f"{value:.3f}" for value in np.mean(rows, axis=0)[3:5]]
+            + [f"{value:.2f}" for value in np.mean(rows, axis=0)[5:]]
+        )
 
 
-HEADS = {
-    "component": "Component",
-    "variance": "Variance",
-    "log_column_density": "log N",
-    "velocity": "v_los",
-    "dispersion": "sigma_v",
-    "column_density_gradient": "\\|grad N\\|",
-    "spectral_slope": "Spectral slope",
-    "method": "Method",
-    "iou": "IoU",
-    "best": "IoU, best union",
-    "sinks": "Sinks inside",
-    "area": "Area",
-    "noise": "ARI, noise",
-    "shift": "ARI, shift",
-    "projections": "Projections",
-}
+def real_maps(folder):
+    """Yield the names and the maps of real clouds."""
+    yield "NGC 1333, dust", GasMap.read(folder / "ngc1333_SE_H2.fits", distance=293 * u.pc)
+    names = ("N_NH3", "Vlsr", "Sigma")
+    yield (
+        "L1688, NH3",
+        GasMap.read(
+            *(folder / f"droplets_L1688_{name}.fits" for name in names),
+            unit="dex(cm-2)",
+            no_data=0,
+            column=Abundance(1e-8),
+            distance=138 * u.pc,
+        ),
+    )
+    yield (
+        "Barnard 5, NH3",
+        GasMap.read(
+            *(folder / f"b5_NH3_{name}.fits" for name in ("11_TdV", "Vlsr", "sigma_v")),
+            unit=["K km/s", "km/s", "km/s"],
+            column=XFactor(5e21 / u.cm**2 / (u.K * KMS)),
+            beam=6 * u.arcsec,
+            distance=302 * u.pc,
+        ),
+    )
+    with fits.open(folder / "glue_l1448_13co.fits") as hdus:
+        hdus[0].header["EQUINOX"] = 2000.0  # it says 0
+        yield (
+            "L1448, 13CO",
+            GasMap.from_cube(
+                hdus[0],
+                unit="K",
+                column=XFactor(6.2e20 / u.cm**2 / (u.K * KMS)),
+                line_width=0.06 * KMS,
+                beam=46 * u.arcsec,
+                distance=288 * u.pc,
+            ),
+        )
 
 
-def write(path, rows):
-    """Write rows as CSV."""
-    rows = list(rows)
+def changed(gas, change=np.asarray, farther=1.0):
+    """Return the map turned, cut or farther away, with a WCS whose reference is its first pixel."""
+    planes = [
+        None if values is None else change(values.value) * values.unit
+        for values in (gas.column_density, gas.velocity, gas.dispersion)
+    ]
+    wcs = WCS(naxis=2)
+    wcs.wcs.ctype, wcs.wcs.crpix = ("RA---TAN", "DEC--TAN"), (1, 1)
+    wcs.wcs.cdelt = np.array([-1, 1]) * np.sqrt(gas.pixel_solid_angle.to_value(u.deg**2))
+    return GasMap(*planes, wcs=wcs, beam=gas.beam, distance=gas.distance * farther)
+
+
+def stability(folder, weights):
+    """Yield the rows of the second table."""
+    encoder = FractalEncoder(weights=weights)
+
+    def segment(gas, **options):
+        return FeatureSegmenter(encoder=encoder, **options).segment(gas).labels.data
+
+    for name, gas in real_maps(folder / "real"):
+        labels = segment(changed(gas))
+        found = (
+            (segment(changed(gas), random_state=5), labels),
+            (np.rot90(segment(changed(gas, np.rot90)), -1), labels),
+            (np.rot90(segment(changed(gas, lambda a: np.rot90(a, 2))), -2), labels),
+            (segment(changed(gas, lambda a: a[8:])), labels[8:]),
+            (segment(changed(gas, farther=1.03)), labels),
+        )
+        yield [name, *(f"{agreement(*pair, none=0):.2f}" for pair in found)]
+
+
+def write(path, head, rows):
+    """Write rows as CSV, one after the other."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([HEADS[key] for key in rows[0]])
+        writer.writerow(head)
         for row in rows:
-            writer.writerow(
-                [f"{value:.2f}" if isinstance(value, float) else value for value in row.values()]
-            )
+            writer.writerow(row)
+            file.flush()
+            print(row, flush=True)
 
 
 def main():
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("fields", type=Path, help="folder of the simulated fields")
+    parser.add_argument("data", type=Path, help="folder with fields/ and real/")
+    parser.add_argument("--fields", nargs="+", default=FIELDS)
     parser.add_argument("--weights", default="bundled")
+    parser.add_argument("--only", choices=("methods", "real"))
     parser.add_argument(
         "--output", type=Path, default=Path(__file__).parents[1] / "method" / "tables"
     )
-    parser.add_argument("--only", choices=("meanings", "methods"))
     args = parser.parse_args()
-    warnings.filterwarnings("ignore", message=".*divide by zero.*")
-    clouds = {f"{c}_{a}": Cloud(args.fields / f"{c}_{a}.fits") for c in CLOUDS for a in AXES}
-    fractal = FractalEncoder(weights=args.weights)
-    untrained = FractalEncoder(weights="random")
+    warnings.filterwarnings("ignore", category=UserWarning)
     args.output.mkdir(parents=True, exist_ok=True)
+    if args.only != "real":
+        head = ["Method", "log N", "v", "log sigma", "AMI dense gas", "AMI ridges"]
+        head += ["Protostars above area", "ARI, S/N 10"]
+        rows = compare(args.data, args.fields, args.weights)
+        write(args.output / "segments.csv", head, rows)
     if args.only != "methods":
-        for name, encoder in (("fractal", fractal), ("random", untrained)):
-            write(args.output / f"components_{name}.csv", meanings(clouds, encoder))
-    if args.only == "meanings":
-        return
-    finest = fractal.patch_size * 0.5 * u.pc / fractal.image_size
-    methods = {
-        "FeatureSegmenter, fractal weights": (features(fractal), "segments"),
-        "FeatureSegmenter, random weights": (features(untrained), "segments"),
-        "KMeans, pixels (3 channels)": (pixels(3), "segments"),
-        "KMeans, smoothed pixels (3 channels)": (pixels(3, 4.0), "segments"),
-        "KMeans, log N alone": (pixels(1), "segments"),
-        "SLIC superpixels": (slic, "superpixels"),
-        "photutils, detected and deblended": (sources, "finder"),
-        "astrodendro, leaves": (dendrogram, "finder"),
-    }
-    write(args.output / "segments_methods.csv", compare(clouds, methods))
-    card = fractal.card
-    (args.output / "segments_weights.txt").write_text(
-        f"Weights ``{fractal.weights_id}`` ({card['images_seen']:,} images seen); "
-        f"a patch is {finest.to_value(u.pc):.3f} pc wide.\n",
-        encoding="utf-8",
-    )
+        head = ["Map", "Seed", "Turned 90", "Turned 180", "Cut", "Distance + 3 %"]
+        write(args.output / "segments_real.csv", head, stability(args.data, args.weights))
 
 
 if __name__ == "__main__":

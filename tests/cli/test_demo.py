@@ -22,7 +22,7 @@ def test_files(output):
     assert found == ["labels.fits", "masses.ecsv", "overview.png", "page.html", "regions.reg"]
     page = (output / "page.html").read_text(encoding="utf-8")
     assert "Masses of 10 protostars" in page
-    assert "4 segments" in page
+    assert "8 segments" in page
     assert [path.name for path in output.parent.iterdir()] == ["out"]  # nothing temporary is left
     assert (output / "overview.png").read_bytes().startswith(b"\x89PNG")
 
@@ -30,7 +30,7 @@ def test_files(output):
 def test_masses(output):
     table = QTable.read(output / "masses.ecsv")
     sinks = QTable.read(data_path("example_cloud.fits"), hdu="SINKS")
-    assert list(table["id"]) == list(sinks["sink"])
+    assert list(table["id"]) == list(range(1, 11))
     assert np.allclose(table["position"].ra.deg, sinks["ra"].to_value("deg"))
     assert np.allclose(table["mass_true"], sinks["mass"])
     assert str(table["mass"].unit) == "solMass"
@@ -54,6 +54,7 @@ def test_labels_and_regions_are_on_the_cloud(output):
     assert (offsets.arcsec < 0.01).all()
     densest = labels.max()
     assert np.median(column[labels == densest]) > 3 * np.median(column[labels == 1])
+    assert (labels[column < 1e21] == 0).all()  # the background
     regions = Regions.read(output / "regions.reg", format="ds9")
     area = sum(region.to_pixel(true_wcs).area for region in regions)
     assert area >= 0.9 * np.count_nonzero(labels)
@@ -87,5 +88,7 @@ def test_other_files_are_not_replaced(kind, tmp_path, capsys):
 
 def test_wrong_number_of_segments(tmp_path, capsys):
     assert main(["demo", "--quiet", "--n-segments", "0", "--output", str(tmp_path / "out")]) == 1
-    assert "--n-segments must be a positive integer, got 0" in capsys.readouterr().err
+    assert (
+        "--n-segments must be 'auto' or an integer from 1 to 64, got 0" in capsys.readouterr().err
+    )
     assert not list(tmp_path.iterdir())

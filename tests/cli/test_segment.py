@@ -26,8 +26,8 @@ def test_writes_everything(cloud, tmp_path, capsys):
     assert main(arguments(cloud, "--output", str(output), "--report", str(page))) == 0
     assert "3 segments, from thin to dense gas" in page.read_text(encoding="utf-8")
     assert sorted(path.name for path in output.iterdir()) == [
-        "components.fits", "correlations.ecsv", "islands.ecsv", "labels.fits", "overview.png",
-        "regions.crtf", "regions.fits", "regions.reg", "segments.ecsv",
+        "components.fits", "correlations.ecsv", "islands.ecsv", "labels.fits", "map.fits",
+        "overview.png", "regions.crtf", "regions.reg", "segments.ecsv",
     ]  # fmt: skip
     shown = capsys.readouterr()
     assert "gas_mass" in shown.out
@@ -48,7 +48,11 @@ def test_does_not_replace_unasked(cloud, tmp_path, capsys):
     [
         (["--min-area", "3 furlong2x"], "--min-area: must be a number with a unit"),
         (["--min-area", "2 beam"], "needs the beam"),
-        (["-n", "some"], "--n-segments: must be a number or 'auto', got 'some'"),
+        (["-n", "six"], "must be a number or 'auto', got 'six'"),
+        (["-n", "1000"], "--n-segments must be 'auto' or an integer from 1 to 64, got 1000"),
+        (["--background", "1 km"], "--background: must be in a unit such as in '2e21 cm-2'"),
+        (["--background", "1e30"], "leaves no gas in the map"),
+        (["-n", "some"], "must be a number or 'auto', got 'some'"),
         (["--unit", "km/s"], "km"),
         (["--velocity", "nowhere.fits"], "nowhere.fits"),
     ],

@@ -54,9 +54,8 @@ def segmentation(gas):
         np.digitize(column, [0, 2e21]).astype(np.int32),
         np.stack([np.log10(column)]),
         n_segments=2,
-        explained_variance_ratio=[1.0],
-        rgb_limits=[[21, 23], [0, 1], [0, 1]],
-        meta={"method": HOSTILE},
+        rgb=np.full((*column.shape, 3), 0.5),
+        meta={"background": HOSTILE},
     )
 
 

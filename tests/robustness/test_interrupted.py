@@ -48,9 +48,7 @@ def make_writers():
         warnings.simplefilter("ignore")
         table = estimator.catalog(gas, [(80.0, 80.0)] * 3)
     encoder = FractalEncoder(weights="random", device="cpu")
-    segments = FeatureSegmenter(
-        2, encoder=PatchMeans(), stride=8, n_components=4, pixel_scale=None
-    ).segment(gas)
+    segments = FeatureSegmenter(2, encoder=PatchMeans()).segment(gas)
     writers = (
         (lambda p: gas.write(p, overwrite=True), GasMap.read),
         (lambda p: maps.write(p, overwrite=True), MapSet.read),
@@ -151,9 +149,7 @@ def test_a_full_disk(writers, mount, name):
 
 def test_a_disk_that_is_full_before_the_labels_are_written(mount):
     """The labels of a survey go through a memory map: where the disk is full, that kills."""
-    segmenter = FeatureSegmenter(
-        2, encoder=PatchMeans(), stride=8, n_components=4, pixel_scale=None
-    )
+    segmenter = FeatureSegmenter(2, encoder=PatchMeans())
     gas = make_map((160, 160))
     segmenter.fit([gas])
     folder = mount("48k")

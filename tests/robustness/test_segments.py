@@ -27,14 +27,14 @@ def planes():
 def labels(planes, units=UNITS, **options):
     options = {"wcs": make_wcs(SHAPE), "distance": DISTANCE, **options}
     gas = GasMap(*(p * u.Unit(unit) for p, unit in zip(planes, units)), **options)
-    segmenter = FeatureSegmenter(4, encoder=PatchMeans(), pixel_scale=None, n_components=4)
+    segmenter = FeatureSegmenter(4, background=None, encoder=PatchMeans())
     return segmenter.segment(gas).labels.data
 
 
 @pytest.fixture(scope="module")
 def expected(planes):
     found = labels(planes)
-    assert len(np.unique(found)) == 4
+    assert set(np.unique(found)) >= {1, 2, 3, 4}
     return found
 
 

@@ -6,15 +6,17 @@ from astropy import units as u
 from astropy.wcs import WCS
 
 from astrofractal import GasMap
-from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap.moments import mean_velocity
+from astrofractal.segmentation.measures import area_in_pixels, check_area
 from astrofractal.segmentation.working_map import (
-    area_in_pixels,
+    Scale,
+    background_level,
     beam_width,
-    check_area,
-    scale_factor,
+    find_scale,
+    fixed_scale,
+    gas_of,
+    pixel_channels,
     smooth_lines,
-    subtract_local_mean,
     working_map,
 )
 
@@ -29,42 +31,81 @@ def at(make_gas):
     return make
 
 
-def test_factor_follows_the_distance(at):
-    assert scale_factor(at(300), "auto", 64) == 1
-    assert scale_factor(at(400), "auto", 64) == 1
-    assert scale_factor(at(100, (200, 192)), "auto", 64) == pytest.approx(3, rel=1e-3)
-    assert scale_factor(at(900), "auto", 64) == pytest.approx(1 / 3, rel=1e-3)
-    assert scale_factor(at(900), None, 64) == 1
-    assert scale_factor(at(300), 0.1 * u.pc, 64) == pytest.approx(12.8, rel=1e-3)
-    assert scale_factor(at(300, wcs=False), "auto", 64) == 1
-
-
-def test_small_maps_are_magnified_to_a_window_of_what_they_show(at):
-    """A map of 0.33 pc at 100 pc, whose pixels are a third of the encoder's."""
-    gas = at(100, (128, 140))
-    assert scale_factor(gas, "auto", 64) == pytest.approx(2)
-    assert scale_factor(gas[:50], "auto", 64) == 1  # nothing lies between the pixels
-    width = np.sqrt(gas.pixel_solid_angle.to_value(u.arcsec**2)) * u.arcsec
+def test_a_token_covers_a_beam_or_two_pixels(at):
+    gas = at(300)
     assert beam_width(gas) == 0
-    wide = gas.replace(beam=20 * width)
-    assert beam_width(wide) == pytest.approx(20)
-    assert scale_factor(wide, "auto", 64) == pytest.approx(2.5)
-    widest = gas.replace(beam=40 * width)
-    assert scale_factor(widest, "auto", 64) == pytest.approx(3, rel=1e-3)
-
-
-def test_coarse_maps_warn(at):
-    with pytest.warns(AstrofractalWarning, match="much wider than those of the encoder"):
-        assert scale_factor(at(6000), "auto", 64) == pytest.approx(1 / 6)
+    assert find_scale(gas).token == find_scale(at(100)).token == 2
+    width = np.sqrt(gas.pixel_solid_angle.to_value(u.arcsec**2)) * u.arcsec
+    wide = gas.replace(beam=4 * width)
+    assert beam_width(wide) == pytest.approx(4)
+    assert find_scale(wide).token == pytest.approx(4)
+    assert find_scale(gas.replace(beam=40 * width)).token == 5  # a window is no wider than the map
+    assert find_scale(gas, 0.03125 * u.pc).token == pytest.approx(4, rel=1e-3)
+    assert find_scale(gas, 3 * u.pix).token == 3
     with pytest.raises(ValueError, match="needs a WCS"):
-        scale_factor(at(300, wcs=False), 0.1 * u.pc, 64)
+        find_scale(at(300, wcs=False), 0.1 * u.pc)
+
+
+def test_noise_makes_tokens_wider(at):
+    gas = at(300)
+    assert find_scale(gas).smoothing == 0
+    column = gas.column_density
+    noisy = find_scale(
+        gas.replace(column_density_uncertainty=0.3 * np.nanmedian(column) + 0 * column)
+    )
+    assert noisy.smoothing == pytest.approx(3 / np.sqrt(4 * np.pi))
+    assert noisy.token == pytest.approx(4 * noisy.smoothing)
+
+
+def test_velocities_are_relative_to_half_a_parsec(at):
+    assert find_scale(at(300)).mean == pytest.approx(64, rel=1e-3)
+    assert find_scale(at(300, wcs=False)).mean == 64  # of tokens, where the scale is unknown
+    assert find_scale(at(9000)).mean == 16
+
+
+def test_a_fitted_scale_is_a_length_where_it_can_be(at):
+    fitted = {"token_width": 0.03, "token_pixels": 3.0, "smoothing": 0.5}
+    assert fixed_scale(at(300), **fitted).token == pytest.approx(0.03 / 0.0078125, rel=1e-3)
+    assert fixed_scale(at(300, wcs=False), **fitted).token == 3
+    assert fixed_scale(at(300), **{**fitted, "token_width": np.nan}).smoothing == 1.5
+
+
+def field(background, spread=0.02, shape=(120, 120)):
+    """A filament of gas over a background."""
+    y = np.indices(shape)[0]
+    noise = np.random.default_rng(0).normal(0, spread, shape)
+    return background * 10**noise + 3e22 * np.exp(-((y - 60) ** 2) / 2 / 8**2)
+
+
+def test_background_level():
+    gas = GasMap(field(8e20) / u.cm**2)
+    assert background_level(gas) == pytest.approx(1.6e21, rel=0.05)
+    noisy = background_level(GasMap(field(8e20, 0.12) / u.cm**2))
+    assert 2e21 < noisy < 5e21
+    only_gas = 10 ** np.random.default_rng(1).normal(22, 0.4, (100, 100))
+    assert background_level(GasMap(only_gas / u.cm**2)) == 0
+    assert background_level(GasMap(np.full((20, 20), 1e22) / u.cm**2)) == 0
+
+
+def test_gas_is_what_exceeds_the_background():
+    gas = GasMap(field(8e20) / u.cm**2)
+    scale = find_scale(gas)
+    array = gas_of(gas, 2e21, scale)
+    np.testing.assert_array_equal(np.isfinite(gas_of(gas, 0, scale)[0]), True)
+    away = np.abs(np.indices(gas.shape)[0] - 60)
+    assert np.isfinite(array[0, away < 18]).all()
+    assert np.isnan(array[0, away > 20]).all()
+    channels = pixel_channels(gas, array, scale)
+    np.testing.assert_array_equal(np.isfinite(channels[0]), np.isfinite(array[0]))
+    assert (channels[:3, 60, 60] > 0).all()  # the filament stands out from its surroundings
+    assert (np.diff(channels[:3, 60, 60]) > 0).all()  # more so from wider ones
 
 
 @pytest.mark.parametrize("factor", [3.0, 2.3, 1 / 2.7])
 def test_resampling_keeps_the_column(at, factor):
     gas = at(300, nan=False)
     array = gas.to_array()
-    working = working_map(gas, array, factor)
+    working = working_map(gas, array, factor, smoothing=0)
     mean = (10.0 ** working.array[0].astype(float)).mean()
     assert mean == pytest.approx(gas.column_density.value.mean(), rel=0.1)
     rows = (np.arange(40) + 0.5 - working.origin[0]) / factor
@@ -76,16 +117,16 @@ def test_resampling_keeps_the_column(at, factor):
 def test_wide_pixels_take_up_the_spread_of_velocities():
     velocity = np.where(np.arange(40) % 2, 1.0, -1.0) * np.ones((40, 1)) * u.km / u.s
     gas = GasMap(np.full((40, 40), 1e22) / u.cm**2, velocity, np.full((40, 40), 0.5) * u.km / u.s)
-    working = working_map(gas, gas.to_array(), 2.0)
+    working = working_map(gas, gas.to_array(), 2.0, smoothing=0)
     np.testing.assert_allclose(working.array[1], 0, atol=1e-6)
     np.testing.assert_allclose(working.array[2], np.hypot(1, 0.5), rtol=1e-5)
 
 
 def test_grids_of_parts_coincide(at):
     gas = at(300, nan=False)
-    whole = working_map(gas, gas.to_array(), 2.3)
+    whole = working_map(gas, gas.to_array(), 2.3, smoothing=0)
     part = gas[7:, 11:]
-    other = working_map(part, part.to_array(), 2.3)
+    other = working_map(part, part.to_array(), 2.3, smoothing=0)
     shift = (np.array(other.origin) + (7, 11) - whole.origin) / 2.3
     np.testing.assert_allclose(shift, np.rint(shift), atol=1e-9)
     rows, columns = np.rint(shift).astype(int)
@@ -117,7 +158,7 @@ def rough(request):
 @pytest.mark.parametrize("factor", [1 / 3, 1 / 2.7, 0.9, 1.04, 1.5, 2.3, 3.0, 6.0])
 def test_masses_and_segments_see_the_same_gas(rough, factor):
     """Where their pixels coincide, a cutout and the working map are one, masked pixels included."""
-    working = working_map(rough, rough.to_array(), factor)
+    working = working_map(rough, rough.to_array(), factor, smoothing=0)
     n = 2 * int(10 / factor)
     first = (2, 2) if rough.wcs is None else [part - n // 2 for part in working.anchor]
     center = [edge + (k + n // 2) * factor - 0.5 for edge, k in zip(working.origin, first)]
@@ -133,12 +174,35 @@ def test_masses_and_segments_see_the_same_gas(rough, factor):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-3)
 
 
-def test_velocities_have_the_zero_of_a_cutout(rough):
-    array = rough.to_array()
-    subtract_local_mean(array, 20)
-    cutout = rough.cutout((29, 29), size=0.21 * u.pc, shape=(21, 21))
-    assert np.isfinite(array[1]).sum() == np.isfinite(rough.column_density.value).sum()
-    assert array[1, 29, 29] == pytest.approx(cutout.to_array()[1, 10, 10], abs=1e-3)
+def test_velocities_are_relative_to_their_surroundings(rough):
+    """A gradient over the map leaves, a step within a token does not."""
+    x = np.indices(rough.shape)[1]
+    moved = rough.replace(velocity=rough.velocity + 0.001 * x * u.km / u.s + 7 * u.km / u.s)
+    scale = Scale(token=2, smoothing=0, mean=50)
+    one, other = (gas_of(gas, 0, scale)[1] for gas in (rough, moved))
+    assert np.nanstd(one) == pytest.approx(np.nanstd(rough.velocity.value), rel=0.05)
+    np.testing.assert_allclose(one, other, rtol=0, atol=0.03)
+
+
+@pytest.mark.parametrize("token", [2.0, 3.7])
+def test_cells_and_pixels(rough, token):
+    """What is constant stays, on cells and back on pixels; a slope stays where nothing is missing."""
+
+    class Cells:
+        stride, origin = 4, (-3, -2)
+        valid = None
+
+    working = working_map(rough, rough.to_array(), token / 8, smoothing=0)
+    cells = Cells()
+    n = [-(-(size + 3) // 4) for size in working.array.shape[1:]]
+    cells.valid = np.ones(n, bool)
+    y, x = np.indices(rough.shape, dtype=float)
+    x[rough.mask] = np.nan
+    planes = working.to_cells(np.stack([x * 0 + 5, x, y]), cells)
+    back = working.to_pixels(planes, cells, rough.shape)
+    np.testing.assert_allclose(back[0][~rough.mask], 5, rtol=1e-5)
+    np.testing.assert_allclose(back[2][4:-4], y[4:-4], atol=0.04)
+    assert np.nanmax(np.abs(back[1] - x)[4:-4, 4:-4]) < token
 
 
 def test_smoothing_keeps_mass_momentum_and_energy():

@@ -10,7 +10,7 @@ from regions import PixCoord, Regions
 
 from astrofractal import FeatureSegmenter, GasMap
 from astrofractal.gasmap import column_to_mass
-from astrofractal.segmentation import Segmentation
+from astrofractal.segmentation import Segmentation, measure
 from astrofractal.segmentation.measures import virial_parameter
 
 
@@ -18,9 +18,9 @@ def build(gas, labels, components=None):
     if components is None:
         components = np.stack([np.log10(gas.column_density.value), gas.column_density.value / 1e22])
     return Segmentation(
-        gas, labels, components, n_segments=labels.max(),
-        explained_variance_ratio=[0.7, 0.2], rgb_limits=[[21, 23], [0, 1], [0, 0]],
-        meta={"weights_id": "none", "method": "hand"},
+        gas, labels, components, rgb=np.where(labels[..., None] > 0, [0.2, 0.5, 1], np.nan),
+        n_segments=labels.max(), stability=np.linspace(0.5, 1, labels.max()),
+        meta={"weights_id": "none", "background": "0 cm-2"},
     )  # fmt: skip
 
 
@@ -75,7 +75,6 @@ def test_table_in_physical_units(result, gas):
     assert u.isclose(one["virial_parameter"], alpha)
     # a segment in pieces has no radius
     np.testing.assert_array_equal(np.isnan(table["virial_parameter"]), table["n_islands"] != 1)
-    assert row["dominant_component"] in (1, 2)
     assert table.meta["mu_H2"] == 2.8
     assert table.meta["distance_pc"] == 300
 
@@ -116,7 +115,6 @@ def test_empty_segment_and_missing_channels(make_gas):
     assert np.isfinite(table["mean_column_density"]).all()
     assert (table["sky_centroid"].ra > 0).all()
     assert table.meta["mu_H2"] == 2.8
-    assert "stability" not in table.colnames
     assert "mean_velocity" not in table.colnames
     assert "virial_parameter" not in table.colnames
     assert np.isnan(build(gas, labels).correlations["velocity"]).all()
@@ -153,13 +151,12 @@ def test_files_round_trip(result, gas, tmp_path):
         p.name for p in paths.values()
     )
     y, x = np.indices(gas.shape)
-    for key, format in (("regions", "ds9"), ("regions_crtf", "crtf"), ("regions_fits", "fits")):
+    for key, format in (("regions", "ds9"), ("regions_crtf", "crtf")):
         back = Regions.read(paths[key], format=format)
         assert len(back) == len(result.regions)
         covered = np.zeros(gas.shape, int)
         for number, region in enumerate(back, start=1):
-            pixel = region if format == "fits" else region.to_pixel(gas.wcs)
-            covered[pixel.contains(PixCoord(x, y))] = number
+            covered[region.to_pixel(gas.wcs).contains(PixCoord(x, y))] = number
         np.testing.assert_array_equal(covered, result.islands.data)
     assert Regions.read(paths["regions"])[0].meta["text"] == "segment 1 island 1"
     with fits.open(paths["labels"]) as hdus:
@@ -201,7 +198,7 @@ def test_nothing_is_left_of_a_failed_write(result, tmp_path, monkeypatch):
 
 def test_map_without_wcs_is_drawn_and_written(encoder, tmp_path):
     column = 10 ** np.random.default_rng(0).normal(22, 0.3, (40, 40)) / u.cm**2
-    result = FeatureSegmenter(2, encoder=encoder).segment(GasMap(column))
+    result = FeatureSegmenter(2, background=None, encoder=encoder).segment(GasMap(column))
     paths = result.write(tmp_path / "out")
     assert "regions_crtf" not in paths
     assert len(Regions.read(paths["regions"])) == len(result.to_regions("pixel"))
@@ -211,10 +208,89 @@ def test_plot(result):
     from matplotlib.figure import Figure
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-    figure = Figure(figsize=(10, 5), layout="constrained")
+    figure = Figure(figsize=(12, 5), layout="constrained")
     assert result.plot(figure=figure) is figure
     assert len(figure.axes) == 3
-    assert [t.get_text() for t in figure.legends[0].get_texts()] == ["3", "2", "1"]
+    names = [t.get_text() for t in figure.legends[0].get_texts()]
+    assert [name.split()[0] for name in names] == ["3", "2", "1"]
+    assert names[0].endswith(result.table["character"][2])
     bars = figure.axes[0].findobj(AnchoredSizeBar)
     assert [bar.txt_label.get_text() for bar in bars] == ["0.1 pc"]
     assert len(set(result.colors)) == 3
+
+
+def test_the_printed_table_fits_a_terminal(result):
+    lines = result.table.pformat()
+    assert max(map(len, lines)) <= 80
+    for name in ("label", "area", "mean_column_density", "gas_mass", "character"):
+        assert name in lines[0]
+    assert "..." not in lines[0]
+
+
+def test_what_distinguishes_a_segment():
+    """Four strips: dense gas, gas that recedes, broad lines, and the rest."""
+    shape = (40, 80)
+    strip = np.indices(shape)[1] // 20 + 1
+    rng = np.random.default_rng(0)
+    column = np.where(strip == 1, 5e22, 1e22) * 10 ** rng.normal(0, 0.01, shape)
+    velocity = np.where(strip == 2, 1.0, 0.0) + rng.normal(0, 0.01, shape)
+    dispersion = np.where(strip == 3, 1.0, 0.2) * 10 ** rng.normal(0, 0.01, shape)
+    kms = u.km / u.s
+    table = measure(GasMap(column / u.cm**2, velocity * kms, dispersion * kms), strip)
+    words = list(table["character"])
+    assert words[0].split(", ")[0] == "dense"
+    assert words[1].split(", ")[0] == "redshifted"
+    assert words[2].split(", ")[0] == "broad lines"
+    assert list(table["touches"]) == ["2", "1 3", "2 4", "3"]
+
+
+def test_labels_of_the_user_are_measured_alike(result, gas):
+    table = measure(gas, result.labels.data * 10)
+    assert table["label"].tolist() == [10, 20, 30]
+    assert u.allclose(table["gas_mass"], result.table["gas_mass"])
+    assert table["touches"].tolist()[0].split()[0] == "20"
+    for wrong in (np.zeros((3, 3), int), np.zeros(gas.shape), np.full(gas.shape, -1)):
+        with pytest.raises(ValueError, match="labels must be integers of at least 0 of shape"):
+            measure(gas, wrong)
+
+
+def test_labels_at_positions(result, gas):
+    peak = np.unravel_index(np.nanargmax(gas.column_density.value), gas.shape)
+    sky = gas.wcs.pixel_to_world(peak[1], peak[0])
+    assert result.label_at(sky) == result.label_at((peak[1], peak[0])) == 3
+    found = result.label_at((np.array([0, 500, np.nan, 40]), np.array([0, 3, 3, 90])))
+    assert found.tolist() == [0, 0, 0, result.labels.data[90, 40]]
+
+
+def test_a_segment_is_a_map(result, gas, tmp_path):
+    part = result.cutout(3)
+    inside = result.masks[3]
+    assert np.count_nonzero(~part.mask) == inside.sum()
+    assert u.isclose(part.mass, result.table["gas_mass"][2], rtol=1e-5)
+    y, x = np.nonzero(inside)
+    corner = part.wcs.pixel_to_world(0, 0).separation(gas.wcs.pixel_to_world(x.min(), y.min()))
+    assert corner < 1e-6 * u.deg
+    result.write_segment(3, tmp_path / "core.fits")
+    np.testing.assert_allclose(
+        GasMap.read(tmp_path / "core.fits").column_density.value, part.column_density.value
+    )
+    with pytest.raises(FileExistsError):
+        result.write_segment(3, tmp_path / "core.fits")
+    with pytest.raises(ValueError, match=r"label must be one of \[1, 2, 3\], got 9"):
+        result.cutout(9)
+
+
+def test_what_is_written_can_be_read(result, tmp_path):
+    result.write(tmp_path / "out")
+    back = Segmentation.read(tmp_path / "out")
+    np.testing.assert_array_equal(back.labels.data, result.labels.data)
+    np.testing.assert_allclose(back.components.data, result.components.data, rtol=1e-6)
+    np.testing.assert_allclose(back.rgb.data, result.rgb.data, rtol=1e-6)
+    assert back.meta == result.meta
+    for name in ("gas_mass", "stability", "mean_velocity"):
+        assert u.allclose(back.table[name], result.table[name], rtol=1e-5)
+    with pytest.raises(FileNotFoundError, match="is no folder of a segmentation"):
+        Segmentation.read(tmp_path)
+    (tmp_path / "out" / "labels.fits").write_bytes(b"nothing")
+    with pytest.raises((ValueError, OSError), match=r"labels\.fits"):
+        Segmentation.read(tmp_path / "out")

@@ -30,7 +30,7 @@ def make_map(shape, seed=0):
 @pytest.fixture(scope="module")
 def segmenter():
     encoder = FractalEncoder(weights="random", device="cpu")
-    segmenter = FeatureSegmenter(3, encoder=encoder, stride=8, n_views=4, n_components=4)
+    segmenter = FeatureSegmenter(3, background=None, n_views=2, encoder=encoder)
     return segmenter.fit([make_map((128, 128))])
 
 
@@ -92,11 +92,7 @@ def test_a_segmenter_is_fitted_on_the_survey(files, tmp_path):
     bad = tmp_path / "bad.fits"
     bad.write_text("nothing")
     segmenter = FeatureSegmenter(
-        2,
-        encoder=FractalEncoder(weights="random", device="cpu"),
-        stride=8,
-        n_views=4,
-        n_components=4,
+        2, n_views=2, encoder=FractalEncoder(weights="random", device="cpu")
     )
     maps = [*sorted(files.iterdir()), bad]
     with pytest.warns(AstrofractalWarning, match="1 of 3 tiles could not be used"):
@@ -108,12 +104,11 @@ def test_a_segmenter_is_fitted_on_the_survey(files, tmp_path):
 
 
 OTHER = {
+    "background": 1e21 / u.cm**2,
+    "scale": 3 * u.pix,
     "min_area": 0,
+    "n_views": 1,
     "random_state": 1,
-    "smoothing": 1,
-    "sharpness": 0.1,
-    "velocity_reference": "map",
-    "whiten": True,
 }
 
 
