@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.decomposition import PCA
+from sklearn.dummy import DummyRegressor
 from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import BayesianRidge, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVR
@@ -198,7 +200,13 @@ REGRESSORS = {
     "kernel_ridge": KernelRidgeRegression,
 }
 
-_OWN = {c.__name__: c for c in (GroupRidge, KernelRidgeRegression)}
+#: What a file of a calibration may name: regressors whose cost does not depend on their options.
+_OWN = {
+    c.__name__: c
+    for c in (GroupRidge, KernelRidgeRegression, SVR, Ridge, BayesianRidge, DummyRegressor)
+}
+
+_MOST_VALUES, _LARGEST_OPTION = 100, 1e4
 
 
 def make_regressor(spec: str | BaseEstimator | tuple[str | BaseEstimator, ...]) -> BaseEstimator:
@@ -281,9 +289,7 @@ def spec_to_json(spec):
     name = kind.__name__
     try:
         if _OWN.get(name) is not kind:
-            if kind.__module__.split(".")[0] != "sklearn":
-                raise TypeError
-            name = f"{kind.__module__}:{name}"
+            raise TypeError
         options = {
             key: list(value) if isinstance(value, tuple) else value
             for key, value in spec.get_params(deep=False).items()
@@ -292,26 +298,27 @@ def spec_to_json(spec):
             raise TypeError
     except (TypeError, ValueError) as error:
         msg = (
-            f"regressor={spec!r} cannot be saved without pickle: take a named regressor or an "
-            "estimator of scikit-learn whose hyperparameters are plain values"
+            f"regressor={spec!r} cannot be saved without pickle: take a named regressor, or one of "
+            f"{', '.join(_OWN)} whose hyperparameters are plain values"
         )
         raise TypeError(msg) from error
     return {"class": name, "options": options}
 
 
 def spec_from_json(description):
-    """Return what `spec_to_json` was given."""
+    """Return what `spec_to_json` was given: a file may come from anybody."""
     if description is None or isinstance(description, str):
         return description
     if isinstance(description, list):
         return tuple(spec_from_json(member) for member in description)
-    name, known = description["class"], _OWN
-    if name not in known:
-        from sklearn.utils import all_estimators
-
-        found = all_estimators(type_filter="regressor")
-        known = {f"{c.__module__}:{c.__name__}": c for _, c in found}
-    if name not in known:
-        msg = f"the installed scikit-learn has no regressor {name!r}"
+    name, options = description["class"], description["options"]
+    if name not in _OWN:
+        msg = f"the regressor {name!r} is none of {', '.join(_OWN)}"
         raise ValueError(msg)
-    return known[name](**description["options"])
+    for key, value in options.items():
+        values = value if isinstance(value, list) else [value]
+        numbers = [v for v in values if isinstance(v, (int, float))]
+        if len(values) > _MOST_VALUES or any(not -1 <= v <= _LARGEST_OPTION for v in numbers):
+            msg = f"the option {key} of {name} must be between -1 and {_LARGEST_OPTION:g}"
+            raise ValueError(msg)
+    return _OWN[name](**options)

@@ -16,6 +16,9 @@ BATCH_SIZE = 256
 
 _TOLERANCE = 0.02
 
+#: No gas has a column density of 1e30 cm-2.
+_LARGEST_LOG = 30
+
 _MASKED_FRACTION = 0.05
 
 
@@ -24,12 +27,15 @@ def standard_batches(maps, *, size, shape):
     if isinstance(maps, MapSet):
         _check_width(maps.pixel_scale * maps.images.shape[-1], size)
         maps = maps.images
+    if isinstance(maps, np.ndarray) and maps.ndim == 3 and len(maps) == 3:
+        maps = maps[None]
     if isinstance(maps, np.ndarray) and maps.ndim == 4 and not isinstance(maps, u.Quantity):
         if maps.shape[1:] != (3, *shape):
             msg = f"an array of maps must have the shape (n_maps, 3, {shape[0]}, {shape[1]}), got "
             raise ValueError(msg + str(maps.shape))
         for start in range(0, len(maps), BATCH_SIZE):
             batch = np.asarray(maps[start : start + BATCH_SIZE], dtype=np.float32)
+            _check_logarithm(batch[:, 0])
             masked = ~np.isfinite(batch[:, 0])
             if masked.all((1, 2)).any():
                 msg = f"map {start + int(masked.all((1, 2)).argmax())} has no column density"
@@ -110,6 +116,17 @@ def _has_width(gas, size):
         return True
     width = gas.pixel_scale.to_value(u.pc) * gas.shape[1]
     return abs(width / size.to_value(u.pc) - 1) < _TOLERANCE
+
+
+def _check_logarithm(log_n):
+    """Refuse column densities that are not logarithms."""
+    most = np.max(log_n, initial=0, where=np.isfinite(log_n))
+    if most > _LARGEST_LOG:
+        msg = (
+            "the first channel of an array must be log10 of the column density in cm-2, got values "
+            f"up to {most:.3g}: take np.log10, or give a GasMap"
+        )
+        raise ValueError(msg)
 
 
 def _check_width(width, size):

@@ -13,6 +13,7 @@ from sklearn.svm import SVR
 
 from astrofractal import FractalEncoder, StellarMassEstimator
 from astrofractal.mass import FeatureSet, KernelRidgeRegression
+from astrofractal.mass.regressors import spec_from_json
 
 ALL = ("column_density", "velocity", "dispersion")
 
@@ -137,3 +138,17 @@ def test_weights_of_the_same_name_are_not_the_same_encoder(tmp_path, mapset):
     StellarMassEstimator.load(tmp_path / "a.astrofractal", encoder=encoder)
     with pytest.raises(ValueError, match="calibrated with the weights 'mine'"):
         StellarMassEstimator.load(tmp_path / "a.astrofractal", encoder=other)
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        ({"class": "sklearn.ensemble:ExtraTreesRegressor", "options": {}}, "none of GroupRidge"),
+        ({"class": "SVR", "options": {"cache_size": 1e9}}, "cache_size of SVR must be between"),
+        ({"class": "GroupRidge", "options": {"alphas": [0.1] * 1000}}, "alphas of GroupRidge"),
+        ({"class": "Ridge", "options": {"alpha": float("nan")}}, "alpha of Ridge"),
+    ],
+)
+def test_files_name_known_regressors_alone(description, message):
+    with pytest.raises(ValueError, match=message):
+        spec_from_json(description)

@@ -392,3 +392,13 @@ def test_masses_stay_within_the_reference_masses(estimator, new_maps):
 
 def mapset_top(estimator):
     return 10 ** estimator.calibrations_[ALL].y_.max()
+
+
+def test_arrays_pass_the_checks_of_maps(estimator, new_maps):
+    one = estimator.predict(new_maps.images[0])
+    assert one.isscalar
+    assert_allclose(one, estimator.predict(new_maps.images[:1])[0])
+    linear = new_maps.images[:2].copy()
+    linear[:, 0] = 10.0 ** linear[:, 0]
+    with pytest.raises(ValueError, match="log10 of the column density in cm-2, got values up to"):
+        estimator.predict(linear)
