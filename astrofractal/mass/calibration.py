@@ -127,6 +127,17 @@ class Calibration:
     def __post_init__(self):
         self.channels, self.prior = tuple(self.channels), as_prior(self.prior)
 
+    def __repr__(self):
+        known = "not fitted"
+        if "skill_" in vars(self):
+            skill = self.skill_
+            known = (
+                f"R2 {skill['r2_protostar']:.2f} +- {skill['r2_protostar_err']:.2f} per protostar on "
+                f"clouds left out, {skill['n_maps']} maps of {skill['n_protostars']} protostars in "
+                f"{skill['n_clouds']} clouds"
+            )
+        return f"<Calibration for {' + '.join(self.channels)}: {known}>"
+
     def fit(
         self,
         X: np.ndarray,

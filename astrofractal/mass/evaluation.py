@@ -85,6 +85,11 @@ class Evaluation:
     def __len__(self) -> int:
         return len(self.log_mass)
 
+    def __repr__(self):
+        flags = [flag for own in self.flags for flag in own]
+        counts = ", ".join(f"{flags.count(flag)} {flag}" for flag in dict.fromkeys(flags))
+        return f"<Evaluation: {len(self)} masses; flags: {counts or 'none'}>"
+
     @classmethod
     def concatenate(cls, parts: Sequence[Evaluation]) -> Evaluation:
         """Return the entries of several evaluations, in order."""

@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from astrofractal import FractalEncoder, GasMap, StellarMassEstimator
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.flags import skill_flags
-from astrofractal.mass import FeatureSet, NoSkillWarning
+from astrofractal.mass import Calibration, FeatureSet, NoSkillWarning
 from tests.factories import make_column, make_gas, make_mapset
 
 PROFILES = FeatureSet(pooling=None, profiles="all")
@@ -402,3 +402,10 @@ def test_arrays_pass_the_checks_of_maps(estimator, new_maps):
     linear[:, 0] = 10.0 ** linear[:, 0]
     with pytest.raises(ValueError, match="log10 of the column density in cm-2, got values up to"):
         estimator.predict(linear)
+
+
+def test_representations_tell_how_good_they_are(estimator, new_maps):
+    calibration = estimator.calibrations_[ALL]
+    assert f"R2 {calibration.skill_['r2_protostar']:.2f} +- " in repr(calibration)
+    assert "not fitted" in repr(Calibration(ALL, PROFILES, "ridge"))
+    assert repr(estimator.evaluate(new_maps[:2])) == "<Evaluation: 2 masses; flags: none>"
