@@ -4,7 +4,17 @@ The two flagship classes, the map class and the encoder are imported on first us
 ``import astrofractal`` stays fast and does not import torch.
 """
 
+from typing import TYPE_CHECKING
+
 from astrofractal._utils.optional import lazy_names
+
+if TYPE_CHECKING:
+    from astrofractal._utils.limits import conf as conf
+    from astrofractal._utils.version import __version__
+    from astrofractal.encoder.encoder import FractalEncoder
+    from astrofractal.gasmap.core import GasMap
+    from astrofractal.mass.estimator import StellarMassEstimator
+    from astrofractal.segmentation.segmenter import FeatureSegmenter
 
 __all__ = ["FeatureSegmenter", "FractalEncoder", "GasMap", "StellarMassEstimator", "__version__"]
 

@@ -3,12 +3,13 @@
 import os
 import threading
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["one_blas_thread", "safe_workers"]
 
 _lock = threading.Lock()
 
-_entered = []
+_entered: list[Any] = []  # the limits of threadpoolctl
 
 
 @contextmanager

@@ -55,8 +55,8 @@ class FeatureStore:
         progress_bar: ProgressBar = False,
     ) -> None:
         self._makers = dict(encoders)
-        self._encoders = {}
-        self._tables = {}
+        self._encoders: dict[str, Any] = {}
+        self._tables: dict[tuple[str, str, float, bool], dict[str, np.ndarray]] = {}
         self.folder = None if folder is None else Path(folder)
         self.progress_bar = progress_bar
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -93,7 +93,7 @@ class Method:
     """A regressor on named features."""
 
     name: str  # in the tables; no two methods share it
-    features: object  # a FeatureSet or ClassicalMasses
+    features: Any  # a FeatureSet or ClassicalMasses; what a network learns from, in words
     regressor: object  # as make_regressor takes it
     source: str | None = None  # the name of the encoder, where the features have poolings
     twin: str | None = None  # the method that differs in the encoder alone
@@ -113,7 +113,7 @@ class Method:
     ) -> tuple[np.ndarray, list[int] | None]:
         """Return the features (n_maps, n) of maps, and the number of each kind; `None`: not scaled."""
         encoded, features = None, self.features
-        if features.pooling:
+        if features.pooling and self.source:
             options = {"zoom": features.zoom, "symmetrize": features.symmetrize}
             encoded = store.encode(self.source, images, features.pooling, **options)
         return features.compute(images, channels, encoded=encoded)

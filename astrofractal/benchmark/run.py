@@ -90,9 +90,9 @@ class Journal:
     def __init__(self, folder: PathLike | None = None, meta: dict[str, Any] | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self.meta = dict(meta or {})
-        self.tables = {}
-        self.failed = []
-        self._rows = {}
+        self.tables: dict[str, QTable] = {}
+        self.failed: list[str] = []
+        self._rows: dict[str, list[dict[str, Any]]] = {}
         self._start = time.perf_counter()
 
     def add(self, name: str, rows: Iterable[dict[str, Any]]) -> None:

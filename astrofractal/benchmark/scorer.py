@@ -73,8 +73,8 @@ class Scorer:
         self.channels = tuple(channels)
         self.n_per_protostar = n_per_protostar
         self._images = keep_channels(maps.images, self.channels)
-        self._features = {}
-        self._appearance = None
+        self._features: dict[tuple[str | None, Any], Any] = {}
+        self._appearance: np.ndarray | None = None
 
     def features(self, method: Method) -> tuple[np.ndarray, list[int] | None]:
         """Return the features of all maps and the number of each kind; see `Method.compute`."""

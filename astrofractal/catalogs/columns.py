@@ -194,7 +194,7 @@ def verdict(table: QTable) -> Verdict:
     sentence = f"{n_yes or 'None'} of {n} masses can be used"
     if n_doubt:
         sentence += f", {n_doubt} more only with doubt" if n_yes else f", {n_doubt} only with doubt"
-    reasons = {}
+    reasons: dict[str, int] = {}
     for own, value in zip(rows, trust):
         worst = [flag.short for flag in present if flag.name in own and flag.trust == value]
         if value != "yes":

@@ -85,7 +85,7 @@ def plot_catalog(
         from matplotlib.patheffects import Normal, Stroke
 
         halo = [Stroke(linewidth=2.5, foreground="white"), Normal()]
-        for name, *place in zip(catalog["id"][seen], x, y, strict=True):
+        for name, place in zip(catalog["id"][seen], zip(x, y), strict=True):
             axes.annotate(
                 str(name),
                 place,

@@ -145,8 +145,9 @@ class FractalEncoder:
             torch.manual_seed(random_state)
             self.model = create_backbone(self.model_name, in_chans=self.in_chans)
         #: Linear maps from pretraining, by pooling: ``"structure"``, ``"protostar_mass"``.
-        self.heads = {}
-        self._fingerprint = self._half = None
+        self.heads: dict[str, torch.nn.Linear] = {}
+        self._fingerprint: str | None = None
+        self._half = None
         if state is not None:
             self._load(state, weights, has_card)
         self.model.eval().requires_grad_(False).to(self.device)
@@ -283,9 +284,8 @@ class FractalEncoder:
                 self.model_name, self.in_chans, self.normalization.to_dict(), arrays
             )
         precision = one_of("precision", precision or self.precision, PRECISIONS)
-        if precision == "float32":
-            return self._fingerprint
-        return fingerprint(self._fingerprint, precision)
+        own = self._fingerprint
+        return own if precision == "float32" else fingerprint(own, precision)
 
     def with_weights(self, state: dict[str, torch.Tensor], **card: Any) -> FractalEncoder:
         """
@@ -524,7 +524,7 @@ class FractalEncoder:
         parts = []
         for batch in self._batches(maps, progress_bar):
             batch = magnify(batch, zoom)
-            total, n_views = 0, 0
+            total, n_views = torch.zeros(()), 0
             for view in _symmetric_views(batch) if symmetrize else [batch]:
                 n_views += 1
                 tokens, grid = self._forward(view)

@@ -163,7 +163,7 @@ def as_gas(moments: np.ndarray, amplitude: GasAmplitude) -> np.ndarray:
     if moments.ndim != 3 or moments.shape[0] != 3 or moments.shape[1] != moments.shape[2]:
         msg = f"moments must have shape (3, size, size), got {moments.shape}"
         raise ValueError(msg)
-    a = GasAmplitude(*(_f(x) for x in amplitude))
+    a = GasAmplitude(*np.array(amplitude, _f))
     gx, gy = _direction(_f(2 * np.pi) * a.angle)  # in 64 bit, as numba returns them
     out = np.empty_like(moments)
     scales = (a.mean, a.spread, a.velocity, a.shear, gx, gy)

@@ -454,7 +454,7 @@ class GasMap:
             return self._pixel_scale**2
         need_wcs(self, "pixel_area")
         need_distance(self, "pixel_area")
-        return self.pixel_solid_angle.value * self.distance**2
+        return self.pixel_solid_angle.value * self._distance**2
 
     @property
     def mass(self) -> u.Quantity:

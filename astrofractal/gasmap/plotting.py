@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
-    _Map = TypeVar("_Map")  #: a `~astrofractal.GasMap`, whose module imports this one
+    import astrofractal
+
+    _Map = TypeVar("_Map", bound="astrofractal.GasMap")  # whose module imports this one
 
 __all__ = [
     "color_norm",
@@ -274,8 +276,9 @@ def plot(
     channels = gas.channels if channel is None else (channel,)
     figure = map_figure(gas, len(channels), figure=figure)
     options = {"colorbar": colorbar, "scale_bar": scale_bar, "beam": beam}
-    for cell, name in zip(figure.add_gridspec(1, len(channels)), channels, strict=True):
-        axes = sky_axes(figure, cell, gas)
+    grid = figure.add_gridspec(1, len(channels))
+    for i, name in enumerate(channels):
+        axes = sky_axes(figure, grid[0, i], gas)
         draw_channel(axes, gas, name, cmap=cmap, norm=norm, **options)
     return figure
 

@@ -19,7 +19,9 @@ from astrofractal.gasmap.resample import Resampler
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    _Map = TypeVar("_Map")  #: a `~astrofractal.GasMap`, whose module imports this one
+    import astrofractal
+
+    _Map = TypeVar("_Map", bound="astrofractal.GasMap")  # whose module imports this one
 
 
 __all__ = ["contains", "cutout", "cutouts", "pixel_direction", "to_pixel", "to_sky"]

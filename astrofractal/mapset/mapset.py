@@ -117,11 +117,8 @@ class MapSet:
             msg = "masses must be finite and positive"
             raise ValueError(msg)
         self.clouds = _strings("clouds", clouds, n_maps)
-        protostars = _strings("protostars", protostars, n_maps)
-        self.protostars = np.array(
-            [s if s.startswith(f"{c}/") else f"{c}/{s}" for c, s in zip(self.clouds, protostars)],
-            dtype=str,
-        )
+        names = zip(self.clouds.tolist(), _strings("protostars", protostars, n_maps).tolist())
+        self.protostars = np.array([s if s.startswith(f"{c}/") else f"{c}/{s}" for c, s in names])
         if times is None:
             times = np.full(n_maps, np.nan) * u.Myr
         self.times = _quantity("times", times, u.Myr, (n_maps,))
@@ -149,13 +146,12 @@ class MapSet:
             f"protostars, {n_clouds} cloud{'s' if n_clouds != 1 else ''}>"
         )
 
-    def __getitem__(self, index: int | slice | ArrayLike) -> MapSet:
+    def __getitem__(self, index: int | slice | np.ndarray | list[int]) -> MapSet:
         """Return the selected maps as a `MapSet`; a single number gives a set of one."""
-        index = np.arange(len(self))[index]
-        index = np.atleast_1d(index)
+        rows = np.atleast_1d(np.arange(len(self))[index])
         new = object.__new__(MapSet)
         for name in _COLUMNS:
-            setattr(new, name, getattr(self, name)[index])
+            setattr(new, name, getattr(self, name)[rows])
         new.pixel_scale = self.pixel_scale
         new.meta = dict(self.meta)
         if "clouds" in new.meta:
@@ -440,7 +436,7 @@ def _quantity(name, value, unit, shape):
     return value
 
 
-def _strings(name, value, n):
+def _strings(name: str, value: ArrayLike, n: int) -> np.ndarray:
     value = np.asarray(value).astype(str)
     if value.shape != (n,):
         msg = f"{name} must have one entry for each of the {n} maps, got the shape {value.shape}"

@@ -191,14 +191,18 @@ class Telescope:
         if gas.beam is not None and gas.distance is not None:
             axes = [a.to_value(u.rad) * gas.distance.to(u.pc) for a in _axes(gas.beam)]
             beam = (*axes, gas.beam.pa)
-        velocities = [
-            median_error(gas, getattr(gas, f"{name}_uncertainty")) for name in CHANNELS[1:]
-        ]
+        velocity_noise, dispersion_noise = (
+            None if value is None else value * u.km / u.s
+            for value in (
+                median_error(gas, getattr(gas, f"{name}_uncertainty")) for name in CHANNELS[1:]
+            )
+        )
         return cls(
             beam,
             gas.pixel_scale.to(u.pc),
             _column_noise(gas),
-            *(None if v is None else v * u.km / u.s for v in velocities),
+            velocity_noise,
+            dispersion_noise,
             correlated=beam is not None and _is_correlated(gas, beam),
             largest_scale=largest_scale,
             distance=gas.distance,

@@ -4,7 +4,6 @@ import json
 import re
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Images", "Optimizer", "Recipe", "Terms", "Views", "recipe_names"]
 
-_RECIPES = files("astrofractal.pretraining") / "recipes"
+_RECIPES = Path(__file__).with_name("recipes")
 
 # Names and values of earlier versions, which runs and cards contain.
 _RENAMED = {"hidden_masses": "protostars", "hidden_mass_weight": "protostar_mass_weight"}
@@ -222,7 +221,7 @@ class Optimizer(_Table):
 
 
 @_documented
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe(_Table):
     """
     All that defines a pretraining run: a recipe and a seed give the same weights.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,8 +152,9 @@ def map_set(
 
     if isinstance(snapshots, Snapshot) or not hasattr(snapshots, "__iter__"):
         snapshots = [snapshots]
-    maps, empty, clouds = [], [], {}
-    total = len(snapshots) if hasattr(snapshots, "__len__") else None
+    maps, empty = [], []
+    clouds: dict[str, dict[str, float | None]] = {}
+    total = len(snapshots) if isinstance(snapshots, Sized) else None
     for item in progress(snapshots, progress_bar, total=total, desc="snapshots"):
         snapshot = item if isinstance(item, Snapshot) else read_snapshot(item)
         made = sink_maps(

@@ -140,7 +140,7 @@ class LazyMap:
         self.beam = check_beam(beam)
         self.pixel_scale = check_length("pixel_scale", pixel_scale)
         self.name = str(name)
-        self._path = None  # of a Zarr group, for messages
+        self._path: Path | None = None  # of a Zarr group, for messages
 
     def __repr__(self):
         size = f"{self.shape[0]} x {self.shape[1]} px"

@@ -118,7 +118,7 @@ def register(name, *, identify, unused=()):
 
 def list_formats() -> Table:
     """Return the formats that `~astrofractal.GasMap.read` reads, a `~astropy.table.Table`."""
-    lines = [inspect.getdoc(reader.read).splitlines()[0] for reader in _READERS.values()]
+    lines = [(inspect.getdoc(reader.read) or "").partition("\n")[0] for reader in _READERS.values()]
     return Table({"Format": list(_READERS), "Description": lines})
 
 
