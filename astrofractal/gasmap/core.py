@@ -32,10 +32,9 @@ from astrofractal.gasmap.io.objects import add_object, as_cube
 from astrofractal.gasmap.io.registry import (
     MapParts,
     ReadOptions,
-    describe_format,
-    list_formats,
     read_source,
     refuse_unused,
+    with_formats,
 )
 from astrofractal.gasmap.io.write import to_hdulist, write
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, mean_velocity
@@ -520,6 +519,7 @@ class GasMap:
     to_pixel = to_pixel
     to_sky = to_sky
 
+    @with_formats
     @classmethod
     def read(
         cls,
@@ -965,7 +965,3 @@ def _check_flags(flags):
     for flag in flags:
         one_of("flags", flag, FLAGS)
     return flags
-
-
-for _name, _function in (("list_formats", list_formats), ("help", describe_format)):
-    setattr(GasMap.read.__func__, _name, _function)

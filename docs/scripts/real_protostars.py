@@ -20,7 +20,6 @@ from astropy.io import fits
 from astropy.table import QTable, Table
 
 from astrofractal import GasMap, StellarMassEstimator
-from astrofractal._utils.atomic import atomic_path
 from astrofractal.catalogs import compare
 from astrofractal.flags import skill_flags
 from astrofractal.gasmap import (
@@ -252,10 +251,7 @@ def _number(value):
 
 
 def _write_csv(path, header, rows):
-    with (
-        atomic_path(path) as partial,
-        Path(partial).open("w", newline="", encoding="utf-8") as file,
-    ):
+    with Path(path).open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
@@ -332,8 +328,7 @@ def write(path, found):
         table[name].info.description = descriptions.get(name)
         if name in (*masses, "beam_px", "r2", "r2_protostar", "ratio_dex", "separation"):
             table[name].info.format = ".3g" if name in masses else ".2f"
-    with atomic_path(path) as partial:
-        table.write(partial, format="ascii.ecsv", overwrite=True)
+    table.write(path, format="ascii.ecsv", overwrite=True)
     shown = [
         [
             one["id"],
@@ -367,8 +362,7 @@ def write(path, found):
     header = ["map", "channels", "beam, px", "R2 per map", "R2 per protostar"]
     _write_csv(path.with_name(f"{path.stem}_maps.csv"), header, lines)
     text = summary(table)
-    with atomic_path(path.with_suffix(".txt")) as partial:
-        Path(partial).write_text(text, encoding="utf-8")
+    path.with_suffix(".txt").write_text(text, encoding="utf-8")
     print(text)
     print(table["object", "estimate", "lower", "upper", "dynamical_mass", "ratio_dex", "inside"])
 
