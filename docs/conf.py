@@ -31,9 +31,9 @@ release = astrofractal.__version__
 version = ".".join(release.split(".")[:2])
 
 extensions += ["sphinx_design", "sphinx_gallery.gen_gallery"]
-exclude_patterns += ["benchmark/[els]*.rst", "cards/*.rst", "changes/*", "tutorials"]
-exclude_patterns += ["method/pretraining_runs.rst", "method/pretraining_invariant.rst"]
-exclude_patterns += ["method/pretraining_ablation.rst"]
+# Parts that other pages include, and sources of other builders.
+exclude_patterns += ["cards/*.rst", "changes/*", "research/benchmark/*.rst"]
+exclude_patterns += ["research/tables/*.rst", "tutorials"]
 rst_epilog += """
 .. |paper| replace:: Hirashima, Nozaki & Harada (2025)
 .. _paper: https://arxiv.org/abs/2510.24159
@@ -52,11 +52,11 @@ html_theme_options = {
     # The theme's own navigation bar is that of the Astropy project, and so is its counter of visits.
     "navbar_start": "components/navbar-logo.html",
     "navbar_links": [
-        ["Getting started", "getting_started", 0],
-        ["User guide", "user/index", 0],
-        ["Tutorials", "generated/tutorials/index", 0],
+        ["Get started", "get_started", 0],
+        ["How-to", "howto/index", 0],
+        ["Understand", "understand/index", 0],
         ["Reference", "reference/index", 0],
-        ["Changelog", "changelog", 0],
+        ["Research", "research/index", 0],
     ],
     "navbar_end": ["theme-switcher", "navbar-icon-links"],
     "icon_links": [

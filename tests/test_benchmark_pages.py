@@ -10,7 +10,7 @@ from astropy.table import QTable
 
 from tests.test_figures import figure_test
 
-FOLDER = Path(__file__).parents[1] / "docs" / "benchmark"
+FOLDER = Path(__file__).parents[1] / "docs" / "research" / "benchmark"
 SCRIPT = Path(__file__).parents[1] / "docs" / "scripts" / "make_benchmark_pages.py"
 
 
@@ -38,10 +38,10 @@ def tables(pages):
     )  # fmt: skip
     paired = QTable(
         rows=[
-            {"method": method, "reference": pages.OPPONENT, "cloud": "all",
+            {"method": method, "reference": pages.REFERENCE, "cloud": "all",
              "r2_protostar": 0.05 - 0.02 * k, "r2_protostar_err": 0.01 + 0.003 * k,
              "r2": 0.03 - 0.01 * k, "r2_err": 0.02}
-            for k, method in enumerate(m for m in methods if m != pages.OPPONENT)
+            for k, method in enumerate(m for m in methods if m != pages.REFERENCE)
         ]
     )  # fmt: skip
     learning = QTable(
@@ -86,7 +86,7 @@ def test_tables_of_the_page(pages, tables):
     text = pages.summary(tables)
     assert text.startswith("1,234 maps of 40 protostars in 3 clouds")
     assert "at most 10 maps of each protostar" in text
-    assert "worth 321 independent ones" in text
+    assert "equivalent to 321 independent ones" in text
     row = text.partition("    * - **the package's default**\n")[2].splitlines()
     assert row[0] == "      - 0.30 ± 0.06"
     assert row[1] == "      - 0.05 ± 0.01"

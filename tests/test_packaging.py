@@ -108,7 +108,7 @@ def test_the_wheel_stays_below_30_mb():
 def test_the_paper_has_the_numbers_of_the_benchmark_and_its_references():
     paper = (ROOT / "paper/paper.md").read_text(encoding="utf-8")
     body = paper.split("---\n", 2)[2]
-    summary = (ROOT / "docs/benchmark/summary.rst").read_text(encoding="utf-8")
+    summary = (ROOT / "docs/research/benchmark/summary.rst").read_text(encoding="utf-8")
     numbers = set(re.findall(r"\d\.\d\d(?: ± \d\.\d\d)?", body))
     assert {"0.34 ± 0.10", "0.25 ± 0.11", "0.08 ± 0.03", "0.39"} <= numbers
     assert all(number in summary for number in numbers)

@@ -1,10 +1,10 @@
 """Make the tables and figures of the benchmark's page from what the benchmark wrote.
 
-    astrofractal benchmark MAPS --output docs/benchmark --overwrite
-    python docs/scripts/make_benchmark_pages.py docs/benchmark
+    astrofractal benchmark MAPS --output docs/research/benchmark --overwrite
+    python docs/scripts/make_benchmark_pages.py docs/research/benchmark
 
-writes ``*.rst``, which docs/benchmark.rst includes, and ``*.png`` beside the tables. Parts of the
-benchmark that were not run are left out.
+writes ``*.rst``, which docs/research/benchmark.rst includes, and ``*.png``. Parts of the benchmark
+that were not run are left out.
 """
 
 import argparse
@@ -14,19 +14,19 @@ import numpy as np
 from astropy.table import QTable
 from matplotlib.figure import Figure
 
-OPPONENT = "contrasts + profiles"
+REFERENCE = "contrasts + profiles"
 #: The rows of the table on the page, and what they are called there.
 ROWS = {
     "default": "**the package's default**",
-    "fractal tokens, symmetrized, + contrasts + profiles": "fractal tokens + contrasts + profiles",
+    "fractal tokens, symmetrized, + contrasts + profiles": "fractal tokens + hand-made features",
     "fractal tokens, symmetrized": "fractal tokens alone",
-    "random tokens, symmetrized": "the same tokens of random weights",
-    OPPONENT: "contrasts + profiles, **no network**",
-    f"{OPPONENT}, the default's regressor": "the same, told by support vectors as the default's",
-    "small CNN, n^-1/2, seed 0": "a small CNN trained on the maps",
-    "small CNN, seed 0": "the same, each protostar of the same weight",
+    "random tokens, symmetrized": "tokens of the untrained network",
+    REFERENCE: "hand-made features, **no network**",
+    f"{REFERENCE}, the default's regressor": "hand-made features, default's regressor",
+    "small CNN, n^-1/2, seed 0": "small CNN trained on the maps",
+    "small CNN, seed 0": "small CNN, equal weight per protostar",
     "nested virial masses": "ten nested virial masses, least squares",
-    "fractal class token, neighbors (published head)": "fractal class token, neighbors (the paper)",
+    "fractal class token, neighbors (published head)": "fractal class token, kNN (the paper)",
 }
 #: At most six lines in a figure: color and marker of each method.
 LINES = {
@@ -34,23 +34,29 @@ LINES = {
     "fractal tokens, symmetrized, + contrasts + profiles": ("#0072B2", "s"),
     "fractal tokens, symmetrized": ("#56B4E9", "^"),
     "random tokens, symmetrized": ("#E69F00", "v"),
-    OPPONENT: ("#D55E00", "D"),
+    REFERENCE: ("#D55E00", "D"),
     "profiles": ("#999999", "x"),
 }
-#: The methods whose scores on degraded maps the page of limitations shows.
+#: The methods whose scores on degraded maps the page of accuracy shows.
 LIMITS = {
-    "fractal tokens, symmetrized, + contrasts + profiles": "fractal tokens + contrasts + profiles",
+    "fractal tokens, symmetrized, + contrasts + profiles": "fractal tokens + hand-made",
     "fractal tokens, symmetrized": "fractal tokens alone",
-    OPPONENT: "contrasts + profiles, no network",
+    REFERENCE: "hand-made features, no network",
 }
 KINDS = {
-    "none": "as they are",
+    "none": "unchanged",
     "signal-to-noise": "S/N {:g}",
     "beam": "beam {:g} px",
     "pixels": "pixels x {:g}",
     "mask": "{:.0%} masked",
     "off-center": "{:g} px off",
 }
+
+
+def shown(method):
+    """Return what a method of the tables is called on the page."""
+    name = str(method).replace(REFERENCE, "hand-made features").replace("readout", "structure")
+    return name.replace("neighbors (published head)", "kNN").replace("neighbors", "kNN")
 
 
 def number(value, error=None):
@@ -83,15 +89,15 @@ def pick(table, **wanted):
 
 
 def summary(tables):
-    """Return the table of the page: per protostar first, paired with the best formulas."""
+    """Return the table of the page: per protostar first, paired with the hand-made features."""
     scores = pick(tables["scores"], protocol="leave-cloud-out", cloud="all")
-    header = ["features", "R2 per protostar", "less formulas (paired)", "R2 per map",
-              "less formulas (paired)", "RMSE per protostar (dex)"]  # fmt: skip
+    header = ["features", "R2 per protostar", "difference from hand-made", "R2 per map",
+              "difference from hand-made", "RMSE per protostar (dex)"]  # fmt: skip
     rows = []
     for name, title in ROWS.items():
         for row in pick(scores, method=name):
             cells = [title]
-            pair = pick(tables["paired"], method=name, reference=OPPONENT, cloud="all")
+            pair = pick(tables["paired"], method=name, reference=REFERENCE, cloud="all")
             for score in ("r2_protostar", "r2"):
                 cells.append(number(row[score], row[f"{score}_err"]))
                 cells += [number(p[score], p[f"{score}_err"]) for p in pair] or [""]
@@ -103,11 +109,11 @@ def summary(tables):
         "each cloud predicted by a calibration on the others"
     )
     if kept:
-        text += f" (on at most {kept} maps of each protostar, which stand for the rest)"
+        text += f" (on at most {kept} maps of each protostar, weighted by what they represent)"
     default = pick(scores, method="default")[0]
     text += (
-        f". The errors of one protostar's maps are alike: for the default the maps are worth "
-        f"{default['n_effective']:.0f} independent ones.\n\n"
+        f". Errors of maps of one protostar are correlated: for the default, the maps are "
+        f"equivalent to {default['n_effective']:.0f} independent ones.\n\n"
     )
     return text + list_table(header, rows)
 
@@ -116,14 +122,14 @@ def everything(tables):
     """Return a table of all methods by both protocols."""
     parts = []
     for protocol, title in (
-        ("leave-cloud-out", "Clouds unseen"),
-        ("random", "Maps at random, as published: near-copies of the tested maps calibrate"),
+        ("leave-cloud-out", "Whole clouds held out"),
+        ("random", "Maps held out at random, as in the paper"),
     ):
         scores = pick(tables["scores"], protocol=protocol, cloud="all")
         if len(scores):
             order = np.argsort(-np.asarray(scores["r2_protostar"]))
             rows = [
-                [str(r["method"]), str(r["regressor"]),
+                [shown(r["method"]), str(r["regressor"]),
                  *(number(r[k], r[f"{k}_err"]) for k in ("r2_protostar", "r2"))]
                 for r in scores[order]
             ]  # fmt: skip
@@ -135,8 +141,8 @@ def everything(tables):
 
 
 def plot_paired(tables):
-    """Draw the differences from the formulas, all clouds together."""
-    pairs = pick(tables["paired"], reference=OPPONENT, cloud="all")
+    """Draw the differences from the hand-made features, all clouds together."""
+    pairs = pick(tables["paired"], reference=REFERENCE, cloud="all")
     pairs = pairs[np.asarray(pairs["r2_protostar"]) > -0.5]
     pairs = pairs[np.argsort(pairs["r2_protostar"])]
     figure = Figure(figsize=(8, 0.8 + 0.3 * len(pairs)), layout="constrained")
@@ -149,8 +155,8 @@ def plot_paired(tables):
         axes.errorbar(pairs[score], places + shift, xerr=pairs[f"{score}_err"], fmt="o", ms=4,
                       color=color, label=label)  # fmt: skip
     axes.axvline(0, color="gray", lw=1)
-    axes.set_yticks(places, pairs["method"].tolist())
-    axes.set_xlabel("R$^2$ less that of contrasts + profiles")
+    axes.set_yticks(places, [shown(name) for name in pairs["method"]])
+    axes.set_xlabel("difference of R$^2$ from hand-made features")
     axes.legend(loc="upper left")
     return figure
 
@@ -162,7 +168,8 @@ def plot_learning(tables):
         for name, (color, marker) in LINES.items():
             line = pick(tables["learning"], method=name, maps=maps)
             axes.errorbar(line["n_labels"], line["r2_protostar"], yerr=line["r2_protostar_scatter"],
-                          color=color, marker=marker, ms=5, lw=1.2, capsize=2, label=name)  # fmt: skip
+                          color=color, marker=marker, ms=5, lw=1.2, capsize=2,
+                          label=shown(name))  # fmt: skip
         axes.set(
             xscale="log",
             xlabel="labeled protostars",
@@ -192,7 +199,7 @@ def plot_degradation(tables):
         line = pick(table, method=name)
         found = {(r["kind"], r["level"], r["channels"]): float(r["r2_protostar"]) for r in line}
         axes.plot(range(len(levels)), [found.get(level, np.nan) for level in levels], marker,
-                  color=color, ms=7, label=name)  # fmt: skip
+                  color=color, ms=7, label=shown(name))  # fmt: skip
     axes.set_xticks(range(len(levels)), names, rotation=40, ha="right")
     axes.set_ylabel("R$^2$, one map of each protostar")
     axes.axhline(0, color="gray", lw=0.7)
@@ -216,12 +223,12 @@ def plot_predicted(tables):
     axes.plot((0.04, 40), (0.04, 40), color="black", lw=1)
     axes.set(xscale="log", yscale="log", xlim=(0.04, 40), ylim=(0.04, 40))
     axes.set(xlabel="true mass (solar masses)", ylabel="estimated mass (solar masses)")
-    axes.set_title("each cloud by the others, a point per protostar, 68 % intervals")
+    axes.set_title("one point per protostar, its cloud held out, 68 % intervals")
     return figure
 
 
 def plot_coverage(tables):
-    """Draw how many masses the intervals hold in each cloud."""
+    """Draw the share of the masses inside their intervals in each cloud."""
     table = tables["intervals"]
     clouds = np.unique(table["cloud"])
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -232,7 +239,7 @@ def plot_coverage(tables):
         axes.plot(range(len(clouds)), shares, "o", color=color, label=f"{level:.0%} intervals")
         axes.axhline(level, color=color, lw=1)
     axes.set_xticks(range(len(clouds)), clouds.tolist(), rotation=45)
-    axes.set(ylim=(0, 1.02), ylabel="part of the masses inside")
+    axes.set(ylim=(0, 1.02), ylabel="share of the masses inside")
     axes.legend(loc="lower left")
     return figure
 
@@ -250,7 +257,7 @@ def _inside(table, level):
 
 
 def limits_clouds(tables):
-    """Return what the intervals hold in each cloud, per protostar and per map."""
+    """Return the coverage of the intervals in each cloud, per protostar and per map."""
     table = tables["intervals"]
     names = np.unique(table["cloud"])
     rows = []
@@ -263,7 +270,7 @@ def limits_clouds(tables):
         rows.append(row)
     header = ["cloud", "protostars", "maps"]
     header += [
-        f"{level} % holds, per {unit}" for level in (68, 90) for unit in ("protostar", "map")
+        f"inside {level} %, per {unit}" for level in (68, 90) for unit in ("protostar", "map")
     ]
     return list_table(header, rows)
 
@@ -271,7 +278,7 @@ def limits_clouds(tables):
 def limits_masses(tables):
     """Return error and coverage in ranges of the true mass, per protostar."""
     table, ranges = tables["intervals"], tables["mass_ranges"]
-    header = ["true mass (solar masses)", "maps", "bias (dex)", "RMSE (dex)", "68 % interval holds"]
+    header = ["true mass (solar masses)", "maps", "bias (dex)", "RMSE (dex)", "inside 68 %"]
     rows = []
     for low, high in zip(ranges["log_mass_min"], ranges["log_mass_max"]):
         part = table[(table["log_mass"] >= low) & (table["log_mass"] < high)]
@@ -287,7 +294,7 @@ def limits_masses(tables):
 
 
 def limits_maps(tables):
-    """Return the scores on maps that are not as they should be, one map of each protostar."""
+    """Return the scores on degraded maps, one map of each protostar."""
     table = tables["degradation"]
     rows = []
     for kind, level, channels in dict.fromkeys(
@@ -318,24 +325,18 @@ def limits_labels(tables):
 
 def supervised(tables):
     """Return the scores of networks that were trained end to end, paired on the same maps."""
-    header = ["network", "held-out clouds", "seeds", "weights", "R2 per protostar",
-              "less the default", "less formulas, same weights", "R2 per map", "less the default",
-              "less formulas, same weights", "minutes of a core"]  # fmt: skip
+    header = ["network", "clouds", "seeds", "weights", "R2 per protostar",
+              "difference from the default", "difference from hand-made", "R2 per map",
+              "difference from the default", "difference from hand-made"]  # fmt: skip
     rows = []
     for row in tables["supervised_scores"]:
-        n = row["n_seeds"]
-        cells = [str(row["method"]).partition(",")[0] if "n^" in row["method"] else row["method"]]
-        cells += [f"{row['n_clouds']} ({row['n_protostars']} protostars)", str(n)]
-        cells.append("1/n" if row["weight_exponent"] == 1 else "n\\ :sup:`-1/2`")
+        name = row["method"]
+        cells = [str(name).partition(",")[0] if "n^" in name else name, f"{row['n_clouds']}"]
+        cells += [f"{row['n_seeds']}", "1/n" if row["weight_exponent"] == 1 else "n\\ :sup:`-1/2`"]
         for score in ("r2_protostar", "r2"):
-            cells.append(number(row[score], row[f"{score}_err"]))
-            if n > 1:
-                cells[-1] += f" (seeds: {number(row[f'{score}_scatter'])})"
-            for other in ("default", "formulas"):
-                name = f"less_{other}_{score}"
-                cells.append(number(row[name], row[f"{name}_err"]))
-        minutes = row["minutes"]
-        rows.append([*cells, f"{minutes:.1f}" if np.isfinite(minutes) else ""])
+            for column in (score, f"less_default_{score}", f"less_formulas_{score}"):
+                cells.append(number(row[column], row[f"{column}_err"]))
+        rows.append(cells)
     return list_table(header, rows)
 
 

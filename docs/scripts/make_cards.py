@@ -29,7 +29,8 @@ FILES = {
     EXAMPLE: "a whole cloud on the sky, for examples and the demo",
     WEIGHTS: "weights of the encoder",
     "astrofractal_vit_tiny_patch8_64.json": "card of the weights",
-    CALIBRATION: "what the mass estimator was fitted to, and its skill",
+    CALIBRATION: "what the mass estimator was fitted to, and its scores",
+    "telescopes.csv": "expected scores for telescopes, shown by ``astrofractal info``",
 }
 
 #: Properties of a cloud, in headers and in the table ``CLOUDS``.
@@ -53,7 +54,7 @@ SINKS = {
     "x": "position of the sink in the simulation",
     "y": "the same",
     "z": "the same",
-    "represents": "how many maps of the same protostar the map stands for, itself included",
+    "represents": "number of maps of the same protostar that the map represents, itself included",
 }
 CHANNELS = {
     "LOG_NH2": "log10 of the column density of molecular hydrogen, 2.8 hydrogen masses per molecule",
@@ -140,7 +141,7 @@ def files():
     rows = [[f"``{p.name}``", f"{p.stat().st_size / 1e6:.2f} MB", FILES[p.name]] for p in paths]
     sums = [f"    {hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in paths]
     return (
-        list_table(["file", "size", "what it holds"], rows, "40 12 48")
+        list_table(["file", "size", "content"], rows, "40 12 48")
         + "\nSHA-256, as ``sha256sum --check`` reads them:\n\n.. code-block:: text\n\n"
         + "\n".join(sums)
         + "\n"
@@ -169,7 +170,7 @@ def cloud_maps():
             [text(cloud), number(len(set(own["sink"]))), number(len(own)),
              f"{own['represents'].sum():,.0f}", span(own["mass"]), span(own["time"])]
         )  # fmt: skip
-    header = ["cloud", "protostars", "maps", "maps they stand for", "masses (solar masses)",
+    header = ["cloud", "protostars", "maps", "maps represented", "masses (solar masses)",
               "times (Myr)"]  # fmt: skip
     return list_table(header, rows)
 
@@ -233,7 +234,7 @@ def masses():
              number(int(inside[1].sum())), f"{table['represents'][inside[1]].sum():,.0f}"]
         )  # fmt: skip
     header = ["mass (solar masses)", "protostars, by the largest mass of their maps", "maps",
-              "maps they stand for"]  # fmt: skip
+              "maps represented"]  # fmt: skip
     return list_table(header, rows)
 
 

@@ -3,7 +3,7 @@
     python docs/scripts/measure_coverage.py --output runs/coverage
     python docs/scripts/measure_weights.py MAPS random runs/coverage/*.safetensors
 
-writes docs/method/tables/coverage.rst and pretrains the compact recipe on a few flames at each
+writes docs/research/tables/coverage.rst and pretrains the compact recipe on a few flames at each
 threshold, all else equal. A run that was interrupted continues with the same command.
 """
 
@@ -15,7 +15,7 @@ from make_benchmark_pages import list_table
 from astrofractal.fractals import frame_system, random_system
 from astrofractal.pretraining import export_run, pretrain
 
-TABLE = Path(__file__).parents[1] / "method" / "tables" / "coverage.rst"
+TABLE = Path(__file__).parents[1] / "research" / "tables" / "coverage.rst"
 N_CANDIDATES = 1000
 
 

@@ -2,7 +2,7 @@
 
     python docs/scripts/measure_segments.py ../shared/data
 
-writes docs/method/tables/segments.csv: methods on simulated clouds, and segments_real.csv: segments of
+writes docs/research/tables/segments.csv: methods on simulated clouds, and segments_real.csv: segments of
 real maps under changes that leave the gas as it is. Rows of astrodendro and FilFinder are left out
 where these are not installed. Columns of the first table, within the gas (more than 2e21 cm-2):
 
@@ -304,7 +304,7 @@ def main():
     parser.add_argument("--weights", default="bundled")
     parser.add_argument("--only", choices=("methods", "real"))
     parser.add_argument(
-        "--output", type=Path, default=Path(__file__).parents[1] / "method" / "tables"
+        "--output", type=Path, default=Path(__file__).parents[1] / "research" / "tables"
     )
     args = parser.parse_args()
     warnings.filterwarnings("ignore", category=UserWarning)

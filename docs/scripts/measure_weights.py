@@ -1,7 +1,7 @@
 """Measure how much more fractals help: masses from weights trained on more and more images.
 
     python docs/scripts/measure_weights.py ../shared/data/mhd random bundled runs/new.safetensors \
-        --output docs/method/tables/flames.ecsv --figure docs/method/flames.png
+        --output docs/research/tables/flames.ecsv --figure docs/research/flames.png
 
 Each cloud is predicted from the others by kernel ridge regression, from the tokens of the encoder
 alone and together with sixteen contrasts; the hand-made features, contrasts and radial profiles,

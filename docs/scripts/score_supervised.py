@@ -1,6 +1,6 @@
 """Score the networks that were trained end to end, paired with the default and with formulas.
 
-    python docs/scripts/score_supervised.py MAPS docs/benchmark
+    python docs/scripts/score_supervised.py MAPS docs/research/benchmark
 
 reads ``supervised.ecsv`` and, of networks that were trained for some clouds alone, which are compared
 on these, ``supervised_clouds.ecsv`` (train_supervised.py), and the default's ``predictions.ecsv``

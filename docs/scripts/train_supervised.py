@@ -1,7 +1,7 @@
 r"""
 Train the opponents of the benchmark that learn end to end, each cloud held out once.
 
-    python docs/scripts/train_supervised.py MAPS docs/benchmark/supervised.ecsv \
+    python docs/scripts/train_supervised.py MAPS docs/research/benchmark/supervised.ecsv \
         [--methods "small CNN"] [--seeds 0 1 2] [--clouds cloud01]
 
 MAPS is a folder of map sets (`astrofractal.mapset.MapSet`).  A run that was interrupted goes on.
