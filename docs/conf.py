@@ -4,13 +4,16 @@ import builtins
 import contextlib
 import io
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
+from pathlib import Path
 
+from astropy.table import Table
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
@@ -240,6 +243,33 @@ class CommandLineHelp(SphinxDirective):
         return sections
 
 
+class Study(SphinxDirective):
+    """The figure and the table of a study; a sentence where it was not measured yet."""
+
+    required_arguments = 1  # the ECSV file, relative to the page
+
+    def run(self):
+        folder = Path(self.env.doc2path(self.env.docname)).parent
+        path = folder / self.arguments[0]
+        figure = f"{path.stem}.png"
+        self.env.note_dependency(str(path))
+        lines = [] if path.exists() else ["The table is part of the next release."]
+        if (folder / figure).exists():
+            lines += [f".. image:: {figure}", "    :alt: The table as a figure", ""]
+        if path.exists():
+            table = Table.read(path)
+            lines += [".. list-table::", "    :header-rows: 1", ""]
+            columns = [[name, *table[name].pformat(-1, show_name=False)] for name in table.colnames]
+            for row in zip(*columns):
+                lines += [f"    {'*' if i == 0 else ' '} - {c}" for i, c in enumerate(row)]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def _skip(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn adds to every estimator, and nothing else."""
+    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+
+
 def _visit_math(translator, node):
     """Write a formula in a line of text."""
     translator.body.append(tex2mathml(node.astext()))
@@ -255,5 +285,7 @@ def _visit_displayed_math(translator, node):
 def setup(app):
     """Register what this file adds to Sphinx."""
     app.connect("missing-reference", _resolve)
+    app.connect("autodoc-skip-member", _skip)
     app.add_directive("command-line-help", CommandLineHelp)
+    app.add_directive("study", Study)
     app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_displayed_math, None))
