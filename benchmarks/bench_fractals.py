@@ -22,11 +22,12 @@ import numba as nb
 import numpy as np
 
 from astrofractal.fractals import FlameStream, FlameSystem, frame_system
-from astrofractal.fractals._chaos import BURN_IN, WALKERS, _gather, _plot
-from astrofractal.fractals.renderer import _MOMENTS, accumulate, find_flame
+from astrofractal.fractals.renderer import accumulate, find_flame
 from astrofractal.fractals.systems import VARIATIONS
 
 SIZE, N_POINTS, N_FLAMES, ROUNDS = 336, 1_000_000, 24, 9
+#: Of the bare loop: walkers, a power of two, and the steps that they take before points count.
+WALKERS, BURN_IN = 1024, 16
 
 
 def flames():
@@ -59,6 +60,40 @@ def bare_system(arrays):
     return system, frame
 
 
+@nb.njit(forceinline=True, error_model="numpy")
+def deal(xs, ys, cs, px, py, pc, m, k, lo, hi, multiplier, offset):
+    """Take the walkers from ``lo`` to ``hi``, dealt like cards, through an affine map."""
+    a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
+    mask, first = np.uint32(xs.size - 1), np.uint32(multiplier * np.uint32(lo) + offset)
+    start, half = np.uintp(lo), np.float32(0.5)
+    for i in range(hi - lo):
+        j = (np.uint32(i) * multiplier + first) & mask
+        x, y, color = xs[j], ys[j], cs[j]
+        px[start + np.uintp(i)] = a * x + b * y + c
+        py[start + np.uintp(i)] = d * x + e * y + f
+        pc[start + np.uintp(i)] = half * color + half * half
+
+
+@nb.njit(forceinline=True, error_model="numpy")
+def plot(xs, ys, cs, frame, size, where, histogram, table):
+    """Add the table's row of each point's color to its pixel, the last one outside of the frame."""
+    zero, top, rows = np.float32(0), np.float32(size), np.float32(table.shape[0])
+    scale = top / (np.float32(2) * frame[2])
+    x0, y0 = top * np.float32(0.5) - frame[0] * scale, top * np.float32(0.5) - frame[1] * scale
+    for i in range(xs.size):
+        u, v = xs[i] * scale + x0, ys[i] * scale + y0
+        inside = (u >= zero) & (u < top) & (v >= zero) & (v < top)
+        u, v = (u if inside else zero), (v if inside else top)
+        where[0, i] = np.int32(v) * np.int32(size) + np.int32(u)
+        where[1, i] = np.int32(min(max(cs[i], zero), np.float32(0.999999)) * rows)
+    for i in range(xs.size):
+        pixel, row = np.uint32(where[0, i]), np.uint32(where[1, i])
+        histogram[pixel, 0] += table[row, 0]
+        histogram[pixel, 1] += table[row, 1]
+        histogram[pixel, 2] += table[row, 2]
+        histogram[pixel, 3] += table[row, 3]
+
+
 @nb.njit(error_model="numpy")
 def bare_loop(maps, cumulative, steps, frame, size, histogram, table, deals):
     """Iterate affine maps and fill the histogram: what no renderer of flames can do without."""
@@ -70,28 +105,27 @@ def bare_loop(maps, cumulative, steps, frame, size, histogram, table, deals):
         lo = 0
         for k in range(maps.shape[0]):
             hi = n if k == maps.shape[0] - 1 else int(cumulative[k] * n)
-            if hi > lo:
-                _gather(
-                    xs, ys, cs, fx[lo:hi], fy[lo:hi], fc, maps, k, np.float32(0.5), np.float32(0.5),
-                    lo, hi - lo, deals[0, number], deals[1, number],
-                )  # fmt: skip
+            deal(xs, ys, cs, fx, fy, fc, maps, k, lo, hi, deals[0, number], deals[1, number])
             lo = hi
         xs, fx = fx, xs
         ys, fy = fy, ys
         cs, fc = fc, cs
         if number >= BURN_IN:
-            _plot(xs, ys, cs, frame, size, where, histogram, table)
+            plot(xs, ys, cs, frame, size, where, histogram, table)
 
 
 def time_bare(arrays):
     system, frame = bare_system(arrays)
     maps, cumulative = system.affine, np.cumsum(system.weight, dtype=np.float64)
     steps = -(-N_POINTS // WALKERS)
-    deals = np.random.default_rng(0).integers(0, 2**32, (2, BURN_IN + steps), dtype=np.uint32)
+    generator = np.random.default_rng(0)  # the only draw
+    deals = generator.integers(0, 2**32, (2, BURN_IN + steps), dtype=np.uint32)
     deals[0] |= 1
     began = time.process_time()
     histogram = np.zeros((SIZE * SIZE + 1, 4), np.float32)
-    bare_loop(maps, cumulative, steps, frame, SIZE, histogram, _MOMENTS, deals)
+    color = (np.arange(512, dtype=np.float32) + 0.5) / 512
+    table = np.stack([np.ones_like(color), color, color**2, 0 * color], axis=1)
+    bare_loop(maps, cumulative, steps, frame, SIZE, histogram, table, deals)
     return time.process_time() - began
 
 
