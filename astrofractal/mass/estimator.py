@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sized
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -604,7 +605,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         shape = self._shape(maps, self.encoder_)
         batches = standard_batches(maps, size=self.size, shape=shape)
         total = None
-        if hasattr(maps, "__len__") and not is_single(maps):
+        if isinstance(maps, Sized) and not is_single(maps):
             total = -(-len(maps) // BATCH_SIZE)
         batches = progress(batches, progress_bar, total=total, desc="estimate")
         options = {

@@ -75,11 +75,12 @@ class Evaluation:
         self,
         numbers: dict[str, np.ndarray],
         flags: list[list[str]],
-        calibrations: list[Calibration | None],
+        calibrations: Sequence[Calibration | None],
         n_maps: np.ndarray | None = None,
     ) -> None:
-        for name in _NUMBERS:
-            setattr(self, name, np.asarray(numbers[name], float))
+        self.log_mass, self.difficulty, self.ood_score, self.velocity_known = (
+            np.asarray(numbers[name], float) for name in _NUMBERS
+        )
         self.flags, self.calibrations, self.n_maps = flags, calibrations, n_maps
 
     def __len__(self) -> int:
@@ -148,7 +149,7 @@ class Evaluation:
         """
         half = self.half_width(level)
         ranges = [c.mass_range if c else (np.nan, np.nan) for c in self.calibrations]
-        low, high = np.reshape(ranges, (len(self), 2)).T
+        low, high = np.array(ranges, float).reshape(len(self), 2).T
         return np.clip(self.log_mass - half, low, high), np.clip(self.log_mass + half, low, high)
 
     def scores(
@@ -191,12 +192,13 @@ class Evaluation:
                 msg = f"{name} must have one entry per map, got {len(values)} for {len(self)}"
                 raise ValueError(msg)
         found = scores(true, self.log_mass, protostars, represents)
+        weights = None if represents is None else np.asarray(represents)
         each = protostar_weights(protostars, 1, represents)
         for level in (0.68, 0.9):
             lower, upper = self.interval(level)
             held = (lower <= true) & (true <= upper)
             name = f"coverage_{100 * level:.0f}"
-            found[name] = float(np.average(held, weights=represents))
+            found[name] = float(np.average(held, weights=weights))
             found[f"{name}_protostar"] = float(np.average(held, weights=each))
         return found | {"n_maps": len(self), "n_protostars": len(np.unique(protostars))}
 
@@ -245,9 +247,8 @@ class Evaluation:
                 self.log_mass[rows], half[rows], correlation=correlation
             )
             # Of maps with different channels, named is that of the least certain one.
-            worst = min(
-                (self.calibrations[i] for i in rows), key=lambda c: c.skill_["r2_protostar"]
-            )
+            own = [c for c in (self.calibrations[i] for i in rows) if c is not None]
+            worst = min(own, key=lambda c: c.skill_["r2_protostar"])
             numbers["log_mass"][number] = mass
             numbers["difficulty"][number] = width / worst.half_width(_COMBINED_LEVEL, 1.0)
             numbers["ood_score"][number] = self.ood_score[rows].max()
@@ -276,7 +277,7 @@ class Evaluation:
         n = len(rows) + len(others)
         numbers = {name: np.full(n, np.nan) for name in _NUMBERS}
         flags = [[others[i]] if i in others else [] for i in range(n)]
-        used = [None] * n
+        used: list[Calibration | None] = [None] * n
         for name in _NUMBERS:
             numbers[name][rows] = getattr(self, name)
         for own, row in enumerate(rows):

@@ -118,10 +118,10 @@ class FeatureSet:
     'central+scatter@4x(symmetrized)+profiles'
     """
 
-    pooling: tuple = ("central", "scatter")
+    pooling: tuple[str, ...] | str | None = ("central", "scatter")
     zoom: float = 4.0
     symmetrize: bool = True
-    profiles: tuple = ()
+    profiles: tuple[str, ...] | str = ()
     contrasts: bool = False
 
     def __post_init__(self):
@@ -188,6 +188,9 @@ class FeatureSet:
         parts = []
         if self.pooling:
             if encoded is None:
+                if encoder is None:
+                    msg = f"encoder must be given for the pooled features {self.pooling}"
+                    raise ValueError(msg)
                 encoded = encoder.encode(
                     images,
                     pooling=self.pooling,

@@ -39,10 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, Literal
 
+    import pytorch_lightning as pl
+
     from astrofractal._utils.annotations import ProgressBar
     from astrofractal.encoder import FractalEncoder
 
-pl = require("pytorch_lightning", extra="pretrain")
+else:
+    pl = require("pytorch_lightning", extra="pretrain")
 
 #: Penalties of the linear probe that the head starts from, per view of a protostar; the middle one
 #: where nothing is held out.

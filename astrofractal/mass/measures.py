@@ -105,8 +105,8 @@ def radial_profiles(images: np.ndarray, names: Iterable[str] = CHANNELS) -> np.n
     """
     check_names("profiles", names, PROFILES)
     radius = normalized_radius(images.shape[2:]).ravel()
-    rings = [(radius >= a) & (radius < b) for a, b in zip(RING_EDGES, RING_EDGES[1:])]
-    rings = np.stack(rings, axis=1).astype(np.float32)
+    masks = [(radius >= a) & (radius < b) for a, b in zip(RING_EDGES, RING_EDGES[1:])]
+    rings = np.stack(masks, axis=1).astype(np.float32)
     log_n, velocity, dispersion = (images[:, c].reshape(len(images), -1) for c in range(3))
     blocks = []
     for name in names:
@@ -181,14 +181,13 @@ def appearance(images: np.ndarray) -> np.ndarray:
     """
     ny, nx = images.shape[2:]
     inner = (slice(None), slice(ny // 4, ny - ny // 4), slice(nx // 4, nx - nx // 4))
-    columns = []
+    columns: list[np.ndarray] = []
     n_known = np.isfinite(images[:, 0]).sum((1, 2))
     for c in range(3):
         first = len(columns)
         cube = images[:, c] - np.float32(22 if c == 0 else 0)  # keeps float32 sums exact
-        good = np.isfinite(cube)
-        if good.all():
-            good = None
+        finite = np.isfinite(cube)
+        good = None if finite.all() else finite
         level = _mean(cube, good)
         cube = cube - level[:, None, None]
         if good is not None:

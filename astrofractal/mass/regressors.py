@@ -62,16 +62,16 @@ class GroupRidge(RegressorMixin, BaseEstimator):
         groups: ArrayLike | None = None,
     ) -> Self:
         """Fit; without ``groups`` the penalty is chosen by five interleaved folds."""
-        X, y, weights, groups = check_training(self, X, y, sample_weight, groups)
-        groups = np.arange(len(y)) % 5 if groups is None else groups
-        members = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-        centered, targets = X.copy(), y.copy()
+        x, target, weights, labels = check_training(self, X, y, sample_weight, groups)
+        labels = np.arange(len(target)) % 5 if labels is None else labels
+        members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+        centered, targets = x.copy(), target.copy()
         for rows in members:
-            centered[rows] -= np.average(X[rows], axis=0, weights=weights[rows])
-            targets[rows] -= np.average(y[rows], weights=weights[rows])
+            centered[rows] -= np.average(x[rows], axis=0, weights=weights[rows])
+            targets[rows] -= np.average(target[rows], weights=weights[rows])
         weighted = centered * weights[:, None]
         gram, cross = weighted.T @ centered, weighted.T @ targets
-        sums, total = weights @ X, weights @ y
+        sums, total = weights @ x, weights @ target
         alphas = np.asarray(self.alphas, dtype=float)
         errors = np.zeros(len(alphas))
         for rows in members if len(members) > 1 else ():
@@ -83,8 +83,8 @@ class GroupRidge(RegressorMixin, BaseEstimator):
                 alphas,
             )
             n = weights.sum() - w.sum()
-            mean, offset = (sums - w @ X[rows]) / n, (total - w @ y[rows]) / n
-            errors += w @ ((X[rows] - mean) @ coefs + offset - y[rows, None]) ** 2
+            mean, offset = (sums - w @ x[rows]) / n, (total - w @ target[rows]) / n
+            errors += w @ ((x[rows] - mean) @ coefs + offset - target[rows, None]) ** 2
         if len(members) == 1:
             errors = np.abs(np.log(alphas / 0.01))
         self.alpha_ = float(alphas[np.argmin(errors)])
@@ -130,13 +130,13 @@ class KernelRidgeRegression(RegressorMixin, BaseEstimator):
         groups: ArrayLike | None = None,
     ) -> Self:
         """Fit; ``groups`` are not used."""
-        X, y, weights, _ = check_training(self, X, y, sample_weight, groups)
-        mean = np.average(X, axis=0, weights=weights)
-        variance = np.average((X - mean) ** 2, axis=0, weights=weights).sum()
+        x, target, weights, _ = check_training(self, X, y, sample_weight, groups)
+        mean = np.average(x, axis=0, weights=weights)
+        variance = np.average((x - mean) ** 2, axis=0, weights=weights).sum()
         self.gamma_ = self.gamma / max(variance, 1e-12)
-        self.intercept_ = float(np.average(y, weights=weights))
+        self.intercept_ = float(np.average(target, weights=weights))
         self.model_ = KernelRidge(alpha=self.alpha, kernel="rbf", gamma=self.gamma_)
-        self.model_.fit(X, y - self.intercept_, sample_weight=weights)
+        self.model_.fit(x, target - self.intercept_, sample_weight=weights)
         return self
 
     def predict(self, X: ArrayLike) -> np.ndarray:
