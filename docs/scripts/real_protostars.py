@@ -1,10 +1,10 @@
-"""Put masses estimated on observed maps beside dynamical masses of the same protostars.
+"""Compare masses estimated on observed maps with dynamical masses of the same protostars.
 
-    python docs/scripts/real_protostars.py MAPS docs/user/real_protostars.ecsv
+    python docs/scripts/real_protostars.py MAPS docs/understand/tables/real_protostars.ecsv
 
 reads maps of L1688, L1448, NGC 1333, L1551 and Per-emb-2, calibrates for each (`matched`) and writes
-the table and, beside it, what the page shows of it (real_protostars.csv, real_protostars_maps.csv).
-A protostar without an estimate has a row that says why.  --maps FOLDER takes other reference maps.
+the table and what the page shows of it (real_protostars.csv, real_protostars_maps.csv and .txt).
+A protostar without an estimate has a row with the reason.  --maps FOLDER takes other reference maps.
 """
 
 import argparse
@@ -187,13 +187,13 @@ def dynamical_masses(published):
     return rows
 
 
-def verdict(estimate, r2, r2_protostar, failure, flags):
+def verdict(estimate, r2_protostar, failure, flags):
     """Return in words what a row is worth."""
     if failure:
         return failure
     if not np.isfinite(estimate):
         return f"no estimate: {flags}"
-    return ", ".join(skill_flags(r2_protostar)) or "skill"
+    return ", ".join(skill_flags(r2_protostar)) or "good"
 
 
 def measure(folder, name, rows, maps):
@@ -222,6 +222,7 @@ def measure(folder, name, rows, maps):
     for one, entry, ratio, inside in zip(out, table, side["ratio"], side["inside"], strict=True):
         one.update(
             channels=" + ".join(calibration.channels),
+            features=estimator.choice_["features"],
             flags=entry["flags"],
             estimate=entry["mass"].to_value(u.solMass),
             lower=entry["mass_lower"].to_value(u.solMass),
@@ -255,8 +256,12 @@ def _write_csv(path, header, rows):
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
-def _short(value, form=".2g"):
-    return format(value, form) if np.isfinite(value) else "--"
+def _short(value, form=None):
+    if not np.isfinite(value):
+        return "--"
+    if form is None:
+        return np.format_float_positional(value, precision=2, fractional=False, trim="-")
+    return format(value, form)
 
 
 def main():
@@ -283,13 +288,13 @@ def main():
                     result[f"estimate_{factor:g}"] = mass
         found += [{**row, **result} for row, result in zip(rows, results, strict=True)]
     for one in found:
-        skill = (one.get("r2", np.nan), one.get("r2_protostar", np.nan))
-        one["verdict"] = verdict(one.get("estimate", np.nan), *skill, one["failure"], one["flags"])
+        numbers = (one.get("estimate", np.nan), one.get("r2_protostar", np.nan))
+        one["verdict"] = verdict(*numbers, one["failure"], one["flags"])
     write(args.output, found)
 
 
 def write(path, found):
-    """Write the table and the two short ones that the page shows."""
+    """Write the table and what the page shows of it."""
 
     def column(key):
         return np.array([one.get(key, np.nan) for one in found], dtype=float)
@@ -298,6 +303,7 @@ def write(path, found):
     table["object"] = [one["id"] for one in found]
     table["map"] = [one["map"] for one in found]
     table["channels"] = [one.get("channels", "") for one in found]
+    table["features"] = [one.get("features", "") for one in found]
     table["beam_px"] = column("beam_px")
     table["flags"] = [str(one["flags"]) for one in found]
     masses = {
@@ -320,7 +326,7 @@ def write(path, found):
         "r2": "of the matched calibration, each cloud predicted by the others, per map",
         "r2_protostar": "the same, each protostar with the same weight",
         "ratio_dex": "log10 of estimate over dynamical mass",
-        "inside": "whether the 68 % interval holds the dynamical mass",
+        "inside": "whether the 68 % interval contains the dynamical mass",
         "mass_checked": "whether the dynamical mass was read in the abstract of the paper",
         "separation": "from the nearest entry of the catalog of young stars of L1688",
     }
@@ -329,59 +335,66 @@ def write(path, found):
         if name in (*masses, "beam_px", "r2", "r2_protostar", "ratio_dex", "separation"):
             table[name].info.format = ".3g" if name in masses else ".2f"
     table.write(path, format="ascii.ecsv", overwrite=True)
-    shown = [
+    show(path, table)
+
+
+def show(path, table):
+    """Write the tables and the sentences of the page."""
+    rows = [
         [
-            one["id"],
-            one["map"],
-            f"{_short(one.get('estimate', np.nan))} ({_short(one.get('lower', np.nan))}"
-            f" to {_short(one.get('upper', np.nan))})",
-            _short(one["mass"], ".3g"),
-            _short(one.get("virial", np.nan)),
-            _short(one.get("ratio_dex", np.nan), "+.2f"),
-            one.get("inside", "") or "--",
-            str(one["flags"]).replace(",", ", ") or "--",
-            one["verdict"],
+            row["object"],
+            row["map"],
+            *(_short(row[name].value) for name in ("estimate", "lower", "upper")),
+            _short(row["dynamical_mass"].value, ".3g"),
+            _short(row["ratio_dex"], "+.2f"),
+            row["inside"] or "--",
         ]
-        for one in found
+        for row in table
     ]
-    header = ["protostar", "map", "estimate (68 %)", "dynamical", "virial", "ratio, dex", "inside",
-              "flags", "skill"]  # fmt: skip
-    _write_csv(path.with_suffix(".csv"), header, shown)
-    first = {one["map"]: one for one in reversed(found)}
-    lines = [
+    header = [
+        "protostar",
+        "map",
+        "estimate",
+        "lower",
+        "upper",
+        "dynamical",
+        "ratio (dex)",
+        "within",
+    ]
+    _write_csv(path.with_suffix(".csv"), header, rows)
+    symbols = {"column_density": "N", "velocity": "v", "dispersion": "σ"}
+    _, first = np.unique(table["map"], return_index=True)
+    rows = [
         [
-            name,
-            first[name].get("channels", "--"),
-            *(
-                _short(first[name].get(key, np.nan), ".2f")
-                for key in ("beam_px", "r2", "r2_protostar")
-            ),
+            row["map"],
+            " ".join(symbols[name] for name in row["channels"].split(" + ")),
+            _short(row["beam_px"] * STANDARD_PIXEL.to_value(u.pc), ".3f"),
+            _short(row["r2_protostar"], ".2f"),
         ]
-        for name in MAPS
+        for row in table[np.sort(first)]
     ]
-    header = ["map", "channels", "beam, px", "R2 per map", "R2 per protostar"]
-    _write_csv(path.with_name(f"{path.stem}_maps.csv"), header, lines)
+    header = ["map", "channels", "beam (pc)", "R2 per protostar"]
+    _write_csv(path.with_name(f"{path.stem}_maps.csv"), header, rows)
     text = summary(table)
     path.with_suffix(".txt").write_text(text, encoding="utf-8")
     print(text)
-    print(table["object", "estimate", "lower", "upper", "dynamical_mass", "ratio_dex", "inside"])
 
 
 def summary(table):
     """Return the numbers of the table in sentences."""
     known = np.isfinite(table["ratio_dex"])
-    n_skilled = int(np.sum(table["verdict"] == "skill"))
+    n_good = int(np.sum(table["verdict"] == "good") + np.sum(table["verdict"] == "weak-skill"))
     text = (
-        f"{known.sum()} of {len(table)} protostars have an estimate, {n_skilled} of them by a "
-        f"calibration with skill. {np.sum(table['inside'] == 'yes')} of the {known.sum()} intervals "
-        f"hold the dynamical mass, and the median of the absolute ratio is "
-        f"{np.median(np.abs(table['ratio_dex'][known])):.2f} dex.\n"
+        f"{known.sum()} of {len(table)} protostars have an estimate, {n_good} of them by a "
+        f"calibration with R2 above 0.1 per protostar. {np.sum(table['inside'] == 'yes')} of the "
+        f"{known.sum()} intervals contain the dynamical mass, and the median of the absolute ratio "
+        f"is {np.median(np.abs(table['ratio_dex'][known])):.2f} dex.\n"
     )
     for name, what in (("half", "Half"), ("double", "Twice")):
         moved = np.log10(table[f"estimate_{name}_abundance"] / table["estimate"]).value
         if np.isfinite(moved).any():
             text += (
-                f"{what} the abundance of NH3 moves the masses on L1688 by {np.nanmin(moved):+.2f} "
+                f"{what} the abundance of NH3 changes the masses on L1688 by {np.nanmin(moved):+.2f} "
                 f"to {np.nanmax(moved):+.2f} dex.\n"
             )
     return text

@@ -3,8 +3,8 @@ Real protostars against dynamical masses
 ========================================
 
 The hardest test: protostars on observed maps whose masses are known from the motion of their
-disks. The table is that of :doc:`/user/real_protostars`, with a calibration matched to each map;
-:download:`download it </user/real_protostars.ecsv>` to run this notebook.
+disks. The table is that of :doc:`/understand/real_protostars`, with a calibration matched to each map;
+:download:`download it </understand/tables/real_protostars.ecsv>` to run this notebook.
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from astropy.table import QTable
 
 from astrofractal.catalogs import compare
 
-path = Path("../user/real_protostars.ecsv")
+path = Path("../understand/tables/real_protostars.ecsv")
 found = QTable.read(path if path.is_file() else path.name)
 found["object", "map", "estimate", "lower", "upper", "dynamical_mass", "r2_protostar"]
 
