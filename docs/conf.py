@@ -22,6 +22,7 @@ from sphinx_astropy.conf.v3 import *
 
 import astrofractal
 from astrofractal.cli import COMMANDS, main
+from astrofractal.flags import FLAGS
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The tutorials must show the results and not the progress of an import.
@@ -270,6 +271,22 @@ def _skip(app, what, name, obj, skip, options):
     return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
 
 
+class FlagTable(SphinxDirective):
+    """The table of `astrofractal.flags.FLAGS`: name, trust, meaning and what to do."""
+
+    def run(self):
+        rows = [("Flag", "Trust", "Meaning", "What to do")]
+        rows += [
+            (f"``{flag.name}``", flag.trust, flag.description, flag.remedy)
+            for flag in FLAGS.values()
+        ]
+        lines = [".. list-table::", "    :header-rows: 1", "    :widths: 16 9 40 35", ""]
+        for row in rows:
+            for mark, cell in zip(("    * - ", *["      - "] * 3), row):
+                lines.append(mark + cell)
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 def _visit_math(translator, node):
     """Write a formula in a line of text."""
     translator.body.append(tex2mathml(node.astext()))
@@ -288,4 +305,5 @@ def setup(app):
     app.connect("autodoc-skip-member", _skip)
     app.add_directive("command-line-help", CommandLineHelp)
     app.add_directive("study", Study)
+    app.add_directive("flag-table", FlagTable)
     app.add_html_math_renderer("mathml", (_visit_math, None), (_visit_displayed_math, None))
