@@ -1,20 +1,17 @@
 """The registry of flags against the code that sets them and the table that explains them."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from astrofractal.flags import FLAGS, skill_flags, trust_of
+from astrofractal.flags import skill_flags, trust_of
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_documentation_explains_every_flag():
-    page = (ROOT / "docs" / "user" / "flags.rst").read_text()
-    rows = re.findall(r"\* - ``([\w-]+)``\n +- (.*)\n +- (.*)\n +- (.*)\n +- (.*)\n", page)
-    assert rows == [(f.name, f.trust, f.description, f.remedy, f.set_by) for f in FLAGS.values()]
+def test_documentation_shows_the_table_of_flags():
+    assert ".. flag-table::" in (ROOT / "docs" / "understand" / "results.rst").read_text()
 
 
 @pytest.mark.parametrize(

@@ -79,7 +79,7 @@ for channels, calibration in estimator.calibrations_.items():
 
 # %%
 # These toys are easy, because their gas knows of their stars. Real clouds are not:
-# :doc:`/user/limitations`. A simulation that was not used for the calibration:
+# :doc:`/understand/accuracy`. A simulation that was not used for the calibration:
 
 new = map_set(toy("new", seed=99), lines_of_sight="z")
 mass = estimator.predict(new)

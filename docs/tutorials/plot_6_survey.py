@@ -4,7 +4,7 @@ A survey of many maps
 
 `~astrofractal.surveys.survey_catalog` estimates masses on a folder of maps, keeps what is
 finished, and goes on after an interruption; on a cluster it takes ``client=``
-(:doc:`/user/surveys`).
+(:doc:`/howto/surveys`).
 """
 
 import tempfile
