@@ -57,7 +57,8 @@ def as_command(message, usage):
 
 #: The subcommands, in the order in which they interest a newcomer.
 COMMANDS = (
-    "demo", "mass", "calibrate", "segment", "fractals", "pretrain", "project", "benchmark", "info",
+    "demo", "mass", "calibrate", "evaluate", "segment", "fractals", "pretrain", "project",
+    "benchmark", "info",
 )  # fmt: skip
 
 _EPILOG = """\

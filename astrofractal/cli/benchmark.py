@@ -31,7 +31,6 @@ examples:
 
 from astrofractal.cli.options import (
     add_output,
-    add_random_state,
     add_weights,
     check_folder,
     show_table,
@@ -90,7 +89,6 @@ def add_arguments(parser):
         default=(),
         help="tables of masses by other methods (method, cloud, row, log_mass), to be scored too",
     )
-    add_random_state(parser)
 
 
 def run(args):
@@ -108,7 +106,6 @@ def run(args):
             networks=args.networks,
             n_maps=args.n_maps,
             features_cache=args.features_cache,
-            random_state=args.random_state,
             overwrite=args.overwrite,
             progress_bar=not args.quiet,
         )
@@ -129,7 +126,6 @@ def run(args):
         n_per_protostar=args.per_protostar,
         features_cache=args.features_cache,
         predictions=args.predictions,
-        random_state=args.random_state,
         overwrite=args.overwrite,
         progress_bar=not args.quiet,
     )

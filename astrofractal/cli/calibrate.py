@@ -11,7 +11,7 @@ examples:
   astrofractal calibrate reference --weights mine.safetensors --output my.astrofractal
   astrofractal calibrate reference --telescope beam="20 arcsec" distance="140 pc" noise=0.1 \\
       --output matched.astrofractal
-  astrofractal calibrate MAPS --pooling central --regressor ridge svr --output my.astrofractal
+  astrofractal calibrate MAPS --regressor ridge svr --output my.astrofractal
 """
 
 from astrofractal.cli.options import add_output, add_weights, check_output
@@ -29,11 +29,6 @@ def add_arguments(parser):
         "--regressor", nargs="+", metavar="NAME",
         help="knn, ridge, kernel_ridge or svr; several are averaged "
         "(default: the bundled one's)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--pooling", nargs="+", metavar="NAME",
-        help="parts of the network's features: class, central, spread, structure (default: the "
-        "bundled one's)",
     )  # fmt: skip
     parser.add_argument(
         "--telescope", nargs="+", metavar="NAME=VALUE",
@@ -71,7 +66,6 @@ def run(args):
     """Run ``astrofractal calibrate``."""
     from astrofractal import FractalEncoder, StellarMassEstimator
     from astrofractal.mapset import MapSet, reference_maps
-    from astrofractal.mass import FeatureSet
 
     if args.output is None and args.write_maps is None:
         msg = "one of --output and --write-maps is needed"
@@ -91,7 +85,6 @@ def run(args):
     estimator = StellarMassEstimator(
         FractalEncoder(weights=args.weights),
         regressor=None if args.regressor is None else tuple(args.regressor),
-        features=None if args.pooling is None else FeatureSet(tuple(args.pooling)),
     )
     if args.telescope is not None:
         telescope = _telescope(args.telescope)

@@ -22,35 +22,17 @@ def add_arguments(parser):
     )
     add("--seed", type=int, default=0, help="the seed of the stream (default: %(default)s)")
     add(
-        "--n-points",
-        type=int,
-        default=50_000,
-        metavar="N",
-        help="points of the chaos game inside the frame (default: %(default)s)",
-    )
-    add(
         "--rendering",
         default="gas",
         choices=("gas", "moments", "palette"),
         help="log N, velocity and dispersion; their unitless moments; or colors (default: gas)",
     )
     add(
-        "--center",
-        default="peak",
-        choices=("peak", "attractor"),
-        help="zoom in on a density peak, or show the whole flame (default: peak)",
-    )
-    add(
-        "--coverage",
-        type=float,
-        default=0.5,
-        metavar="SHARE",
-        help="the least share of the frame that a flame must cover (default: %(default)s)",
-    )
+        "--n-points", type=int, default=50_000, metavar="N",
+        help="points of the chaos game inside the frame (default: %(default)s)",
+    )  # fmt: skip
     add("--output", "-o", metavar="DIR", help="the folder to write to, or to continue")
-    add("--shard-size", type=int, default=1000, metavar="N", help="images per file (default: 1000)")
     add_n_workers(parser)
-    add("--verify", action="store_true", help="compare all files with their checksums at the end")
     add("--contact-sheet", metavar="PNG", help="write the first images, 64 at most, as one picture")
     add("--overwrite", action="store_true", help="replace the picture; files of the folder stay")
 
@@ -69,20 +51,15 @@ def run(args):
         args.size,
         args.n_points,
         args.rendering,
-        coverage=args.coverage,
-        center=args.center,
         n_images=args.n_images,
     )
     if args.output is not None:
         images = write_shards(
             args.output,
             images,
-            shard_size=args.shard_size,
             n_workers=args.n_workers,
             progress_bar=not args.quiet,
         )
-        if args.verify:
-            images.verify(progress_bar=not args.quiet)
         if not args.quiet:
             print(f"{args.output}: {len(images)} images")
     if args.contact_sheet is not None:

@@ -1,23 +1,15 @@
 """Estimate the masses of the protostars of a gas map.
 
-FILE is a FITS map of the column density; extensions V_LOS and SIGMA_V, or a
-cube of three planes, add the velocities, or --velocity and --dispersion name
-their files. With a conversion factor it may be an extinction map, dust
-emission, an integrated line or a position-position-velocity cube. Each mass
-comes with an interval, a score that tells how unlike the simulations the map
-is (above 1: do not trust it) and flags.
+FILE is a FITS map of the column density. Extensions V_LOS and SIGMA_V, three
+planes, or --velocity and --dispersion add the velocities. With a conversion
+factor FILE may be an extinction map, dust emission, an integrated line or a
+position-position-velocity cube. Each mass has an interval, a column "trust"
+(yes, doubt, no) and flags that give the reason.
 
-The protostars are at --positions (a table with ra and dec, l and b, or x and
-y; a list of right ascensions and declinations; a DS9, CASA or FITS region file,
-of polygons the centroids; or RA,DEC in degrees), or at the peaks of the column
-density. Other columns of the table are carried through.
-
-Several FILEs of the same protostars (lines, epochs) need --positions and are
-combined: each mass is weighed by its interval, and the interval of the
-combination knows that errors are mostly common.
-
-With --cutouts each FILE is a map centered on a protostar, or a set of labeled
-maps; --combine combines them.
+The protostars are at --positions (a table, a DS9, CASA or FITS region file, or
+RA,DEC in degrees), or at the peaks of the column density. Several FILEs of the
+same protostars are combined by --combine. With --cutouts each FILE is a map
+centered on a protostar, or a set of labeled maps.
 
 examples:
   astrofractal mass cloud.fits --distance 300

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 __all__ = [
+    "add_hidden_map_arguments",
     "add_map_arguments",
     "add_n_workers",
     "add_output",
@@ -278,6 +279,21 @@ def add_map_arguments(group):
         "--snr", type=float, metavar="RATIO",
         help="lowest signal-to-noise ratio of a line in the cube (default: 4)",
     )  # fmt: skip
+
+
+class _Hidden:
+    """A group whose arguments the help of another command shows."""
+
+    def __init__(self, parser):
+        self._parser = parser
+
+    def add_argument(self, *names, help, **options):
+        self._parser.add_argument(*names, help=argparse.SUPPRESS, **options)
+
+
+def add_hidden_map_arguments(parser):
+    """Declare the arguments of `read_map`, which the help of ``mass`` describes."""
+    add_map_arguments(_Hidden(parser))
 
 
 def read_map(args, path):

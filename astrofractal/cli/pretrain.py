@@ -3,18 +3,18 @@ weights.
 
   astrofractal pretrain --recipe compact --output runs/mine       start
   astrofractal pretrain --resume runs/mine                        continue after an interruption
-  astrofractal pretrain --export runs/mine --to mine.safetensors  write the teacher's weights
+  astrofractal pretrain --export runs/mine --output mine.safetensors
   astrofractal pretrain --recipe adapt --maps DIR --start-from bundled
                                                                   adapt to maps of your own
 
 Any value of a recipe can be replaced: --set batch_size=128 --set
 n_images=1000000.  On several GPUs or machines start it with torchrun and add
---strategy ddp or fsdp.  Needs: python -m pip install "astrofractal[pretrain]".
+--trainer strategy=ddp or fsdp.  Needs: python -m pip install "astrofractal[pretrain]".
 """
 
 import json
 
-from astrofractal.cli.options import check_folder, check_output
+from astrofractal.cli.options import add_output, check_folder, check_output
 
 HELP = "pretrain an encoder on fractal flames"
 
@@ -30,17 +30,14 @@ def add_arguments(parser):
         help="start a new run with the networks of this one, of a .safetensors file, or 'bundled'",
     )
     parser.add_argument(
-        "--to", metavar="FILE", help="with --export: the .safetensors file to write"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace the file of --to")
-    parser.add_argument(
         "--recipe",
         default="compact",
         help="compact, compact_zoom, compact_invariant, adapt, paper or a file (default: %(default)s)",
     )
-    parser.add_argument(
-        "--output", "-o", metavar="RUN", help="the run's folder (default: runs/RECIPE)"
-    )
+    add_output(
+        parser, metavar="RUN|FILE",
+        help="the run's folder (default: runs/RECIPE); with --export the .safetensors file",
+    )  # fmt: skip
     parser.add_argument(
         "--set",
         action="append",
@@ -56,27 +53,29 @@ def add_arguments(parser):
         "DISTANCE; masses are not read",
     )
     parser.add_argument(
-        "--precision", help="32-true, bf16-mixed, ... (default: the faster, measured at start)"
-    )
-    parser.add_argument(
         "--n-workers",
         type=int,
         metavar="N",
         help="processes that render for each that trains (default: as many as cores allow)",
     )
-    parser.add_argument("--devices", default="auto", help="as in Lightning (default: %(default)s)")
-    parser.add_argument("--strategy", default="auto", help="ddp, fsdp, ... (default: %(default)s)")
-    parser.add_argument("--n-nodes", type=int, default=1, help="machines (default: %(default)s)")
+    parser.add_argument(
+        "--trainer", action="append", default=[], metavar="NAME=VALUE",
+        help="a setting of Lightning: devices, strategy (ddp, fsdp), n_nodes or precision "
+        "(32-true, bf16-mixed; default: the faster, measured at start)",
+    )  # fmt: skip
     parser.add_argument("--max-steps", type=int, help="stop after this step; --resume continues")
 
 
-def overrides_of(settings):
-    """Return values of a recipe that were given as ``NAME=VALUE``."""
+_TRAINER = ("devices", "strategy", "n_nodes", "precision")
+
+
+def overrides_of(settings, option="--set"):
+    """Return values that were given as ``NAME=VALUE``."""
     overrides = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals:
-            msg = f"--set must be NAME=VALUE, got {setting!r}"
+            msg = f"{option} must be NAME=VALUE, got {setting!r}"
             raise ValueError(msg)
         try:
             overrides[name] = json.loads(text)
@@ -89,21 +88,27 @@ def run(args):
     """Run ``astrofractal pretrain``."""
     import logging
 
-    if bool(args.export) != bool(args.to):
-        msg = "--export RUN and --to FILE go together"
+    if args.export and args.output is None:
+        msg = "--export needs --output FILE"
         raise ValueError(msg)
-    check_output("--to", args.to, overwrite=args.overwrite)
-    check_folder("--output", args.output)
+    if args.export:
+        check_output("--output", args.output, overwrite=args.overwrite)
+    else:
+        check_folder("--output", args.output)
+    trainer = overrides_of(args.trainer, "--trainer")
+    wrong = sorted(set(trainer) - set(_TRAINER))
+    if wrong:
+        msg = f"--trainer must be among {', '.join(_TRAINER)}, got {wrong[0]!r}"
+        raise ValueError(msg)
     from astrofractal.pretraining import export_run, pretrain
 
     if args.export:
-        card = export_run(args.export, args.to)
+        card = export_run(args.export, args.output)
         if not args.quiet:
-            print(f"{args.to}: {card['architecture']}, {card['images_seen']} images seen")
+            print(f"{args.output}: {card['architecture']}, {card['images_seen']} images seen")
         return
     if not args.quiet:
         logging.basicConfig(level=logging.INFO, format="%(message)s")
-    devices = int(args.devices) if args.devices.isdigit() else args.devices
     folder = pretrain(
         args.recipe,
         output=args.output,
@@ -111,13 +116,10 @@ def run(args):
         start_from=args.start_from,
         shards=args.shards,
         maps=args.maps,
-        precision=args.precision,
         n_workers=args.n_workers,
-        devices=devices,
-        strategy=args.strategy,
-        n_nodes=args.n_nodes,
         max_steps=args.max_steps,
         progress_bar=not args.quiet,
+        **trainer,
         **overrides_of(args.set),
     )
     if not args.quiet:

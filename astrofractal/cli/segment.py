@@ -1,12 +1,9 @@
-"""Divide a map of gas into segments by the features of the frozen network.
+"""Segment a map of gas by the features of the frozen network, without labels.
 
-FILE is a FITS map of the column density; extensions V_LOS and SIGMA_V, or a
-cube of three planes, add the velocities, or --velocity and --dispersion name
-their files. With a conversion factor it may be an extinction map, dust
-emission, an integrated line or a position-position-velocity cube. The unit is
-BUNIT (cm-2, g/cm2, Msun/pc2), or say it with --unit. No label is needed:
-segments are numbered by column density, from 1 (thin) up; 0 is where there is
-no gas above the background. Written to the output folder:
+FILE and the options that describe the map (--distance, --velocity, --unit,
+--x-factor, ...) are those of 'astrofractal mass': see its --help. Segments are
+numbered by column density, from 1 (thin) up; 0 is where there is no gas above
+the background. Written to the output folder:
 
   labels.fits        the segment and the connected island that each pixel belongs to
   regions.reg        the outlines on the sky (DS9); also regions.crtf (CASA)
@@ -21,13 +18,12 @@ examples:
   astrofractal segment cloud.fits --distance 300
   astrofractal segment N.fits --velocity v.fits --dispersion sigma.fits --distance 140 -n 5
   astrofractal segment nh3.fits --unit "dex(cm-2)" --no-data 0 --abundance 1e-8 --distance 138
-  astrofractal segment av.fits --unit mag --extinction-ratio "9.4e20 cm-2 / mag" --distance 300
+  astrofractal segment av.fits --unit mag --extinction "9.4e20 cm-2 / mag" --distance 300
 """
 
 from astrofractal.cli.options import (
-    add_map_arguments,
+    add_hidden_map_arguments,
     add_output,
-    add_random_state,
     add_report,
     add_weights,
     check_folder,
@@ -38,7 +34,7 @@ from astrofractal.cli.options import (
     read_map,
 )
 
-HELP = "divide a map into segments: labels, regions, masses, a picture"
+HELP = "segment a map: labels, regions, masses, a picture"
 
 
 def add_arguments(parser):
@@ -49,7 +45,7 @@ def add_arguments(parser):
         help="the folder to write to (default: FILE's name with -segments, in this folder)",
     )  # fmt: skip
     add_report(parser)
-    add_map_arguments(parser.add_argument_group("the map"))
+    add_hidden_map_arguments(parser)
     group = parser.add_argument_group("the segments")
     group.add_argument(
         "--n-segments",
@@ -85,7 +81,6 @@ def add_arguments(parser):
         metavar="N",
         help="about how many windows of the network cover each pixel (default: 8, more in small maps)",
     )
-    add_random_state(group)
     add_weights(group)
 
 
@@ -118,7 +113,6 @@ def run(args):
         min_area=args.min_area,
         n_views=args.views,
         encoder=FractalEncoder(weights=args.weights),
-        random_state=args.random_state,
     )
     result = segmenter.segment(gas, progress_bar=not args.quiet)
     paths = result.write(folder, overwrite=args.overwrite)

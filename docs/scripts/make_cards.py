@@ -298,7 +298,7 @@ def commands():
         line = f"astrofractal pretrain --recipe {stage['recipe']}{start} --output RUN{number_}"
         lines.append(line + "".join(f" --set {name}={value}" for name, value in other.items()))
         start = f" --start-from RUN{number_}"
-    lines.append(f"astrofractal pretrain --export RUN{len(lines)} --to weights.safetensors")
+    lines.append(f"astrofractal pretrain --export RUN{len(lines)} --output weights.safetensors")
     return ".. code-block:: console\n\n" + "".join(f"    $ {line}\n" for line in lines)
 
 

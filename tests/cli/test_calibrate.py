@@ -27,7 +27,7 @@ def test_subsample(maps, tmp_path, capsys):
 def test_calibration_is_kept(maps, tmp_path, capsys):
     path = tmp_path / "my.astrofractal"
     arguments = ["calibrate", str(maps), "--weights", "random", "--regressor", "ridge"]
-    assert main([*arguments, "--pooling", "central", "--output", str(path)]) == 0
+    assert main([*arguments, "--output", str(path)]) == 0
     assert "leave-cloud-out" in capsys.readouterr().out
     assert StellarMassEstimator.load(path).calibrations_
 

@@ -11,7 +11,7 @@ def test_folder_and_contact_sheet(tmp_path, capsys):
     from astrofractal.fractals import FlameStream, ShardedFlames
 
     folder, sheet = tmp_path / "flames", tmp_path / "sheet.png"
-    command = [*_SMALL, "--output", str(folder), "--shard-size", "4", "--verify"]
+    command = [*_SMALL, "--output", str(folder)]
     assert main([*command, "--contact-sheet", str(sheet), "--seed", "3"]) == 0
     assert "6 images" in capsys.readouterr().out
     assert sheet.read_bytes().startswith(b"\x89PNG")
@@ -29,6 +29,6 @@ def test_folder_and_contact_sheet(tmp_path, capsys):
 def test_errors(tmp_path, capsys):
     assert main(_SMALL) == 1
     assert "--output" in capsys.readouterr().err
-    assert main([*_SMALL, "--coverage", "2", "--output", str(tmp_path / "a")]) == 1
-    assert "coverage must be between 0 and 1" in capsys.readouterr().err
+    assert main([*_SMALL, "--size", "4", "--output", str(tmp_path / "a")]) == 1
+    assert "size must be" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()

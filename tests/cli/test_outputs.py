@@ -17,7 +17,7 @@ FILES = {
     "calibrate": ["calibrate", "{map}", "--output"],
     "project": ["project", "{map}", "--output"],
     "fractals": ["fractals", "--contact-sheet"],
-    "pretrain": ["pretrain", "--export", "{map}", "--to"],
+    "pretrain": ["pretrain", "--export", "{map}", "--output"],
     "segment": ["segment", "{map}", "--report"],
     "demo": ["demo", "--report"],
 }
