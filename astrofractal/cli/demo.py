@@ -15,8 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from astrofractal.cli.options import add_report, check_folder, check_report, show_table
-from astrofractal.gasmap.plotting import draw_channel, draw_scale_bar, limit_to, sky_axes
-from astrofractal.segmentation.plotting import draw_rgb, draw_segments
 
 __all__ = ["overview"]
 
@@ -160,6 +158,9 @@ def _report(table, result, folder):
 def overview(table, result):
     """Draw a cloud with its protostars and regions, its components, and the masses."""
     from matplotlib.figure import Figure
+
+    from astrofractal.gasmap.plotting import draw_channel, draw_scale_bar, limit_to, sky_axes
+    from astrofractal.segmentation.plotting import draw_rgb, draw_segments
 
     gas, known = result.gas, result.labels.data > 0
     height, width = np.ptp(np.argwhere(known), axis=0) + 1

@@ -31,7 +31,6 @@ def test_arguments(calls, capsys):
     assert args == ("maps", "out")
     assert kwargs["quick"]
     assert kwargs["weights"] == "bundled"
-    assert kwargs["random_state"] == 0
     assert kwargs["features_cache"] == "kept"
     assert kwargs["predictions"] == ["a", "b"]
     assert tuple(kwargs["parts"]) == PARTS == benchmark.PARTS
