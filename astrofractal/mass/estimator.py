@@ -412,6 +412,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             progress_bar=progress_bar,
         )
         self._reference_id, self._bundled = reference.id, False
+        vars(self).pop("choice_", None)
         return self
 
     def _shape(self, maps, encoder):
@@ -501,7 +502,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         its footprint around the protostars, with the channels that it has.  Two sets of features
         are compared by R2 per protostar on clouds that are left out: the network's tokens with
         aperture contrasts, and contrasts with radial profiles, which need no network.  The better
-        one is kept, unless this estimator was made with ``features`` of its own.
+        one is kept, unless this estimator was made with ``features`` of its own.  Cutouts that lack
+        some of the channels have calibrations too, by contrasts and profiles.
 
         Parameters
         ----------
@@ -552,7 +554,8 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         >>> from astropy import units as u
         >>> from astrofractal import StellarMassEstimator
-        >>>         >>> telescope = Telescope(beam=20 * u.arcsec, noise=0.1, distance=140 * u.pc)
+        >>> from astrofractal.observing import Telescope
+        >>> telescope = Telescope(beam=20 * u.arcsec, noise=0.1, distance=140 * u.pc)
         >>> matched = StellarMassEstimator().matched(telescope)  # doctest: +SKIP
         >>> matched.choice_  # doctest: +SKIP
         """
@@ -618,6 +621,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         with one_blas_thread():
             parts = [evaluate_batch(images, flags, **options) for images, flags in batches]
         result = Evaluation.concatenate(parts)
+        if "choice_" in vars(self):  # it was matched: its reference maps have the beam
+            result.flags = [[flag for flag in own if flag != "beam"] for own in result.flags]
         warn_of_doubts(result, self.size)
         return result
 

@@ -16,7 +16,12 @@ from astrofractal.catalogs.detection import find_protostars
 from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.data import data_path
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, channels_of
+from astrofractal.gasmap.moments import (
+    CHANNEL_SETS,
+    STANDARD_SHAPE,
+    STANDARD_WIDTH,
+    channels_of,
+)
 from astrofractal.gasmap.noise import median_error, pixel_noise
 from astrofractal.mapset import MapSet
 from astrofractal.mass.features import FeatureSet
@@ -36,10 +41,12 @@ _STANDARD_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 #: with pixels of twice the width: R2 and intervals of one on sharp maps are then not true.
 _LARGEST_BEAM, _LARGEST_PIXEL, _LARGEST_NOISE, _LARGEST_HOLES = 2.0, 1.5, 0.1, 0.1
 
+_GAS = FeatureSet(pooling=None, contrasts=True, profiles="all")
+
 #: The features between which each match chooses.
 CANDIDATES = {
     "tokens + contrasts": FeatureSet(contrasts=True),
-    "contrasts + profiles": FeatureSet(pooling=None, contrasts=True, profiles="all"),
+    "contrasts + profiles": _GAS,
 }
 
 #: Of ridge, support vectors and kernel ridge this one has the highest R2 per protostar.
@@ -72,24 +79,27 @@ def match(estimator, telescope, maps, *, n_per_protostar, random_state, cache, p
     # Two maps stand for the code that describes them: a calibration of another version of it is not
     # taken from the cache.
     two = telescope.observe_images(maps.images[:2], random_state=random_state)
-    described, _ = CANDIDATES["contrasts + profiles"].compute(two, telescope.channels)
+    described, _ = _GAS.compute(two, telescope.channels)
+    # Cutouts may lack what the telescope observes: a filter leaves no velocity, or a map ends.
+    fewer = [c for c in CHANNEL_SETS if set(c) < set(telescope.channels)]
     key = fingerprint(
         telescope, maps, random_state, options, list(candidates), described, appearance(two),
-        astrofractal.__version__,
+        fewer, astrofractal.__version__,
     )  # fmt: skip
     load = partial(type(estimator).load, encoder=estimator.encoder)
     found = read_matched(key, load) if cache else None
     if found is None:
         seen = _observed(maps, telescope, random_state)
-        fitted = {
-            name: type(estimator)(**options | {"features": features}).fit(
-                seen, channels=[telescope.channels], progress_bar=progress_bar
-            )
-            for name, features in candidates.items()
-        }
-        scores = {name: _score(one, telescope.channels) for name, one in fitted.items()}
+
+        def fitted(features, channels):
+            new = type(estimator)(**options | {"features": features})
+            return new.fit(seen, channels=channels, progress_bar=progress_bar)
+
+        made = {name: fitted(one, [telescope.channels]) for name, one in candidates.items()}
+        scores = {name: _score(one, telescope.channels) for name, one in made.items()}
         best = max(scores, key=scores.get)
-        found = fitted[best]
+        found = made[best]
+        found.calibrations_.update(fitted(_GAS, fewer).calibrations_ if fewer else {})
         found.choice_ = {"features": best, "r2_protostar": scores}
         if cache:
             write_matched(found, key)

@@ -12,7 +12,7 @@ __all__ = ["check_page", "make_page"]
 def check_page(path):
     """Raise an error if a page cannot have that name."""
     if Path(path).suffix.lower() not in (".html", ".htm"):
-        msg = f"a report must end in .html or .htm, got {str(path)!r}"
+        msg = f"path must end in .html or .htm, got {str(path)!r}"
         raise ValueError(msg)
 
 

@@ -61,7 +61,7 @@ def test_report(folder, tmp_path, capsys):
     assert run(folder, "nowhere.fits", "--report", page) == 1  # refused before the map is opened
     assert "--report" in capsys.readouterr().err
     assert run(folder, "nowhere.fits", "--report", tmp_path / "page.pdf") == 1
-    assert "--report: a report must end in .html" in capsys.readouterr().err
+    assert "--report: path must end in .html" in capsys.readouterr().err
 
 
 def test_positions(folder, tmp_path, capsys):
