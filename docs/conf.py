@@ -19,6 +19,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx_astropy.conf.v3 import *
+from sphinx_automodapi import automodsumm
 
 import astrofractal
 from astrofractal.cli import COMMANDS, main
@@ -266,9 +267,18 @@ class Study(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
-def _skip(app, what, name, obj, skip, options):
-    """Leave out what scikit-learn adds to every estimator, and nothing else."""
-    return True if re.fullmatch(r"set_\w+_request|get_metadata_routing", name) else None
+_object_type = automodsumm.get_object_type
+
+
+def _listed_type(app, obj, parent):
+    """Leave fields, which a class describes as parameters, and scikit-learn's requests out of lists."""
+    kind = _object_type(app, obj, parent)
+    is_field = kind == "attribute" and not isinstance(obj, property)
+    is_request = re.fullmatch(r"set_\w+_request", getattr(obj, "__name__", ""))
+    return "not listed" if is_field or is_request else kind
+
+
+automodsumm.get_object_type = _listed_type
 
 
 class FlagTable(SphinxDirective):
@@ -302,7 +312,6 @@ def _visit_displayed_math(translator, node):
 def setup(app):
     """Register what this file adds to Sphinx."""
     app.connect("missing-reference", _resolve)
-    app.connect("autodoc-skip-member", _skip)
     app.add_directive("command-line-help", CommandLineHelp)
     app.add_directive("study", Study)
     app.add_directive("flag-table", FlagTable)

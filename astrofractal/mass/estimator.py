@@ -233,6 +233,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     @property
     def calibrations_(self) -> dict[tuple[str, ...], Calibration]:
+        """The calibration of each combination of channels."""
         if "_calibrations" not in vars(self):
             if any(value is not None for value in self.get_params(deep=False).values()):
                 msg = "this StellarMassEstimator is not calibrated: call fit first"
@@ -243,6 +244,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     @property
     def reference_id_(self) -> str:
+        """The fingerprint of the maps that the calibrations were fitted to."""
         self.calibrations_  # noqa: B018 - loads the bundled ones
         return self._reference_id
 

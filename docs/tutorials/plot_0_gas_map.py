@@ -2,8 +2,11 @@
 A map of gas
 ============
 
-Everything begins with a `~astrofractal.gasmap.GasMap`. Here: the bundled example cloud, a
-simulated cloud put at 300 pc, and a cutout around one of its protostars as the network sees it.
+**Question:** What does the package make of a FITS file?
+
+**Answer:** A `~astrofractal.gasmap.GasMap`: three channels with units, WCS, distance and mask, from which cutouts of 0.5 pc are taken.
+
+The file is the bundled example, a simulated cloud that was put at 300 pc.
 """
 
 from astropy import units as u
@@ -18,25 +21,24 @@ gas = GasMap.read(path, distance=300 * u.pc)
 gas
 
 # %%
-# The three channels, on the sky.
+# The three channels on the sky:
 
-gas.plot()
+_ = gas.plot()
 
 # %%
-# Its protostars are known, because the cloud is simulated.
+# The cloud is simulated, so its protostars and their masses are known:
 
 sinks = QTable.read(path, hdu="SINKS")
 sinks["mass"].info.format = ".2f"
 sinks["ra", "dec", "mass"]
 
 # %%
-# A cutout is 0.5 pc wide on 64 × 64 pixels whatever the map's own pixels are: it is resampled
-# through the coordinate system and the distance. `~astrofractal.gasmap.GasMap.to_array` gives the three
-# numbers of each pixel that the network is shown.
+# A cutout is 0.5 pc wide on 64 × 64 pixels, whatever the pixels of the map are. It is resampled
+# through the WCS and the distance. `~astrofractal.gasmap.GasMap.to_array` returns the input of the network:
+# log N, velocity and velocity dispersion of each pixel.
 
 position = SkyCoord(sinks["ra"][0], sinks["dec"][0])
 cutout = gas.cutout(position, size=0.5 * u.pc, shape=(64, 64))
-channels = cutout.to_array()
-print(channels.shape, channels.dtype)
+print(cutout.to_array().shape)
 
-cutout.plot()
+_ = cutout.plot()

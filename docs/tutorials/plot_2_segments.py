@@ -1,9 +1,10 @@
 """
-Regions of a cloud
-==================
+Segments of a cloud
+===================
 
-`~astrofractal.segmentation.FeatureSegmenter` divides the gas of a map into regions of like structure,
-without a label.
+**Question:** Which parts of a cloud have a similar structure, and where are the protostars?
+
+**Answer:** `~astrofractal.segmentation.FeatureSegmenter` divides the gas into segments without labels; most protostars are in the densest ones.
 """
 
 import matplotlib.pyplot as plt
@@ -20,16 +21,13 @@ figure = plt.figure(figsize=(13, 5.2), layout="constrained")
 _ = result.plot(figure=figure)
 
 # %%
-# On the left the column density with the densest regions, in the middle all regions, on the right the
-# principal components of the tokens as red, green and blue: the figure of the published method.  Only
-# gas above the background is divided; the level is measured from the map.
-
-print(result.meta["background"])
-
-# %%
+# Left: the column density with the densest segments. Middle: all segments. Right: principal
+# components of the tokens as red, green and blue. Only gas above the background is divided; the
+# level is measured from the map.
+#
 # The table
 # ---------
-# Regions are numbered from thin to dense gas.  ``character`` names the two measures in which a region
+# Segments are numbered from thin to dense gas. ``character`` names the two measurements in which a segment
 # differs most from the rest.
 
 print(result.table)
@@ -45,23 +43,21 @@ gas_labels = labels[labels > 0]
 for row in result.table:
     here = row["label"]
     print(
-        f"region {here} ({row['character']}): {(at == here).sum()} protostars, "
+        f"segment {here} ({row['character']}): {(at == here).sum()} protostars, "
         f"{(gas_labels == here).mean():.0%} of the gas"
     )
 
 # %%
-# What the components follow
-# --------------------------
-# The Spearman correlation of what was clustered with what an astronomer would measure: eight components
-# of the tokens, contrasts on three scales, velocity and dispersion.
+# What was clustered
+# ------------------
+# Spearman correlations of the clustered quantities (components of the tokens, contrasts of log N on three
+# scales, velocity and dispersion) with quantities that an astronomer would measure:
 
 result.correlations
 
 # %%
-# One region as a map
-# -------------------
-# A region is a map of its own, and regions can be written for other programs.
+# One segment as a map
+# --------------------
+# A segment can be cut out as a map of its own. ``result.write("folder")`` writes labels, tables and regions for other programs.
 
-densest = result.cutout(result.n_segments)
-print(densest)
-print(result.regions[0])
+result.cutout(result.n_segments)

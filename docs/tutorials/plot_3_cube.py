@@ -2,9 +2,11 @@
 From a spectral cube to masses
 ==============================
 
-A radio telescope delivers a cube: intensity by position and velocity.
-`~astrofractal.gasmap.GasMap.from_cube` makes the three maps of it that the masses need. This
-tutorial needs the extra ``cube``.
+**Question:** How do I get masses from a position-position-velocity cube?
+
+**Answer:** `~astrofractal.gasmap.GasMap.from_cube` makes the three maps; noise and thermal width change the masses little.
+
+This tutorial needs the extra ``cube``.
 """
 
 import tempfile
@@ -23,11 +25,11 @@ from astrofractal.gasmap import XFactor
 from astrofractal.simulations import thermal_dispersion
 
 # %%
-# A cube to begin with
-# --------------------
-# An optically thin line of the bundled cloud, as a telescope without a beam would see it: each
-# pixel has a Gaussian line with the velocity and the dispersion of its gas, to which the thermal
-# motion of the molecule adds, and noise. With a cube of your own, begin at the next section.
+# A synthetic cube
+# ----------------
+# An optically thin line of the bundled cloud, without a beam: each pixel has a Gaussian line with the velocity and
+# dispersion of its gas, broadened by the thermal motion of the molecule, and noise. With your own
+# cube, start at the next section.
 
 path = data_path("example_cloud.fits")
 sinks = QTable.read(path, hdu="SINKS")
@@ -53,9 +55,9 @@ fits.writeto(cube, (lines + noise).astype("float32"), header)
 # %%
 # Three maps
 # ----------
-# The X factor turns the integrated intensity into a column density of H2; it depends on the line,
-# and so there is no default. ``line_width`` takes the thermal motion of the molecule out, which
-# the reference maps do not have. Spectra without a signal are masked.
+# The X-factor converts the integrated intensity to a column density of H2; it depends on the line, so that
+# there is no default. ``line_width`` is the thermal width of the molecule, which is subtracted in
+# quadrature. Spectra without a signal are masked.
 
 gas = GasMap.from_cube(cube, column=XFactor(x_factor), distance=300 * u.pc, line_width=thermal)
 gas
@@ -78,7 +80,7 @@ _ = gas.plot()
 # %%
 # Masses
 # ------
-# For the four protostars in the middle of this cube, beside those from the maps without noise. The
+# The protostars in the middle of this cube, with the true masses and the masses from the maps without noise. The
 # cloud is left out of the calibration.
 
 estimator = StellarMassEstimator().leave_out("cloud04", channels=[gas.channels])
@@ -88,4 +90,4 @@ table = estimator.catalog(gas, sinks["id", "ra", "dec"][inside])
 ideal = estimator.catalog(truth, sinks["id", "ra", "dec"][inside])
 table["without_noise"], table["true"] = ideal["mass"], sinks["mass"][inside]
 table["true"].info.format = ".3g"
-table["id", "true", "without_noise", "mass", "mass_lower", "mass_upper", "flags"]
+table["id", "true", "without_noise", "mass", "mass_lower", "mass_upper", "trust"]

@@ -2,11 +2,12 @@
 Calibrate on your own simulation
 ================================
 
-A calibration needs maps around protostars of known mass. This tutorial makes them from the
-particles of a simulation, calibrates, and asks how good the masses are on a simulation left out.
-It needs the extra ``simulations``. The snapshots here are toys of random numbers, so that the
-tutorial is quick; with files of your own, ``read_snapshot(path)`` takes the place of the function
-``toy``.
+**Question:** How do I calibrate on the particles of my own simulation?
+
+**Answer:** Project them around the protostars, fit, and score on a simulation that was left out.
+
+The snapshots are toys made of random numbers, not physical simulations, so that the tutorial is fast; with your files,
+``read_snapshot(path)`` replaces the function ``toy``. It needs the extra ``simulations``.
 """
 
 import matplotlib.pyplot as plt
@@ -24,8 +25,7 @@ from astrofractal.simulations import Snapshot, map_set, project
 # %%
 # Snapshots
 # ---------
-# Each protostar sits in a core of gas whose mass is loosely that of the star, and whose motions
-# are in balance with both.
+# Each toy protostar is in a core of gas of a similar mass, whose motions balance the gravity of both.
 
 
 def toy(name, seed, n_stars=10, n_gas=600):
@@ -59,8 +59,8 @@ _ = gas.plot("column_density", norm=LogNorm(1e20, 3e22))
 # %%
 # Labeled maps
 # ------------
-# One map of each sink particle along each axis. The name of the simulation goes with it: maps of
-# one cloud must never be on both sides of a test. ``maps.write("maps.fits")`` keeps them.
+# One map of each sink particle along each axis, with the name of its simulation: maps of one cloud must
+# not be on both sides of a test. ``maps.write("maps.fits")`` saves them.
 
 maps = MapSet.concatenate([map_set(snapshot) for snapshot in snapshots])
 maps
@@ -68,8 +68,8 @@ maps
 # %%
 # Calibration
 # -----------
-# On measures of the gas alone, which is quick; ``StellarMassEstimator().fit(maps)`` uses the
-# network as well. Each cloud is predicted by a calibration on the others.
+# With hand-made features, which is fast; ``StellarMassEstimator().fit(maps)`` uses the
+# network. Each cloud is predicted by a calibration on the others.
 
 features = FeatureSet(pooling=None, profiles="all", contrasts=True)
 estimator = StellarMassEstimator(features=features, regressor="ridge").fit(maps)
@@ -78,8 +78,8 @@ for channels, calibration in estimator.calibrations_.items():
     print(f"{' + '.join(channels)}: R2 per protostar {skill['r2_protostar']:.2f}")
 
 # %%
-# These toys are easy, because their gas knows of their stars. Real clouds are not:
-# :doc:`/understand/accuracy`. A simulation that was not used for the calibration:
+# Toys are easy, because their gas is made from the masses of their stars; real clouds are not
+# (:doc:`/understand/accuracy`). Estimates for a toy that was not used in the calibration:
 
 new = map_set(toy("new", seed=99), lines_of_sight="z")
 mass = estimator.predict(new)

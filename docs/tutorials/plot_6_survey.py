@@ -2,9 +2,11 @@
 A survey of many maps
 =====================
 
-`~astrofractal.surveys.survey_catalog` estimates masses on a folder of maps, keeps what is
-finished, and goes on after an interruption; on a cluster it takes ``client=``
-(:doc:`/howto/surveys`).
+**Question:** How do I process a folder of maps, and continue after an interruption?
+
+**Answer:** `~astrofractal.surveys.survey_catalog` saves each finished map; the same call processes only what is new.
+
+On a cluster, pass ``client=`` (:doc:`/howto/surveys`).
 """
 
 import tempfile
@@ -34,22 +36,22 @@ for name, position in zip(sinks["sink"], SkyCoord(sinks["ra"], sinks["dec"])):
 print(*sorted(file.name for file in folder.glob("cutouts/*")))
 
 # %%
-# One call for all of them. ``"center"`` says where the protostars are.
+# One call for all maps. ``"center"``: the protostar is at the center of each map.
 
 estimator = StellarMassEstimator().leave_out("cloud04", channels=[gas.channels])
 table = survey_catalog(estimator, folder / "cutouts", "center", output=folder / "survey")
-table["map", "mass", "mass_lower", "mass_upper", "ood_score", "flags"]
+table["map", "mass", "mass_lower", "mass_upper", "trust"]
 
 # %%
-# The same call again does no map twice: maps are known by their content, and the estimator by its
-# fingerprint. A new file is the only work.
+# A second call processes only the new file: maps are identified by their content, and the estimator by its
+# fingerprint.
 
 gas.cutout((100, 200), size=0.6 * u.pc, shape=(80, 80)).write(folder / "cutouts" / "new.fits")
 table = survey_catalog(estimator, folder / "cutouts", "center", output=folder / "survey")
 print(*sorted(file.relative_to(folder).as_posix() for file in folder.glob("survey/*")))
 
 # %%
-# A catalog is an astropy table, and sorts as one.
+# The catalog is an astropy table:
 
 table.sort("mass")
 table["id"] = table["map"]

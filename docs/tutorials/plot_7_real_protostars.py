@@ -1,9 +1,12 @@
-"""
-Real protostars against dynamical masses
-========================================
+r"""
+Observed protostars
+===================
 
-The hardest test: protostars on observed maps whose masses are known from the motion of their
-disks. The table is that of :doc:`/understand/real_protostars`, with a calibration matched to each map;
+**Question:** Do the masses agree with dynamical masses of observed protostars?
+
+**Answer:** This cannot be decided yet: the maps at hand are too coarse, and R\ :sup:`2` of their calibrations is near or below zero.
+
+The table is that of :doc:`/understand/real_protostars`, with a calibration matched to each map;
 :download:`download it </understand/tables/real_protostars.ecsv>` to run this notebook.
 """
 
@@ -21,7 +24,7 @@ found["object", "map", "estimate", "lower", "upper", "dynamical_mass", "r2_proto
 # %%
 # Compare
 # -------
-# `~astrofractal.catalogs.compare` takes a catalog and a table of masses, by name or by position.
+# `~astrofractal.catalogs.compare` matches a catalog with a table of masses, by name or position.
 
 catalog = QTable()
 catalog["id"], catalog["mass"] = found["object"], found["estimate"]
@@ -37,11 +40,10 @@ comparison
 _ = comparison.plot()
 
 # %%
-# What to make of it
-# ------------------
-# Most intervals hold the dynamical mass, because they are wide, and not because the masses are
-# good: four of the five matched calibrations have no skill on a simulated cloud that they have not
-# seen (an R\ :sup:`2` below 0 is worse than the mean mass). Always look at these numbers together.
+# Interpretation
+# --------------
+# Most intervals contain the dynamical mass, because they are wide and not because the masses are
+# good. An R\ :sup:`2` below 0 is worse than the mean mass. Read these numbers together:
 
 width = np.log10(found["upper"] / found["lower"]).value
 print(f"median of |log ratio|: {np.median(np.abs(found['ratio_dex'])):.2f} dex")

@@ -2,8 +2,11 @@
 The fractals behind the network
 ===============================
 
-The network behind the masses and the segments has never seen a cloud before it is used. It learned
-from images like these, which need the ``pretrain`` extra to be made.
+**Question:** What was the network pretrained on?
+
+**Answer:** Fractal flames, rendered as column density, velocity and dispersion; no cloud, observed or simulated.
+
+Rendering needs the extra ``pretrain``.
 """
 
 import matplotlib.pyplot as plt
@@ -14,8 +17,8 @@ from astrofractal.fractals import FlameStream
 stream = FlameStream(seed=2, size=96, n_points=60_000)
 
 # %%
-# The stream has no end, and image *i* is a function of the seed and of *i* alone. The three
-# channels stand for those of gas: here the log of the column density of the first twelve.
+# A stream has no end, and image *i* is a function of the seed and *i* alone. The log of the column
+# density of the first twelve flames:
 
 figure, axes = plt.subplots(3, 4, figsize=(9, 6), layout="constrained")
 for i, ax in enumerate(axes.flat):
@@ -24,8 +27,8 @@ for i, ax in enumerate(axes.flat):
     figure.colorbar(image, ax=ax, shrink=0.8)
 
 # %%
-# One flame, as the network gets it. The velocity is the mean of a tracer that the points carry
-# along, and the dispersion is its spread within a pixel.
+# One flame, as in the input of the network. The velocity is the mean of a tracer that each point carries, and the dispersion its
+# scatter within a pixel.
 
 labels = (
     ("log$_{10}$ N(H$_2$) [cm$^{-2}$]", "viridis"),
@@ -39,8 +42,7 @@ for ax, channel, (label, cmap) in zip(axes, stream[2], labels, strict=True):
     figure.colorbar(image, ax=ax, label=label, orientation="horizontal")
 
 # %%
-# The physical scales of each image are drawn once, so that they differ from image to image as they
-# differ from cloud to cloud.
+# The physical scales of each image are drawn once, and differ between images as they differ between clouds.
 
 for i in range(4):
     column, velocity, dispersion = stream[i]
@@ -53,9 +55,8 @@ for i in range(4):
 # %%
 # A small pretraining
 # -------------------
-# The real one sees hundreds of thousands of images (:doc:`/method/pretraining`); this one sees 48,
-# to show the steps. The network learns without a label, and its weights go wherever those of the
-# package go.
+# The bundled weights have seen hundreds of thousands of images (:doc:`/research/pretraining`). This run uses 48, to show the
+# steps: train without labels, export the weights, encode maps.
 
 import tempfile
 from pathlib import Path
