@@ -4,7 +4,8 @@ A map of gas
 
 **Question:** What does the package make of a FITS file?
 
-**Answer:** A `~astrofractal.gasmap.GasMap`: three channels with units, WCS, distance and mask, from which cutouts of 0.5 pc are taken.
+**Answer:** A `~astrofractal.gasmap.GasMap`: three channels with units, WCS, distance and mask,
+from which cutouts of 0.5 pc are taken.
 
 The file is the bundled example, a simulated cloud that was put at 300 pc.
 """
@@ -34,8 +35,8 @@ sinks["ra", "dec", "mass"]
 
 # %%
 # A cutout is 0.5 pc wide on 64 × 64 pixels, whatever the pixels of the map are. It is resampled
-# through the WCS and the distance. `~astrofractal.gasmap.GasMap.to_array` returns the input of the network:
-# log N, velocity and velocity dispersion of each pixel.
+# through the WCS and the distance. `~astrofractal.gasmap.GasMap.to_array` returns the input of
+# the network: log N, velocity and velocity dispersion of each pixel.
 
 position = SkyCoord(sinks["ra"][0], sinks["dec"][0])
 cutout = gas.cutout(position, size=0.5 * u.pc, shape=(64, 64))

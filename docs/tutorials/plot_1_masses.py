@@ -2,7 +2,8 @@
 Masses of protostars
 ====================
 
-**Question:** How close are the masses to the true ones in a cloud that the calibration has not used?
+**Question:** How close are the masses to the true ones in a cloud that the calibration has not
+used?
 
 **Answer:** Within a factor of two to three; most true masses are inside their 68 % intervals.
 """
@@ -22,8 +23,9 @@ gas = GasMap.read(path, distance=300 * u.pc)
 # %%
 # What to expect
 # --------------
-# There is a calibration for each combination of channels. Its scores were measured on clouds
-# that were held out: R\ :sup:`2` of log10 M per protostar, and the share of true masses inside the intervals.
+# There is a calibration for each combination of channels. Its scores were measured on clouds that
+# were held out: R\ :sup:`2` of log10 M per protostar, and the share of true masses inside the
+# intervals.
 
 estimator = StellarMassEstimator()
 for calibration in estimator.calibrations_.values():
@@ -37,8 +39,8 @@ for calibration in estimator.calibrations_.values():
 # %%
 # Masses
 # ------
-# The bundled cloud is part of the reference maps. It is left out of the calibration here, as if it were unknown; your
-# own cloud needs no such step.
+# The bundled cloud is part of the reference maps. It is left out of the calibration here, as if
+# it were unknown; your own cloud needs no such step.
 
 estimator = estimator.leave_out(fits.getval(path, "CLOUD"), channels=[gas.channels])
 sinks = QTable.read(path, hdu="SINKS")
@@ -60,8 +62,8 @@ _ = plot_catalog(table, gas)
 # %%
 # Without positions
 # -----------------
-# Without a table of positions, protostars are detected as peaks of the column density. Close pairs become one peak, and a
-# peak need not contain a protostar.
+# Without a table of positions, protostars are detected as peaks of the column density. Close
+# pairs become one peak, and a peak need not contain a protostar.
 
 found = estimator.catalog(gas, min_separation=0.05 * u.pc, threshold=3e22 / u.cm**2)
 found["id", "position", "mass", "mass_lower", "mass_upper", "trust"]

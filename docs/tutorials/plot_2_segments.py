@@ -4,7 +4,8 @@ Segments of a cloud
 
 **Question:** Which parts of a cloud have a similar structure, and where are the protostars?
 
-**Answer:** `~astrofractal.segmentation.FeatureSegmenter` divides the gas into segments without labels; most protostars are in the densest ones.
+**Answer:** `~astrofractal.segmentation.FeatureSegmenter` divides the gas into segments without
+labels; most protostars are in the densest ones.
 """
 
 import matplotlib.pyplot as plt
@@ -27,8 +28,8 @@ _ = result.plot(figure=figure)
 #
 # The table
 # ---------
-# Segments are numbered from thin to dense gas. ``character`` names the two measurements in which a segment
-# differs most from the rest.
+# Segments are numbered from thin to dense gas. ``character`` names the two measurements in which
+# a segment differs most from the rest.
 
 print(result.table)
 
@@ -50,14 +51,15 @@ for row in result.table:
 # %%
 # What was clustered
 # ------------------
-# Spearman correlations of the clustered quantities (components of the tokens, contrasts of log N on three
-# scales, velocity and dispersion) with quantities that an astronomer would measure:
+# Spearman correlations of the clustered quantities (components of the tokens, contrasts of log N
+# on three scales, velocity and dispersion) with quantities that an astronomer would measure:
 
 result.correlations
 
 # %%
 # One segment as a map
 # --------------------
-# A segment can be cut out as a map of its own. ``result.write("folder")`` writes labels, tables and regions for other programs.
+# A segment can be cut out as a map of its own. ``result.write("folder")`` writes labels, tables
+# and regions for other programs.
 
 result.cutout(result.n_segments)

@@ -4,7 +4,8 @@ From a spectral cube to masses
 
 **Question:** How do I get masses from a position-position-velocity cube?
 
-**Answer:** `~astrofractal.gasmap.GasMap.from_cube` makes the three maps; noise and thermal width change the masses little.
+**Answer:** `~astrofractal.gasmap.GasMap.from_cube` makes the three maps; noise and thermal width
+change the masses little.
 
 This tutorial needs the extra ``cube``.
 """
@@ -27,9 +28,9 @@ from astrofractal.simulations import thermal_dispersion
 # %%
 # A synthetic cube
 # ----------------
-# An optically thin line of the bundled cloud, without a beam: each pixel has a Gaussian line with the velocity and
-# dispersion of its gas, broadened by the thermal motion of the molecule, and noise. With your own
-# cube, start at the next section.
+# An optically thin line of the bundled cloud, without a beam: each pixel has a Gaussian line with
+# the velocity and dispersion of its gas, broadened by the thermal motion of the molecule, and
+# noise. With your own cube, start at the next section.
 
 path = data_path("example_cloud.fits")
 sinks = QTable.read(path, hdu="SINKS")
@@ -55,9 +56,9 @@ fits.writeto(cube, (lines + noise).astype("float32"), header)
 # %%
 # Three maps
 # ----------
-# The X-factor converts the integrated intensity to a column density of H2; it depends on the line, so that
-# there is no default. ``line_width`` is the thermal width of the molecule, which is subtracted in
-# quadrature. Spectra without a signal are masked.
+# The X-factor converts the integrated intensity to a column density of H2; it depends on the
+# line, so that there is no default. ``line_width`` is the thermal width of the molecule, which is
+# subtracted in quadrature. Spectra without a signal are masked.
 
 gas = GasMap.from_cube(cube, column=XFactor(x_factor), distance=300 * u.pc, line_width=thermal)
 gas
@@ -80,8 +81,8 @@ _ = gas.plot()
 # %%
 # Masses
 # ------
-# The protostars in the middle of this cube, with the true masses and the masses from the maps without noise. The
-# cloud is left out of the calibration.
+# The protostars in the middle of this cube, with the true masses and the masses from the maps
+# without noise. The cloud is left out of the calibration.
 
 estimator = StellarMassEstimator().leave_out("cloud04", channels=[gas.channels])
 inside = positions.separation(positions[0]) < 3 * u.arcmin

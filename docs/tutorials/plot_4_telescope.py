@@ -4,7 +4,8 @@ Masses behind your telescope
 
 **Question:** What are masses worth when the map has a beam and noise?
 
-**Answer:** R\ :sup:`2` falls with the beam and is near zero above 0.03 pc; `~astrofractal.StellarMassEstimator.matched` calibrates for your telescope.
+**Answer:** R\ :sup:`2` falls with the beam and is near zero above 0.03 pc;
+`~astrofractal.StellarMassEstimator.matched` calibrates for your telescope.
 """
 
 import matplotlib.pyplot as plt
@@ -19,8 +20,8 @@ from astrofractal.mass import FeatureSet
 from astrofractal.observing import Telescope
 
 # %%
-# The bundled cloud at 300 pc, observed with a beam of 6" (0.009 pc) and noise: 3 % in column density,
-# 0.05 km/s in velocity and dispersion.
+# The bundled cloud at 300 pc, observed with a beam of 6" (0.009 pc) and noise: 3 % in column
+# density, 0.05 km/s in velocity and dispersion.
 
 path = data_path("example_cloud.fits")
 gas = GasMap.read(path)
@@ -41,10 +42,11 @@ for part, title, one in zip(figure.subfigures(1, 2), ("simulated", "observed"), 
 # %%
 # A matched calibration
 # ---------------------
-# ``matched`` measures beam, pixels, noise, channels and coverage of the map, observes the reference maps in the same
-# way, and calibrates on the result. It compares two sets of features on clouds that are held out: tokens of
-# the network with contrasts, and hand-made features without the network. Only the latter are used here, to be quick; leave
-# ``features`` out for the choice. The cloud itself is left out of the reference maps.
+# ``matched`` measures beam, pixels, noise, channels and coverage of the map, observes the
+# reference maps in the same way, and calibrates on the result. It compares two sets of features
+# on clouds that are held out: tokens of the network with contrasts, and hand-made features
+# without the network. Only the latter are used here, to be quick; leave ``features`` out for the
+# choice. The cloud itself is left out of the reference maps.
 
 sinks = QTable.read(path, hdu="SINKS")
 sinks.rename_column("sink", "id")
@@ -58,8 +60,8 @@ print(f"R2 per protostar {skill['r2_protostar']:.2f}, per map {skill['r2']:.2f}"
 print(f"the 68 % interval contains {skill['coverage_68_protostar']:.0%} of the protostars")
 
 # %%
-# Where R\ :sup:`2` per protostar is low, rows have the flag ``no-skill`` or ``weak-skill``, and intervals
-# are as wide as the distribution of the reference masses.
+# Where R\ :sup:`2` per protostar is low, rows have the flag ``no-skill`` or ``weak-skill``, and
+# intervals are as wide as the distribution of the reference masses.
 
 table = matched.catalog(seen, positions)
 table["true"] = sinks["mass"]

@@ -6,8 +6,9 @@ Calibrate on your own simulation
 
 **Answer:** Project them around the protostars, fit, and score on a simulation that was left out.
 
-The snapshots are toys made of random numbers, not physical simulations, so that the tutorial is fast; with your files,
-``read_snapshot(path)`` replaces the function ``toy``. It needs the extra ``simulations``.
+The snapshots are toys made of random numbers, not physical simulations, so that the tutorial is
+fast; with your files, ``read_snapshot(path)`` replaces the function ``toy``. It needs the extra
+``simulations``.
 """
 
 import matplotlib.pyplot as plt
@@ -25,7 +26,8 @@ from astrofractal.simulations import Snapshot, map_set, project
 # %%
 # Snapshots
 # ---------
-# Each toy protostar is in a core of gas of a similar mass, whose motions balance the gravity of both.
+# Each toy protostar is in a core of gas of a similar mass, whose motions balance the gravity of
+# both.
 
 
 def toy(name, seed, n_stars=10, n_gas=600):
@@ -59,8 +61,8 @@ _ = gas.plot("column_density", norm=LogNorm(1e20, 3e22))
 # %%
 # Labeled maps
 # ------------
-# One map of each sink particle along each axis, with the name of its simulation: maps of one cloud must
-# not be on both sides of a test. ``maps.write("maps.fits")`` saves them.
+# One map of each sink particle along each axis, with the name of its simulation: maps of one
+# cloud must not be on both sides of a test. ``maps.write("maps.fits")`` saves them.
 
 maps = MapSet.concatenate([map_set(snapshot) for snapshot in snapshots])
 maps

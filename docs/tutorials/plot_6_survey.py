@@ -4,7 +4,8 @@ A survey of many maps
 
 **Question:** How do I process a folder of maps, and continue after an interruption?
 
-**Answer:** `~astrofractal.surveys.survey_catalog` saves each finished map; the same call processes only what is new.
+**Answer:** `~astrofractal.surveys.survey_catalog` saves each finished map; the same call
+processes only what is new.
 
 On a cluster, pass ``client=`` (:doc:`/howto/surveys`).
 """
@@ -43,8 +44,8 @@ table = survey_catalog(estimator, folder / "cutouts", "center", output=folder / 
 table["map", "mass", "mass_lower", "mass_upper", "trust"]
 
 # %%
-# A second call processes only the new file: maps are identified by their content, and the estimator by its
-# fingerprint.
+# A second call processes only the new file: maps are identified by their content, and the
+# estimator by its fingerprint.
 
 gas.cutout((100, 200), size=0.6 * u.pc, shape=(80, 80)).write(folder / "cutouts" / "new.fits")
 table = survey_catalog(estimator, folder / "cutouts", "center", output=folder / "survey")

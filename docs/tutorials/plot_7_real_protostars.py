@@ -4,7 +4,8 @@ Observed protostars
 
 **Question:** Do the masses agree with dynamical masses of observed protostars?
 
-**Answer:** This cannot be decided yet: the maps at hand are too coarse, and R\ :sup:`2` of their calibrations is near or below zero.
+**Answer:** This cannot be decided yet: the maps at hand are too coarse, and R\ :sup:`2` of their
+calibrations is near or below zero.
 
 The table is that of :doc:`/understand/real_protostars`, with a calibration matched to each map;
 :download:`download it </understand/tables/real_protostars.ecsv>` to run this notebook.

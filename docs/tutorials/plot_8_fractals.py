@@ -4,7 +4,8 @@ The fractals behind the network
 
 **Question:** What was the network pretrained on?
 
-**Answer:** Fractal flames, rendered as column density, velocity and dispersion; no cloud, observed or simulated.
+**Answer:** Fractal flames, rendered as column density, velocity and dispersion; no cloud,
+observed or simulated.
 
 Rendering needs the extra ``pretrain``.
 """
@@ -27,8 +28,8 @@ for i, ax in enumerate(axes.flat):
     figure.colorbar(image, ax=ax, shrink=0.8)
 
 # %%
-# One flame, as in the input of the network. The velocity is the mean of a tracer that each point carries, and the dispersion its
-# scatter within a pixel.
+# One flame, as in the input of the network. The velocity is the mean of a tracer that each point
+# carries, and the dispersion its scatter within a pixel.
 
 labels = (
     ("log$_{10}$ N(H$_2$) [cm$^{-2}$]", "viridis"),
@@ -42,7 +43,8 @@ for ax, channel, (label, cmap) in zip(axes, stream[2], labels, strict=True):
     figure.colorbar(image, ax=ax, label=label, orientation="horizontal")
 
 # %%
-# The physical scales of each image are drawn once, and differ between images as they differ between clouds.
+# The physical scales of each image are drawn once, and differ between images as they differ
+# between clouds.
 
 for i in range(4):
     column, velocity, dispersion = stream[i]
@@ -55,8 +57,8 @@ for i in range(4):
 # %%
 # A small pretraining
 # -------------------
-# The bundled weights have seen hundreds of thousands of images (:doc:`/research/pretraining`). This run uses 48, to show the
-# steps: train without labels, export the weights, encode maps.
+# The bundled weights have seen hundreds of thousands of images (:doc:`/research/pretraining`).
+# This run uses 48, to show the steps: train without labels, export the weights, encode maps.
 
 import tempfile
 from pathlib import Path
