@@ -36,7 +36,7 @@ from astrofractal.gasmap.io.registry import (
     refuse_unused,
     with_formats,
 )
-from astrofractal.gasmap.io.write import to_hdulist, write
+from astrofractal.gasmap.io.write import meta_header, to_hdulist, write
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, mean_velocity
 from astrofractal.gasmap.plausible import check_motions, plausible_beam
 from astrofractal.gasmap.plotting import html, plot
@@ -876,7 +876,7 @@ class GasMap:
         -------
         data : `~astropy.nddata.NDData`
             Values with unit, mask (`True` is masked), WCS, standard deviation where it is known,
-            and ``meta``, with distance and beam.
+            and a FITS header as ``meta``, with distance and beam.
 
         Raises
         ------
@@ -901,13 +901,8 @@ class GasMap:
             mask=~np.isfinite(values.value),
             wcs=self.wcs,
             uncertainty=None if deviation is None else StdDevUncertainty(deviation.value.copy()),
-            meta=self._known_meta(),
+            meta=meta_header(self),
         )
-
-    def _known_meta(self):
-        """Return the meta with what a map without a header cannot say elsewhere."""
-        known = {"distance": self.distance, "beam": self.beam, "pixel_scale": self._pixel_scale}
-        return self.meta | {name: value for name, value in known.items() if value is not None}
 
     def to_hdulist(self) -> fits.HDUList:
         """

@@ -18,6 +18,7 @@ from astrofractal.gasmap.resample import Resampler
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
+    from regions import Region
 
     import astrofractal
 
@@ -29,7 +30,7 @@ __all__ = ["contains", "cutout", "cutouts", "pixel_direction", "to_pixel", "to_s
 
 def cutout(
     gas: _Map,
-    position: SkyCoord | tuple[float, ...],
+    position: SkyCoord | tuple[float, ...] | Region,
     *,
     size: u.Quantity = STANDARD_WIDTH,
     shape: tuple[int, ...] = STANDARD_SHAPE,
@@ -39,8 +40,9 @@ def cutout(
 
     Parameters
     ----------
-    position : `~astropy.coordinates.SkyCoord` or tuple of float
-        The center: a sky position in any frame, or a 0-based pixel (x, y).
+    position : `~astropy.coordinates.SkyCoord`, tuple of float or `~regions.Region`
+        The center: a sky position in any frame, or a 0-based pixel (x, y).  With a region, the
+        pixels of its bounding box are returned as they are.
 
     size : `~astropy.units.Quantity`, optional
         Width of the cutout: a length, or an angle.
@@ -87,6 +89,11 @@ def cutout(
     <GasMap 64 x 64 px, column_density + velocity + dispersion, 0.007812 pc/px, at 300 pc>
     """
     positions = position
+    if hasattr(position, "bounding_box") or hasattr(position, "contains"):  # of regions
+        if size is not STANDARD_WIDTH or shape is not STANDARD_SHAPE:
+            msg = "size and shape must not be given with a region: its bounding box has both"
+            raise ValueError(msg)
+        return _bounding_box(gas, position)
     if isinstance(position, SkyCoord):
         if not position.isscalar and position.size != 1:
             msg = f"position must be one SkyCoord, got {position.size}: use cutouts"
@@ -108,6 +115,18 @@ def cutout(
         )
         raise ValueError(msg)
     return cutout
+
+
+def _bounding_box(gas, region):
+    """Return the part of a map in the bounding box of a region."""
+    if not hasattr(region, "bounding_box"):
+        need_wcs(gas, "a region of the sky")
+        region = region.to_pixel(gas.wcs)
+    part, _ = region.bounding_box.get_overlap_slices(gas.shape)
+    if part is None:
+        msg = f"position {region} is not on the map, whose shape (ny, nx) is {gas.shape}"
+        raise ValueError(msg)
+    return gas[part]
 
 
 def cutouts(

@@ -263,7 +263,7 @@ def test_fingerprint_is_of_the_content(gas, change):
 def test_channels_as_nddata(gas):
     gas = gas.replace(column_density_uncertainty=gas.column_density / 10, meta={"a": 1})
     data = gas.to_nddata()
-    assert data.meta == {"a": 1, "distance": gas.distance}
+    assert dict(data.meta) == {"A": 1, "DISTANCE": gas.distance.value}
     again = GasMap(
         data, gas.to_nddata("velocity"), gas.to_nddata("dispersion"), distance=gas.distance
     )

@@ -9,6 +9,7 @@ import pytest
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.nddata import NDData, StdDevUncertainty
+from regions import CirclePixelRegion, PixCoord, RectanglePixelRegion
 
 from astrofractal import GasMap
 from astrofractal.gasmap import wcs as wcs_module
@@ -244,6 +245,22 @@ def test_other_shapes(exact):
     np.testing.assert_allclose(
         cutout.column_density.value, exact.column_density.value[30:50, 30:70], rtol=1e-4
     )
+
+
+def test_a_region_is_cut_out_by_its_bounding_box(exact):
+    region = RectanglePixelRegion(PixCoord(30, 20), width=11, height=7)
+    cutout = exact.cutout(region)
+    assert cutout.shape == (7, 11)
+    np.testing.assert_array_equal(cutout.velocity, exact.velocity[17:24, 25:36])
+    assert cutout.to_sky(5, 3).separation(exact.to_sky(30, 20)) < 1e-6 * u.arcsec
+    on_sky = exact.cutout(region.to_sky(exact.wcs))
+    assert on_sky.fingerprint() == cutout.fingerprint()
+    edge = exact.cutout(CirclePixelRegion(PixCoord(0, 0), radius=5.2))
+    assert edge.shape == (6, 6)
+    with pytest.raises(ValueError, match="is not on the map, whose shape .* is \\(80, 100\\)"):
+        exact.cutout(CirclePixelRegion(PixCoord(-50, 0), radius=5))
+    with pytest.raises(ValueError, match="size and shape must not be given with a region"):
+        exact.cutout(region, size=0.3 * u.pc)
 
 
 @pytest.mark.parametrize("sky", [True, False])

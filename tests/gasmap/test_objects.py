@@ -12,6 +12,7 @@ from astropy.nddata import CCDData, NDData, StdDevUncertainty
 from radio_beam import Beam
 
 from astrofractal import GasMap
+from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import XFactor
 from tests.factories import make_header, make_wcs
 
@@ -46,13 +47,32 @@ def whole_map():
 def test_a_round_trip_through_nddata_returns_an_equal_map(read, cls):
     gas = column_map()
     data = cls(gas.to_nddata())
-    assert data.meta["distance"] == DISTANCE
-    assert data.meta["beam"] == BEAM
+    assert data.meta["distance"] == DISTANCE.value
+    assert data.meta["bmaj"] == BEAM.major.to_value(u.deg)
     again = read(data)
     assert again.fingerprint() == gas.fingerprint()
     assert again.meta == gas.meta
     bare = column_map(wcs=None, distance=None, beam=None, pixel_scale=0.01 * u.pc)
     assert read(cls(bare.to_nddata())).fingerprint() == bare.fingerprint()
+
+
+def test_a_channel_is_written_by_ccddata_and_read_again(tmp_path):
+    meta = {"object": "B5", "wcs_fit_error": 0.25, "size": 0.5 * u.pc, "name\n": "x", "n": np.nan}
+    gas = column_map().replace(meta=meta)
+    data = gas.to_nddata()
+    assert data.meta["WCS_FIT_ERROR"] == 0.25
+    CCDData(data).write(tmp_path / "one.fits")
+    for again in (
+        GasMap.read(tmp_path / "one.fits"),
+        GasMap.read(CCDData.read(tmp_path / "one.fits")),
+    ):
+        assert again.distance == DISTANCE
+        assert again.beam == gas.beam
+        assert again.meta["object"] == "B5"
+        np.testing.assert_array_equal(again.column_density, gas.column_density)
+        np.testing.assert_array_equal(
+            again.column_density_uncertainty, gas.column_density_uncertainty
+        )
 
 
 def test_a_round_trip_through_a_projection_returns_an_equal_map():
@@ -113,7 +133,8 @@ def test_beams_of_headers_and_dictionaries_are_read():
 
 def test_given_options_replace_what_an_object_says():
     data = column_map().to_nddata()
-    gas = GasMap.read(data, distance=140 * u.pc, beam=20 * u.arcsec)
+    with pytest.warns(AstrofractalWarning, match="DISTANCE = 300 pc, but distance=140 pc is used"):
+        gas = GasMap.read(data, distance=140 * u.pc, beam=20 * u.arcsec)
     assert gas.distance == 140 * u.pc
     assert gas.beam.major == 20 * u.arcsec
 

@@ -91,8 +91,13 @@ def test_cube_of_three_planes(numbers, header):
 def test_unit_may_be_given(numbers, header):
     del header["BUNIT"]
     hdu = fits.PrimaryHDU(numbers[0] / 1e21, header)
-    with pytest.raises(ValueError, match="has no BUNIT.*unit='cm-2'"):
-        GasMap.read(hdu)
+    for data, example in (
+        (numbers[0], "unit='cm-2'"),
+        (np.log10(numbers[0]), r"unit='dex\(cm-2\)'"),
+        (numbers[0] / 1e21, r"such as .*'1e21 cm-2' \(their median is"),
+    ):
+        with pytest.raises(ValueError, match=f"has no BUNIT: give the unit of .*{example}"):
+            GasMap.read(fits.PrimaryHDU(data, header))
     check(GasMap.read(hdu, unit=1e21 * u.cm**-2, distance=300 * u.pc), numbers, 1)
     check(GasMap.read(hdu, unit="1e21 cm-2", distance=300 * u.pc), numbers, 1)
     check(GasMap.read(hdu, unit={"column_density": "1e21 cm-2"}, distance=300 * u.pc), numbers, 1)

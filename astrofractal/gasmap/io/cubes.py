@@ -14,6 +14,7 @@ from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of
 from astrofractal.gasmap.channel import Channel, check_beam, check_quantity, subtract_line_width
 from astrofractal.gasmap.column import XFactor, kelvin_per_intensity
+from astrofractal.gasmap.io.fits import used_distance
 from astrofractal.gasmap.io.line_cube import CONVENTIONS, line_cube
 from astrofractal.gasmap.io.registry import MapParts
 from astrofractal.gasmap.moments import CHANNEL_UNITS
@@ -156,8 +157,7 @@ def read_cube(
         progress_bar=progress_bar,
     )
     parts = line_cube(cube, reduce, hdu=hdu, unit=unit)
-    if distance is not None:
-        parts.distance = distance
+    parts.distance = used_distance(distance, parts.distance)
     if line_width is not None:
         subtract_line_width(parts.channels["dispersion"], line_width)
     return parts

@@ -17,6 +17,7 @@ from radio_beam.beam import NoBeamException
 
 from astrofractal._utils.limits import check_size, open_bounded
 from astrofractal._utils.reading import reading, reason_of
+from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.header import SCALING, check_numbers, is_celestial, spectral_ctype
 from astrofractal.gasmap.moments import CHANNELS
@@ -324,6 +325,20 @@ def header_unit(hdu, hdus):
 
 def header_distance(header, hdus):
     return header_length("DISTANCE", header, hdus)
+
+
+#: Distances that are given twice agree within this part.
+_SAME_DISTANCE = 1e-3
+
+
+def used_distance(given, stated):
+    """Return the given distance, or else that of the header; warn where the two differ."""
+    if given is None or stated is None:
+        return stated if given is None else given
+    if abs((given / stated).to_value(u.one) - 1) > _SAME_DISTANCE:
+        msg = f"the header has DISTANCE = {stated:.6g}, but distance={given:.6g} is used"
+        warn(msg)
+    return given
 
 
 def header_length(key, header, hdus):

@@ -11,6 +11,7 @@ from astropy.nddata import Cutout2D, NDData
 
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import (
+    MAX_COLUMN_DENSITY,
     Channel,
     blank,
     clean_numbers,
@@ -48,6 +49,7 @@ from astrofractal.gasmap.io.fits import (
     parameter_names,
     pick,
     spectral_length,
+    used_distance,
     wide_axes,
 )
 from astrofractal.gasmap.io.planes import channels_of_planes
@@ -57,6 +59,7 @@ from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.plausible import check_scale, plausible_beam
 from astrofractal.gasmap.resample import grid_offset, regrid_motions
 from astrofractal.gasmap.unit_text import parse_unit
+from astrofractal.gasmap.units import logarithmic
 
 __all__ = [
     "add_header",
@@ -69,6 +72,9 @@ __all__ = [
 ]
 
 _MOTIONS = ("velocity", "dispersion")
+
+#: Values without a unit that are above this can be column densities in cm-2.
+_LOWEST_COLUMN = 1e15
 
 
 def _is_file(data):
@@ -192,8 +198,8 @@ def _read_line_cube(hdus, cube, options):
     if not isinstance(options.column, XFactor):
         msg = (
             f"{where} is a position-position-velocity cube of shape {cube.shape}: give "
-            "column=XFactor(...), the column density per integrated intensity, e.g. "
-            "u.Quantity('2e20 cm-2 / (K km s-1)') (see GasMap.from_cube)"
+            "column=XFactor(...), the column density per integrated intensity, such as "
+            "'2e20 cm-2 / (K km/s)'"
         )
         raise ValueError(msg)
     used = ("column", "distance", "unit", "hdu", "beam", "line_width")
@@ -314,11 +320,24 @@ def bunit(hdu, hdus, name="column_density"):
     text = header_unit(hdu, hdus)
     where = label(hdu, hdus)
     if not text:
-        example = "unit='cm-2'" if name == "column_density" else f"unit={{{name!r}: 'km/s'}}"
-        msg = f"{where} has no BUNIT: say what the values of {name} are with unit=, as in {example}"
+        example = f"as in unit={{{name!r}: 'km/s'}}"
+        if name == "column_density":
+            example = _unit_example(clean_numbers(hdu_data(hdu, hdus), where))
+        msg = f"{where} has no BUNIT: give the unit of {name}, {example}"
         raise ValueError(msg)
     example = "cm-2" if name == "column_density" else "km/s"
     return parse_unit(text, name=f"BUNIT of {where}", example=example)
+
+
+def _unit_example(values):
+    """Return the unit that values without one seem to have, for a message."""
+    good = values[np.isfinite(values) & (values > 0)]
+    median = np.median(good) if good.size else np.nan
+    if logarithmic(values):
+        return "as in unit='dex(cm-2)': they look like logarithms"
+    if _LOWEST_COLUMN < median < MAX_COLUMN_DENSITY:
+        return "as in unit='cm-2'"
+    return f"such as 'mag', 'MJy/sr', 'K km/s' or '1e21 cm-2' (their median is {median:.3g})"
 
 
 def image_channel(hdu, hdus, unit, name):
@@ -346,8 +365,7 @@ def header_parts(header, *, distance=None):
 def add_header(header, hdus, parts):
     """Fill in what a header says of WCS, distance, scale, beam and names."""
     own_distance = parts.distance is None
-    if own_distance:
-        parts.distance = header_distance(header, hdus)
+    parts.distance = used_distance(parts.distance, header_distance(header, hdus))
     scale = parts.pixel_scale
     if scale is None:
         scale = header_length("PIXSCALE", header, hdus)

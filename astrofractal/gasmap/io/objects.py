@@ -103,9 +103,11 @@ def add_object(data, parts, shape):
     header["NAXIS1"], header["NAXIS2"] = shape[::-1]
     add_header(header, fits.HDUList(), parts)
     first = parts.channels["column_density"]
-    if isinstance(first.meta, Mapping) and not isinstance(first.meta, fits.Header):
-        own = ("beam", "distance", "pixel_scale")
-        first.meta = {key: value for key, value in first.meta.items() if key not in own}
+    if first.meta:  # what the map has as properties
+        own = ("BEAM", "PIXEL_SCALE", *_CARDS)
+        first.meta = {
+            key: value for key, value in first.meta.items() if str(key).upper() not in own
+        }
 
 
 def as_cube(source):

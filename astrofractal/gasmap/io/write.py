@@ -1,6 +1,7 @@
 """Writing a map as FITS, so that reading gives the same map."""
 
 import os
+from contextlib import suppress
 
 import numpy as np
 from astropy import units as u
@@ -8,7 +9,7 @@ from astropy.io import fits
 
 from astrofractal._utils.atomic import atomic_path
 
-__all__ = ["to_hdulist", "to_header", "write"]
+__all__ = ["meta_header", "to_hdulist", "to_header", "write"]
 
 #: Endings of the files that are written.
 _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2")
@@ -45,6 +46,18 @@ def to_header(gas):
     """Return WCS (distortions by tables left out), beam, distance and scale as one FITS header."""
     header = fits.Header() if gas.wcs is None else gas.wcs.to_header(relax=True)
     header.extend([*_beam_cards(gas), *_scale_cards(gas)])
+    return header
+
+
+def meta_header(gas):
+    """Return beam, distance and scale, and numbers and texts of the meta, as a FITS header."""
+    header = fits.Header()
+    for key, value in gas.meta.items():
+        if isinstance(value, str | int | float):
+            with suppress(ValueError):  # characters or numbers that FITS cannot hold
+                card = fits.Card(key if len(key) <= 8 else f"HIERARCH {key}", value)
+                header.append(fits.Card.fromstring(card.image))
+    header.extend([*_beam_cards(gas), *_scale_cards(gas)], update=True)
     return header
 
 
