@@ -60,8 +60,7 @@ def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantit
     .. math:: \\kappa_\\nu = 0.1\\,\\mathrm{cm^2\\,g^{-1}}
               \\left(\\frac{250\\,\\mu\\mathrm{m}}{\\lambda}\\right)^\\beta
 
-    A gas-to-dust mass ratio of 100 is part of it.  It is uncertain by a factor of about two, and
-    the masses with it.
+    A gas-to-dust mass ratio of 100 is part of it.  It is uncertain by a factor of about two.
 
     Parameters
     ----------
@@ -69,7 +68,7 @@ def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantit
         Frequency or wavelength.
 
     beta : float, optional
-        The emissivity index: 2 in Hildebrand's paper (beyond 250 um); 1.5 to 2 in use.
+        The emissivity index.
 
     Returns
     -------
@@ -123,14 +122,6 @@ class _Conversion:
         -------
         column_density : `~astropy.units.Quantity`
             N(H2) in cm-2.
-
-        Raises
-        ------
-        astropy.units.UnitsError
-            If the unit of the values does not fit.
-
-        ValueError
-            If something is missing that the unit of the values needs.
         """
         factor = self._factor(
             values.unit,
@@ -420,23 +411,14 @@ def optically_thin_x_factor(
 
     Parameters
     ----------
-    frequency : `~astropy.units.Quantity`
-        Rest frequency.
+    frequency, einstein_a : `~astropy.units.Quantity`
+        Rest frequency and Einstein coefficient (1/s) of the line.
 
-    einstein_a : `~astropy.units.Quantity`
-        Einstein coefficient, 1/s.
+    upper_energy, upper_degeneracy : `~astropy.units.Quantity`, float
+        Energy (as a temperature) and statistical weight of the upper level.
 
-    upper_energy : `~astropy.units.Quantity`
-        Energy of the upper level, as a temperature.
-
-    upper_degeneracy : float
-        Statistical weight of the upper level.
-
-    partition_function : float
-        Partition function at the excitation temperature.
-
-    excitation_temperature : `~astropy.units.Quantity`
-        Excitation temperature.
+    partition_function, excitation_temperature : float, `~astropy.units.Quantity`
+        Excitation temperature, and the partition function at it.
 
     abundance : float
         Molecules per H2.
@@ -535,7 +517,7 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
     else:
         options = {
             "beam": beam,
-            "pixel_solid_angle": None if wcs is None else _central_pixel(wcs, values.shape),
+            "pixel_solid_angle": wcs and _wcs.central_solid_angle(wcs, values.shape) * u.sr,
             "rest_frequency": rest_frequency,
         }
         values, error = (
@@ -546,10 +528,6 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
         )
     _warn_of_blanks(channel.values, values)
     return Channel(values, u.cm**-2, channel.mask, error, channel.wcs, channel.meta)
-
-
-def _central_pixel(wcs, shape):
-    return float(_wcs.pixel_solid_angle(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2)) * u.sr
 
 
 def _warn_if_faint(values):

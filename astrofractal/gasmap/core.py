@@ -65,41 +65,39 @@ class GasMap:
     """
     A map of gas: column density and, where known, line-of-sight velocity and its dispersion.
 
-    This is the only door for data: units, byte order, number types, masks, NaNs and the WCS are
-    settled here, so that all that follows may rely on them.
+    All data enter through this class, which settles units, byte order, number types, masks, NaNs
+    and the WCS.  Channels may be `~astropy.units.Quantity` or `~astropy.nddata.NDData`.
 
     Parameters
     ----------
     column_density : `~astropy.units.Quantity` or `~astropy.nddata.NDData`
         2D column density: N(H2) (cm-2), or mass per area (g/cm2, Msun/pc2) which is converted with
-        2.8 hydrogen masses per H2 molecule.  Axes of a single pixel beyond two are dropped.
-        Values that are not finite or not positive, or above 1e29 cm-2, are masked.
+        2.8 hydrogen masses per H2 molecule.  Values that are not finite or not positive, or above
+        1e29 cm-2, are masked.
 
     velocity : `~astropy.units.Quantity` or `~astropy.nddata.NDData`, optional
         2D mean line-of-sight velocity (km/s, m/s, ...), in any rest frame.
 
     dispersion : `~astropy.units.Quantity` or `~astropy.nddata.NDData`, optional
-        2D velocity dispersion: a standard deviation, neither FWHM nor variance.  Negative values
-        count as missing.
+        2D velocity dispersion: a standard deviation.  Negative values count as missing.
 
     wcs : `~astropy.wcs.WCS` or `~astropy.io.fits.Header`, optional
-        The WCS; its celestial part is kept.  By default that of ``column_density`` if it is an
-        `~astropy.nddata.NDData`.
+        The WCS, by default that of ``column_density``; its celestial part is kept.
 
     distance : `~astropy.units.Quantity`, optional
         Distance to the gas.
 
     mask : 2D `~numpy.ndarray` of bool, optional
-        `True` is masked; joined with the masks that the data carry.
+        `True` is masked; joined with the masks of the data.
 
     beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
-        The beam; a Quantity is the FWHM of a round one, an angle.
+        The beam; a Quantity is the FWHM of a round one.
 
     pixel_scale : `~astropy.units.Quantity`, optional
         Width of a pixel (a length), for a map that has no WCS or no distance.
 
     flags : sequence of str, optional
-        What to beware of, names of `~astrofractal.flags.FLAGS`.
+        Warnings attached to the map, names of `~astrofractal.flags.FLAGS`.
 
     meta : dict, optional
         Anything else.
@@ -107,8 +105,7 @@ class GasMap:
     Raises
     ------
     ValueError
-        If the data are not 2D, disagree in shape, have no finite positive column density, or have
-        a WCS without celestial axes.
+        If the shapes disagree, there is no positive column density, or the WCS is not celestial.
 
     TypeError
         If a channel is neither Quantity nor NDData.
@@ -118,10 +115,7 @@ class GasMap:
 
     Notes
     -----
-    The arrays are kept in native byte order, column densities as float64 (their squares exceed
-    single precision), velocities as float32, and are read-only.  Standard deviations
-    are carried from `~astropy.nddata.NDData` with any uncertainty that can be represented as
-    `~astropy.nddata.StdDevUncertainty`.
+    The arrays are read-only: column densities as float64, velocities as float32.
 
     Examples
     --------
@@ -129,8 +123,6 @@ class GasMap:
     >>> from astropy import units as u
     >>> from astrofractal import GasMap
     >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, distance=300 * u.pc)
-    >>> gas.shape
-    (64, 64)
     >>> gas.channels
     ('column_density',)
     >>> gas.to_array().shape
@@ -248,24 +240,20 @@ class GasMap:
 
     def replace(self, **changes: Any) -> GasMap:
         """
-        Return a copy of the map with some parts replaced.
-
-        The values are taken as they are: no conversion of logarithms and no check for values that
-        mean "nothing here".  The copy may be masked throughout.
+        Return a copy of the map with some parts replaced, whose values are taken as they are.
 
         Parameters
         ----------
         **changes : dict
             Any of ``column_density``, ``velocity``, ``dispersion`` and their ``..._uncertainty``
             (2D `~astropy.units.Quantity`, or `None` to leave one out), and of ``wcs`` (also a
-            function without arguments that makes it when it is asked for), ``distance``, ``beam``,
+            function without arguments that makes it when needed), ``distance``, ``beam``,
             ``pixel_scale``, ``flags`` and ``meta``.
 
         Returns
         -------
         gas : `~astrofractal.GasMap`
-            The copy.  With a new WCS or distance, a former ``pixel_scale`` that these replace is
-            dropped.
+            The copy; a ``pixel_scale`` that a new WCS or distance replaces is dropped.
 
         Raises
         ------
@@ -416,33 +404,28 @@ class GasMap:
     def pixel_solid_angle(self) -> u.Quantity:
         """Solid angle of the pixel at the center of the map, `~astropy.units.Quantity` in sr."""
         need_wcs(self, "pixel_solid_angle")
-        angle = self._central_angle()
+        angle = _wcs.central_solid_angle(self.wcs, self.shape)
         if not angle > 0:
             center = [(n - 1) / 2 for n in self.shape[::-1]]
             msg = f"the WCS does not reach the center of the map, pixel (x, y) = {center}"
             raise ValueError(msg)
         return angle * u.sr
 
-    def _central_angle(self):
-        """Return the solid angle of the central pixel; zero or NaN beyond a projection."""
-        y, x = ((n - 1) / 2 for n in self.shape)
-        return float(_wcs.pixel_solid_angle(self.wcs, x, y))
-
     @property
     def has_pixel_scale(self) -> bool:
         """Whether the width of a pixel is known: from WCS and distance, or as it was given."""
         if self._pixel_scale is not None:
             return True
-        return _placed(self._wcs, self._distance) and self._central_angle() > 0
+        placed = _placed(self._wcs, self._distance)
+        return placed and _wcs.central_solid_angle(self.wcs, self.shape) > 0
 
     @property
     def pixel_scale(self) -> u.Quantity:
         """
         Width of the pixel at the center of the map, `~astropy.units.Quantity` in pc.
 
-        It is the square root of the pixel's area, from WCS and distance, or what was given where
-        one of these is missing.  Where it is unknown (see `has_pixel_scale`), a ValueError says
-        what is missing.
+        It comes from WCS and distance, or was given.  Without (see `has_pixel_scale`), this raises
+        a `ValueError`.
         """
         return np.sqrt(self.pixel_area)
 
@@ -540,14 +523,14 @@ class GasMap:
         format: str | None = None,
     ) -> GasMap:
         """
-        Read a map from whatever holds one.
+        Read a map from a file or from data in memory.
 
-        ``GasMap.read.list_formats()`` returns the formats, ``GasMap.read.help("fits")`` describes one.
+        ``GasMap.read.list_formats()`` lists the formats, ``GasMap.read.help("fits")`` describes one.
 
         Parameters
         ----------
         source : path-like, HDU, `~astropy.io.fits.HDUList`, `~astropy.nddata.NDData`, GasMap, ...
-            What holds the column density, and perhaps velocities, errors and a mask as well:
+            The column density, and perhaps velocities, errors and a mask:
 
             * a FITS file, HDU or HDUList: one image, three planes, or named extensions;
             * data in memory: NDData, CCDData, Cutout2D, Quantity, an array with ``unit``;
@@ -559,7 +542,7 @@ class GasMap:
 
         velocity, dispersion : path-like, HDU, NDData or Quantity, optional
             Maps of the mean velocity and of the velocity dispersion, or cubes of fitted parameters.
-            Those on another grid than the column density are regridded to it, with a warning.
+            Those on another grid are regridded to that of the column density, with a warning.
 
         uncertainty : dict, optional
             Maps of the standard deviation of ``"column_density"``, ``"velocity"`` or
@@ -570,32 +553,29 @@ class GasMap:
             How to convert the map of another quantity to N(H2).
 
         distance : `~astropy.units.Quantity`, optional
-            Distance to the gas.  By default the header's ``DISTANCE``, if its comment names the unit
-            in the form ``[pc]``.
+            Distance to the gas.  By default the header's ``DISTANCE`` with a comment ``[pc]``.
 
         beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
-            The beam, or the FWHM of a round one.  By default that of the header (``BMAJ``, ``BMIN``,
-            ``BPA``).
+            The beam, or the FWHM of a round one.  By default that of the header.
 
         pixel_scale : `~astropy.units.Quantity`, optional
             Width of a pixel (a length), for a map that has no WCS.
 
         unit : unit, str, or sequence or dict of these, optional
-            Unit of the column density, or of each map (in order, or by name); replaces the header's
-            ``BUNIT``.  For the decimal logarithm of a column density it is ``"dex(cm-2)"``.
+            Unit of the column density, or of each map (in order, or by name); replaces ``BUNIT``.
+            For the decimal logarithm of a column density it is ``"dex(cm-2)"``.
 
         hdu : int or str, optional
-            The extension that holds the column density, where a file has several.
+            The extension with the column density.
 
         no_data : float, optional
-            A value that means "nothing here", in all maps and errors.
+            A value that marks missing data, in all maps and errors.
 
         dispersion_kind : {"sigma", "fwhm", "variance", "doppler"}, optional
-            What ``dispersion`` holds.  By default a variance if its unit is the square of a velocity,
-            else a standard deviation.
+            What ``dispersion`` holds.  By default the header decides, else a standard deviation.
 
         line_width : `~astropy.units.Quantity`, optional
-            A dispersion that is taken out of the dispersions in quadrature: see `from_cube`.
+            Subtracted from the dispersions in quadrature: see `from_cube`.
 
         format : str, optional
             A name of ``GasMap.read.list_formats()``.  By default it follows from ``source``.
@@ -608,28 +588,19 @@ class GasMap:
         Raises
         ------
         OSError
-            If a file is missing, truncated or no FITS; the message names it.
+            If a file is missing, damaged or no FITS.
 
         ValueError
-            If there is no map of the sky in the data (the message says what was found), if values
-            called cm-2 look like logarithms, or if the data cannot use one of the options.
+            If the data are no map of the sky, or cannot use one of the options.
 
         astropy.units.UnitsError
             If a unit does not fit.
 
-        See Also
-        --------
-        from_cube : a position-position-velocity cube, with all options of its moments.
-
         Notes
         -----
-        Errors of the conversion (X-factor, ratio, temperature, opacity, abundance) are systematic and
-        not part of the uncertainties.
-
-        Velocities and dispersions on another grid are brought to that of the column density once, by
-        reproject (the extra ``cube``): N v and N (sigma^2 + v^2) are what is averaged over wider
-        pixels or interpolated in finer ones, and where less than half of a pixel is covered there is
-        no velocity.  Beams are not matched.  ``meta["regridded"]`` names the channels.
+        Uncertainties do not contain the error of the conversion to N(H2), which is systematic.
+        Regridding (by reproject, the extra ``cube``) averages N v and N (sigma^2 + v^2); beams are
+        not matched.  ``meta["regridded"]`` names the channels.
 
         Examples
         --------
@@ -638,23 +609,6 @@ class GasMap:
         >>> from astrofractal.data import data_path
         >>> GasMap.read(data_path("example_cloud.fits"))
         <GasMap 320 x 320 px, column_density + velocity + dispersion, 0.007812 pc/px, at 300 pc>
-
-        Maps of a fitted ammonia line, with zeros where no line was found:
-
-        >>> import numpy as np
-        >>> from astrofractal.gasmap import Abundance
-        >>> found = np.ones((32, 32))
-        >>> found[:8] = 0
-        >>> gas = GasMap.read(
-        ...     2e14 * found / u.cm**2,
-        ...     3.5 * found * u.km / u.s,
-        ...     0.2 * found * u.km / u.s,
-        ...     column=Abundance(1e-8),
-        ...     no_data=0,
-        ...     line_width=0.085 * u.km / u.s,
-        ... )
-        >>> print(f"{gas.column_density[20, 20]:.1e}, {gas.dispersion[20, 20]:.3f}")
-        2.0e+22 1 / cm2, 0.181 km / s
         """
         options = ReadOptions(
             velocity=velocity,
@@ -704,12 +658,11 @@ class GasMap:
         Parameters
         ----------
         cube : path-like, HDU, `~astropy.io.fits.HDUList`, `~spectral_cube.SpectralCube` or NDData
-            The cube (also a folder that CASA wrote, with the extra ``cube``), in K, Jy/beam or
-            another surface brightness.  Axes of one pixel are dropped.
+            The cube (also a folder of CASA, with the extra ``cube``), in K, Jy/beam or another
+            surface brightness.  Axes of one pixel are dropped.
 
         column : `~astrofractal.gasmap.XFactor`
-            N(H2) per integrated intensity and, where the header has none, the rest frequency of the
-            line.  There is no default: it depends on the line.
+            N(H2) per integrated intensity and, where the header has none, the rest frequency.
 
         distance : `~astropy.units.Quantity`, optional
             See `read`.
@@ -718,39 +671,34 @@ class GasMap:
             Unit of the intensity; replaces ``BUNIT``.
 
         hdu : int or str, optional
-            The extension that holds the cube, where a file has several.
+            The extension with the cube.
 
         beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
             The beam, or the FWHM of a round one, where the header has none (for Jy/beam).
 
         velocity_convention : {"radio", "optical", "relativistic"}, optional
-            How frequencies become velocities.  An axis that is in velocities already is taken as it
-            is.
+            How frequencies become velocities.
 
         velocity_range : `~astropy.units.Quantity`, optional
-            Two velocities: channels outside are left out of the moments, and used for the noise only.
+            Two velocities: channels outside are used for the noise only.
 
         noise : `~astropy.units.Quantity`, optional
-            The rms of a channel, one value or a map.  By default it is measured in each spectrum on
-            its negative values, which emission does not raise: the median of their absolute value
-            divided by 0.6745.
+            The rms of a channel, one value or a map.  By default the median of the negative values
+            of each spectrum, divided by -0.6745.
 
         snr, snr_edge : float, optional
-            The mask of the moments: a run of channels above ``snr_edge`` times the noise counts if two
-            adjacent channels of it are above ``snr`` times the noise.
+            A run of channels above ``snr_edge`` times the noise counts if two adjacent ones are
+            above ``snr`` times the noise.
 
         widen : float, optional
-            Fraction of its length by which each run is widened on both sides (rounded up), for the
-            wings of the line.  Without it, dispersions of faint lines come out up to 15 % too small.
+            Fraction by which each run is widened on both sides, for the wings of the line.  Without
+            it, dispersions of faint lines are up to 15 % too small.
 
         line_width : `~astropy.units.Quantity`, optional
-            A dispersion that is taken out of the dispersions in quadrature: that of the thermal motion
-            of the molecule, sqrt(k T / m), and of the spectrometer, a channel's width / sqrt(12).  The
-            reference maps of astrofractal have the bulk motions of the gas alone, so that an observed
-            line without this correction is too wide for them.  At 10 K the thermal part is 0.05 km/s
-            for CO, 13CO and N2H+ and 0.07 km/s for NH3 (the sound speed, 0.19 km/s, is that of the mean
-            particle, which does not emit): see `~astrofractal.simulations.thermal_dispersion`.
-            Dispersions below ``line_width`` become 0.
+            Subtracted from the dispersions in quadrature: the thermal motion of the molecule (see
+            `~astrofractal.simulations.thermal_dispersion`; 0.05 km/s for CO and 0.07 km/s for NH3
+            at 10 K) and the spectrometer (a channel's width / sqrt(12)), neither of which is in the
+            reference maps.  Dispersions below it become 0.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -766,8 +714,7 @@ class GasMap:
             If spectral-cube is not installed (the extra ``cube``), for a folder of CASA.
 
         ValueError
-            If the data are no cube of two celestial axes and a spectral one, or no spectrum has
-            signal.
+            If the data are no cube of the sky, or no spectrum has signal.
 
         astropy.units.UnitsError
             If ``column`` does not fit the intensities.
@@ -781,12 +728,7 @@ class GasMap:
             N = X \\sum T\\,dv, \\quad v = \\frac{\\sum T v_i\\,dv}{\\sum T\\,dv}, \\quad
             \\sigma^2 = \\frac{\\sum T (v_i - v)^2\\,dv}{\\sum T\\,dv} - \\sigma_\\mathrm{line}^2 .
 
-        The errors are those of independent channels: where the noise of adjacent channels is
-        correlated (after Hanning smoothing or resampling), they are 20 to 40 % too small.
-
-        See Also
-        --------
-        read : maps, and cubes with the default options.
+        Where the noise of adjacent channels is correlated, the errors are 20 to 40 % too small.
 
         Examples
         --------
@@ -794,6 +736,7 @@ class GasMap:
         >>> from astropy import units as u
         >>> from astropy.io import fits
         >>> from astrofractal import GasMap
+        >>> from astrofractal.gasmap import XFactor
         >>> v = np.arange(-2, 2, 0.1)[:, None, None]
         >>> line = 5 * np.exp(-((v - 0.3) ** 2) / (2 * 0.4**2)) * np.ones((1, 16, 16))
         >>> noise = np.random.default_rng(0).normal(scale=0.1, size=line.shape)
@@ -802,11 +745,8 @@ class GasMap:
         ... )
         >>> axes |= dict(CDELT1=-1e-3, CDELT2=1e-3, CRPIX3=1, CRVAL3=-2, CDELT3=0.1)
         >>> cube = fits.PrimaryHDU(line + noise, fits.Header(axes))
-        >>> from astrofractal.gasmap import XFactor
         >>> x_factor = XFactor(2e21 * u.cm**-2 / (u.K * u.km / u.s))
         >>> gas = GasMap.from_cube(cube, column=x_factor, distance=300 * u.pc)
-        >>> gas
-        <GasMap 16 x 16 px, column_density + velocity + dispersion, 0.005236 pc/px, at 300 pc>
         >>> print(f"{np.median(gas.velocity):.2f}, {np.median(gas.dispersion):.2f}")
         0.30 km / s, 0.40 km / s
         """
@@ -848,8 +788,7 @@ class GasMap:
         Returns
         -------
         digest : str
-            32 hexadecimal digits, equal for maps of equal arrays, errors, WCS, distance, beam,
-            pixel scale and flags; ``meta`` does not count.
+            32 hexadecimal digits; ``meta`` does not count.
         """
         beam = {} if self.beam is None else self.beam.to_header_keywords()
         return fingerprint(

@@ -4,7 +4,7 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.validation import warn
-from astrofractal.gasmap.wcs import pixel_solid_angle
+from astrofractal.gasmap.wcs import central_solid_angle
 
 __all__ = ["check_band", "check_line", "check_motions", "check_scale", "plausible_beam"]
 
@@ -24,16 +24,11 @@ _NARROWEST, _NARROWEST_BAND = 2.0, 3000.0
 _WIDEST, _WIDEST_BAND = 100.0, 10_000.0
 
 
-def _central_angle(wcs, shape):
-    """Return the solid angle in steradian of the pixel at the center of a map."""
-    return float(pixel_solid_angle(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2))
-
-
 def plausible_beam(beam, wcs, shape, *, where="the map"):
     """Return a beam, or `None` with a warning where it is wider than the map."""
     if beam is None or wcs is None:
         return beam
-    pixel = (np.sqrt(_central_angle(wcs, shape)) * u.rad).to(u.arcsec)
+    pixel = (np.sqrt(central_solid_angle(wcs, shape)) * u.rad).to(u.arcsec)
     width = max(shape) * pixel
     # a cutout may be smaller than a beam; NaN is where the projection does not reach
     if not beam.major > max(width, _PIXELS_PER_BEAM * pixel):
@@ -50,7 +45,7 @@ def check_scale(scale, wcs, distance, shape):
     """Suspect a header whose PIXSCALE, DISTANCE and WCS do not fit together."""
     if scale is None:
         return
-    expected = np.sqrt(_central_angle(wcs, shape)) * distance
+    expected = np.sqrt(central_solid_angle(wcs, shape)) * distance
     if not 1 / _SAME_SCALE < (scale / expected).to_value(u.one) < _SAME_SCALE:
         msg = (
             f"PIXSCALE of the header is {scale:.4g}, but its WCS and DISTANCE give {expected:.4g}, "

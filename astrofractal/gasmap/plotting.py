@@ -11,6 +11,7 @@ from astrofractal._utils.html import facts_table, thumbnail
 from astrofractal._utils.validation import one_of
 from astrofractal.gasmap.moments import mean_velocity
 from astrofractal.gasmap.positions import pixel_direction
+from astrofractal.gasmap.wcs import central_solid_angle
 
 if TYPE_CHECKING:
     from typing import Any, TypeVar
@@ -168,23 +169,23 @@ def _pixel_width(gas):
     """Return the width of a pixel as a length, or else as an angle, or `None`."""
     if gas.has_pixel_scale:
         return gas.pixel_scale
-    try:
-        return None if gas.wcs is None else np.sqrt(gas.pixel_solid_angle.value) * u.rad
-    except ValueError:  # the projection does not reach the center of the map
-        return None
+    return _pixel_angle(gas)
+
+
+def _pixel_angle(gas):
+    """Return the width of a pixel as an angle, or `None`."""
+    area = 0 if gas.wcs is None else central_solid_angle(gas.wcs, gas.shape)
+    return np.sqrt(area) * u.rad if area > 0 else None
 
 
 def draw_beam(axes: Axes, gas: _Map) -> None:
     """Draw the beam at the lower right, for a map that has one and a WCS that tells its size."""
-    if gas.beam is None or gas.wcs is None:
+    pixel = _pixel_angle(gas)
+    if gas.beam is None or pixel is None:
         return
     from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox
     from matplotlib.patches import Ellipse
 
-    try:
-        pixel = np.sqrt(gas.pixel_solid_angle.value) * u.rad
-    except ValueError:  # the projection does not reach the center of the map
-        return
     major, minor = ((axis / pixel).to_value(u.one) for axis in (gas.beam.major, gas.beam.minor))
     angle = pixel_direction(gas, gas.beam.pa).to_value(u.deg)
     child = AuxTransformBox(axes.transData)
@@ -237,7 +238,7 @@ def plot(
         The figure to draw in; a new one by default.
 
     cmap : str or `~matplotlib.colors.Colormap`, optional
-        The colors of ``channel``; by default those that the color-blind tell apart as well.
+        The colors of ``channel``.
 
     norm : `~matplotlib.colors.Normalize`, optional
         From values of ``channel`` in cm-2 or km/s to colors; by default logarithmic for column
@@ -249,9 +250,7 @@ def plot(
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The figure: axes on the sky (`~astropy.visualization.wcsaxes.WCSAxes`) where the map has a
-        WCS, a bar of a round length or angle, and the beam where it is known.  ``figure.axes[0]``
-        takes what is drawn over it.
+        The figure, whose axes are `~astropy.visualization.wcsaxes.WCSAxes` for a map with WCS.
 
     Raises
     ------

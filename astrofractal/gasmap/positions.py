@@ -56,8 +56,8 @@ def cutout(
     cutout : `GasMap`
         North is up and east is left in the frame of the map's WCS; its own WCS is a tangent
         projection about ``position``.  A map without WCS keeps the directions of its pixels.
-        Its ``flags`` tell what to beware of, its ``meta`` tells ``"size"`` and ``"pixel"``, the
-        position in pixels of the parent.
+        ``flags`` are those of `~astrofractal.flags.FLAGS`; ``meta`` has the ``"size"``, and as
+        ``"pixel"`` the position in the parent.
 
     Raises
     ------
@@ -66,14 +66,11 @@ def cutout(
 
     Notes
     -----
-    Values are interpolated bilinearly on positions that go through the WCS, so the scale is
-    that at the position.  Where the pixels of the cutout are wider than those of the map, each
-    is the mean over its area.  Velocities are weighted by column density; the dispersion
-    takes up the spread of the velocities that are averaged or interpolated (see
-    `~astrofractal.gasmap.moments.transform`).  Masked pixels have no weight; a pixel of the
-    cutout is masked when more than half of its weight is.
-
-    The flags are explained in `~astrofractal.flags.FLAGS`.
+    Values are interpolated bilinearly through the WCS.  Where the pixels of the cutout are wider
+    than those of the map, each is the mean over its area.  Velocities are weighted by column
+    density, and their spread becomes part of the dispersion
+    (`~astrofractal.gasmap.moments.transform`).  A pixel is masked when more than half of its
+    weight is.
 
     See Also
     --------

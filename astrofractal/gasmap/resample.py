@@ -518,8 +518,7 @@ def _operator(source, source_shape, target, shape):
 
 def _scale(wcs, shape):
     """Return the width of the central pixel in radians."""
-    y, x = ((n - 1) / 2 for n in shape)
-    return np.sqrt(float(_wcs.pixel_solid_angle(wcs, x, y)))
+    return np.sqrt(_wcs.central_solid_angle(wcs, shape))
 
 
 def _seen_by(column, wcs, source):

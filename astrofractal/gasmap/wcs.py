@@ -25,7 +25,7 @@ def celestial_wcs(source, *, name="wcs", hdus=None):
     with reading(name, "the WCS"):  # these invert the matrix
         has_celestial = wcs.has_celestial
     if not has_celestial:
-        msg = f"{name} {describe_axes(wcs)}"
+        msg = f"{name} {describe_ctypes(wcs.wcs.ctype)}"
         raise ValueError(msg)
     with reading(name, "the WCS"):
         celestial = wcs if wcs.naxis == 2 else wcs.celestial
@@ -100,11 +100,6 @@ def _sliced(view):
     return wcs if len(kept) == wcs.naxis else wcs.sub(kept)
 
 
-def describe_axes(wcs):
-    """Say what a WCS without two celestial axes is."""
-    return describe_ctypes(wcs.wcs.ctype)
-
-
 def describe_cube_axes(header):
     """Say what a cube without two celestial axes is."""
     ctypes = [header.get(f"CTYPE{axis}", "") for axis in range(1, header.get("NAXIS", 0) + 1)]
@@ -130,11 +125,6 @@ def describe_diagram(shown):
         f"is a position-velocity diagram (CTYPE {shown}), not a map of the sky: a map needs "
         "two celestial axes"
     )
-
-
-def spectral_axis(wcs):
-    """Return the number (0-based, FITS order) of the spectral axis of a WCS, or `None`."""
-    return wcs.wcs.spec if wcs.wcs.spec >= 0 else None
 
 
 def frame_of(wcs):
@@ -233,6 +223,11 @@ def pixel_solid_angle(wcs, x, y):
     )
     with np.errstate(invalid="ignore"):  # where the projection does not reach
         return np.linalg.norm(np.cross(right - left, up - down), axis=-1)
+
+
+def central_solid_angle(wcs, shape):
+    """Return the solid angle in steradian of the central pixel; 0 or NaN beyond a projection."""
+    return float(pixel_solid_angle(wcs, (shape[1] - 1) / 2, (shape[0] - 1) / 2))
 
 
 def tangent_wcs(template, longitude, latitude, step, shape):

@@ -248,7 +248,7 @@ def test_other_shapes(exact):
 
 
 def test_a_region_is_cut_out_by_its_bounding_box(exact):
-    region = RectanglePixelRegion(PixCoord(30, 20), width=11, height=7)
+    region = RectanglePixelRegion(PixCoord(30, 20), width=10.6, height=6.6)
     cutout = exact.cutout(region)
     assert cutout.shape == (7, 11)
     np.testing.assert_array_equal(cutout.velocity, exact.velocity[17:24, 25:36])

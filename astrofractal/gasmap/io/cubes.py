@@ -4,8 +4,6 @@ The spectra are looked at one by one, so that a cube may be read in slabs of row
 gives the same result.
 """
 
-from functools import partial
-
 import numpy as np
 from astropy import units as u
 from scipy import ndimage
@@ -146,48 +144,40 @@ def read_cube(
         raise TypeError(msg)
     if noise is not None:
         check_quantity("noise", noise, None, "0.1 * u.K")
-    reduce = partial(
-        _reduce,
-        x_factor=column,
-        beam=check_beam(beam),
-        convention=velocity_convention,
-        velocity_range=velocity_range,
-        noise=noise,
-        levels=(snr, snr_edge, widen),
-        progress_bar=progress_bar,
-    )
-    parts = line_cube(cube, reduce, hdu=hdu, unit=unit)
-    parts.distance = used_distance(distance, parts.distance)
-    if line_width is not None:
-        subtract_line_width(parts.channels["dispersion"], line_width)
-    return parts
-
-
-def _reduce(
-    cube,
-    *,
-    x_factor,
-    beam,
-    convention,
-    velocity_range,
-    noise,
-    levels,
-    progress_bar,
-):
-    """Return the channels, the celestial WCS and the beam."""
-    velocity, frequency = cube.velocities(x_factor.rest_frequency, convention)
-    width = _widths(velocity)
-    check_line(velocity, velocity_range=velocity_range)
-    factor, intensity = _intensity(cube, beam, frequency, x_factor)
-    per_line = x_factor.to_column_density(1.0 * intensity * _VELOCITY).value
-    use = np.ones(velocity.size, bool)
-    if velocity_range is not None:
+    beam = check_beam(beam)
+    with line_cube(cube, hdu=hdu, unit=unit) as spectra:
+        velocity, frequency = spectra.velocities(column.rest_frequency, velocity_convention)
+        width = _widths(velocity)
+        check_line(velocity, velocity_range=velocity_range)
+        factor, intensity = _intensity(spectra, beam, frequency, column)
+        per_line = column.to_column_density(1.0 * intensity * _VELOCITY).value
         use = _inside(velocity, velocity_range)
+        levels = (snr, snr_edge, widen)
+        rms = _given_noise(noise, intensity, spectra.shape[1:])
+        planes = _moments_of(spectra, velocity, width, factor, rms, levels, use, progress_bar)
+    planes[0] *= per_line
+    planes[1] *= per_line
+    planes = iter(planes)
+    channels = {
+        name: Channel(next(planes), unit, None, next(planes))
+        for name, unit in CHANNEL_UNITS.items()
+    }
+    if line_width is not None:
+        subtract_line_width(channels["dispersion"], line_width)
+    return MapParts(
+        channels,
+        wcs=spectra.wcs,
+        beam=spectra.beam if beam is None else beam,
+        distance=used_distance(distance, spectra.distance),
+    )
+
+
+def _moments_of(cube, velocity, width, factor, rms, levels, use, progress_bar):
+    """Return the six planes of `moments` of a whole cube, in slabs of rows."""
     n_channels, n_rows, n_columns = cube.shape
     if n_rows * n_columns == 1:
         msg = f"cube is one spectrum of {n_channels} channels, not a map of the sky"
         raise ValueError(msg)
-    rms = _given_noise(noise, intensity, (n_rows, n_columns))
     chunk_rows = max(1, CHUNK_VOXELS // (n_channels * n_columns))
     # As a map holds them: a wide cube becomes a large one, and little else is in memory beside it.
     columns = np.full((2, n_rows, n_columns), np.nan)
@@ -202,7 +192,6 @@ def _reduce(
         sigma = spectrum_noise(data) if rms is None else rms[rows]
         found = moments(data, velocity, width, sigma, levels, use=use)
         columns[:, rows], motions[:, rows] = found[:2], found[2:]
-    columns *= per_line
     if blank:
         msg = f"cube has no finite value (shape {cube.shape}): all of it is NaN"
         raise ValueError(msg)
@@ -212,13 +201,7 @@ def _reduce(
             "noise: lower snr, or give noise="
         )
         raise ValueError(msg)
-    planes = iter([*columns, *motions])
-    channels = {
-        name: Channel(next(planes), unit, None, next(planes))
-        for name, unit in CHANNEL_UNITS.items()
-    }
-    beam = cube.beam if beam is None else beam
-    return MapParts(channels, wcs=cube.wcs, beam=beam, distance=cube.distance)
+    return [*columns, *motions]
 
 
 def _widths(velocity):
@@ -229,6 +212,9 @@ def _widths(velocity):
 
 
 def _inside(velocity, velocity_range):
+    """Return which channels are in a range of velocities, all of them without one."""
+    if velocity_range is None:
+        return np.ones(velocity.size, bool)
     low, high = np.sort(velocity_range.to_value(_VELOCITY))
     use = (velocity >= low) & (velocity <= high)
     if use.sum() < 3:

@@ -145,6 +145,11 @@ def is_open_file(data):
     return hasattr(data, "read") and hasattr(data, "seek")
 
 
+def is_file(data):
+    """Return whether ``data`` is a path, an open file, an HDU or an HDUList."""
+    return isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data) or is_open_file(data)
+
+
 def is_hdu(data):
     """Return whether ``data`` is an image HDU of astropy."""
     return isinstance(data, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)

@@ -3,7 +3,7 @@
 import os
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from astrofractal.gasmap.io.fits import (
     header_rest_frequency,
     header_unit,
     image_hdus,
-    is_hdu,
+    is_file,
     label,
     opened,
     parameter_names,
@@ -37,7 +37,7 @@ from astrofractal.gasmap.io.registry import refuse_unused
 from astrofractal.gasmap.plausible import check_band, plausible_beam
 from astrofractal.gasmap.unit_text import parse_unit
 
-__all__ = ["CONVENTIONS", "LineCube", "line_cube"]
+__all__ = ["CONVENTIONS", "LineCube", "is_casa_image", "line_cube"]
 
 _VELOCITY = u.km / u.s
 
@@ -92,21 +92,28 @@ class LineCube:
         return frequency.to_value(_VELOCITY, CONVENTIONS[convention](rest)), frequency
 
 
-def line_cube(cube, reduce, *, hdu=None, unit=None):
-    """Return what ``reduce`` makes of the `LineCube` of a file or an object."""
-    if isinstance(cube, str | os.PathLike) and (Path(cube) / "table.dat").exists():  # of CASA
+def is_casa_image(source):
+    """Return whether a path is a folder as CASA writes images."""
+    return isinstance(source, str | os.PathLike) and (Path(source) / "table.dat").is_file()
+
+
+@contextmanager
+def line_cube(cube, *, hdu=None, unit=None):
+    """Return a context with the `LineCube` of a file or an object."""
+    if is_casa_image(cube):
         cube = _casa_cube(cube)
-    if isinstance(cube, str | os.PathLike | fits.HDUList) or is_hdu(cube) or hasattr(cube, "seek"):
+    if is_file(cube):
         with opened(cube) as hdus:
-            return reduce(_of_file(hdus, hdu, unit))
-    if hasattr(cube, "spectral_axis") and hasattr(cube, "filled_data"):
+            yield _of_file(hdus, hdu, unit)
+    elif hasattr(cube, "spectral_axis") and hasattr(cube, "filled_data"):
         refuse_unused(f"a {type(cube).__name__}", {"hdu": hdu, "unit": unit})
-        return reduce(_of_spectral_cube(cube))
-    if isinstance(cube, NDData):
+        yield _of_spectral_cube(cube)
+    elif isinstance(cube, NDData):
         refuse_unused(f"a {type(cube).__name__}", {"hdu": hdu})
-        return reduce(_of_nddata(cube, unit))
-    msg = f"cube must be a path, an HDU, a SpectralCube or NDData, got {type(cube).__name__}"
-    raise TypeError(msg)
+        yield _of_nddata(cube, unit)
+    else:
+        msg = f"cube must be a path, an HDU, a SpectralCube or NDData, got {type(cube).__name__}"
+        raise TypeError(msg)
 
 
 def _casa_cube(path):

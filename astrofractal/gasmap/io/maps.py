@@ -42,8 +42,8 @@ from astrofractal.gasmap.io.fits import (
     header_rest_frequency,
     header_unit,
     image_hdus,
+    is_file,
     is_hdu,
-    is_open_file,
     label,
     opened,
     parameter_names,
@@ -77,16 +77,11 @@ _MOTIONS = ("velocity", "dispersion")
 _LOWEST_COLUMN = 1e15
 
 
-def _is_file(data):
-    kinds = str | os.PathLike | fits.HDUList
-    return isinstance(data, kinds) or is_hdu(data) or is_open_file(data)
-
-
 def _is_folder(data):
     return isinstance(data, str | os.PathLike) and os.path.isdir(data)
 
 
-@register("fits", identify=lambda data: _is_file(data) and not _is_folder(data))
+@register("fits", identify=lambda data: is_file(data) and not _is_folder(data))
 def read_fits(source, options):
     """
     FITS: a path, an HDU or an HDUList with images of the channels.
@@ -199,7 +194,7 @@ def _read_line_cube(hdus, cube, options):
         msg = (
             f"{where} is a position-position-velocity cube of shape {cube.shape}: give "
             "column=XFactor(...), the column density per integrated intensity, such as "
-            "'2e20 cm-2 / (K km/s)'"
+            "'2e20 cm-2 / (K km s-1)'"
         )
         raise ValueError(msg)
     used = ("column", "distance", "unit", "hdu", "beam", "line_width")
@@ -387,7 +382,7 @@ def add_header(header, hdus, parts):
 
 def load_map(data, name, unit, *, planes=1):
     """Return the channel of a map (or of several planes of one array), in its own unit."""
-    if _is_file(data):
+    if is_file(data):
         with opened(data) as hdus:
             hdus = channels_of_planes(hdus) or hdus
             hdu = image_of(hdus, name)
@@ -446,7 +441,7 @@ def image_of(hdus, name):
 def _load_error(data, name, channel):
     """Return the standard deviation of a channel in the channel's unit."""
     where = f"uncertainty of {name}"
-    if _is_file(data):
+    if is_file(data):
         with opened(data) as hdus:
             values = as_deviation(image_of(hdus, where), hdus, channel)
             unit = channel.unit

@@ -1,8 +1,6 @@
 """Maps in memory: NDData, CCDData, Projections, Quantities, arrays, and what these say of themselves."""
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from astropy import units as u
@@ -13,6 +11,7 @@ from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import Channel, check_beam, check_length, is_lazy
 from astrofractal.gasmap.column import XFactor
 from astrofractal.gasmap.io.cubes import read_cube
+from astrofractal.gasmap.io.line_cube import is_casa_image
 from astrofractal.gasmap.io.maps import add_header, finish, load_map, units_of
 from astrofractal.gasmap.io.registry import is_pair, register
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS
@@ -118,11 +117,6 @@ def as_cube(source):
     unit = getattr(data, "unit", None)
     meta = dict(wcs) if isinstance(wcs, fits.Header) else None
     return NDData(getattr(data, "value", data), unit=unit, wcs=_wcs.read_wcs(wcs), meta=meta)
-
-
-def is_casa_image(source):
-    """Return whether a path is a folder as CASA writes images."""
-    return isinstance(source, str | os.PathLike) and (Path(source) / "table.dat").is_file()
 
 
 def _is_cube(source):
