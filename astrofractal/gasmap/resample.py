@@ -11,7 +11,7 @@ from astrofractal._utils.optional import require
 from astrofractal._utils.validation import positive_int, warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import MAX_COLUMN_DENSITY, need_distance, need_wcs
-from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, transform
+from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, transform, transform_errors
 
 __all__ = ["Resampler", "grid_offset", "overlaps", "regrid_motions"]
 
@@ -268,24 +268,15 @@ class Resampler:
                 return np.moveaxis(_mean(_bilinear(stack, px, py, within), n_sub), -1, 0)
 
         channels = [self.arrays[name][part] if name in self.arrays else None for name in CHANNELS]
-        arrays = dict(zip(CHANNELS, transform(*channels, operator, full=1.0), strict=True))
-        arrays = {name: array for name, array in arrays.items() if name in self.arrays}
-        return arrays, self._sampled_errors(part, operator, ratio), covered
-
-    def _sampled_errors(self, part, operator, ratio):
-        """Return the errors; they fall with the number of independent values in a pixel."""
+        errors = [self.errors[name][part] if name in self.errors else None for name in CHANNELS]
+        moved = transform(*channels, operator, full=1.0)
         independent = max(1.0, ratio**2 / self._pixels_per_resolution(ratio))
-        errors = {}
-        for name, array in self.errors.items():
-            error = array[part].astype(np.float64)
-            good = np.isfinite(error)
-            scale = error[good].max(initial=0) or 1.0
-            planes = np.stack([np.where(good, error / scale, 0) ** 2, good.astype(np.float64)])
-            variance, weight = operator(planes)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                variance = np.where(weight > 0, variance / weight, np.nan)
-            errors[name] = np.sqrt(variance / independent) * scale
-        return errors
+        errors = transform_errors(channels, errors, moved, operator, independent=independent)
+        arrays, errors = (
+            {name: one for name, one in zip(CHANNELS, planes, strict=True) if one is not None}
+            for planes in (moved, errors)
+        )
+        return arrays, errors, covered
 
     def _pixels_per_resolution(self, ratio):
         """Return how many pixels of the map are not independent of one another."""
@@ -399,7 +390,7 @@ def grid_offset(channel, first):
     return float(offset) if offset > _SAME_GRID else 0.0
 
 
-def regrid_motions(channels):
+def regrid_motions(channels, beam=None):
     """
     Bring velocity and dispersion to the grid of the column density, in place; say that it was done.
     """
@@ -418,11 +409,11 @@ def regrid_motions(channels):
             raise ValueError(msg)
     together = len(names) == 2 and not grid_offset(channels[names[1]], channels[names[0]])
     for group in [names] if together else [[name] for name in names]:
-        _regrid(channels, group)
+        _regrid(channels, group, beam)
     return names
 
 
-def _regrid(channels, names):
+def _regrid(channels, names, beam):
     """Bring channels that are on one grid to that of the column density."""
     first, source = channels["column_density"], channels[names[0]]
     part = _part_within(source, first)
@@ -431,15 +422,23 @@ def _regrid(channels, names):
         target = first.wcs.slice(part)
         shape = known[part].shape
         weight = _seen_by(_column(first)[part], target, source)
-        arrays = {name: _cleaned(channels[name]) for name in names}
-        units = [channels[name].unit for name in names]
-        if len(names) == 2:
-            arrays["dispersion"] = arrays["dispersion"] * units[1].to(units[0])
+        factors = {name: channels[name].unit.to(source.unit) for name in names}
+        arrays, errors = [weight], [None]
+        for name in CHANNELS[1:]:
+            channel = channels[name] if name in names else None
+            factor = factors.get(name)
+            arrays.append(None if channel is None else _cleaned(channel) * factor)
+            absent = channel is None or channel.error is None
+            errors.append(None if absent else channel.error * factor)
         operator = _operator(source.wcs, source.values.shape, target, shape)
-        moved = transform(
-            weight, arrays.get("velocity"), arrays.get("dispersion"), operator, full=1.0
+        moved = transform(*arrays, operator, full=1.0)
+        correlated = max(
+            _scale(source.wcs, source.values.shape), 0 if beam is None else np.sqrt(beam.sr.value)
         )
-        moved = dict(zip(("velocity", "dispersion"), moved[1:], strict=True))
+        independent = max(1.0, (_scale(target, shape) / correlated) ** 2)
+        errors = transform_errors(arrays, errors, moved, operator, independent=independent)
+        errors = dict(zip(CHANNELS, errors, strict=True))
+        moved = dict(zip(CHANNELS, moved, strict=True))
         known[part] = np.isfinite(moved[names[0]])
     known &= np.isfinite(_column(first))
     if not known.any():
@@ -449,15 +448,15 @@ def _regrid(channels, names):
         )
         raise ValueError(msg)
     for name in names:
-        channel, whole = channels[name], np.full(known.shape, np.nan)
-        whole[part] = moved[name]
-        if len(names) == 2 and name == "dispersion":
-            whole /= units[1].to(units[0])
-        error = None
-        if channel.error is not None:
-            error = np.full(known.shape, np.nan)
-            error[part] = _moved_error(channel, operator)
-        channels[name] = replace(channel, values=whole, mask=None, error=error, wcs=first.wcs)
+        whole = []
+        for planes in (moved, errors):
+            whole.append(None if planes[name] is None else np.full(known.shape, np.nan))
+            if planes[name] is not None:
+                whole[-1][part] = planes[name] / factors[name]
+        values, error = whole
+        channels[name] = replace(
+            channels[name], values=values, mask=None, error=error, wcs=first.wcs
+        )
     part_known = known.sum() / np.isfinite(_column(first)).sum()
     msg = (
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} on another grid than "
@@ -529,12 +528,3 @@ def _seen_by(column, wcs, source):
     gas, weight = _operator(wcs, column.shape, source.wcs, source.values.shape)(planes)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where((weight > 0) & (gas > 0), gas / weight * scale, np.nan)
-
-
-def _moved_error(channel, operator):
-    """Return the standard deviations on another grid, averaged in quadrature."""
-    good = np.isfinite(channel.error) & np.isfinite(_cleaned(channel))
-    planes = np.stack([np.where(good, channel.error, 0) ** 2, good.astype(np.float64)])
-    variance, weight = operator(planes)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.sqrt(np.where(weight > 0, variance / weight, np.nan))

@@ -120,7 +120,8 @@ def test_a_pixel_scale_that_contradicts_wcs_and_distance_is_warned_of():
     with pytest.warns(AstrofractalWarning, match="PIXSCALE of the header is 0.5 pc, but its WCS"):
         gas = GasMap.read(fits.PrimaryHDU(COLUMN, header))
     assert gas.pixel_scale.value == expected
-    gas = GasMap.read(fits.PrimaryHDU(COLUMN, header), distance=150 * u.pc)  # replaces the header's
+    with pytest.warns(AstrofractalWarning, match="DISTANCE = 300 pc, but distance=150 pc is used"):
+        gas = GasMap.read(fits.PrimaryHDU(COLUMN, header), distance=150 * u.pc)
     assert gas.pixel_scale.value == pytest.approx(np.radians(0.001) * 150, rel=1e-4)
 
 

@@ -231,5 +231,7 @@ class TestCubes:
             GasMap.from_cube(self.cube(**change), column=X_FACTOR)
 
     def test_cube_is_no_map(self):
-        with pytest.raises(ValueError, match="position-position-velocity cube.*GasMap.from_cube"):
+        with pytest.raises(
+            ValueError, match=r"position-position-velocity cube.*column=XFactor\(\.\.\.\)"
+        ):
             GasMap.read(self.cube())

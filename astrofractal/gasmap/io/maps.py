@@ -160,7 +160,7 @@ def finish(parts, options, units):
     dispersion = to_dispersion(dispersion, kind)
     if dispersion is not None:
         channels["dispersion"] = dispersion
-    regridded = regrid_motions(channels)
+    regridded = regrid_motions(channels, parts.beam)
     if regridded:
         parts.meta["regridded"] = ", ".join(regridded)
     subtract_from_dispersion(channels, options.line_width)
