@@ -72,7 +72,7 @@ CARD = {
     "architecture": "architecture, a name known to timm",
     "in_chans": "channels",
     "normalization": "normalization of the channels: less ``center``, over ``scale``",
-    "heads": "heads that can be read out, besides the tokens",
+    "heads": "outputs in addition to the tokens",
     "n_distinct": "distinct flames of the last stage",
     "seed": "seed of the last stage",
     "recipe": "recipe of the last stage",
