@@ -16,7 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 TITLE = "astrofractal: stellar masses and structure in dense gas from fractal pretraining"
 PAPER = "Self-supervised Synthetic Pretraining for Inference of Stellar Mass Embedded in Dense Gas"
-CONDA = {"astropy": "astropy-base", "matplotlib": "matplotlib-base", "torch": "pytorch"}
+CONDA = {
+    "astropy": "astropy-base",
+    "huggingface-hub": "huggingface_hub",
+    "matplotlib": "matplotlib-base",
+    "torch": "pytorch",
+}
 #: Extras whose oldest versions are not tested: sphinx, and packages that need newer dependencies.
 UNTESTED = {"docs", "hats"}
 #: Oldest versions that follow from others: the torchvision of a torch.

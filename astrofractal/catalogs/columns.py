@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import textwrap
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -26,37 +25,21 @@ __all__ = [
     "closing_lines",
     "describe",
     "measured",
+    "solar_masses",
     "verdict",
 ]
 
 
-@dataclass(frozen=True)
-class Column:
-    """
-    One column.
+class Column(NamedTuple):
+    """What a column is, its descriptor (IVOA UCD1+) and format, and whether ``print`` shows it."""
 
-    Parameters
-    ----------
-    description : str
-        What it is; ``{level}`` is that of the intervals.
-
-    ucd : str
-        Its Unified Content Descriptor (IVOA UCD1+).
-
-    format : str or None
-        How it is shown.
-
-    shown : bool
-        Whether ``print`` shows it: what is to be seen at once fits into 80 columns.
-    """
-
-    description: str
+    description: str  # {level} is that of the intervals
     ucd: str
     format: str | None = None
     shown: bool = True
 
 
-#: In the order of a catalog.
+#: In the order of a catalog; what ``print`` shows fits into 80 columns.
 COLUMNS = {
     "id": Column("number or name of the position", "meta.id;meta.main"),
     "position": Column("position on the sky", "pos.eq;meta.main"),
@@ -66,25 +49,16 @@ COLUMNS = {
     "mass_upper": Column("upper end of the interval, level {level:g}", "phys.mass;stat.max", ".3g"),
     "trust": Column("whether the mass can be used: yes, doubt or no (see flags)", "meta.code.qual"),
     "ood_score": Column(
-        "distance to the reference maps; above 1 is out of distribution",
-        "stat.value",
-        ".2f",
-        shown=False,
+        "distance to the reference maps; above 1 is out of distribution", "stat.value", ".2f", False
     ),
     "velocity_known": Column(
         "part of the column density in which velocity and dispersion are known",
-        "stat.value",
-        ".2f",
-        shown=False,
+        *("stat.value", ".2f", False),
     ),
-    "x": Column(
-        "0-based pixel along the first axis of the map", "pos.cartesian.x", ".1f", shown=False
-    ),
-    "y": Column(
-        "0-based pixel along the second axis of the map", "pos.cartesian.y", ".1f", shown=False
-    ),
+    "x": Column("0-based pixel along the first axis of the map", "pos.cartesian.x", ".1f", False),
+    "y": Column("0-based pixel along the second axis of the map", "pos.cartesian.y", ".1f", False),
     "channels": Column(
-        "channels that the mass is from: N, velocity v, dispersion sigma", "meta.code", shown=False
+        "channels that the mass is from: N, velocity v, dispersion sigma", "meta.code", None, False
     ),
     "flags": Column("warnings for this row, joined by commas", "meta.code.qual"),
 }
@@ -111,6 +85,15 @@ def measured(values, known):
     return kind(values, mask=~np.asarray(known))
 
 
+def solar_masses(values, what="mass"):
+    """Return masses as numbers of solar masses, NaN where they are masked."""
+    values = u.Quantity(filled(values))
+    if not values.unit.is_equivalent(u.solMass):
+        msg = f"{what} must be in a unit of mass such as solMass, got {str(values.unit)!r}"
+        raise u.UnitConversionError(msg)
+    return np.atleast_1d(values.to_value(u.solMass)).astype(float)
+
+
 class Catalog(QTable):
     """
     A catalog of masses: a `~astropy.table.QTable` whose text ends with what can be used of it.
@@ -128,36 +111,19 @@ class Catalog(QTable):
         return "\n".join([super().__str__(), *closing_lines(self)])
 
     def _repr_html_(self):
-        lines = "".join(
-            f"<p>{html.escape(' '.join(line.split()))}</p>" for line in closing_lines(self)
-        )
-        return super()._repr_html_() + lines
+        lines = (html.escape(" ".join(line.split())) for line in closing_lines(self))
+        return super()._repr_html_() + "".join(f"<p>{line}</p>" for line in lines)
 
 
 def closing_lines(table):
     """Return what stands below a printed catalog, in lines of 80 columns."""
-    found = verdict(table)
-    if found.sentence == "":
-        return []
-    lines = [
-        found.sentence,
-        *(f"{f.name}: {f.description}. To do: {f.remedy}." for f in found.flags),
-    ]
-    return [textwrap.fill(line, _WIDTH, subsequent_indent="    ") for line in lines]
+    sentence, flags = verdict(table)
+    lines = [sentence, *(f"{f.name}: {f.description}. To do: {f.remedy}." for f in flags)]
+    return [textwrap.fill(line, _WIDTH, subsequent_indent="    ") for line in lines if sentence]
 
 
 class Verdict(NamedTuple):
-    """
-    What can be used of a catalog.
-
-    Parameters
-    ----------
-    sentence : str
-        One sentence: how many masses can be used, and why the others cannot.
-
-    flags : list of `~astrofractal.flags.Flag`
-        The flags that occur, with what they mean and what to do.
-    """
+    """What can be used of a catalog: a sentence, and the flags that occur with their meaning."""
 
     sentence: str
     flags: list[Flag]
@@ -165,7 +131,7 @@ class Verdict(NamedTuple):
 
 def verdict(table: QTable) -> Verdict:
     """
-    Tell which masses of a catalog can be used.
+    Return which masses of a catalog can be used.
 
     Parameters
     ----------
@@ -226,9 +192,7 @@ def describe(table, level):
 def _add_trust(table):
     """Set the column ``trust``, which follows the interval."""
     names = [n for n in ("mass_lower", "mass_upper", "ood_score") if n in table.colnames]
-    numbers = zip(
-        *(np.asarray(u.Quantity(filled(table[n])).value, float) for n in names), strict=True
-    )
+    numbers = zip(*(u.Quantity(filled(table[n])).value for n in names), strict=True)
     flags = [str(text).split(",") for text in table["flags"]]
     trust = [trust_of(own, *row) for own, row in zip(flags, numbers, strict=True)]
     trust = np.array(trust, dtype="U5")

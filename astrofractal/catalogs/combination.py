@@ -10,7 +10,8 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astrofractal._utils.reading import filled
-from astrofractal.catalogs.columns import COLUMNS, carry, describe, measured
+from astrofractal.catalogs.columns import COLUMNS, carry, describe, measured, solar_masses
+from astrofractal.catalogs.matching import join_keys, keys_of, match_keys
 
 __all__ = ["COMMON_ERROR", "combine", "combine_estimates"]
 
@@ -32,7 +33,7 @@ def combine_estimates(
     correlation: float = COMMON_ERROR,
 ) -> tuple[float, float, np.ndarray]:
     """
-    Combine several estimates of one mass by their mean, weighted by the inverse of their widths.
+    Combine estimates of one mass by their mean, with weights in inverse proportion to their widths.
 
     Parameters
     ----------
@@ -63,9 +64,8 @@ def combine_estimates(
 
     Notes
     -----
-    The weights that were best for known errors, the inverse of their covariance, are not taken: with
-    so much error in common they give nearly all the weight to the narrowest interval, and intervals
-    are narrow at small masses.
+    Inverse-covariance weights are not used: with so much error in common they give nearly all the
+    weight to the narrowest interval, and intervals are narrow at small masses.
     """
     if not 0 <= correlation <= 1:
         msg = f"correlation must be between 0 and 1, got {correlation!r}"
@@ -96,9 +96,8 @@ def combine(
         What `~astrofractal.StellarMassEstimator.catalog` returns, with one level of the intervals.
 
     max_separation : `~astropy.units.Quantity`, optional
-        Match by position: a row belongs to the nearest protostar of the catalogs before its own, if
-        that is within this angle.  By default names are matched; numbers that a catalog gave itself
-        are none.
+        Match each row to the nearest protostar of the catalogs before its own within this angle,
+        instead of by name.
 
     correlation : float, optional
         That of the errors of two maps of one protostar, from 0 to 1.
@@ -106,11 +105,10 @@ def combine(
     Returns
     -------
     table : `~astropy.table.QTable`
-        One row for each protostar, in the order of their first appearance: the columns of a catalog,
-        without pixels, and ``n_maps``, the number of estimates.  Masses are means of log10 M with
-        weights in inverse proportion to the intervals; the intervals know the error in common.
-        Flags are those of all maps, ``ood_score`` is the largest; positions and other columns are
-        those of the first map.
+        One row per protostar, in the order of their first appearance: the columns of a catalog
+        without pixels, and ``n_maps``, the number of estimates.  Masses are those of
+        `combine_estimates`, flags those of all maps, ``ood_score`` the largest; other columns are
+        from the first map.
 
     Raises
     ------
@@ -195,55 +193,31 @@ def _common_meta(catalogs):
 def _estimates(catalog):
     """Half the widths of the intervals and log10 masses, NaN where there are none."""
     lower, mass, upper = (
-        np.log10(filled(catalog[name]).to_value(u.solMass))
-        for name in ("mass_lower", "mass", "mass_upper")
+        np.log10(solar_masses(catalog[name])) for name in ("mass_lower", "mass", "mass_upper")
     )
     return (upper - lower) / 2, mass
 
 
 def _matched(catalogs, max_separation):
     """Return, for each protostar, the catalogs and rows that are of it."""
-    if max_separation is not None:
-        return _by_position(catalogs, max_separation)
-    if len(catalogs) > 1 and any(np.asarray(c["id"]).dtype.kind in "iu" for c in catalogs):
+    numbered = any(np.asarray(catalog["id"]).dtype.kind in "iu" for catalog in catalogs)
+    if max_separation is None and len(catalogs) > 1 and numbered:
         msg = (
             "catalogs that number their protostars do not tell which are the same: give "
             "max_separation= to match by position, or positions with names to catalog"
         )
         raise ValueError(msg)
-    groups = {}
+    groups, known = [], None
     for k, catalog in enumerate(catalogs):
-        for row, name in enumerate(map(str, catalog["id"])):
-            group = groups.setdefault(name, [])
-            if group and group[-1][0] == k:
-                msg = f"catalogs must have each name once, got {name!r} several times"
-                raise ValueError(msg)
-            group.append((k, row))
-    return list(groups.values())
-
-
-def _by_position(catalogs, max_separation):
-    if any("position" not in catalog.colnames for catalog in catalogs):
-        msg = "max_separation needs catalogs with positions on the sky"
-        raise ValueError(msg)
-    groups, known = [], SkyCoord([], [], unit=u.deg)
-    for k, catalog in enumerate(catalogs):
-        sky, new = catalog["position"].icrs, []
-        found = np.full(len(catalog), -1)
-        if len(known) and len(sky):
-            nearest, separation, _ = sky.match_to_catalog_sky(known)
-            found = np.where(separation <= max_separation, nearest, -1)
+        keys = keys_of(catalog, "catalogs", max_separation)
+        found = match_keys(keys, keys[:0] if known is None else known, max_separation)
         for row, place in enumerate(found.tolist()):
-            if place < 0:
-                groups.append([(k, row)])
-                new.append(row)
-            elif groups[place][-1][0] == k:
-                msg = f"max_separation = {max_separation} matches several rows to one protostar"
-                raise ValueError(msg)
-            else:
+            if place >= 0:
                 groups[place].append((k, row))
-        lon, lat = np.r_[known.ra.deg, sky.ra.deg[new]], np.r_[known.dec.deg, sky.dec.deg[new]]
-        known = SkyCoord(lon, lat, unit=u.deg)
+            else:
+                groups.append([(k, row)])
+        new = keys[found < 0]
+        known = new if known is None else join_keys(known, new)
     return groups
 
 

@@ -1,4 +1,4 @@
-"""Estimated masses beside masses that are known otherwise: ratios, pulls and a figure."""
+"""Estimated masses compared with masses that are known otherwise: ratios, pulls and a figure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-from astrofractal._utils.reading import filled
 from astrofractal._utils.validation import warn
-from astrofractal.catalogs.columns import check_level
-from astrofractal.catalogs.positions import resolve_positions
+from astrofractal.catalogs.columns import check_level, solar_masses
+from astrofractal.catalogs.matching import keys_of, match_keys, names_of
 
 __all__ = ["Comparison", "compare"]
 
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 
     from astropy.table import Table
     from matplotlib.axes import Axes
+
+_ESTIMATES = ("mass", "mass_lower", "mass_upper")
 
 _DESCRIPTIONS = {
     "id": "name of the protostar",
@@ -50,18 +51,15 @@ def compare(
     Parameters
     ----------
     catalog : `~astropy.table.QTable`
-        What `~astrofractal.StellarMassEstimator.catalog` returns: ``id``, ``mass``, ``mass_lower``,
-        ``mass_upper``, and ``flags`` and ``position`` where they are known.
+        ``id``, ``mass``, ``mass_lower``, ``mass_upper``; perhaps ``flags`` and ``position``.
 
     masses : `~astropy.table.Table` or `~astropy.units.Quantity`
-        A table with ``id`` (or ``name``), ``mass`` and, where they are known, ``mass_error`` (one
-        standard deviation) or ``mass_lower`` and ``mass_upper`` (the mass less and plus one
-        standard deviation), and a position (``ra`` and ``dec``, say) for ``max_separation``; or one
-        mass for each row of the catalog.
+        One mass per row of the catalog, or a table: ``mass``; ``id``, ``name`` or a position; perhaps
+        ``mass_error`` (one standard deviation), or ``mass_lower`` and ``mass_upper`` (the mass less
+        and plus one).
 
     max_separation : `~astropy.units.Quantity`, optional
-        Match by position: the nearest entry of ``masses`` within this angle.  By default names are
-        matched.
+        Match each row to the nearest entry of ``masses`` within this angle, instead of by name.
 
     level : float, optional
         The probability of the intervals of the catalog; by default ``catalog.meta["level"]``.
@@ -69,8 +67,8 @@ def compare(
     Returns
     -------
     comparison : `Comparison`
-        One row for each protostar of the catalog that has a mass to compare with, in the order of
-        the catalog.  Entries of ``masses`` that match nothing are named in a warning.
+        One row per protostar that has a mass to compare with, in the order of the catalog.  A warning
+        names entries of ``masses`` that match nothing.
 
     Raises
     ------
@@ -96,20 +94,17 @@ def compare(
         msg = "level must be between 0 and 1 (catalog.meta has no 'level'), got None"
         raise ValueError(msg)
     check_level(level)
-    for name in ("id", "mass", "mass_lower", "mass_upper"):
-        _need(catalog, name, "catalog")
-    rows, true, lower, upper = _matched(catalog, masses, max_separation)
-    table = QTable()
-    table["id"] = np.asarray(catalog["id"])[rows]
-    for name in ("mass", "mass_lower", "mass_upper"):
-        table[name] = _solar(catalog[name], f"catalog[{name!r}]")[rows] * u.solMass
-    table["true_mass"] = true * u.solMass
-    table["true_mass_lower"], table["true_mass_upper"] = lower * u.solMass, upper * u.solMass
+    _need(catalog, ("id", *_ESTIMATES), "catalog")
+    rows, true = _matched(catalog, masses, max_separation)
+    table = QTable({"id": np.asarray(catalog["id"])[rows]})
+    for name in _ESTIMATES:
+        table[name] = solar_masses(catalog[name], f"catalog[{name!r}]")[rows] * u.solMass
+    for name, values in zip(_ESTIMATES, true, strict=True):
+        table[f"true_{name}"] = values * u.solMass
     table["ratio"] = (table["mass"] / table["true_mass"]).value
     table["pull"] = _pull(table, level)
-    table["inside"] = (table["mass_lower"] <= table["true_mass"]) & (
-        table["true_mass"] <= table["mass_upper"]
-    )
+    below, above = (table["true_mass"] - table[f"mass_{end}"] for end in ("lower", "upper"))
+    table["inside"] = (below >= 0) & (above <= 0)
     if "flags" in catalog.colnames:
         table["flags"] = np.asarray(catalog["flags"])[rows]
     for name in table.colnames:
@@ -122,21 +117,15 @@ def compare(
 
 class Comparison:
     """
-    Estimated masses beside others.
+    Estimated masses and those that they are compared with.
 
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        One row per protostar; see `compare`, which makes it.
-
-    Attributes
-    ----------
-    table : `~astropy.table.QTable`
-        ``id``; ``mass``, ``mass_lower`` and ``mass_upper`` of the estimate; ``true_mass``,
-        ``true_mass_lower`` and ``true_mass_upper`` (not a number where the error is unknown);
-        ``ratio`` (estimated over true); ``pull`` (difference of the logarithms over its standard
-        deviation, errors of both sides added in quadrature); ``inside`` (whether the interval holds
-        the true mass); ``flags``.
+        One row per protostar: ``id``; ``mass``, ``mass_lower``, ``mass_upper``; ``true_mass``,
+        ``true_mass_lower``, ``true_mass_upper`` (NaN where the error is unknown); ``ratio`` (estimated
+        over true); ``pull`` (difference of the logarithms over its standard deviation, that of both
+        sides); ``inside`` (whether the interval holds the true mass); ``flags``.
     """
 
     def __init__(self, table: QTable) -> None:
@@ -225,65 +214,53 @@ class Comparison:
             color=color,
             label=label,
         )
-        axes.set(
-            xscale="log",
-            yscale="log",
-            xlabel="mass to compare with [M$_\\odot$]",
-            ylabel="estimated mass [M$_\\odot$]",
-        )
+        axes.set(xlabel="mass to compare with [M$_\\odot$]", ylabel="estimated mass [M$_\\odot$]")
+        axes.set(xscale="log", yscale="log")
         axes.axline((1, 1), (10, 10), ls="--", color="0.3", lw=1)
-        if names:
-            for name, x, y in zip(self.table["id"], true, mass, strict=True):
-                if np.isfinite(y):
-                    axes.annotate(
-                        str(name), (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7
-                    )
+        style = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 7}
+        for name, x, y in zip(self.table["id"], true, mass, strict=True):
+            if names and np.isfinite(y):
+                axes.annotate(str(name), (x, y), **style)
         return axes
 
 
-def _need(table, name, what):
-    if name not in table.colnames:
-        msg = f"{what} must have a column {name!r}, it has {', '.join(table.colnames) or 'none'}"
-        raise ValueError(msg)
-
-
-def _solar(values, what):
-    """Return masses in solar masses, without unit."""
-    values = u.Quantity(filled(values))
-    if not values.unit.is_equivalent(u.solMass):
-        msg = f"{what} must be in a unit of mass such as solMass, got {str(values.unit)!r}"
-        raise u.UnitConversionError(msg)
-    return np.atleast_1d(values.to_value(u.solMass)).astype(float)
+def _need(table, names, what):
+    for name in names:
+        if name not in table.colnames:
+            msg = (
+                f"{what} must have a column {name!r}, it has {', '.join(table.colnames) or 'none'}"
+            )
+            raise ValueError(msg)
 
 
 def _matched(catalog, masses, max_separation):
-    """Return the rows of the catalog and, for each, the mass and its one-sigma ends."""
+    """Return the rows of the catalog and the masses of each with their one-sigma ends."""
+    # rows (n,); masses (3, n)
     if not hasattr(masses, "colnames"):
-        true = _solar(masses, "masses")
-        if len(true) != len(catalog):
-            msg = f"masses must be one per row of the catalog, got {len(true)} for {len(catalog)}"
+        true = _positive(solar_masses(masses, "masses"))
+        if true.shape != (len(catalog),):
+            msg = f"masses must be one per row of the catalog, got {true.size} for {len(catalog)}"
             raise ValueError(msg)
-        nothing = np.full(len(true), np.nan)
-        return np.arange(len(true)), _positive(true), nothing, nothing
-    _need(masses, "mass", "masses")
-    true = _positive(_solar(masses["mass"], "masses['mass']"))
-    if "mass_error" in masses.colnames:
-        error = _solar(masses["mass_error"], "masses['mass_error']")
-        lower, upper = true - error, true + error
-    elif {"mass_lower", "mass_upper"} <= set(masses.colnames):
-        lower, upper = (_solar(masses[n], f"masses[{n!r}]") for n in ("mass_lower", "mass_upper"))
-    else:
-        lower = upper = np.full(len(true), np.nan)
-    pairs = _by_name(catalog, masses) if max_separation is None else None
-    if pairs is None:
-        pairs = _by_position(catalog, masses, max_separation)
-    rows, entries = (np.array(side, dtype=int) for side in zip(*pairs, strict=True))
-    left = sorted(set(range(len(masses))) - set(entries.tolist()))
-    if left:
-        names = _names(masses)
-        msg = f"masses that match nothing in the catalog: {', '.join(names[i] for i in left)}"
-        warn(msg)
-    return rows, true[entries], lower[entries], upper[entries]
+        return np.arange(len(true)), [true, *np.full((2, len(true)), np.nan)]
+    _need(masses, ["mass"], "masses")
+    names = [name for name in (*_ESTIMATES, "mass_error") if name in masses.colnames]
+    given = {name: solar_masses(masses[name], f"masses[{name!r}]") for name in names}
+    true = _positive(given["mass"])
+    error = given.get("mass_error", np.nan)
+    ends = [true - error, true + error]
+    if "mass_error" not in given and {"mass_lower", "mass_upper"} <= set(given):
+        ends = [given["mass_lower"], given["mass_upper"]]
+    own = keys_of(catalog, "catalog", max_separation)
+    others = keys_of(masses, "masses", max_separation)
+    entries = match_keys(own, others, max_separation)
+    rows = np.flatnonzero(entries >= 0)
+    if not rows.size:
+        raise ValueError(_nothing_matches(own, others, max_separation))
+    entries = entries[rows]
+    left = np.delete(names_of(masses), entries)
+    if left.size:
+        warn(f"masses that match nothing in the catalog: {', '.join(left)}")
+    return rows, [values[entries] for values in (true, *ends)]
 
 
 def _positive(values):
@@ -293,69 +270,33 @@ def _positive(values):
     return values
 
 
-def _names(table):
-    column = next((n for n in ("id", "name") if n in table.colnames), None)
-    return [str(i) if column is None else str(table[column][i]) for i in range(len(table))]
-
-
-def _by_name(catalog, masses):
-    if not {"id", "name"} & set(masses.colnames):
-        msg = "masses must have a column 'id' or 'name', or give max_separation="
-        raise ValueError(msg)
-    known = _names(masses)
-    wanted = _names(catalog)
-    for what, names in (("masses", known), ("catalog", wanted)):
-        if len(set(names)) < len(names):
-            twice = next(name for name in names if names.count(name) > 1)
-            msg = f"{what} must have each name once, got {twice!r} several times"
-            raise ValueError(msg)
-    pairs = [(row, known.index(name)) for row, name in enumerate(wanted) if name in known]
-    if not pairs:
-        msg = (
-            f"no name of masses ({', '.join(known[:3])}, ...) is in the catalog "
-            f"({', '.join(wanted[:3])}, ...): give max_separation= to match by position"
+def _nothing_matches(own, others, max_separation):
+    if max_separation is None:
+        return (
+            f"no name of masses ({', '.join(others[:3])}, ...) is in the catalog "
+            f"({', '.join(own[:3])}, ...): give max_separation= to match by position"
         )
-        raise ValueError(msg)
-    return pairs
+    nearest = own.match_to_catalog_sky(others)[1].min().to(max_separation.unit)
+    return (
+        f"no position of masses is within max_separation = {max_separation} of one of the catalog; "
+        f"the nearest is {nearest:.3g} away"
+    )
 
 
-def _by_position(catalog, masses, max_separation):
-    sky = []
-    for what, table in (("catalog", catalog), ("masses", masses)):
-        where = resolve_positions(table).where
-        if isinstance(where, np.ndarray):
-            msg = f"{what} must have sky positions for max_separation, got pixels"
-            raise ValueError(msg)
-        sky.append(where)
-    nearest, separation, _ = sky[0].match_to_catalog_sky(sky[1])
-    near = np.flatnonzero(separation <= max_separation)
-    if not near.size:
-        msg = (
-            f"no position of masses is within max_separation = {max_separation} of one of the "
-            f"catalog; the nearest is {separation.min().to(max_separation.unit):.3g} away"
-        )
+def _positive(values):
+    if not (np.isfinite(values) & (values > 0)).all():
+        msg = "masses must be finite and positive"
         raise ValueError(msg)
-    if len(set(nearest[near].tolist())) < near.size:
-        msg = f"max_separation = {max_separation} matches one entry of masses to several rows"
-        raise ValueError(msg)
-    return [(row, nearest[row]) for row in near]
+    return values
 
 
 def _pull(table, level):
     """Difference of the logarithms over the standard deviation on the side where it lies."""
-    log = {n: np.log10(table[n].to_value(u.solMass)) for n in ("mass", "true_mass")}
-    difference = log["mass"] - log["true_mass"]
     with np.errstate(invalid="ignore", divide="ignore"):
-        ends = {
-            n: np.log10(table[n].to_value(u.solMass))
-            for n in ("mass_lower", "mass_upper", "true_mass_lower", "true_mass_upper")
-        }
-    below = np.where(difference > 0, log["mass"] - ends["mass_lower"], 0)
-    above = np.where(difference > 0, 0, ends["mass_upper"] - log["mass"])
-    own = (below + above) / NormalDist().inv_cdf(0.5 + level / 2)
-    other = np.where(
-        difference > 0,
-        ends["true_mass_upper"] - log["true_mass"],
-        log["true_mass"] - ends["true_mass_lower"],
-    )
-    return difference / np.hypot(own, np.nan_to_num(other, posinf=0.0))
+        log = {n: np.log10(table[n].to_value(u.solMass)) for n in table.colnames if "mass" in n}
+    mass, true = log["mass"], log["true_mass"]
+    larger = mass > true
+    own = np.where(larger, mass - log["mass_lower"], log["mass_upper"] - mass)
+    other = np.where(larger, log["true_mass_upper"] - true, true - log["true_mass_lower"])
+    own /= NormalDist().inv_cdf(0.5 + level / 2)
+    return (mass - true) / np.hypot(own, np.nan_to_num(other, posinf=0.0))

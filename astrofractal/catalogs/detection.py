@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,13 +73,12 @@ def find_protostars(
 
     Notes
     -----
-    The ratio is the smaller one of two: the height of the peak above the local background (the median
-    in boxes of 0.5 pc) over the robust scatter about it, in the box or in the whole map, whichever is
-    larger; and its height above its surroundings (the median between half of ``min_separation`` and
-    all of it) over the noise of a pixel, which is the map's uncertainty or the scatter of pixels about
-    neighbors.  The first leaves out what is common on the map, the second what noise does to the
-    flanks of gas.  Neither depends on the scale of the column density.  A peak beside a pixel without
-    data, or on the border of the map, is none.
+    Two signal-to-noise ratios must exceed the threshold.  The first is the height of the peak above
+    the local background (the median in boxes of 0.5 pc) over the robust scatter about it, in the box
+    or in the whole map, whichever is larger.  The second is its height above its surroundings (the
+    median between half of ``min_separation`` and all of it) over the noise of a pixel: the map's
+    uncertainty, or the scatter of pixels about their neighbors.  Peaks next to a pixel without data or
+    at the border of the map are left out.
 
     Examples
     --------
@@ -95,13 +95,13 @@ def find_protostars(
     separation = _in_pixels(gas, min_separation)
     threshold = _threshold(threshold)
     column = np.where(gas.mask, 0, gas.column_density.value.astype(float))
-    with_limit = isinstance(threshold, u.Quantity) and threshold.unit != u.one
+    with_limit = isinstance(threshold, u.Quantity)
     if with_limit:
         data = column
         limit = to_column_density(threshold, name="threshold").to_value(u.cm**-2)
         what = f"{limit:.3g} cm-2"
     else:
-        data, limit = _significance(gas, column), float(threshold)
+        data, limit = _significance(gas, column), threshold
         what = f"{limit:g} (signal to noise)"
     inside = binary_erosion(~np.asarray(gas.mask), np.ones((3, 3)))
     with warnings.catch_warnings():
@@ -117,18 +117,15 @@ def find_protostars(
             pixels = pixels[_local_contrast(gas, pixels, separation) >= limit]
     if not len(pixels):
         highest = f"{data[inside].max():.3g}" if inside.any() else "nothing"
-        msg = (
+        warn(
             f"no peak above the threshold {what}; the highest value of the map is {highest}: lower "
             "threshold, or give positions"
         )
-        warn(msg)
     return pixels[:max_sources]
 
 
 def _threshold(threshold):
-    """Return a threshold; one with a unit may be text, such as "5e22 cm-2"."""
-    if not isinstance(threshold, str):
-        return threshold
+    """Return a threshold, a number or a column density, from either or from text of either."""
     try:
         value = u.Quantity(threshold)
     except (TypeError, ValueError) as error:
@@ -136,7 +133,7 @@ def _threshold(threshold):
             f"threshold must be a number or a column density such as '5e22 cm-2', got {threshold!r}"
         )
         raise ValueError(msg) from error
-    return value.value if value.unit == u.one else value
+    return float(value) if value.unit == u.one else value
 
 
 def check_detection(options):
@@ -176,19 +173,11 @@ def _significance(gas, column):
     width = max(8, round((STANDARD_WIDTH / gas.pixel_scale).to_value(u.one)))
     background, scatter = np.median(good), mad_std(good)
     if width < max(gas.shape):
-        try:
-            found = Background2D(
-                column,
-                [min(width, n) for n in gas.shape],
-                mask=mask,
-                filter_size=3,
-                exclude_percentile=90,
-                bkg_estimator=MedianBackground(),
-                bkg_rms_estimator=MADStdBackgroundRMS(),
-            )
-        except ValueError:  # no box has enough pixels with data
-            pass
-        else:
+        box = [min(width, n) for n in gas.shape]
+        options = {"mask": mask, "filter_size": 3, "exclude_percentile": 90}
+        kinds = {"bkg_estimator": MedianBackground(), "bkg_rms_estimator": MADStdBackgroundRMS()}
+        with suppress(ValueError):  # no box has enough pixels with data
+            found = Background2D(column, box, **options, **kinds)
             background, scatter = found.background, found.background_rms
     height = column - background
     scatter = np.maximum(scatter, mad_std(height[~mask]))
@@ -240,28 +229,26 @@ def peak_offset(image, kind):
     """Find the local peak around the center of a map."""
     # image (3, ny, nx)
     ny, nx = image.shape[1:]
-    y, x = np.mgrid[:ny, :nx] - np.array([(ny - 1) / 2, (nx - 1) / 2])[:, None, None]
     near = np.s_[max(ny // 2 - 8, 0) : ny // 2 + 8, max(nx // 2 - 8, 0) : nx // 2 + 8]
-    log_n, _, dispersion = (channel[near] for channel in image)
-    value = log_n
+    y, x = (grid[near] for grid in np.mgrid[:ny, :nx])
+    x, y = x - (nx - 1) / 2, y - (ny - 1) / 2
+    value, _, dispersion = image[(slice(None), *near)]
     if kind == "kinematic":
-        value = 10.0 ** (log_n - 22) * dispersion**2
+        value = 10.0 ** (value - 22) * dispersion**2
     known = np.isfinite(value)
-    if not known.any():
-        return 0.0, 0.0
-    weight = gaussian_filter(known.astype(float), _SMOOTHING)
-    lowest = value[known].min()
-    smooth = gaussian_filter(np.where(known, value - lowest, 0).astype(float), _SMOOTHING)
-    inside = known & (np.hypot(x, y)[near] <= _REACH)
+    inside = known & (np.hypot(x, y) <= _REACH)
     if not inside.any():
         return 0.0, 0.0
-    best = np.argmax(np.where(inside, smooth / np.maximum(weight, 1e-6), -np.inf))
-    dx, dy = float(x[near].flat[best]), float(y[near].flat[best])
+    weight = gaussian_filter(known.astype(float), _SMOOTHING)
+    height = np.where(known, value - value[known].min(), 0).astype(float)
+    smooth = gaussian_filter(height, _SMOOTHING) / np.maximum(weight, 1e-6)
+    best = np.argmax(np.where(inside, smooth, -np.inf))
+    dx, dy = float(x.flat[best]), float(y.flat[best])
     return (dx, dy) if np.hypot(dx, dy) > _TOLERANCE else (0.0, 0.0)
 
 
 def is_off_center(image):
-    """Tell whether no local peak is within one pixel of the center."""
+    """Return whether no local peak is within one pixel of the center."""
     # image (3, ny, nx)
     kinds = PEAKS if np.isfinite(image[2]).any() else PEAKS[:1]
     return all(any(peak_offset(image, kind)) for kind in kinds)

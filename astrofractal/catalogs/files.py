@@ -15,9 +15,10 @@ from astropy.table import Table
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
-from astrofractal._utils.reading import filled, printable
+from astrofractal._utils.reading import printable
 from astrofractal._utils.validation import warn
-from astrofractal.catalogs.columns import COLUMNS
+from astrofractal.catalogs.columns import COLUMNS, solar_masses
+from astrofractal.catalogs.positions import to_icrs
 
 __all__ = ["SUFFIXES", "check_suffix", "write_catalog", "write_hats", "write_regions"]
 
@@ -37,6 +38,11 @@ _FORMATS = {
 _FORMULA = re.compile(r"[=+@\t\r-]")
 _NUMBER = re.compile(r"[+-]?[\d.:]+(e[+-]?\d+)?")
 _NO_BRACES = str.maketrans("{}", "()")
+
+_UCDS = {name: column.ucd for name, column in COLUMNS.items()} | {
+    "ra": "pos.eq.ra;meta.main",
+    "dec": "pos.eq.dec;meta.main",
+}
 
 #: The suffixes of catalogs.
 SUFFIXES = tuple(_FORMATS)
@@ -126,11 +132,11 @@ def _split_position(table):
     """Replace the sky positions by a column for each angle."""
     if "position" not in table.colnames:
         return
-    sky, where = table["position"], table.colnames.index("position")
+    sky, where = to_icrs(table["position"]), table.colnames.index("position")
     table.remove_column("position")
-    lon, lat = sky.spherical.lon.to(u.deg), sky.spherical.lat.to(u.deg)
+    lon, lat = sky.spherical.lon, sky.spherical.lat
     for name, angle, what in (("dec", lat, "declination"), ("ra", lon, "right ascension")):
-        table.add_column(u.Quantity(angle), where, name)
+        table.add_column(u.Quantity(angle, u.deg), where, name)
         table[name].info.description = f"{what} ({sky.frame.name.upper()})"
 
 
@@ -153,10 +159,10 @@ def _quote_formulas(table):
 def _encode(table):
     """Turn text into the bytes of UTF-8: FITS has no other text than bytes."""
     for name in _texts(table):
-        description = table[name].info.description
-        if not all(str(value).isascii() for value in table[name].tolist()):
-            encoded = np.char.encode(np.asarray(table[name], str), "utf-8")
-            table[name] = encoded
+        texts = np.asarray(table[name], str)
+        if not all(map(str.isascii, texts.tolist())):
+            description = table[name].info.description
+            table[name] = np.char.encode(texts, "utf-8")
             table[name].info.description = description
 
 
@@ -172,11 +178,9 @@ def _write_votable(table, path):
     from astropy.io.votable.tree import CooSys, Info
 
     votable = from_table(Table(table))
-    ucds = {name: column.ucd for name, column in COLUMNS.items()}
-    ucds |= {"ra": "pos.eq.ra;meta.main", "dec": "pos.eq.dec;meta.main"}
     system = CooSys(ID="icrs", system="ICRS")
     for field in votable.get_first_table().fields:
-        field.ucd = ucds.get(field.name)
+        field.ucd = _UCDS.get(field.name)
         if field.name in ("ra", "dec"):
             field.ref = system.ID
     if "ra" in table.colnames:
@@ -215,8 +219,7 @@ def write_regions(
     if "position" not in table.colnames:
         msg = "regions need sky positions, the map has no WCS"
         raise ValueError(msg)
-    circles = []
-    masses = filled(table["mass"]).to_value(u.solMass)
+    circles, masses = [], solar_masses(table["mass"])
     for name, center, mass in zip(table["id"], table["position"], masses, strict=True):
         if np.isfinite(center.spherical.lon):
             # DS9 has no escapes within braces.
@@ -237,6 +240,10 @@ _MOST_ROWS = 1_000_000
 def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
     """
     Write a catalog as HATS (Hierarchical Adaptive Tiling Scheme), by hats-import.
+
+    Right ascension and declination (ICRS) are in ``ra`` and ``dec``; the unit, description and UCD of
+    a column are metadata of its field in the Parquet files.  Rows without a position are left out,
+    with a warning.
 
     Parameters
     ----------
@@ -259,41 +266,26 @@ def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> Non
 
     FileExistsError
         If ``path`` exists and ``overwrite`` is `False`, or is not a catalog in HATS.
-
-    Warns
-    -----
-    AstrofractalWarning
-        If rows without a position are left out.
-
-    Notes
-    -----
-    Right ascension and declination (ICRS) are in ``ra`` and ``dec``; a column's unit, description and
-    UCD are metadata of its field in the Parquet files.
     """
     path = Path(path)
     if path.exists() and overwrite and not (path / "hats.properties").is_file():
         msg = f"{str(path)!r} exists and is not a catalog in HATS: it is not replaced"
         raise FileExistsError(msg)
-    rows = _rows_on_sky(table)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations within their libraries
-        require("hats_import", extra="hats")
-        with atomic_path(path, overwrite=overwrite) as temporary:
-            _run(_arrow(rows), rows.meta, temporary)
-
-
-def _rows_on_sky(table):
-    """Return the rows that have a position, others with a warning."""
     known = np.zeros(len(table), bool)
-    if "position" in table.colnames and len(table):
-        known = np.isfinite(table["position"].icrs.ra.deg)
+    if "position" in table.colnames:
+        known = np.isfinite(table["position"].spherical.lon.value)
     if not known.any():
         msg = "a catalog in HATS needs positions on the sky, and this one has none"
         raise ValueError(msg)
     if not known.all():
-        msg = f"{np.count_nonzero(~known)} rows without a position are not in the catalog in HATS"
-        warn(msg)
-    return table[known]
+        warn(f"{np.sum(~known)} rows without a position are not in the catalog in HATS")
+    rows = table[known]
+    _split_position(rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations within their libraries
+        require("hats_import", extra="hats")
+        with atomic_path(path, overwrite=overwrite) as temporary:
+            _import_hats(_arrow(rows), table.meta, temporary)
 
 
 def _arrow(table):
@@ -301,35 +293,22 @@ def _arrow(table):
     import pyarrow as pa
 
     fields, arrays = [], []
-
-    def add(name, values, unit="", description="", ucd=""):
-        mask = getattr(values, "mask", None)
-        plain = np.ma.getdata(getattr(values, "unmasked", values))
-        array = pa.array(np.asarray(plain), mask=None if mask is None else np.asarray(mask))
-        about = {"unit": unit, "description": description, "ucd": ucd}
-        fields.append(
-            pa.field(
-                name, array.type, metadata={key: value for key, value in about.items() if value}
-            )
-        )
-        arrays.append(array)
-
     for name in table.colnames:
-        column, known = table[name], COLUMNS.get(name)
-        ucd = "" if known is None else known.ucd
-        if name == "position":
-            sky = column.icrs
-            add("ra", sky.ra.deg, "deg", "right ascension (ICRS)", "pos.eq.ra;meta.main")
-            add("dec", sky.dec.deg, "deg", "declination (ICRS)", "pos.eq.dec;meta.main")
-            continue
-        unit = column.info.unit
-        text = "" if unit is None else u.Unit(unit).to_string("vounit")
-        values = column.value if isinstance(column, u.Quantity) else column
-        add(name, values, text, column.info.description or "", ucd)
+        column, unit = table[name], table[name].info.unit
+        values = np.asarray(np.ma.getdata(getattr(column, "unmasked", column)))
+        array = pa.array(values, mask=np.broadcast_to(getattr(column, "mask", False), len(column)))
+        about = {
+            "unit": unit and u.Unit(unit).to_string("vounit"),
+            "description": column.info.description,
+            "ucd": _UCDS.get(name),
+        }
+        about = {key: value for key, value in about.items() if value}
+        fields.append(pa.field(name, array.type, metadata=about))
+        arrays.append(array)
     return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
 
 
-def _run(rows, meta, path):
+def _import_hats(rows, meta, path):
     """Import a table of Arrow on one thread of this process."""
     import pyarrow.parquet as pq
     from distributed import Client
@@ -347,8 +326,6 @@ def _run(rows, meta, path):
             input_file_list=[source],
             file_reader="parquet",
             use_schema_file=source,
-            ra_column="ra",
-            dec_column="dec",
             expected_total_rows=len(rows),
             highest_healpix_order=_ORDER,
             pixel_threshold=_MOST_ROWS,
@@ -356,16 +333,8 @@ def _run(rows, meta, path):
             progress_bar=False,
             addl_hats_properties=about,
         )
-        with (
-            Client(
-                processes=False,
-                n_workers=1,
-                threads_per_worker=1,
-                dashboard_address=None,
-                worker_dashboard_address="127.0.0.1:0",
-                local_directory=scratch,
-                set_as_default=False,
-            ) as client,
-            client.as_current(),
-        ):
+        threads = {"processes": False, "n_workers": 1, "threads_per_worker": 1}
+        no_server = {"dashboard_address": None, "worker_dashboard_address": "127.0.0.1:0"}
+        client = Client(**threads, **no_server, local_directory=scratch, set_as_default=False)
+        with client, client.as_current():
             pipeline_with_client(arguments, client)

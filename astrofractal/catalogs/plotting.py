@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from astropy import units as u
 
 from astrofractal._utils.reading import filled
 from astrofractal._utils.validation import one_of
+from astrofractal.catalogs.columns import solar_masses
 from astrofractal.flags import trust_of
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.plotting import draw_channel, map_figure, sky_axes
@@ -40,8 +40,7 @@ def plot_catalog(
     Parameters
     ----------
     catalog : `~astropy.table.QTable`
-        What `~astrofractal.StellarMassEstimator.catalog` returns: ``position``, or ``x`` and ``y``;
-        ``id``; ``mass``, which gives the colors; ``flags``, where there are any.
+        ``position``, or ``x`` and ``y``; ``mass``; perhaps ``id`` and ``flags``.
 
     gas : `~astrofractal.GasMap`
         The map, or what `GasMap.read` takes.
@@ -58,8 +57,8 @@ def plot_catalog(
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        The figure.  Masses whose ``trust`` is "doubt" or "no" are squares, protostars without a mass
-        are crosses; those that are not on the map are left out.
+        Masses are colors; those whose ``trust`` is "doubt" or "no" are squares.  Protostars without a
+        mass are crosses.
 
     Raises
     ------
@@ -76,28 +75,25 @@ def plot_catalog(
     where = np.transpose(_pixels(catalog, gas))
     seen = gas.contains(where)
     x, y = where[seen].T
-    mass, doubtful = _masses(catalog)[seen], _doubtful(catalog)[seen]
+    mass, doubtful = solar_masses(catalog["mass"])[seen], _doubtful(catalog)[seen]
     known = np.isfinite(mass)
     axes.plot(x[~known], y[~known], "x", color="black", mew=1.5, zorder=7, label="no mass")
     if known.any():
         _points(axes, x, y, mass, known, doubtful)
     if names and "id" in catalog.colnames and len(catalog) <= _MOST_NAMES:
-        from matplotlib.patheffects import Normal, Stroke
-
-        halo = [Stroke(linewidth=2.5, foreground="white"), Normal()]
-        for name, place in zip(catalog["id"][seen], zip(x, y), strict=True):
-            axes.annotate(
-                str(name),
-                place,
-                xytext=(6, 4),
-                textcoords="offset points",
-                fontsize="small",
-                path_effects=halo,
-                zorder=8,
-                annotation_clip=True,
-            )
+        _name(axes, catalog["id"][seen], x, y)
     axes.set_title("Protostars")
     return figure
+
+
+def _name(axes, names, x, y):
+    """Write names next to points, readable on any map."""
+    from matplotlib.patheffects import Normal, Stroke
+
+    style = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": "small", "zorder": 8}
+    style["path_effects"] = [Stroke(linewidth=2.5, foreground="white"), Normal()]
+    for name, place in zip(names, zip(x, y), strict=True):
+        axes.annotate(str(name), place, annotation_clip=True, **style)
 
 
 def _need_table(catalog, call):
@@ -135,9 +131,7 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     Parameters
     ----------
     catalog : `~astropy.table.QTable`
-        What `~astrofractal.StellarMassEstimator.catalog` returns: ``mass``, ``mass_lower``,
-        ``mass_upper``, and ``id`` and ``flags`` where they are known.  A column ``mass_true`` is
-        drawn as stars.
+        ``mass``, ``mass_lower``, ``mass_upper``; perhaps ``id``, ``flags`` and ``mass_true`` (stars).
 
     axes : `~matplotlib.axes.Axes`, optional
         Where; a new figure by default.
@@ -148,8 +142,8 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     Returns
     -------
     axes : `~matplotlib.axes.Axes`
-        One row for each protostar that has a mass, over a logarithmic axis.  Masses whose ``trust``
-        is "doubt" or "no" are open squares.
+        One row per protostar that has a mass; those whose ``trust`` is "doubt" or "no" are open
+        squares.
 
     Examples
     --------
@@ -163,9 +157,9 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     ['A', 'B']
     """
     _need_table(catalog, "plot_intervals(catalog)")
-    mass = _masses(catalog)
+    mass = solar_masses(catalog["mass"])
     order = np.argsort(mass)[: np.isfinite(mass).sum()]
-    lower, upper = (_masses(catalog, f"mass_{end}") for end in ("lower", "upper"))
+    lower, upper = (solar_masses(catalog[f"mass_{end}"]) for end in ("lower", "upper"))
     if axes is None:
         from matplotlib import pyplot as plt
 
@@ -174,25 +168,17 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     rows, doubtful = np.arange(len(order)), _doubtful(catalog)[order]
     level = catalog.meta.get("level")
     label = "interval" if level is None else f"{100 * level:.3g} % interval"
-    for chosen, marker, face, what in (
-        (~doubtful, "o", None, label),
-        (doubtful, "s", "white", "not to be trusted (see flags)"),
+    style = {"color": "#0072B2", "ecolor": "0.6", "capsize": 2}
+    for chosen, own in (
+        (~doubtful, {"fmt": "o", "label": label}),
+        (doubtful, {"fmt": "s", "mfc": "white", "label": "not to be trusted (see flags)"}),
     ):
         if chosen.any():
-            own = order[chosen]
-            axes.errorbar(
-                mass[own],
-                rows[chosen],
-                xerr=[mass[own] - lower[own], upper[own] - mass[own]],
-                fmt=marker,
-                color="#0072B2",
-                mfc=face,
-                ecolor="0.6",
-                capsize=2,
-                label=what,
-            )
+            value, low, high = (values[order[chosen]] for values in (mass, lower, upper))
+            ends = [value - low, high - value]
+            axes.errorbar(value, rows[chosen], xerr=ends, **style, **own)
     if "mass_true" in catalog.colnames:
-        true = _masses(catalog, "mass_true")[order]
+        true = solar_masses(catalog["mass_true"])[order]
         axes.plot(true, rows, "*", color="#D55E00", ms=9, label="true mass", zorder=3)
     axes.set(xscale="log", xlabel=r"mass [M$_\odot$]", ylim=(-0.7, len(order) - 0.3))
     _plain_numbers(axes.xaxis)
@@ -217,15 +203,9 @@ def _pixels(catalog, gas):
     return [np.asarray(filled(catalog[name]), float) for name in ("x", "y")]
 
 
-def _masses(catalog, name="mass"):
-    """Return a column of masses as numbers of solar masses, NaN where there is none."""
-    return np.asarray(u.Quantity(filled(catalog[name])).to_value(u.solMass), float)
-
-
 def _doubtful(catalog):
     """Return which masses are not to be trusted, or only with doubt."""
     if "trust" in catalog.colnames:
         return np.array([str(trust) != "yes" for trust in catalog["trust"]], bool)
-    if "flags" not in catalog.colnames:
-        return np.zeros(len(catalog), bool)
-    return np.array([trust_of(str(text).split(",")) != "yes" for text in catalog["flags"]], bool)
+    flags = catalog["flags"] if "flags" in catalog.colnames else [""] * len(catalog)
+    return np.array([trust_of(str(text).split(",")) != "yes" for text in flags], bool)

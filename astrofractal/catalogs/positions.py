@@ -12,6 +12,7 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.reading import reading
 from astrofractal._utils.tables import read_tables
 from astrofractal.catalogs.regions import (
     centers_of_objects,
@@ -29,22 +30,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Places:
-    """
-    Where protostars are, what they are called, and what else was said of them.
+    """Where protostars are, their names, and the other columns of the table that they are from."""
 
-    Parameters
-    ----------
-    where : `~astropy.coordinates.SkyCoord` or 2D `~numpy.ndarray`
-        Sky positions, or 0-based pixels (x, y) of shape (n, 2).
-
-    ids : list or None
-        The names of the positions, where they have any.
-
-    columns : `~astropy.table.QTable` or None
-        The other columns of the table that they are from.
-    """
-
-    where: SkyCoord | np.ndarray
+    where: SkyCoord | np.ndarray  # on the sky, or 0-based pixels (x, y) of shape (n, 2)
     ids: list | None = None
     columns: QTable | None = None
 
@@ -69,10 +57,8 @@ class Places:
         where = self.where
         if isinstance(where, SkyCoord):
             where = np.stack(_degrees(where))
-        names, rows = [], []
-        if self.columns is not None:
-            names = self.columns.colnames
-            rows = [[str(value) for value in self.columns[name]] for name in names]
+        names = [] if self.columns is None else self.columns.colnames
+        rows = [[str(value) for value in self.columns[name]] for name in names]
         return fingerprint(where, self.ids, names, rows)
 
 
@@ -119,21 +105,22 @@ def _read_positions(path, columns):
             msg = f"columns are for a table of positions, got {columns!r} for {where}"
             raise ValueError(msg)
         return Places(*read_regions(path, kind))
-    tables = read_tables(path)
-    for table in tables:
-        if is_region_table(table):
-            return Places(*centers_of_table(table, where))
-        try:
-            return Places(*find_columns(table, where, columns))
-        except NoPositionsError:
-            if len(tables) == 1:
-                raise
+    with reading(path):
+        tables = read_tables(path)
+        for table in tables:
+            if is_region_table(table):
+                return Places(*centers_of_table(table, where))
+            try:
+                return Places(*find_columns(table, where, columns))
+            except NoPositionsError:
+                if len(tables) == 1:
+                    raise
     msg = f"positions: none of the {len(tables)} tables of {where} has columns of positions"
     raise ValueError(msg)
 
 
 def nothing_to_measure(gas, positions):
-    """Tell why none of the positions can be measured on a map."""
+    """Return why none of the positions can be measured on a map, or `None`."""
     # positions 2D
     if len(positions) == 0:
         return "no position is given: the table or the region file has none that could be read"

@@ -74,7 +74,7 @@ class _Centers:
         if not np.isfinite([first, second]).all() or (frame is not _PIXELS and abs(second) > 90):
             self.odd.append(f"{what} (its center is {first:g}, {second:g})")
             return
-        new = (frame, first, second, printable(name or ""), shape)
+        new = (frame, first, second, printable(name), shape)
         same = [old for old in self.found[-8:] if repr(old[:3]) == repr(new[:3])]
         if not any("annulus" in (old[4] + shape) or old[3] == new[3] for old in same):
             self.found.append(new)
@@ -186,7 +186,7 @@ def _read_ds9(text, centers):
 def _add_ds9(shape, frame, properties, what, centers):
     name = shape["shape"].lower()
     is_background = re.search(r"(?<![\w={])background(?![\w}])", properties)
-    if (shape["sign"] in ("-", "!") and shape["sign"]) or is_background or name in _ANNOTATIONS:
+    if shape["sign"] in ("-", "!") or is_background or name in _ANNOTATIONS:
         return
     values = re.split(r"[\s,]+", (shape["values"] or shape["bare"] or "").strip(" ,\t"))
     if frame is None:
@@ -215,8 +215,13 @@ def _add_ds9(shape, frame, properties, what, centers):
     except ValueError:
         centers.odd.append(what)
         return
-    text = _TEXT.search(properties)
-    centers.add(frame, center, text and next(filter(None, text.groups()), ""), name, what)
+    centers.add(frame, center, _label(properties), name, what)
+
+
+def _label(text):
+    """Return the text or label that properties give, or an empty one."""
+    found = _TEXT.search(text)
+    return "" if found is None else next(filter(None, found.groups()), "")
 
 
 def _ds9_angle(value, in_hours):
@@ -271,8 +276,7 @@ def _read_crtf(text, centers):
         center = numbers.mean(1) if name == "box" else numbers[:, 0]
         if name in _POLYGONS:
             center = _centroid_of(numbers, frame)
-        label = _TEXT.search(line)
-        centers.add(frame, center, label and next(filter(None, label.groups()), ""), name, what)
+        centers.add(frame, center, _label(line), name, what)
 
 
 def _crtf_value(text, is_longitude):
@@ -294,37 +298,34 @@ def _crtf_value(text, is_longitude):
 
 def is_region_table(table):
     """Return whether a table is one of regions, as FITS files hold them."""
-    names = {name.upper() for name in table.colnames}
-    return {"SHAPE", "X", "Y"} <= names and np.asarray(
-        table[_of(table, "SHAPE")]
-    ).dtype.kind in "SU"
+    own = _region_columns(table)
+    return {"SHAPE", "X", "Y"} <= set(own) and own["SHAPE"].dtype.kind in "SU"
 
 
-def _of(table, name):
-    return next((own for own in table.colnames if own.upper() == name), None)
+def _region_columns(table):
+    return {name.upper(): table[name] for name in reversed(table.colnames)}
 
 
 def centers_of_table(table, where):
     """Return the centers of a table of regions in pixels, counted from 1 but by `regions`."""
-    centers, seen = _Centers(where), set()
+    centers, seen, own = _Centers(where), set(), _region_columns(table)
     first_pixel = 0 if table.meta.get("ORIGIN") == "astropy/regions" else 1
-    x, y, component = (_of(table, name) for name in ("X", "Y", "COMPONENT"))
-    for name in (x, y):
-        if table[name].unit not in (None, u.pix):
+    axes = [own["X"], own["Y"]]
+    for column in axes:
+        if column.unit not in (None, u.pix):
             msg = (
-                f"positions: column {name!r} of {where} is in {table[name].unit}, and a table of "
-                "regions states no frame: give pixels, or a table of ra and dec"
+                f"positions: column {column.info.name!r} of {where} is in {column.unit}, and a table "
+                "of regions states no frame: give pixels, or a table of ra and dec"
             )
             raise ValueError(msg)
-    for number, row in enumerate(table, 1):
-        shape = str(row[_of(table, "SHAPE")]).strip().lower()
-        number_of_component = None if component is None else int(row[component])
-        if shape.startswith(("!", "-")) or (number_of_component or None) in seen:
+    components = own.get("COMPONENT", [0] * len(table))
+    shapes = [str(own["SHAPE"][row]).strip().lower() for row in range(len(table))]
+    for number, (shape, component, *pixels) in enumerate(zip(shapes, components, *axes), 1):
+        if shape.startswith(("!", "-")) or component in seen:
             continue
-        seen.add(number_of_component)
-        seen.discard(None)
+        seen |= {component} - {0}
         what = f"row {number}: {shape}"
-        pixels = np.array([np.ravel(np.ma.filled(row[name], np.nan)) for name in (x, y)], float)
+        pixels = np.array([np.ravel(np.ma.filled(pixel, np.nan)) for pixel in pixels], float)
         if shape in _POLYGONS:
             pixels = pixels[:, np.isfinite(pixels).all(0) & (pixels != 0).any(0)]  # 0: filled up
             if not pixels.size:

@@ -32,6 +32,8 @@ _QUALIFIER = (
 _NAMES = {axis: re.compile(rf"(?:{names})((?:{_QUALIFIER})*)") for axis, names in _AXES.items()}
 #: A column that holds both angles.
 _WHOLE = re.compile(r"coord\w*\s*(\(.*\))?|pos(ition)?|ra[\W_]*dec\.?|radec.*", re.IGNORECASE)
+#: Both angles in one text.
+_BOTH = re.compile(r"(?P<ra>[^+\-\u2212]*?)[\s,]*(?P<dec>[+\-\u2212].*)|(?P<a>\S+)[\s,]+(?P<b>\S+)")
 _PAIRS = (("ra", "dec"), ("l", "b"), ("elon", "elat"), ("x", "y"))
 
 #: Unified Content Descriptors of positions; those of UCD1 in capitals.
@@ -48,6 +50,9 @@ _ID_COLUMNS = (
     "id", "name", "source", "source_id", "source_name", "designation", "main_id", "object", "label",
 )  # fmt: skip
 
+_ANGLE = re.compile(
+    r"(?=[+-]?\.?\d)[+-]?[\d.:,hms d\u00b0\u00ba'\"\u2032\u2033]+(e[+-]?\d+)?$", re.IGNORECASE
+)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$", re.IGNORECASE)
 
 #: What other programs write in sexagesimal angles, and what `~astropy.coordinates.Angle` takes.
@@ -94,7 +99,7 @@ def find_columns(table, where, columns=None):
     lower = {name.lower(): name for name in reversed(table.colnames)}
     if own_id is None:
         own_id = next((lower[n] for n in _ID_COLUMNS if n in lower and lower[n] not in used), None)
-    ids = None if own_id is None else _plain(table[own_id])
+    ids = None if own_id is None else _names(table[own_id])
     others = [name for name in table.colnames if name not in {*used, own_id}]
     others = QTable(table[others]) if others else None
     if others is not None:
@@ -121,12 +126,22 @@ def _check_names(table, where, columns):
 
 
 def _plain(column):
-    """Names as a list; an empty one is an empty text."""
-    mask = np.broadcast_to(getattr(column, "mask", False), len(column))
-    values = np.asarray(column.value if hasattr(column, "unit") else column).tolist()
-    values = [value.decode() if isinstance(value, bytes) else value for value in values]
-    values = ["" if hidden else value for value, hidden in zip(values, mask, strict=True)]
-    return [printable(value) if isinstance(value, str) else value for value in values]
+    """Return the values of a column, text without blanks about it, and which are empty."""
+    values = np.asarray(np.ma.getdata(getattr(column, "unmasked", column)))
+    empty = np.broadcast_to(getattr(column, "mask", False), values.shape).copy()
+    if values.dtype.kind in "SOU" and values.ndim == 1:
+        texts = [v.decode() if isinstance(v, bytes) else v for v in values.tolist()]
+        texts = ["" if v is None or hidden else v for v, hidden in zip(texts, empty)]
+        values = np.array([str(text).strip() for text in texts], dtype=str)
+        empty |= values == ""
+    return values, empty
+
+
+def _names(column):
+    """Return names as a list; an empty one is an empty text."""
+    values, empty = _plain(column)
+    names = ["" if hidden else v for v, hidden in zip(values.tolist(), empty, strict=True)]
+    return [printable(name) if isinstance(name, str) else name for name in names]
 
 
 def _positions(table, where, columns):
@@ -169,20 +184,13 @@ def _positions(table, where, columns):
 
 def _from_one_column(table, name, where):
     """Positions that are written as one text, such as "03 28 00.5 +31 00 10"."""
-    pattern = re.compile(
-        r"(?P<ra>[^+\-\u2212]*?)[\s,]*(?P<dec>[+\-\u2212].*)|(?P<a>\S+)[\s,]+(?P<b>\S+)"
-    )
-    found = [pattern.fullmatch(value) for value in _values(table, name, where).astype(str)]
-    if not all(found):
-        row = found.index(None) + 1
-        msg = f"positions: row {row} of {where}: {name!r} is no position"
-        raise ValueError(msg)
+    texts = _values(table, name, where).astype(str)
+    found = [_BOTH.fullmatch(text) for text in texts]
+    _refuse([match is None for match in found], where, name, "is no position", texts)
+    axes = ("l", "b") if "galactic" in name.lower() else ("ra", "dec")
     parts = QTable(meta=table.meta)
-    parts["ra"] = [match["ra"] or match["a"] for match in found]
-    parts["dec"] = [match["dec"] or match["b"] for match in found]
-    galactic = "galactic" in name.lower()
-    axes = ("l", "b") if galactic else ("ra", "dec")
-    parts.rename_columns(["ra", "dec"], axes)
+    parts[axes[0]] = [match["ra"] or match["a"] for match in found]
+    parts[axes[1]] = [match["dec"] or match["b"] for match in found]
     return _pair(parts, [_Candidate(axis, axis) for axis in axes], where)
 
 
@@ -218,13 +226,9 @@ def _best_pair(found, axes):
 def _without_names(table, where):
     """Positions of a list: right ascension and declination in two or six columns, and one name."""
     texts = {name: np.asarray(table[name]).astype(str) for name in table.colnames}
-    numbers = [n for n, t in texts.items() if len(t) and re.match(r"[+-]?\.?\d", t[0].strip())]
-    numbers = [n for n in numbers if _looks_like_an_angle(texts[n][0])]
-    if (
-        len(numbers) == 3
-        and texts[numbers[0]][0].isdecimal()
-        and not texts[numbers[1]][0].isdecimal()
-    ):
+    numbers = [name for name, text in texts.items() if len(text) and _ANGLE.match(text[0].strip())]
+    whole = [texts[name][0].isdecimal() for name in numbers]
+    if len(numbers) == 3 and whole[0] and not whole[1]:
         del numbers[0]  # a running number
     ids = [name for name in table.colnames if name not in numbers]
     if len(ids) > 1 or len(numbers) not in (2, 6):
@@ -244,12 +248,6 @@ def _without_names(table, where):
         table.rename_column(ids[0], "id")
     pair = [_Candidate(axis, axis) for axis in axes]
     return _pair(table, pair, where), [*numbers, *axes]
-
-
-def _looks_like_an_angle(text):
-    return re.fullmatch(
-        r"[+-]?[\d.:,hms d\u00b0\u00ba'\"\u2032\u2033]+(e[+-]?\d+)?", text.strip(), re.I
-    )
 
 
 def _pair(table, pair, where):
@@ -322,7 +320,7 @@ def _in_parts(table, lower, where):
         angles.append(total)
     if _SIGN in lower:
         own = lower[_SIGN]
-        signs = np.array([str(sign).strip() for sign in _plain(table[own])])
+        signs = np.array(_names(table[own]), dtype=str)
         _refuse(~np.isin(signs, ["", "+", "-"]), where, own, "is neither + nor -", signs)
         angles[1] = np.where(signs == "-", -angles[1], angles[1])
         used.append(own)
@@ -342,19 +340,16 @@ def _numbers(table, name, where):
     """Return a column as numbers; a text that is none is refused."""
     values = _values(table, name, where)
     if values.dtype.kind == "U":
-        bad = [_DECIMAL.match(value) is None for value in values]
-        _refuse(bad, where, name, "is not a number", values)
+        _refuse(~_are_decimal(values), where, name, "is not a number", values)
     return values.astype(float)
 
 
-def _angles(table, column, where):
-    """
-    Return a column of angles in degrees.
+def _are_decimal(texts):
+    return np.array([_DECIMAL.match(text) is not None for text in texts], bool)
 
-    Plain numbers are in the unit of the column or of its name, or in degrees where neither has one.
-    Sexagesimal text is in the unit that it states, otherwise in hours for a right ascension and in
-    degrees for any other angle.
-    """
+
+def _angles(table, column, where):
+    """Return a column of angles in degrees; sexagesimal right ascensions are in hours."""
     name, hours = column.name, column.axis == "ra"
     values = _values(table, name, where)
     stated = str(getattr(table[name], "unit", None) or "").strip("'\" ") or _unit_of(column)
@@ -362,11 +357,11 @@ def _angles(table, column, where):
         return values.astype(float) * _degrees(stated, name, where, hours=hours)
     for pattern, standard in _SPELLINGS:
         values = np.array([pattern.sub(standard, value) for value in values.tolist()], dtype=str)
-    decimal = np.array([_DECIMAL.match(value) is not None for value in values], bool)
+    decimal = _are_decimal(values)
     if decimal.all():
         return values.astype(float) * _degrees(stated, name, where, hours=hours)
     if decimal.any():
-        one, other = np.flatnonzero(decimal)[0], np.flatnonzero(~decimal)[0]
+        one, other = np.argmax(decimal), np.argmin(decimal)
         msg = (
             f"positions: column {name!r} of {where} mixes decimal and sexagesimal values: "
             f"{str(values[one])!r} in row {one + 1}, {str(values[other])!r} in row {other + 1}"
@@ -425,40 +420,29 @@ def _degrees(stated, name, where, *, hours):
 
 
 def _values(table, name, where):
-    """Return the plain values of a column, text without blanks about it; none may be empty."""
-    column = table[name]
-    empty = np.broadcast_to(getattr(column, "mask", False), len(column)).copy()
-    values = np.asarray(column.value if hasattr(column, "unit") else column)
-    values = np.asarray(getattr(values, "filled", lambda: values)())
+    """Return the plain values of a column, none of which may be empty."""
+    values, empty = _plain(table[name])
     if values.ndim != 1:
         msg = f"positions: column {name!r} of {where} must have one value in a row"
         raise ValueError(msg)
-    if values.dtype.kind in "SOU":
-        values = np.array([_text(value) for value in values.tolist()], dtype=str)
-        empty |= values == ""
-    elif values.dtype.kind in "iuf":
-        empty |= ~np.isfinite(np.where(empty, np.nan, values))
-    else:
+    if values.dtype.kind not in "iufU":
         msg = f"positions: column {name!r} of {where} must hold numbers or text"
         raise ValueError(msg)
+    if values.dtype.kind == "f":
+        empty |= ~np.isfinite(values)
     _refuse_empty(empty, name, where)
     return values
 
 
-def _text(value):
-    value = value.decode() if isinstance(value, bytes) else value
-    return "" if value is None else str(value).strip()
-
-
 def _refuse_empty(empty, name, where):
     if np.any(empty):
-        row = int(np.flatnonzero(empty)[0]) + 1
+        row = np.argmax(empty) + 1
         msg = f"positions: row {row} of {where} has no {name!r}: fill it in or leave the row out"
         raise ValueError(msg)
 
 
 def _refuse(bad, where, name, reason, values):
     if np.any(bad):
-        row = int(np.flatnonzero(bad)[0])
+        row = np.argmax(bad)
         msg = f"positions: row {row + 1} of {where}: {name!r} is {values[row]!s}, which {reason}"
         raise ValueError(msg)

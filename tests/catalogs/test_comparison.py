@@ -57,7 +57,7 @@ def test_positions():
     assert result.table["id"].tolist() == ["B"]
     with pytest.raises(ValueError, match="the nearest is 0.7"):
         compare(catalog(), masses, max_separation=0.1 * u.arcsec)
-    with pytest.raises(ValueError, match="to several rows"):
+    with pytest.raises(ValueError, match="several rows to one protostar"):
         compare(catalog(), masses, max_separation=5 * u.deg)
 
 

@@ -1,6 +1,9 @@
 """Damaged files of every other door: what they should hold, or one error that names the file."""
 
+import bz2
+import gzip
 import json
+import lzma
 
 import numpy as np
 import pytest
@@ -285,9 +288,13 @@ def position_files(folder):
 NAMES = ["p.csv", "p.ecsv", "p.vot", "p.fits", "p.txt", "p.reg", "p.crtf", "q.reg"]
 
 
+@pytest.mark.parametrize("pack", [None, gzip, bz2, lzma])
 @pytest.mark.parametrize("name", NAMES)
-def test_sound_positions(folder, position_files, name):
-    assert len(resolve_positions(folder / name)) == 2
+def test_sound_positions(folder, position_files, name, pack):
+    sound = position_files[name]
+    path = folder / f"sound.{name.partition('.')[2]}"
+    path.write_bytes(sound if pack is None else pack.compress(sound))
+    assert len(resolve_positions(path)) == 2
 
 
 @cases(300)
@@ -297,5 +304,17 @@ def test_damaged_positions(folder, position_files, name, data):
     steps = data.draw(st.lists(changes, min_size=1, max_size=4))
     path = folder / f"damaged.{name.partition('.')[2]}"
     path.write_bytes(apply(position_files[name], steps))
+    places = enter(resolve_positions, path)
+    assert places is None or len(places) >= 0
+
+
+@cases(300)
+@given(name=st.sampled_from(NAMES), pack=st.sampled_from([gzip, bz2, lzma]), data=st.data())
+def test_damaged_packed_positions(folder, position_files, name, pack, data):
+    changes = fits_changes if name.endswith("fits") else text_changes
+    before = data.draw(st.lists(changes, max_size=3))
+    after = data.draw(st.lists(byte_changes, min_size=not before, max_size=2))
+    path = folder / f"packed.{name.partition('.')[2]}"
+    path.write_bytes(apply(pack.compress(apply(position_files[name], before)), after))
     places = enter(resolve_positions, path)
     assert places is None or len(places) >= 0
