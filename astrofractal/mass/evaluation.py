@@ -81,7 +81,7 @@ class Evaluation:
         self.log_mass, self.difficulty, self.ood_score, self.velocity_known = (
             np.asarray(numbers[name], float) for name in _NUMBERS
         )
-        self.flags, self.calibrations, self.n_maps = flags, calibrations, n_maps
+        self.flags, self.calibrations, self.n_maps = flags, list(calibrations), n_maps
 
     def __len__(self) -> int:
         return len(self.log_mass)
