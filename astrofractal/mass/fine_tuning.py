@@ -15,6 +15,7 @@ from torch import nn
 
 from astrofractal._utils.optional import require
 from astrofractal._utils.progress import progress, quiet_lightning
+from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import at_least, positive_int
 from astrofractal.encoder.backbone import suit_attention
 from astrofractal.encoder.pooling import pool_tokens
@@ -167,7 +168,7 @@ def fine_tune(
     counts = {"n_views": n_views, "max_epochs": max_epochs, "patience": patience}
     for name, value in (counts | {"batch_size": batch_size}).items():
         positive_int(name, value)
-    generator = np.random.default_rng(random_state)
+    generator = keyed_generator(random_state, "fine-tuning")
     held = _held_out(maps, validation, generator)
     network = _Network(encoder, blocks, zoom, maps.images.shape[-1]).to(encoder.device)
     images = torch.from_numpy(encoder.normalize(maps.images))
@@ -534,7 +535,7 @@ class FreshViews:
         return -(-self.n // self.batch_size)
 
     def __iter__(self):
-        generator = np.random.default_rng((self.random_state, self.epoch))
+        generator = keyed_generator(self.random_state, f"epoch {self.epoch}")
         self.epoch += 1
         rows = draw_rows(self.protostars, self.n, self.exponent, generator)
         for some in np.array_split(rows, len(self)):

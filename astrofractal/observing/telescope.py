@@ -12,6 +12,7 @@ from radio_beam import Beam
 from radio_beam.utils import BeamError
 
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.channel import check_distance, need_distance, need_wcs
@@ -309,7 +310,7 @@ class Telescope:
             raise u.UnitsError(msg)
         generator = np.random.default_rng(random_state)
         seen = _image_footprints(self.footprint, images.shape, generator)
-        phases = np.random.default_rng(len(images)).random((len(images), 2))
+        phases = keyed_generator(len(images), "phases of the pixels").random((len(images), 2))
         images = keep_channels(images, self.channels)
         plan = _ImagePlan(self, self._levels(), images.shape[2:], size.to(u.pc))
         result = np.empty(images.shape, dtype=np.float32)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.random import keyed_generator
 
 __all__ = ["Fit", "RunningCovariance", "SegmentModel", "cluster_stability", "fit_centers"]
 
@@ -164,7 +165,7 @@ def cluster_stability(centers, sample, log_column, weights, blocks, random_state
     # sample (n_samples, n_components); log_column, weights, blocks 1D
     n_segments = len(centers)
     own = nearest_center(sample, centers)
-    rng = np.random.default_rng(random_state)
+    rng = keyed_generator(random_state, "halves of the gas")
     _, blocks = np.unique(blocks, return_inverse=True)
     n_blocks = blocks.max() + 1
     found = []
@@ -248,7 +249,7 @@ class Fit:
 
     def __init__(self, n_maps, random_state):
         self.n_sample, self.random_state = max(N_SAMPLE // n_maps, 1), random_state
-        self.rng = np.random.default_rng(random_state)
+        self.rng = keyed_generator(random_state, "cells to fit")
         self.covariance = None
         self.scatter, self.sample = [], []
 
