@@ -19,7 +19,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from sphinx_astropy.conf.v3 import *
-from sphinx_automodapi import automodsumm
+from sphinx_automodapi import utils as automodapi_utils
 
 import astrofractal
 from astrofractal.cli import COMMANDS, main
@@ -267,7 +267,7 @@ class Study(SphinxDirective):
         return self.parse_text_to_nodes("\n".join(lines))
 
 
-_object_type = automodsumm.get_object_type
+_object_type = automodapi_utils.get_object_type
 
 
 def _listed_type(app, obj, parent):
@@ -278,7 +278,7 @@ def _listed_type(app, obj, parent):
     return "not listed" if is_field or is_request else kind
 
 
-automodsumm.get_object_type = _listed_type
+automodapi_utils.get_object_type = _listed_type
 
 
 class FlagTable(SphinxDirective):

@@ -326,15 +326,14 @@ def limits_labels(tables):
 def supervised(tables):
     """Return the scores of networks that were trained end to end, paired on the same maps."""
     header = ["network", "clouds", "seeds", "weights", "R2 per protostar",
-              "difference from the default", "difference from hand-made", "R2 per map",
-              "difference from the default", "difference from hand-made"]  # fmt: skip
+              "difference from the default", "R2 per map", "difference from the default"]  # fmt: skip
     rows = []
     for row in tables["supervised_scores"]:
         name = row["method"]
         cells = [str(name).partition(",")[0] if "n^" in name else name, f"{row['n_clouds']}"]
         cells += [f"{row['n_seeds']}", "1/n" if row["weight_exponent"] == 1 else "n\\ :sup:`-1/2`"]
         for score in ("r2_protostar", "r2"):
-            for column in (score, f"less_default_{score}", f"less_formulas_{score}"):
+            for column in (score, f"less_default_{score}"):
                 cells.append(number(row[column], row[f"{column}_err"]))
         rows.append(cells)
     return list_table(header, rows)
