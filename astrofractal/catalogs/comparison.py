@@ -217,7 +217,7 @@ class Comparison:
         axes.set(xlabel="mass to compare with [M$_\\odot$]", ylabel="estimated mass [M$_\\odot$]")
         axes.set(xscale="log", yscale="log")
         axes.axline((1, 1), (10, 10), ls="--", color="0.3", lw=1)
-        style = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 7}
+        style: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 7}
         for name, x, y in zip(self.table["id"], true, mass, strict=True):
             if names and np.isfinite(y):
                 axes.annotate(str(name), (x, y), **style)
@@ -281,13 +281,6 @@ def _nothing_matches(own, others, max_separation):
         f"no position of masses is within max_separation = {max_separation} of one of the catalog; "
         f"the nearest is {nearest:.3g} away"
     )
-
-
-def _positive(values):
-    if not (np.isfinite(values) & (values > 0)).all():
-        msg = "masses must be finite and positive"
-        raise ValueError(msg)
-    return values
 
 
 def _pull(table, level):

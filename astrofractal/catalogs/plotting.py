@@ -16,6 +16,8 @@ from astrofractal.gasmap.plotting import draw_channel, map_figure, sky_axes
 __all__ = ["plot_catalog", "plot_intervals"]
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from astropy.table import QTable
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -168,15 +170,14 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     rows, doubtful = np.arange(len(order)), _doubtful(catalog)[order]
     level = catalog.meta.get("level")
     label = "interval" if level is None else f"{100 * level:.3g} % interval"
-    style = {"color": "#0072B2", "ecolor": "0.6", "capsize": 2}
-    for chosen, own in (
-        (~doubtful, {"fmt": "o", "label": label}),
-        (doubtful, {"fmt": "s", "mfc": "white", "label": "not to be trusted (see flags)"}),
-    ):
+    style: dict[str, Any] = {"color": "#0072B2", "ecolor": "0.6", "capsize": 2}
+    trusted = style | {"fmt": "o", "label": label}
+    others = style | {"fmt": "s", "mfc": "white", "label": "not to be trusted (see flags)"}
+    for chosen, own in ((~doubtful, trusted), (doubtful, others)):
         if chosen.any():
             value, low, high = (values[order[chosen]] for values in (mass, lower, upper))
             ends = [value - low, high - value]
-            axes.errorbar(value, rows[chosen], xerr=ends, **style, **own)
+            axes.errorbar(value, rows[chosen], xerr=ends, **own)
     if "mass_true" in catalog.colnames:
         true = solar_masses(catalog["mass_true"])[order]
         axes.plot(true, rows, "*", color="#D55E00", ms=9, label="true mass", zorder=3)

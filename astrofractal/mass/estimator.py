@@ -414,7 +414,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             progress_bar=progress_bar,
         )
         self._reference_id, self._bundled = reference.id, False
-        vars(self).pop("choice_", None)
+        self.__dict__.pop("choice_", None)
         return self
 
     def _shape(self, maps, encoder):
