@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from astropy import units as u
@@ -47,34 +47,12 @@ _SPEED_OF_LIGHT = 299792.458
 
 @dataclass
 class Channel:
-    """
-    Numbers with their unit, mask and standard deviation.
+    """Numbers with their unit, mask and standard deviation."""
 
-    Attributes
-    ----------
-    values : `~numpy.ndarray`
-        Native-endian float64.
-
-    unit : `~astropy.units.UnitBase`
-        The unit of the values.
-
-    mask : `~numpy.ndarray` or `None`
-        `True` is masked.
-
-    error : `~numpy.ndarray` or `None`
-        Standard deviation in the unit of the values (in dex where the unit is a dex unit).
-
-    wcs : `~astropy.wcs.WCS` or `None`
-        The WCS that came with the numbers.
-
-    meta : dict
-        What else came with them.
-    """
-
-    values: np.ndarray
+    values: np.ndarray  #: native float64
     unit: object
-    mask: np.ndarray | None = None
-    error: np.ndarray | None = None
+    mask: np.ndarray | None = None  #: `True` is masked
+    error: np.ndarray | None = None  #: in the unit of the values; in dex where that is a dex unit
     wcs: object = None
     meta: dict | None = None
 
@@ -96,11 +74,10 @@ class Channel:
             if data.unit is None:
                 msg = f"{name} has no unit; give the {type(data).__name__} a unit, or pass unit="
                 raise ValueError(msg)
-            numbers = data.data
             return cls(
-                clean_numbers(numbers, name),
+                clean_numbers(data.data, name),
                 parse_unit(data.unit, name=name),
-                _mask(data.mask, np.shape(numbers), name),
+                _mask(data.mask, np.shape(data.data), name),
                 _nddata_error(data, name),
                 data.wcs,
                 dict(data.meta),
@@ -125,26 +102,19 @@ class Channel:
         def squeeze(array):
             return None if array is None else np.squeeze(array, axes[:surplus])
 
-        return Channel(
-            squeeze(self.values),
-            self.unit,
-            squeeze(self.mask),
-            squeeze(self.error),
-            self.wcs,
-            self.meta,
-        )
+        planes = {name: squeeze(getattr(self, name)) for name in ("values", "mask", "error")}
+        return replace(self, **planes)
 
 
 def clean_numbers(data, name):
     """Return any real array (integer, float16, big-endian, masked) as native float64."""
-    mask = np.ma.getmaskarray(data) if isinstance(data, np.ma.MaskedArray) else None
-    array = np.ma.getdata(data) if mask is not None else np.asarray(data)
-    if array.dtype.kind not in "iufb" or array.dtype.kind == "b":
+    array = np.asarray(data)  # of a masked array, without its mask
+    if array.dtype.kind not in "iuf":
         msg = f"{name} must hold real numbers, got data of type {array.dtype}"
         raise TypeError(msg)
     array = array.astype(np.float64)
-    if mask is not None:
-        array[mask] = np.nan
+    if isinstance(data, np.ma.MaskedArray):
+        array[np.ma.getmaskarray(data)] = np.nan
     return array
 
 
@@ -203,9 +173,7 @@ def error_factor(text, channel, *, name):
             return 1.0
         return np.log(10) * channel.values
     own = channel.unit
-    if isinstance(
-        own, u.function.FunctionUnitBase
-    ):  # an error of the column, of which is the logarithm
+    if isinstance(own, u.function.FunctionUnitBase):  # an error of the column, not of its logarithm
         with np.errstate(over="ignore", invalid="ignore"):
             return unit.to(own.physical_unit) / (np.log(10) * 10.0**channel.values)
     try:

@@ -19,7 +19,12 @@ from astrofractal.gasmap.channel import (
     from_log10,
     subtract_line_width,
 )
-from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, HYDROGEN_MASS, to_column_density
+from astrofractal.gasmap.units import (
+    H2_MEAN_MOLECULAR_WEIGHT,
+    HYDROGEN_MASS,
+    to_column_density,
+    typical,
+)
 
 if TYPE_CHECKING:
     from radio_beam import Beam
@@ -532,10 +537,10 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
 
 def _warn_if_faint(values):
     """Warn of a column density that is hardly one of H2."""
-    values = values[np.isfinite(values) & (values > 0)]
-    if values.size and np.median(values) < _FAINT:
+    median = typical(values)
+    if median < _FAINT:
         msg = (
-            f"column_density has a median of {np.median(values):.3g} cm-2, little for H2: if it is "
+            f"column_density has a median of {median:.3g} cm-2, little for H2: if it is "
             "the column of another molecule, give column=Abundance(...)"
         )
         warn(msg)
@@ -543,25 +548,24 @@ def _warn_if_faint(values):
 
 def _check_unit(values, unit):
     """Refuse numbers that are far too small for any column density in their unit."""
-    good = values[np.isfinite(values) & (values > 0)]
-    if good.size and np.median(good) * unit.to(u.cm**-2) < _TOO_FAINT:
+    median = typical(values)
+    if median * unit.to(u.cm**-2) < _TOO_FAINT:
         msg = (
-            f"column_density is said to be in {unit}, but its values have a median of "
-            f"{np.median(good):.3g}, too little for the gas of any molecule: give the unit that it "
-            "is in, as in unit='1e21 cm-2'"
+            f"column_density is said to be in {unit}, but its values have a median of {median:.3g}, "
+            "too little for the gas of any molecule: give its unit, as in unit='1e21 cm-2'"
         )
         raise ValueError(msg)
 
 
 def _check_magnitude(logarithms, values):
     """Refuse logarithms of what is far too little for a column density, as errors in dex are."""
-    good = values[np.isfinite(values) & (values > 0) & (logarithms != 0)]
-    if good.size and np.median(good) < _TOO_FAINT:
+    median = typical(values[logarithms != 0])
+    if median < _TOO_FAINT:
         msg = (
             "column_density is said to be a logarithm (by its unit), but its values, "
-            f"with a median of {np.median(logarithms[np.isfinite(logarithms)]):.3g}, would be "
-            f"{np.median(good):.3g} cm-2: is it the map of its errors (in dex), or the logarithm in "
-            "another unit, as in unit='dex(1e21 cm-2)'?"
+            f"with a median of {np.nanmedian(logarithms):.3g}, would be {median:.3g} cm-2: is it the "
+            "map of its errors (in dex), or the logarithm in another unit, as in "
+            "unit='dex(1e21 cm-2)'?"
         )
         raise ValueError(msg)
 
@@ -570,8 +574,7 @@ def _in_dex(logarithms, error):
     """Return errors of logarithms in dex, also where they were given as errors of the column."""
     if error is None:
         return None
-    good = error[np.isfinite(error) & (error > 0)]
-    if good.size and np.median(good) > _NO_DEX:
+    if typical(error) > _NO_DEX:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             return error / (np.log(10) * 10.0**logarithms)
     return error
@@ -582,11 +585,10 @@ def _check_errors(values, error, unit):
     if error is None:
         return
     with np.errstate(invalid="ignore", divide="ignore"):
-        relative = error / values
-    relative = relative[np.isfinite(relative) & (relative > 0)]
-    if relative.size and np.median(relative) < _TOO_GOOD:
+        relative = typical(error / values)
+    if relative < _TOO_GOOD:
         msg = (
-            f"column_density_uncertainty is said to be in {unit}, but it is {np.median(relative):.2g} "
+            f"column_density_uncertainty is said to be in {unit}, but it is {relative:.2g} "
             "of the column density, which no telescope reaches: if it is the error of the logarithm, "
             "give it the unit dex(cm-2)"
         )

@@ -97,6 +97,12 @@ def logarithmic(values):
     return bool(10 <= low and high <= 30)
 
 
+def typical(values):
+    """Return the median of the numbers that are finite and positive; NaN without any."""
+    good = values[np.isfinite(values) & (values > 0)]
+    return float(np.median(good)) if good.size else np.nan
+
+
 def _text(unit):
     return unit.to_string() or "dimensionless"
 

@@ -59,7 +59,7 @@ from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.plausible import check_scale, plausible_beam
 from astrofractal.gasmap.resample import grid_offset, regrid_motions
 from astrofractal.gasmap.unit_text import parse_unit
-from astrofractal.gasmap.units import logarithmic
+from astrofractal.gasmap.units import logarithmic, typical
 
 __all__ = [
     "add_header",
@@ -326,8 +326,7 @@ def bunit(hdu, hdus, name="column_density"):
 
 def _unit_example(values):
     """Return the unit that values without one seem to have, for a message."""
-    good = values[np.isfinite(values) & (values > 0)]
-    median = np.median(good) if good.size else np.nan
+    median = typical(values)
     if logarithmic(values):
         return "as in unit='dex(cm-2)': they look like logarithms"
     if _LOWEST_COLUMN < median < MAX_COLUMN_DENSITY:
