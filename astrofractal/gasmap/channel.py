@@ -153,7 +153,7 @@ def _nddata_error(data, name):
             deviation = deviation.represent_as(StdDevUncertainty)
     except Exception:  # each class raises its own
         msg = (
-            f"{name} has an uncertainty of class {type(deviation).__name__}, which says no "
+            f"{name} has an uncertainty of class {type(deviation).__name__}, which gives no "
             "standard deviation; it is dropped"
         )
         warn(msg)

@@ -205,7 +205,7 @@ class GasMap:
         self._drop_known_scale()
 
     def _set(self, arrays, errors, *, wcs, distance, beam, pixel_scale, flags, meta):
-        """Take arrays (cm-2, km/s) that are known to be good."""
+        """Store arrays (cm-2, km/s) that have been checked."""
         masked = ~np.isfinite(arrays["column_density"])
         self._arrays, self._errors = {}, {}
         for name in CHANNELS:
@@ -227,13 +227,13 @@ class GasMap:
         self._meta = meta
 
     def _drop_known_scale(self):
-        """Drop a pixel scale that WCS and distance tell as well; refuse one that contradicts them."""
+        """Drop a pixel scale that WCS and distance give as well; refuse one that contradicts them."""
         if self._pixel_scale is None or not _placed(self._wcs, self._distance):
             return
         given, self._pixel_scale = self._pixel_scale, None
         if not 1 / _SAME_SCALE < (given / self.pixel_scale).to_value(u.one) < _SAME_SCALE:
             msg = (
-                f"pixel_scale is {given}, but WCS and distance say {self.pixel_scale:.4g}: "
+                f"pixel_scale is {given}, but WCS and distance give {self.pixel_scale:.4g}: "
                 "leave one of the three out"
             )
             raise ValueError(msg)

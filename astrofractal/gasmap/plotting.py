@@ -179,7 +179,7 @@ def _pixel_angle(gas):
 
 
 def draw_beam(axes: Axes, gas: _Map) -> None:
-    """Draw the beam at the lower right, for a map that has one and a WCS that tells its size."""
+    """Draw the beam at the lower right, for a map that has one and a WCS."""
     pixel = _pixel_angle(gas)
     if gas.beam is None or pixel is None:
         return

@@ -49,7 +49,7 @@ def _check_celestial(wcs, name):
 
 
 def read_wcs(source, *, hdus=None, name="wcs"):
-    """Return the full WCS of a header, or a WCS as it is, or say why not."""
+    """Return the full WCS of a header, or a WCS as it is; refuse the rest."""
     if isinstance(source, WCS):
         return source
     if not isinstance(source, fits.Header):
@@ -254,7 +254,7 @@ def _head(ctype):
 
 
 def content(wcs):
-    """Return all that a WCS says, distortions included, as text and arrays; `None` without one."""
+    """Return the content of a WCS, with distortions, as text and arrays; `None` without one."""
     if wcs is None:
         return None
     tables = [wcs.cpdis1, wcs.cpdis2, wcs.det2im1, wcs.det2im2]

@@ -209,7 +209,7 @@ def test_scale_needs_wcs_and_distance(numbers, wcs):
     assert GasMap(column, pixel_scale=0.01 * u.pc).pixel_scale == 0.01 * u.pc
     with pytest.raises(u.UnitsError, match="pixel_scale"):
         GasMap(column, pixel_scale=0.01 * u.s)
-    with pytest.raises(ValueError, match="pixel_scale is 0.01 pc, but WCS and distance say"):
+    with pytest.raises(ValueError, match="pixel_scale is 0.01 pc, but WCS and distance give"):
         GasMap(column, wcs=wcs, distance=300 * u.pc, pixel_scale=0.01 * u.pc)
     assert not GasMap(column, wcs=wcs).has_pixel_scale
     assert GasMap(column, pixel_scale=0.01 * u.pc).meta == {}
@@ -227,7 +227,7 @@ def test_replaced_parts(gas):
     assert scaled.replace(wcs=gas.wcs).pixel_scale == gas.pixel_scale
     assert gas.replace(pixel_scale=gas.pixel_scale).pixel_scale == gas.pixel_scale
     for refused in (gas.replace, lambda **scale: GasMap.read(gas, **scale)):
-        with pytest.raises(ValueError, match="pixel_scale is 1.0 pc, but WCS and distance say"):
+        with pytest.raises(ValueError, match="pixel_scale is 1.0 pc, but WCS and distance give"):
             refused(pixel_scale=1 * u.pc)
     bare = gas.replace(velocity=None, dispersion=None)
     assert bare.channels == ("column_density",)

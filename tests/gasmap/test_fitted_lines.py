@@ -112,7 +112,7 @@ def test_folders_without_maps(tmp_path):
         GasMap.read(tmp_path, column=Abundance(1e-8))
     write(tmp_path)
     next(tmp_path.glob("*_Sigma_*")).unlink()
-    with pytest.raises(ValueError, match="no map of the dispersion beside"):
+    with pytest.raises(ValueError, match="no map of the dispersion next to"):
         GasMap.read(tmp_path, column=Abundance(1e-8))
     with pytest.raises(ValueError, match="'gbt-ammonia' cannot use hdu="):
         GasMap.read(tmp_path, column=Abundance(1e-8), hdu=1)

@@ -68,7 +68,7 @@ def survey_files(path):
     missing = [name for name in CHANNELS if name not in files] if sets is not cubes else []
     if missing:
         have = ", ".join(path.name for path in files.values())
-        msg = f"{str(folder)!r} has no map of the {missing[0].replace('_', ' ')} beside {have}"
+        msg = f"{str(folder)!r} has no map of the {missing[0].replace('_', ' ')} next to {have}"
         raise ValueError(msg)
     return files
 

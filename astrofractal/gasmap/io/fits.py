@@ -378,7 +378,7 @@ def header_beam(header):
 
 
 def header_rest_frequency(header):
-    """Return the rest frequency that a header tells (or its rest wavelength), or `None`."""
+    """Return the rest frequency of a header (or of its rest wavelength), or `None`."""
     for key, unit in (("RESTFRQ", u.Hz), ("RESTFREQ", u.Hz), ("RESTWAV", u.m)):
         value = header.get(key)
         if isinstance(value, int | float) and np.isfinite(value) and value > 0:

@@ -146,7 +146,7 @@ def _of_file(hdus, key, unit):
         raise ValueError(describe_cube(image, where))
     text = header_unit(image, hdus)
     if unit is None and not text:
-        msg = f"{where} has no BUNIT: say what its intensities are with unit=, as in unit='K'"
+        msg = f"{where} has no BUNIT: give the unit of its intensities, as in unit='K'"
         raise ValueError(msg)
     unit = parse_unit(unit if unit is not None else text, name=f"BUNIT of {where}", example="K")
     _check_memory(image)

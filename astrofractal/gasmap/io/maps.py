@@ -349,7 +349,7 @@ def image_channel(hdu, hdus, unit, name):
 
 
 def header_parts(header, *, distance=None):
-    """Return what a header without data says of WCS, distance (if not given), scale and beam."""
+    """Return WCS, distance (if not given), scale and beam of a header without data."""
     wcs = _wcs.celestial_wcs(header) if "CTYPE1" in header else None
     parts = MapParts({}, wcs=wcs, distance=distance)
     add_header(header, fits.HDUList(), parts)
@@ -357,7 +357,7 @@ def header_parts(header, *, distance=None):
 
 
 def add_header(header, hdus, parts):
-    """Fill in what a header says of WCS, distance, scale, beam and names."""
+    """Fill in WCS, distance, scale, beam and names from a header."""
     own_distance = parts.distance is None
     parts.distance = used_distance(parts.distance, header_distance(header, hdus))
     scale = parts.pixel_scale

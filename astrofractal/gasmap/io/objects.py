@@ -1,4 +1,4 @@
-"""Maps in memory: NDData, CCDData, Projections, Quantities, arrays, and what these say of themselves."""
+"""Maps in memory: NDData, CCDData, Projections, Quantities, arrays, and their metadata."""
 
 from collections.abc import Mapping
 
@@ -75,7 +75,7 @@ def _three_planes(source, units):
 
 
 def add_object(data, parts, shape):
-    """Fill in what the attributes and the meta of an object say of beam, distance and scale."""
+    """Fill in beam, distance and scale from the attributes and the meta of an object."""
     sources = [getattr(data, name, None) for name in ("header", "meta")]
     found = {}
     for source in sources:
