@@ -63,7 +63,7 @@ CHANNEL_SETS = (
 
 
 def channels_of(images):
-    """Tell which channels each map has."""
+    """Return which channels each map has."""
     # images (n_maps, 3, ny, nx) in pixels
     there = known_parts(images) > LEAST_KNOWN
     there[:, 0] = True
@@ -71,7 +71,7 @@ def channels_of(images):
 
 
 def known_parts(images):
-    """Tell in which part of each map the channels are known."""
+    """Return in which part of each map the channels are known."""
     # images (n_maps, 3, ny, nx)
     good = np.isfinite(images)
     good &= good[:, :1]
@@ -94,8 +94,7 @@ def transform(column, velocity, dispersion, operator, *, full=None):
     Return the channels of a map of which all lines have gone through a linear operator.
 
     The column density is the mean weighted by the operator; velocity and dispersion are the mean
-    and the standard deviation of the sum of the lines, so that what the velocities differ by becomes
-    part of the dispersion.
+    and the standard deviation of the sum of the lines.
 
     Parameters
     ----------
@@ -104,12 +103,12 @@ def transform(column, velocity, dispersion, operator, *, full=None):
         be missing (`None`).
 
     operator : callable
-        Linear, with no negative weights: it takes an array of shape (n_planes, ..., ny, nx) and
-        returns one of the shape (n_planes, ..., my, mx).
+        Linear, with no negative weights: from shape (n_planes, ..., ny, nx) to
+        (n_planes, ..., my, mx).
 
     full : float or `~numpy.ndarray`, optional
-        What the operator returns for ones where it sees the whole of a pixel.  By default what it
-        does return for ones, so that what lies beyond a border does not count as missing.
+        What the operator returns for ones in a whole pixel.  By default what it returns for ones,
+        so that pixels beyond a border do not count as missing.
 
     Returns
     -------
@@ -118,9 +117,9 @@ def transform(column, velocity, dispersion, operator, *, full=None):
 
     Notes
     -----
-    The rule for missing data: what is unknown has no weight.  A pixel of the result is NaN where less
-    than half of ``full`` is known, a velocity or a dispersion where less than half of the gas has one.
-    Where gas has a dispersion but no velocity, its lines count as lying at the mean of the others.
+    Missing data have no weight.  A pixel of the result is NaN where less than half of ``full`` is
+    known, a velocity or a dispersion where less than half of the gas has one.  Where gas has no
+    velocity, its lines count as lying at the mean of the others.
 
     Examples
     --------

@@ -78,7 +78,7 @@ def test_what_contradicts_is_refused():
         LazyMap(data, unit="m-2")
     gas = make_gas(data.data)
     lazy = LazyMap(data, wcs=gas.wcs, distance=gas.distance, pixel_scale=1 * u.pc)
-    with pytest.raises(ValueError, match="pixel_scale is 1.0 pc, but WCS and distance say"):
+    with pytest.raises(ValueError, match="pixel_scale is 1.0 pc, but WCS and distance give"):
         lazy.read(*PART)
 
 
