@@ -9,6 +9,7 @@ header, a table or a card holds has a row: a field that is not described here is
 import argparse
 import hashlib
 import json
+import textwrap
 import tomllib
 from pathlib import Path
 
@@ -299,7 +300,10 @@ def commands():
         lines.append(line + "".join(f" --set {name}={value}" for name, value in other.items()))
         start = f" --start-from RUN{number_}"
     lines.append(f"astrofractal pretrain --export RUN{len(lines)} --output weights.safetensors")
-    return ".. code-block:: console\n\n" + "".join(f"    $ {line}\n" for line in lines)
+    wrapped = [textwrap.wrap(line, 70, break_on_hyphens=False) for line in lines]
+    return ".. code-block:: console\n\n" + "".join(
+        "    $ " + " \\\n        ".join(parts) + "\n" for parts in wrapped
+    )
 
 
 def flat(values):
