@@ -125,26 +125,30 @@ def run_paper(
             make_protocol("random", one, random_state=random_state + k) for k in range(_N_SPLITS)
         ]
         protocols.append(make_protocol("leave-cloud-out", one))
-        scorer = Scorer(one, store)
-        for method in progress(_methods(store), progress_bar, desc=name):
-            found = [scorer.evaluate(method, protocol).log_mass for protocol in protocols]
-            journal.add("paper", [_row(name, one, method.name, found)])
+        scorer, few = Scorer(one, store), Scorer(one, store, n_per_protostar=_N_PER_PROTOSTAR)
+        methods = [(scorer, method) for method in _methods(store)]
         if default:
-            few = Scorer(one, store, n_per_protostar=_N_PER_PROTOSTAR)
             features, regressor, exponent = default_options(CHANNELS)
             features = for_encoder(features, store.encoder("fractal"))
-            method = Method("default", features, regressor, "fractal", weight_exponent=exponent)
-            found = [few.evaluate(method, protocol).log_mass for protocol in protocols]
+            own = Method("default", features, regressor, "fractal", weight_exponent=exponent)
+            methods.append((few, own))
+        for by, method in progress(methods, progress_bar, desc=name):
+            found = [by.evaluate(method, protocol).log_mass for protocol in protocols]
             journal.add("paper", [_row(name, one, method.name, found)])
         for network in networks:
-            from astrofractal.benchmark.supervised import supervised_predictions
-
-            found = [
-                supervised_predictions(network, one, p.splits, progress_bar=progress_bar)
-                for p in protocols
-            ]
+            found = [_trained(network, one, p.splits, progress_bar) for p in protocols]
             journal.add("paper", [_row(name, one, network, found)])
     return journal
+
+
+def _trained(network, maps, splits, progress_bar):
+    """Return the log10 masses that a network predicts, NaN for maps that no split tests."""
+    from astrofractal.benchmark.supervised import supervised_predictions
+
+    log_mass = np.full(len(maps), np.nan)
+    for test, own, _ in supervised_predictions(network, maps, splits, progress_bar=progress_bar):
+        log_mass[test] = own
+    return log_mass
 
 
 def _methods(store):

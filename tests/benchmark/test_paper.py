@@ -5,6 +5,7 @@ import pytest
 from astropy.table import QTable
 
 from astrofractal.benchmark import run_paper
+from astrofractal.benchmark.supervised import SUPERVISED, Scratch
 from astrofractal.cli import main
 from tests.factories import make_mapset
 
@@ -40,6 +41,15 @@ def test_fewer_maps_and_two_sets(tmp_path, maps):
     table = journal.tables["paper"]
     assert set(table["n_maps"]) == {100}
     assert table[:6]["r2"].tolist() == table[6:]["r2"].tolist()
+
+
+def test_networks_are_trained_on_the_same_splits(tmp_path, maps, monkeypatch):
+    short = Scratch("cnn", zoom=1.0, size=24, learning_rate=5e-3, n_views=1, max_epochs=1)
+    monkeypatch.setitem(SUPERVISED, "short", short)
+    options = {"weights": "random", "default": False, "n_maps": 120, "networks": ["short"]}
+    table = run_paper({"a": maps}, tmp_path, **options).tables["paper"]
+    assert table["method"][-1] == "short"
+    assert np.isfinite([table["r2"][-1], table["r2_clouds"][-1].item()]).all()
 
 
 def test_options_of_the_paper_alone(tmp_path, maps, capsys):
