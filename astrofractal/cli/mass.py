@@ -50,6 +50,11 @@ def add_arguments(parser):
     parser.add_argument("--regions", metavar="FILE", help="write circles for DS9 (.reg)")
     add_report(parser)
     parser.add_argument(
+        "--explain", action="store_true",
+        help="with --report: for each protostar the reference protostars that look alike, and the "
+        "patches that its mass depends on (ten seconds each)",
+    )  # fmt: skip
+    parser.add_argument(
         "--level", type=float, default=0.68, help="probability of the intervals (default: 0.68)"
     )
     add_map_arguments(parser.add_argument_group("the map"))
@@ -117,6 +122,9 @@ def run(args):
         raise ValueError(msg)
     if args.largest_scale is not None and not args.match:
         msg = "--largest-scale needs --match"
+        raise ValueError(msg)
+    if args.explain and (args.report is None or args.cutouts or len(args.file) > 1):
+        msg = "--explain needs --report and one FILE, without --cutouts"
         raise ValueError(msg)
     if args.cutouts:
         _estimate_cutouts(args)
@@ -262,9 +270,10 @@ def _estimate_cutouts(args):
             msg = f"--{name.replace('_', '-')} is not taken with --cutouts"
             raise ValueError(msg)
     if len(args.file) == 1 and _is_mapset(args.file[0]):
-        maps = MapSet.read(args.file[0])
+        maps = labeled = MapSet.read(args.file[0])
         names, groups = [f"{args.file[0]}[{i}]" for i in range(len(maps))], maps.protostars.tolist()
     else:
+        labeled = None
         maps = (read_map(args, path) for path in args.file)  # one batch in memory at a time
         names, groups = list(args.file), ["combined"] * len(args.file)
     estimator = _estimator(args)
@@ -273,7 +282,41 @@ def _estimate_cutouts(args):
         result, names = result.combine(groups), list(dict.fromkeys(groups))
     table = result.to_table(level=args.level, meta=estimator.meta)
     table.add_column(names, 0, "id")
+    if labeled is not None:
+        _add_truth(table, labeled, combined=args.combine)
     _finish(args, table, (), estimator)
+
+
+def _add_truth(table, maps, *, combined):
+    """Add the true masses of labeled maps, of combinations the mean of log10 mass."""
+    import numpy as np
+
+    log_masses = maps.log_masses
+    if combined:
+        _, first, index = np.unique(maps.protostars, return_index=True, return_inverse=True)
+        log_masses = (np.bincount(index, log_masses) / np.bincount(index))[np.argsort(first)]
+    masses = 10**log_masses * table["mass"].unit
+    table.add_column(masses, table.colnames.index("mass"), "true_mass")
+    table["true_mass"].info.format = ".3g"
+    table["true_mass"].info.description = "true mass of the label"
+
+
+def _explanations(table, gas, estimator):
+    """Yield a figure for each protostar that has a mass."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    from astrofractal.mass import plot_explanation
+
+    for row in table:
+        if np.any(getattr(row["mass"], "mask", False)):
+            continue
+        place = (float(row["x"]), float(row["y"]))
+        cutout = gas.cutout(place, size=estimator.size, shape=estimator.map_shape)
+        figure = Figure(figsize=(10, 5.5), layout="constrained")
+        plot_explanation(estimator.analogs(cutout), estimator.sensitivity(cutout), figure=figure)
+        figure.suptitle(f"{row['id']}: {row['mass']:.3g}", parse_math=False)
+        yield figure
 
 
 def _is_mapset(path):
@@ -310,6 +353,7 @@ def _finish(args, table, maps, estimator):
             catalog=table,
             maps=maps,
             estimator=estimator,
+            explanations=_explanations(table, maps[0], estimator[0]) if args.explain else (),
             command=args.command,
             overwrite=args.overwrite,
         )
@@ -319,6 +363,7 @@ def _finish(args, table, maps, estimator):
         "id",
         "position",
         "n_maps",
+        "true_mass",
         "mass",
         "mass_lower",
         "mass_upper",

@@ -25,6 +25,7 @@ __all__ = [
     "appearance",
     "fine_tune",
     "make_regressor",
+    "plot_explanation",
     "radial_profiles",
     "virial_mass",
 ]
@@ -46,6 +47,7 @@ _HOMES = {
     "aperture_mass": "astrofractal.mass.measures",
     "fine_tune": "astrofractal.mass.fine_tuning",
     "make_regressor": "astrofractal.mass.regressors",
+    "plot_explanation": "astrofractal.mass.explanation",
     "radial_profiles": "astrofractal.mass.measures",
     "virial_mass": "astrofractal.mass.measures",
 }

@@ -435,6 +435,25 @@ class Calibration:
         difficulty = self._difficulty(spread) * np.clip(ood, 1, 3)
         return predicted, difficulty * self.intervals_.relative_width(predicted), ood
 
+    def nearest(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """
+        Return all reference maps in the order of their distances from maps.
+
+        Parameters
+        ----------
+        X : 2D `~numpy.ndarray`
+            Features, not scaled.
+
+        Returns
+        -------
+        index, distance : 2D `~numpy.ndarray`
+            The rows of the reference maps, and their distances in the whitened features of the
+            score, in its units.
+        """
+        X = np.nan_to_num(self.scaler_.transform(X))
+        distance, index = self._reference.domain.features.nearest(X, len(self.y_))
+        return index, distance / self.domain_scale_[0]
+
     def half_width(self, level: float, difficulty: ArrayLike) -> np.ndarray:
         """Return half the width of the interval in dex."""
         return self.intervals_.quantile(level) * np.asarray(difficulty)

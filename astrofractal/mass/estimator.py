@@ -42,6 +42,7 @@ from astrofractal.mass.calibration import (
     options_for,
 )
 from astrofractal.mass.evaluation import Evaluation, evaluate_batch, warn_of_doubts
+from astrofractal.mass.explanation import bundled_maps, find_analogs, measure_sensitivity
 from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.files import (
     read_calibrations,
@@ -132,6 +133,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, Self
 
+    from astropy.nddata import NDData
     from astropy.table import QTable, Table
     from numpy.typing import ArrayLike
 
@@ -140,6 +142,25 @@ if TYPE_CHECKING:
     from astrofractal.observing import Telescope
 
 BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
+
+#: What shifts many masses together, with the bundled calibration (docs/scripts/measure_invariance.py).
+_SYSTEMATIC = (
+    "twice the column density: -0.08 dex (median); the sky rotated by other than multiples of 90 deg: "
+    "0.10 dex (rms)"
+)
+
+
+def _several(clouds):
+    """Return the clouds of maps, `None` where there are fewer than two, with a warning."""
+    n_clouds = 0 if clouds is None else len(np.unique(np.asarray(clouds, str)))
+    if n_clouds > 1:
+        return clouds
+    found = "all maps are of one cloud" if n_clouds else "clouds= is not given"
+    warn(
+        f"{found}: protostars are left out in turn in place of clouds, so that scores and intervals "
+        "are too good for another cloud; add maps of other clouds (simulations), with clouds="
+    )
+    return None
 
 
 class StellarMassEstimator(Options, BaseEstimator):
@@ -216,6 +237,9 @@ class StellarMassEstimator(Options, BaseEstimator):
     #: cloud unseen by the calibration exceeds, by definition of `ood_score`.
     ood_threshold = 1.0
 
+    # Whether the calibrations are the bundled ones, and the clouds that they were made without.
+    _bundled, _without = False, ()
+
     def __init__(
         self,
         encoder: FractalEncoder | None = None,
@@ -260,13 +284,14 @@ class StellarMassEstimator(Options, BaseEstimator):
         except NotFittedError:
             return False
 
+    def __repr__(self):
+        known = [f"{name}: {text}" for name, text in self._known().items()]
+        return "\n  ".join([super().__repr__(), *known])
+
     def _known(self):
-        if "_calibrations" not in vars(self):
-            bundled = all(value is None for value in self.get_params(deep=False).values())
-            return {
-                "calibration": "bundled, read at the first use" if bundled else "none: call fit"
-            }
-        known = {"calibration": self._reference_id}
+        if not self.__sklearn_is_fitted__():
+            return {"calibration": "none: call fit"}
+        known = {"calibration": ("bundled, " if self._bundled else "") + self._reference_id}
         for channels, calibration in self._calibrations.items():
             r2, rmse = (calibration.skill_[f"{name}_protostar"] for name in ("r2", "rmse"))
             known[f"on unseen clouds, {channel_code(channels)}"] = (
@@ -285,11 +310,13 @@ class StellarMassEstimator(Options, BaseEstimator):
     def meta(self) -> dict[str, Any]:
         """What the masses come from: weights, reference maps, this estimator, version (`dict`)."""
         encoder = self.encoder_
+        systematic = {"systematic": _SYSTEMATIC} if self._bundled else {}
         return {
             "weights_id": "none" if encoder is None else encoder.weights_id,
             "reference_id": self.reference_id_,
             "fingerprint": self.fingerprint(),
             "version": astrofractal.__version__,
+            **systematic,
         }
 
     def fingerprint(self) -> str:
@@ -339,7 +366,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         clouds : array-like, optional
             The cloud (simulation) of each map.  Scores and intervals are measured on whole clouds
             left out, so that they hold for a cloud that is new; without clouds they hold only for
-            other protostars of these.  Taken from a `~astrofractal.mapset.MapSet`.
+            other protostars of these, which a warning says, as for maps of a single cloud.  Taken
+            from a `~astrofractal.mapset.MapSet`.
 
         protostars : array-like, optional
             The protostar of each map, for the weights; without it each map has its own.  Taken from
@@ -404,6 +432,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             protostars,
             maps.represents if isinstance(maps, MapSet) else None,
         )
+        reference = replace(reference, clouds=_several(clouds))
         if observe is not None:
             reference = replace(reference, images=np.asarray(observe(reference.images), np.float32))
         self._calibrations = fit_calibrations(
@@ -457,7 +486,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             one_of("channels", wanted, tuple(self.calibrations_))
         new._calibrations = {c: self.calibrations_[c].leave_out(clouds) for c in channels}
         new._reference_id = f"{self.reference_id_}-without-{'-'.join(clouds)}"
-        new._without = {*vars(self).get("_without", ()), *clouds}
+        new._without = {*self._without, *clouds}
         return new
 
     def with_prior(self, prior: Prior | str | Table | PathLike | None) -> StellarMassEstimator:
@@ -562,14 +591,14 @@ class StellarMassEstimator(Options, BaseEstimator):
         >>> matched.choice_  # doctest: +SKIP
         """
         if maps is None:
-            if "_calibrations" in vars(self) and not vars(self).get("_bundled", False):
+            if "_calibrations" in vars(self) and not self._bundled:
                 msg = (
                     "maps must be given, those of this calibration: it does not keep them, and the "
                     "bundled maps are others"
                 )
                 raise ValueError(msg)
             maps = reference_maps()
-        maps = maps[~np.isin(maps.clouds, list(vars(self).get("_without", ())))]
+        maps = maps[~np.isin(maps.clouds, list(self._without))]
         return match(
             self,
             as_telescope(gas, positions, largest_scale=largest_scale),
@@ -886,12 +915,97 @@ class StellarMassEstimator(Options, BaseEstimator):
             progress_bar=progress_bar,
             **detection,
         )
-        if reasons and vars(self).get("_bundled", False):
+        if reasons and self._bundled:
             warn(
                 f"the map has {', '.join(reasons)}, which the calibration does not allow for: use "
                 f"StellarMassEstimator.matched (--match); {expected_score(GasMap.read(gas))}"
             )
         return table
+
+    def analogs(self, gas: GasMap | MapSource, n: int = 5, *, maps: MapSet | None = None) -> QTable:
+        """
+        Find the reference protostars that look most like the one of a map.
+
+        Parameters
+        ----------
+        gas : map
+            One map, as `predict` takes it.
+
+        n : int, optional
+            The number of protostars.
+
+        maps : `~astrofractal.mapset.MapSet`, optional
+            The maps of this calibration, for the images; not needed for the bundled one.
+
+        Returns
+        -------
+        table : `~astropy.table.QTable`
+            ``protostar``, ``cloud``, ``mass`` (true), ``distance`` (between whitened features, in the
+            units of `ood_score`), ``index`` (the row of the nearest map among those of the
+            calibration) and, where they are known, ``image`` (its channels); the nearest first.
+
+        See Also
+        --------
+        sensitivity : which parts of the map the mass depends on.
+        astrofractal.mass.plot_explanation : draws both.
+
+        Examples
+        --------
+        >>> from astrofractal import StellarMassEstimator
+        >>> from astrofractal.mapset import reference_maps
+        >>> estimator, maps = StellarMassEstimator(), reference_maps()
+        >>> table = estimator.analogs(maps.images[7], n=2)
+        >>> bool(table["protostar"][0] == maps.protostars[7])
+        True
+        """
+        self.calibrations_  # noqa: B018 - loads the bundled ones
+        if maps is None and self._bundled:
+            maps = bundled_maps(self._without)
+        return find_analogs(self, gas, n, maps)
+
+    def sensitivity(
+        self, gas: GasMap | MapSource, *, patch: int = 4, progress_bar: ProgressBar = False
+    ) -> dict[str, NDData]:
+        """
+        Measure which parts of a map its mass depends on.
+
+        Patch by patch and channel by channel, the map is replaced by the mean of its surroundings,
+        one patch wide, and the mass is estimated again.
+
+        Parameters
+        ----------
+        gas : map
+            One map, as `predict` takes it.
+
+        patch : int, optional
+            The width of a patch in pixels of the cutout (0.0078 pc).
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        sensitivity : dict
+            For each channel an `~astropy.nddata.NDData` with the WCS of the cutout: the change of
+            log10 mass in dex.  Negative is a patch whose structure makes the mass larger.  Pixels
+            that the features do not depend on are 0, those without data NaN.
+
+        See Also
+        --------
+        analogs : reference protostars that look alike.
+
+        Examples
+        --------
+        About ten seconds, for the network is applied to some hundred maps:
+
+        >>> from astrofractal import StellarMassEstimator
+        >>> from astrofractal.mapset import reference_maps
+        >>> maps = reference_maps()
+        >>> found = StellarMassEstimator().sensitivity(maps.images[7])  # doctest: +SKIP
+        >>> found["velocity"].data.shape  # doctest: +SKIP
+        (64, 64)
+        """
+        return measure_sensitivity(self, gas, patch, progress_bar)
 
     def save(self, path: PathLike, *, overwrite: bool = False) -> None:
         """

@@ -24,7 +24,7 @@ from astrofractal.mass.calibration import NoSkillWarning, log_solar
 from astrofractal.mass.measures import appearance
 from astrofractal.mass.weights import protostar_weights, scores
 
-__all__ = ["Evaluation", "evaluate_batch", "warn_of_doubts"]
+__all__ = ["Evaluation", "best_calibration", "evaluate_batch", "warn_of_doubts"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -339,7 +339,7 @@ def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
     """Predict the masses of some maps."""
     # images (n_maps, 3, ny, nx)
     n = len(images)
-    used = [_best(calibrations, found) for found in channels_of(images)]
+    used = [best_calibration(calibrations, found) for found in channels_of(images)]
     known = known_parts(images)[:, 1:]
     # Of velocity and dispersion, where there are both, the one that is known in fewer pixels.
     velocity_known = np.where(known > 0, known, np.inf).min(1)
@@ -372,7 +372,7 @@ def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
     return Evaluation(dict(zip(_NUMBERS, (log_mass, difficulty, ood, velocity_known))), flags, used)
 
 
-def _best(calibrations, channels):
+def best_calibration(calibrations, channels):
     """Return the calibration for maps that have ``channels``: the one that uses the most."""
     usable = [c for c in calibrations if set(c) <= set(channels)]
     if not usable:

@@ -4,17 +4,21 @@ import numpy as np
 from astropy import units as u
 from astropy.nddata import NDData
 
+from astrofractal._utils.validation import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.io.registry import is_pair
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset.mapset import MapSet
 
-__all__ = ["BATCH_SIZE", "at_distance", "is_single", "standard_batches"]
+__all__ = ["BATCH_SIZE", "at_distance", "is_single", "standard_batches", "standard_map"]
 
 #: Maps in one batch.
 BATCH_SIZE = 256
 
 _TOLERANCE = 0.02
+
+#: Maps that are so many times wider than a cutout are hardly meant as one.
+_WIDE = 4
 
 #: No gas has a column density of 1e30 cm-2.
 _LARGEST_LOG = 30
@@ -83,7 +87,8 @@ def is_single(maps):
     return not hasattr(maps, "__iter__") or hasattr(maps, "header")
 
 
-def _standard(gas, size, shape):
+def standard_map(gas, size, shape):
+    """Return a map cut to the width and the shape of a standard one, around its center."""
     gas = GasMap.read(gas)
     if gas.shape != shape or not _has_width(gas, size):
         if not gas.has_pixel_scale:
@@ -94,8 +99,20 @@ def _standard(gas, size, shape):
                 f"give a map of shape {shape} of that width"
             )
             raise ValueError(msg)
+        width = gas.pixel_scale * gas.shape[1]
+        if width > _WIDE * size:
+            msg = (
+                f"a map that is {width:.3g} wide is cut to the {size:.3g} around its center: for the "
+                "protostars of a whole map use catalog"
+            )
+            warn(msg)
         center = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
         gas = gas.cutout(center, size=size, shape=shape)
+    return gas
+
+
+def _standard(gas, size, shape):
+    gas = standard_map(gas, size, shape)
     image = gas.to_array()
     flags = list(gas.flags)
     absent = ~np.isfinite(image).any((1, 2))

@@ -17,9 +17,10 @@ from astrofractal.gasmap.plotting import map_figure
 from astrofractal.report.page import check_page, make_page
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from astropy.table import QTable
+    from matplotlib.figure import Figure
 
     from astrofractal._utils.annotations import PathLike
     from astrofractal.mass import StellarMassEstimator
@@ -51,6 +52,7 @@ def write_report(
     segmentation: Segmentation | None = None,
     maps: GasMap | Sequence[GasMap] = (),
     estimator: StellarMassEstimator | Sequence[StellarMassEstimator] = (),
+    explanations: Iterable[Figure] = (),
     command: str | None = None,
     title: str | None = None,
     overwrite: bool = False,
@@ -77,6 +79,9 @@ def write_report(
 
     estimator : `~astrofractal.StellarMassEstimator` or sequence of these, optional
         What estimated the masses; the calibrations that were used are described.
+
+    explanations : iterable of `~matplotlib.figure.Figure`, optional
+        Figures of `~astrofractal.mass.plot_explanation`.
 
     command : str, optional
         The command that made the result.
@@ -105,6 +110,7 @@ def write_report(
     parts = []
     if catalog is not None:
         parts += _masses(catalog, maps)
+    parts += _explained(explanations)
     if segmentation is not None:
         parts += _segments(segmentation)
     parts += [_channels(gas) for gas in maps]
@@ -160,6 +166,16 @@ def _masses(catalog, maps):
             "clouds left out of the calibration. A score (<code>ood_score</code>) above 1 says that "
             "the map is unlike all reference maps: its mass and interval are not to be trusted.</p>"
         )
+
+
+def _explained(figures):
+    """Return what the masses are from, one picture per protostar."""
+    caption = (
+        "Above: the change of log M where a patch of a channel has the mean of its surroundings. "
+        "Below: the reference protostars that look most alike, and their true masses."
+    )
+    pictures = [figure_image(figure, caption) for figure in figures]
+    return ["<h2>Why these masses</h2>", *pictures] if pictures else []
 
 
 def _links(text):

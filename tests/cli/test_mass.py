@@ -5,9 +5,11 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
+from scipy.stats import gmean
 
 from astrofractal import StellarMassEstimator
 from astrofractal.cli import main
+from astrofractal.mapset import MapSet
 from astrofractal.mass import FeatureSet, NoSkillWarning
 from tests.factories import make_header, make_mapset
 
@@ -58,6 +60,13 @@ def test_report(folder, tmp_path, capsys):
     assert f"--report {page}" in text
     assert "Masses of 2 protostars" in text
     assert text.count("<img") == 3  # protostars, intervals, the one channel
+    assert "Why these masses" not in text
+    assert run(folder, *arguments, "--explain", "--overwrite") == 0
+    text = page.read_text(encoding="utf-8")
+    assert "Why these masses" in text
+    assert text.count("<img") == 5
+    assert run(folder, *arguments[:-2], "--explain") == 1
+    assert "--explain needs --report" in capsys.readouterr().err
     assert run(folder, "nowhere.fits", "--report", page) == 1  # refused before the map is opened
     assert "--report" in capsys.readouterr().err
     assert run(folder, "nowhere.fits", "--report", tmp_path / "page.pdf") == 1
@@ -111,6 +120,10 @@ def test_cutouts(folder, tmp_path, options, rows):
     table = QTable.read(output)
     assert len(table) == rows
     assert np.all(table["mass_lower"] < table["mass_upper"])
+    maps = MapSet.read(folder / "maps.fits")
+    for row, name in zip(table, dict.fromkeys(maps.protostars.tolist() if options else range(6))):
+        true = maps.masses[maps.protostars == name] if options else maps.masses[name]
+        assert row["true_mass"].to_value(u.solMass) == pytest.approx(gmean(np.ravel(true.value)))
 
 
 @pytest.mark.parametrize("separation", ["1.2", "0.0012 kpc", "825 arcsec"])

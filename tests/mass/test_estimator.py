@@ -214,7 +214,8 @@ def test_observe_and_groups(mapset, new_maps):
         return images
 
     estimator = StellarMassEstimator(features=DISPERSION, regressor="ridge")
-    estimator.fit(mapset.images, mapset.masses, channels=[ALL], observe=observe)
+    with pytest.warns(AstrofractalWarning, match="clouds= is not given"):
+        estimator.fit(mapset.images, mapset.masses, channels=[ALL], observe=observe)
     assert seen == [mapset.images.shape]
     assert estimator.score(new_maps) > 0.8
     with pytest.raises(ValueError, match="clouds must be among none"):
@@ -356,7 +357,7 @@ def test_errors(mapset, estimator):
     images = mapset.images.copy()
     images[:, 1] = np.nan
     with pytest.raises(ValueError, match="not all maps have velocity"):
-        new.fit(images, mapset.masses, channels=[ALL])
+        new.fit(images, mapset.masses, mapset.clouds, channels=[ALL])
     with pytest.raises(ValueError, match="shape"):
         estimator.predict(mapset.images[:, :2])
     with pytest.raises(ValueError, match="map 1"):
@@ -409,3 +410,33 @@ def test_representations_tell_how_good_they_are(estimator, new_maps):
     assert f"R2 {calibration.skill_['r2_protostar']:.2f} +- " in repr(calibration)
     assert "not fitted" in repr(Calibration(ALL, PROFILES, "ridge"))
     assert repr(estimator.evaluate(new_maps[:2])) == "<Evaluation: 2 masses; flags: none>"
+
+
+@pytest.mark.parametrize("clouds", [None, ["one"] * 90])
+def test_fewer_than_two_clouds(mapset, clouds):
+    """Protostars are held out in place of clouds, which a warning says."""
+    new = StellarMassEstimator(features=PROFILES, regressor="ridge")
+    with pytest.warns(AstrofractalWarning, match="too good for another cloud; add maps of other"):
+        new.fit(mapset.images, mapset.masses, clouds, protostars=mapset.protostars, channels=[ALL])
+    assert new.calibrations_[ALL].clouds_ is None
+    assert new.calibrations_[ALL].skill_["r2_protostar"] > 0.5
+
+
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_a_map_much_wider_than_a_cutout(estimator):
+    column = np.full((320, 320), 1e22) / u.cm**2
+    gas = GasMap(column, pixel_scale=0.5 * u.pc / 64, distance=140 * u.pc)
+    with pytest.warns(AstrofractalWarning, match="2.5 pc wide is cut to the 0.5 pc .* use catalog"):
+        assert estimator.predict(gas).isscalar
+
+
+def test_repr_says_how_good_it_is(estimator):
+    r2 = estimator.calibrations_[ALL].skill_["r2_protostar"]
+    assert f"on unseen clouds, N+v+sigma: R2 {r2:.2f} and RMSE" in repr(estimator)
+    assert "R2 0.32 and RMSE 0.38 dex per protostar" in repr(StellarMassEstimator())
+    assert repr(StellarMassEstimator(regressor="ridge")).endswith("calibration: none: call fit")
+
+
+def test_systematic_effects_are_stated(estimator):
+    assert "twice the column density: -0.08 dex" in StellarMassEstimator().meta["systematic"]
+    assert "systematic" not in estimator.meta
