@@ -186,9 +186,17 @@ def _svr():
     return SVR(C=1.0, epsilon=0.1, gamma=0.1, cache_size=500)
 
 
+class _Components(PCA):
+    """Principal components: 64, or half as many as there are samples."""
+
+    def fit_transform(self, X, y=None):
+        self.n_components = max(1, min(self.n_components, len(X) // 2, np.shape(X)[1]))
+        return super().fit_transform(X, y)
+
+
 def _published_knn():
     """Whitened principal components and their five nearest neighbors: arXiv:2510.24159."""
-    components = PCA(64, whiten=True, svd_solver="covariance_eigh")
+    components = _Components(64, whiten=True, svd_solver="covariance_eigh")
     return make_pipeline(components, KNeighborsRegressor(5, weights="distance"))
 
 
