@@ -97,7 +97,7 @@ def run_paper(
 
     Returns
     -------
-    journal : `Journal`
+    journal : `~astrofractal.benchmark.run.Journal`
         With the table ``paper``: scores per map, as the paper has them, the mean over three
         random splits, the paper's own, and those of each cloud predicted by the others.
 

@@ -221,7 +221,7 @@ def run_benchmark(
 
     Returns
     -------
-    journal : `Journal`
+    journal : `~astrofractal.benchmark.run.Journal`
         With ``tables``, and ``failed``: the methods that raised an error.
 
     Raises

@@ -140,7 +140,7 @@ def verdict(table: QTable) -> Verdict:
 
     Returns
     -------
-    verdict : `Verdict`
+    verdict : `~astrofractal.catalogs.columns.Verdict`
         A sentence, and the flags that occur; an empty sentence for another table.
 
     Examples

@@ -773,7 +773,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         It is the larger of two distances, that of the features to those of the nearest reference
         maps and that of the map's level, contrast and smoothness, each in units of the distance
-        that one in a hundred maps of a cloud left out exceeds.  Scores above `ood_threshold` (1)
+        that one in a hundred maps of a cloud left out exceeds.  Scores above ``ood_threshold`` (1)
         are out of distribution.
 
         Parameters
