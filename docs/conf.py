@@ -309,9 +309,16 @@ def _visit_displayed_math(translator, node):
     raise nodes.SkipNode
 
 
+def _without_fonts_from_elsewhere(app, exception):
+    """Remove the import of fonts from the style sheet of the theme."""
+    for path in Path(app.outdir).glob("_static/sunpy_style.css"):
+        path.write_text(re.sub(r"@import url\([^)]*\);", "", path.read_text("utf-8")), "utf-8")
+
+
 def setup(app):
     """Register what this file adds to Sphinx."""
     app.connect("missing-reference", _resolve)
+    app.connect("build-finished", _without_fonts_from_elsewhere)
     app.add_directive("command-line-help", CommandLineHelp)
     app.add_directive("study", Study)
     app.add_directive("flag-table", FlagTable)
