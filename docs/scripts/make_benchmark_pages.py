@@ -63,7 +63,7 @@ def number(value, error=None):
     """Return a number with its error, with a true minus sign."""
     if not np.isfinite(value):
         return ""
-    text = f"{value:.2f}"
+    text = f"{round(value, 2) + 0.0:.2f}"  # no negative zero
     return (text + ("" if error is None else f" ± {error:.2f}")).replace("-", "−")
 
 
