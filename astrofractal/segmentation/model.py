@@ -30,10 +30,9 @@ STABLE = 0.8
 # A channel that varies by less (dex, km/s) is a constant with rounding errors.
 _LEAST_SPREAD = 1e-3
 
-# Random starts of the clusters, points on which they are compared, and starts that go on with all.
+# Random starts of the clusters in maps of at most so many cells.
 _N_STARTS = 32
-_N_SCREENED = 4000
-_N_POLISHED = 3
+_N_FEW = 4000
 
 # Refits for the stability of clusters.
 _N_REFITS = 8
@@ -126,6 +125,26 @@ def _layers(sample, log_column, n_segments):
             yield np.stack([sample[layer == k].mean(0) for k in range(n_segments)])
 
 
+def _split(sample, weights, n_segments, run):
+    """Return a start of a clustering: clusters are split one by one across the longest axis of all."""
+    centers = np.average(sample, axis=0, weights=weights)[None]
+    labels = np.zeros(len(sample), np.intp)
+    while len(centers) < n_segments:
+        axes = []
+        for k, center in enumerate(centers):
+            away, weight = sample[labels == k] - center, weights[labels == k]
+            values, vectors = np.linalg.eigh((away.T * weight) @ away)
+            width = np.sqrt(max(values[-1], 0) / max(weight.sum(), 1e-30))
+            axes.append((values[-1], width * vectors[:, -1]))
+        longest = int(np.argmax([size for size, _ in axes]))
+        step = axes[longest][1]
+        centers = np.vstack([centers, centers[longest] + step])
+        centers[longest] -= step
+        fit = run(centers)
+        centers, labels = fit.cluster_centers_, fit.labels_
+    return centers
+
+
 def fit_centers(sample, log_column, weights, n_segments, random_state, *, n_starts=_N_STARTS):
     """Return the centers of the best of several runs of k-means, ordered by mean log N."""
     # sample (n_samples, n_components); log_column, weights 1D
@@ -138,17 +157,21 @@ def fit_centers(sample, log_column, weights, n_segments, random_state, *, n_star
         )
         raise ValueError(msg)
 
-    def run(start, part, seed=0):
-        model = KMeans(n_segments, init=start, n_init=1, random_state=seed)
-        return model.fit(sample[part], sample_weight=weights[part])
+    def run(start, seed=0):
+        n_clusters = n_segments if isinstance(start, str) else len(start)
+        model = KMeans(n_clusters, init=start, n_init=1, random_state=seed)
+        return model.fit(sample, sample_weight=weights)
 
-    # Many random starts on a few points; the best of them, and layers, on all.
-    few = slice(None, None, max(len(sample) // _N_SCREENED, 1))
-    seeds = range(random_state * n_starts, (random_state + 1) * n_starts)
-    first = sorted((run("k-means++", few, seed) for seed in seeds), key=lambda fit: fit.inertia_)
-    starts = [fit.cluster_centers_ for fit in first[:_N_POLISHED]]
-    starts += _layers(sample, log_column, n_segments)
-    best = min((run(start, slice(None)) for start in starts), key=lambda fit: fit.inertia_)
+    # Minima of a continuous distribution are nearly alike, and which of them random starts find in
+    # a large map changes with its noise: there, splits lead to like minima in like maps.
+    if len(sample) > _N_FEW:
+        starts = [_split(sample, weights, n_segments, run)]
+    else:
+        starts = list(_layers(sample, log_column, n_segments))
+        starts += ["k-means++"] * n_starts
+    seeds = range(random_state * len(starts), (random_state + 1) * len(starts))
+    fits = (run(start, seed) for start, seed in zip(starts, seeds, strict=True))
+    best = min(fits, key=lambda fit: fit.inertia_)
     mass = np.bincount(best.labels_, weights, minlength=n_segments)
     means = np.bincount(best.labels_, weights * log_column, minlength=n_segments)
     order = np.argsort(means / np.maximum(mass, 1e-30), kind="stable")

@@ -60,7 +60,7 @@ def test_background_is_no_segment(gas, result):
 
 
 @pytest.mark.parametrize(
-    ("truth", "least"), [(ridges, 1.5), (lambda gas: gas.column_density.value > 2e22, 1)]
+    ("truth", "least"), [(ridges, 1.5), (lambda gas: gas.column_density.value > 2e22, 1.33)]
 )
 def test_segments_follow_ridges_and_cores_better_than_pixels(gas, result, pixels, truth, least):
     inside = result.labels.data > 0
@@ -102,4 +102,4 @@ def test_noise_moves_few_pixels(gas, result):
     )
     labels = FeatureSegmenter().segment(noisy).labels.data
     both = (labels > 0) & (result.labels.data > 0)
-    assert adjusted_rand_score(labels[both], result.labels.data[both]) > 0.5
+    assert adjusted_rand_score(labels[both], result.labels.data[both]) > 0.8
