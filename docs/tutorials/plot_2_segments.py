@@ -5,7 +5,7 @@ Segments of a cloud
 **Question:** Which parts of a cloud have a similar structure, and where are the protostars?
 
 **Answer:** `~astrofractal.segmentation.FeatureSegmenter` divides the gas into segments without
-labels; most protostars are in the densest ones.
+labels; the protostars are in the densest one.
 """
 
 import matplotlib.pyplot as plt
