@@ -5,9 +5,11 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
+from sklearn.metrics import adjusted_rand_score
 
 from astrofractal import FeatureSegmenter, GasMap
 from astrofractal.gasmap import Abundance, Extinction
+from tests.factories import make_wcs
 
 REAL = {
     "L1688": lambda folder: GasMap.read(
@@ -70,3 +72,19 @@ def test_halves_of_a_simulated_cloud(shared_data, encoder):
     upper = fitted.segment(gas[:, 130:]).labels.data
     assert (lower[:, :128] == whole[:, :128]).mean() > 0.99
     assert (upper[:, 62:] == whole[:, 192:]).mean() > 0.99
+
+
+@pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
+@pytest.mark.filterwarnings("ignore::astrofractal.exceptions.AstrofractalWarning")
+def test_segments_of_a_real_map_stay_where_the_gas_stays(shared_data):
+    """NGC 1333 turned by 90 degrees, its first rows cut off, with another grid of windows."""
+    gas = GasMap.read(shared_data / "real" / "ngc1333_SE_H2.fits", distance=293 * u.pc)
+    labels = FeatureSegmenter().segment(gas).labels.data[8:]
+    column = np.rot90(gas.column_density[8:])
+    step = np.sqrt(gas.pixel_solid_angle.to_value(u.deg**2))
+    wcs = make_wcs(column.shape, step=step)
+    turned = GasMap(column, wcs=wcs, beam=gas.beam, distance=gas.distance)
+    other = np.rot90(FeatureSegmenter(random_state=5).segment(turned).labels.data, -1)
+    both = (labels > 0) & (other > 0)
+    assert both.sum() > 0.95 * (labels > 0).sum()
+    assert adjusted_rand_score(labels[both], other[both]) > 0.8
