@@ -61,8 +61,11 @@ def test_tokens_are_the_same(name, tmp_path):
     np.save(tmp_path / "images.npy", images)
     readme = (tmp_path / "model" / "README.md").read_text("utf-8")
     if name == "bundled":
-        stages = "compact (seed 1), compact_zoom (seed 2), compact_zoom (seed 3)"
-        assert f"440,000 images seen; recipes, the first stage first: {stages}." in readme
+        stages = (
+            "compact (seed 1), compact_zoom (seed 2), compact_zoom (seed 3), "
+            "compact_invariant (seed 11), compact_invariant (seed 12)"
+        )
+        assert f"530,112 images seen; recipes, the first stage first: {stages}." in readme
     command = [sys.executable, "-W", "ignore", "-c", code_of(readme), tmp_path / "model"]
     command += [tmp_path / "images.npy", tmp_path / "tokens.npy"]
     subprocess.run(command, check=True, cwd=tmp_path)

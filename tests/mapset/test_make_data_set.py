@@ -34,7 +34,7 @@ def test_the_folder(tmp_path, monkeypatch, capsys):
     for part in parts.values():
         own = MapSet.concatenate([maps[maps.clouds == c] for c in dict.fromkeys(part.clouds)])
         assert_array_equal(part.protostars, own.protostars)
-        assert abs(part.images - own.images).max() < 0.006
+        assert abs(part.images - own.images).max() < 0.012  # a step is 0.02 km/s
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest

@@ -83,7 +83,7 @@ def test_adapted_run_goes_on_without_the_maps(folder, tmp_path):
     pretrain(resume=run, n_workers=0, devices=1)
     cards = [export_run(path, tmp_path / f"{path.name}.safetensors") for path in (whole, run)]
     assert cards[0] == cards[1]  # with the checksum of the weights
-    assert cards[0]["origin"]["recipe"] == "compact_zoom"
+    assert cards[0]["origin"]["recipe"] == "compact_invariant"
     with pytest.raises(ValueError, match="maps is for a new run"):
         pretrain(resume=run, maps=folder)
 
