@@ -264,9 +264,8 @@ class FeatureSegmenter(Options, BaseEstimator):
         >>> gas = GasMap.read(data_path("example_cloud.fits"))
         >>> maps = [gas[100:164, 60:124], gas[100:164, 124:188]]
         >>> segmenter = FeatureSegmenter(n_segments=3, n_views=4).fit(maps)
-        >>> for part in maps:
-        ...     print(segmenter.segment(part).table["label"].tolist())
-        [1, 2, 3]
+        >>> labels = [segmenter.segment(part).labels.data for part in maps]
+        >>> sorted({int(label) for part in labels for label in part.flat} - {0})
         [1, 2, 3]
         """
         self._validate()
