@@ -54,9 +54,8 @@ def _sort_keys(column):
     if hasattr(column, "spherical"):
         return column.spherical.lon.deg
     if getattr(column, "dtype", np.dtype(object)).kind in "iuf":
-        masked = getattr(column, "mask", None)
         values = np.asarray(getattr(filled(column, 0), "value", filled(column, 0)), float)
-        return values if masked is None else np.where(masked, np.nan, values)
+        return np.where(getattr(column, "mask", False), np.nan, values)
     return [str(value) for value in column]
 
 

@@ -178,16 +178,12 @@ def _data_size(header, text):
         raise OSError(msg)
     if b"ZIMAGE" in text:
         bits = abs(_integer(header, "ZBITPIX", 8, least=-64))
-        image = math.prod(_shape(header, "ZNAXIS"))
-        tile = math.prod(
-            _integer(header, f"ZTILE{axis}", 1)
-            for axis in range(1, _integer(header, "ZNAXIS", 0) + 1)
-        )
-        check_size(max(image, tile) * max(bits // 8, 4), "a compressed image")
+        image = _shape(header, "ZNAXIS")
+        tile = [_integer(header, f"ZTILE{axis}", 1) for axis in range(1, len(image) + 1)]
+        n_most = max(math.prod(image), math.prod(tile))
+        check_size(n_most * max(bits // 8, 4), "a compressed image")
     bits = abs(_integer(header, "BITPIX", 8, least=-64))
-    pcount, gcount = (
-        _integer(header, key, default) for key, default in (("PCOUNT", 0), ("GCOUNT", 1))
-    )
+    pcount, gcount = _integer(header, "PCOUNT", 0), _integer(header, "GCOUNT", 1)
     return bits * gcount * (pcount + n_pixels) // 8 if shape else 0
 
 
@@ -234,8 +230,7 @@ def check_wcs_cards(header):
             unit = kinds.get(f"CUNIT{key[5:]}", "deg").strip().lower()
             _check_number(key, card.value, _PER_TURN.get(unit, 360.0) * _LARGEST_ANGLE / 360)
     if n_parameters > _MOST_PARAMETERS:
-        msg = f"it has {n_parameters} parameters of projections and distortions, more than "
-        msg += f"{_MOST_PARAMETERS}"
+        msg = f"it has {n_parameters} parameters of projections, more than {_MOST_PARAMETERS}"
         raise ValueError(msg)
 
 

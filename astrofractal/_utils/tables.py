@@ -195,24 +195,22 @@ def _of_lines(lines):
         names = re.split(r"[\s,;|]+", comments[-1]) if comments else []
         return Table({name: [] for name in dict.fromkeys(names)}, meta={"comments": comments})
     delimiter, cells = _divided(rows)
-    units = [None] * len(cells[0])
-    header = None
-    if not _is_row(cells[0]):
-        header = cells.pop(0)
-        if cells and _are_units(cells[0]):
-            units = cells.pop(0)
-    else:
+    meta = {"comments": comments}
+    if _is_row(cells[0]):
         header, units = _commented(comments, len(cells[0]), delimiter)
+        if header is not None:
+            meta["commented header"] = True
+    else:
+        header = cells.pop(0)
+        units = cells.pop(0) if cells and _are_units(cells[0]) else []
     names = _unique(header or [f"col{i}" for i, _ in enumerate(cells[0], 1)])
     cells = [_fitting(row, names, number, delimiter) for number, row in enumerate(cells, 1)]
-    table = Table(meta={"comments": comments})
-    if header is not None and rows and _is_row(_split(rows[0], delimiter)):
-        table.meta["commented header"] = True
+    table = Table(meta=meta)
     for i, name in enumerate(names):
         table[name] = _column([row[i] for row in cells], decimal_comma=delimiter == ";")
-        unit = (units[i] if i < len(units) else None) or ""
-        if unit.strip("()[] "):
-            table[name].unit = u.Unit(unit.strip("()[] "), parse_strict="silent")
+        unit = ((units[i] if i < len(units) else None) or "").strip("()[] ")
+        if unit:
+            table[name].unit = u.Unit(unit, parse_strict="silent")
     return table
 
 

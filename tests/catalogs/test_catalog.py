@@ -1,4 +1,5 @@
 import pickle
+import random
 import tracemalloc
 
 import numpy as np
@@ -12,7 +13,7 @@ from astropy.table import QTable, Table, vstack
 from numpy.testing import assert_allclose
 from regions import Regions
 
-from astrofractal import GasMap
+from astrofractal import GasMap, StellarMassEstimator
 from astrofractal._utils.tables import read_table
 from astrofractal.catalogs import (
     Catalog,
@@ -310,6 +311,20 @@ def test_names_do_not_control_the_terminal(tmp_path):
     assert "\x1b" not in str(caught[0].message)
 
 
+@pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
+def test_generators_of_the_user_are_left_alone(gas):
+    torch = pytest.importorskip("torch")
+
+    def state():
+        numbers = np.random.mtrand._rand.get_state()[1:3]
+        return [str(n) for n in numbers], random.getstate(), torch.get_rng_state().tolist()
+
+    estimator, before = StellarMassEstimator(), state()
+    estimator.catalog(gas, PEAKS)
+    estimator.catalog(gas)
+    assert state() == before
+
+
 def test_positions_in_columns(tmp_path):
     """For glue, which does not read sky coordinates."""
     table = trusted("", "")
@@ -318,6 +333,10 @@ def test_positions_in_columns(tmp_path):
     back = QTable.read(tmp_path / "a.ecsv")
     assert "position" not in back.colnames
     assert_allclose(back["ra"].to_value("deg"), [52, 53])
+    galactic = table.copy()
+    galactic["position"] = table["position"].galactic
+    write_catalog(galactic, tmp_path / "b.vot")
+    assert_allclose(QTable.read(tmp_path / "b.vot")["ra"].to_value("deg"), [52, 53])
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
