@@ -99,11 +99,13 @@ class Whitener:
         return self._neighbors.kneighbors(self(X), n_neighbors)
 
     def _rest(self, filled):
-        return np.sqrt(((filled - filled @ self.projection @ self.back) ** 2).sum(1))
+        with np.errstate(all="ignore"):  # of features beyond the range of 32 bit
+            return np.sqrt(((filled - filled @ self.projection @ self.back) ** 2).sum(1))
 
     def __call__(self, X):
         """Return the whitened components of ``X`` and its rest."""
         filled = np.nan_to_num(np.asarray(X, np.float32) - self.center)
+        filled = np.clip(filled, -1e15, 1e15)  # squares stay finite in 32 bit
         rest = self._rest(filled) / max(self.rest_scale, 1e-12)
         # Clipped: the squares of the distances must stay finite in 32 bit.
         whitened = np.column_stack([filled @ self.projection, rest])
