@@ -238,7 +238,8 @@ class StellarMassEstimator(Options, BaseEstimator):
     ood_threshold = 1.0
 
     # Whether the calibrations are the bundled ones, and the clouds that they were made without.
-    _bundled, _without = False, ()
+    _bundled = False
+    _without: frozenset[str] = frozenset()
 
     def __init__(
         self,
@@ -486,7 +487,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             one_of("channels", wanted, tuple(self.calibrations_))
         new._calibrations = {c: self.calibrations_[c].leave_out(clouds) for c in channels}
         new._reference_id = f"{self.reference_id_}-without-{'-'.join(clouds)}"
-        new._without = {*self._without, *clouds}
+        new._without = self._without.union(clouds)
         return new
 
     def with_prior(self, prior: Prior | str | Table | PathLike | None) -> StellarMassEstimator:

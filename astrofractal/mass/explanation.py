@@ -172,7 +172,7 @@ def plot_explanation(
         from matplotlib.pyplot import figure as make
 
         figure = make(figsize=(10, 5.5), layout="constrained")
-    upper, lower = figure.subfigures(2)
+    (upper,), (lower,) = figure.subfigures(2, 1, squeeze=False)
     most = max(np.nanmax(np.abs(one.data)) for one in sensitivity.values()) or 1.0
     panels = upper.subplots(1, len(sensitivity), squeeze=False)[0]
     for axes, (name, change) in zip(panels, sensitivity.items(), strict=True):
