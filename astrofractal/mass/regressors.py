@@ -190,8 +190,12 @@ class _Components(PCA):
     """Principal components: 64, or half as many as there are samples."""
 
     def fit_transform(self, X, y=None):
-        self.n_components = max(1, min(self.n_components, len(X) // 2, np.shape(X)[1]))
-        return super().fit_transform(X, y)
+        asked = self.n_components  # a fit leaves parameters as they are
+        self.n_components = max(1, min(asked, len(X) // 2, np.shape(X)[1]))
+        try:
+            return super().fit_transform(X, y)
+        finally:
+            self.n_components = asked
 
 
 def _published_knn():
