@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from astrofractal._utils.optional import lazy_names
 
 if TYPE_CHECKING:
+    from astrofractal._utils.identity import __version__
     from astrofractal._utils.limits import conf as conf
-    from astrofractal._utils.version import __version__
     from astrofractal.encoder.encoder import FractalEncoder
     from astrofractal.gasmap.core import GasMap
     from astrofractal.mass.estimator import StellarMassEstimator
@@ -23,7 +23,7 @@ _HOMES = {
     "FractalEncoder": "astrofractal.encoder",
     "GasMap": "astrofractal.gasmap",
     "StellarMassEstimator": "astrofractal.mass",
-    "__version__": "astrofractal._utils.version",
+    "__version__": "astrofractal._utils.identity",
     "conf": "astrofractal._utils.limits",
 }
 

@@ -14,8 +14,6 @@ from astropy.config import get_cache_dir
 
 from astrofractal._utils.optional import require
 
-__all__ = ["cache_folder", "njit", "own_folder"]
-
 
 def own_folder(name, *, named=None):
     """Return a folder of the user's cache, or `None` where others could write to it."""

@@ -8,8 +8,6 @@ import numpy as np
 
 from astrofractal._utils.reading import filled
 
-__all__ = ["data_table", "facts_table", "figure_image", "thumbnail"]
-
 
 def facts_table(facts):
     """Return a table of names and values."""

@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import json
 import numbers
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,11 @@ from astropy import units as u
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.html import facts_table
 from astrofractal._utils.reading import reading, reason_of
-from astrofractal._utils.version import __version__
 
-__all__ = [
-    "Options",
-    "fields_of",
-    "fingerprint",
-    "put_together",
-    "read_archive",
-    "take_apart",
-    "write_archive",
-]
+try:
+    __version__ = version("astrofractal")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0.0.0.dev0"
 
 
 def fingerprint(*values):

@@ -3,8 +3,6 @@
 import sys
 from importlib import import_module
 
-__all__ = ["lazy_names", "require"]
-
 
 def require(module, *, extra):
     """Import an optional dependency or say how to install it."""

@@ -4,8 +4,6 @@ import hashlib
 
 import numpy as np
 
-__all__ = ["keyed_generator"]
-
 
 def keyed_generator(random_state, key):
     """

@@ -12,8 +12,6 @@ from astropy.units import UnitConversionError, UnitsError
 
 from astrofractal.exceptions import AstrofractalWarning
 
-__all__ = ["filled", "printable", "reading", "reason_of", "sky_format"]
-
 #: Characters of a reason; a damaged file may have put any number of them into a message.
 _LONGEST = 400
 

@@ -16,25 +16,31 @@ from astropy.table import Column, MaskedColumn, Table
 from astrofractal._utils.limits import read_bounded
 from astrofractal._utils.reading import printable, reading
 
-__all__ = ["UNNAMED", "decode", "read_table", "read_tables"]
-
 #: Names that `read_tables` gives to the columns of a table without a header.
 UNNAMED = re.compile(r"col\d+")
 
 _BINARY = {b"\x89HDF": "hdf5", b"PAR1": "parquet"}
+
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 _RULE = re.compile(r"[-=+|:;,.\s]*(--|==)[-=+|:;,.\s]*")
+
 _NUMBER = re.compile(r"[+\-−]?\d[\d.:,hmsd°º'\"′″]*(e[+-]?\d+)?$", re.IGNORECASE)
+
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([ed][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
+
 _DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)")
+
 _LEADING_ZERO = re.compile(r"[+-]?0\d+|-0")
+
 _ANGLE_UNIT = re.compile(
     r"[\W_]*(deg(rees?)?|rad(ians?)?|arcsec|arcmin|mas|hms|dms|h(ou)?rs?|hourangle|pix(els?)?|"
     r"(h|hh)[: ]?(m|mm)[: ]?(s|ss)|(d|dd)[: ]?(m|mm)[: ]?(s|ss))[\W_]*",
     re.IGNORECASE,
 )
+
 _SEXTRACTOR = re.compile(r"#\s+\d+\s+[A-Z][A-Z0-9_]*(\s|$)")
+
 _BLANKS = {"", "--", "-", "n/a", "na", "null", "none", "...", "~"}
 
 

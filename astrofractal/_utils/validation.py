@@ -7,8 +7,6 @@ from pathlib import Path
 
 from astrofractal.exceptions import AstrofractalWarning
 
-__all__ = ["at_least", "one_of", "positive_int", "warn"]
-
 
 def at_least(name, value, minimum):
     """Raise `ValueError` if a number is below a minimum."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from astrofractal.gasmap.annotations import MapSource
+    from astrofractal._utils.annotations import MapSource
 
 #: More protostars than these are not named.
 _MOST_NAMES = 60

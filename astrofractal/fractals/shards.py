@@ -13,11 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astrofractal import __version__
-from astrofractal._utils.atomic import atomic_path, remove_leftovers
-from astrofractal._utils.locking import only_writer
-from astrofractal._utils.progress import progress
+from astrofractal._utils.atomic import atomic_path, only_writer, remove_leftovers
+from astrofractal._utils.progress import progress, safe_workers
 from astrofractal._utils.reading import reading
-from astrofractal._utils.threads import safe_workers
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.stream import STREAM_RENDERINGS
 

@@ -1,40 +1,23 @@
-"""One channel of a map: numbers, unit, mask and error, whatever class they came in."""
+"""One channel of a map: its numbers, whatever class they came in, as N(H2), v or sigma."""
 
 from __future__ import annotations
 
-import numbers
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from astropy import units as u
 from astropy.nddata import Cutout2D, NDData, StdDevUncertainty
-from radio_beam import Beam
 
 from astrofractal._utils.validation import warn
-from astrofractal.gasmap.unit_text import parse_unit
-from astrofractal.gasmap.units import logarithmic, to_column_density, to_velocity
-
-__all__ = [
-    "MAX_COLUMN_DENSITY",
-    "Channel",
-    "blank",
-    "check_beam",
-    "check_distance",
-    "check_length",
-    "check_logarithm",
-    "check_pixels",
-    "check_quantity",
-    "clean_numbers",
-    "column_channel",
-    "error_factor",
-    "from_log10",
-    "is_lazy",
-    "need_distance",
-    "need_wcs",
-    "of_cutout",
-    "subtract_line_width",
-    "velocity_channel",
-]
+from astrofractal.gasmap.checks import check_quantity
+from astrofractal.gasmap.units import (
+    logarithmic,
+    parse_unit,
+    to_column_density,
+    to_velocity,
+)
 
 #: No column density of gas (cm-2) comes near: what is above stands for "nothing here".
 MAX_COLUMN_DENSITY = 1e29
@@ -43,6 +26,8 @@ MAX_COLUMN_DENSITY = 1e29
 _MAX_LOGARITHM = 30
 
 _SPEED_OF_LIGHT = 299792.458
+
+_VELOCITY = u.km / u.s
 
 
 @dataclass
@@ -292,90 +277,100 @@ def subtract_line_width(channel, line_width):
             channel.error = np.where(channel.values > 0, stretched, channel.error)
 
 
-def check_quantity(name, value, unit, example, equivalencies=()):
-    """Return a positive Quantity of a unit, or raise an error that names the parameter."""
-    if not isinstance(value, u.Quantity):
-        msg = f"{name} must be a Quantity such as {example}, got {value!r}"
-        raise TypeError(msg)
-    if unit is not None and not value.unit.is_equivalent(unit, equivalencies):
-        msg = f"{name} must be a Quantity such as {example}, got the unit {value.unit}"
-        raise u.UnitConversionError(msg)
-    with np.errstate(invalid="ignore"):
-        if not (value.value > 0).any() or (value.value <= 0).any():
-            msg = f"{name} must be positive, got {value}"
-            raise ValueError(msg)
-    return value
+#: Words for each kind of width, the clearest first.
+_WORDS = {
+    "fwhm": r"fwhm|full.?width|half.?max",
+    "doppler": r"doppler|b.?parameter|b.?value",
+    "variance": r"varian|squared",
+    "sigma": r"dispersion|sigma|standard.?dev",
+    "unclear": r"line.?width|velocity.?width",
+}
+
+#: Cards that name what an image holds.
+_NAMES = re.compile(r"EXTNAME|BTYPE|OBJTYPE|DATATYPE|QUANTITY|CTYPE\d|TTYPE\d")
+
+#: Lines of HISTORY on the width of a line, and on that of a beam.
+_LINE = re.compile(r"line|veloc|width map|km\s*/\s*s", re.I)
+
+_BEAM = re.compile(r"beam|resol|smooth|convol|psf|arcsec|kernel", re.I)
 
 
-def check_distance(distance):
-    """Return a distance in pc, or `None`; refuse what is not a distance."""
-    if distance is None:
+def header_kind(channel):
+    """Return the kind of the widths of a channel by the header in its meta, or `None` for sigma."""
+    meta = channel.meta or {}
+    kind, text = _stated_kind(meta.get("header", meta), Path(meta.get("file") or "").stem)
+    if kind == "unclear":
+        msg = (
+            f"the dispersions are called a line width ({text}), and are taken as standard "
+            "deviations: give dispersion_kind='fwhm' if they are FWHM"
+        )
+        warn(msg)
+    if kind in ("sigma", "unclear"):
         return None
-    if getattr(distance, "distance", None) is not None:  # a SkyCoord is no distance
-        msg = f"distance must be a Quantity such as 300 * u.pc, got {type(distance).__name__}"
-        raise TypeError(msg)
-    return check_length("distance", distance)
+    squared = channel.unit.is_equivalent(u.km**2 / u.s**2)
+    if kind is not None and not squared:
+        msg = (
+            f"the dispersions are a {kind.replace('fwhm', 'FWHM')} by their header ({text}), and are "
+            "converted: give dispersion_kind= if they are not"
+        )
+        warn(msg)
+    return None if squared else kind
 
 
-def check_length(name, value):
-    """Return a length in pc, or `None`; refuse what is not a positive length."""
-    if value is None:
+def _stated_kind(header, stem):
+    """Return the kind of width that a header states, and the text; `None` and '' without one."""
+    names = [f"{key} = {header[key]!r}" for key in header if _NAMES.fullmatch(str(key))]
+    if "BUNIT" in header and hasattr(header, "comments"):
+        names.append(f"BUNIT / {header.comments['BUNIT']}")
+    lines = [str(line) for key in ("HISTORY", "COMMENT") for line in header.get(key, ())]
+    about = [line for line in lines if _LINE.search(line) and not _BEAM.search(line)]
+    for texts in (names, about):
+        for kind, words in _WORDS.items():
+            for text in texts:
+                if re.search(words, text, re.I):
+                    return kind, text
+    if "bettermoments" in " ".join(lines) and re.search(r"_(?:g[thg]?)?dVb?$", stem):
+        return "doppler", stem
+    return None, ""
+
+
+#: Full width at half maximum of a Gaussian, in units of its standard deviation.
+_FWHM = np.sqrt(8 * np.log(2))
+
+#: What a map of line widths may hold.
+DISPERSION_KINDS = ("sigma", "fwhm", "variance", "doppler")
+
+
+def to_dispersion(channel, kind):
+    """Return the dispersion of a channel of line widths: of a variance also by its unit."""
+    if kind is not None and channel is None:
+        msg = f"dispersion_kind={kind!r} needs dispersion, got None"
+        raise ValueError(msg)
+    if channel is None:
         return None
-    if not isinstance(value, u.Quantity):
-        msg = f"{name} must be a Quantity such as 300 * u.pc, got {value!r}"
-        raise TypeError(msg)
-    if not value.unit.is_equivalent(u.pc):
-        msg = f"{name} must be a length such as 300 * u.pc, got {value}"
+    squared = channel.unit.is_equivalent(_VELOCITY**2)
+    factor = {"fwhm": _FWHM, "doppler": np.sqrt(2)}.get(kind, 1.0)
+    if factor != 1 or not (squared or kind == "variance"):
+        error = None if channel.error is None else channel.error / factor
+        return replace(channel, values=channel.values / factor, error=error)
+    if kind == "sigma" or not (squared or channel.unit.is_equivalent(_VELOCITY)):
+        msg = (
+            f"dispersion ({kind}) must be a {'squared ' * (kind == 'variance')}velocity, got the "
+            f"unit {channel.unit}"
+        )
         raise u.UnitConversionError(msg)
-    if value.size != 1 or not np.isfinite(value).all() or not np.all(value > 0):
-        msg = f"{name} must be one positive, finite length, got {value}"
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.sqrt(channel.values)
+        error = None if channel.error is None else channel.error / (2 * values)
+    unit = channel.unit**0.5 if squared else channel.unit  # some call variances km/s
+    return Channel(values, unit, channel.mask, error, channel.wcs)
+
+
+def subtract_from_dispersion(channels, line_width):
+    """Take a line width out of the dispersions, which must be there."""
+    if line_width is None:
+        return
+    if channels.get("dispersion") is None:
+        msg = f"line_width={line_width} needs velocity dispersions, there are none"
         raise ValueError(msg)
-    return u.Quantity(float(np.squeeze(value.to_value(u.pc))), u.pc)
-
-
-def check_beam(beam):
-    """Return a `~radio_beam.Beam`, round where ``beam`` is a FWHM, or `None`; refuse the rest."""
-    if beam is None:
-        return None
-    widths = beam
-    if isinstance(beam, Beam):
-        widths = u.Quantity([beam.major, beam.minor])
-    elif not isinstance(beam, u.Quantity):
-        msg = f"beam must be a radio_beam.Beam or a Quantity such as 18 * u.arcsec, got {beam!r}"
-        raise TypeError(msg)
-    elif not beam.unit.is_equivalent(u.arcsec):
-        msg = f"beam must be an angle (FWHM) such as 18 * u.arcsec, got {beam}"
-        raise u.UnitConversionError(msg)
-    elif beam.size != 1:
-        msg = f"beam must be one angle (FWHM), got {beam}"
-        raise ValueError(msg)
-    if not np.isfinite(widths).all() or not np.all(widths > 0):
-        msg = f"beam must have a positive, finite FWHM, got {widths}"
-        raise ValueError(msg)
-    return beam if isinstance(beam, Beam) else Beam(np.squeeze(beam).to(u.arcsec))
-
-
-def need_wcs(gas, what):
-    """Refuse a map without WCS for something that needs one."""
-    if gas.wcs is None:
-        msg = f"the map has no WCS, and {what} needs a WCS: give (data, wcs) or pixel_scale="
-        raise ValueError(msg)
-
-
-def need_distance(gas, what):
-    """Refuse a map without distance for something that needs it."""
-    if gas.distance is None:
-        msg = f"the map has no distance, and {what} needs the distance: give distance=, e.g. 300 * u.pc"
-        raise ValueError(msg)
-
-
-def check_pixels(name, value):
-    """Return pixel positions as floats; refuse quantities and words."""
-    try:
-        array = np.asarray(value, dtype=float)
-    except (TypeError, ValueError):
-        array = None
-    if array is None or isinstance(value, u.Quantity | str | numbers.Number):
-        msg = f"{name} must be a SkyCoord or pixels (x, y), got {value!r}"
-        raise TypeError(msg)
-    return array
+    subtract_line_width(channels["dispersion"], line_width)

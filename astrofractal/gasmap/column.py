@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -15,10 +15,9 @@ from astrofractal.gasmap.channel import (
     MAX_COLUMN_DENSITY,
     Channel,
     check_logarithm,
-    check_quantity,
     from_log10,
-    subtract_line_width,
 )
+from astrofractal.gasmap.checks import check_quantity
 from astrofractal.gasmap.units import (
     H2_MEAN_MOLECULAR_WEIGHT,
     HYDROGEN_MASS,
@@ -28,22 +27,6 @@ from astrofractal.gasmap.units import (
 
 if TYPE_CHECKING:
     from radio_beam import Beam
-
-__all__ = [
-    "DISPERSION_KINDS",
-    "Abundance",
-    "ColumnConversion",
-    "DustEmission",
-    "Extinction",
-    "XFactor",
-    "check_conversion",
-    "column_of",
-    "hildebrand_opacity",
-    "kelvin_per_intensity",
-    "optically_thin_x_factor",
-    "subtract_from_dispersion",
-    "to_dispersion",
-]
 
 _COLUMN = u.cm**-2
 
@@ -613,45 +596,3 @@ def _warn_of_blanks(raw, values):
                 f"others: if it means that there is nothing, give no_data={raw[odd][0]:g}"
             )
             warn(msg)
-
-
-#: Full width at half maximum of a Gaussian, in units of its standard deviation.
-_FWHM = np.sqrt(8 * np.log(2))
-
-#: What a map of line widths may hold.
-DISPERSION_KINDS = ("sigma", "fwhm", "variance", "doppler")
-
-
-def to_dispersion(channel, kind):
-    """Return the dispersion of a channel of line widths: of a variance also by its unit."""
-    if kind is not None and channel is None:
-        msg = f"dispersion_kind={kind!r} needs dispersion, got None"
-        raise ValueError(msg)
-    if channel is None:
-        return None
-    squared = channel.unit.is_equivalent(_VELOCITY**2)
-    factor = {"fwhm": _FWHM, "doppler": np.sqrt(2)}.get(kind, 1.0)
-    if factor != 1 or not (squared or kind == "variance"):
-        error = None if channel.error is None else channel.error / factor
-        return replace(channel, values=channel.values / factor, error=error)
-    if kind == "sigma" or not (squared or channel.unit.is_equivalent(_VELOCITY)):
-        msg = (
-            f"dispersion ({kind}) must be a {'squared ' * (kind == 'variance')}velocity, got the "
-            f"unit {channel.unit}"
-        )
-        raise u.UnitConversionError(msg)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.sqrt(channel.values)
-        error = None if channel.error is None else channel.error / (2 * values)
-    unit = channel.unit**0.5 if squared else channel.unit  # some call variances km/s
-    return Channel(values, unit, channel.mask, error, channel.wcs)
-
-
-def subtract_from_dispersion(channels, line_width):
-    """Take a line width out of the dispersions, which must be there."""
-    if line_width is None:
-        return
-    if channels.get("dispersion") is None:
-        msg = f"line_width={line_width} needs velocity dispersions, there are none"
-        raise ValueError(msg)
-    subtract_line_width(channels["dispersion"], line_width)

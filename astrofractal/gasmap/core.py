@@ -14,18 +14,16 @@ from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of
 from astrofractal.flags import FLAGS
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import (
-    Channel,
+from astrofractal.gasmap.channel import Channel, column_channel, velocity_channel, why_empty
+from astrofractal.gasmap.checks import (
     check_beam,
     check_distance,
     check_length,
-    column_channel,
+    check_motions,
     need_distance,
     need_wcs,
-    velocity_channel,
-    why_empty,
+    plausible_beam,
 )
-from astrofractal.gasmap.high_level_wcs import as_fits_wcs
 from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.objects import add_object, as_cube
@@ -38,10 +36,10 @@ from astrofractal.gasmap.io.registry import (
 )
 from astrofractal.gasmap.io.write import meta_header, to_hdulist, write
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, mean_velocity
-from astrofractal.gasmap.plausible import check_motions, plausible_beam
 from astrofractal.gasmap.plotting import html, plot
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
+from astrofractal.gasmap.wcs import as_fits_wcs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,11 +49,8 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from radio_beam import Beam
 
-    from astrofractal._utils.annotations import PathLike
-    from astrofractal.gasmap.annotations import MapSource
+    from astrofractal._utils.annotations import MapSource, PathLike
     from astrofractal.gasmap.column import ColumnConversion, XFactor
-
-__all__ = ["GasMap"]
 
 #: A pixel scale that is off the one of WCS and distance by a larger factor contradicts it.
 _SAME_SCALE = 1.01

@@ -6,11 +6,10 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.validation import warn
-from astrofractal.gasmap.unit_text import parse_unit
-
-__all__ = ["SCALING", "check_numbers", "is_celestial", "spectral_ctype", "standard_header"]
+from astrofractal.gasmap.units import parse_unit
 
 _CELESTIAL = re.compile(r"^(RA|DEC|.LON|.LAT|..LN|..LT)(-|$)", re.I)
+
 _SPECTRAL = re.compile(r"^(FREQ|ENER|WAVN|VRAD|WAVE|VOPT|ZOPT|AWAV|VELO|BETA|FELO)(-|$)")
 
 #: Names of spectral axes that are not in the standard, and the name of the standard.
@@ -20,8 +19,10 @@ _NUMBER = re.compile(
     r"(?:CRVAL|CRPIX|CDELT|CROTA)\d+|(?:CD|PC|PV)\d+_\d+|(?:CD|PC)00\d00\d|LONPOLE|LATPOLE|"
     r"BMAJ|BMIN|BPA|RESTFRE?Q|RESTWAV"
 )
+
 #: Cards that scale the numbers of an image.
 SCALING = re.compile("BSCALE|BZERO")
+
 _AXIS = re.compile(
     r"(?:CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CNAME)(\d+)|P[VS](\d+)_\d+|"
     r"(?:CD|PC)(\d+)_(\d+)|(?:CD|PC)00(\d)00(\d)"

@@ -13,23 +13,6 @@ from functools import partial
 import numpy as np
 from astropy import units as u
 
-__all__ = [
-    "CHANNELS",
-    "CHANNEL_SETS",
-    "CHANNEL_UNITS",
-    "ENOUGH_KNOWN",
-    "LEAST_KNOWN",
-    "STANDARD_SHAPE",
-    "STANDARD_WIDTH",
-    "channels_of",
-    "keep_channels",
-    "known_parts",
-    "line_of_sums",
-    "mean_velocity",
-    "transform",
-    "transform_errors",
-]
-
 #: Names of the channels of a map, in the order in which the models see them.
 CHANNELS = ("column_density", "velocity", "dispersion")
 
@@ -43,7 +26,6 @@ STANDARD_SHAPE = (64, 64)
 
 #: A pixel is known where at least this part of its weight (of its gas) is known.
 _KNOWN = 0.5
-
 
 #: A channel is used where it is known in more than this part of the column density: with the densest
 #: 5 % masses are no worse than without it, with 10 % or the central 5 % far better

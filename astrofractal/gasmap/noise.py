@@ -2,8 +2,6 @@
 
 import numpy as np
 
-__all__ = ["column_steps", "median_error", "pixel_noise"]
-
 _LAG = 3
 
 

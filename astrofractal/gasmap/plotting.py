@@ -25,18 +25,6 @@ if TYPE_CHECKING:
 
     _Map = TypeVar("_Map", bound="astrofractal.GasMap")  # whose module imports this one
 
-__all__ = [
-    "color_norm",
-    "draw_beam",
-    "draw_channel",
-    "draw_scale_bar",
-    "html",
-    "limit_to",
-    "map_figure",
-    "plot",
-    "sky_axes",
-]
-
 _AXES = {
     "RA": "Right ascension",
     "DEC": "Declination",
@@ -51,10 +39,12 @@ _CHANNELS = {
     "velocity": ("Line-of-sight velocity", r"$v_\mathrm{los}$", "RdBu_r"),
     "dispersion": ("Velocity dispersion", r"$\sigma_v$", "viridis"),
 }
+
 _UNITS = {"column_density": "cm$^{-2}$", "velocity": "km s$^{-1}$", "dispersion": "km s$^{-1}$"}
 
 #: Units of a scale bar by their labels, and the shortest bar that is given in each.
 _LENGTHS = {" pc": (u.pc, 0.01), " au": (u.au, 0)}
+
 _ANGLES = {"°": (u.deg, 1), "′": (u.arcmin, 1), "″": (u.arcsec, 0)}
 
 

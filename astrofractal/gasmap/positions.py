@@ -12,7 +12,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import check_pixels, need_wcs
+from astrofractal.gasmap.checks import check_pixels, need_wcs
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.gasmap.resample import Resampler
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     import astrofractal
 
     _Map = TypeVar("_Map", bound="astrofractal.GasMap")  # whose module imports this one
-
-
-__all__ = ["contains", "cutout", "cutouts", "pixel_direction", "to_pixel", "to_sky"]
 
 
 def cutout(

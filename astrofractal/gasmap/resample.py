@@ -10,10 +10,9 @@ from astropy.coordinates import SkyCoord
 from astrofractal._utils.optional import require
 from astrofractal._utils.validation import positive_int, warn
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import MAX_COLUMN_DENSITY, need_distance, need_wcs
+from astrofractal.gasmap.channel import MAX_COLUMN_DENSITY
+from astrofractal.gasmap.checks import need_distance, need_wcs
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, transform, transform_errors
-
-__all__ = ["Resampler", "grid_offset", "overlaps", "regrid_motions"]
 
 #: The widest ratio of output to input pixels that is reached by sub-sampling alone; beyond it the
 #: input is first averaged in blocks.

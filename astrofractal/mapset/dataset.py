@@ -3,8 +3,6 @@
 import torch
 from torch.utils.data import Dataset
 
-__all__ = ["LabeledMaps"]
-
 
 class LabeledMaps(Dataset):
     """The maps of a set, with their masses and where they come from."""

@@ -26,19 +26,20 @@ from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.limits import open_bounded
 from astrofractal._utils.reading import reading
 
-__all__ = ["read_parts", "write_parts"]
-
 # Extension, unit and quantization step of each channel, in the model's order.
 _EXTENSIONS = (
     ("LOG_NH2", "dex(cm-2)", 0.01),
     ("V_LOS", "km s-1", 0.02),
     ("SIGMA_V", "km s-1", 0.02),
 )
+
 _BLANK = -32768
+
 _STRUCTURAL = {
     "SIMPLE", "BITPIX", "NAXIS", "EXTEND", "CHECKSUM", "DATASUM", "PIXSIZE", "CLOUD", "COMMENT",
     "HISTORY", "",
 }  # fmt: skip
+
 _PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 
 

@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import PathLike
     from astrofractal.gasmap import GasMap
 
-
-__all__ = ["MapSet", "reference_maps"]
-
 _COLUMNS = (
     "images", "masses", "clouds", "protostars", "times", "axes", "positions", "represents",
 )  # fmt: skip
+
 _DEFAULT_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
 

@@ -16,8 +16,7 @@ from sklearn.exceptions import NotFittedError
 
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
-from astrofractal._utils.progress import progress
-from astrofractal._utils.threads import one_blas_thread
+from astrofractal._utils.progress import one_blas_thread, progress
 from astrofractal._utils.validation import one_of, warn
 from astrofractal.catalogs.columns import carry, channel_code, check_level, describe, measured
 from astrofractal.catalogs.detection import (
@@ -137,8 +136,7 @@ if TYPE_CHECKING:
     from astropy.table import QTable, Table
     from numpy.typing import ArrayLike
 
-    from astrofractal._utils.annotations import PathLike, ProgressBar
-    from astrofractal.gasmap.annotations import MapSource, Positions
+    from astrofractal._utils.annotations import MapSource, PathLike, Positions, ProgressBar
     from astrofractal.observing import Telescope
 
 BUNDLED_CALIBRATION = "stellar_mass.astrofractal"

@@ -15,7 +15,7 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.channel import check_distance, need_distance, need_wcs
+from astrofractal.gasmap.checks import check_distance, need_distance, need_wcs
 from astrofractal.gasmap.moments import (
     CHANNEL_SETS,
     CHANNEL_UNITS,
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from regions import Region
 
-    from astrofractal.gasmap.annotations import MapSource, Positions
+    from astrofractal._utils.annotations import MapSource, Positions
 
 
 @dataclass(frozen=True, eq=False)

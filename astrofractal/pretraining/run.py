@@ -18,10 +18,8 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from astrofractal._utils.atomic import atomic_path, remove_leftovers
-from astrofractal._utils.locking import only_writer
-from astrofractal._utils.progress import quiet_lightning
-from astrofractal._utils.threads import safe_workers
+from astrofractal._utils.atomic import atomic_path, only_writer, remove_leftovers
+from astrofractal._utils.progress import quiet_lightning, safe_workers
 from astrofractal._utils.validation import positive_int
 from astrofractal.encoder import create_backbone
 from astrofractal.pretraining.images import Flames, cut_maps, flame_loader

@@ -31,9 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal, Self
 
-    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal._utils.annotations import MapSource, PathLike, ProgressBar
     from astrofractal.encoder import FractalEncoder
-    from astrofractal.gasmap.annotations import MapSource
 
 
 __all__ = ["FeatureSegmenter"]

@@ -40,9 +40,8 @@ if TYPE_CHECKING:
 
     from distributed import Client
 
-    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal._utils.annotations import MapSource, PathLike, Positions, ProgressBar
     from astrofractal.gasmap import GasMap
-    from astrofractal.gasmap.annotations import MapSource, Positions
     from astrofractal.mass import StellarMassEstimator
 
 

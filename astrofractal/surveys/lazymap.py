@@ -18,11 +18,11 @@ from astrofractal._utils.optional import require
 from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.channel import check_beam, check_distance, check_length
+from astrofractal.gasmap.checks import check_beam, check_distance, check_length
 from astrofractal.gasmap.io.maps import header_parts
 from astrofractal.gasmap.io.write import to_header
 from astrofractal.gasmap.moments import CHANNELS
-from astrofractal.gasmap.unit_text import parse_unit
+from astrofractal.gasmap.units import parse_unit
 from astrofractal.gasmap.wcs import celestial_wcs
 
 if TYPE_CHECKING:

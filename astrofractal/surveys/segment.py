@@ -33,9 +33,8 @@ if TYPE_CHECKING:
     from astropy import units as u
     from distributed import Client
 
-    from astrofractal._utils.annotations import PathLike, ProgressBar
+    from astrofractal._utils.annotations import MapSource, PathLike, ProgressBar
     from astrofractal.gasmap import GasMap
-    from astrofractal.gasmap.annotations import MapSource
 
 
 __all__ = ["survey_segment"]

@@ -3,8 +3,7 @@
 import pytest
 from astropy import units as u
 
-from astrofractal.gasmap.unit_text import parse_unit
-from astrofractal.gasmap.units import to_column_density
+from astrofractal.gasmap.units import parse_unit, to_column_density
 
 LINE = u.K * u.km / u.s
 

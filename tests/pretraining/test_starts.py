@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("lightly")
 
-from astrofractal._utils.locking import only_writer
+from astrofractal._utils.atomic import only_writer
 from astrofractal.fractals import FlameStream, write_shards
 from astrofractal.pretraining import export_run, pretrain
 

@@ -3,7 +3,7 @@
 import pytest
 import threadpoolctl
 
-from astrofractal._utils.threads import one_blas_thread
+from astrofractal._utils.progress import one_blas_thread
 
 
 @pytest.fixture

@@ -10,13 +10,11 @@ from pathlib import Path
 from astrofractal.gasmap.channel import clean_numbers
 from astrofractal.gasmap.column import Abundance
 from astrofractal.gasmap.io.fits import hdu_data, opened
+from astrofractal.gasmap.io.layout import channels_of_planes
 from astrofractal.gasmap.io.maps import image_of, read_fits
-from astrofractal.gasmap.io.planes import channels_of_planes
 from astrofractal.gasmap.io.registry import register
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.units import logarithmic
-
-__all__ = ["read_gas_survey", "survey_files"]
 
 #: L1688_N_NH3_DR1_rebase3_flag.fits of the first release, L1688_NH3_N_all_rebase3_masked.fits of later
 #: ones; a line other than NH3 has another name before the quantity.

@@ -10,15 +10,13 @@ from scipy import ndimage
 
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of
-from astrofractal.gasmap.channel import Channel, check_beam, check_quantity, subtract_line_width
+from astrofractal.gasmap.channel import Channel, subtract_line_width
+from astrofractal.gasmap.checks import check_beam, check_line, check_quantity
 from astrofractal.gasmap.column import XFactor, kelvin_per_intensity
 from astrofractal.gasmap.io.fits import used_distance
 from astrofractal.gasmap.io.line_cube import CONVENTIONS, line_cube
 from astrofractal.gasmap.io.registry import MapParts
 from astrofractal.gasmap.moments import CHANNEL_UNITS
-from astrofractal.gasmap.plausible import check_line
-
-__all__ = ["moments", "read_cube", "signal_mask", "spectrum_noise"]
 
 #: Median of the absolute value of the negative half of a Gaussian, in units of its sigma.
 _HALF_NORMAL = 0.6744897501960817

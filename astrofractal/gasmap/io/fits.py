@@ -19,10 +19,7 @@ from astrofractal._utils.limits import check_size, open_bounded
 from astrofractal._utils.reading import reading, reason_of
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.header import SCALING, check_numbers, is_celestial, spectral_ctype
-from astrofractal.gasmap.moments import CHANNELS
-
-__all__ = ["opened"]
+from astrofractal.gasmap.header import SCALING, check_numbers
 
 #: How files begin that are taken for FITS now and then (lower case).
 _MARKS = {
@@ -39,31 +36,6 @@ _MARKS = {
 
 #: What reading a map takes at once, in bytes: the file's numbers, copies of 8 bytes, errors.
 _BYTES_PER_PIXEL = 40
-
-#: Names of extensions (upper case, other characters dropped) that mean a channel.
-CHANNEL_NAMES = {
-    "column_density": (
-        "COLUMNDENSITY", "COLUMN", "COLDENS", "COLDENSITY", "NH2", "N", "SURFACEDENSITY",
-        "GASDENSITY", "LOGNH2", "LOGN", "LOGCOLUMNDENSITY",
-    ),
-    "velocity": (
-        "VLOS", "VELOCITY", "VLSR", "V", "VCEN", "CENTROID", "MEANVELOCITY", "VELOCITYLOS",
-        "MOM1", "MOMENT1", "VELO",
-    ),
-    "dispersion": (
-        "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
-        "LINEDISPERSION", "VELDISP", "SIGMAVLOS", "FWHM", "FWHMV", "LINEWIDTH", "MOM2", "MOMENT2",
-    ),
-}  # fmt: skip
-
-
-def channel_name(text):
-    """Return the channel that the name of an extension or plane means, or `None`."""
-    plain = re.sub("[^A-Z0-9]", "", str(text).upper())
-    for channel, names in CHANNEL_NAMES.items():
-        if plain in names:
-            return channel
-    return None
 
 
 @contextmanager
@@ -170,132 +142,6 @@ def label(hdu, hdus):
     name = hdu.name or f"HDU {hdus.index_of(hdu) if hdu in hdus else 0}"
     file = hdus.filename() if hdus is not None else None
     return f"{Path(file).name}[{name}]" if file else f"HDU {name}"
-
-
-def image_hdus(hdus):
-    """Return the HDUs that hold images, distortion tables left out."""
-    return [
-        hdu
-        for hdu in hdus
-        if (is_hdu(hdu) or getattr(hdu, "is_image", False))
-        and hdu.header.get("NAXIS", 0) > 0
-        and hdu.name not in ("WCSDVARR", "D2IMARR", "TEL_COORD")
-        and 0 not in hdu.shape
-    ]
-
-
-def pick(hdus, key):
-    try:
-        return hdus[key]
-    except (KeyError, IndexError):
-        names = [hdu.name for hdu in hdus]
-        msg = f"hdu {key!r} is not in the file, which has {names}"
-        raise ValueError(msg) from None
-
-
-def wide_axes(hdu):
-    """Return the lengths of the axes of more than one pixel."""
-    return [n for n in hdu.shape if n > 1]
-
-
-def spectral_length(hdu):
-    """Return the channels along the spectral axis of an image; 0 without one."""
-    for axis, length in enumerate(hdu.shape[::-1], start=1):
-        if length > 1 and spectral_ctype(hdu.header, axis):
-            return length
-    return 0
-
-
-def parameter_names(hdu):
-    """Return what the planes of a cube of parameters are called (PLANE1, PLANE2, ...)."""
-    return [str(hdu.header[key]) for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
-
-
-def check_shape(hdu, where, *, three_planes=False):
-    """Refuse an image that is neither a map nor, if these are allowed, three planes."""
-    n_wide, channels = len(wide_axes(hdu)), spectral_length(hdu)
-    if channels > 1 and n_wide == 1:
-        msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
-        raise ValueError(msg)
-    wide = [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
-    if len(wide) == 2 and any(spectral_ctype(hdu.header, axis) for axis in wide):
-        ctypes = ", ".join(repr(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in wide)
-        msg = f"{where} {_wcs.describe_diagram(ctypes)}"
-        raise ValueError(msg)
-    if len(hdu.shape) < 2:
-        msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
-        raise ValueError(msg)
-    if n_wide <= 2 or (three_planes and is_three_planes(hdu)):
-        return
-    raise ValueError(describe_cube(hdu, where))
-
-
-def is_three_planes(hdu):
-    """Return whether an image has three planes that can be column density, v and sigma."""
-    shape = [n for n in hdu.shape[:-2] if n > 1]
-    named = [channel_name(name) for name in parameter_names(hdu)]
-    return shape == [3] and named in ([], list(CHANNELS)) and not _planes_of(hdu)
-
-
-def _planes_of(hdu):
-    """Say what the planes of a picture or a polarization map are, else return `None`."""
-    ctypes = [str(hdu.header.get(f"CTYPE{axis}", "")) for axis in range(1, len(hdu.shape) + 1)]
-    lengths = dict(zip(ctypes, hdu.shape[::-1], strict=True))
-    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
-        return "a picture in colors"
-    if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
-        return "a picture in colors (8 bits per pixel)"
-    if lengths.get("STOKES", 0) > 1:
-        return "a set of Stokes planes"
-    return None
-
-
-def describe_cube(hdu, where):
-    """Say what an image of more than two axes is."""
-    parameters = parameter_names(hdu)
-    wide = len(wide_axes(hdu))
-    if wide == 3 and not parameters and _planes_of(hdu):
-        return f"{where} is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
-    if spectral_length(hdu) > 1 and not parameters:
-        return (
-            f"{where} is a position-position-velocity cube of shape {hdu.shape}, not a map: use "
-            "GasMap.from_cube"
-        )
-    if parameters:
-        return (
-            f"{where} is a cube of parameters of shape {hdu.shape} (planes {', '.join(parameters)}), "
-            "neither a map nor a cube of three planes: one of fitted lines needs "
-            "column=Abundance(...), or is given as velocity= and dispersion= next to a column "
-            "density; else give the planes one by one"
-        )
-    if wide == 3:
-        axis = next((axis for axis in (3, 4, 1, 2) if _is_plane_axis(hdu, axis)), 3)
-        ctype = str(hdu.header.get(f"CTYPE{axis}", ""))
-        return (
-            f"{where} is a cube of parameters of shape {hdu.shape}, or has no spectral axis "
-            f"(CTYPE{axis} = {ctype!r}): correct CTYPE{axis} and CUNIT{axis} of a cube of spectra, or "
-            "give the planes one by one"
-        )
-    return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
-
-
-def _is_plane_axis(hdu, axis):
-    """Return whether an axis (1-based) has several pixels and is not celestial."""
-    return hdu.header.get(f"NAXIS{axis}", 1) > 1 and not is_celestial(hdu.header, axis)
-
-
-def describe_extensions(hdus):
-    """Say what the extensions of a file are, where none of them is a map."""
-    if any(str(hdu.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" for hdu in hdus):
-        return "it is a HEALPix map, which must be projected on a plane first (as reproject does)"
-    kinds = []
-    for index, hdu in enumerate(hdus):
-        if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not is_hdu(hdu):
-            kind = "a table"
-        else:
-            kind = "an image" if hdu.header.get("NAXIS", 0) else "empty"
-        kinds.append(f"{hdu.name or index} ({kind})")
-    return f"its extensions are {', '.join(kinds)}"
 
 
 def file_wcs(header, hdus, *, needed):

@@ -18,26 +18,26 @@ from astrofractal._utils.limits import check_size
 from astrofractal._utils.optional import require
 from astrofractal._utils.reading import reading
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.io.companions import main_images
+from astrofractal.gasmap.checks import check_band, plausible_beam
 from astrofractal.gasmap.io.fits import (
-    describe_cube,
-    describe_extensions,
     header_beam,
     header_distance,
     header_rest_frequency,
     header_unit,
-    image_hdus,
     is_file,
     label,
     opened,
+)
+from astrofractal.gasmap.io.layout import (
+    describe_cube,
+    describe_extensions,
+    image_hdus,
+    main_images,
     parameter_names,
     pick,
 )
 from astrofractal.gasmap.io.registry import refuse_unused
-from astrofractal.gasmap.plausible import check_band, plausible_beam
-from astrofractal.gasmap.unit_text import parse_unit
-
-__all__ = ["CONVENTIONS", "LineCube", "is_casa_image", "line_cube"]
+from astrofractal.gasmap.units import parse_unit
 
 _VELOCITY = u.km / u.s
 

@@ -16,24 +16,16 @@ from astrofractal.gasmap.channel import (
     blank,
     clean_numbers,
     error_factor,
+    header_kind,
     is_lazy,
     of_cutout,
-)
-from astrofractal.gasmap.column import (
-    Abundance,
-    DustEmission,
-    XFactor,
-    column_of,
     subtract_from_dispersion,
     to_dispersion,
 )
-from astrofractal.gasmap.high_level_wcs import as_fits_wcs
-from astrofractal.gasmap.io.companions import as_deviation, find_error, find_mask, main_images
+from astrofractal.gasmap.checks import check_scale, plausible_beam
+from astrofractal.gasmap.column import Abundance, DustEmission, XFactor, column_of
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits import (
-    channel_name,
-    check_shape,
-    describe_extensions,
     file_wcs,
     hdu_data,
     header_beam,
@@ -41,35 +33,32 @@ from astrofractal.gasmap.io.fits import (
     header_length,
     header_rest_frequency,
     header_unit,
-    image_hdus,
     is_file,
     is_hdu,
     label,
     opened,
+    used_distance,
+)
+from astrofractal.gasmap.io.layout import (
+    as_deviation,
+    channel_name,
+    channels_of_planes,
+    check_shape,
+    describe_extensions,
+    find_error,
+    find_mask,
+    image_hdus,
+    main_images,
     parameter_names,
     pick,
     spectral_length,
-    used_distance,
     wide_axes,
 )
-from astrofractal.gasmap.io.planes import channels_of_planes
 from astrofractal.gasmap.io.registry import MapParts, is_pair, refuse_unused, register
-from astrofractal.gasmap.io.widths import header_kind
 from astrofractal.gasmap.moments import CHANNELS
-from astrofractal.gasmap.plausible import check_scale, plausible_beam
 from astrofractal.gasmap.resample import grid_offset, regrid_motions
-from astrofractal.gasmap.unit_text import parse_unit
-from astrofractal.gasmap.units import logarithmic, typical
-
-__all__ = [
-    "add_header",
-    "finish",
-    "header_parts",
-    "image_of",
-    "load_map",
-    "read_fits",
-    "units_of",
-]
+from astrofractal.gasmap.units import logarithmic, parse_unit, typical
+from astrofractal.gasmap.wcs import as_fits_wcs
 
 _MOTIONS = ("velocity", "dispersion")
 

@@ -8,15 +8,14 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import Channel, check_beam, check_length, is_lazy
+from astrofractal.gasmap.channel import Channel, is_lazy
+from astrofractal.gasmap.checks import check_beam, check_length
 from astrofractal.gasmap.column import XFactor
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.line_cube import is_casa_image
 from astrofractal.gasmap.io.maps import add_header, finish, load_map, units_of
 from astrofractal.gasmap.io.registry import is_pair, register
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS
-
-__all__ = ["add_object", "as_cube", "read_arrays", "read_line_cube"]
 
 #: Cards that are used where a dictionary holds them.
 _CARDS = (

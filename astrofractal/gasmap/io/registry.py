@@ -15,23 +15,13 @@ from astropy.table import Table
 from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS
 
 from astrofractal._utils.validation import one_of
-from astrofractal.gasmap.channel import check_beam
-from astrofractal.gasmap.column import DISPERSION_KINDS, check_conversion
+from astrofractal.gasmap.channel import DISPERSION_KINDS
+from astrofractal.gasmap.checks import check_beam
+from astrofractal.gasmap.column import check_conversion
 from astrofractal.gasmap.moments import CHANNELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-__all__ = [
-    "MapParts",
-    "ReadOptions",
-    "is_pair",
-    "list_formats",
-    "read_source",
-    "refuse_unused",
-    "register",
-    "with_formats",
-]
 
 
 @dataclass
@@ -141,6 +131,7 @@ def describe_format(format: str | None = None) -> None:
 
 
 _P = ParamSpec("_P")
+
 _R = TypeVar("_R", covariant=True)
 
 if TYPE_CHECKING:

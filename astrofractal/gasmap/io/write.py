@@ -9,8 +9,6 @@ from astropy.io import fits
 
 from astrofractal._utils.atomic import atomic_path
 
-__all__ = ["meta_header", "to_hdulist", "to_header", "write"]
-
 #: Endings of the files that are written.
 _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2")
 

@@ -1,12 +1,15 @@
-"""What no map of gas in our neighborhood has: beams wider than the map, velocities of stars."""
+"""Checks of arguments, and of values that no gas in our neighborhood has."""
+
+from __future__ import annotations
+
+import numbers
 
 import numpy as np
 from astropy import units as u
+from radio_beam import Beam
 
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap.wcs import central_solid_angle
-
-__all__ = ["check_band", "check_line", "check_motions", "check_scale", "plausible_beam"]
 
 #: Above these medians (km/s) numbers called km/s are mostly m/s.
 _FASTEST = {"velocity": 1000.0, "dispersion": 100.0}
@@ -113,3 +116,92 @@ def check_line(velocity, *, velocity_range, where="cube"):
             "the velocities of the line, and subtract a continuum before"
         )
         raise ValueError(msg)
+
+
+def check_quantity(name, value, unit, example, equivalencies=()):
+    """Return a positive Quantity of a unit, or raise an error that names the parameter."""
+    if not isinstance(value, u.Quantity):
+        msg = f"{name} must be a Quantity such as {example}, got {value!r}"
+        raise TypeError(msg)
+    if unit is not None and not value.unit.is_equivalent(unit, equivalencies):
+        msg = f"{name} must be a Quantity such as {example}, got the unit {value.unit}"
+        raise u.UnitConversionError(msg)
+    with np.errstate(invalid="ignore"):
+        if not (value.value > 0).any() or (value.value <= 0).any():
+            msg = f"{name} must be positive, got {value}"
+            raise ValueError(msg)
+    return value
+
+
+def check_distance(distance):
+    """Return a distance in pc, or `None`; refuse what is not a distance."""
+    if distance is None:
+        return None
+    if getattr(distance, "distance", None) is not None:  # a SkyCoord is no distance
+        msg = f"distance must be a Quantity such as 300 * u.pc, got {type(distance).__name__}"
+        raise TypeError(msg)
+    return check_length("distance", distance)
+
+
+def check_length(name, value):
+    """Return a length in pc, or `None`; refuse what is not a positive length."""
+    if value is None:
+        return None
+    if not isinstance(value, u.Quantity):
+        msg = f"{name} must be a Quantity such as 300 * u.pc, got {value!r}"
+        raise TypeError(msg)
+    if not value.unit.is_equivalent(u.pc):
+        msg = f"{name} must be a length such as 300 * u.pc, got {value}"
+        raise u.UnitConversionError(msg)
+    if value.size != 1 or not np.isfinite(value).all() or not np.all(value > 0):
+        msg = f"{name} must be one positive, finite length, got {value}"
+        raise ValueError(msg)
+    return u.Quantity(float(np.squeeze(value.to_value(u.pc))), u.pc)
+
+
+def check_beam(beam):
+    """Return a `~radio_beam.Beam`, round where ``beam`` is a FWHM, or `None`; refuse the rest."""
+    if beam is None:
+        return None
+    widths = beam
+    if isinstance(beam, Beam):
+        widths = u.Quantity([beam.major, beam.minor])
+    elif not isinstance(beam, u.Quantity):
+        msg = f"beam must be a radio_beam.Beam or a Quantity such as 18 * u.arcsec, got {beam!r}"
+        raise TypeError(msg)
+    elif not beam.unit.is_equivalent(u.arcsec):
+        msg = f"beam must be an angle (FWHM) such as 18 * u.arcsec, got {beam}"
+        raise u.UnitConversionError(msg)
+    elif beam.size != 1:
+        msg = f"beam must be one angle (FWHM), got {beam}"
+        raise ValueError(msg)
+    if not np.isfinite(widths).all() or not np.all(widths > 0):
+        msg = f"beam must have a positive, finite FWHM, got {widths}"
+        raise ValueError(msg)
+    return beam if isinstance(beam, Beam) else Beam(np.squeeze(beam).to(u.arcsec))
+
+
+def need_wcs(gas, what):
+    """Refuse a map without WCS for something that needs one."""
+    if gas.wcs is None:
+        msg = f"the map has no WCS, and {what} needs a WCS: give (data, wcs) or pixel_scale="
+        raise ValueError(msg)
+
+
+def need_distance(gas, what):
+    """Refuse a map without distance for something that needs it."""
+    if gas.distance is None:
+        msg = f"the map has no distance, and {what} needs the distance: give distance=, e.g. 300 * u.pc"
+        raise ValueError(msg)
+
+
+def check_pixels(name, value):
+    """Return pixel positions as floats; refuse quantities and words."""
+    try:
+        array = np.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        array = None
+    if array is None or isinstance(value, u.Quantity | str | numbers.Number):
+        msg = f"{name} must be a SkyCoord or pixels (x, y), got {value!r}"
+        raise TypeError(msg)
+    return array

@@ -1,0 +1,395 @@
+"""What the images of a file are: channels, their errors and masks, planes of parameters, cubes."""
+
+import re
+
+import numpy as np
+from astropy import units as u
+from astropy.io import fits
+
+from astrofractal._utils.validation import warn
+from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channel import clean_numbers, error_factor
+from astrofractal.gasmap.header import is_celestial, spectral_ctype
+from astrofractal.gasmap.io.fits import hdu_data, header_unit, is_hdu, label
+from astrofractal.gasmap.moments import CHANNELS
+from astrofractal.gasmap.units import logarithmic, parse_unit
+
+#: What the planes of a cube of parameters are called (upper case, without the number of a component).
+_PLANES = {
+    "column_density": ("COLUMN", "NTOT", "NCOL", "N", "N_NH3", "NNH3", "LOGN"),
+    "velocity": ("VELOCITY", "XOFF_V", "CENTER", "SHIFT", "VLSR", "V"),
+    "dispersion": ("SIGMA", "WIDTH", "SIGMA_V", "SIGV", "DISPERSION", "FWHM"),
+}
+
+_EXTENSIONS = dict(zip(CHANNELS, ("COLUMN_DENSITY", "V_LOS", "SIGMA_V"), strict=True))
+
+
+def channels_of_planes(hdus, key=None):
+    """Return the planes of a cube of fitted parameters as extensions with the names of channels."""
+    images = [pick(hdus, key)] if key is not None else image_hdus(hdus)
+    image = images[0] if images else None
+    if image is None or len(image.shape) < 3 or not parameter_names(image):
+        return None
+    found = _named_planes(image)
+    if not found:
+        return None
+    where = label(image, hdus)
+    data = hdu_data(image, hdus)
+    data = data.reshape(-1, *data.shape[-2:])
+    header = image.header.copy()
+    for card in [card for card in header if re.fullmatch(r"PLANE\d+|BUNIT|EXTNAME", card)]:
+        del header[card]
+    planes = fits.HDUList([fits.PrimaryHDU()])
+    names = parameter_names(image)
+    if len(names) != len(data):
+        msg = (
+            f"{where} has {len(data)} planes, but {len(names)} cards PLANE1, ..., so that it is unclear "
+            "which is which: correct these cards, or give the planes one by one"
+        )
+        raise ValueError(msg)
+    for name, index in found.items():
+        values = clean_numbers(data[index], where)
+        values[values == 0] = np.nan
+        channel = name.removesuffix("_ERROR")
+        unit = "km s-1"
+        if channel == _EXTENSIONS["column_density"]:
+            column = data[found[channel]]
+            unit = "dex(cm-2)" if logarithmic(column[column != 0]) else "cm-2"
+        plane = fits.ImageHDU(values, header, name=name)
+        plane.header["BUNIT"] = unit
+        plane.header["BTYPE"] = names[index]
+        planes.append(plane)
+    return planes
+
+
+def _named_planes(image):
+    """Return the index of the plane of each channel and error, by the name of its extension."""
+    keys = [key for key in image.header if re.fullmatch(r"PLANE\d+", key)]
+    first = min(int(key[5:]) for key in keys)  # pyspeckit counts from 0, others from 1
+    names = {int(key[5:]) - first: str(image.header[key]).strip() for key in keys}
+    found = {}
+    for index, text in names.items():
+        error = text[:1] == "e" and text[1:2].isupper()
+        plain = re.sub(r"_?0$", "", (text[1:] if error else text).upper())
+        for channel, words in _PLANES.items():
+            if plain in words:
+                found.setdefault(_EXTENSIONS[channel] + "_ERROR" * error, index)
+    several = [name for name in names.values() if re.search(r"[A-Za-z_]1$", name)]
+    if found and several:
+        msg = (
+            f"{image.name or 'the cube'} holds fits of several components ({several[0]!r} ...), which "
+            "are no moments of the line: give a fit of one component, or a cube of spectra to "
+            "GasMap.from_cube"
+        )
+        raise ValueError(msg)
+    return found
+
+
+#: Words for an uncertainty in the name of an extension, and what it holds.
+_WORDS = {
+    "deviation": "UNCERTAINT(?:Y|IES)|UNCERT|UNC|ERRORS?|ERRS?|STD(?:_?DEV)?|STDEV|RMS|NOISE",
+    "inverse": "INV(?:ERSE)?_?VAR(?:IANCE)?|IVAR",
+    "variance": "VARIANCES?|VAR|STAT",
+}
+
+#: Short words that mean an uncertainty only before the name of a channel, as in E_N or SIGMA_NH2.
+_BEFORE_CHANNEL = re.compile(r"^(?:E_?|D_|SIGMA_)(?=.)")
+
+#: Classes of uncertainties: of NDData (UTYPE), and of ESO's standard (HDUCLAS3).
+_CLASSES = {
+    "STDDEVUNCERTAINTY": "deviation", "VARIANCEUNCERTAINTY": "variance", "INVERSEVARIANCE": "inverse",
+    "RMSE": "deviation", "MSE": "variance", "INVMSE": "inverse",
+}  # fmt: skip
+
+_MASK = re.compile(r"(?:.*_)?MASK")
+
+#: Images that say how much was observed: zero where nothing was, as the footprint of reproject.
+_WEIGHT = re.compile(
+    r"(?:.*_)?(?:FOOTPRINT|COVERAGE|COV|WEIGHTS?|WHT|EXPOSURE|EXPTIME|EXP|N_?HITS)"
+)
+
+#: Images beside a map that are none of these.
+_OTHER = re.compile(
+    r"(?:.*_)?(?:SNR|S_N|FLAGS?|DQ|QUAL|QUALITY|CONTEXT|CTX|CHI2|RESIDUALS?|MODEL|AREA|CON|"
+    r"BACKGROUND|BKG|PSF)|VAR_.*"
+)
+
+
+def _plain(name):
+    """Return the name of an extension in capitals, its words separated by underscores."""
+    return re.sub("[^A-Z0-9]+", "_", str(name).upper()).strip("_")
+
+
+def _statistic(hdu):
+    """Return what kind of uncertainty an image holds, and of what; (`None`, "") for other images."""
+    name = _plain(hdu.name)
+    if channel_name(name) is not None:  # SIGMA_V is a dispersion, no uncertainty of V
+        return None, ""
+    kind, owner = None, ""
+    for word, names in _WORDS.items():
+        found = re.fullmatch(rf"(?:{names})(?:_(?P<a>.+))?|(?P<b>.+?)_(?:{names})", name)
+        if found:
+            kind, owner = word, found["a"] or found["b"] or ""
+            break
+    joined = re.fullmatch("(.+)(?:ERROR|ERR|UNCERT)", name)
+    if kind is None and joined:
+        kind, owner = "deviation", joined[1]
+    short = _BEFORE_CHANNEL.sub("", name)
+    if kind is None and short != name and channel_name(short) is not None:
+        kind, owner = "deviation", short
+    stated = str(hdu.header.get("UTYPE") or hdu.header.get("HDUCLAS3") or "").strip().upper()
+    if stated and (kind is not None or str(hdu.header.get("HDUCLAS2", "")).strip() == "ERROR"):
+        kind = _CLASSES.get(stated, "unknown")
+    return kind, owner
+
+
+def main_images(hdus):
+    """Return the images of a file that are no uncertainties, masks or weights of others."""
+    return [
+        hdu
+        for hdu in image_hdus(hdus)
+        if _statistic(hdu)[0] is None
+        and not any(mark.fullmatch(_plain(hdu.name)) for mark in (_MASK, _WEIGHT, _OTHER))
+    ]
+
+
+def find_error(hdus, hdu, name, channel, unit, *, plane=None):
+    """Return the standard deviation of a channel (or a plane) from its own extension, or `None`."""
+    alone = plane is not None or name == "column_density" or len(main_images(hdus)) == 1
+    images = [(other, *_statistic(other)) for other in image_hdus(hdus) if other is not hdu]
+    images = [one for one in images if one[1] is not None]
+    own = {_plain(hdu.name), "" if alone else None}
+    own_error = _plain(hdu.header.get("ERRDATA", ""))
+    matching = [
+        (other, kind)
+        for other, kind, owner in images
+        if owner in own or channel_name(owner) == name or _plain(other.name) == own_error != ""
+    ]
+    matching.sort(key=lambda one: getattr(one[0], "ver", 1) != getattr(hdu, "ver", 1))
+    for other, kind in matching:
+        where = label(other, hdus)
+        if wide_axes(other) != wide_axes(hdu):
+            _unused(where, f"has shape {other.shape}, its map {hdu.shape}")
+        elif kind == "unknown":
+            _unused(where, f"is of a class that is no standard deviation ({other.header['UTYPE']})")
+        else:
+            values = clean_numbers(hdu_data(other, hdus), where)
+            values = values.reshape(-1, *channel.values.shape)[plane or 0]
+            text = "" if unit is not None else str(other.header.get("BUNIT", "") or "").strip()
+            try:
+                return _deviation(values, kind, text, channel)
+            except ValueError as error:  # of units as well
+                _unused(where, f"cannot be converted ({error})")
+    if images and not matching and alone and len(main_images(hdus)) == 1:
+        names = ", ".join(other.name for other, *_ in images)
+        _unused(names, f"has no name that belongs to {hdu.name or 'the map'}")
+    return None
+
+
+def as_deviation(hdu, hdus, channel):
+    """Return the standard deviations in a file of their own, in the unit of a channel."""
+    where = label(hdu, hdus)
+    kind = _statistic(hdu)[0] or "deviation"
+    if kind == "unknown":
+        msg = f"{where} is of a class that is no standard deviation ({hdu.header['UTYPE']})"
+        raise ValueError(msg)
+    values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), where)
+    text, physical = header_unit(hdu, hdus), getattr(channel.unit, "physical_unit", None)
+    if physical is not None and text not in ("", "dex") and parse_unit(text) == physical:
+        text = ""  # a header that was copied: the numbers are in dex
+    return _deviation(values, kind, text, channel)
+
+
+def _unused(where, reason):
+    msg = f"the uncertainty in {where} is not used: it {reason}"
+    warn(msg)
+
+
+def _deviation(values, kind, text, channel):
+    """Return standard deviations in the unit of a channel from numbers of a kind and a unit."""
+    own, factor = channel.unit, 1.0
+    if not isinstance(own, u.function.FunctionUnitBase) and text and text != "dex":
+        stated = parse_unit(text, name="BUNIT")
+        if isinstance(stated, u.UnitBase) and stated.is_equivalent(own**2):
+            kind, factor = "variance", np.sqrt(stated.to(own**2))
+            text = ""
+    if text and kind == "deviation":
+        factor = error_factor(text, channel, name="BUNIT")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if kind == "inverse":
+            values = 1 / values
+        if kind != "deviation":
+            values = np.sqrt(values)
+        return np.where(values >= 0, values, np.nan) * factor
+
+
+def find_mask(hdus, hdu, shape):
+    """Return the mask of a channel of a shape from its own extension, or `None`."""
+    masks = []
+    for other in image_hdus(hdus):
+        name = _plain(other.name)
+        is_mask = name in ("MASK", f"{_plain(hdu.name)}_MASK")
+        if other is hdu or not (is_mask or _WEIGHT.fullmatch(name)):
+            continue
+        if wide_axes(other) == [n for n in shape if n > 1]:
+            data = hdu_data(other, hdus).reshape(shape)
+            masks.append(data.astype(bool) if is_mask else ~(data > 0))
+        else:
+            msg = (
+                f"{label(other, hdus)} has shape {other.shape}, {label(hdu, hdus)} has "
+                f"{hdu.shape}: the mask is not used"
+            )
+            warn(msg)
+    return np.any(masks, axis=0) if masks else None
+
+
+#: Names of extensions (upper case, other characters dropped) that mean a channel.
+CHANNEL_NAMES = {
+    "column_density": (
+        "COLUMNDENSITY", "COLUMN", "COLDENS", "COLDENSITY", "NH2", "N", "SURFACEDENSITY",
+        "GASDENSITY", "LOGNH2", "LOGN", "LOGCOLUMNDENSITY",
+    ),
+    "velocity": (
+        "VLOS", "VELOCITY", "VLSR", "V", "VCEN", "CENTROID", "MEANVELOCITY", "VELOCITYLOS",
+        "MOM1", "MOMENT1", "VELO",
+    ),
+    "dispersion": (
+        "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
+        "LINEDISPERSION", "VELDISP", "SIGMAVLOS", "FWHM", "FWHMV", "LINEWIDTH", "MOM2", "MOMENT2",
+    ),
+}  # fmt: skip
+
+
+def channel_name(text):
+    """Return the channel that the name of an extension or plane means, or `None`."""
+    plain = re.sub("[^A-Z0-9]", "", str(text).upper())
+    for channel, names in CHANNEL_NAMES.items():
+        if plain in names:
+            return channel
+    return None
+
+
+def image_hdus(hdus):
+    """Return the HDUs that hold images, distortion tables left out."""
+    return [
+        hdu
+        for hdu in hdus
+        if (is_hdu(hdu) or getattr(hdu, "is_image", False))
+        and hdu.header.get("NAXIS", 0) > 0
+        and hdu.name not in ("WCSDVARR", "D2IMARR", "TEL_COORD")
+        and 0 not in hdu.shape
+    ]
+
+
+def pick(hdus, key):
+    try:
+        return hdus[key]
+    except (KeyError, IndexError):
+        names = [hdu.name for hdu in hdus]
+        msg = f"hdu {key!r} is not in the file, which has {names}"
+        raise ValueError(msg) from None
+
+
+def wide_axes(hdu):
+    """Return the lengths of the axes of more than one pixel."""
+    return [n for n in hdu.shape if n > 1]
+
+
+def spectral_length(hdu):
+    """Return the channels along the spectral axis of an image; 0 without one."""
+    for axis, length in enumerate(hdu.shape[::-1], start=1):
+        if length > 1 and spectral_ctype(hdu.header, axis):
+            return length
+    return 0
+
+
+def parameter_names(hdu):
+    """Return what the planes of a cube of parameters are called (PLANE1, PLANE2, ...)."""
+    return [str(hdu.header[key]) for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+
+
+def check_shape(hdu, where, *, three_planes=False):
+    """Refuse an image that is neither a map nor, if these are allowed, three planes."""
+    n_wide, channels = len(wide_axes(hdu)), spectral_length(hdu)
+    if channels > 1 and n_wide == 1:
+        msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
+        raise ValueError(msg)
+    wide = [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
+    if len(wide) == 2 and any(spectral_ctype(hdu.header, axis) for axis in wide):
+        ctypes = ", ".join(repr(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in wide)
+        msg = f"{where} {_wcs.describe_diagram(ctypes)}"
+        raise ValueError(msg)
+    if len(hdu.shape) < 2:
+        msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
+        raise ValueError(msg)
+    if n_wide <= 2 or (three_planes and is_three_planes(hdu)):
+        return
+    raise ValueError(describe_cube(hdu, where))
+
+
+def is_three_planes(hdu):
+    """Return whether an image has three planes that can be column density, v and sigma."""
+    shape = [n for n in hdu.shape[:-2] if n > 1]
+    named = [channel_name(name) for name in parameter_names(hdu)]
+    return shape == [3] and named in ([], list(CHANNELS)) and not _planes_of(hdu)
+
+
+def _planes_of(hdu):
+    """Say what the planes of a picture or a polarization map are, else return `None`."""
+    ctypes = [str(hdu.header.get(f"CTYPE{axis}", "")) for axis in range(1, len(hdu.shape) + 1)]
+    lengths = dict(zip(ctypes, hdu.shape[::-1], strict=True))
+    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
+        return "a picture in colors"
+    if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
+        return "a picture in colors (8 bits per pixel)"
+    if lengths.get("STOKES", 0) > 1:
+        return "a set of Stokes planes"
+    return None
+
+
+def describe_cube(hdu, where):
+    """Say what an image of more than two axes is."""
+    parameters = parameter_names(hdu)
+    wide = len(wide_axes(hdu))
+    if wide == 3 and not parameters and _planes_of(hdu):
+        return f"{where} is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
+    if spectral_length(hdu) > 1 and not parameters:
+        return (
+            f"{where} is a position-position-velocity cube of shape {hdu.shape}, not a map: use "
+            "GasMap.from_cube"
+        )
+    if parameters:
+        return (
+            f"{where} is a cube of parameters of shape {hdu.shape} (planes {', '.join(parameters)}), "
+            "neither a map nor a cube of three planes: one of fitted lines needs "
+            "column=Abundance(...), or is given as velocity= and dispersion= next to a column "
+            "density; else give the planes one by one"
+        )
+    if wide == 3:
+        axis = next((axis for axis in (3, 4, 1, 2) if _is_plane_axis(hdu, axis)), 3)
+        ctype = str(hdu.header.get(f"CTYPE{axis}", ""))
+        return (
+            f"{where} is a cube of parameters of shape {hdu.shape}, or has no spectral axis "
+            f"(CTYPE{axis} = {ctype!r}): correct CTYPE{axis} and CUNIT{axis} of a cube of spectra, or "
+            "give the planes one by one"
+        )
+    return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
+
+
+def _is_plane_axis(hdu, axis):
+    """Return whether an axis (1-based) has several pixels and is not celestial."""
+    return hdu.header.get(f"NAXIS{axis}", 1) > 1 and not is_celestial(hdu.header, axis)
+
+
+def describe_extensions(hdus):
+    """Say what the extensions of a file are, where none of them is a map."""
+    if any(str(hdu.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" for hdu in hdus):
+        return "it is a HEALPix map, which must be projected on a plane first (as reproject does)"
+    kinds = []
+    for index, hdu in enumerate(hdus):
+        if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not is_hdu(hdu):
+            kind = "a table"
+        else:
+            kind = "an image" if hdu.header.get("NAXIS", 0) else "empty"
+        kinds.append(f"{hdu.name or index} ({kind})")
+    return f"its extensions are {', '.join(kinds)}"
