@@ -157,11 +157,12 @@ def transform(column, velocity, dispersion, operator, *, full=None):
     return column, velocity, dispersion
 
 
-def transform_errors(channels, errors, moved, operator, *, independent=1.0):
+def transform_errors(channels, errors, moved, operator, *, squares=None, independent=1.0):
     """
     Return the standard deviations of the channels that `transform` returned, to first order.
 
-    Each pixel of the result counts as the mean of so many ``independent`` ones.
+    Each pixel of the result counts as the mean of so many ``independent`` ones, whose variances are
+    weighted by the operator ``squares`` (by default as their values).
     """
     # channels, errors, moved: column density, velocity, dispersion, each 2D or None
     column, velocity, dispersion = channels
@@ -171,7 +172,7 @@ def transform_errors(channels, errors, moved, operator, *, independent=1.0):
     v, new_v, s, new_s = (np.zeros(()),) * 4
     if velocity is not None:
         center = mean_velocity(velocity, column)
-        v, new_v = np.nan_to_num(velocity - center), moved[1] - center
+        v, new_v = (np.nan_to_num(one - center) for one in (velocity, moved[1]))
     if dispersion is not None:
         s, new_s = np.nan_to_num(dispersion), moved[2]
     # the variances of N / scale, v and sigma^2, in which (v - new_v) is expanded
@@ -181,7 +182,7 @@ def transform_errors(channels, errors, moved, operator, *, independent=1.0):
             e, q = (errors[0] / scale) ** 2, s**2 + v**2
             good = known & np.isfinite(e)
             terms = (e, e * v, e * v**2, e * q, e * q * v, e * q**2, gas)
-            a, av, av2, aq, aqv, aq2, mean = _means(operator, good, terms)
+            a, av, av2, aq, aqv, aq2, mean = _means(operator, squares, good, terms)
             c = new_v**2 - new_s**2
             variances[0] = a
             variances[1] = (av2 - 2 * new_v * av + new_v**2 * a) / mean**2
@@ -190,24 +191,31 @@ def transform_errors(channels, errors, moved, operator, *, independent=1.0):
         if errors[1] is not None:
             e = (gas * errors[1]) ** 2
             good = known & np.isfinite(e) & np.isfinite(velocity)
-            a, av, av2, mean = _means(operator, good, (e, e * v, e * v**2, gas))
+            a, av, av2, mean = _means(operator, squares, good, (e, e * v, e * v**2, gas))
             variances[1] = variances[1] + a / mean**2
             variances[2] = variances[2] + 4 * (av2 - 2 * new_v * av + new_v**2 * a) / mean**2
         if errors[2] is not None:
             e = (gas * s * errors[2]) ** 2
             good = known & np.isfinite(e) & np.isfinite(dispersion)
-            a, mean = _means(operator, good, (e, gas))
+            a, mean = _means(operator, squares, good, (e, gas))
             variances[2] = np.where(new_s > 0, variances[2] + 4 * a / mean**2, np.nan)
         found = [np.sqrt(np.maximum(variance, 0) / independent) for variance in variances]
         found = [found[0] * scale, found[1], found[2] / (2 * new_s)]
-    return [None if error is None else one for error, one in zip(errors, found, strict=True)]
+    return [
+        None if error is None else np.where(np.isfinite(new), one, np.nan)
+        for error, new, one in zip(errors, moved, found, strict=True)
+    ]
 
 
-def _means(operator, good, terms):
-    """Return the means of planes over the pixels that are good, as an operator weights them."""
-    planes = [np.where(good, term, 0) for term in terms]
-    *sums, weight = operator(np.stack([*planes, good.astype(np.float64)]))
-    return [np.where(weight > 0, one / weight, np.nan) for one in sums]
+def _means(operator, squares, good, terms):
+    """Return the means of variances, and of the gas, over the pixels that are good."""
+    planes = np.stack([np.where(good, term, 0) for term in (*terms, 1.0)])
+    *sums, gas, weight = operator(planes)
+    means = [np.where(weight > 0, one / weight, np.nan) for one in (*sums, gas)]
+    if squares is not None:
+        *sums, weight = squares(np.delete(planes, -2, axis=0))
+        means[:-1] = [np.where(weight > 0, one / weight, np.nan) for one in sums]
+    return means
 
 
 def line_of_sums(total, momentum, square, *, rounding=1e-12):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from numbers import Real
+
 import numpy as np
 from astropy import units as u
 from astropy.convolution import Gaussian2DKernel
@@ -9,19 +11,20 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from radio_beam import Beam
 from scipy import fft
 
-from astrofractal.gasmap.moments import mean_velocity, transform
+from astrofractal.gasmap.moments import mean_velocity, transform, transform_errors
 from astrofractal.gasmap.units import to_column_density, to_velocity
 
 __all__ = [
     "Convolver",
+    "Pixels",
     "add_noise",
     "beam_kernel",
     "blurred",
     "column_level",
     "correlate",
+    "filtered_errors",
     "high_pass",
     "parse_beam",
-    "to_length",
     "velocity_level",
 ]
 
@@ -54,19 +57,40 @@ def parse_beam(beam):
     raise TypeError(msg)
 
 
-def to_length(name, value, *, distance, pixel_scale=None):
-    """Return a length, an angle seen from a distance, or pixels as a length in pc."""
-    if value.unit.is_equivalent(u.pc):
-        return value.to(u.pc)
-    if value.unit.is_equivalent(u.rad):
-        if distance is None:
-            msg = f"{name} is an angle, {value}, which needs the distance: give distance="
+class Pixels:
+    """The pixels of a map or of images: their width as length and angle, and where north is."""
+
+    def __init__(self, length=None, angle=None, distance=None, direction=None):
+        self.length, self.angle, self.distance = length, angle, distance
+        self.direction = direction or (lambda angle: angle + 90 * u.deg)
+
+    def count(self, name, width):
+        """Return a length, an angle or a number of pixels in pixels."""
+        if width.unit == u.pix:
+            return width.value
+        if width.unit.is_equivalent(u.rad):
+            if self.angle is not None:
+                return (width / self.angle).to_value(u.one)
+            if self.distance is None:
+                msg = f"{name} is an angle, {width}, which needs the distance: give distance="
+                raise ValueError(msg)
+            width = width.to_value(u.rad) * self.distance
+        elif not width.unit.is_equivalent(u.pc):
+            msg = f"{name} must be an angle or a length such as 18 * u.arcsec, got {width}"
+            raise u.UnitConversionError(msg)
+        if self.length is None:
+            msg = f"{name} is a length, {width}, which needs the distance: give distance="
             raise ValueError(msg)
-        return value.to_value(u.rad) * distance.to(u.pc)
-    if value.unit == u.pix and pixel_scale is not None:
-        return value.value * pixel_scale
-    msg = f"{name} must be an angle or a length such as 18 * u.arcsec or 0.02 * u.pc, got {value}"
-    raise u.UnitConversionError(msg)
+        return (width / self.length).to_value(u.one)
+
+    def kernel(self, name, beam, step=1.0):
+        """Return the kernel of a beam on pixels that are wider by a factor, `None` for no beam."""
+        if beam is None:
+            return None
+        major, minor, angle = beam
+        widths = (self.count(name, width) / step for width in (major, minor))
+        kernel = beam_kernel(*widths, angle=self.direction(angle))
+        return None if kernel is None else kernel.array
 
 
 def beam_kernel(
@@ -133,13 +157,21 @@ class Convolver:
         return full[..., rows, columns]
 
 
-def blurred(column, velocity, dispersion, kernel):
-    """Return channels as seen through a beam; pixels without column density stay without."""
-    # column, velocity, dispersion (..., ny, nx)
-    known = np.isfinite(column)
-    convolver = Convolver(kernel, column.shape[-2:])
-    channels = transform(column, velocity, dispersion, convolver, full=0.0)
-    return tuple(np.where(known, channel, np.nan) for channel in channels)
+def blurred(channels, kernel, errors=(None, None, None), independent=1.0):
+    """Return channels and their errors as seen through a beam; unknown pixels stay unknown."""
+    # channels, errors (..., ny, nx) each, or None; errors of 2D channels alone
+    known = np.isfinite(channels[0])
+    convolver = Convolver(kernel, known.shape[-2:])
+    moved = transform(*channels, convolver, full=0.0)
+    if any(error is not None for error in errors):
+        squares = Convolver(kernel**2, known.shape[-2:])
+        errors = transform_errors(
+            channels, errors, moved, convolver, squares=squares, independent=independent
+        )
+    return [
+        [None if one is None else np.where(known, one, np.nan) for one in planes]
+        for planes in (moved, errors)
+    ]
 
 
 def high_pass(column, velocity, dispersion, kernel):
@@ -173,19 +205,26 @@ def high_pass(column, velocity, dispersion, kernel):
         )
 
 
+def filtered_errors(channels, errors, left):
+    """Return the errors of what `high_pass` left: the mean that it subtracts has next to none."""
+    if all(error is None for error in errors):
+        return errors
+    found = transform_errors(channels, errors, left, lambda planes: planes)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gain = channels[0] / left[0]
+    return [None if e is None else e * factor for e, factor in zip(found, (1.0, gain, gain))]
+
+
 def column_level(noise):
     """Return the level of the noise in column density as (absolute in cm-2, relative)."""
     if noise is None:
         return 0.0, 0.0
     if isinstance(noise, u.Quantity) and noise.unit != u.one:
-        level = to_column_density(noise, name="noise")
-        return _level("noise", level.value), 0.0
-    try:
-        fraction = float(noise)
-    except (TypeError, ValueError):
+        return _level("noise", to_column_density(noise, name="noise").value), 0.0
+    if not isinstance(noise, Real | u.Quantity):
         msg = f"noise must be a column density or a fraction, got {noise!r}"
-        raise TypeError(msg) from None
-    return 0.0, _level("noise", fraction)
+        raise TypeError(msg)
+    return 0.0, _level("noise", float(noise))
 
 
 def velocity_level(name, noise):
@@ -206,20 +245,22 @@ def _level(name, value):
 
 
 def add_noise(channels, levels, random):
-    """Return channels with noise."""
-    # channels in cm-2 and km/s; random (3, ..., ny, nx)
+    """Return channels with noise; column densities that are not positive are unknown."""
+    # channels (..., ny, nx) in cm-2 and km/s; random (3, ..., ny, nx)
     column, velocity, dispersion = channels
     (absolute, relative), velocity_noise, dispersion_noise = levels
     column = column + random[0] * np.hypot(absolute, relative * column)
     velocity = velocity + random[1] * velocity_noise
     if dispersion_noise:
         dispersion = np.maximum(dispersion + random[2] * dispersion_noise, 0)
-    return column, velocity, dispersion
+    return np.where(column > 0, column, np.nan), velocity, dispersion
 
 
 def correlate(random, kernel):
-    """Return noise that is correlated by a kernel and still has variance 1."""
+    """Return noise that is correlated by a kernel (if any) and still has variance 1."""
     # random (..., ny, nx); wrapped around, so that the border has the variance of the rest
+    if kernel is None:
+        return random
     half = [n // 2 for n in kernel.shape]
     padding = [(0, 0)] * (random.ndim - 2) + [(h, h) for h in half]
     wide = np.pad(random, padding, mode="wrap")

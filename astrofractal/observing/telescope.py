@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,14 +32,14 @@ from astrofractal.gasmap.noise import column_steps, median_error, pixel_noise
 from astrofractal.gasmap.positions import pixel_direction
 from astrofractal.gasmap.resample import overlaps
 from astrofractal.observing.beam import (
+    Pixels,
     add_noise,
-    beam_kernel,
     blurred,
     column_level,
     correlate,
+    filtered_errors,
     high_pass,
     parse_beam,
-    to_length,
     velocity_level,
 )
 
@@ -142,6 +143,11 @@ class Telescope:
         """Return a digest of everything."""
         return fingerprint(*(getattr(self, name) for name in self.__dataclass_fields__))
 
+    @property
+    def _filter_beam(self):
+        """What the filter subtracts, as a beam."""
+        return parse_beam(self.largest_scale)
+
     def _levels(self):
         """Return the levels of the noise in column density, velocity and dispersion."""
         return (
@@ -190,8 +196,8 @@ class Telescope:
             channels, footprint = _known_around(gas, positions)
         beam = None
         if gas.beam is not None and gas.distance is not None:
-            axes = [a.to_value(u.rad) * gas.distance.to(u.pc) for a in _axes(gas.beam)]
-            beam = (*axes, gas.beam.pa)
+            major, minor, angle = parse_beam(gas.beam)
+            beam = (*(a.to_value(u.rad) * gas.distance for a in (major, minor)), angle)
         velocity_noise, dispersion_noise = (
             None if value is None else value * u.km / u.s
             for value in (
@@ -228,8 +234,9 @@ class Telescope:
         Returns
         -------
         gas : `~astrofractal.GasMap`
-            The observed map.  Its uncertainties are those of the noise that was added.  Column
-            densities that noise or filter make negative are masked.
+            The observed map.  Its uncertainties are those of the map, taken through the same
+            steps to first order, and of the noise that is added.  Column densities that noise or
+            filter make negative are masked.
 
         Raises
         ------
@@ -248,7 +255,7 @@ class Telescope:
             gas = _through_beam(gas, self.beam)
         if self.pixel_scale is not None:
             gas = _on_grid(gas, self.pixel_scale)
-        gas = _recorded(gas, self, self._levels(), random_state)
+        gas = _recorded(gas, self, random_state)
         return gas if self.footprint is None else _within(gas, self.footprint)
 
     def observe_images(
@@ -312,7 +319,7 @@ class Telescope:
         seen = _image_footprints(self.footprint, images.shape, generator)
         phases = keyed_generator(len(images), "phases of the pixels").random((len(images), 2))
         images = keep_channels(images, self.channels)
-        plan = _ImagePlan(self, self._levels(), images.shape[2:], size.to(u.pc))
+        plan = _ImagePlan(self, images.shape[2:], size)
         result = np.empty(images.shape, dtype=np.float32)
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
@@ -358,26 +365,24 @@ def _is_correlated(gas, beam):
     return bool(near < distant * np.sqrt(expected))
 
 
-def _arrays(gas):
-    """Return the three channels in double precision, NaN for absent ones."""
+def _planes(gas):
+    """Return channels and errors in double precision: NaN for an absent channel, `None` for an error."""
     nothing = np.full(gas.shape, np.nan)
-    return tuple(
-        getattr(gas, name).value.astype(np.float64) if name in gas.channels else nothing
-        for name in CHANNEL_UNITS
-    )
+    channels, errors = [], []
+    for name in CHANNELS:
+        channel, error = getattr(gas, name), getattr(gas, f"{name}_uncertainty")
+        channels.append(nothing if channel is None else channel.value.astype(np.float64))
+        errors.append(None if error is None else error.value.astype(np.float64))
+    return channels, errors
 
 
-def _replaced(gas, arrays, errors=None, **changes):
-    """Return a map with other channels (`None` stays absent), and errors by their names."""
-    channels = {
-        name: array * unit
-        for (name, unit), array in zip(CHANNEL_UNITS.items(), arrays, strict=True)
-        if name in gas.channels
-    }
-    for name in gas.channels:
-        error = (errors or {}).get(name)
-        channels[f"{name}_uncertainty"] = None if error is None else error * CHANNEL_UNITS[name]
-    return gas.replace(**channels, **changes)
+def _replaced(gas, channels, errors, **changes):
+    """Return a map with other values in its channels."""
+    for (name, unit), channel, error in zip(CHANNEL_UNITS.items(), channels, errors, strict=True):
+        if name in gas.channels:
+            changes[name] = channel * unit
+            changes[f"{name}_uncertainty"] = None if error is None else error * unit
+    return gas.replace(**changes)
 
 
 def _moved(gas, distance):
@@ -400,113 +405,90 @@ def _moved(gas, distance):
     return gas.replace(wcs=wcs, beam=beam, distance=distance)
 
 
-def _pixel_length(gas):
-    """Return the width of a pixel in pc."""
-    if not gas.has_pixel_scale and gas.wcs is not None:
-        msg = "gas has no distance, which lengths need: give distance="
-        raise ValueError(msg)
-    return gas.pixel_scale
-
-
-def _widths(gas, quantities, name):
-    """Return angles or lengths in pixels of the map."""
-    if gas.wcs is not None and all(one.unit.is_equivalent(u.rad) for one in quantities):
-        width = np.sqrt(gas.pixel_solid_angle.to_value(u.sr))
-        return [one.to_value(u.rad) / width for one in quantities]
-    scale = _pixel_length(gas)
-    lengths = [to_length(name, one, distance=gas.distance, pixel_scale=scale) for one in quantities]
-    return [(length / scale).to_value(u.one) for length in lengths]
-
-
-def _kernel(gas, beam):
-    """Return the kernel that gives a map its new beam."""
-    major, minor, angle = beam
-    if gas.beam is not None:
-        wanted = Beam(*_angles(gas, (major, minor)), angle)
-        own = gas.beam
-        ratios = [(w / o).to_value(u.one) for w, o in zip(_axes(wanted), _axes(own), strict=True)]
-        turned = 0 if own.iscircular() else abs(np.sin((wanted.pa - own.pa).to_value(u.rad)))
-        if np.allclose([*ratios, 1 + turned], 1, atol=1e-3):
-            return None
-        try:
-            missing = wanted.deconvolve(own)
-        except BeamError:
-            msg = f"beam {wanted} does not cover that of the map, {own}: no convolution leads to it"
-            raise ValueError(msg) from None
-        major, minor, angle = missing.major, missing.minor, missing.pa
-    pixels = _widths(gas, (major, minor), "beam")
-    return beam_kernel(*pixels, angle=pixel_direction(gas, angle))
-
-
-def _axes(beam):
-    return beam.major, beam.minor
-
-
-def _angles(gas, widths):
-    """Return angles, or lengths as they are seen from the map's distance."""
-    if widths[0].unit.is_equivalent(u.rad):
-        return widths
-    need_distance(gas, "a beam given as a length, for a map that has a beam")
-    return [(width / gas.distance).to_value(u.one) * u.rad for width in widths]
+def _pixels_of(gas):
+    """Return the pixels at the center of a map."""
+    return Pixels(
+        length=gas.pixel_scale if gas.has_pixel_scale else None,
+        angle=None if gas.wcs is None else np.sqrt(gas.pixel_solid_angle.to_value(u.sr)) * u.rad,
+        distance=gas.distance,
+        direction=partial(pixel_direction, gas),
+    )
 
 
 def _through_beam(gas, beam):
     """Return the map convolved to a beam."""
-    kernel = _kernel(gas, beam)
-    arrays = _arrays(gas)
+    *axes, angle = beam
+    wanted, missing = None, beam
+    if not axes[0].unit.is_equivalent(u.rad):
+        if gas.beam is not None:
+            need_distance(gas, "a beam given as a length, for a map that has a beam")
+        if gas.distance is not None:
+            axes = [(axis / gas.distance).to_value(u.one) * u.rad for axis in axes]
+    if axes[0].unit.is_equivalent(u.rad):
+        wanted = Beam(*(axis.to(u.arcsec) for axis in axes), angle)
+        if gas.beam is not None:
+            missing = _missing(wanted, gas.beam)
+    channels, errors = _planes(gas)
+    kernel = _pixels_of(gas).kernel("beam", missing)
     if kernel is not None:
-        arrays = blurred(*arrays, kernel.array)
-    major, minor, angle = beam
-    seen = None
-    if gas.distance is not None or major.unit.is_equivalent(u.rad):
-        seen = Beam(*(axis.to(u.arcsec) for axis in _angles(gas, (major, minor))), angle)
-    return _replaced(gas, arrays, beam=seen)
+        # noise is taken as independent from pixel to pixel, or as correlated over the map's beam
+        independent = 1 / (kernel**2).sum()
+        if gas.beam is not None:
+            independent = min(independent, (wanted.sr / gas.beam.sr).to_value(u.one))
+        channels, errors = blurred(channels, kernel, errors, independent)
+    return _replaced(gas, channels, errors, beam=wanted)
+
+
+def _missing(wanted, own):
+    """Return the beam that leads from one to another as (major, minor, angle), `None` from equals."""
+    ratios = [wanted.major / own.major, wanted.minor / own.minor]
+    turned = 0 if own.iscircular() else abs(np.sin((wanted.pa - own.pa).to_value(u.rad)))
+    if np.allclose([*ratios, 1 + turned], 1, atol=1e-3):
+        return None
+    try:
+        return parse_beam(wanted.deconvolve(own))
+    except BeamError:
+        msg = f"beam {wanted} does not cover that of the map, {own}: no convolution leads to it"
+        raise ValueError(msg) from None
 
 
 def _on_grid(gas, pixel):
     """Return the map on pixels of another width."""
-    (width,) = _widths(gas, (pixel,), "pixel_scale")
+    width = _pixels_of(gas).count("pixel_scale", pixel)
     ny, nx = gas.shape
-    scales = (1.0, 1.0)
+    scales = np.ones(2)
     if gas.wcs is not None:
         sides = proj_plane_pixel_scales(gas.wcs)
         scales = sides / np.sqrt(np.prod(sides))
-    shape = [
-        max(int(n * scale / width + 0.01), 1)
-        for n, scale in zip((ny, nx), scales[::-1], strict=True)
-    ]
+    shape = [max(int(n * scale / width + 0.01), 1) for n, scale in zip((ny, nx), scales[::-1])]
     if gas.wcs is not None and pixel.unit.is_equivalent(u.rad):
         size = 2 * np.arctan(shape[1] * pixel.to_value(u.rad) / 2) * u.rad
     else:
-        length = to_length(
-            "pixel_scale", pixel, distance=gas.distance, pixel_scale=_pixel_length(gas)
-        )
-        size = shape[1] * length
+        size = shape[1] * width * gas.pixel_scale
     cutout = gas.cutout(((nx - 1) / 2, (ny - 1) / 2), size=size, shape=shape)
     return cutout.replace(flags=gas.flags, meta=gas.meta)
 
 
-def _recorded(gas, telescope, levels, random_state):
+def _recorded(gas, telescope, random_state):
     """Return the map less what is filtered out, with noise and its uncertainties."""
-    (absolute, relative), velocity_noise, dispersion_noise = levels
-    arrays = _arrays(gas)
-    if telescope.largest_scale is not None:
-        kernel = beam_kernel(*_widths(gas, (telescope.largest_scale,), "largest_scale"))
-        arrays = high_pass(*arrays, kernel.array)
+    levels = telescope._levels()
+    pixels = _pixels_of(gas)
+    channels, errors = _planes(gas)
+    kernel = pixels.kernel("largest_scale", telescope._filter_beam)
+    if kernel is not None:
+        left = high_pass(*channels, kernel)
+        channels, errors = left, filtered_errors(channels, errors, left)
     random = np.random.default_rng(random_state).standard_normal((3, *gas.shape))
-    if telescope.correlated and telescope.beam is not None:
-        major, minor, angle = telescope.beam
-        widths = _widths(gas, (major, minor), "beam")
-        kernel = beam_kernel(*widths, angle=pixel_direction(gas, angle))
-        random = random if kernel is None else correlate(random, kernel.array)
-    noisy = add_noise(arrays, levels, random)
-    errors = {
-        "column_density": np.hypot(absolute, relative * arrays[0]),
-        "velocity": np.full(gas.shape, velocity_noise),
-        "dispersion": np.full(gas.shape, dispersion_noise),
-    }
-    errors = {name: errors[name] for name in gas.channels if np.nanmax(errors[name]) > 0}
-    return _replaced(gas, (np.where(noisy[0] > 0, noisy[0], np.nan), *noisy[1:]), errors)
+    if telescope.correlated:
+        random = correlate(random, pixels.kernel("beam", telescope.beam))
+    added = (np.hypot(levels[0][0], levels[0][1] * channels[0]), *levels[1:])
+    errors = [
+        np.hypot(np.zeros(gas.shape) if error is None else error, level)
+        if np.any(np.asarray(level) > 0)
+        else error
+        for error, level in zip(errors, added, strict=True)
+    ]
+    return _replaced(gas, add_noise(channels, levels, random), errors)
 
 
 def _within(gas, footprint):
@@ -537,42 +519,32 @@ def _region_mask(gas, region):
 class _ImagePlan:
     """What a telescope does to images of one shape and width."""
 
-    def __init__(self, telescope, levels, shape, size):
-        self.levels = levels
-        scale, distance = size / shape[1], telescope.distance
-        width = None
+    def __init__(self, telescope, shape, size):
+        self.levels = telescope._levels()
+        pixels = Pixels(length=size / shape[1], distance=telescope.distance)
+        self.grid = _Grid(shape)
         if telescope.pixel_scale is not None:
-            pixel = to_length(
-                "pixel_scale", telescope.pixel_scale, distance=distance, pixel_scale=scale
-            )
-            width = (pixel / scale).to_value(u.one)
-        coarse = width is not None and width > _SAME_WIDTH
-        self.grid = _Grid(shape) if width is None else (_Wide if coarse else _Fine)(shape, width)
-        self.kernel = _image_kernel("beam", telescope.beam, scale, distance)
-        self.noise_kernel = self.filter = None
+            width = pixels.count("pixel_scale", telescope.pixel_scale)
+            self.grid = (_Wide if width > _SAME_WIDTH else _Fine)(shape, width)
+        beam = telescope.beam
+        self.kernel = pixels.kernel("beam", beam)
+        self.filter = pixels.kernel("largest_scale", telescope._filter_beam, self.grid.width)
+        self.noise_kernel = None
         if telescope.correlated:
-            step = scale * self.grid.noise_width
-            self.noise_kernel = _image_kernel("beam", telescope.beam, step, distance)
-        if telescope.largest_scale is not None:
-            widths = (telescope.largest_scale,) * 2 + (0 * u.deg,)
-            step = scale * self.grid.width
-            self.filter = _image_kernel("largest_scale", widths, step, distance)
+            self.noise_kernel = pixels.kernel("beam", beam, self.grid.noise_width)
 
     def __call__(self, batch, phases, generator):
         """Return the channels (n, ny, nx), column density in cm-2."""
         # batch (n, 3, ny, nx); phases (n, 2)
         channels = (10.0 ** batch[:, 0], batch[:, 1], batch[:, 2])
         if self.kernel is not None:
-            channels = blurred(*channels, self.kernel)
+            channels, _ = blurred(channels, self.kernel)
         channels = self.grid.down(channels, phases)
         if self.filter is not None:
             channels = high_pass(*channels, self.filter)
         random = generator.standard_normal((len(batch), 3, *self.grid.noise_shape))
-        if self.noise_kernel is not None:
-            random = correlate(random, self.noise_kernel)
-        random = self.grid.noise(np.moveaxis(random, 1, 0), phases)
-        column, velocity, dispersion = add_noise(channels, self.levels, random)
-        return self.grid.up((np.where(column > 0, column, np.nan), velocity, dispersion))
+        random = np.moveaxis(correlate(random, self.noise_kernel), 1, 0)
+        return self.grid.up(add_noise(channels, self.levels, self.grid.noise(random, phases)))
 
 
 def _to_image(channels, seen):
@@ -583,19 +555,6 @@ def _to_image(channels, seen):
     image = np.where(np.isfinite(column)[:, None] & seen, image, np.nan)
     image[:, 1] -= mean_velocity(image[:, 1], 10.0 ** image[:, 0])
     return image
-
-
-def _image_kernel(name, beam, scale, distance):
-    """Return the kernel of a beam on pixels of a length, or `None`."""
-    if beam is None:
-        return None
-    major, minor, angle = beam
-    pixels = [
-        (to_length(name, one, distance=distance, pixel_scale=scale) / scale).to_value(u.one)
-        for one in (major, minor)
-    ]
-    kernel = beam_kernel(*pixels, angle=angle + 90 * u.deg)
-    return None if kernel is None else kernel.array
 
 
 def _image_footprints(footprint, shape, generator):
