@@ -159,7 +159,7 @@ def verdict(table: QTable) -> Verdict:
     n, n_yes, n_doubt = len(trust), trust.count("yes"), trust.count("doubt")
     sentence = f"{n_yes or 'None'} of {n} masses can be used"
     if n_doubt:
-        sentence += f", {n_doubt} more only with doubt" if n_yes else f", {n_doubt} only with doubt"
+        sentence += f", {n_doubt} {'is' if n_doubt == 1 else 'are'} doubtful"
     reasons: dict[str, int] = {}
     for own, value in zip(rows, trust):
         worst = [flag.short for flag in present if flag.name in own and flag.trust == value]

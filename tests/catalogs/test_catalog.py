@@ -178,10 +178,10 @@ def trusted(*flags, **columns):
          "2 of 6 masses can be used: 3 are out of distribution, 1 is from a calibration without "
          "predictive power."),
         (["", "edge", "resampled,no-velocity", "outside"],
-         "2 of 4 masses can be used, 1 more only with doubt: 1 is at the border of the map, 1 is "
+         "2 of 4 masses can be used, 1 is doubtful: 1 is at the border of the map, 1 is "
          "outside the map."),
         (["weak-skill,edge", "weak-skill"],
-         "None of 2 masses can be used, 2 only with doubt: 2 are from a calibration with little "
+         "None of 2 masses can be used, 2 are doubtful: 2 are from a calibration with little "
          "predictive power."),
         (["", ""], "2 of 2 masses can be used."),
         ([], ""),
