@@ -34,7 +34,10 @@ def test_the_folder(tmp_path, monkeypatch, capsys):
     for part in parts.values():
         own = MapSet.concatenate([maps[maps.clouds == c] for c in dict.fromkeys(part.clouds)])
         assert_array_equal(part.protostars, own.protostars)
-        assert abs(part.images - own.images).max() < 0.012  # a step is 0.02 km/s
+        difference = abs(part.images - own.images).max(axis=(0, 2, 3))
+        # half a step of the files (0.01 dex, 0.02 km/s; a finer one would double the bundled maps);
+        # velocities are relative to a mean, which rounding moves as well
+        assert (difference < [0.0051, 0.012, 0.0101]).all()
     for line in (folder / "SHA256SUMS").read_text().splitlines():
         digest, name = line.split("  ")
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
