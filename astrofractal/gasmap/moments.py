@@ -165,6 +165,8 @@ def transform_errors(channels, errors, moved, operator, *, squares=None, indepen
     weighted by the operator ``squares`` (by default as their values).
     """
     # channels, errors, moved: column density, velocity, dispersion, each 2D or None
+    if all(error is None for error in errors):
+        return list(errors)
     column, velocity, dispersion = channels
     known = np.isfinite(column)
     scale = column[known].mean() if known.any() else 1.0

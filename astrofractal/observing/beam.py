@@ -163,11 +163,10 @@ def blurred(channels, kernel, errors=(None, None, None), independent=1.0):
     known = np.isfinite(channels[0])
     convolver = Convolver(kernel, known.shape[-2:])
     moved = transform(*channels, convolver, full=0.0)
-    if any(error is not None for error in errors):
-        squares = Convolver(kernel**2, known.shape[-2:])
-        errors = transform_errors(
-            channels, errors, moved, convolver, squares=squares, independent=independent
-        )
+    squares = Convolver(kernel**2, known.shape[-2:])
+    errors = transform_errors(
+        channels, errors, moved, convolver, squares=squares, independent=independent
+    )
     return [
         [None if one is None else np.where(known, one, np.nan) for one in planes]
         for planes in (moved, errors)
@@ -207,8 +206,6 @@ def high_pass(column, velocity, dispersion, kernel):
 
 def filtered_errors(channels, errors, left):
     """Return the errors of what `high_pass` left: the mean that it subtracts has next to none."""
-    if all(error is None for error in errors):
-        return errors
     found = transform_errors(channels, errors, left, lambda planes: planes)
     with np.errstate(invalid="ignore", divide="ignore"):
         gain = channels[0] / left[0]

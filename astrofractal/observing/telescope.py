@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
+from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from radio_beam import Beam
 from radio_beam.utils import BeamError
@@ -143,11 +145,6 @@ class Telescope:
         """Return a digest of everything."""
         return fingerprint(*(getattr(self, name) for name in self.__dataclass_fields__))
 
-    @property
-    def _filter_beam(self):
-        """What the filter subtracts, as a beam."""
-        return parse_beam(self.largest_scale)
-
     def _levels(self):
         """Return the levels of the noise in column density, velocity and dispersion."""
         return (
@@ -249,14 +246,89 @@ class Telescope:
         gas = gas.replace(
             **{f"{name}{end}": None for name in unseen for end in ("", "_uncertainty")}
         )
+        return self._with_noise(self._seen(gas), random_state)
+
+    def _seen(self, gas):
+        """Return a map as it is seen without noise."""
         if self.distance is not None:
             gas = _moved(gas, self.distance)
         if self.beam is not None:
             gas = _through_beam(gas, self.beam)
         if self.pixel_scale is not None:
             gas = _on_grid(gas, self.pixel_scale)
-        gas = _recorded(gas, self, random_state)
+        kernel = _pixels_of(gas).kernel("largest_scale", parse_beam(self.largest_scale))
+        if kernel is not None:
+            channels, errors = _planes(gas)
+            left = high_pass(*channels, kernel)
+            gas = _replaced(gas, left, filtered_errors(channels, errors, left))
         return gas if self.footprint is None else _within(gas, self.footprint)
+
+    def _random(self, gas, n_planes, random_state):
+        """Return noise of variance 1 on the pixels of a map (n_planes, ny, nx)."""
+        random = np.random.default_rng(random_state).standard_normal((n_planes, *gas.shape))
+        kernel = _pixels_of(gas).kernel("beam", self.beam) if self.correlated else None
+        return correlate(random, kernel)
+
+    def _with_noise(self, gas, random_state):
+        """Return a map with noise, and uncertainties that contain it."""
+        channels, errors = _planes(gas)
+        (absolute, relative), *others = levels = self._levels()
+        added = np.hypot(absolute, relative * channels[0]), *others
+        errors = [
+            np.hypot(np.zeros(gas.shape) if error is None else error, level)
+            if np.any(np.asarray(level) > 0)
+            else error
+            for error, level in zip(errors, added, strict=True)
+        ]
+        noisy = add_noise(channels, levels, self._random(gas, 3, random_state))
+        return _replaced(gas, noisy, errors)
+
+    def observe_cube(
+        self,
+        cube: fits.PrimaryHDU,
+        *,
+        noise: u.Quantity = 0 * u.K,
+        random_state: int | np.random.Generator = 0,
+    ) -> fits.PrimaryHDU:
+        """
+        Return a cube of an optically thin line as the telescope would see it.
+
+        Beam, pixels, filter, distance and footprint apply to each channel.  The telescope's noise,
+        which is that of maps, does not.
+
+        Parameters
+        ----------
+        cube : `~astropy.io.fits.PrimaryHDU`
+            Brightness temperatures (n_channels, ny, nx) without a beam, as
+            `astrofractal.simulations.project` returns them with ``velocities``.
+
+        noise : `~astropy.units.Quantity`, optional
+            Standard deviation of the brightness temperature in a channel.
+
+        random_state : int or `~numpy.random.Generator`, optional
+            The seed of the noise.
+
+        Returns
+        -------
+        cube : `~astropy.io.fits.PrimaryHDU`
+            The cube, for `~astrofractal.GasMap.from_cube`.
+        """
+        header = cube.header
+        distance = header["DISTANCE"] * u.pc if "DISTANCE" in header else self.distance
+        plain = np.full(cube.shape[1:], 1e22) / u.cm**2
+        gas = GasMap(plain, wcs=WCS(header).celestial, distance=distance)
+        planes = [self._seen(gas.replace(column_density=one / u.cm**2)) for one in cube.data]
+        gas = planes[0]
+        data = np.array([one.column_density.value for one in planes])
+        data += noise.to_value(u.K) * self._random(gas, len(data), random_state)
+        sky = gas.wcs.to_header()
+        del sky["WCSAXES"]
+        seen = fits.PrimaryHDU(data.astype(np.float32), header)
+        seen.header.update(sky)
+        seen.header.update({} if gas.beam is None else gas.beam.to_header_keywords())
+        if gas.distance is not None:
+            seen.header["DISTANCE"] = gas.distance.value
+        return seen
 
     def observe_images(
         self,
@@ -469,28 +541,6 @@ def _on_grid(gas, pixel):
     return cutout.replace(flags=gas.flags, meta=gas.meta)
 
 
-def _recorded(gas, telescope, random_state):
-    """Return the map less what is filtered out, with noise and its uncertainties."""
-    levels = telescope._levels()
-    pixels = _pixels_of(gas)
-    channels, errors = _planes(gas)
-    kernel = pixels.kernel("largest_scale", telescope._filter_beam)
-    if kernel is not None:
-        left = high_pass(*channels, kernel)
-        channels, errors = left, filtered_errors(channels, errors, left)
-    random = np.random.default_rng(random_state).standard_normal((3, *gas.shape))
-    if telescope.correlated:
-        random = correlate(random, pixels.kernel("beam", telescope.beam))
-    added = (np.hypot(levels[0][0], levels[0][1] * channels[0]), *levels[1:])
-    errors = [
-        np.hypot(np.zeros(gas.shape) if error is None else error, level)
-        if np.any(np.asarray(level) > 0)
-        else error
-        for error, level in zip(errors, added, strict=True)
-    ]
-    return _replaced(gas, add_noise(channels, levels, random), errors)
-
-
 def _within(gas, footprint):
     """Return the map, masked outside a footprint."""
     if hasattr(footprint, "contains"):
@@ -528,7 +578,9 @@ class _ImagePlan:
             self.grid = (_Wide if width > _SAME_WIDTH else _Fine)(shape, width)
         beam = telescope.beam
         self.kernel = pixels.kernel("beam", beam)
-        self.filter = pixels.kernel("largest_scale", telescope._filter_beam, self.grid.width)
+        self.filter = pixels.kernel(
+            "largest_scale", parse_beam(telescope.largest_scale), self.grid.width
+        )
         self.noise_kernel = None
         if telescope.correlated:
             self.noise_kernel = pixels.kernel("beam", beam, self.grid.noise_width)
