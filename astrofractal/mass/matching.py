@@ -135,7 +135,11 @@ def expected_score(gas):
     channels = "".join(
         {"column_density": "N", "velocity": "v", "dispersion": "s"}[c] for c in gas.channels
     )
-    rows = [r for r in rows if r["channels"] == channels and r["position_error_px"] == "0"]
+    rows = [
+        r
+        for r in rows
+        if r["channels"] == channels and r["position_error_px"] == r["largest_scale_pc"] == "0"
+    ]
     beam, ratio = _beam_pixels(gas), 1 / max(_relative_noise(gas), 0.01)
     for name in ("velocity", "dispersion"):
         error = median_error(gas, getattr(gas, f"{name}_uncertainty"))
