@@ -1,7 +1,7 @@
 """Measure how much of its frame a flame should cover: how many candidates pass, and weights to compare.
 
     python docs/scripts/measure_coverage.py --output runs/coverage
-    python docs/scripts/measure_weights.py MAPS random runs/coverage/*.safetensors
+    python docs/scripts/measure_weights.py random runs/coverage/*.safetensors
 
 writes docs/research/tables/coverage.rst and pretrains the compact recipe on a few flames at each
 threshold, all else equal. A run that was interrupted continues with the same command.

@@ -1,42 +1,37 @@
 """Measure how much more fractals help: masses from weights trained on more and more images.
 
-    python docs/scripts/measure_weights.py ../shared/data/mhd random bundled runs/new.safetensors \
+    python docs/scripts/measure_weights.py random bundled runs/new.safetensors \
         --output docs/research/tables/flames.ecsv --figure docs/research/flames.png
 
 Each cloud is predicted from the others by kernel ridge regression, from the tokens of the encoder
 alone and together with sixteen contrasts; the hand-made features, contrasts and radial profiles,
 use the same regressor. A map has the weight n^-0.6 where its protostar has n maps. R2 of log10 M
 counts every protostar once, and differences from the hand-made features are paired; their
-uncertainties are a bootstrap over clouds, then protostars. The maps are used as they are and as a
-telescope observes them. Features are kept in ``--cache``: a run that was interrupted continues, and
-weights can be added later.
+uncertainties are a bootstrap over clouds, then protostars. Two maps of each protostar are used as they
+are, and one of them as a telescope observes it. Features are kept in ``--cache``: a run that was
+interrupted continues, and weights can be added later.
 """
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from astropy import units as u
 from astropy.table import Table
+from measure_telescopes import ALL, telescope
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics import r2_score
 
 from astrofractal import FractalEncoder
-from astrofractal.mapset import MapSet
+from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass import aperture_contrasts, radial_profiles
-from astrofractal.observing import Telescope
 
-SN10 = {
-    "noise": 0.1,  # of the column density in each pixel
-    "velocity_noise": 0.04 * u.km / u.s,  # of the width of a line, 0.4 km/s
-    "dispersion_noise": 0.04 * u.km / u.s,
-}
 CONDITIONS = {
-    "clean": Telescope(),
-    "sn10": Telescope(**SN10),
-    "beam2": Telescope(beam=2 * u.pix),
-    "beam4": Telescope(beam=4 * u.pix),
-    "beam2.7_sn10": Telescope(beam=2.7 * u.pix, **SN10),
+    "clean": None,
+    "sn10": telescope(ALL, 0, 10, 0),
+    "beam2": telescope(ALL, 2, 30, 0),
+    "beam2_sn10": telescope(ALL, 2, 10, 0),
+    "beam3": telescope(ALL, 3, 30, 0),
 }
 HAND_MADE = "hand-made"
 PROFILES = (
@@ -53,6 +48,17 @@ def protostar_shares(maps, exponent):
     _, index = np.unique(maps.protostars, return_inverse=True)
     n_maps = np.bincount(index, maps.represents)[index]
     return maps.represents * n_maps**-exponent
+
+
+def observed(maps, seen_by):
+    """Return maps as a telescope observes them, one of each protostar; all of them without one."""
+    if seen_by is None:
+        return maps
+    images = seen_by.observe_images(maps.images)
+    _, first, index = np.unique(maps.protostars, return_index=True, return_inverse=True)
+    new = maps[first]
+    new.images, new.represents = images[first], np.bincount(index, maps.represents)
+    return new
 
 
 def encode(weights, images, path):
@@ -111,27 +117,27 @@ def measure(maps, weights, conditions, cache, n_per_protostar):
     for source in weights:
         card = FractalEncoder(weights=source).card
         rows[source] = {"weights": Path(source).stem, "images_seen": card["images_seen"]}
-    shares = protostar_shares(maps, 1)
-
-    def score(found):
-        return r2_score(maps.log_masses, found, sample_weight=shares)
-
     for condition in conditions:
-        images = CONDITIONS[condition].observe_images(maps.images)
+        seen = observed(maps, CONDITIONS[condition])
+        images, score = seen.images, partial(r2_score, seen.log_masses)
+        shares = {"sample_weight": protostar_shares(seen, 1)}
         contrasts, profiles = aperture_contrasts(images), radial_profiles(images, PROFILES)
-        reference = predict_clouds([np.hstack([contrasts, profiles])], maps)
-        rows[HAND_MADE] |= {f"r2_{condition}": score(reference), f"tokens_{condition}": np.nan}
+        reference = predict_clouds([np.hstack([contrasts, profiles])], seen)
+        rows[HAND_MADE] |= {
+            f"r2_{condition}": score(reference, **shares),
+            f"tokens_{condition}": np.nan,
+        }
         rows[HAND_MADE] |= {f"lead_{condition}": 0.0, f"lead_{condition}_err": 0.0}
         for source in weights:
             name = f"{Path(source).stem}-{condition}-{n_per_protostar}.npy"
             tokens = encode(source, images, cache / name)
-            alone = predict_clouds([tokens], maps)
-            both = predict_clouds([tokens, contrasts], maps)
+            alone = predict_clouds([tokens], seen)
+            both = predict_clouds([tokens, contrasts], seen)
             rows[source] |= {
-                f"r2_{condition}": score(both),
-                f"tokens_{condition}": score(alone),
-                f"lead_{condition}": score(both) - score(reference),
-                f"lead_{condition}_err": bootstrap(maps, both, reference),
+                f"r2_{condition}": score(both, **shares),
+                f"tokens_{condition}": score(alone, **shares),
+                f"lead_{condition}": score(both, **shares) - score(reference, **shares),
+                f"lead_{condition}_err": bootstrap(seen, both, reference),
             }
             print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[source].values()))
     return Table(rows=list(rows.values()))
@@ -160,15 +166,16 @@ def draw(table, conditions, path):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("maps", help="a map set, or a folder of them, with several clouds")
     parser.add_argument("weights", nargs="+", help="random, bundled or .safetensors files")
+    parser.add_argument("--maps", help="a map set or a folder of them; by default the bundled maps")
     parser.add_argument("--per-protostar", type=int, default=2, metavar="N", help="maps, at most")
     parser.add_argument("--conditions", nargs="+", choices=CONDITIONS, default=list(CONDITIONS))
     parser.add_argument("--cache", type=Path, default=Path("runs/features"))
     parser.add_argument("--output", type=Path, help="write the table to this ECSV file")
     parser.add_argument("--figure", type=Path, help="write the figure to this file")
     args = parser.parse_args()
-    maps = MapSet.read(args.maps).limit(args.per_protostar)
+    maps = reference_maps() if args.maps is None else MapSet.read(args.maps)
+    maps = maps.limit(args.per_protostar)
     print(f"{len(maps)} maps of {len(np.unique(maps.protostars))} protostars")
     table = measure(maps, args.weights, args.conditions, args.cache, args.per_protostar)
     for name in table.colnames[2:]:
