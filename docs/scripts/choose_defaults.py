@@ -1,11 +1,11 @@
-"""Choose features and regressor of each combination of channels by nested cross-validation over clouds.
+"""Choose features, regressor and weights of each set of channels by nested cross-validation.
 
     python docs/scripts/choose_defaults.py --features-cache runs/store
 
 For each combination of channels, every cloud is held out in turn; on the others each candidate is
 scored, one more cloud held out at a time, by the mean of R2 per map and per protostar, and the best
 one predicts the cloud. That score is the one to expect: no cloud had a part in the choice that it is
-predicted by. Contrasts and profiles with both regressors, no network, stand beside it, paired.
+predicted by. It is compared with contrasts and profiles, no network, by the same maps.
 The maps are the bundled ones, or a map set.
 """
 
@@ -32,7 +32,11 @@ FEATURES = {
     "tokens + contrasts + profiles": FeatureSet(pooling=TOKENS, contrasts=True, profiles="all"),
     OPPONENT: FORMULAS,
 }
-REGRESSORS = ("ridge", "svr")
+#: Regressors, and exponents of the weights of maps.
+REGRESSORS = (
+    ("kernel_ridge", 0.5), ("kernel_ridge", 0.6), ("kernel_ridge", 0.75),
+    ("svr", 0.5), ("svr", 0.6), ("ridge", 0.5),
+)  # fmt: skip
 
 
 def predictions(scorer):
@@ -41,7 +45,8 @@ def predictions(scorer):
     clouds = np.unique(maps.clouds)
     for name, features in FEATURES.items():
         for regressor in REGRESSORS:
-            method = Method(name, features, regressor, "fractal" if features.pooling else None)
+            source = "fractal" if features.pooling else None
+            method = Method(name, features, regressor[0], source, weight_exponent=regressor[1])
             X, _ = scorer.features(method)
             for out in [(c,) for c in clouds] + list(combinations(clouds, 2)):
                 test = np.isin(maps.clouds, out)
@@ -52,9 +57,6 @@ def predictions(scorer):
                 values = np.full(len(maps), np.nan)
                 values[test] = predict(X[test])
                 found[name, regressor, out] = values
-        for out in [(c,) for c in clouds] + list(combinations(clouds, 2)):
-            pair = [found[name, regressor, out] for regressor in REGRESSORS]
-            found[name, " + ".join(REGRESSORS), out] = np.mean(pair, axis=0)
     return found
 
 
@@ -80,7 +82,7 @@ def nested(maps, found):
                 inner[own] = found[*candidate, tuple(sorted((cloud, other)))][own]
             values[candidate] = np.mean(scores(maps, inner, others))
         best = max(values, key=values.get)
-        chosen.append(", ".join(best))
+        chosen.append(f"{best[0]}, {best[1]}")
         predicted[~others] = found[*best, (cloud,)][~others]
     return predicted, {name: chosen.count(name) for name in dict.fromkeys(chosen)}
 
@@ -106,7 +108,7 @@ def main():
             print(
                 f"  {name}, {regressor}: {per_map:.3f} per map, {per_protostar:.3f} per protostar"
             )
-            if (name, regressor) == (OPPONENT, " + ".join(REGRESSORS)):
+            if (name, regressor) == (OPPONENT, ("kernel_ridge", 0.6)):
                 formulas = values
         values, chosen = nested(maps, found)
         per_map, per_protostar = scores(maps, values, everything)
