@@ -18,24 +18,29 @@ def progress(iterable, progress_bar=False, *, total=None, desc=None):
 
 
 @contextmanager
+def quiet(level, *names):
+    """Log nothing below a level from the loggers of these names."""
+    before = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in before:
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, own in before.items():
+            logger.setLevel(own)
+
+
+@contextmanager
 def quiet_lightning():
     """Keep Lightning's advice about other products, and its own deprecations, from the user."""
     names = ("pytorch_lightning", "lightning.pytorch", "lightning_fabric")
-    loggers = [logging.getLogger(name) for name in names]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), quiet(logging.WARNING, *names):
         warnings.filterwarnings("ignore", ".*does not have many workers.*")
         warnings.filterwarnings("ignore", ".*treespec.*", FutureWarning)
         warnings.filterwarnings("ignore", ".*GPU available but not used.*")
         warnings.filterwarnings("ignore", ".*log_every_n_steps.*|.*logging interval.*")
         warnings.filterwarnings("ignore", ".*isn't allowed to be re-loaded.*|.*ckpt_path.*")
-        for logger in loggers:
-            logger.setLevel(logging.WARNING)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels):
-                logger.setLevel(level)
+        yield
 
 
 _lock = threading.Lock()

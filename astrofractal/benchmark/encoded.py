@@ -16,7 +16,7 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.encoder.encoder import magnify
-from astrofractal.encoder.structure import n_structure_targets, structure_targets
+from astrofractal.encoder.structure import N_STRUCTURE_TARGETS, structure_targets
 
 __all__ = ["FeatureStore", "NaturalEncoder", "encoder_makers", "fit_readout"]
 
@@ -154,7 +154,7 @@ def fit_readout(encoder, n_flames, *, penalty=1e-3, seed=0):
     gram = X.T @ X
     gram[np.diag_indices(len(gram))] += penalty * np.trace(gram) / len(gram)
     weight = np.linalg.solve(gram, X.T @ Y).T
-    readout = torch.nn.Linear(encoder.embed_dim, n_structure_targets())
+    readout = torch.nn.Linear(encoder.embed_dim, N_STRUCTURE_TARGETS)
     state = {"weight": weight, "bias": offset - weight @ center}
     readout.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     encoder.heads["structure"] = readout.eval().requires_grad_(False)

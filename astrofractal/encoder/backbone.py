@@ -31,6 +31,13 @@ if TYPE_CHECKING:
 #: Name of the bundled architecture, as registered with timm.
 BUNDLED_MODEL = "astrofractal_vit_tiny_patch8_64"
 
+_OPTIONS = {
+    "reg_tokens": 4,
+    "num_classes": 0,
+    "dynamic_img_size": True,
+    "dynamic_img_pad": True,
+}
+
 #: What each architecture gives timm's ``VisionTransformer``.
 DEFAULTS = {
     "astrofractal_vit_tiny_patch8_64": {
@@ -39,10 +46,7 @@ DEFAULTS = {
         "embed_dim": 192,
         "depth": 12,
         "num_heads": 3,
-        "reg_tokens": 4,
-        "num_classes": 0,
-        "dynamic_img_size": True,
-        "dynamic_img_pad": True,
+        **_OPTIONS,
     },
     "astrofractal_vit_large_patch16_336": {
         "img_size": 336,
@@ -51,15 +55,24 @@ DEFAULTS = {
         "depth": 24,
         "num_heads": 16,
         "init_values": 1e-5,
-        "reg_tokens": 4,
-        "num_classes": 0,
-        "dynamic_img_size": True,
-        "dynamic_img_pad": True,
+        **_OPTIONS,
     },
 }
 
 
-def _vision_transformer(name, pretrained, kwargs):
+@register_model
+def astrofractal_vit_tiny_patch8_64(**options):
+    """Build the compact model: ViT-Ti with 8 px patches for 64 px maps, 5.4 million parameters."""
+    return _vision_transformer("astrofractal_vit_tiny_patch8_64", **options)
+
+
+@register_model
+def astrofractal_vit_large_patch16_336(**options):
+    """Build the published model: ViT-L with 16 px patches for 336 px images."""
+    return _vision_transformer("astrofractal_vit_large_patch16_336", **options)
+
+
+def _vision_transformer(name, *, pretrained=False, **options):
     if pretrained:
         msg = (
             "pretrained=True is not for timm.create_model here: the bundled weights are loaded "
@@ -68,20 +81,8 @@ def _vision_transformer(name, pretrained, kwargs):
         raise ValueError(msg)
     # create_model passes these for models of a hub; they have no meaning for these ones.
     for option in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):
-        kwargs.pop(option, None)
-    return VisionTransformer(**{**DEFAULTS[name], **kwargs})
-
-
-@register_model
-def astrofractal_vit_tiny_patch8_64(pretrained=False, **kwargs):
-    """Build the compact model: ViT-Ti with 8 px patches for 64 px maps, 5.4 million parameters."""
-    return _vision_transformer("astrofractal_vit_tiny_patch8_64", pretrained, kwargs)
-
-
-@register_model
-def astrofractal_vit_large_patch16_336(pretrained=False, **kwargs):
-    """Build the published model: ViT-L with 16 px patches for 336 px images."""
-    return _vision_transformer("astrofractal_vit_large_patch16_336", pretrained, kwargs)
+        options.pop(option, None)
+    return VisionTransformer(**DEFAULTS[name] | options)
 
 
 def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.Module:
@@ -91,7 +92,7 @@ def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.
     Parameters
     ----------
     name : str
-        A model name known to timm; a leading ``"timm:"`` is allowed.
+        The name of a model of timm; a leading ``"timm:"`` is allowed.
 
     in_chans : int, optional
         The number of input channels.
@@ -116,12 +117,10 @@ def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.
         msg = f"model must be the name of a timm model, got {name!r}{hint}"
         raise ValueError(msg)
     options = {"in_chans": in_chans, "num_classes": 0, **kwargs}
-    if "vit" in timm_name and not timm_name.startswith("astrofractal"):
-        try:
-            return create_model(timm_name, dynamic_img_size=True, dynamic_img_pad=True, **options)
-        except TypeError:  # a hybrid whose name has vit in it
-            pass
-    return create_model(timm_name, **options)
+    try:
+        return create_model(timm_name, dynamic_img_size=True, dynamic_img_pad=True, **options)
+    except TypeError:  # not a Vision Transformer
+        return create_model(timm_name, **options)
 
 
 def suit_attention(blocks, n_tokens):

@@ -11,6 +11,8 @@ __all__ = ["principal_components"]
 
 def principal_components(encoder, gas, n, *, progress_bar=False):
     """Return the first ``n`` components of the patch tokens of a map, from 0 to 1, on its pixels."""
+    from sklearn.decomposition import PCA
+
     n = positive_int("n", n)
     array = gas.to_array()
     dense = dense_features(encoder, array, progress_bar=progress_bar)
@@ -21,11 +23,10 @@ def principal_components(encoder, gas, n, *, progress_bar=False):
             f"features, got {n}"
         )
         raise ValueError(msg)
-    tokens -= tokens.mean(0)
-    variances, axes = np.linalg.eigh(tokens.T @ tokens / len(tokens))
-    order = np.argsort(variances)[::-1][:n]
+    with np.errstate(invalid="ignore"):  # tokens that are all the same
+        model = PCA(n, svd_solver="covariance_eigh").fit(tokens)
     cells = np.full((*dense.valid.shape, n), np.nan)
-    cells[dense.valid] = tokens @ axes[:, order]
+    cells[dense.valid] = model.transform(tokens)
     height, width = gas.shape
     pixels = cells.repeat(dense.stride, 0).repeat(dense.stride, 1)[:height, :width]
     pixels[~np.isfinite(array[0])] = np.nan
@@ -37,6 +38,6 @@ def principal_components(encoder, gas, n, *, progress_bar=False):
         values *= -1 if values @ column < 0 else 1
         low, high = np.percentile(values, [1, 99])
         pixels[good, k] = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
-    ratios = variances[order] / max(variances.sum(), 1e-12)
+    ratios = np.nan_to_num(model.explained_variance_ratio_)
     meta = {"explained_variance_ratio": ratios, "weights_id": encoder.weights_id}
     return NDData(pixels.astype(np.float32), wcs=gas.wcs, mask=np.isnan(pixels), meta=meta)

@@ -12,37 +12,15 @@ __all__ = ["DenseFeatures", "dense_features"]
 
 @dataclass(frozen=True)
 class DenseFeatures:
-    """
-    Features on a regular grid of square cells.
+    """Features on a regular grid of square cells."""
 
-    Parameters
-    ----------
-    values : 3D `~numpy.ndarray`, shape (rows, columns, n_features)
-        The features; zero where ``valid`` is `False`.
-
-    valid : 2D bool `~numpy.ndarray`, shape (rows, columns)
-        `False` in the cells that no window with enough good pixels covers.
-
-    origin : tuple of int
-        Pixel index (y, x) of the first pixel of the first cell.  It can be negative: the cells are
-        anchored to ``anchor`` and the first one may stick out of the map.
-
-    stride : int
-        Side of a cell in pixels.
-
-    n_windows : int
-        The number of windows that went through the encoder.
-
-    scatter : 2D `~numpy.ndarray`, shape (n_features, n_features), optional
-        Covariance of the tokens of different windows about the mean of the cell on which they fall:
-        what a feature owes to the window and its orientation instead of the gas.
-    """
-
-    values: np.ndarray
-    valid: np.ndarray
-    origin: tuple
-    stride: int
-    n_windows: int
+    values: np.ndarray  # (rows, columns, n_features), zero where not valid
+    valid: np.ndarray  # (rows, columns), False where no window with enough good pixels is
+    origin: tuple  # pixel (y, x) where the first cell begins, negative where it sticks out
+    stride: int  # side of a cell in pixels
+    n_windows: int  # windows that went through the encoder
+    #: Covariance (n_features, n_features) of the tokens of different windows about the mean of their
+    #: cell: what a feature owes to the window and its orientation instead of the gas.
     scatter: np.ndarray | None = None
 
 
@@ -113,10 +91,8 @@ def dense_features(
             if with_scatter:
                 token = token.reshape(len(weight), -1).astype(np.float64)
                 squares = squares + (token.T * weight) @ token
-    n_features = encoder.embed_dim
-    if transform is not None:
-        n_features = transform(np.zeros((1, 1, 1, n_features), np.float32)).shape[-1]
-    values, valid = blender.finish(n_features)
+    none = np.zeros((1, 1, 1, encoder.embed_dim), np.float32)
+    values, valid = blender.finish((none if transform is None else transform(none)).shape[-1])
     scatter = None
     if with_scatter and windows:
         scatter = (squares - blender.squares) / blender.total_weight
@@ -262,11 +238,8 @@ class _Blender:
         self.top = top
 
     def add(self, y, x, tokens, seen):
-        """
-        Add the tokens (rows, columns, features) of one window, weighted by their share of good pixels.
-
-        Return the weight of each token in all cells together.
-        """
+        """Add the tokens of one window, weighted by their share of good pixels; return their weights."""
+        # tokens (rows, columns, features)
         if self.values is None:
             self._start(tokens.shape[-1])
         rows, own_rows = self.rows.cells(y)

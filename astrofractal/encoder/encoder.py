@@ -11,8 +11,7 @@ import torch
 import torch.nn.functional as F
 
 import astrofractal
-from astrofractal._utils.html import facts_table
-from astrofractal._utils.identity import fingerprint
+from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import at_least, one_of, positive_int
 from astrofractal.data import data_path
@@ -24,10 +23,16 @@ from astrofractal.encoder.backbone import (
 )
 from astrofractal.encoder.components import principal_components
 from astrofractal.encoder.maps import as_images
-from astrofractal.encoder.normalization import ChannelNormalization
 from astrofractal.encoder.pooling import pool_tokens
-from astrofractal.encoder.pretrained import find_pretrained, read_folder
-from astrofractal.encoder.weights import HEADS, load_weights, read_card, save_weights
+from astrofractal.encoder.weights import (
+    HEADS,
+    ChannelNormalization,
+    find_pretrained,
+    load_weights,
+    read_card,
+    read_folder,
+    save_weights,
+)
 from astrofractal.gasmap import GasMap
 
 if TYPE_CHECKING:
@@ -46,7 +51,7 @@ PRECISIONS = ("float32", "bfloat16")
 BUNDLED_WEIGHTS = "astrofractal_vit_tiny_patch8_64.safetensors"
 
 
-class FractalEncoder:
+class FractalEncoder(Options):
     """
     A frozen Vision Transformer that turns gas maps into features.
 
@@ -150,9 +155,8 @@ class FractalEncoder:
         self._half = None
         if state is not None:
             self._load(state, weights, has_card)
-        self.model.eval().requires_grad_(False).to(self.device)
-        for head in self.heads.values():
-            head.to(self.device)
+        for network in (self.model, *self.heads.values()):
+            network.eval().requires_grad_(False).to(self.device)
 
     @classmethod
     def from_pretrained(cls, source: PathLike, **options: Any) -> FractalEncoder:
@@ -169,11 +173,6 @@ class FractalEncoder:
         **options : dict
             ``device``, ``batch_size`` and ``precision`` of `FractalEncoder`.
 
-        Returns
-        -------
-        encoder : `FractalEncoder`
-            The encoder, with the fingerprint of the one that was written.
-
         Raises
         ------
         FileNotFoundError
@@ -188,6 +187,7 @@ class FractalEncoder:
 
     def _read(self, weights):
         """Return the state in a file of weights, and whether it has a card; set card and weights_id."""
+        path = Path(weights)
         if isinstance(weights, str) and weights == "bundled":
             if self.model_name != BUNDLED_MODEL:
                 msg = (
@@ -196,8 +196,6 @@ class FractalEncoder:
                 )
                 raise ValueError(msg)
             path = data_path(BUNDLED_WEIGHTS)
-        else:
-            path = Path(weights)
         if path.is_dir():
             state, self.card, self.weights_id = read_folder(path)
         elif not path.is_file():
@@ -218,9 +216,9 @@ class FractalEncoder:
         return state, True
 
     def _load(self, state, weights, has_card):
-        """Give the state of a file to the model and to the heads."""
+        """Load the state of a file into the model and the heads."""
         if has_card:
-            self.heads = pretrained_heads(state, str(weights))
+            self.heads = _heads(state, weights)
         else:
             state = convert_state_dict(state, self.model)
         own = self.model.state_dict()
@@ -232,54 +230,38 @@ class FractalEncoder:
             raise ValueError(msg)
         self.model.load_state_dict({name: state[name] for name in own})
 
-    def __repr__(self):
-        return (
-            f"FractalEncoder({self.model_name!r}, weights_id={self.weights_id!r}, "
-            f"in_chans={self.in_chans}, normalization={self.normalization!r}, "
-            f"device={str(self.device)!r}, batch_size={self.batch_size}, "
-            f"precision={self.precision!r}, "
-            f"version={astrofractal.__version__!r})"
-        )
+    def _shown(self):
+        names = ("model_name", "weights_id", "in_chans", "normalization", "batch_size", "precision")
+        shown = {name: getattr(self, name) for name in names}
+        return {**shown, "device": str(self.device), "version": astrofractal.__version__}
 
-    def _repr_html_(self):
+    def _known(self):
         recipe, seen = self.card["recipe"], self.card["images_seen"]
-        facts = {
-            "architecture": self.model_name,
-            "parameters": f"{sum(p.numel() for p in self.model.parameters()):,}",
+        return {
             "weights": self.weights_id,
+            "parameters": f"{sum(p.numel() for p in self.model.parameters()):,}",
             "pretrained": None if recipe is None else f"{recipe}, {seen:,} images seen",
-            "channels": self.in_chans,
-            "normalization": repr(self.normalization),
             "heads": ", ".join(self.heads) or None,
-            "device": str(self.device),
-            "batch size": self.batch_size,
-            "precision": self.precision,
         }
-        return f"<div><strong>FractalEncoder</strong>{facts_table(facts)}</div>"
 
     def fingerprint(self, *, precision: str | None = None) -> str:
         """
         Return a digest of the architecture, the weights, the normalization and the precision.
 
-        The device and the batch size are left out: they change results by rounding alone.
+        It is equal for encoders that give the same features.  The device and the batch size are left
+        out: they change results by rounding alone.
 
         Parameters
         ----------
         precision : {"float32", "bfloat16"}, optional
-            That of the same encoder in another precision; by default its own.
-
-        Returns
-        -------
-        digest : str
-            Equal for encoders that give the same features.
+            Return the digest of the same encoder in another precision.
         """
         if self._fingerprint is None:
-            arrays = {name: value.cpu().numpy() for name, value in self.state_dict().items()}
-            for prefix in HEADS.values():  # the names that digests were first made with
-                for part in ("weight", "bias"):
-                    if f"{prefix}.{part}" in arrays:
-                        name = prefix.rpartition("_")[0]
-                        arrays[f"{name}.{part}"] = arrays.pop(f"{prefix}.{part}")
+            state = dict(self.model.state_dict())
+            for name, head in self.heads.items():
+                first = HEADS[name].rpartition("_")[0]  # the name that digests were first made with
+                state |= {f"{first}.{part}": value for part, value in head.state_dict().items()}
+            arrays = {name: value.cpu().numpy() for name, value in state.items()}
             self._fingerprint = fingerprint(
                 self.model_name, self.in_chans, self.normalization.to_dict(), arrays
             )
@@ -289,7 +271,7 @@ class FractalEncoder:
 
     def with_weights(self, state: dict[str, torch.Tensor], **card: Any) -> FractalEncoder:
         """
-        Return an encoder of the same model with other weights, such as tuned ones.
+        Return an encoder of the same model with other weights, such as tuned ones, without heads.
 
         Parameters
         ----------
@@ -299,11 +281,6 @@ class FractalEncoder:
 
         **card : dict
             Entries of the card that differ from this encoder's, such as ``recipe``.
-
-        Returns
-        -------
-        encoder : `FractalEncoder`
-            Without the linear heads of the pretraining, which belong to this encoder's tokens.
         """
         state = {k: v.half().float() if v.is_floating_point() else v for k, v in state.items()}
         new = copy.copy(self)
@@ -311,25 +288,19 @@ class FractalEncoder:
         new.model.load_state_dict(state)
         new.model.eval().requires_grad_(False)
         new.heads, new._fingerprint, new._half = {}, None, None
-        new.card = {**self.card, **card}
-        new.card.pop("heads", None)
-        new.card.pop("sha256", None)
+        kept = {k: v for k, v in self.card.items() if k not in ("heads", "sha256")}
+        new.card = kept | card
         new.weights_id = f"{new.card['recipe']}-{new.fingerprint(precision='float32')[:8]}"
         return new
 
     def save(self, path: PathLike) -> dict[str, Any]:
         """
-        Write the weights, in 16 bit, and their card.
+        Write the weights, in 16 bit, and their card, which is returned.
 
         Parameters
         ----------
         path : path-like
-            The ``.safetensors`` file, which ``FractalEncoder(model, weights=path)`` reads.
-
-        Returns
-        -------
-        card : dict
-            The card, also written next to the weights.
+            The ``.safetensors`` file, which `from_pretrained` reads; the card is a file next to it.
         """
         return save_weights(self.state_dict(), path, self.card)
 
@@ -370,19 +341,7 @@ class FractalEncoder:
         return self.model.default_cfg["input_size"][-1]
 
     def normalize(self, images: np.ndarray) -> np.ndarray:
-        """
-        Normalize physical channels; see `~astrofractal.encoder.ChannelNormalization`.
-
-        Parameters
-        ----------
-        images : 4D `~numpy.ndarray`, shape (n_images, n_channels, height, width)
-            Channels as `astrofractal.GasMap.to_array` returns them; NaN where there is no data.
-
-        Returns
-        -------
-        normalized : 4D float32 `~numpy.ndarray`
-            Zero where there is no data.
-        """
+        """Normalize physical channels; see `~astrofractal.encoder.ChannelNormalization`."""
         return self.normalization(images)
 
     def _forward(self, batch):
@@ -415,11 +374,8 @@ class FractalEncoder:
 
         Parameters
         ----------
-        maps : `~astrofractal.GasMap`, `~astrofractal.mapset.MapSet`, path-like or 4D array
-            The maps, as of `encode`.
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
+        maps, progress_bar
+            As of `encode`.
 
         Returns
         -------
@@ -435,11 +391,8 @@ class FractalEncoder:
 
         Parameters
         ----------
-        maps : `~astrofractal.GasMap`, `~astrofractal.mapset.MapSet`, path-like or 4D array
-            The maps, as of `encode`.
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
+        maps, progress_bar
+            As of `encode`.
 
         Returns
         -------
@@ -449,8 +402,7 @@ class FractalEncoder:
         parts = []
         for batch in self._batches(maps, progress_bar):
             tokens, grid = self._forward(batch)
-            patches = tokens[:, self.n_prefix_tokens :]
-            parts.append(patches.reshape(len(patches), *grid, -1).cpu().numpy())
+            parts.append(tokens[:, self.n_prefix_tokens :].unflatten(1, grid).cpu().numpy())
         return np.concatenate(parts) if parts else np.empty((0, 0, 0, self.embed_dim), np.float32)
 
     def encode(
@@ -478,9 +430,8 @@ class FractalEncoder:
             Several are concatenated.
 
         zoom : float, optional
-            Magnification about the center: at 4 the encoder is given the inner quarter of the
-            width, and a pixel of the map fills a 4 x 4 block.  A protostar changes its gas within
-            a few pixels, a fraction of a patch.
+            Magnification about the center, at least 1: at 4 the encoder is given the inner quarter
+            of the width.  A protostar changes its gas within a few pixels, a fraction of a patch.
 
         symmetrize : bool, optional
             Average the features over the eight rotations and reflections of the sky and the two
@@ -494,16 +445,6 @@ class FractalEncoder:
         -------
         features : 2D float32 `~numpy.ndarray`, shape (n_images, n_features)
             The features.
-
-        Raises
-        ------
-        ValueError
-            If ``zoom`` is not a number of at least one, or ``pooling`` is unknown.
-
-        See Also
-        --------
-        patch_features : one feature vector per patch.
-        tokens : all tokens.
 
         Examples
         --------
@@ -530,9 +471,7 @@ class FractalEncoder:
                 tokens, grid = self._forward(view)
                 total = total + pool_tokens(tokens, grid, self.n_prefix_tokens, pooling, self.heads)
             parts.append((total / n_views).cpu().numpy())
-        if parts:
-            return np.concatenate(parts)
-        return np.empty((0, 0), np.float32)
+        return np.concatenate(parts) if parts else np.empty((0, 0), np.float32)
 
     def components(self, gas: Maps, n: int = 3, *, progress_bar: ProgressBar = False) -> NDData:
         """
@@ -570,7 +509,7 @@ class FractalEncoder:
         return principal_components(self, GasMap.read(gas), n, progress_bar=progress_bar)
 
 
-def pretrained_heads(state, path):
+def _heads(state, path):
     """Return the linear maps that pretraining leaves with the backbone, from its weights."""
     heads = {}
     for name, prefix in HEADS.items():
@@ -578,12 +517,12 @@ def pretrained_heads(state, path):
             continue
         weight, bias = (state.get(f"{prefix}.{part}") for part in ("weight", "bias"))
         if bias is None or weight.ndim != 2 or bias.shape != weight.shape[:1]:
-            msg = f"weights: {path!r} has a head {prefix!r} whose tensors do not fit together"
+            msg = f"weights: {str(path)!r} has a head {prefix!r} whose tensors do not fit together"
             raise ValueError(msg)
         # Without initial weights, which would come from torch's global generator.
         head = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[1], weight.shape[0])
         head.load_state_dict({"weight": weight, "bias": bias})
-        heads[name] = head.eval().requires_grad_(False)
+        heads[name] = head
     return heads
 
 

@@ -9,9 +9,9 @@ from string import Template
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
+from astrofractal._utils.progress import quiet
 from astrofractal.encoder.backbone import DEFAULTS
-from astrofractal.encoder.pretrained import CONFIG, HEADS_FILE, WEIGHTS_FILE
-from astrofractal.encoder.weights import sha256
+from astrofractal.encoder.weights import CONFIG, HEADS_FILE, WEIGHTS_FILE, sha256
 
 __all__ = ["export_onnx", "export_timm"]
 
@@ -28,9 +28,8 @@ def export_onnx(encoder, path, *, overwrite=False):
 
     The model has one input, ``images``, float32 (n, channels, height, width), of *physical*
     channels, NaN where there is no data: the normalization is part of it.  Its output, ``tokens``,
-    is float32 (n, n_tokens, n_features): the class token, the register tokens and the patch tokens
-    in row order, as `FractalEncoder.tokens` returns them.  n is free; height and width are the
-    encoder's ``image_size``.
+    is what `FractalEncoder.tokens` returns.  n is free; height and width are the encoder's
+    ``image_size``.
 
     Parameters
     ----------
@@ -53,16 +52,11 @@ def export_onnx(encoder, path, *, overwrite=False):
     ------
     ImportError
         If onnx is not installed (the extra ``onnx``).
-
-    FileExistsError
-        If the file exists and ``overwrite`` is `False`.
     """
     import torch
 
     onnx = require("onnx", extra="onnx")
     require("onnxscript", extra="onnx")
-    normalization = encoder.normalization
-    shape = (1, -1, 1, 1)
 
     class Model(torch.nn.Module):
         """Normalization and backbone."""
@@ -70,8 +64,9 @@ def export_onnx(encoder, path, *, overwrite=False):
         def __init__(self):
             super().__init__()
             self.backbone = encoder.model
-            self.register_buffer("center", torch.tensor(normalization.center).reshape(shape))
-            self.register_buffer("scale", torch.tensor(normalization.scale).reshape(shape))
+            for name in ("center", "scale"):
+                values = torch.tensor(getattr(encoder.normalization, name))
+                self.register_buffer(name, values.reshape(1, -1, 1, 1))
 
         def forward(self, images):
             known = torch.isfinite(images)
@@ -87,7 +82,11 @@ def export_onnx(encoder, path, *, overwrite=False):
         "n_prefix_tokens": json.dumps(encoder.n_prefix_tokens),
         "patch_size": json.dumps(encoder.patch_size),
     }
-    with atomic_path(path, overwrite=overwrite) as temporary, _Quiet():
+    with (
+        atomic_path(path, overwrite=overwrite) as temporary,
+        warnings.catch_warnings(action="ignore"),
+        quiet(logging.ERROR, "torch.onnx", "onnxscript", "onnx_ir"),
+    ):
         program = torch.onnx.export(
             model,
             (example,),
@@ -130,11 +129,6 @@ def export_timm(encoder, folder, *, overwrite=False):
     -------
     config : dict
         The content of ``config.json``.
-
-    Raises
-    ------
-    FileExistsError
-        If the folder exists and ``overwrite`` is `False`.
 
     Examples
     --------
@@ -214,20 +208,3 @@ def _readme(encoder):
         images_seen=f"{card['images_seen']:,}",
         stages=", ".join(stages),
     )
-
-
-class _Quiet(warnings.catch_warnings):
-    """Silence the deprecations and logs inside the exporter."""
-
-    def __enter__(self):
-        super().__enter__()
-        warnings.simplefilter("ignore")
-        self._loggers = [logging.getLogger(n) for n in ("torch.onnx", "onnxscript", "onnx_ir")]
-        self._levels = [logger.level for logger in self._loggers]
-        for logger in self._loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *details):
-        for logger, level in zip(self._loggers, self._levels):
-            logger.setLevel(level)
-        return super().__exit__(*details)

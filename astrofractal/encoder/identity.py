@@ -37,11 +37,9 @@ def find_encoder(
     if encoder is None:
         kind, _, seed = weights.partition("-")
         is_random = kind == "random" and seed.isdigit()
+        options = {"weights": "random", "random_state": int(seed)} if is_random else {}
         try:
-            if is_random:
-                encoder = FractalEncoder(model, weights="random", random_state=int(seed))
-            else:
-                encoder = FractalEncoder(model)
+            encoder = FractalEncoder(model, **options)
         except (ValueError, RuntimeError, FileNotFoundError) as error:
             msg = f"{wanted}, which are not bundled: give encoder="
             raise ValueError(msg) from error

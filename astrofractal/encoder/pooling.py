@@ -43,15 +43,11 @@ def _class(tokens, _grid, n_prefix, _heads):
     return tokens[:, 0] if n_prefix else tokens.mean(1)
 
 
-def _central_slice(length):
-    """Return the middle two of an even number, the middle one or three of an odd one."""
-    width = min(2 + length % 2, length)
-    start = (length - width) // 2
-    return slice(start, start + width)
-
-
 def _inner(tokens, grid, n_prefix):
-    rows, columns = map(_central_slice, grid)
+    """Return the middle two rows and columns of an even grid, the middle one or three of an odd one."""
+    widths = [min(2 + length % 2, length) for length in grid]
+    starts = [(length - width) // 2 for length, width in zip(grid, widths)]
+    rows, columns = (slice(start, start + width) for start, width in zip(starts, widths))
     return tokens[:, n_prefix:].unflatten(1, grid)[:, rows, columns]
 
 

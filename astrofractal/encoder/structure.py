@@ -16,9 +16,9 @@ from astrofractal.encoder.backbone import full_precision
 from astrofractal.encoder.pooling import LATTICE, center_patches
 
 __all__ = [
+    "N_CENTER_TARGETS",
+    "N_STRUCTURE_TARGETS",
     "at_center",
-    "n_center_targets",
-    "n_structure_targets",
     "structure_at_center",
     "structure_targets",
 ]
@@ -26,21 +26,13 @@ __all__ = [
 #: Widths (standard deviations) of the Gaussian apertures in pixels.
 APERTURES = (0.7, 1.4, 2.8, 5.6)
 
-_N_FIELDS = 4
+#: The number of targets of one point, four fields in each aperture, and of one patch.
+N_CENTER_TARGETS = 4 * len(APERTURES)
+N_STRUCTURE_TARGETS = N_CENTER_TARGETS * LATTICE**2
 
 #: Standard deviations of the contrasts over flames: one row per field, narrow apertures first.
 _SPREAD = ((0.06, 0.11, 0.16), (0.055, 0.10, 0.145), (0.09, 0.145, 0.18), (0.28, 0.27, 0.26))
 _REACH = 14
-
-
-def n_structure_targets():
-    """Return the number of targets of one patch."""
-    return n_center_targets() * LATTICE**2
-
-
-def n_center_targets():
-    """Return the number of targets of one point."""
-    return _N_FIELDS * len(APERTURES)
 
 
 def at_center(targets):
@@ -57,7 +49,12 @@ def structure_targets(views, patch_size, normalization):
     # views (batch, 3, size, size)
     # Otherwise a contrast would be the difference of two rounded levels.
     with full_precision(views.device):
-        return _lattice_targets(views, patch_size, normalization)
+        fields = _fields(views, normalization)
+        padded = F.pad(fields, (_REACH,) * 4, mode="replicate").flatten(0, 1)[:, None]
+        means = F.conv2d(padded, _kernels(views)[:, None], stride=patch_size // (LATTICE - 1))
+        means = means.unflatten(0, fields.shape[:2]).transpose(0, 1)
+        targets = _targets(means, normalization.scale[1])
+        return F.unfold(targets, LATTICE, stride=LATTICE - 1).transpose(1, 2)
 
 
 @torch.no_grad()
@@ -71,15 +68,6 @@ def structure_at_center(views, normalization):
     with full_precision(views.device):
         means = torch.einsum("bfij,kij->fbk", fields[:, :, inner, inner], _kernels(views))
     return _targets(means[..., None, None], normalization.scale[1])[..., 0, 0]
-
-
-def _lattice_targets(views, patch_size, normalization):
-    fields = _fields(views, normalization)
-    padded = F.pad(fields, (_REACH,) * 4, mode="replicate").flatten(0, 1)[:, None]
-    means = F.conv2d(padded, _kernels(views)[:, None], stride=patch_size // (LATTICE - 1))
-    means = means.unflatten(0, (len(views), fields.shape[1])).transpose(0, 1)
-    targets = _targets(means, normalization.scale[1])
-    return F.unfold(targets, LATTICE, stride=LATTICE - 1).transpose(1, 2)
 
 
 def _fields(views, normalization):
@@ -103,16 +91,9 @@ def _targets(means, v_scale):
     """From means (4, batch, n_apertures, rows, columns) of the fields to (batch, 16, ...)."""
     column, mean, square, variance = means
     scatter = (square - mean**2).clamp_min(1e-4)
-    levels = torch.stack(
-        [
-            column,
-            torch.asinh(mean / v_scale),
-            torch.log(variance) + 2.0,  # twice the logarithm, around 0.4 km/s
-            0.5 * torch.log(scatter) + 2.0,
-        ],
-        1,
-    )
-    contrasts = (levels[:, :, :-1] - levels[:, :, 1:]) / levels.new_tensor(_SPREAD)[
-        :, :, None, None
-    ]
+    velocity = torch.asinh(mean / v_scale)
+    dispersion = torch.log(variance) + 2.0  # twice the logarithm, around 0.4 km/s
+    levels = torch.stack([column, velocity, dispersion, 0.5 * torch.log(scatter) + 2.0], 1)
+    spread = levels.new_tensor(_SPREAD)[:, :, None, None]
+    contrasts = (levels[:, :, :-1] - levels[:, :, 1:]) / spread
     return torch.cat([levels[:, :, -1:], contrasts], 2).flatten(1, 2)

@@ -12,7 +12,7 @@ from astrofractal._utils.validation import at_least
 from astrofractal.encoder import ChannelNormalization
 from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.pooling import check_pooling
-from astrofractal.encoder.structure import n_center_targets, structure_at_center
+from astrofractal.encoder.structure import N_CENTER_TARGETS, structure_at_center
 from astrofractal.encoder.weights import HEADS
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mass.measures import (
@@ -26,10 +26,10 @@ __all__ = ["CONTRASTS", "FeatureSet", "aperture_contrasts", "for_encoder"]
 
 #: The channel that each of the contrasts needs.
 CONTRASTS = tuple(
-    np.repeat(["column_density", "velocity", "dispersion", "velocity"], n_center_targets() // 4)
+    np.repeat(["column_density", "velocity", "dispersion", "velocity"], N_CENTER_TARGETS // 4)
 )
 
-_SIGNED = slice(n_center_targets() // 4, n_center_targets() // 2)
+_SIGNED = slice(N_CENTER_TARGETS // 4, N_CENTER_TARGETS // 2)
 
 
 @batched

@@ -42,9 +42,16 @@ def _value(allowed, description, default=MISSING):
 def _within(value, interval):
     """Whether a number, not NaN, lies in an interval such as ``"[0, 1)"``."""
     low, high = map(float, interval[1:-1].split(","))
-    return low <= value <= high and (
-        (value > low or interval[0] == "[") and (value < high or interval[-1] == "]")
-    )
+    above = value >= low if interval[0] == "[" else value > low
+    return above and (value <= high if interval[-1] == "]" else value < high)
+
+
+def _require(rules):
+    """Raise an error with the first of the rules that does not hold."""
+    for rule, holds in rules.items():
+        if not holds:
+            msg = f"recipe value {rule}"
+            raise ValueError(msg)
 
 
 class _Table:
@@ -91,25 +98,14 @@ class Images(_Table):
     """The images of a run."""
 
     source_size: int = _value("[8, inf)", "Side of an image in pixels.")
-    rendering: str = _value(
-        ("gas", "moments", "palette"),
-        "The channels of a flame; see `~astrofractal.fractals.FlameStream`.",
-    )
+    rendering: str = _value(("gas", "moments", "palette"), "The channels, as of a `FlameStream`.")
     center: str = _value(("peak", "attractor"), "What is at the center of a flame.")
     cusp_probability: float = _value("[0, 1]", "Share of flames with a cusp at their center.", 0.0)
     n_points: int = _value("[1, inf)", "Points of a flame.", 50_000)
     n_distinct: int = _value("[0, inf)", "Distinct images; 0 for no repetition.", 0)
-    source: str = _value(
-        ("flames", "random_fields", "maps"),
-        "Flames, Gaussian random fields, or maps of gas of your own. The last two are ``gas``.",
-        "flames",
-    )
+    source: str = _value(("flames", "random_fields", "maps"), "What the images are of.", "flames")
     coverage: float = _value("[0, 1]", "The least share of its frame that a flame covers.", 0.5)
-    protostars: bool = _value(
-        None,
-        "Whether protostars are added, see `~astrofractal.fractals.add_protostars`.",
-        False,
-    )
+    protostars: bool = _value(None, "Whether protostars are added to the flames.", False)
 
 
 @_documented
@@ -122,26 +118,15 @@ class Views(_Table):
     n_local: int = _value("[0, inf)", "Local crops of an image.")
     local_grid: int = _value("[1, inf)", "Side of a local crop in patches.")
     mask_ratio: float = _value("(0, 1)", "Share of the patches that the student is not given.")
-    mask_mode: str = _value(
-        ("drop", "token"),
-        "Hidden patches are predicted by a decoder, or replaced by a learned token as in iBOT.",
-    )
-    scattered_until: float = _value(
-        "[0, 1]", "Up to this part of the run visible patches are scattered, then a block."
-    )
+    mask_mode: str = _value(("drop", "token"), "A decoder or a learned token for hidden patches.")
+    scattered_until: float = _value("[0, 1]", "Part of the run until visible patches are a block.")
     block_side: int = _value("[0, inf)", "Side of that block in patches.")
     max_shift: int = _value("[0, inf)", "Largest distance of the centers of view and image in px.")
     scale_min: float = _value("(0, 1]", "Least share of an image's area that a view shows.")
     blur_probability: float = _value("[0, 1]", "Share of views through a beam.")
-    noise: float = _value(
-        "[0, inf)", "Largest standard deviation of white noise in normalized units."
-    )
-    border_probability: float = _value(
-        "[0, 1]", "Share of views without data beyond a ragged border."
-    )
-    drop_velocity_probability: float = _value(
-        "[0, 1]", "Share of views that lack the velocity, the dispersion or both."
-    )
+    noise: float = _value("[0, inf)", "Largest deviation of white noise in normalized units.")
+    border_probability: float = _value("[0, 1]", "Share of views with a ragged border of data.")
+    drop_velocity_probability: float = _value("[0, 1]", "Share of views that lack velocities.")
     zoom_probability: float = _value("[0, 1]", "Share of views magnified about their center.", 0.0)
     zoom_max: float = _value("[1, inf)", "The largest magnification.", 1.0)
     pairing: str = _value(
@@ -150,17 +135,11 @@ class Views(_Table):
         "independent",
     )
     student_tokens: int = _value("[0, inf)", "Patches of such a pair for the student.", 0)
-    mass_zoom_probability: float = _value(
-        "[0, 1]", "Share of magnified views at four times, where masses are estimated.", 0.0
-    )
+    mass_zoom_probability: float = _value("[0, 1]", "Share of these at 4 times, for masses.", 0.0)
     jitter: float = _value("[0, inf)", "Largest shift of a magnified view in pixels.", 0.0)
-    local_scaled: bool = _value(
-        None, "Whether local crops are views at other scales, not windows of tokens.", False
-    )
+    local_scaled: bool = _value(None, "Whether local crops are views at other scales.", False)
     degraded_teacher: bool = _value(None, "Whether the teacher's views are degraded too.", False)
-    beam_max: float = _value(
-        "[0.5, inf)", "Largest full width at half maximum of beams in px.", 4.7
-    )
+    beam_max: float = _value("[0.5, inf)", "Largest FWHM of beams in px.", 4.7)
     noise_probability: float = _value("[0, 1]", "Share of images with noise by ratio.", 0.0)
     signal_to_noise_min: float = _value("[0, 100]", "The least such signal-to-noise ratio.", 0.0)
 
@@ -178,29 +157,15 @@ class Terms(_Table):
     teacher_temperature: float = _value("(0, inf)", "Temperature of the teacher's softmax.")
     teacher_temperature_warmup: float = _value("(0, inf)", "The same at the beginning.")
     koleo_weight: float = _value("[0, inf)", "Weight of the entropy of class tokens.")
-    structure_weight: float = _value(
-        "[0, inf)", "Weight of the structure of the clean gas in each patch."
-    )
+    structure_weight: float = _value("[0, inf)", "Weight of the structure of each patch's gas.")
     predictor_dim: int = _value("[0, inf)", "Width of the decoder of hidden patches.")
     predictor_depth: int = _value("[0, inf)", "Blocks of the decoder of hidden patches.")
-    freeze_last_layer: float = _value(
-        "[0, 1]", "Up to this part of the run the heads' last layer does not learn."
-    )
-    class_structure_weight: float = _value(
-        "[0, inf)", "Weight of the structure at the center of a view from its class token.", 0.0
-    )
-    protostar_mass_weight: float = _value(
-        "[0, inf)", "Weight of the mass of the protostar at the center of a view.", 0.0
-    )
-    center_weight: float = _value(
-        "[0, inf)", "Weight of the agreement of central tokens of a pair on prototypes.", 0.0
-    )
-    consistency_weight: float = _value(
-        "[0, inf)", "Weight of the agreement of their mean and scatter.", 0.0
-    )
-    structure_share: float = _value(
-        "(0, 1]", "Largest share of the structure in the gradient at the encoder's tokens.", 1.0
-    )
+    freeze_last_layer: float = _value("[0, 1]", "Part of the run before last layers learn.")
+    class_structure_weight: float = _value("[0, inf)", "The same of the center, by class.", 0.0)
+    protostar_mass_weight: float = _value("[0, inf)", "Weight of the mass of the protostar.", 0.0)
+    center_weight: float = _value("[0, inf)", "Weight of central tokens on prototypes.", 0.0)
+    consistency_weight: float = _value("[0, inf)", "Weight of their mean and scatter.", 0.0)
+    structure_share: float = _value("(0, 1]", "Largest share of the structure in gradients.", 1.0)
 
 
 @_documented
@@ -211,9 +176,7 @@ class Optimizer(_Table):
     learning_rate: float = _value("[0, 1]", "Learning rate after the warm-up.")
     learning_rate_end: float = _value("[0, 1]", "Learning rate at the end, by a cosine.")
     warmup: float = _value("[0, 1]", "Part of the run in which the learning rate rises.")
-    layer_decay: float = _value(
-        "(0, 1]", "Factor of the learning rate from a block to the one before."
-    )
+    layer_decay: float = _value("(0, 1]", "Learning rate of a block over that of the next one.")
     weight_decay: float = _value("[0, inf)", "Weight decay at the beginning.")
     weight_decay_end: float = _value("[0, inf)", "Weight decay at the end, by a cosine.")
     momentum: float = _value("[0, 1]", "Momentum of the teacher at the beginning; 1 at the end.")
@@ -268,73 +231,60 @@ class Recipe(_Table):
         }
         pair = (terms.center_weight, terms.consistency_weight, terms.protostar_mass_weight)
         symmetric, drop = views.pairing == "symmetric", views.mask_mode == "drop"
-        rules = {
-            **{
+        added = bool(images.protostars) + bool(images.cusp_probability) + (images.source == "maps")
+        _require(
+            {
                 f"{name} needs rendering='gas', got {images.rendering!r}": not used
                 or images.rendering == "gas"
                 for name, used in gas_alone.items()
-            },
-            "protostars=true needs cusp_probability=0, source 'maps' needs both to be off": (
-                bool(images.protostars) + bool(images.cusp_probability) + (images.source == "maps")
-                < 2
-            ),
-            f"source_size must be at least image_size={views.image_size}, got {images.source_size}": (
-                images.source_size >= views.image_size
-            ),
-            "pairing 'symmetric' and structure_weight need mask_mode='drop', got 'token'": drop
-            or not (symmetric or terms.structure_weight),
-            "mask_mode 'drop' needs a predictor_depth of at least 1": not drop
-            or terms.predictor_depth,
-            f"student_tokens must be at least block_side**2 = {views.block_side**2}, "
-            f"got {views.student_tokens}": not symmetric
-            or views.student_tokens >= views.block_side**2,
-            "center_weight, consistency_weight and protostar_mass_weight need pairing='symmetric'": (
-                symmetric or not any(pair)
-            ),
-            "protostar_mass_weight needs protostars=true": images.protostars
-            or not terms.protostar_mass_weight,
-            "class_structure_weight needs a structure_weight above zero": terms.structure_weight
-            or not terms.class_structure_weight,
-        }
-        for rule, holds in rules.items():
-            if not holds:
-                msg = f"recipe value {rule}"
-                raise ValueError(msg)
+            }
+            | {
+                "protostars=true needs cusp_probability=0, source 'maps' needs both to be off": (
+                    added < 2
+                ),
+                f"source_size must be at least image_size={views.image_size}, "
+                f"got {images.source_size}": images.source_size >= views.image_size,
+                "pairing 'symmetric' and structure_weight need mask_mode='drop', got 'token'": drop
+                or not (symmetric or terms.structure_weight),
+                "mask_mode 'drop' needs a predictor_depth of at least 1": not drop
+                or terms.predictor_depth,
+                f"student_tokens must be at least block_side**2 = {views.block_side**2}, "
+                f"got {views.student_tokens}": not symmetric
+                or views.student_tokens >= views.block_side**2,
+                "center_weight, consistency_weight and protostar_mass_weight need "
+                "pairing='symmetric'": symmetric or not any(pair),
+                "protostar_mass_weight needs protostars=true": images.protostars
+                or not terms.protostar_mass_weight,
+                "class_structure_weight needs a structure_weight above zero": terms.structure_weight
+                or not terms.class_structure_weight,
+            }
+        )
         patch = re.search(r"patch(\d+)", self.model)
         if patch:
             self.check_patches(int(patch[1]))
 
     def check_patches(self, patch_size: int) -> None:
-        """
-        Reject values that patches leave no room for.
-
-        Parameters
-        ----------
-        patch_size : int
-            Side of a patch of the model in pixels.
-        """
+        """Reject values that patches of so many pixels leave no room for."""
         views, grid = self.views, self.views.image_size // patch_size
-        rules = {
-            "image_size": (
-                views.image_size % patch_size == 0,
-                f"a multiple of the {patch_size} px of a patch",
-            ),
-            "local_grid": (views.local_grid <= grid, f"at most {grid} patches"),
-        }
-        if views.mask_mode == "drop":
-            blocks = views.scattered_until < 1 or views.pairing == "symmetric"
-            rules["block_side"] = (
-                1 <= views.block_side < grid or not blocks,
-                f"at least 1 and less than {grid} patches",
-            )
-            hidden = views.student_tokens < grid**2
-            rules["student_tokens"] = (hidden, f"less than the {grid**2} patches of a view")
-            some = 1 <= round(views.mask_ratio * grid**2) < grid**2 or not views.scattered_until
-            rules["mask_ratio"] = (some, f"a share that leaves and hides some of {grid**2} patches")
-        for name, (holds, rule) in rules.items():
-            if not holds:
-                msg = f"recipe value {name} must be {rule}, got {getattr(views, name)}"
-                raise ValueError(msg)
+        drop, n_hidden = views.mask_mode == "drop", round(views.mask_ratio * grid**2)
+        no_block = views.scattered_until == 1 and views.pairing != "symmetric"
+        _require(
+            {
+                f"image_size must be a multiple of the {patch_size} px of a patch, "
+                f"got {views.image_size}": views.image_size % patch_size == 0,
+                f"local_grid must be at most {grid} patches, got {views.local_grid}": (
+                    views.local_grid <= grid
+                ),
+                f"block_side must be at least 1 and less than {grid} patches, "
+                f"got {views.block_side}": not drop or no_block or 1 <= views.block_side < grid,
+                f"student_tokens must be less than the {grid**2} patches of a view, "
+                f"got {views.student_tokens}": not drop or views.student_tokens < grid**2,
+                f"mask_ratio must be a share that leaves and hides some of {grid**2} patches, "
+                f"got {views.mask_ratio}": not drop
+                or not views.scattered_until
+                or 1 <= n_hidden < grid**2,
+            }
+        )
 
     @classmethod
     def load(cls, name: "PathLike", **overrides: "Any") -> "Recipe":
@@ -349,16 +299,10 @@ class Recipe(_Table):
         **overrides : dict
             Values that replace the file's, of any table.
 
-        Returns
-        -------
-        recipe : `Recipe`
-            The checked recipe.
-
         Raises
         ------
         ValueError
-            If the recipe or one of its values is unknown, missing, of the wrong type or out of its
-            range.
+            If a value is unknown, missing, of the wrong type or out of its range.
         """
         path = _RECIPES / f"{name}.toml" if str(name) in recipe_names() else Path(name)
         if not path.is_file():
@@ -382,16 +326,6 @@ class Recipe(_Table):
 
         **overrides : dict
             Values of any table that replace these.
-
-        Returns
-        -------
-        recipe : `Recipe`
-            The checked recipe.
-
-        Raises
-        ------
-        ValueError
-            If a value is unknown, missing, of the wrong type or out of its range.
         """
         flat = {}
         for name, value in {**values, **overrides}.items():
@@ -405,11 +339,10 @@ class Recipe(_Table):
             if flat.pop(name, constant) != constant:
                 msg = f"recipe value {name} is {constant} in all recipes and can no longer be set"
                 raise ValueError(msg)
-        known = [entry.name for table in (cls, *_TABLES.values()) for entry in fields(table)]
-        known = sorted(set(known) - set(_TABLES))
-        unknown = sorted(set(flat) - set(known))
-        if unknown:
-            msg = f"recipe value {unknown[0]!r} is unknown; known are {', '.join(known)}"
+        known = {entry.name for table in (cls, *_TABLES.values()) for entry in fields(table)}
+        known -= set(_TABLES)
+        for name in sorted(set(flat) - known):
+            msg = f"recipe value {name!r} is unknown; known are {', '.join(sorted(known))}"
             raise ValueError(msg)
         tables = {name: _made(table, flat) for name, table in _TABLES.items()}
         return _made(cls, flat | tables)

@@ -6,7 +6,7 @@ import torch
 
 from astrofractal.encoder import ChannelNormalization
 from astrofractal.encoder.pooling import LATTICE
-from astrofractal.encoder.structure import at_center, n_center_targets, structure_targets
+from astrofractal.encoder.structure import N_CENTER_TARGETS, at_center, structure_targets
 from astrofractal.pretraining import Recipe
 from astrofractal.pretraining.images import Flames, StepSampler
 from astrofractal.pretraining.terms import (
@@ -262,7 +262,7 @@ def test_class_token_is_asked_for_the_middle_of_the_view(row, column):
     lattice = targets.unflatten(-1, (-1, LATTICE, LATTICE))
     same = lattice[:, row, column, :, -(4 - row), -(4 - column)]
     torch.testing.assert_close(center, same)
-    assert center.shape == (2, n_center_targets())
+    assert center.shape == (2, N_CENTER_TARGETS)
 
 
 def test_gradients_of_the_predictor_are_the_same_every_time():
