@@ -35,16 +35,8 @@ class FeatureStore:
     """
     Pooled tokens, found again by the fingerprint of the encoder and the content of each map.
 
-    Parameters
-    ----------
-    encoders : dict of callable
-        Name to a function that makes the encoder; it is called when the first map needs it.
-
-    folder : path-like, optional
-        Where the tokens are kept for later runs; only in memory without it.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
+    ``encoders`` are functions by name, which make an encoder when the first map needs it.  Tokens are
+    kept in ``folder`` for later runs, without one only in memory.
     """
 
     def __init__(

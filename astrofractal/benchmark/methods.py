@@ -120,17 +120,7 @@ class Method:
 
 
 def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
-    """
-    List the methods, the default first; those whose encoder the store lacks are left out.
-
-    Parameters
-    ----------
-    store : `~astrofractal.benchmark.FeatureStore`
-        The encoders.
-
-    channels : tuple of str
-        The channels, for the default of the package.
-    """
+    """List the methods, the default first; those whose encoder the store lacks are left out."""
     default, regressor, exponent = default_options(channels)
     default = for_encoder(default, store.encoder("fractal"))
     methods = [

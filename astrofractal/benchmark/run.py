@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,10 +35,12 @@ from astrofractal.mapset import MapSet
 __all__ = ["COLUMNS", "PARTS", "Journal", "read_predictions", "row_numbers", "run_benchmark"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
+
+logger = logging.getLogger(__name__)
 
 #: What the columns of the tables mean.
 COLUMNS = {
@@ -81,15 +84,13 @@ _SECONDS = {"fit_time", "predict_time"}
 
 class Journal:
     """
-    Keeps tables on disk as their rows come, and continues where one method fails.
+    Writes tables to a folder as their rows come, and continues where one method fails.
 
-    ``tables`` has the tables so far, ``failed`` what failed and how.  Without a folder nothing is
-    written.
+    ``tables`` has the tables so far, ``failed`` what failed and how.
     """
 
-    def __init__(self, folder: PathLike | None = None, meta: dict[str, Any] | None = None) -> None:
-        self.folder = None if folder is None else Path(folder)
-        self.meta = dict(meta or {})
+    def __init__(self, folder: PathLike, meta: dict[str, Any]) -> None:
+        self.folder, self.meta = Path(folder), meta
         self.tables: dict[str, QTable] = {}
         self.failed: list[str] = []
         self._rows: dict[str, list[dict[str, Any]]] = {}
@@ -121,26 +122,23 @@ class Journal:
         table.meta |= self.meta | {"failed": list(self.failed)}
         table.meta["minutes"] = round((time.perf_counter() - self._start) / 60, 1)
         self.tables[name] = table
-        if self.folder is not None:
-            with atomic_path(self.folder / f"{name}.ecsv") as temporary:
-                table.write(temporary)
+        with atomic_path(self.folder / f"{name}.ecsv") as temporary:
+            table.write(temporary)
 
-    def attempt(self, what: str, function: Callable[..., Any], *, required: bool = False) -> bool:
-        """Call a function; if it fails and is not required, note ``what`` failed and return `False`."""
+    @contextmanager
+    def attempt(self, what: str, *, required: bool = False) -> Iterator[None]:
+        """Note ``what`` failed if the block does, and continue after it unless it is required."""
         start = time.perf_counter()
         try:
-            function()
+            yield
         except Exception as error:  # hours of other methods must not be lost
             if required:
                 raise
             logger.exception("%s failed", what)
             self.failed.append(f"{what}: {type(error).__name__}: {error}")
-            return False
-        logger.info("%s: %.1f s", what, time.perf_counter() - start)
-        return True
+        else:
+            logger.info("%s: %.1f s", what, time.perf_counter() - start)
 
-
-logger = logging.getLogger(__name__)
 
 #: The parts of the benchmark, in the order in which they are run.
 PARTS = ("scores", "learning", "degradation", "intervals")
@@ -180,11 +178,11 @@ def run_benchmark(
         The labeled maps, or a folder or file of them.
 
     output : path-like
-        The folder to write to.  Each table is written anew whenever it grows, so that what was measured
-        is there should the rest fail: ``scores.ecsv`` (methods, all clouds together and each),
-        ``paired.ecsv`` (differences of methods on the same maps), ``predictions.ecsv`` (``cloud``,
-        ``row``, ``log_mass``, ``method``; see `read_predictions`), ``learning.ecsv``,
-        ``degradation.ecsv``, ``intervals.ecsv`` and ``mass_ranges.ecsv``.
+        The folder of the tables, each of which is written anew whenever it grows: ``scores.ecsv``
+        (methods, all clouds together and each), ``paired.ecsv`` (differences of methods on the same
+        maps), ``predictions.ecsv`` (``cloud``, ``row``, ``log_mass``, ``method``; see
+        `read_predictions`), ``learning.ecsv``, ``degradation.ecsv``, ``intervals.ecsv`` and
+        ``mass_ranges.ecsv``.
 
     weights : str or path-like, optional
         The weights of the encoder under test.
@@ -201,14 +199,13 @@ def run_benchmark(
 
     n_per_protostar : int, optional
         The largest number of maps of a protostar that methods are calibrated on, which stand for the
-        others: quicker; by default all.  All maps are tested.
+        others; by default all.  All maps are tested.
 
     features_cache : path-like, optional
         A folder for the features of the encoders, so that no later run encodes a map again.
 
     predictions : iterable of path-like, optional
-        Tables like ``predictions.ecsv`` of methods that were run elsewhere, such as trained networks:
-        they are scored and compared with the others.
+        Tables like ``predictions.ecsv`` of methods that were run elsewhere, such as trained networks.
 
     random_state : int, optional
         The seed of everything.
@@ -223,14 +220,6 @@ def run_benchmark(
     -------
     journal : `~astrofractal.benchmark.run.Journal`
         With ``tables``, and ``failed``: the methods that raised an error.
-
-    Raises
-    ------
-    FileExistsError
-        If the folder holds something and ``overwrite`` is `False`.
-
-    ValueError
-        If there are fewer than two clouds, or a part is unknown.
     """
     output = Path(output)
     for part in parts:
@@ -269,34 +258,24 @@ def run_benchmark(
     if "learning" in parts:
         sizes = (8, 32) if quick else N_PROTOSTARS
         for method in progress(followed, progress_bar, desc="learning curves"):
-            found = learning_rows(scorer, method, headline, sizes=sizes, random_state=random_state)
-            _attempt(journal, f"learning, {method.name}", "learning", found)
+            rows = learning_rows(scorer, method, headline, sizes=sizes, random_state=random_state)
+            with journal.attempt(f"learning, {method.name}"):
+                for row in rows:
+                    journal.add("learning", [row])
     if "degradation" in parts:
         # One map of each protostar: every level is encoded anew.
         few = Scorer(maps.limit(1), store)
         levels = DEGRADATIONS[:3] if quick else DEGRADATIONS
         for level in progress(levels, progress_bar, desc="degradations"):
-            found = degradation_rows(few, followed, level, random_state=random_state)
-            _attempt(journal, f"{level[0]} {level[1]:g}", "degradation", found)
+            with journal.attempt(f"{level[0]} {level[1]:g}"):
+                for row in degradation_rows(few, followed, level, random_state=random_state):
+                    journal.add("degradation", [row])
     if "intervals" in parts:
-
-        def intervals():
-            found, ranges = interval_rows(scorer, methods[0], headline)
-            journal.add("intervals", found)
+        with journal.attempt("intervals"):
+            rows, ranges = interval_rows(scorer, methods[0], headline)
+            journal.add("intervals", rows)
             journal.add("mass_ranges", ranges)
-
-        journal.attempt("intervals", intervals)
     return journal
-
-
-def _attempt(journal, what, table, rows):
-    """Add rows to a table one at a time, and go on with other things if one fails."""
-
-    def each():
-        for row in rows:
-            journal.add(table, [row])
-
-    journal.attempt(what, each)
 
 
 def _run_scores(journal, scorer, methods, known, random_state, progress_bar):
@@ -307,16 +286,13 @@ def _run_scores(journal, scorer, methods, known, random_state, progress_bar):
     for protocol in (make_protocol(name, maps, random_state=random_state) for name in PROTOCOLS):
         headline = protocol.name == PROTOCOLS[0]
         for method in progress([*methods, *given] if headline else methods, progress_bar):
-
-            def one(method=method, protocol=protocol, headline=headline):
+            required = method.name in ("default", OPPONENT)
+            with journal.attempt(f"{method.name}, {protocol.name}", required=required):
                 prediction = known.get(method.name) or scorer.evaluate(method, protocol)
                 rows = score_rows(scorer, method, protocol, prediction, random_state=random_state)
                 journal.add("scores", rows)
                 if headline:
                     found[method.name] = prediction
-
-            required = method.name in ("default", OPPONENT)
-            journal.attempt(f"{method.name}, {protocol.name}", one, required=required)
         if headline:
             _compare(journal, maps, {name: p.log_mass for name, p in found.items()},
                      paired_with([*methods, *given]), random_state)  # fmt: skip

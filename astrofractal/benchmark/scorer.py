@@ -42,22 +42,10 @@ class Prediction:
 
 class Scorer:
     """
-    Calibrates methods on some maps and predicts the masses of others.
+    Calibrates methods on some labeled maps and predicts the masses of others.
 
-    Parameters
-    ----------
-    maps : `~astrofractal.mapset.MapSet`
-        The labeled maps.
-
-    store : `~astrofractal.benchmark.FeatureStore`
-        The pooled tokens.
-
-    channels : tuple of str, optional
-        The channels that methods use.
-
-    n_per_protostar : int, optional
-        The largest number of maps of a protostar that calibrate; they stand for the others.  All maps
-        are tested.
+    At most ``n_per_protostar`` maps of a protostar calibrate, which stand for the others.  All maps
+    are tested.
     """
 
     def __init__(
@@ -68,9 +56,7 @@ class Scorer:
         channels: tuple[str, ...] = CHANNELS,
         n_per_protostar: int | None = None,
     ) -> None:
-        self.maps = maps
-        self.store = store
-        self.channels = tuple(channels)
+        self.maps, self.store, self.channels = maps, store, tuple(channels)
         self.n_per_protostar = n_per_protostar
         self._images = keep_channels(maps.images, self.channels)
         self._features: dict[tuple[str | None, Any], Any] = {}
@@ -97,12 +83,9 @@ class Scorer:
         groups: np.ndarray,
         represents: np.ndarray | None = None,
     ) -> Callable[..., Any]:
-        """
-        Fit a method to some maps; return a function from features to log10 masses.
-
-        Hyperparameters are chosen over ``groups``, one for each of the maps ``train``; ``represents``
-        says how many maps each of them stands for.
-        """
+        """Fit a method to some maps; return a function from features to log10 masses."""
+        # Hyperparameters are chosen over groups, one for each of the maps; represents is the number
+        # of maps for which each of them stands.
         X, blocks = self.features(method)
         weights = protostar_weights(self.maps.protostars[train], method.weight_exponent, represents)
         scaler = Scaler(blocks).fit(X[train]) if blocks is not None else None
@@ -141,12 +124,8 @@ class Scorer:
         choose: Callable[..., Any] | None = None,
         intervals: bool = False,
     ) -> Prediction:
-        """
-        Predict all test maps of a protocol.
-
-        ``choose`` goes from the maps that may calibrate to those that do and the group of each.
-        With ``intervals`` a method is fitted many times more.
-        """
+        """Predict all test maps of a protocol; ``intervals`` take many more fits."""
+        # choose returns, of the maps that may calibrate, those that do and the group of each.
         X, _ = self.features(method)  # not part of the times
         log_mass, half_68, half_90 = np.full((3, len(self.maps)), np.nan)
         result = Prediction(log_mass, half_68=half_68, half_90=half_90)
@@ -207,28 +186,9 @@ def make_protocol(name: str, maps: MapSet, *, random_state: int = 0) -> Protocol
     """
     Make the splits of a protocol.
 
-    Parameters
-    ----------
-    name : str
-        ``"leave-cloud-out"``: each cloud in turn.  ``"random"``: a quarter of the maps at random
-        tests, the published split; maps of one protostar at neighboring times are near-copies, and
-        stand on both sides.
-
-    maps : `~astrofractal.mapset.MapSet`
-        The labeled maps.
-
-    random_state : int, optional
-        The seed of the random split.
-
-    Returns
-    -------
-    protocol : `Protocol`
-        The splits.
-
-    Raises
-    ------
-    ValueError
-        If the name is unknown, or the maps are of one cloud, which cannot be left out.
+    ``"leave-cloud-out"`` tests each cloud in turn, ``"random"`` a quarter of the maps at random: the
+    published split, in which near-copies of a map, those of its protostar at neighboring times, stand
+    on the other side.
     """
     one_of("protocol", name, PROTOCOLS)
     if name == "random":

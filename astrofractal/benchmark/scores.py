@@ -20,20 +20,10 @@ class Bootstrap:
     """
     Resamplings of clouds, and of the protostars in each of them.
 
-    A protostar is resampled with all its maps, which are near-copies of one another.  All sums that a
-    score needs are taken per protostar once; a resampling only counts protostars.  The first
-    "resampling" is the sample itself.
-
-    Parameters
-    ----------
-    protostars, clouds : 1D `~numpy.ndarray` of str
-        The protostar and the cloud of each map.
-
-    n_draws, random_state : int, optional
-        The number of resamplings, and their seed.
-
-    represents : 1D `~numpy.ndarray`, optional
-        How many maps each map stands for, see `~astrofractal.mapset.MapSet.limit`.
+    A protostar is resampled with all its maps, which are near-copies of one another, each of which may
+    represent several (see `~astrofractal.mapset.MapSet.limit`).  All sums that a score needs are
+    taken per protostar once; a resampling only counts protostars.  The first "resampling" is the
+    sample itself.
     """
 
     def __init__(
@@ -58,12 +48,7 @@ class Bootstrap:
                 row[members[k]] += generator.multinomial(n, np.full(n, 1 / n))
 
     def scores(self, true: np.ndarray, predicted: np.ndarray) -> dict[str, np.ndarray]:
-        """
-        Score each resampling of log10 masses.
-
-        Returns ``r2`` and ``rmse``, in which each map has the same weight, ``r2_protostar`` and
-        ``rmse_protostar``, in which each protostar has; the score of the sample itself first.
-        """
+        """Return R2 and RMSE of each resampling, with maps and with protostars of equal weight."""
         maps = self._represents
         n_maps = np.bincount(self._index, maps)[self._index]
         centered, squared = true - true.mean(), (true - predicted) ** 2
@@ -115,10 +100,10 @@ def paired_rows(
     random_state: int = 0,
 ) -> Iterator[dict[str, Any]]:
     """
-    Yield the differences of R2 of pairs of methods on the same maps, resampled together.
+    Yield the differences of R2 of pairs of methods on the same maps, for all clouds and for each.
 
     ``predictions`` has the log10 masses of each method, ``pairs`` the names of a method and of the one
-    that it is compared with.  There is a row for all clouds and for each.
+    that it is compared with; both are resampled together.
     """
     pairs = list(pairs)
     for cloud in ("all", *np.unique(clouds).tolist()):

@@ -83,13 +83,10 @@ def learning_rows(scorer, method, protocol, *, sizes=N_PROTOSTARS, random_state=
     maps = scorer.maps
     for n in sizes:
         for kind in ("one", "all"):
-            n_draws = (
-                1 if (n, kind) == (None, "all") else 4 if n is None else max(2, min(8, 128 // n))
-            )
+            n_draws = max(2, min(8, 128 // n)) if n else 1 if kind == "all" else 4
             draws = []
             for draw in range(n_draws):
                 generator = keyed_generator(random_state, f"labels {draw}")
-
                 choose = partial(_draw, maps, n, kind, generator)
                 result = scorer.evaluate(method, protocol, choose=choose)
                 rows = np.isfinite(result.log_mass)
@@ -125,22 +122,6 @@ def label_groups(protostars, clouds, *, n_least=4):
     return index % max(1, len(names) // n_least)
 
 
-def _telescope(kind, level):
-    """Return the telescope of one kind and degree of seeing less."""
-    if kind == "signal-to-noise":
-        velocity = 0.4 / level * u.km / u.s  # of the typical dispersion, 0.4 km/s
-        return Telescope(noise=1 / level, velocity_noise=velocity, dispersion_noise=velocity)
-    if kind == "beam":  # FWHM in pixels
-        return Telescope(beam=level * u.pix)
-    if kind == "pixels":  # of this many pixels
-        return Telescope(pixel_scale=level * STANDARD_WIDTH / STANDARD_SHAPE[1])
-    if kind == "largest scale":  # in pixels
-        return Telescope(largest_scale=level * u.pix)
-    if kind == "mask":  # this part is hidden
-        return Telescope(footprint=~_islands(level))
-    return Telescope()
-
-
 def _islands(part, n=64):
     """Return ragged islands, some six pixels wide, that cover a part of a map."""
     field = keyed_generator(0, "islands").standard_normal((n, *STANDARD_SHAPE))
@@ -149,26 +130,32 @@ def _islands(part, n=64):
     return np.repeat(hidden[:, None], 3, axis=1)
 
 
+def _noisy(ratio):
+    """Return a telescope of a signal-to-noise ratio, of N and of the typical dispersion, 0.4 km/s."""
+    velocity = 0.4 / ratio * u.km / u.s
+    return Telescope(noise=1 / ratio, velocity_noise=velocity, dispersion_noise=velocity)
+
+
+_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
+
 #: What the study of degradations goes through: kind, level and telescope.  The first ones matter most.
-DEGRADATIONS = tuple(
-    (kind, level, _telescope(kind, level))
-    for kind, level in (
-        ("none", 0),
-        ("signal-to-noise", 10),
-        ("beam", 4),
-        ("off-center", 1),
-        ("pixels", 2),
-        ("signal-to-noise", 3),
-        ("mask", 0.3),
-        ("beam", 2),
-        ("off-center", 2),
-        ("beam", 8),
-        ("signal-to-noise", 30),
-        ("pixels", 4),
-        ("mask", 0.1),
-        ("largest scale", 16),
-    )
-) + tuple(("channels", len(c), Telescope(channels=c)) for c in CHANNEL_SETS if c != CHANNELS)
+DEGRADATIONS = (
+    ("none", 0, Telescope()),
+    ("signal-to-noise", 10, _noisy(10)),
+    ("beam", 4, Telescope(beam=4 * u.pix)),
+    ("off-center", 1, Telescope()),
+    ("pixels", 2, Telescope(pixel_scale=2 * _PIXEL)),
+    ("signal-to-noise", 3, _noisy(3)),
+    ("mask", 0.3, Telescope(footprint=~_islands(0.3))),
+    ("beam", 2, Telescope(beam=2 * u.pix)),
+    ("off-center", 2, Telescope()),
+    ("beam", 8, Telescope(beam=8 * u.pix)),
+    ("signal-to-noise", 30, _noisy(30)),
+    ("pixels", 4, Telescope(pixel_scale=4 * _PIXEL)),
+    ("mask", 0.1, Telescope(footprint=~_islands(0.1))),
+    ("largest scale", 16, Telescope(largest_scale=16 * u.pix)),
+    *(("channels", len(c), Telescope(channels=c)) for c in CHANNEL_SETS if c != CHANNELS),
+)
 
 
 def degraded(maps, kind, level, telescope, *, random_state=0):

@@ -1,8 +1,9 @@
-"""The opponents that learn end to end from the labeled maps, and their stored predictions."""
+"""Networks that learn end to end from the labeled maps, and their stored predictions."""
 
 import logging
 import time
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -33,27 +34,11 @@ _HELD = 0.12
 
 @dataclass(frozen=True)
 class Scratch:
-    """
-    A convolutional network that is trained from scratch.
+    """A convolutional network that is trained from scratch, with the options of `fine_tune`."""
 
-    Parameters
-    ----------
-    make : str
-        ``"cnn"``, four layers with 66,000 parameters, or the name of a timm model.
-
-    zoom : float
-        The magnification.
-
-    size : int
-        The width of a view in magnified pixels.
-
-    learning_rate, n_views, max_epochs, patience, batch_size, weight_exponent, precision : optional
-        As of `~astrofractal.mass.fine_tune`.
-    """
-
-    make: str
-    zoom: float
-    size: int
+    make: str  # "cnn", four layers with 66,000 parameters, or the name of a timm model
+    zoom: float  # magnification
+    size: int  # width of a view in magnified pixels
     learning_rate: float
     n_views: int = 32
     max_epochs: int = 8
@@ -65,57 +50,31 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Tuned:
-    """
-    An encoder that is fine-tuned.
+    """An encoder that is fine-tuned, with the options of `fine_tune`."""
 
-    Parameters
-    ----------
-    weights : str
-        The weights of the `~astrofractal.FractalEncoder` that it starts from.
-
-    blocks : int or "all"
-        What is trained, see `~astrofractal.mass.fine_tune`.
-
-    learning_rate, n_views, max_epochs, patience, weight_exponent, precision : optional
-        As of `~astrofractal.mass.fine_tune`.
-
-    n_test_views : int, optional
-        Symmetric views over which predictions are averaged.
-    """
-
-    weights: str
+    weights: str  # of the encoder that it starts from
     blocks: int | str
     learning_rate: float = 1e-4
     n_views: int = 8
     max_epochs: int = 5
     patience: int = 2
-    n_test_views: int = 4
     weight_exponent: float = 0.5
     precision: str = "bf16-mixed"
 
+
+# Symmetric views over which the predictions of fine-tuned encoders are averaged.
+_N_TEST_VIEWS = 4
 
 #: Name to settings; cheapest first.  Maps are drawn as calibrations weigh them, but for "small CNN",
 #: which sees each protostar equally often.
 SUPERVISED = {
     "small CNN, n^-1/2": Scratch(
-        "cnn",
-        zoom=1.0,
-        size=24,
-        learning_rate=2e-3,
-        max_epochs=20,
-        patience=20,
-        weight_exponent=0.5,
+        "cnn", 1.0, 24, 2e-3, max_epochs=20, patience=20, weight_exponent=0.5
     ),
-    "small CNN": Scratch("cnn", zoom=1.0, size=24, learning_rate=2e-3),
+    "small CNN": Scratch("cnn", 1.0, 24, 2e-3),
     "ViT fine-tuned, last block": Tuned("bundled", 1),
     "ResNet-18": Scratch(
-        "resnet18",
-        zoom=2.0,
-        size=64,
-        learning_rate=1e-3,
-        n_views=16,
-        weight_exponent=0.5,
-        precision="bf16-mixed",
+        "resnet18", 2.0, 64, 1e-3, n_views=16, weight_exponent=0.5, precision="bf16-mixed"
     ),
     "ViT fine-tuned, all blocks": Tuned("bundled", "all", max_epochs=8),
     "ViT from scratch": Tuned("random", "all", learning_rate=5e-4, max_epochs=20, patience=5),
@@ -132,23 +91,11 @@ def supervised_predictions(name, maps, splits, *, random_state=0, progress_bar=F
 
 def _tuned(settings, maps, splits, random_state, progress_bar):
     encoder = FractalEncoder(weights=settings.weights, random_state=random_state)
+    options = {name: value for name, value in vars(settings).items() if name != "weights"}
+    options |= {"validation": _HELD, "random_state": random_state, "progress_bar": progress_bar}
     for train, test in splits:
-        tuned = fine_tune(
-            encoder,
-            maps[np.sort(train)],
-            blocks=settings.blocks,
-            validation=_HELD,
-            n_views=settings.n_views,
-            max_epochs=settings.max_epochs,
-            patience=settings.patience,
-            learning_rate=settings.learning_rate,
-            weight_exponent=settings.weight_exponent,
-            precision=settings.precision,
-            random_state=random_state,
-            progress_bar=progress_bar,
-        )
-        test = np.sort(test)
-        mass = tuned.predict(maps[test], n_views=settings.n_test_views)
+        tuned, test = fine_tune(encoder, maps[np.sort(train)], **options), np.sort(test)
+        mass = tuned.predict(maps[test], n_views=_N_TEST_VIEWS)
         yield test, np.log10(mass.to_value(u.solMass)), tuned.best_epoch
 
 
@@ -167,28 +114,28 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
     )
 
     look = {"zoom": settings.zoom, "size": settings.size}
+    exponent = settings.weight_exponent
     images = torch.from_numpy(ChannelNormalization()(maps.images))
     for train, test in splits:
         generator = keyed_generator(random_state, "views of a network")
         held = hold_out(maps.clouds[train], maps.protostars[train], _HELD, generator)
         held = np.isin(maps.clouds[train], held)
         rows, others = train[~held], train[held]
-        counts = [
+        n_train, n_held = (
             settings.n_views * len(np.unique(maps.protostars[part])) for part in (rows, others)
-        ]
+        )
         batches = FreshViews(
             images[rows],
             maps.log_masses[rows],
             maps.protostars[rows],
-            counts[0],
+            n_train,
             batch_size=settings.batch_size,
-            exponent=settings.weight_exponent,
+            exponent=exponent,
             random_state=random_state,
             **look,
         )
-        exponent = settings.weight_exponent
-        others = others[draw_rows(maps.protostars[others], counts[1], exponent, generator)]
-        validation = make_views(images[others], random_poses(counts[1], 0.5, generator), **look)
+        others = others[draw_rows(maps.protostars[others], n_held, exponent, generator)]
+        validation = make_views(images[others], random_poses(n_held, 0.5, generator), **look)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             network = make_network(settings.make, maps.log_masses[rows].mean())
@@ -237,42 +184,36 @@ def make_network(kind, mean):
 
 
 def train_supervised(maps, path, *, methods=None, seeds=(0,), clouds=None, progress_bar=False):
-    """Train the opponents with each cloud held out, and store what they predict."""
-    path = Path(path)
-    rows = row_numbers(maps)
-    every = np.unique(maps.clouds).tolist()
-    for cloud in every if clouds is None else clouds:
-        one_of("clouds", cloud, every)
-    tables = [Table.read(path)] if path.exists() else []
-    for method in SUPERVISED if methods is None else methods:
+    """Train the networks with each cloud held out, and store what they predict."""
+    path, every = Path(path), np.unique(maps.clouds).tolist()
+    methods = list(SUPERVISED) if methods is None else methods
+    clouds = every if clouds is None else [one_of("clouds", cloud, every) for cloud in clouds]
+    rows, tables = row_numbers(maps), [Table.read(path)] if path.exists() else []
+    for method in methods:
         one_of("methods", method, SUPERVISED)
-        for seed in seeds:
-            done = set()
-            for table in tables:
-                same = (table["method"] == method) & (table["seed"] == seed)
-                done |= set(table["cloud"][same].tolist())
-            left = [c for c in every if c not in done and (clouds is None or c in clouds)]
-            if not left:
-                continue
-            splits = (
-                (np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in left
-            )
+    for method, seed in product(methods, seeds):
+        done = set()
+        for table in tables:
+            same = (table["method"] == method) & (table["seed"] == seed)
+            done |= set(table["cloud"][same].tolist())
+        left = [cloud for cloud in every if cloud in clouds and cloud not in done]
+        splits = [
+            (np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in left
+        ]
+        options = {"random_state": seed, "progress_bar": progress_bar}
+        began = time.process_time()
+        for test, log_mass, best_epoch in supervised_predictions(method, maps, splits, **options):
+            new = Table()
+            new["method"] = np.full(len(test), method)
+            new["seed"] = seed
+            new["cloud"], new["row"] = maps.clouds[test], rows[test]
+            new["log_mass"] = log_mass.round(3)
+            new["best_epoch"] = best_epoch
+            new["minutes"] = round((time.process_time() - began) / 60, 1)
             began = time.process_time()
-            found = supervised_predictions(
-                method, maps, splits, random_state=seed, progress_bar=progress_bar
-            )
-            for test, log_mass, best_epoch in found:
-                new = Table()
-                new["method"] = np.full(len(test), method)
-                new["seed"] = seed
-                new["cloud"], new["row"] = maps.clouds[test], rows[test]
-                new["log_mass"] = log_mass.round(3)
-                new["best_epoch"] = best_epoch
-                new["minutes"] = round((time.process_time() - began) / 60, 1)
-                began = time.process_time()
-                tables.append(new)
-                _write(tables, path)
-                logger.info("%s, seed %d: %s", method, seed, maps.clouds[test[0]])
+            tables.append(new)
+            _write(tables, path)
+            logger.info("%s, seed %d: %s", method, seed, maps.clouds[test[0]])
     return _write(tables, path)
 
 

@@ -29,7 +29,7 @@ _KNOWN = 0.5
 
 #: A channel is used where it is known in more than this part of the column density: with the densest
 #: 5 % masses are no worse than without it, with 10 % or the central 5 % far better
-#: (docs/scripts/measure_sparse.py).
+#: (docs/research/studies.rst).
 LEAST_KNOWN = 0.05
 
 #: Below this part masses are worse than where all is known, and the map has a flag.

@@ -135,32 +135,27 @@ def recipe_normalization(recipe):
 
 
 class Flames(Dataset):
-    """
-    Normalized flames of a recipe, each with log10 of the mass hidden in its center (NaN where there
-    is none).
-    """
+    """Normalized flames of a recipe, each with log10 of the mass of its protostar, if any, else NaN."""
 
     def __init__(self, recipe, shards=None, maps=None):
-        self.recipe = recipe
+        self.recipe, values = recipe, recipe.images
         self.normalization = recipe_normalization(recipe)
-        n_distinct = recipe.images.n_distinct or recipe.n_images
-        if shards is not None and recipe.images.source != "flames":
-            msg = f"shards must be None with source={recipe.images.source!r}, got {str(shards)!r}"
+        n_distinct = values.n_distinct or recipe.n_images
+        if shards is not None and values.source != "flames":
+            msg = f"shards must be None with source={values.source!r}, got {str(shards)!r}"
             raise ValueError(msg)
-        if recipe.images.source == "random_fields":
-            self.source = RandomFieldStream(
-                recipe.seed, recipe.images.source_size, n_images=n_distinct
-            )
-        elif recipe.images.source == "maps":
+        if values.source == "random_fields":
+            self.source = RandomFieldStream(recipe.seed, values.source_size, n_images=n_distinct)
+        elif values.source == "maps":
             self.source = CutMaps(maps)
         elif shards is None:
             self.source = FlameStream(
                 recipe.seed,
-                recipe.images.source_size,
-                recipe.images.n_points,
-                rendering=recipe.images.rendering,
-                coverage=recipe.images.coverage,
-                center=recipe.images.center,
+                values.source_size,
+                values.n_points,
+                rendering=values.rendering,
+                coverage=values.coverage,
+                center=values.center,
                 n_images=n_distinct,
             )
         else:
@@ -189,12 +184,11 @@ class Flames(Dataset):
     def __getitem__(self, index):
         index = int(index) % self.n_distinct
         image, log_mass = np.asarray(self.source[index]), np.nan
+        seed, cusps = self.recipe.seed, self.recipe.images.cusp_probability
         if self.recipe.images.protostars:
-            image, log_mass = add_protostars(image, self.recipe.seed, index)
-        elif self.recipe.images.cusp_probability:
-            image = add_cusps(
-                image, self.recipe.seed, index, probability=self.recipe.images.cusp_probability
-            )
+            image, log_mass = add_protostars(image, seed, index)
+        elif cusps:
+            image = add_cusps(image, seed, index, probability=cusps)
         return self.normalization(image[None])[0], np.float32(log_mass)
 
 

@@ -69,33 +69,26 @@ def read_checkpoint(folder):
 
 def check_fit(module, networks, folder):
     """Reject networks of other shapes than those of the checkpoint to resume from."""
-    own = {name: value.shape for name, value in module.state_dict().items()}
-    stored = {name: value.shape for name, value in networks.items()}
-    other = sorted(n for n in own.keys() | stored.keys() if own.get(n) != stored.get(n))
-    if other:
+    own, stored = (
+        {name: tuple(value.shape) for name, value in state.items()}
+        for state in (module.state_dict(), networks)
+    )
+    for name in sorted(n for n in own.keys() | stored.keys() if own.get(n) != stored.get(n)):
         msg = (
-            f"the values of a recipe that are replaced on resuming must leave the networks as they are: "
-            f"{other[0]} is {_shape(own, other[0])} and {_shape(stored, other[0])} in {str(folder)!r}"
+            "the values of a recipe that are replaced on resuming must leave the networks as they are: "
+            f"{name} is {own.get(name, 'absent')} and {stored.get(name, 'absent')} in {str(folder)!r}"
         )
         raise ValueError(msg)
-
-
-def _shape(shapes, name):
-    return tuple(shapes[name]) if name in shapes else "absent"
 
 
 def take_over(module, state, folder):
     """Take over all networks of the run in a folder; what that run did not have stays as drawn."""
     own = module.state_dict()
-    strange = [
-        name for name, value in state.items() if name in own and own[name].shape != value.shape
-    ]
     is_run = folder != "bundled" and Path(folder).suffix != ".safetensors"
-    left = () if is_run else tuple(_HEADS.values())
-    state = {
-        name: value for name, value in state.items() if name in own or not name.startswith(left)
-    }
-    strange = strange or sorted(set(state) - set(own))
+    left = () if is_run else tuple(_HEADS.values())  # heads of weights that the recipe lacks
+    state = {n: value for n, value in state.items() if n in own or not n.startswith(left)}
+    strange = [n for n in state if n in own and own[n].shape != state[n].shape]
+    strange += sorted(set(state) - set(own))
     if strange:
         msg = f"start_from: {strange[0]} of {str(folder)!r} does not fit recipe {module.recipe.name!r}"
         raise ValueError(msg)
@@ -153,29 +146,16 @@ def export_run(run: PathLike, path: PathLike) -> dict[str, Any]:
     -------
     card : dict
         The card, also written next to the weights.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has no run or the run has no checkpoint yet.
-
-    ValueError
-        If recipe or checkpoint are damaged.
     """
     lineage, networks = _trained(run)
     recipe = Recipe.of(lineage["recipe_values"])
-    prefix = "teacher.backbone."
+    kept = {"teacher.backbone.": ""} | {own: f"{HEADS[head]}." for head, own in _HEADS.items()}
     state = {
-        name.removeprefix(prefix): value
+        prefix + name.removeprefix(own): value
+        for own, prefix in kept.items()
         for name, value in networks.items()
-        if name.startswith(prefix)
+        if name.startswith(own)
     }
-    for head, own in _HEADS.items():
-        state |= {
-            f"{HEADS[head]}.{name.removeprefix(own)}": value
-            for name, value in networks.items()
-            if name.startswith(own)
-        }
     card = {
         "architecture": recipe.model,
         "in_chans": 3,

@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +35,15 @@ from astrofractal.pretraining.lineage import (
 from astrofractal.pretraining.module import DINOv2
 from astrofractal.pretraining.recipe import Recipe
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from astrofractal._utils.annotations import PathLike
+
 __all__ = ["RunFolder", "fastest_precision", "pretrain"]
+
+log = logging.getLogger(__name__)
 
 _MAPS, _METRICS = "maps.npy", "metrics.csv"
 
@@ -47,26 +55,12 @@ class RunFolder:
 
     Each process of a distributed run has one; only the first one compares it with what is there and
     writes.
-
-    Parameters
-    ----------
-    path : `~pathlib.Path`
-        The folder.
-
-    recipe : `~astrofractal.pretraining.Recipe`
-        The recipe as it was resolved.
-
-    settings : dict
-        What else is kept of the run: precision, strategy, where images and networks come from.
-
-    is_new : bool
-        Whether the run is to start.
     """
 
     path: Path
-    recipe: Recipe
-    settings: dict
-    is_new: bool
+    recipe: Recipe  # as it was resolved
+    settings: dict  # precision, strategy, where images and networks come from
+    is_new: bool  # whether the run is to start
 
     @classmethod
     def new(cls, path, recipe, *, maps, **settings):
@@ -77,23 +71,22 @@ class RunFolder:
                 f"with others, got {maps and str(maps)!r} and source={recipe.images.source!r}"
             )
             raise ValueError(msg)
-        run = cls(Path(path or Path("runs") / recipe.name), recipe, settings, is_new=True)
+        run = cls(Path(path or f"runs/{recipe.name}"), recipe, settings, is_new=True)
         run.refuse_other()
         return run
 
     @classmethod
     def resumed(cls, path, overrides, **changes):
         """Return the folder of a run to continue; ``changes`` that are None leave its settings."""
-        path = Path(path)
-        settings = read_run(path)
+        path, settings = Path(path), read_run(path)
         recipe = Recipe.of((before := settings.pop("recipe")).to_dict(), **overrides)
         if recipe.images.source != before.images.source:
             msg = (
                 f"source must be {before.images.source!r} to continue, got {recipe.images.source!r}"
             )
             raise ValueError(msg)
-        began, now = settings.get("strategy"), changes["strategy"]
-        if now == "fsdp" and began != "fsdp" and (path / CHECKPOINT).exists():
+        sharded_now = changes["strategy"] == "fsdp" and settings.get("strategy") != "fsdp"
+        if sharded_now and (path / CHECKPOINT).exists():
             msg = f"strategy must be the one that {str(path)!r} began with to continue, got 'fsdp'"
             raise ValueError(msg)
         settings |= {name: value for name, value in changes.items() if value is not None}
@@ -164,15 +157,6 @@ class RunFolder:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
-    from astrofractal._utils.annotations import PathLike
-
-log = logging.getLogger(__name__)
-
-
 def fastest_precision(recipe, *, repeats=3):
     """Time one transformer block in 32-bit and in bfloat16 on this machine."""
     if torch.cuda.is_available():
@@ -189,14 +173,8 @@ def fastest_precision(recipe, *, repeats=3):
             out.float().sum().backward()
             times.append(time.perf_counter() - start)
         seconds[precision] = min(times[1:])
-    best = min(seconds, key=seconds.get)
-    log.info(
-        "one block takes %.1f ms in 32 bit and %.1f ms in bfloat16: %s",
-        1e3 * seconds["32-true"],
-        1e3 * seconds["bf16-mixed"],
-        best,
-    )
-    return best
+        log.info("one block takes %.1f ms in %s", 1e3 * seconds[precision], precision)
+    return min(seconds, key=seconds.get)
 
 
 class _Checkpoint(Callback):
@@ -242,14 +220,14 @@ def pretrain(
 
     Parameters
     ----------
-    recipe : str or `~astrofractal.pretraining.Recipe`, optional
-        ``"compact"``, ``"paper"``, a recipe or the path of its file.
+    recipe : str, path-like or `~astrofractal.pretraining.Recipe`, optional
+        A recipe, its name or its file.
 
     output : path-like, optional
         The new run's folder; it must not contain a run.  Default ``runs/<recipe name>``.
 
     resume : path-like, optional
-        The folder of a run to continue; ``recipe`` is then the run's own.
+        The folder of a run to continue by its own recipe.
 
     start_from : path-like, optional
         The folder of a finished run, a ``.safetensors`` file of exported weights, or ``"bundled"``:
@@ -258,7 +236,7 @@ def pretrain(
 
     shards : path-like, optional
         Flames rendered beforehand by ``astrofractal fractals`` with the settings of the recipe;
-        otherwise they are rendered on the way.  A resumed run remembers them.
+        otherwise they are rendered on the way.  A resumed run uses the same ones.
 
     maps : path-like, optional
         For recipes whose ``source`` is "maps", such as "adapt": a FITS file or a folder of them, map
@@ -269,18 +247,15 @@ def pretrain(
         Lightning's precision; by default the faster one on this machine, measured at the start.
 
     n_workers : int, optional
-        Processes that render flames for each process that trains.  By default as many as the cores
-        allow: with GPUs all cores but one for each, otherwise one for every five cores that train.
+        Processes that render flames for each process that trains; by default as many as the cores
+        allow.
 
-    devices, strategy, n_nodes : optional
+    devices, strategy, n_nodes, callbacks : optional
         Passed to `pytorch_lightning.Trainer`: several devices, several machines, ``"ddp"``.
         ``"fsdp"`` shards student, teacher and optimizer within each machine.
 
     max_steps : int, optional
         Stop after this step, without changing the schedules; ``resume`` continues.
-
-    callbacks : sequence of `pytorch_lightning.Callback`, optional
-        What else to do along the way.
 
     progress_bar : bool, optional
         Whether to show progress.
@@ -302,10 +277,8 @@ def pretrain(
         If ``resume`` or ``start_from`` has none, or is no file.
 
     ValueError
-        If an argument or a value of the recipe is out of its range, if the networks of ``start_from`` or
-        of the checkpoint do not fit the recipe, if ``shards`` are not the flames that the recipe
-        would have rendered, or if ``maps`` and the recipe's ``source`` do not go together.  Nothing
-        has been written then.
+        If an argument or a value of the recipe is out of its range, or if ``start_from``, the
+        checkpoint, ``shards`` or ``maps`` do not fit the recipe.  Nothing has been written then.
 
     BlockingIOError
         If another process trains in this folder.
@@ -354,30 +327,25 @@ def pretrain(
                 raise ValueError(msg)
         run = RunFolder.resumed(resume, overrides, **settings)
     else:
-        if not isinstance(recipe, Recipe):
-            recipe = Recipe.load(recipe, **overrides)
-        elif overrides:
+        if isinstance(recipe, Recipe):
             recipe = Recipe.of(recipe.to_dict(), **overrides)
+        else:
+            recipe = Recipe.load(recipe, **overrides)
         settings["start_from"] = "bundled" if start_from == "bundled" else _absolute(start_from)
         run = RunFolder.new(output, recipe, maps=maps, **settings)
-    with _global_state_restored():
-        options = {"devices": devices, "strategy": strategy, "n_nodes": n_nodes}
-        _train(run, maps, n_workers, max_steps, callbacks, progress_bar, options)
+    steps = min(max_steps or run.recipe.n_steps, run.recipe.n_steps)
+    options = {"devices": devices, "strategy": _strategy(strategy), "num_nodes": n_nodes}
+    options |= {"max_steps": steps, "callbacks": [*callbacks, _Checkpoint(run)]}
+    before = torch.get_float32_matmul_precision()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            _train(run, maps, n_workers, progress_bar, options)
+    finally:
+        torch.set_float32_matmul_precision(before)
     return run.path
 
 
-@contextmanager
-def _global_state_restored():
-    """Restore torch's random generators and precision of matrix products afterwards."""
-    precision = torch.get_float32_matmul_precision()
-    try:
-        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(precision)
-
-
-def _train(run, maps, n_workers, max_steps, callbacks, progress_bar, options):
+def _train(run, maps, n_workers, progress_bar, options):
     """Train until the last step."""
     recipe = run.recipe
     precision = run.settings["precision"] = run.settings["precision"] or fastest_precision(recipe)
@@ -387,22 +355,17 @@ def _train(run, maps, n_workers, max_steps, callbacks, progress_bar, options):
     run.fill(module)
     if recipe.images.source != "maps":
         run.images()
-    callbacks = [*callbacks, _Checkpoint(run)]
     if progress_bar:
-        callbacks.append(TQDMProgressBar(refresh_rate=1))
+        options["callbacks"].append(TQDMProgressBar(refresh_rate=1))
     with quiet_lightning():
         trainer = pl.Trainer(
-            max_steps=min(max_steps or recipe.n_steps, recipe.n_steps),
+            **options,
             max_epochs=-1,
             precision=precision,
             accelerator="auto",
-            devices=options["devices"],
-            num_nodes=options["n_nodes"],
-            strategy=_strategy(options["strategy"]),
             gradient_clip_val=3.0,
             logger=run.logger(),
             log_every_n_steps=min(10, recipe.steps_per_checkpoint),
-            callbacks=callbacks,
             enable_progress_bar=bool(progress_bar),
             enable_model_summary=False,
             enable_checkpointing=False,

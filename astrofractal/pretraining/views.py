@@ -31,59 +31,31 @@ _SYMMETRIES = torch.tensor(
 
 @dataclass(frozen=True)
 class Geometry:
-    """
-    Where the views of a batch lie on their images.
+    """Where the views of a batch lie on their images."""
 
-    Parameters
-    ----------
-    zoom : 1D `torch.Tensor`
-        Magnification: pixels of the view per pixel of the image.
-
-    center : 2D `torch.Tensor`, shape (batch, 2)
-        Center of the view, (x, y) in pixels from the center of the image.
-
-    symmetry : 1D `torch.Tensor` of int
-        One of the eight rotations and reflections of the square.
-
-    sign : 1D `torch.Tensor`
-        -1 where the line of sight is reversed, else 1.
-    """
-
-    zoom: torch.Tensor
-    center: torch.Tensor
-    symmetry: torch.Tensor
-    sign: torch.Tensor
+    zoom: torch.Tensor  # magnification: pixels of the view per pixel of the image
+    center: torch.Tensor  # (batch, 2): (x, y) of the view's in pixels from the image's
+    symmetry: torch.Tensor  # number of one of the eight rotations and reflections of the square
+    sign: torch.Tensor  # -1 where the line of sight is reversed, else 1
 
     def apply(self, images, size, *, signed):
         """Cut the views out of their images, by bicubic interpolation."""
         # images (batch, n_channels, source_size, source_size)
-        with full_precision(images.device):
-            return self._apply(images, size, signed)
-
-    def _apply(self, images, size, signed):
         source = images.shape[-1]
-        scale = size / source / self.zoom
-        theta = torch.cat(
-            [
-                scale[:, None, None] * _SYMMETRIES.to(scale.device)[self.symmetry],
-                2 * self.center[:, :, None] / source,
-            ],
-            2,
-        )
-        shape = (*images.shape[:2], size, size)
-        grid = F.affine_grid(theta, shape, align_corners=False)
-        views = F.grid_sample(
-            images, grid, mode="bicubic", padding_mode="border", align_corners=False
-        )
-        if signed:
-            views[:, 1] *= self.sign[:, None, None]
+        with full_precision(images.device):
+            scale = size / source / self.zoom
+            turn = scale[:, None, None] * _SYMMETRIES.to(scale.device)[self.symmetry]
+            theta = torch.cat([turn, 2 * self.center[:, :, None] / source], 2)
+            grid = F.affine_grid(theta, (*images.shape[:2], size, size), align_corners=False)
+            views = F.grid_sample(
+                images, grid, mode="bicubic", padding_mode="border", align_corners=False
+            )
+            if signed:
+                views[:, 1] *= self.sign[:, None, None]
         return views
 
     def tokens_in(self, other, grid):
-        """
-        Tell which patches of these views show what the patches of other views of the same places
-        show.
-        """
+        """Return the patches of these views that show those of other views of the same places."""
         return _same_patches(grid).to(self.symmetry.device)[self.symmetry, other.symmetry]
 
 
@@ -114,10 +86,6 @@ class ViewSampler:
         """Draw uniform numbers of shape ``(batch, *shape)``."""
         return low + (high - low) * self.numbers.uniform(*shape)
 
-    def normal(self, *shape):
-        """Draw normal numbers of shape ``(batch, *shape)``."""
-        return self.numbers.normal(*shape)
-
     def log_uniform(self, low, high):
         """Draw one number per image, uniform in the logarithm."""
         return low * torch.exp(self.uniform(high=math.log(high / low)))
@@ -129,27 +97,24 @@ class ViewSampler:
     # ---------------------------------------------------------------- geometry
 
     def geometry(self, source_size):
-        """
-        Draw a place on each image, one of the square's symmetries and the sense of the line of
-        sight.
-        """
-        recipe = self.recipe
-        margin = (source_size - recipe.views.image_size) // 2
+        """Draw a place on each image, a symmetry of the square and the sense of the line of sight."""
+        views = self.recipe.views
+        margin = (source_size - views.image_size) // 2
         # The cube keeps most views nearly centered, as gas maps are on their protostar.
         offset = self.uniform(2, low=-1, high=1) ** 3
-        center = (min(recipe.views.max_shift, margin) * offset).round()
-        if recipe.views.scale_min < 1:  # random resized crops: a square of a part of the area
-            side = self.uniform(low=recipe.views.scale_min, high=1.0).sqrt()
+        center = (min(views.max_shift, margin) * offset).round()
+        if views.scale_min < 1:  # random resized crops: a square of a part of the area
+            side = self.uniform(low=views.scale_min, high=1.0).sqrt()
             center = 0.5 * source_size * self.uniform(2, low=-1, high=1) * (1 - side)[:, None]
-            zoom = recipe.views.image_size / source_size / side
+            zoom = views.image_size / source_size / side
         else:
             zoom = torch.ones(len(center), device=self.device)
-        if recipe.views.zoom_probability:
-            magnified = self.uniform() < recipe.views.zoom_probability
-            free = self.log_uniform(1.0, recipe.views.zoom_max)
-            fixed = self.uniform() < recipe.views.mass_zoom_probability
+        if views.zoom_probability:
+            magnified = self.uniform() < views.zoom_probability
+            free = self.log_uniform(1.0, views.zoom_max)
+            fixed = self.uniform() < views.mass_zoom_probability
             zoom = torch.where(magnified, torch.where(fixed, MASS_ZOOM, free), zoom)
-            center = torch.where(magnified[:, None], recipe.views.jitter * offset, center)
+            center = torch.where(magnified[:, None], views.jitter * offset, center)
         return Geometry(zoom, center, *self._symmetry())
 
     def _symmetry(self):
@@ -157,18 +122,12 @@ class ViewSampler:
         return symmetry, torch.where(self.uniform() < 0.5, -1.0, 1.0)
 
     def symmetric(self, geometry):
-        """
-        Draw other views of the same places: another symmetry, another sense, moved by a part of a
-        pixel.
-        """
+        """Draw other views of the same places: turned, reversed, moved by a part of a pixel."""
         moved = geometry.center + self.uniform(2, low=-0.5, high=0.5)
         return Geometry(geometry.zoom, moved, *self._symmetry())
 
     def local(self, geometry):
-        """
-        Draw crops within views: half as wide or less, magnified by 1 to 2, anywhere in the inner
-        half.
-        """
+        """Draw crops of half the width or less in the inner half of views, magnified by 1 to 2."""
         zoom = geometry.zoom * torch.exp(self.uniform(low=-0.35, high=0.7))
         reach = 0.25 * self.recipe.views.image_size / geometry.zoom
         center = geometry.center + reach[:, None] * self.uniform(2, low=-1, high=1)
@@ -184,35 +143,30 @@ class ViewSampler:
     def degraded(self, images):
         """Make clean images look observed: beam, noise, ragged borders, missing velocities."""
         # images 4D
+        views, is_map = self.recipe.views, self.recipe.images.source == "maps"
         with full_precision(self.device):
-            return self._degraded(images)
-
-    def _degraded(self, images):
-        recipe = self.recipe
-        blurred = self.chance(recipe.views.blur_probability)
-        # From the full width at half maximum to the standard deviation.
-        width = self.log_uniform(0.5, recipe.views.beam_max) / 2.3548
-        width = torch.where(blurred[:, 0, 0, 0], width, 1e-3)
-        reach = math.ceil(2.5 * recipe.views.beam_max / 2.3548)
-        through = _through_beam if self.is_gas else _blurred
-        seen = through(images, width, reach)
-        seen = torch.where(blurred, seen, images)
-        level = recipe.views.noise * self.uniform(images.shape[1])[:, :, None, None]
-        if recipe.views.signal_to_noise_min:
-            noisy = self.chance(recipe.views.noise_probability)
-            ratio = self.log_uniform(recipe.views.signal_to_noise_min, 100.0)[:, None, None, None]
-            level = level + torch.where(noisy, self._noise_levels(seen) / ratio, 0.0)
-        seen = seen + level * self.normal(*images.shape[1:])
-        seen = torch.where(self._border(images.shape[-1]), 0.0, seen)
-        dropped = self.chance(recipe.views.drop_velocity_probability)
-        which = self.uniform()[:, None, None]
-        if self.is_gas:  # a third each: velocity, dispersion, both
-            velocity, dispersion = which < 2 / 3, which > 1 / 3
-            absent = torch.stack([torch.zeros_like(velocity), velocity, dispersion], 1)
-            seen = torch.where(dropped & absent, 0.0, seen)
-        if recipe.images.source == "maps":  # where there were no data there are none now
-            seen = torch.where(images == 0, 0.0, seen)
-        return seen
+            blurred = self.chance(views.blur_probability)
+            # From the full width at half maximum to the standard deviation.
+            width = self.log_uniform(0.5, views.beam_max) / 2.3548
+            width = torch.where(blurred[:, 0, 0, 0], width, 1e-3)
+            through = _through_beam if self.is_gas else _blurred
+            seen = through(images, width, math.ceil(2.5 * views.beam_max / 2.3548))
+            seen = torch.where(blurred, seen, images)
+            level = views.noise * self.uniform(images.shape[1])[:, :, None, None]
+            if views.signal_to_noise_min:
+                noisy = self.chance(views.noise_probability)
+                ratio = self.log_uniform(views.signal_to_noise_min, 100.0)[:, None, None, None]
+                level = level + torch.where(noisy, self._noise_levels(seen) / ratio, 0.0)
+            seen = seen + level * self.numbers.normal(*images.shape[1:])
+            seen = torch.where(self._border(images.shape[-1]), 0.0, seen)
+            dropped = self.chance(views.drop_velocity_probability)
+            which = self.uniform()[:, None, None]
+            if self.is_gas:  # a third each: velocity, dispersion, both
+                velocity, dispersion = which < 2 / 3, which > 1 / 3
+                absent = torch.stack([torch.zeros_like(velocity), velocity, dispersion], 1)
+                seen = torch.where(dropped & absent, 0.0, seen)
+            # Where a map had no data there are none now.
+            return torch.where(images == 0, 0.0, seen) if is_map else seen
 
     def _noise_levels(self, images):
         """Standard deviations at a signal-to-noise ratio of one, in normalized units."""
@@ -261,9 +215,7 @@ class ViewSampler:
         return _kept_first(keys - block, side**2)
 
     def central_tokens(self, grid, side, n_keep):
-        """
-        Draw the block of patch tokens in the middle of each image, and others from all over it.
-        """
+        """Draw the block of patch tokens in the middle of each image, and others from all over it."""
         return _kept_first(self.uniform(grid * grid) - self._middle(grid, side), n_keep)
 
     def window_tokens(self, grid, side):

@@ -78,17 +78,14 @@ def main():
         print(f"correlation of errors, {what}: {scaled:.2f} of the intervals, {plain:.2f} in dex")
     report("one", true, mass, (found.half_68, found.half_90), sinks)
     first = np.array([rows[0] for rows in looks])
-    for function in ("weighted",):
-        for shared in (COMMON_ERROR, 0.0):
-            both = []
-            for half in (found.half_68, found.half_90):
-                results = [
-                    combine_estimates(mass[rows], half[rows], correlation=shared) for rows in looks
-                ]
-                both.append(np.array([result[:2] for result in results]))
-            name = f"three, {function}, correlation {shared:g}"
-            halves = [table[:, 1] for table in both]
-            report(name, true[first], both[0][:, 0], halves, sinks[first])
+    for shared in (COMMON_ERROR, 0.0):
+        both = []
+        for half in (found.half_68, found.half_90):
+            results = [combine_estimates(mass[i], half[i], correlation=shared) for i in looks]
+            both.append(np.array([result[:2] for result in results]))
+        halves = [table[:, 1] for table in both]
+        name = f"three, weighted, correlation {shared:g}"
+        report(name, true[first], both[0][:, 0], halves, sinks[first])
 
 
 if __name__ == "__main__":
