@@ -1,6 +1,7 @@
 """Files that come from others: whatever they provoke leaves as one error that names the file."""
 
 import errno
+import hashlib
 import json
 import re
 import tomllib
@@ -76,6 +77,12 @@ def reason_of(error):
     if isinstance(error, (OSError, ValueError, UnitsError)) and text:
         return text
     return f"it is damaged ({type(error).__name__}: {text})".replace(": )", ")")
+
+
+def sha256(path):
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def printable(text):

@@ -10,8 +10,9 @@ from string import Template
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
 from astrofractal._utils.progress import quiet
+from astrofractal._utils.reading import sha256
 from astrofractal.encoder.backbone import DEFAULTS
-from astrofractal.encoder.weights import CONFIG, HEADS_FILE, WEIGHTS_FILE, sha256
+from astrofractal.encoder.weights import CONFIG, HEADS_FILE, WEIGHTS_FILE
 
 __all__ = ["export_onnx", "export_timm"]
 

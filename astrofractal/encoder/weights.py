@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
-from astrofractal._utils.reading import reading, reason_of
+from astrofractal._utils.reading import reading, reason_of, sha256
 from astrofractal._utils.validation import positive_int
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ __all__ = [
     "read_card",
     "read_folder",
     "save_weights",
-    "sha256",
 ]
 
 #: Linear maps that are kept with a backbone: the pooling that uses each, and the prefix of its tensors.
@@ -117,12 +115,6 @@ class ChannelNormalization:
     def to_dict(self) -> dict[str, Any]:
         """Return the values as a dictionary for the weights' card."""
         return {"center": list(self.center), "scale": list(self.scale)}
-
-
-def sha256(path):
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def save_weights(

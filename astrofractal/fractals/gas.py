@@ -118,11 +118,6 @@ def _gas(moments, mean, spread, velocity, shear, gx, gy, floor, turbulence, powe
             out[1, y, x] -= average
 
 
-@njit(nogil=True)
-def _direction(angle):
-    return cosine(angle), sine(angle)
-
-
 def draw_amplitude(seed: int, index: int) -> GasAmplitude:
     """
     Draw the physical scales of a flame.
@@ -164,7 +159,7 @@ def as_gas(moments: np.ndarray, amplitude: GasAmplitude) -> np.ndarray:
         msg = f"moments must have shape (3, size, size), got {moments.shape}"
         raise ValueError(msg)
     a = GasAmplitude(*np.array(amplitude, _f))
-    gx, gy = _direction(_f(2 * np.pi) * a.angle)  # in 64 bit, as numba returns them
+    gx, gy = (function(_f(2 * np.pi) * a.angle) for function in (cosine, sine))  # in 64 bit
     out = np.empty_like(moments)
     scales = (a.mean, a.spread, a.velocity, a.shear, gx, gy)
     _gas(moments, *scales, a.floor, a.turbulence, a.power, a.coupling, out)

@@ -41,6 +41,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
 __all__ = [
     "MASS_RANGE",
     "PIXEL_SCALE",
@@ -50,9 +53,6 @@ __all__ = [
     "draw_protostar",
 ]
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
 #: Masses of the star at the center in solMass, drawn evenly in the logarithm.
 MASS_RANGE = (0.05, 30.0)
 
@@ -61,83 +61,47 @@ PIXEL_SCALE = 0.5 / 64
 
 _G = 4.30091e-3  # pc (km/s)^2 / solMass
 
-_COLUMN = (
-    4.4580e19  # N(H2) in cm^-2 of 1 solMass / pc^2, with a mean molecular weight of 2.8 per H2
-)
+# N(H2) in cm^-2 of 1 solMass / pc^2, with a mean molecular weight of 2.8 per H2.
+_COLUMN = 4.4580e19
 
 _N_RADII, _N_DEPTHS = 48, 40
 
 
 @dataclass(frozen=True)
 class Protostar:
-    """
-    A star, its envelope, and how it is seen.
+    """A star, its envelope, and how it is seen, with the ranges of what is drawn."""
 
-    Parameters
-    ----------
-    mass : float
-        Mass of the star in solMass: 0.05 to 30, log-uniform.
-
-    envelope : float
-        Gas within 0.1 pc in solMass, if the envelope extends that far: 0.1 to 50, log-uniform, whatever
-        the star.
-
-    extent : float
-        Radius R of the envelope in pc: 0.03 to 0.3, log-uniform.
-
-    core : float
-        Radius a in pc within which the density is flat: 0.3 to 6 px of 0.5 pc / 64, log-uniform.
-
-    power : float
-        Power p of the density beyond: 1 to 2.4.
-
-    softening : float
-        Softening of the potential in pc: 0.4 to 3 px, log-uniform.
-
-    random : float
-        Unordered motion as a fraction of the speed of free fall: 0.1 to 0.8, log-uniform.
-
-    infall : float
-        Infall as a fraction of it: 0 to 1.
-
-    rotation : float
-        Rotation about an axis in the plane of the sky as a fraction of it: 0 to 0.8.
-
-    front : float
-        Infall that front and back do not cancel: -0.6 to 0.6, along the envelope's long axis.
-
-    anisotropy : float
-        Amplitude of the quadrupole of the dispersion: 0 to 0.4.
-
-    motion : float
-        The source's own velocity along the line of sight in km/s: normal, with a standard deviation of
-        0.05 to 0.8 that is log-uniform.
-
-    angle, axis_ratio : float
-        Position angle of the long axis, and the ratio of the axes: 0.4 to 1.
-
-    spin_angle : float
-        Position angle of the velocity gradient of rotation.
-
-    clumpiness : float
-        Power with which the envelope follows the flame's own structure: 0 to 1.
-    """
-
+    #: Mass of the star in solMass: 0.05 to 30, log-uniform.
     mass: float
+    #: Gas within 0.1 pc in solMass, if the envelope extends that far: 0.1 to 50, log-uniform.
     envelope: float
+    #: Radius R of the envelope in pc: 0.03 to 0.3, log-uniform.
     extent: float
+    #: Radius a in pc within which the density is flat: 0.3 to 6 px of 0.5 pc / 64, log-uniform.
     core: float
+    #: Power p of the density beyond: 1 to 2.4.
     power: float
+    #: Softening of the potential in pc: 0.4 to 3 px, log-uniform.
     softening: float
+    #: Unordered motion as a fraction of the speed of free fall: 0.1 to 0.8, log-uniform.
     random: float
+    #: Infall as a fraction of it: 0 to 1.
     infall: float
+    #: Rotation about an axis in the plane of the sky as a fraction of it: 0 to 0.8.
     rotation: float
+    #: Infall that front and back do not cancel: -0.6 to 0.6, along the envelope's long axis.
     front: float
+    #: Amplitude of the quadrupole of the dispersion: 0 to 0.4.
     anisotropy: float
+    #: The source's velocity in km/s: normal, with a log-uniform standard deviation of 0.05 to 0.8.
     motion: float
+    #: Position angle of the long axis.
     angle: float
+    #: Ratio of the axes: 0.4 to 1.
     axis_ratio: float
+    #: Position angle of the velocity gradient of rotation.
     spin_angle: float
+    #: Power with which the envelope follows the flame's own structure: 0 to 1.
     clumpiness: float
 
     def speed(self, radius: ArrayLike) -> np.ndarray:
@@ -164,24 +128,11 @@ class Protostar:
 
     def projected(self, radius: ArrayLike) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """
-        Project the envelope onto the sky.
+        Project the envelope onto the sky, at distances from the star in pc.
 
-        Parameters
-        ----------
-        radius : 1D array-like
-            Projected distances from the star in pc.
-
-        Returns
-        -------
-        column : 1D `~numpy.ndarray`
-            N(H2) in cm^-2.
-
-        square, radial : 1D `~numpy.ndarray`
-            Means along the line of sight of the squared speed of free fall, and of that of its part
-            along the line of sight if it all points to the star, in (km/s)^2.
-
-        gradient : 1D `~numpy.ndarray`
-            Mean of the speed over the distance from the star in km/s / pc.
+        Returns N(H2) in cm^-2, and means along the line of sight: of the squared speed of free fall,
+        of that of its part along the line of sight if it all points to the star, both in (km/s)^2, and
+        of the speed over the distance from the star in km/s / pc.
         """
         radius = np.asarray(radius, dtype=float)[:, None]
         # Steps in z that grow with z; the trapezoidal rule from the middle plane to the edge.

@@ -29,18 +29,36 @@ __all__ = [
     "smooth",
 ]
 
+if TYPE_CHECKING:
+    from typing import Literal
+
+    from numpy.typing import ArrayLike
+
+    from astrofractal.fractals.systems import FlameSystem
+
+CENTERS = ("peak", "attractor")
+RENDERINGS = ("moments", "palette")
+MAX_ATTEMPTS = 20_000
+
 _f = np.float32
 _A, _B, _C = _f(1 / 16), _f(4 / 16), _f(6 / 16)
-
 _POINTS = _f(50)
+_LOG10E = _f(0.4342944819)
+_NO_POINTS, _NO_PIXELS = np.empty((3, 0), np.float32), np.empty((0, 4), np.float32)
+
+# What a point adds to its pixel, by its color c: 1, c, c**2 and nothing.
+_ROWS = 512
+_MOMENTS = np.zeros((_ROWS, 4), np.float32)
+_MOMENTS[:, 0] = 1
+_MOMENTS[:, 1] = (np.arange(_ROWS, dtype=np.float32) + _f(0.5)) / _f(_ROWS)
+_MOMENTS[:, 2] = _MOMENTS[:, 1] * _MOMENTS[:, 1]
 
 
 @njit(nogil=True)
 def _mirror(i, n):
     """Return the index inside of [0, n) that a mirror at the edges shows at ``i``."""
-    period = 2 * n
-    i = i % period
-    return i if i < n else period - 1 - i
+    i = i % (2 * n)
+    return i if i < n else 2 * n - 1 - i
 
 
 @njit(nogil=True, error_model="numpy")
@@ -81,9 +99,7 @@ def _blend(fine, area, depth, out):
 
 
 def smooth(image):
-    """
-    Smooth accumulated points: narrowly where there are many of them, widely where there are few.
-    """
+    """Smooth accumulated points: narrowly where there are many of them, widely where there are few."""
     # image 3D
     n, depth = image.shape[0], image.shape[2]
     between = np.empty((n, n * depth), np.float32)
@@ -96,37 +112,6 @@ def smooth(image):
         # The kernel's effective area is 4 pi sigma**2; sigma**2 is 1 + 4 + ... .
         _blend(levels[k], _f(4 * np.pi) * _f((4**k - 1) // 3), depth, levels[3])
     return levels[3].reshape(n, n, depth)
-
-
-if TYPE_CHECKING:
-    from typing import Literal
-
-    from numpy.typing import ArrayLike
-
-    from astrofractal.fractals.systems import FlameSystem
-
-CENTERS = ("peak", "attractor")
-
-RENDERINGS = ("moments", "palette")
-
-MAX_ATTEMPTS = 20_000
-
-_ROWS = 512
-
-
-_LOG10E = _f(0.4342944819)
-
-_NO_POINTS = np.empty((3, 0), np.float32)
-
-_NO_PIXELS = np.empty((0, 4), np.float32)
-
-_MOMENTS = np.zeros((_ROWS, 4), np.float32)
-
-_MOMENTS[:, 0] = 1
-
-_MOMENTS[:, 1] = (np.arange(_ROWS, dtype=np.float32) + _f(0.5)) / _f(_ROWS)
-
-_MOMENTS[:, 2] = _MOMENTS[:, 1] * _MOMENTS[:, 1]
 
 
 @njit(nogil=True, error_model="numpy")
@@ -192,9 +177,7 @@ def moments_image(fields, *, ambient=0.05):
 
 
 def palette_image(fields):
-    """
-    Turn accumulated palette colors into a picture with the logarithmic tone of the flame paper.
-    """
+    """Turn accumulated palette colors into a picture with the logarithmic tone of the flame paper."""
     # fields 3D
     count = np.sort(fields[..., 0], axis=None)
     bright = max(count[int(0.995 * (count.size - 1))], _f(1e-3))

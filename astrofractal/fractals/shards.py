@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import re
@@ -15,7 +14,7 @@ import numpy as np
 from astrofractal import __version__
 from astrofractal._utils.atomic import atomic_path, only_writer, remove_leftovers
 from astrofractal._utils.progress import progress, safe_workers
-from astrofractal._utils.reading import reading
+from astrofractal._utils.reading import reading, sha256
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.stream import STREAM_RENDERINGS
 
@@ -30,21 +29,13 @@ if TYPE_CHECKING:
 
 _MANIFEST = "flames.json"
 
-#: The layout of the folder.
-_FORMAT = 1
-
-#: Two versions of the package with the same number make the same images.
-_GENERATOR = 1
+# The layout of the folder, and the version of the generator: the same images for the same number.
+_FORMAT = _GENERATOR = 1
 
 # Subtracted before the images are rounded to 16 bits, which are most precise near zero.
 _OFFSETS = {"gas": (22.0, 0.0, 0.0), "moments": (0.0, 0.5, 0.0), "palette": (0.5, 0.5, 0.5)}
 
 _SETTINGS = ("seed", "size", "n_points", "rendering", "coverage", "center")
-
-
-def _checksum(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_manifest(folder):
@@ -112,7 +103,7 @@ def _write_shard(path, stream, indices, offset):
         return {
             "n_images": len(indices),
             "n_bytes": temporary.stat().st_size,
-            "sha256": _checksum(temporary),
+            "sha256": sha256(temporary),
         }
 
 
@@ -151,8 +142,6 @@ def write_shards(
 
     An interrupted call is resumed by the same call: finished files are kept.  With a longer stream
     of the same settings it adds to the folder; with a shorter one a finished folder stays as it is.
-    Every file appears under its name only when it is complete, and the manifest ``flames.json`` has
-    its SHA-256.
 
     Parameters
     ----------
@@ -170,7 +159,7 @@ def write_shards(
         usual ``if __name__ == "__main__":``.
 
     progress_bar : bool or callable, optional
-        Whether to show progress, in files, or a callable like tqdm.
+        Whether to show progress, in files.
 
     Returns
     -------
@@ -188,7 +177,7 @@ def write_shards(
     Notes
     -----
     A file is an array of 16-bit floats of shape (n, 3, size, size) in NumPy's format, less the
-    manifest's ``offset`` of each channel.
+    ``offset`` of each channel that the manifest ``flames.json`` has, with the SHA-256 of each file.
     """
     folder = Path(folder)
     shard_size = positive_int("shard_size", shard_size)
@@ -197,35 +186,31 @@ def write_shards(
         msg = f"folder must be a folder, got the file {str(folder)!r}"
         raise NotADirectoryError(msg)
     with only_writer(folder):
-        _fill(folder, stream, shard_size, n_workers, progress_bar)
+        manifest = _start(folder, stream, shard_size)
+        todo = {_name(k): _images(manifest, k) for k in _unwritten(folder, manifest)}
+        remove_leftovers(folder)
+        _write_manifest(folder, manifest)
+        done = _render(folder, stream, todo, manifest["offset"], min(n_workers, len(todo)))
+        for name, record in progress(done, progress_bar, total=len(todo), desc="shards of flames"):
+            manifest["shards"][name] = record
+            _write_manifest(folder, manifest)
     return ShardedFlames(folder)
 
 
-def _fill(folder, stream, shard_size, n_workers, progress_bar):
-    """Write the shards that a folder lacks."""
-    manifest = _start(folder, stream, shard_size)
-    todo = list(_unwritten(folder, manifest))
-    remove_leftovers(folder)
-    _write_manifest(folder, manifest)
-    tasks = {k: (folder / _name(k), stream, _images(manifest, k), manifest["offset"]) for k in todo}
-    done = _render(tasks, min(n_workers, len(todo)))
-    for number, record in progress(done, progress_bar, total=len(todo), desc="shards of flames"):
-        manifest["shards"][_name(number)] = record
-        _write_manifest(folder, manifest)
-
-
-def _render(tasks, n_workers):
-    """Write shards in this process or in others, and yield number and record of each."""
+def _render(folder, stream, todo, offset, n_workers):
+    """Write shards, images by name, in this process or in others; yield name and record of each."""
     if n_workers <= 1:
-        for number, task in tasks.items():
-            yield number, _write_shard(*task)
+        for name, indices in todo.items():
+            yield name, _write_shard(folder / name, stream, indices, offset)
         return
-    stream = next(iter(tasks.values()))[1]
     stream[0]  # compiles the renderer, which the workers then find in the cache
     context = multiprocessing.get_context("spawn")
     with safe_workers(), ProcessPoolExecutor(n_workers, mp_context=context) as pool:
         try:
-            futures = {pool.submit(_write_shard, *task): number for number, task in tasks.items()}
+            futures = {
+                pool.submit(_write_shard, folder / name, stream, indices, offset): name
+                for name, indices in todo.items()
+            }
             for future in as_completed(futures):
                 yield futures[future], future.result()
         finally:
@@ -233,22 +218,7 @@ def _render(tasks, n_workers):
 
 
 class ShardedFlames:
-    """
-    Images that `write_shards` wrote, as a map-style dataset of torch.
-
-    Parameters
-    ----------
-    folder : path-like
-        The folder.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the folder has no manifest.
-
-    ValueError
-        If the manifest cannot be read, or images are missing.
-    """
+    """Images that `write_shards` wrote into a folder, as a map-style dataset of torch."""
 
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
@@ -283,22 +253,10 @@ class ShardedFlames:
         return f"ShardedFlames({str(self.folder)!r}): {len(self)} images"
 
     def verify(self, *, progress_bar: ProgressBar = False) -> None:
-        """
-        Compare every file with its checksum.
-
-        Parameters
-        ----------
-        progress_bar : bool or callable, optional
-            Whether to show progress, or a callable like tqdm.
-
-        Raises
-        ------
-        ValueError
-            If a file is not what was written; the message names it.
-        """
+        """Compare every file with its checksum, and raise `ValueError` for one that has changed."""
         records = self.manifest["shards"]
         for name in progress(list(records), progress_bar, desc="checksums"):
-            if _checksum(self.folder / name) != records[name]["sha256"]:
+            if sha256(self.folder / name) != records[name]["sha256"]:
                 msg = f"{str(self.folder / name)!r} has changed since it was written: delete it"
                 raise ValueError(msg)
 
@@ -348,8 +306,8 @@ def write_contact_sheet(
         The file to write.
 
     rendering : {"gas", "moments", "palette"}, optional
-        What the channels are.  Those of ``"palette"`` are colors; those of the others are shown
-        side by side, each image between its own extremes.
+        The channels of ``"palette"`` are colors; those of the others are shown side by side, each
+        image between its own extremes.
 
     n_columns : int, optional
         The number of images in a row.
@@ -362,16 +320,12 @@ def write_contact_sheet(
         msg = "images must not be empty"
         raise ValueError(msg)
     if rendering == "palette":
-        sheet = _grid([np.moveaxis(image, 0, -1) for image in images], n_columns)
+        sheets = [[np.moveaxis(image, 0, -1) for image in images]]
     else:
-        sheet = np.concatenate(
-            [
-                _grid(
-                    [_stretch(im[k], colormaps[name], symmetric=k == 1) for im in images], n_columns
-                )
-                for k, name in enumerate(_MAPS)
-            ],
-            axis=1,
-        )
+        sheets = [
+            [_stretch(image[k], colormaps[name], symmetric=k == 1) for image in images]
+            for k, name in enumerate(_MAPS)
+        ]
+    sheet = np.concatenate([_grid(tiles, n_columns) for tiles in sheets], axis=1)
     with atomic_path(path) as temporary:
         imsave(temporary, sheet, format="png")

@@ -41,9 +41,6 @@ class Stream:
             raise IndexError(msg)
         return self._image(index)
 
-    def _image(self, index: int) -> np.ndarray:
-        raise NotImplementedError
-
 
 class FlameStream(Stream):
     """
@@ -125,19 +122,7 @@ class FlameStream(Stream):
         return find_flame(self.seed, index, coverage=self.coverage, center=self.center)
 
     def system(self, index: int) -> FlameSystem:
-        """
-        Return the system of an image.
-
-        Parameters
-        ----------
-        index : int
-            The index of the image.
-
-        Returns
-        -------
-        system : `FlameSystem`
-            The first candidate of the index that was not rejected.
-        """
+        """Return the system of an image: the first candidate of its index that was not rejected."""
         return random_system(self.seed, index, attempt=self._find(index)[3])
 
     def __repr__(self):

@@ -111,9 +111,8 @@ class FlameSystem:
         if not len(self.weight) or not np.all(self.weight >= 0) or not self.weight.sum() > 0:
             msg = f"weight must be non-negative with a positive sum, got {self.weight!r}"
             raise ValueError(msg)
-        total = self.weight.sum()
-        if abs(total - 1) > 1e-6:
-            object.__setattr__(self, "weight", self.weight / total)
+        if abs(self.weight.sum() - 1) > 1e-6:
+            object.__setattr__(self, "weight", self.weight / self.weight.sum())
         if int(self.symmetry) == 0:
             msg = f"symmetry must be a non-zero integer, got {self.symmetry!r}"
             raise ValueError(msg)
@@ -217,11 +216,8 @@ def random_system(seed: int, index: int, attempt: int = 0) -> FlameSystem:
 
     Parameters
     ----------
-    seed : int
-        The seed of the stream of flames.
-
-    index : int
-        The index of the flame in the stream.
+    seed, index : int
+        The seed of the stream of flames, and the index of the flame in it.
 
     attempt : int, optional
         The number of candidates of this index that were rejected before.
@@ -240,21 +236,16 @@ def random_system(seed: int, index: int, attempt: int = 0) -> FlameSystem:
     """
     arrays = system_buffers()
     n_maps, symmetry, final = draw_system(key_of(seed, index, attempt), *arrays)
-    affine, post, kinds, blend, parameters, weight, color, speed = arrays
-    rows = n_maps + bool(final)
-    return FlameSystem(
-        affine[:rows], post[:rows], kinds[:rows], blend[:rows], parameters[:rows],
-        weight[:n_maps], color[:rows], speed[:rows],
-        symmetry=int(symmetry), final=bool(final),
-    )  # fmt: skip
+    own = [array[: n_maps + bool(final)] for array in arrays]
+    own[5] = own[5][:n_maps]  # weight
+    return FlameSystem(*own, symmetry=int(symmetry), final=bool(final))
 
 
 def system_buffers():
     """Return empty arrays for `draw_system`."""
     rows = MAX_MAPS + 1
-    return (
-        np.zeros((rows, 6), np.float32), np.zeros((rows, 6), np.float32),
-        np.zeros((rows, MAX_BLEND), np.int32), np.zeros((rows, MAX_BLEND), np.float32),
-        np.zeros((rows, 4), np.float32), np.zeros(rows, np.float32),
-        np.zeros(rows, np.float32), np.zeros(rows, np.float32),
-    )  # fmt: skip
+    kinds = np.zeros((rows, MAX_BLEND), np.int32)
+    affine, post, blend, parameters = (
+        np.zeros((rows, n), np.float32) for n in (6, 6, MAX_BLEND, 4)
+    )
+    return affine, post, kinds, blend, parameters, *np.zeros((3, rows), np.float32)

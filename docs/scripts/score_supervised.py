@@ -1,6 +1,6 @@
 """Train networks end to end on the labeled maps, and score them, paired with the default.
 
-    python docs/scripts/score_supervised.py MAPS docs/research/benchmark [--train "small CNN" --seeds 0 1]
+    python docs/scripts/score_supervised.py MAPS docs/research/benchmark [--train "small CNN"]
 
 With ``--train``, each cloud is held out once, and ``supervised.ecsv`` gets what it lacks: a run that was
 interrupted continues. Networks that were trained for some clouds alone, in ``supervised_clouds.ecsv``,
