@@ -3,7 +3,7 @@
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
 from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method, list_methods
 from astrofractal.benchmark.paper import run_paper
-from astrofractal.benchmark.run import read_predictions, row_numbers, run_benchmark
+from astrofractal.benchmark.run import placed, read_predictions, row_numbers, run_benchmark
 from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, paired_rows
 from astrofractal.benchmark.studies import off_center
@@ -20,6 +20,7 @@ __all__ = [
     "make_protocol",
     "off_center",
     "paired_rows",
+    "placed",
     "read_predictions",
     "row_numbers",
     "run_benchmark",

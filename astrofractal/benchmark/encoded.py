@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from sklearn.linear_model import Ridge
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
@@ -134,20 +135,14 @@ def fit_readout(encoder, n_flames, *, penalty=1e-3, seed=0):
     tokens, targets = [], []
     for start in range(0, n_flames, 64):
         gas = np.stack([stream[i] for i in range(start, min(start + 64, n_flames))])
-        tokens.append(
-            encoder.tokens(gas)[:, encoder.n_prefix_tokens :].reshape(-1, encoder.embed_dim)
-        )
+        tokens.append(encoder.patch_features(gas).reshape(-1, encoder.embed_dim))
         views = torch.from_numpy(encoder.normalize(gas))
         found = structure_targets(views, encoder.patch_size, encoder.normalization)
         targets.append(found.flatten(0, 1).numpy())
     X, Y = np.concatenate(tokens).astype(float), np.concatenate(targets).astype(float)
-    center, offset = X.mean(0), Y.mean(0)
-    X, Y = X - center, Y - offset
-    gram = X.T @ X
-    gram[np.diag_indices(len(gram))] += penalty * np.trace(gram) / len(gram)
-    weight = np.linalg.solve(gram, X.T @ Y).T
+    model = Ridge(penalty * len(X) * X.var(0).mean()).fit(X, Y)
     readout = torch.nn.Linear(encoder.embed_dim, N_STRUCTURE_TARGETS)
-    state = {"weight": weight, "bias": offset - weight @ center}
+    state = {"weight": model.coef_, "bias": model.intercept_}
     readout.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
     encoder.heads["structure"] = readout.eval().requires_grad_(False)
     return encoder

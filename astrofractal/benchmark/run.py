@@ -32,7 +32,15 @@ from astrofractal.benchmark.studies import (
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 
-__all__ = ["COLUMNS", "PARTS", "Journal", "read_predictions", "row_numbers", "run_benchmark"]
+__all__ = [
+    "COLUMNS",
+    "PARTS",
+    "Journal",
+    "placed",
+    "read_predictions",
+    "row_numbers",
+    "run_benchmark",
+]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -338,9 +346,18 @@ def read_predictions(path: PathLike, method: str) -> QTable:
     return own["cloud", "row", "log_mass"]
 
 
+def placed(maps: MapSet, table: QTable) -> np.ndarray:
+    """Return the log10 mass of each map in a table by cloud and row, NaN where it has none."""
+    index = {key: i for i, key in enumerate(zip(maps.clouds.tolist(), row_numbers(maps).tolist()))}
+    found = np.full(len(maps), np.nan)
+    for cloud, row, log_mass in table["cloud", "row", "log_mass"].iterrows():
+        if (cloud, row) in index:
+            found[index[cloud, row]] = log_mass
+    return found
+
+
 def _external(paths, maps):
     """Read the predictions of methods that were run elsewhere."""
-    place = {key: i for i, key in enumerate(zip(maps.clouds.tolist(), row_numbers(maps).tolist()))}
     found = {}
     for path in paths:
         table = QTable.read(path)
@@ -348,11 +365,7 @@ def _external(paths, maps):
         if "seed" in table.colnames:
             names = names + ", seed " + table["seed"].astype(str).astype(object)
         for name in dict.fromkeys(names.tolist()):
-            own = table[names == name]
-            index = [place.get(key) for key in zip(own["cloud"].tolist(), own["row"].tolist())]
-            log_mass = np.full(len(maps), np.nan)
-            if None not in index:
-                log_mass[index] = own["log_mass"]
+            log_mass = placed(maps, table[names == name])
             if not np.isfinite(log_mass).all():
                 msg = f"{str(path)!r} must have a log_mass for each of the {len(maps)} maps by {name!r}"
                 raise ValueError(msg)

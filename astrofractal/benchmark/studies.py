@@ -41,28 +41,21 @@ def _described(method, channels):
     }
 
 
-def _scores(maps, log_mass, random_state):
-    """Score the maps that were tested; all of them together, then each cloud."""
+def score_rows(scorer, method, protocol, prediction, *, random_state=0):
+    """Score what a method predicted of the maps that were tested, all together, then each cloud."""
+    maps, log_mass = scorer.maps, prediction.log_mass
     tested = np.isfinite(log_mass)
     for cloud in ("all", *np.unique(maps.clouds[tested]).tolist()):
         rows = tested if cloud == "all" else tested & (maps.clouds == cloud)
         protostars = maps.protostars[rows]
         bootstrap = Bootstrap(protostars, maps.clouds[rows], random_state=random_state)
         yield {
+            "protocol": protocol.name,
+            **_described(method, scorer.channels),
             "cloud": cloud,
             "n_maps": int(rows.sum()),
             "n_protostars": len(np.unique(protostars)),
             **score(maps.log_masses[rows], log_mass[rows], bootstrap, protostars=protostars),
-        }
-
-
-def score_rows(scorer, method, protocol, prediction, *, random_state=0):
-    """Score what a method predicted."""
-    for scores in _scores(scorer.maps, prediction.log_mass, random_state):
-        yield {
-            "protocol": protocol.name,
-            **_described(method, scorer.channels),
-            **scores,
             "n_labels": prediction.n_labels,
             "fit_time": prediction.fit_time,
             "predict_time": prediction.predict_time,

@@ -104,11 +104,6 @@ def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.
     -------
     model : `torch.nn.Module`
         The backbone with random weights.
-
-    Raises
-    ------
-    ValueError
-        If timm has no model of that name.
     """
     timm_name = name.removeprefix("timm:")
     if not timm.is_model(timm_name):
@@ -156,25 +151,7 @@ _RULES = (
 
 
 def read_checkpoint(path: PathLike) -> dict[str, torch.Tensor]:
-    """
-    Read the tensors of a checkpoint without a card, without executing code.
-
-    Parameters
-    ----------
-    path : path-like
-        A ``.safetensors`` file, or a checkpoint of PyTorch (``.pt``, ``.pth``, ``.ckpt``, ``.bin``)
-        with tensors and plain values alone.
-
-    Returns
-    -------
-    state : dict
-        The content of the file, for `convert_state_dict`.
-
-    Raises
-    ------
-    ValueError
-        If the file is not a checkpoint, or would need code to be executed.
-    """
+    """Return the content of a checkpoint without a card, which is read without executing code."""
     path = Path(path)
     if path.suffix == ".safetensors":
         from safetensors.torch import load_file
@@ -193,31 +170,12 @@ def read_checkpoint(path: PathLike) -> dict[str, torch.Tensor]:
 
 def convert_state_dict(state: dict[str, Any], model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """
-    Convert the weights of a vision backbone to the names of a timm model.
+    Convert the weights of a vision backbone to the names of a timm model, without heads.
 
     The layouts of timm, of DINOv2 (released or from training), of lightly's modules, which wrap a
     Vision Transformer of timm or torchvision, and any of these inside the dictionaries of trainers
     (``state_dict``, ``model``, ``module.``) are recognized.  Of a teacher and a student the teacher
-    is taken.  The rest is done by timm's ``checkpoint_filter_fn``, which also interpolates
-    position embeddings.
-
-    Parameters
-    ----------
-    state : dict
-        A state dict, or a checkpoint that contains one.
-
-    model : `torch.nn.Module`
-        The timm model that the weights are for.
-
-    Returns
-    -------
-    state : dict of str to `torch.Tensor`
-        The backbone's weights; projection heads and mask tokens are left out.
-
-    Raises
-    ------
-    ValueError
-        If no vision backbone is found in it.
+    is taken.  timm's ``checkpoint_filter_fn`` does the rest, and interpolates position embeddings.
     """
     tensors = _tensors(state)
     prefix = _prefix(tensors)

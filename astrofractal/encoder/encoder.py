@@ -370,17 +370,9 @@ class FractalEncoder(Options):
 
     def tokens(self, maps: Maps, *, progress_bar: ProgressBar = False) -> np.ndarray:
         """
-        Return all tokens of the last block.
+        Return all tokens of the last block: class, registers, and patches in row order.
 
-        Parameters
-        ----------
-        maps, progress_bar
-            As of `encode`.
-
-        Returns
-        -------
-        tokens : 3D float32 `~numpy.ndarray`, shape (n_images, n_tokens, embed_dim)
-            The class token, the register tokens and the patch tokens in row order.
+        For maps as of `encode` the shape is (n_images, n_tokens, embed_dim).
         """
         parts = [self._forward(b)[0].cpu().numpy() for b in self._batches(maps, progress_bar)]
         return np.concatenate(parts) if parts else np.empty((0, 0, self.embed_dim), np.float32)
@@ -389,15 +381,7 @@ class FractalEncoder(Options):
         """
         Return the patch tokens on their grid.
 
-        Parameters
-        ----------
-        maps, progress_bar
-            As of `encode`.
-
-        Returns
-        -------
-        features : 4D float32 `~numpy.ndarray`, shape (n_images, rows, columns, embed_dim)
-            One feature vector per patch.
+        For maps as of `encode` the shape is (n_images, rows, columns, embed_dim).
         """
         parts = []
         for batch in self._batches(maps, progress_bar):
@@ -475,20 +459,9 @@ class FractalEncoder(Options):
 
     def components(self, gas: Maps, n: int = 3, *, progress_bar: ProgressBar = False) -> NDData:
         """
-        Return the first principal components of the patch tokens of a map, as a picture.
+        Return the first ``n`` principal components of the patch tokens of a map, as a picture.
 
         This is the picture of Hirashima, Nozaki & Harada 2025: nothing is smoothed or clustered.
-
-        Parameters
-        ----------
-        gas : `~astrofractal.GasMap` or whatever `~astrofractal.GasMap.read` accepts
-            The map.
-
-        n : int, optional
-            The number of components.
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
 
         Returns
         -------

@@ -162,27 +162,7 @@ def save_weights(
 
 
 def read_card(path: PathLike) -> dict[str, Any]:
-    """
-    Read the card of a weights file.
-
-    Parameters
-    ----------
-    path : path-like
-        The ``.safetensors`` file.
-
-    Returns
-    -------
-    card : dict
-        The entries of the card.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the weights or the card do not exist.
-
-    ValueError
-        If the card is not JSON or lacks an entry.
-    """
+    """Return the entries of the card of a ``.safetensors`` file, which lies next to it."""
     path = Path(path)
     card_path = path.with_suffix(".json")
     for needed in (path, card_path):
@@ -212,27 +192,7 @@ def _check_card(card, path, **further):
 
 
 def load_weights(path: PathLike) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """
-    Load weights after checking them against their card.
-
-    Parameters
-    ----------
-    path : path-like
-        The ``.safetensors`` file.
-
-    Returns
-    -------
-    state_dict : dict of str to `torch.Tensor`
-        32-bit tensors.
-
-    card : dict
-        The card.
-
-    Raises
-    ------
-    ValueError
-        If the file's SHA-256 is not the card's.
-    """
+    """Return the 32-bit tensors of a ``.safetensors`` file, after checking them, and its card."""
     card = read_card(path)
     state = _load_tensors(path, card["sha256"])
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, card

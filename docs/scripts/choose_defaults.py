@@ -40,7 +40,7 @@ REGRESSORS = (
 
 
 def predictions(scorer):
-    """Return what each candidate says of the clouds that are left out, by the clouds left out."""
+    """Return the masses by each candidate of the clouds left out, by the clouds left out."""
     maps, found = scorer.maps, {}
     clouds = np.unique(maps.clouds)
     for name, features in FEATURES.items():
@@ -51,13 +51,16 @@ def predictions(scorer):
             for out in [(c,) for c in clouds] + list(combinations(clouds, 2)):
                 test = np.isin(maps.clouds, out)
                 train = np.flatnonzero(~test)
-                predict = scorer.calibrate(
-                    method, train, maps.clouds[train], maps.represents[train]
-                )
+                groups, represents = maps.clouds[train], maps.represents[train]
                 values = np.full(len(maps), np.nan)
-                values[test] = predict(X[test])
+                values[test] = scorer.calibrate(method, train, groups, represents)(X[test])
                 found[name, regressor, out] = values
     return found
+
+
+def left_out(maps, found, candidate):
+    """Return the masses by a candidate, each cloud by the others."""
+    return np.nansum([found[*candidate, (cloud,)] for cloud in np.unique(maps.clouds)], axis=0)
 
 
 def scores(maps, predicted, rows):
@@ -99,28 +102,17 @@ def main():
     for channels in CHANNEL_SETS:
         found = predictions(Scorer(maps, store, channels=channels))
         print(" + ".join(channels))
-        for name, regressor in dict.fromkeys(key[:2] for key in found):
-            values = np.empty(len(maps))
-            for cloud in np.unique(maps.clouds):
-                own = maps.clouds == cloud
-                values[own] = found[name, regressor, (cloud,)][own]
-            per_map, per_protostar = scores(maps, values, everything)
+        masses = {key[:2]: left_out(maps, found, key[:2]) for key in found}
+        values, chosen = nested(maps, found)
+        masses["nested", f"chosen {chosen}"] = values
+        for (name, regressor), own in masses.items():
+            per_map, per_protostar = scores(maps, own, everything)
             print(
                 f"  {name}, {regressor}: {per_map:.3f} per map, {per_protostar:.3f} per protostar"
             )
-            if (name, regressor) == (OPPONENT, ("kernel_ridge", 0.6)):
-                formulas = values
-        values, chosen = nested(maps, found)
-        per_map, per_protostar = scores(maps, values, everything)
-        print(
-            f"  nested: {per_map:.3f} per map, {per_protostar:.3f} per protostar; chosen {chosen}"
-        )
-        pair = next(
-            paired_rows(
-                maps.log_masses, {"nested": values, OPPONENT: formulas}, [("nested", OPPONENT)],
-                protostars=maps.protostars, clouds=maps.clouds,
-            )
-        )  # fmt: skip
+        both = {"nested": values, OPPONENT: masses[OPPONENT, ("kernel_ridge", 0.6)]}
+        groups = {"protostars": maps.protostars, "clouds": maps.clouds}
+        pair = next(paired_rows(maps.log_masses, both, [("nested", OPPONENT)], **groups))
         print(
             f"  less {OPPONENT}: {pair['r2_protostar']:+.3f} +- {pair['r2_protostar_err']:.3f} per "
             f"protostar, {pair['r2']:+.3f} +- {pair['r2_err']:.3f} per map of these",

@@ -22,8 +22,8 @@ from astrofractal.benchmark import (
     Method,
     Scorer,
     make_protocol,
+    placed,
     read_predictions,
-    row_numbers,
 )
 from astrofractal.benchmark.supervised import SUPERVISED, train_supervised
 from astrofractal.mapset import MapSet
@@ -39,16 +39,6 @@ DESCRIPTIONS = {
     "less_default_r2": "less the default on the same maps, the mean of the seeds",
     "less_formulas_r2": "less contrasts and profiles with the same weights, the same maps",
 }
-
-
-def placed(maps, table):
-    """Return a prediction of each map, NaN where the table has none."""
-    keys = zip(maps.clouds.tolist(), row_numbers(maps).tolist())
-    index = {key: i for i, key in enumerate(keys)}
-    found = np.full(len(maps), np.nan)
-    rows = [index[key] for key in zip(table["cloud"].tolist(), table["row"].tolist())]
-    found[rows] = table["log_mass"]
-    return found
 
 
 def formulas(maps, exponent):
