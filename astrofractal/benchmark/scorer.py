@@ -17,8 +17,6 @@ from astrofractal.mass.measures import appearance
 from astrofractal.mass.regressors import fit_regressor
 from astrofractal.mass.weights import protostar_weights
 
-__all__ = ["PROTOCOLS", "Prediction", "Protocol", "Scorer", "make_protocol"]
-
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-__all__ = ["Bootstrap", "effective_sample_size", "mass_range_scores", "paired_rows", "score"]
-
-
 class Bootstrap:
     """
     Resamplings of clouds, and of the protostars in each of them.
