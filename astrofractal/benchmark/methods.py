@@ -151,7 +151,9 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
             fitted = source == "random" and "structure" in features.pooling
             encoder = "random, fitted readout" if fitted else source
             twin = None if source == "random" else f"random {kind}"
-            methods.append(Method(f"{source} {kind}", features, regressor, encoder, twin))
+            exponent = 0 if regressor == "knn" else 0.5  # neighbors take no weights
+            name = f"{source} {kind}"
+            methods.append(Method(name, features, regressor, encoder, twin, exponent))
     if store.has("natural"):
         features = FeatureSet(**tokens | {"pooling": ("class",), "symmetrize": False})
         methods.append(Method("EfficientNet of natural images", features, "ridge", "natural"))

@@ -14,7 +14,7 @@ from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mass import Calibration, make_regressor
 from astrofractal.mass.intervals import Scaler
 from astrofractal.mass.measures import appearance
-from astrofractal.mass.regressors import fit_regressor
+from astrofractal.mass.regressors import fit_regressor, takes_weights
 from astrofractal.mass.weights import protostar_weights
 
 if TYPE_CHECKING:
@@ -85,14 +85,17 @@ class Scorer:
         # Hyperparameters are chosen over groups, one for each of the maps; represents is the number
         # of maps for which each of them stands.
         X, blocks = self.features(method)
-        weights = protostar_weights(self.maps.protostars[train], method.weight_exponent, represents)
+        regressor, weights = make_regressor(method.regressor), None
+        if method.weight_exponent or takes_weights(regressor):  # neighbors count every map once
+            of = self.maps.protostars[train]
+            weights = protostar_weights(of, method.weight_exponent, represents)
         scaler = Scaler(blocks).fit(X[train]) if blocks is not None else None
 
         def scale(X):
             return X if scaler is None else np.nan_to_num(scaler.transform(X))
 
         model = fit_regressor(
-            make_regressor(method.regressor), scale(X[train]), self.maps.log_masses[train],
+            regressor, scale(X[train]), self.maps.log_masses[train],
             sample_weight=weights, groups=groups,
         )  # fmt: skip
         return lambda X: model.predict(scale(X))
