@@ -19,6 +19,8 @@ from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.structure import N_STRUCTURE_TARGETS, structure_targets
 
+__all__ = ["FeatureStore", "NaturalEncoder", "encoder_makers", "fit_readout"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

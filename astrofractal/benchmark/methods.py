@@ -19,6 +19,16 @@ from astrofractal.mass.features import for_encoder
 if TYPE_CHECKING:
     from astrofractal.benchmark.encoded import FeatureStore
 
+__all__ = [
+    "ALIKE",
+    "FORMULAS",
+    "OPPONENT",
+    "BestRadius",
+    "ClassicalMasses",
+    "Method",
+    "list_methods",
+]
+
 _MASSES = {"virial": virial_mass, "aperture": aperture_mass}
 
 

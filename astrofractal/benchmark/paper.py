@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
 
+__all__ = ["run_paper"]
+
 #: R2 and RMSE of log10 mass in the paper (Hirashima, Nozaki & Harada 2025, arXiv:2510.24159), whose
 #: encoder is a ViT-L and whose maps, 32,000, are of another simulation.
 _PUBLISHED = {

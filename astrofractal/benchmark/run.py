@@ -32,6 +32,16 @@ from astrofractal.benchmark.studies import (
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 
+__all__ = [
+    "COLUMNS",
+    "PARTS",
+    "Journal",
+    "placed",
+    "read_predictions",
+    "row_numbers",
+    "run_benchmark",
+]
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any

@@ -17,6 +17,8 @@ from astrofractal.mass.measures import appearance
 from astrofractal.mass.regressors import fit_regressor, takes_weights
 from astrofractal.mass.weights import protostar_weights
 
+__all__ = ["PROTOCOLS", "Prediction", "Protocol", "Scorer", "make_protocol"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+__all__ = ["Bootstrap", "effective_sample_size", "mass_range_scores", "paired_rows", "score"]
+
+
 class Bootstrap:
     """
     Resamplings of clouds, and of the protostars in each of them.

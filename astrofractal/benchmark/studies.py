@@ -15,6 +15,19 @@ from astrofractal.mapset import MapSet
 from astrofractal.mass.weights import protostar_weights
 from astrofractal.observing import Telescope
 
+__all__ = [
+    "DEGRADATIONS",
+    "N_PROTOSTARS",
+    "degradation_rows",
+    "degraded",
+    "interval_rows",
+    "label_groups",
+    "learning_rows",
+    "off_center",
+    "paired_with",
+    "score_rows",
+]
+
 #: The numbers of labeled protostars of the learning curves; `None`: all.
 N_PROTOSTARS = (4, 8, 16, 32, 64, 128, None)
 

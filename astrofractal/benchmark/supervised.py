@@ -17,6 +17,15 @@ from astrofractal.benchmark.run import row_numbers
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.mass.fine_tuning import fine_tune
 
+__all__ = [
+    "SUPERVISED",
+    "Scratch",
+    "Tuned",
+    "make_network",
+    "supervised_predictions",
+    "train_supervised",
+]
+
 logger = logging.getLogger(__name__)
 
 # The part of the protostars, in whole clouds, on which the best epoch is chosen.

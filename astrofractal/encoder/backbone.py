@@ -14,6 +14,15 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 
 from astrofractal._utils.reading import reading, reason_of
 
+__all__ = [
+    "BUNDLED_MODEL",
+    "convert_state_dict",
+    "create_backbone",
+    "full_precision",
+    "read_checkpoint",
+    "suit_attention",
+]
+
 if TYPE_CHECKING:
     from typing import Any
 

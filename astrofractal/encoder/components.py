@@ -6,6 +6,8 @@ from astropy.nddata import NDData
 from astrofractal._utils.validation import positive_int
 from astrofractal.encoder.dense import dense_features
 
+__all__ = ["principal_components"]
+
 
 def principal_components(encoder, gas, n, *, progress_bar=False):
     """Return the first ``n`` components of the patch tokens of a map, from 0 to 1, on its pixels."""

@@ -7,6 +7,8 @@ import numpy as np
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
 
+__all__ = ["DenseFeatures", "dense_features"]
+
 
 @dataclass(frozen=True)
 class DenseFeatures:

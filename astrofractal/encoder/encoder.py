@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import PathLike, ProgressBar
     from astrofractal.encoder.maps import Maps
 
+__all__ = ["BUNDLED_WEIGHTS", "FractalEncoder", "magnify"]
+
 #: Of the passes of the network.
 PRECISIONS = ("float32", "bfloat16")
 

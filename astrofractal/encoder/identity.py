@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import PathLike
 
 
+__all__ = ["describe_encoder", "find_encoder"]
+
+
 def describe_encoder(encoder: FractalEncoder) -> dict[str, str]:
     """Return what identifies an encoder, without its weights."""
     return {

@@ -13,6 +13,8 @@ from astrofractal._utils.reading import reading
 from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
 
+__all__ = ["Maps", "as_images"]
+
 Maps: TypeAlias = "GasMap | MapSet | str | PathLike[str] | np.ndarray | list[GasMap]"
 
 

@@ -2,6 +2,16 @@
 
 import torch
 
+__all__ = [
+    "LATTICE",
+    "POOLINGS",
+    "center_features",
+    "center_patches",
+    "check_pooling",
+    "mean_and_scatter",
+    "pool_tokens",
+]
+
 #: Apertures along a side of a patch in the structure readout: at its edges and its middle.
 LATTICE = 3
 

@@ -7,6 +7,8 @@ from astrofractal.fractals._chaos import WALKERS
 from astrofractal.fractals._math import exponential
 from astrofractal.fractals._random import uniform
 
+__all__ = ["PILOT_STEPS", "VERDICTS", "judge"]
+
 #: Verdicts of a pilot run on a system.
 VERDICTS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one color")
 

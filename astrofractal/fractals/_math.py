@@ -13,6 +13,8 @@ from numba.extending import intrinsic
 
 from astrofractal._utils.compiled import njit
 
+__all__ = ["arctan2", "as_float", "as_int", "cosine", "exponential", "logarithm", "sine"]
+
 _f = np.float32
 
 

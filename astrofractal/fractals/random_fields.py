@@ -7,6 +7,8 @@ import numpy as np
 from astrofractal.fractals.gas import as_gas, draw_amplitude
 from astrofractal.fractals.stream import Stream
 
+__all__ = ["RandomFieldStream"]
+
 #: The ranges from which slopes of power spectra in the plane are drawn: of the logarithm of the column
 #: density, of the velocity, and of the logarithm of the dispersion.
 _SLOPES = ((1.5, 4.5), (2.0, 5.0), (1.5, 4.5))

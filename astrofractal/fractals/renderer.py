@@ -15,6 +15,20 @@ from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
 from astrofractal.fractals.systems import draw_system, is_blurred, system_buffers
 
+__all__ = [
+    "CENTERS",
+    "RENDERINGS",
+    "VERDICTS",
+    "accumulate",
+    "draw_image",
+    "find_flame",
+    "frame_system",
+    "moments_image",
+    "palette_image",
+    "render",
+    "smooth",
+]
+
 if TYPE_CHECKING:
     from typing import Literal
 

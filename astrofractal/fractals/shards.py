@@ -18,6 +18,8 @@ from astrofractal._utils.reading import reading, sha256
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.stream import STREAM_RENDERINGS
 
+__all__ = ["ShardedFlames", "write_contact_sheet", "write_shards"]
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from astrofractal.fractals.systems import FlameSystem
 
+
+__all__ = ["STREAM_RENDERINGS", "FlameStream", "Stream"]
+
 STREAM_RENDERINGS = ("gas", "moments", "palette")
 
 

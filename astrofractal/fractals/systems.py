@@ -15,6 +15,9 @@ from astrofractal.fractals._variations import VARIATIONS
 if TYPE_CHECKING:
     from typing import Any
 
+
+__all__ = ["VARIATIONS", "FlameSystem", "random_system"]
+
 MAX_MAPS = 6
 MAX_BLEND = 3
 

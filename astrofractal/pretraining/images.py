@@ -16,6 +16,8 @@ from astrofractal.fractals.protostars import PIXEL_SCALE, add_cusps, add_protost
 from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
 
+__all__ = ["CutMaps", "Flames", "StepSampler", "cut_maps", "flame_loader"]
+
 # Subtracted before the images are rounded to 16 bits, which are most precise near zero.
 _OFFSET = np.array(ChannelNormalization().center, np.float32)[:, None, None]
 

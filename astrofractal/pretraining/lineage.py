@@ -19,6 +19,18 @@ if TYPE_CHECKING:
 
     from astrofractal._utils.annotations import PathLike
 
+
+__all__ = [
+    "CHECKPOINT",
+    "RECIPE",
+    "check_fit",
+    "export_run",
+    "origin_of",
+    "read_checkpoint",
+    "read_run",
+    "take_over",
+]
+
 #: The files of a run.
 CHECKPOINT, RECIPE = "checkpoint.ckpt", "recipe.json"
 

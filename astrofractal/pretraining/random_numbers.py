@@ -5,6 +5,8 @@ import math
 import numpy as np
 import torch
 
+__all__ = ["Numbers"]
+
 #: The most draws of one view.
 _MAX_DRAWS = 64
 

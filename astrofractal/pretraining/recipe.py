@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from astrofractal._utils.annotations import PathLike
 
+
+__all__ = ["Images", "Optimizer", "Recipe", "Terms", "Views", "recipe_names"]
+
 _RECIPES = Path(__file__).with_name("recipes")
 
 # Names and values of earlier versions, which runs and cards contain.

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     from astrofractal._utils.annotations import PathLike
 
+__all__ = ["RunFolder", "fastest_precision", "pretrain"]
+
 log = logging.getLogger(__name__)
 
 _MAPS, _METRICS = "maps.npy", "metrics.csv"

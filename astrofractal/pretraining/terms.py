@@ -8,6 +8,15 @@ from torch import distributed, nn
 
 from astrofractal.encoder.backbone import suit_attention
 
+__all__ = [
+    "Predictor",
+    "PrototypeLoss",
+    "consistency_loss",
+    "effective_rank",
+    "mass_loss",
+    "projection_head",
+]
+
 
 class PrototypeLoss(nn.Module):
     """Cross-entropy between the teacher's and the student's assignment to prototypes."""
