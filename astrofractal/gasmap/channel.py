@@ -12,12 +12,7 @@ from astropy.nddata import Cutout2D, NDData, StdDevUncertainty
 
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap.checks import check_quantity
-from astrofractal.gasmap.units import (
-    logarithmic,
-    parse_unit,
-    to_column_density,
-    to_velocity,
-)
+from astrofractal.gasmap.units import logarithmic, parse_unit, to_column_density, to_velocity
 
 #: No column density of gas (cm-2) comes near: what is above stands for "nothing here".
 MAX_COLUMN_DENSITY = 1e29
@@ -26,8 +21,6 @@ MAX_COLUMN_DENSITY = 1e29
 _MAX_LOGARITHM = 30
 
 _SPEED_OF_LIGHT = 299792.458
-
-_VELOCITY = u.km / u.s
 
 
 @dataclass
@@ -63,15 +56,25 @@ class Channel:
                 clean_numbers(data.data, name),
                 parse_unit(data.unit, name=name),
                 _mask(data.mask, np.shape(data.data), name),
-                _nddata_error(data, name),
+                nddata_error(data, name),
                 data.wcs,
                 dict(data.meta),
             )
         if np.ndim(data) and not isinstance(data, str | bytes):
             msg = f"{name} has no unit: it must be a Quantity or NDData, got {type(data).__name__}"
-            raise TypeError(msg)
-        msg = f"{name} must be a Quantity or NDData, got {type(data).__name__}: {data!r}"
+        else:
+            msg = f"{name} must be a Quantity or NDData, got {type(data).__name__}: {data!r}"
         raise TypeError(msg)
+
+    @property
+    def is_logarithm(self):
+        """Whether the unit is that of a logarithm."""
+        return isinstance(self.unit, u.function.FunctionUnitBase)
+
+    def scaled(self, factor):
+        """Return the channel with numbers and errors multiplied."""
+        error = None if self.error is None else self.error * factor
+        return replace(self, values=self.values * factor, error=error)
 
     def squeezed(self, name):
         """Return the channel as 2D, with axes of one pixel dropped; refuse any other shape."""
@@ -81,14 +84,15 @@ class Channel:
         if len(shape) < 2 or len(axes) < surplus or 0 in shape:
             msg = f"{name} must be a 2D map, got {len(shape)}D data of shape {shape}"
             raise ValueError(msg)
-        if not surplus:
-            return self
-
-        def squeeze(array):
-            return None if array is None else np.squeeze(array, axes[:surplus])
-
-        planes = {name: squeeze(getattr(self, name)) for name in ("values", "mask", "error")}
-        return replace(self, **planes)
+        planes = {name: getattr(self, name) for name in ("values", "mask", "error")}
+        return replace(
+            self,
+            **{
+                name: np.squeeze(array, axes[:surplus])
+                for name, array in planes.items()
+                if array is not None
+            },
+        )
 
 
 def clean_numbers(data, name):
@@ -108,11 +112,13 @@ def is_lazy(data):
     return hasattr(data, "__array__") and hasattr(data, "compute")
 
 
-def blank(values, no_data):
+def blank(channel, no_data):
     """Make NaN of a value that means "nothing here", also as single precision holds it, in place."""
     with np.errstate(over="ignore"):
-        stored = np.float64(np.float32(no_data))
-    values[(values == no_data) | (values == stored)] = np.nan
+        marks = [no_data, np.float64(np.float32(no_data))]
+    for array in (channel.values, channel.error):
+        if array is not None:
+            array[np.isin(array, marks)] = np.nan
 
 
 def _mask(mask, shape, name):
@@ -129,7 +135,8 @@ def _mask(mask, shape, name):
         raise ValueError(msg) from None
 
 
-def _nddata_error(data, name):
+def nddata_error(data, name):
+    """Return the standard deviations of NDData, or `None` where it has none."""
     if data.uncertainty is None or data.uncertainty.array is None:
         return None
     deviation = data.uncertainty
@@ -151,60 +158,58 @@ def _nddata_error(data, name):
 
 def error_factor(text, channel, *, name):
     """Return what errors are multiplied by to be in the unit of their channel."""
-    plain = str(text).strip().lower()
-    unit = u.dex(u.one) if plain == "dex" else parse_unit(text, name=name)
+    dex = str(text).strip().lower() == "dex"
+    unit = u.dex(u.one) if dex else parse_unit(text, name=name)
     if isinstance(unit, u.function.FunctionUnitBase):
-        if isinstance(channel.unit, u.function.FunctionUnitBase) or logarithmic(channel.values):
+        if channel.is_logarithm or logarithmic(channel.values):
             return 1.0
         return np.log(10) * channel.values
-    own = channel.unit
-    if isinstance(own, u.function.FunctionUnitBase):  # an error of the column, not of its logarithm
+    if channel.is_logarithm:  # an error of the column, not of its logarithm
         with np.errstate(over="ignore", invalid="ignore"):
-            return unit.to(own.physical_unit) / (np.log(10) * 10.0**channel.values)
+            return unit.to(channel.unit.physical_unit) / (np.log(10) * 10.0**channel.values)
     try:
-        return unit.to(own)
+        return unit.to(channel.unit)
     except u.UnitConversionError:
-        msg = f"{name} is in {unit}, which is not the {own} of its map"
+        msg = f"{name} is in {unit}, which is not the {channel.unit} of its map"
         raise u.UnitConversionError(msg) from None
 
 
-def of_cutout(cutout, unit=None):
+def of_cutout(cutout):
     """Return a `~astropy.nddata.Cutout2D` as NDData; what lies beyond the image is masked."""
     values = cutout.data
-    unit = getattr(values, "unit", unit)
     mask = np.ones(np.shape(values), bool)
     mask[cutout.slices_cutout] = False
     mask |= getattr(values, "mask", False)
     numbers = np.asarray(getattr(values, "unmasked", values))
-    return NDData(numbers, unit=unit, wcs=cutout.wcs, mask=mask)
+    return NDData(numbers, unit=getattr(values, "unit", None), wcs=cutout.wcs, mask=mask)
 
 
 def column_channel(channel, name):
     """
-    Return the values, mask and error of a column density in cm-2.
+    Return the values and errors of a column density in cm-2.
 
     Masked, non-finite and non-positive values, and those above `MAX_COLUMN_DENSITY`, are NaN.
     """
     channel = channel.squeezed(name)
-    unit, values, error = channel.unit, channel.values, channel.error
-    logarithm = isinstance(unit, u.function.FunctionUnitBase)
-    if logarithm:
-        values, error = from_log10(values, error, name)
-        unit = unit.physical_unit
-    factor = to_column_density(1.0 * unit, name=name).value
-    column = values * factor
-    error = None if error is None else error * factor
-    if channel.mask is not None:
-        column = np.where(channel.mask, np.nan, column)
-    column = np.where(np.isfinite(column) & (column > 0), column, np.nan)
-    column[(column < np.finfo(np.float32).tiny) | (column > MAX_COLUMN_DENSITY)] = np.nan
-    if not logarithm:
+    linear = from_log10(channel, name) if channel.is_logarithm else channel
+    linear = linear.scaled(to_column_density(1.0 * linear.unit, name=name).value)
+    column = np.where(good_columns(linear), linear.values, np.nan)
+    if not channel.is_logarithm:
         check_logarithm(column, channel.unit, name)
-    return column, error
+    return column, linear.error
 
 
-def from_log10(values, error, name):
-    """Return values and errors of which the decimal logarithm is given."""
+def good_columns(channel):
+    """Return which values of a channel in cm-2 are column densities."""
+    smallest = np.finfo(np.float32).tiny
+    with np.errstate(invalid="ignore"):
+        good = (channel.values >= smallest) & (channel.values <= MAX_COLUMN_DENSITY)
+    return good if channel.mask is None else good & ~channel.mask
+
+
+def from_log10(channel, name):
+    """Return a channel of which the decimal logarithm is given."""
+    values, error = channel.values, channel.error
     good = values[np.isfinite(values) & (values > 0)]
     if good.size and np.quantile(good, 0.02) > _MAX_LOGARITHM:
         msg = (
@@ -214,7 +219,8 @@ def from_log10(values, error, name):
         raise ValueError(msg)
     with np.errstate(over="ignore"):
         values = 10.0**values
-    return values, None if error is None else error * np.log(10) * values
+    error = None if error is None else error * np.log(10) * values
+    return replace(channel, values=values, error=error, unit=channel.unit.physical_unit)
 
 
 def why_empty(channel):
@@ -222,7 +228,7 @@ def why_empty(channel):
     values = channel.values[np.isfinite(channel.values)]
     if not values.size:
         return "all its values are NaN"
-    if isinstance(channel.unit, u.function.FunctionUnitBase):
+    if channel.is_logarithm:
         return "all its values are masked, or no logarithms of a column density"
     if not (values > 0).any():
         return (
@@ -246,36 +252,25 @@ def check_logarithm(values, unit, name):
         raise ValueError(msg)
 
 
-def velocity_channel(channel, name, *, positive=False):
-    """Return the values and error of a velocity or dispersion in km/s, NaN where there is none."""
+def velocity_channel(channel, name):
+    """Return the values and errors of a velocity or dispersion in km/s, NaN where there is none."""
     channel = channel.squeezed(name)
-    factor = to_velocity(u.Quantity(1.0, channel.unit), name=name).value
-    values = channel.values * factor
-    error = None if channel.error is None else channel.error * factor
-    bad = ~np.isfinite(values)
-    if channel.mask is not None:
-        bad |= channel.mask
+    channel = channel.scaled(to_velocity(u.Quantity(1.0, channel.unit), name=name).value)
+    lowest = 0 if name == "dispersion" else -_SPEED_OF_LIGHT  # what is beyond means "nothing here"
     with np.errstate(invalid="ignore"):
-        bad |= np.abs(values) > _SPEED_OF_LIGHT  # stands for "nothing here"
-        if positive:
-            bad |= values < 0
-    return np.where(bad, np.nan, values), error
+        good = (channel.values >= lowest) & (channel.values <= _SPEED_OF_LIGHT)
+    if channel.mask is not None:
+        good &= ~channel.mask
+    return np.where(good, channel.values, np.nan), channel.error
 
 
-def subtract_line_width(channel, line_width):
-    """Take a line width out of a channel of dispersions in quadrature."""
-    check_quantity("line_width", line_width, u.km / u.s, "0.05 * u.km / u.s")
-    if line_width.size != 1:
-        msg = f"line_width must be one velocity, got {line_width.size}"
-        raise ValueError(msg)
-    width = float(np.squeeze(line_width.to_value(channel.unit)))
-    measured = channel.values
-    with np.errstate(invalid="ignore", divide="ignore"):
-        channel.values = np.sqrt(np.maximum(measured**2 - width**2, 0))
-        if channel.error is not None:
-            stretched = channel.error * measured / channel.values
-            channel.error = np.where(channel.values > 0, stretched, channel.error)
-
+#: What a map of line widths may hold, and what it is divided by to be a standard deviation.
+DISPERSION_KINDS = {
+    "sigma": 1.0,
+    "fwhm": np.sqrt(8 * np.log(2)),
+    "variance": None,
+    "doppler": np.sqrt(2),
+}
 
 #: Words for each kind of width, the clearest first.
 _WORDS = {
@@ -291,34 +286,51 @@ _NAMES = re.compile(r"EXTNAME|BTYPE|OBJTYPE|DATATYPE|QUANTITY|CTYPE\d|TTYPE\d")
 
 #: Lines of HISTORY on the width of a line, and on that of a beam.
 _LINE = re.compile(r"line|veloc|width map|km\s*/\s*s", re.I)
-
 _BEAM = re.compile(r"beam|resol|smooth|convol|psf|arcsec|kernel", re.I)
 
 
-def header_kind(channel):
-    """Return the kind of the widths of a channel by the header in its meta, or `None` for sigma."""
+def to_dispersion(channel, kind):
+    """Return a channel of line widths as standard deviations, by a kind, its unit or its header."""
+    squared = channel.unit.is_equivalent(u.km**2 / u.s**2)
+    if kind is None:
+        kind = "variance" if squared else _header_kind(channel)
+    if kind == "sigma" and squared:
+        msg = f"dispersion (sigma) must be a velocity, got the unit {channel.unit}"
+        raise u.UnitConversionError(msg)
+    if kind != "variance":
+        return channel.scaled(1 / DISPERSION_KINDS[kind])
+    if not squared and not channel.unit.is_equivalent(u.km / u.s):
+        msg = f"dispersion (variance) must be a squared velocity, got the unit {channel.unit}"
+        raise u.UnitConversionError(msg)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.sqrt(channel.values)
+        error = None if channel.error is None else channel.error / (2 * values)
+    unit = channel.unit**0.5 if squared else channel.unit  # some call variances km/s
+    return replace(channel, values=values, error=error, unit=unit)
+
+
+def _header_kind(channel):
+    """Return the kind of widths by the header in the meta of a channel; say what was found."""
     meta = channel.meta or {}
     kind, text = _stated_kind(meta.get("header", meta), Path(meta.get("file") or "").stem)
+    if kind == "sigma":
+        return kind
     if kind == "unclear":
         msg = (
             f"the dispersions are called a line width ({text}), and are taken as standard "
             "deviations: give dispersion_kind='fwhm' if they are FWHM"
         )
-        warn(msg)
-    if kind in ("sigma", "unclear"):
-        return None
-    squared = channel.unit.is_equivalent(u.km**2 / u.s**2)
-    if kind is not None and not squared:
+    else:
         msg = (
             f"the dispersions are a {kind.replace('fwhm', 'FWHM')} by their header ({text}), and are "
             "converted: give dispersion_kind= if they are not"
         )
-        warn(msg)
-    return None if squared else kind
+    warn(msg)
+    return "sigma" if kind == "unclear" else kind
 
 
 def _stated_kind(header, stem):
-    """Return the kind of width that a header states, and the text; `None` and '' without one."""
+    """Return the kind of width that a header states, sigma without one, and where it does."""
     names = [f"{key} = {header[key]!r}" for key in header if _NAMES.fullmatch(str(key))]
     if "BUNIT" in header and hasattr(header, "comments"):
         names.append(f"BUNIT / {header.comments['BUNIT']}")
@@ -331,46 +343,16 @@ def _stated_kind(header, stem):
                     return kind, text
     if "bettermoments" in " ".join(lines) and re.search(r"_(?:g[thg]?)?dVb?$", stem):
         return "doppler", stem
-    return None, ""
+    return "sigma", ""
 
 
-#: Full width at half maximum of a Gaussian, in units of its standard deviation.
-_FWHM = np.sqrt(8 * np.log(2))
-
-#: What a map of line widths may hold.
-DISPERSION_KINDS = ("sigma", "fwhm", "variance", "doppler")
-
-
-def to_dispersion(channel, kind):
-    """Return the dispersion of a channel of line widths: of a variance also by its unit."""
-    if kind is not None and channel is None:
-        msg = f"dispersion_kind={kind!r} needs dispersion, got None"
-        raise ValueError(msg)
-    if channel is None:
-        return None
-    squared = channel.unit.is_equivalent(_VELOCITY**2)
-    factor = {"fwhm": _FWHM, "doppler": np.sqrt(2)}.get(kind, 1.0)
-    if factor != 1 or not (squared or kind == "variance"):
-        error = None if channel.error is None else channel.error / factor
-        return replace(channel, values=channel.values / factor, error=error)
-    if kind == "sigma" or not (squared or channel.unit.is_equivalent(_VELOCITY)):
-        msg = (
-            f"dispersion ({kind}) must be a {'squared ' * (kind == 'variance')}velocity, got the "
-            f"unit {channel.unit}"
-        )
-        raise u.UnitConversionError(msg)
+def subtract_line_width(channel, line_width):
+    """Take a line width out of a channel of dispersions in quadrature."""
+    check_quantity("line_width", line_width, u.km / u.s, "0.05 * u.km / u.s", one=True)
+    width = float(np.squeeze(line_width.to_value(channel.unit)))
+    measured = channel.values
     with np.errstate(invalid="ignore", divide="ignore"):
-        values = np.sqrt(channel.values)
-        error = None if channel.error is None else channel.error / (2 * values)
-    unit = channel.unit**0.5 if squared else channel.unit  # some call variances km/s
-    return Channel(values, unit, channel.mask, error, channel.wcs)
-
-
-def subtract_from_dispersion(channels, line_width):
-    """Take a line width out of the dispersions, which must be there."""
-    if line_width is None:
-        return
-    if channels.get("dispersion") is None:
-        msg = f"line_width={line_width} needs velocity dispersions, there are none"
-        raise ValueError(msg)
-    subtract_line_width(channels["dispersion"], line_width)
+        channel.values = np.sqrt(np.maximum(measured**2 - width**2, 0))
+        if channel.error is not None:
+            stretched = channel.error * measured / channel.values
+            channel.error = np.where(channel.values > 0, stretched, channel.error)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import numbers
+from numbers import Number
 
 import numpy as np
 from astropy import units as u
@@ -118,67 +118,43 @@ def check_line(velocity, *, velocity_range, where="cube"):
         raise ValueError(msg)
 
 
-def check_quantity(name, value, unit, example, equivalencies=()):
-    """Return a positive Quantity of a unit, or raise an error that names the parameter."""
+def check_quantity(name, value, units, example, *, what="a Quantity", one=False):
+    """Return positive numbers (or ``one``) in one of some units, if any are given; refuse the rest."""
     if not isinstance(value, u.Quantity):
         msg = f"{name} must be a Quantity such as {example}, got {value!r}"
         raise TypeError(msg)
-    if unit is not None and not value.unit.is_equivalent(unit, equivalencies):
-        msg = f"{name} must be a Quantity such as {example}, got the unit {value.unit}"
+    units = units if isinstance(units, tuple) else (units,)
+    if units != (None,) and not any(value.unit.is_equivalent(unit) for unit in units):
+        msg = f"{name} must be {what} such as {example}, got {value}"
         raise u.UnitConversionError(msg)
-    with np.errstate(invalid="ignore"):
-        if not (value.value > 0).any() or (value.value <= 0).any():
-            msg = f"{name} must be positive, got {value}"
-            raise ValueError(msg)
+    numbers = np.asarray(value.value)
+    if one and (numbers.size != 1 or not np.isfinite(numbers).all() or not (numbers > 0).all()):
+        msg = f"{name} must be one positive, finite {what.partition(' ')[2]}, got {value}"
+        raise ValueError(msg)
+    if not (numbers > 0).any() or (numbers <= 0).any():
+        msg = f"{name} must be positive, got {value}"
+        raise ValueError(msg)
     return value
-
-
-def check_distance(distance):
-    """Return a distance in pc, or `None`; refuse what is not a distance."""
-    if distance is None:
-        return None
-    if getattr(distance, "distance", None) is not None:  # a SkyCoord is no distance
-        msg = f"distance must be a Quantity such as 300 * u.pc, got {type(distance).__name__}"
-        raise TypeError(msg)
-    return check_length("distance", distance)
 
 
 def check_length(name, value):
     """Return a length in pc, or `None`; refuse what is not a positive length."""
     if value is None:
         return None
-    if not isinstance(value, u.Quantity):
-        msg = f"{name} must be a Quantity such as 300 * u.pc, got {value!r}"
-        raise TypeError(msg)
-    if not value.unit.is_equivalent(u.pc):
-        msg = f"{name} must be a length such as 300 * u.pc, got {value}"
-        raise u.UnitConversionError(msg)
-    if value.size != 1 or not np.isfinite(value).all() or not np.all(value > 0):
-        msg = f"{name} must be one positive, finite length, got {value}"
-        raise ValueError(msg)
-    return u.Quantity(float(np.squeeze(value.to_value(u.pc))), u.pc)
+    check_quantity(name, value, u.pc, "300 * u.pc", what="a length", one=True)
+    return float(np.squeeze(value.to_value(u.pc))) * u.pc
 
 
 def check_beam(beam):
     """Return a `~radio_beam.Beam`, round where ``beam`` is a FWHM, or `None`; refuse the rest."""
     if beam is None:
         return None
-    widths = beam
     if isinstance(beam, Beam):
-        widths = u.Quantity([beam.major, beam.minor])
-    elif not isinstance(beam, u.Quantity):
-        msg = f"beam must be a radio_beam.Beam or a Quantity such as 18 * u.arcsec, got {beam!r}"
-        raise TypeError(msg)
-    elif not beam.unit.is_equivalent(u.arcsec):
-        msg = f"beam must be an angle (FWHM) such as 18 * u.arcsec, got {beam}"
-        raise u.UnitConversionError(msg)
-    elif beam.size != 1:
-        msg = f"beam must be one angle (FWHM), got {beam}"
-        raise ValueError(msg)
-    if not np.isfinite(widths).all() or not np.all(widths > 0):
-        msg = f"beam must have a positive, finite FWHM, got {widths}"
-        raise ValueError(msg)
-    return beam if isinstance(beam, Beam) else Beam(np.squeeze(beam).to(u.arcsec))
+        for width in (beam.major, beam.minor):
+            check_quantity("beam", width, u.arcsec, "18 * u.arcsec", what="a FWHM", one=True)
+        return beam
+    check_quantity("beam", beam, u.arcsec, "18 * u.arcsec", what="an angle (FWHM)", one=True)
+    return Beam(np.squeeze(beam).to(u.arcsec))
 
 
 def need_wcs(gas, what):
@@ -201,7 +177,7 @@ def check_pixels(name, value):
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         array = None
-    if array is None or isinstance(value, u.Quantity | str | numbers.Number):
+    if array is None or isinstance(value, u.Quantity | str | Number):
         msg = f"{name} must be a SkyCoord or pixels (x, y), got {value!r}"
         raise TypeError(msg)
     return array

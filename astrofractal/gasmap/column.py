@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -11,12 +11,7 @@ from astropy import units as u
 
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import (
-    MAX_COLUMN_DENSITY,
-    Channel,
-    check_logarithm,
-    from_log10,
-)
+from astrofractal.gasmap.channel import check_logarithm, from_log10, good_columns
 from astrofractal.gasmap.checks import check_quantity
 from astrofractal.gasmap.units import (
     H2_MEAN_MOLECULAR_WEIGHT,
@@ -33,6 +28,9 @@ _COLUMN = u.cm**-2
 _BRIGHTNESS = u.Jy / u.sr
 
 _VELOCITY = u.km / u.s
+
+#: Frequencies, and what is equivalent to them.
+_SPECTRAL = (u.Hz, u.m, u.m**-1, u.J)
 
 #: Hildebrand (1983, QJRAS 24, 267): 10 cm2 per gram of dust at 250 um, divided by his gas-to-dust
 #: mass ratio of 100.
@@ -117,6 +115,10 @@ class _Conversion:
             pixel_solid_angle=pixel_solid_angle,
             rest_frequency=rest_frequency,
         )
+        if values.shape and np.shape(factor) not in ((), values.shape):
+            name = type(self).__name__
+            msg = f"{name}: temperature has shape {np.shape(factor)}, the map has {values.shape}"
+            raise ValueError(msg)
         return (values.value * factor) << _COLUMN
 
 
@@ -157,9 +159,7 @@ class XFactor(_Conversion):
             raise u.UnitConversionError(msg)
         if self.rest_frequency is not None:
             example = "110.2 * u.GHz"
-            check_quantity(
-                "XFactor: rest_frequency", self.rest_frequency, u.Hz, example, u.spectral()
-            )
+            check_quantity("XFactor: rest_frequency", self.rest_frequency, _SPECTRAL, example)
 
     def fits(self, unit) -> bool:
         """Return whether the factor is one per this unit, without a beam or a frequency."""
@@ -256,14 +256,14 @@ class DustEmission(_Conversion):
 
     def __post_init__(self):
         for name, unit, example in (
-            ("frequency", u.Hz, "850 * u.um"),
+            ("frequency", _SPECTRAL, "850 * u.um"),
             ("opacity", u.cm**2 / u.g, "hildebrand_opacity(850 * u.um)"),
             ("temperature", u.K, "12 * u.K"),
         ):
             value = getattr(self, name)
             if name == "temperature" and not isinstance(value, u.Quantity | int | float):
                 continue  # a map to be read
-            check_quantity(f"DustEmission: {name}", value, unit, example, u.spectral())
+            check_quantity(f"DustEmission: {name}", value, unit, example)
 
     def _factor(self, unit, *, beam=None, pixel_solid_angle=None, rest_frequency=None):
         if not isinstance(self.temperature, u.Quantity):
@@ -276,14 +276,6 @@ class DustEmission(_Conversion):
         mass = H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS
         per_brightness = (1 / (planck * self.opacity * mass)).to_value(_COLUMN / _BRIGHTNESS)
         return per_brightness * _surface_brightness(unit, beam, pixel_solid_angle)
-
-    def to_column_density(self, values, **options):
-        """Return the column density of a surface brightness: see `XFactor.to_column_density`."""
-        shape = np.shape(self.temperature)
-        if values.shape and shape not in ((), values.shape):
-            msg = f"DustEmission: temperature has shape {shape}, the map has {values.shape}"
-            raise ValueError(msg)
-        return super().to_column_density(values, **options)
 
 
 @dataclass(frozen=True)
@@ -307,7 +299,17 @@ class Abundance(_Conversion):
     value: float
 
     def __post_init__(self):
-        object.__setattr__(self, "value", _check_abundance(self.value))
+        try:
+            value = float(u.Quantity(self.value).to_value(u.one))
+        except (TypeError, ValueError):
+            value = np.nan
+        if not 0 < value <= 1:
+            msg = (
+                "abundance must be molecules per H2, between 0 and 1, as in 1e-8, got "
+                f"{self.value!r}"
+            )
+            raise ValueError(msg)
+        object.__setattr__(self, "value", value)
 
     def _factor(self, unit, **_):
         return to_column_density(1.0 * unit, name="column_density").value / self.value
@@ -454,20 +456,8 @@ def optically_thin_x_factor(
             f"got {excitation_temperature} and {background_temperature}"
         )
         raise ValueError(msg)
-    factor = levels * population * contrast / _check_abundance(abundance)
+    factor = levels * population * contrast / Abundance(abundance).value
     return factor.to(_COLUMN / (u.K * u.km / u.s))
-
-
-def _check_abundance(abundance):
-    """Return an abundance (molecules per H2) as a float between 0 and 1."""
-    try:
-        value = float(u.Quantity(abundance).to_value(u.one))
-    except (TypeError, ValueError):
-        value = np.nan
-    if not 0 < value <= 1:
-        msg = f"abundance must be molecules per H2, between 0 and 1, as in 1e-8, got {abundance!r}"
-        raise ValueError(msg)
-    return value
 
 
 #: Below this median (cm-2) a column density is hardly one of H2.
@@ -485,57 +475,45 @@ _N_BLANKS, _FAR = 10, 1e6
 
 def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
     """Return the channel of the column density in cm-2."""
-    unit, values, error = channel.unit, channel.values, channel.error
-    dex = isinstance(unit, u.function.FunctionUnitBase)
-    physical = unit.physical_unit if dex else unit
-    if dex:
-        values, error = from_log10(values, _in_dex(values, error), "column_density")
+    raw = channel
+    if raw.is_logarithm:
+        channel = from_log10(_in_dex(raw), "column_density")
     else:
-        if physical.is_equivalent(u.cm**-2):
-            check_logarithm(values, unit, "column_density")
-            _check_unit(values, physical)
-        _check_errors(values, error, unit)
+        if raw.unit.is_equivalent(_COLUMN):
+            check_logarithm(raw.values, raw.unit, "column_density")
+            _check_unit(raw)
+        _check_errors(raw)
     if conversion is None or isinstance(conversion, Abundance):
-        factor = to_column_density(1.0 * physical, name="column_density").value
-        if dex:
-            _check_magnitude(channel.values, values * factor)
-    if conversion is None:
-        values, error = values * factor, None if error is None else error * factor
-        _warn_if_faint(values)
-    else:
-        options = {
-            "beam": beam,
-            "pixel_solid_angle": wcs and _wcs.central_solid_angle(wcs, values.shape) * u.sr,
-            "rest_frequency": rest_frequency,
-        }
-        values, error = (
-            None
-            if array is None
-            else conversion.to_column_density(array << physical, **options).value
-            for array in (values, error)
-        )
-    _warn_of_blanks(channel.values, values)
-    return Channel(values, u.cm**-2, channel.mask, error, channel.wcs, channel.meta)
-
-
-def _warn_if_faint(values):
-    """Warn of a column density that is hardly one of H2."""
-    median = typical(values)
-    if median < _FAINT:
+        factor = to_column_density(1.0 * channel.unit).value
+        if raw.is_logarithm:
+            _check_magnitude(raw.values, channel.values * factor)
+    if conversion is not None:
+        factor = conversion.to_column_density(
+            np.ones(channel.values.shape) << channel.unit,
+            beam=beam,
+            pixel_solid_angle=wcs and _wcs.central_solid_angle(wcs, channel.values.shape) * u.sr,
+            rest_frequency=rest_frequency,
+        ).value
+    channel = replace(channel.scaled(factor), unit=_COLUMN)
+    median = typical(channel.values)
+    if conversion is None and median < _FAINT:
         msg = (
             f"column_density has a median of {median:.3g} cm-2, little for H2: if it is "
             "the column of another molecule, give column=Abundance(...)"
         )
         warn(msg)
+    _warn_of_blanks(raw.values, channel)
+    return channel
 
 
-def _check_unit(values, unit):
+def _check_unit(channel):
     """Refuse numbers that are far too small for any column density in their unit."""
-    median = typical(values)
-    if median * unit.to(u.cm**-2) < _TOO_FAINT:
+    median = typical(channel.values)
+    if median * channel.unit.to(_COLUMN) < _TOO_FAINT:
         msg = (
-            f"column_density is said to be in {unit}, but its values have a median of {median:.3g}, "
-            "too little for the gas of any molecule: give its unit, as in unit='1e21 cm-2'"
+            f"column_density is said to be in {channel.unit}, but its values have a median of "
+            f"{median:.3g}, too little for the gas of any molecule: give its unit, as in "
+            "unit='1e21 cm-2'"
         )
         raise ValueError(msg)
 
@@ -553,38 +531,35 @@ def _check_magnitude(logarithms, values):
         raise ValueError(msg)
 
 
-def _in_dex(logarithms, error):
-    """Return errors of logarithms in dex, also where they were given as errors of the column."""
-    if error is None:
-        return None
-    if typical(error) > _NO_DEX:
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            return error / (np.log(10) * 10.0**logarithms)
-    return error
+def _in_dex(channel):
+    """Return a channel of logarithms with errors in dex, which may be errors of the column."""
+    if channel.error is None or not typical(channel.error) > _NO_DEX:
+        return channel
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        return replace(channel, error=channel.error / (np.log(10) * 10.0**channel.values))
 
 
-def _check_errors(values, error, unit):
+def _check_errors(channel):
     """Refuse errors that are in dex although the column density is no logarithm."""
-    if error is None:
+    if channel.error is None:
         return
     with np.errstate(invalid="ignore", divide="ignore"):
-        relative = typical(error / values)
+        relative = typical(channel.error / channel.values)
     if relative < _TOO_GOOD:
         msg = (
-            f"column_density_uncertainty is said to be in {unit}, but it is {relative:.2g} "
+            f"column_density_uncertainty is said to be in {channel.unit}, but it is {relative:.2g} "
             "of the column density, which no telescope reaches: if it is the error of the logarithm, "
             "give it the unit dex(cm-2)"
         )
         raise ValueError(msg)
 
 
-def _warn_of_blanks(raw, values):
+def _warn_of_blanks(raw, channel):
     """Warn of one value in many pixels, far from all others, that seems to mean "nothing here"."""
-    with np.errstate(invalid="ignore"):
-        good = (values > np.finfo(np.float32).tiny) & (values < MAX_COLUMN_DENSITY)
+    good = good_columns(channel)
     if good.sum() < 2 * _N_BLANKS:
         return
-    raw, values = raw[good], values[good]
+    raw, values = raw[good], channel.values[good]
     for pick in (np.argmin, np.argmax):
         odd = values == values[pick(values)]
         if odd.all() or odd.sum() < _N_BLANKS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +18,6 @@ from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import Channel, column_channel, velocity_channel, why_empty
 from astrofractal.gasmap.checks import (
     check_beam,
-    check_distance,
     check_length,
     check_motions,
     need_distance,
@@ -25,7 +25,7 @@ from astrofractal.gasmap.checks import (
     plausible_beam,
 )
 from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
-from astrofractal.gasmap.io.cubes import read_cube
+from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
 from astrofractal.gasmap.io.objects import add_object, as_cube
 from astrofractal.gasmap.io.registry import (
     MapParts,
@@ -55,13 +55,13 @@ if TYPE_CHECKING:
 #: A pixel scale that is off the one of WCS and distance by a larger factor contradicts it.
 _SAME_SCALE = 1.01
 
+#: The unit of each array of a map.
+_PLANE_UNITS = CHANNEL_UNITS | {f"{name}_uncertainty": CHANNEL_UNITS[name] for name in CHANNELS}
+
 
 class GasMap:
     """
     A map of gas: column density and, where known, line-of-sight velocity and its dispersion.
-
-    All data enter through this class, which settles units, byte order, number types, masks, NaNs
-    and the WCS.  Channels may be `~astropy.units.Quantity` or `~astropy.nddata.NDData`.
 
     Parameters
     ----------
@@ -149,17 +149,15 @@ class GasMap:
             msg = "column_density must be a Quantity or NDData, got None"
             raise TypeError(msg)
         first = channels["column_density"]
-        arrays, errors = {}, {}
-        arrays["column_density"], errors["column_density"] = column_channel(first, CHANNELS[0])
-        shape = arrays["column_density"].shape
-        for name in CHANNELS[1:]:
-            if name in channels:
-                arrays[name], errors[name] = velocity_channel(
-                    channels[name], name, positive=name == "dispersion"
-                )
-                if arrays[name].shape != shape:
-                    msg = f"{name} has shape {arrays[name].shape}, column_density has {shape}"
-                    raise ValueError(msg)
+        planes = {}
+        for name, channel in channels.items():
+            convert = column_channel if name == "column_density" else velocity_channel
+            planes[name], planes[f"{name}_uncertainty"] = convert(channel, name)
+            shape = planes["column_density"].shape
+            if planes[name].shape != shape:
+                msg = f"{name} has shape {planes[name].shape}, column_density has {shape}"
+                raise ValueError(msg)
+        column = planes["column_density"]
         if mask is not None:
             array = np.asarray(mask)
             if array.shape != shape or array.dtype.kind != "b":
@@ -168,18 +166,18 @@ class GasMap:
                     f"{array.shape}"
                 )
                 raise ValueError(msg)
-            arrays["column_density"][array] = np.nan
-        if not np.isfinite(arrays["column_density"]).any():
+            column[array] = np.nan
+        if not np.isfinite(column).any():
             msg = (
                 f"column_density has no finite positive value that is not masked (shape {shape}): "
                 f"there is no gas in this map; {why_empty(first)}"
             )
             raise ValueError(msg)
-        check_motions(arrays)
+        check_motions(planes)
         parts = MapParts(
             {"column_density": first},
             wcs=first.wcs if wcs is None else wcs,
-            distance=check_distance(distance),
+            distance=check_length("distance", distance),
             beam=check_beam(beam),
             pixel_scale=check_length("pixel_scale", pixel_scale),
         )
@@ -188,8 +186,7 @@ class GasMap:
             parts.meta |= {"wcs_fit_error": error} if error else {}
         add_object(column_density, parts, shape)
         self._set(
-            arrays,
-            errors,
+            planes,
             wcs=parts.wcs,
             distance=parts.distance,
             beam=plausible_beam(parts.beam, parts.wcs, shape),
@@ -197,41 +194,32 @@ class GasMap:
             flags=_check_flags(flags),
             meta=dict(first.meta or {}) | parts.meta | dict(meta or {}),
         )
-        self._drop_known_scale()
 
-    def _set(self, arrays, errors, *, wcs, distance, beam, pixel_scale, flags, meta):
-        """Store arrays (cm-2, km/s) that have been checked."""
-        masked = ~np.isfinite(arrays["column_density"])
-        self._arrays, self._errors = {}, {}
-        for name in CHANNELS:
-            for source, target in ((arrays, self._arrays), (errors, self._errors)):
-                if source.get(name) is not None:
-                    # single precision cannot hold the square of a column density in cm-2
-                    dtype = np.float64 if name == "column_density" else np.float32
-                    array = np.array(source[name], dtype=dtype)
-                    array[masked] = np.nan
-                    array.flags.writeable = False
-                    target[name] = array
+    def _set(self, planes, **parts):
+        """Store arrays (cm-2, km/s) and the other parts of a map, which have been checked."""
+        masked = ~np.isfinite(planes["column_density"])
         masked.flags.writeable = False
         self._mask = masked
-        self._wcs = wcs
-        self._distance = distance
-        self._beam = beam
-        self._pixel_scale = pixel_scale
-        self._flags = flags
-        self._meta = meta
-
-    def _drop_known_scale(self):
-        """Drop a pixel scale that WCS and distance give as well; refuse one that contradicts them."""
-        if self._pixel_scale is None or not _placed(self._wcs, self._distance):
-            return
-        given, self._pixel_scale = self._pixel_scale, None
-        if not 1 / _SAME_SCALE < (given / self.pixel_scale).to_value(u.one) < _SAME_SCALE:
-            msg = (
-                f"pixel_scale is {given}, but WCS and distance give {self.pixel_scale:.4g}: "
-                "leave one of the three out"
-            )
-            raise ValueError(msg)
+        self._planes = {}
+        for name in _PLANE_UNITS:
+            if planes.get(name) is not None:
+                # single precision cannot hold the square of a column density in cm-2
+                dtype = np.float64 if name.startswith("column_density") else np.float32
+                array = np.array(planes[name], dtype=dtype)
+                array[masked] = np.nan
+                array.flags.writeable = False
+                self._planes[name] = array
+        self._parts = parts
+        scale, wcs = parts["pixel_scale"], parts["wcs"]
+        # a function that makes the WCS is not called to compare scales
+        if scale is not None and self._is_placed and not callable(wcs):
+            parts["pixel_scale"] = None
+            if not 1 / _SAME_SCALE < (scale / self.pixel_scale).to_value(u.one) < _SAME_SCALE:
+                msg = (
+                    f"pixel_scale is {scale}, but WCS and distance give {self.pixel_scale:.4g}: "
+                    "leave one of the three out"
+                )
+                raise ValueError(msg)
 
     def replace(self, **changes: Any) -> GasMap:
         """
@@ -257,31 +245,18 @@ class GasMap:
 
         ValueError
             If the channels disagree in shape, or a ``pixel_scale`` contradicts WCS and distance.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astropy import units as u
-        >>> from astrofractal import GasMap
-        >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, distance=300 * u.pc)
-        >>> gas.replace(distance=140 * u.pc).distance
-        <Quantity 140. pc>
         """
-        planes = {"": dict(self._arrays), "_uncertainty": dict(self._errors)}
-        for suffix, arrays in planes.items():
-            for name in CHANNELS:
-                if name + suffix in changes:
-                    convert = to_column_density if name == CHANNELS[0] else to_velocity
-                    value = changes.pop(name + suffix)
-                    if value is None:
-                        arrays.pop(name, None)
-                    else:
-                        arrays[name] = convert(value, name=name + suffix).value
+        planes = dict(self._planes)
+        for name in _PLANE_UNITS:
+            if name in changes:
+                convert = to_column_density if name.startswith("column_density") else to_velocity
+                value = changes.pop(name)
+                planes[name] = None if value is None else convert(value, name=name).value
         checks = {
             "wcs": lambda wcs: wcs if wcs is None or callable(wcs) else _wcs.celestial_wcs(wcs),
-            "distance": check_distance,
+            "distance": partial(check_length, "distance"),
             "beam": check_beam,
-            "pixel_scale": lambda scale: check_length("pixel_scale", scale),
+            "pixel_scale": partial(check_length, "pixel_scale"),
             "flags": _check_flags,
             "meta": dict,
         }
@@ -289,64 +264,55 @@ class GasMap:
         if unknown:
             msg = f"a GasMap has no {', '.join(map(repr, sorted(unknown)))} to replace"
             raise TypeError(msg)
-        parts = {
-            "wcs": self._wcs,
-            "distance": self._distance,
-            "beam": self._beam,
-            "pixel_scale": self._pixel_scale,
-            "flags": self._flags,
-            "meta": dict(self._meta),
-        } | {name: checks[name](value) for name, value in changes.items()}
-        moved = "wcs" in changes or "distance" in changes
-        if moved and "pixel_scale" not in changes and _placed(parts["wcs"], parts["distance"]):
+        parts = self._parts | {name: checks[name](value) for name, value in changes.items()}
+        moved = parts["wcs"] is not None and parts["distance"] is not None
+        moved &= "wcs" in changes or "distance" in changes
+        if moved and "pixel_scale" not in changes:
             parts["pixel_scale"] = None
-        arrays, errors = planes.values()
-        if "column_density" not in arrays:
+        if planes["column_density"] is None:
             msg = "column_density must be a Quantity, got None"
             raise TypeError(msg)
-        shapes = {np.shape(array) for array in (*arrays.values(), *errors.values())}
+        shapes = {np.shape(array) for array in planes.values() if array is not None}
         if len(shapes) > 1:
             msg = f"the channels and uncertainties of a map must have one shape, got {shapes}"
             raise ValueError(msg)
         new = type(self).__new__(type(self))
-        new._set(arrays, errors, **parts)
-        if not callable(changes.get("wcs")):  # one of a function is not made to compare scales
-            new._drop_known_scale()
+        new._set(planes, **parts | {"meta": dict(parts["meta"])})
         return new
 
-    def _quantity(self, arrays, name):
-        array = arrays.get(name)
-        return None if array is None else array << CHANNEL_UNITS[name]
+    def _quantity(self, name):
+        array = self._planes.get(name)
+        return None if array is None else array << _PLANE_UNITS[name]
 
     @property
     def column_density(self) -> u.Quantity:
         """Column density N(H2), 2D `~astropy.units.Quantity` in cm-2, NaN where masked."""
-        return self._quantity(self._arrays, "column_density")
+        return self._quantity("column_density")
 
     @property
     def velocity(self) -> u.Quantity | None:
         """Mean line-of-sight velocity, 2D `~astropy.units.Quantity` in km/s, or `None`."""
-        return self._quantity(self._arrays, "velocity")
+        return self._quantity("velocity")
 
     @property
     def dispersion(self) -> u.Quantity | None:
         """Velocity dispersion, 2D `~astropy.units.Quantity` in km/s, or `None`."""
-        return self._quantity(self._arrays, "dispersion")
+        return self._quantity("dispersion")
 
     @property
     def column_density_uncertainty(self) -> u.Quantity | None:
         """Standard deviation of the column density in cm-2, or `None`."""
-        return self._quantity(self._errors, "column_density")
+        return self._quantity("column_density_uncertainty")
 
     @property
     def velocity_uncertainty(self) -> u.Quantity | None:
         """Standard deviation of the velocity in km/s, or `None`."""
-        return self._quantity(self._errors, "velocity")
+        return self._quantity("velocity_uncertainty")
 
     @property
     def dispersion_uncertainty(self) -> u.Quantity | None:
         """Standard deviation of the velocity dispersion in km/s, or `None`."""
-        return self._quantity(self._errors, "dispersion")
+        return self._quantity("dispersion_uncertainty")
 
     @property
     def mask(self) -> np.ndarray:
@@ -361,29 +327,29 @@ class GasMap:
     @property
     def wcs(self) -> WCS | None:
         """Celestial `~astropy.wcs.WCS` of two axes, or `None`."""
-        if callable(self._wcs):  # a cutout makes its WCS when it is asked for
-            self._wcs = self._wcs()
-        return self._wcs
+        if callable(self._parts["wcs"]):  # a cutout makes its WCS when it is asked for
+            self._parts["wcs"] = self._parts["wcs"]()
+        return self._parts["wcs"]
 
     @property
     def distance(self) -> u.Quantity | None:
         """Distance, `~astropy.units.Quantity` in pc, or `None`."""
-        return self._distance
+        return self._parts["distance"]
 
     @property
     def beam(self) -> Beam | None:
         """The beam, `~radio_beam.Beam`, or `None`."""
-        return self._beam
+        return self._parts["beam"]
 
     @property
     def flags(self) -> tuple[str, ...]:
         """What to beware of: tuple of names of `~astrofractal.flags.FLAGS`."""
-        return self._flags
+        return self._parts["flags"]
 
     @property
     def meta(self) -> dict[str, Any]:
         """Dictionary of anything else that is known about the map."""
-        return self._meta
+        return self._parts["meta"]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -393,7 +359,7 @@ class GasMap:
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the channels that are present, column density first."""
-        return tuple(name for name in CHANNELS if name in self._arrays)
+        return tuple(name for name in CHANNELS if name in self._planes)
 
     @property
     def pixel_solid_angle(self) -> u.Quantity:
@@ -409,34 +375,37 @@ class GasMap:
     @property
     def has_pixel_scale(self) -> bool:
         """Whether the width of a pixel is known: from WCS and distance, or as it was given."""
-        if self._pixel_scale is not None:
+        if self._parts["pixel_scale"] is not None:
             return True
-        placed = _placed(self._wcs, self._distance)
-        return placed and _wcs.central_solid_angle(self.wcs, self.shape) > 0
+        return self._is_placed and _wcs.central_solid_angle(self.wcs, self.shape) > 0
+
+    @property
+    def _is_placed(self):
+        """Whether WCS and distance are known, which give the scale of a map."""
+        return self._parts["wcs"] is not None and self.distance is not None
 
     @property
     def pixel_scale(self) -> u.Quantity:
         """
         Width of the pixel at the center of the map, `~astropy.units.Quantity` in pc.
 
-        It comes from WCS and distance, or was given.  Without (see `has_pixel_scale`), this raises
-        a `ValueError`.
+        Without (see `has_pixel_scale`), this raises a `ValueError`.
         """
         return np.sqrt(self.pixel_area)
 
     @property
     def pixel_area(self) -> u.Quantity:
         """Area of the pixel at the center of the map, `~astropy.units.Quantity` in pc2."""
-        if self._pixel_scale is not None:
-            return self._pixel_scale**2
+        if self._parts["pixel_scale"] is not None:
+            return self._parts["pixel_scale"] ** 2
         need_wcs(self, "pixel_area")
         need_distance(self, "pixel_area")
-        return self.pixel_solid_angle.value * self._distance**2
+        return self.pixel_solid_angle.value * self.distance**2
 
     @property
     def mass(self) -> u.Quantity:
         """Mass of all gas that is not masked, `~astropy.units.Quantity` in solMass."""
-        column = np.nansum(self._arrays["column_density"], dtype=np.float64)
+        column = np.nansum(self._planes["column_density"], dtype=np.float64)
         return column_to_mass(column * CHANNEL_UNITS["column_density"], self.pixel_area)
 
     def to_array(self) -> np.ndarray:
@@ -451,13 +420,13 @@ class GasMap:
             masked; an absent channel is NaN throughout.
         """
         array = np.full((3, *self.shape), np.nan, dtype=np.float32)
-        column = self._arrays["column_density"]
+        column = self._planes["column_density"]
         array[0] = np.log10(column)
-        if "velocity" in self._arrays:
-            velocity = self._arrays["velocity"].astype(np.float64)
+        if "velocity" in self._planes:
+            velocity = self._planes["velocity"].astype(np.float64)
             array[1] = velocity - mean_velocity(velocity, column)
-        if "dispersion" in self._arrays:
-            array[2] = self._arrays["dispersion"]
+        if "dispersion" in self._planes:
+            array[2] = self._planes["dispersion"]
         return array
 
     def __getitem__(self, item: slice | tuple[slice, ...]) -> GasMap:
@@ -476,19 +445,9 @@ class GasMap:
         if rows.start >= rows.stop or columns.start >= columns.stop:
             msg = f"the slice {item!r} holds no pixel of a map of shape {self.shape}"
             raise IndexError(msg)
-        item = (rows, columns)
-        part = type(self).__new__(type(self))
-        part._set(
-            {name: array[item] for name, array in self._arrays.items()},
-            {name: array[item] for name, array in self._errors.items()},
-            wcs=None if self.wcs is None else self.wcs.slice(item),
-            distance=self._distance,
-            beam=self._beam,
-            pixel_scale=self._pixel_scale,
-            flags=self._flags,
-            meta=dict(self._meta),
-        )
-        return part
+        planes = {name: self._quantity(name)[rows, columns] for name in self._planes}
+        wcs = None if self.wcs is None else self.wcs.slice((rows, columns))
+        return self.replace(**planes, wcs=wcs)
 
     cutout = cutout
     cutouts = cutouts
@@ -605,20 +564,7 @@ class GasMap:
         >>> GasMap.read(data_path("example_cloud.fits"))
         <GasMap 320 x 320 px, column_density + velocity + dispersion, 0.007812 pc/px, at 300 pc>
         """
-        options = ReadOptions(
-            velocity=velocity,
-            dispersion=dispersion,
-            uncertainty=uncertainty,
-            column=column,
-            distance=distance,
-            beam=beam,
-            pixel_scale=pixel_scale,
-            unit=unit,
-            hdu=hdu,
-            no_data=no_data,
-            dispersion_kind=dispersion_kind,
-            line_width=line_width,
-        )
+        options = ReadOptions.of(locals())
         if isinstance(source, GasMap):
             usable = ("distance", "beam", "pixel_scale")
             given = options.given()
@@ -678,8 +624,9 @@ class GasMap:
             Two velocities: channels outside are used for the noise only.
 
         noise : `~astropy.units.Quantity`, optional
-            The rms of a channel, one value or a map.  By default the median of the negative values
-            of each spectrum, divided by -0.6745.
+            The rms of a channel, one value or a map.  By default that of the uncertainties of the
+            cube (an extension such as ``VARIANCE``), or else the median of the negative values of
+            each spectrum, divided by -0.6745.
 
         snr, snr_edge : float, optional
             A run of channels above ``snr_edge`` times the noise counts if two adjacent ones are
@@ -745,24 +692,9 @@ class GasMap:
         >>> print(f"{np.median(gas.velocity):.2f}, {np.median(gas.dispersion):.2f}")
         0.30 km / s, 0.40 km / s
         """
+        options = CubeOptions.of(locals())
         with _named(cube):
-            parts = read_cube(
-                as_cube(cube),
-                column=column,
-                distance=distance,
-                unit=unit,
-                hdu=hdu,
-                beam=beam,
-                velocity_convention=velocity_convention,
-                velocity_range=velocity_range,
-                noise=noise,
-                snr=snr,
-                snr_edge=snr_edge,
-                widen=widen,
-                line_width=line_width,
-                progress_bar=progress_bar,
-            )
-            return cls._of(parts)
+            return cls._of(read_cube(as_cube(cube), options))
 
     @classmethod
     def _of(cls, parts):
@@ -787,13 +719,12 @@ class GasMap:
         """
         beam = {} if self.beam is None else self.beam.to_header_keywords()
         return fingerprint(
-            self._arrays,
-            self._errors,
+            self._planes,
             _wcs.content(self.wcs),
             self.distance,
             # degrees and arcseconds differ in the last digit
             {key: f"{value:.12g}" for key, value in beam.items()},
-            self._pixel_scale,
+            self._parts["pixel_scale"],
             self.flags,
         )
 
@@ -816,15 +747,6 @@ class GasMap:
         ------
         ValueError
             If the map has no such channel.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astropy import units as u
-        >>> from astrofractal import GasMap
-        >>> gas = GasMap(np.full((8, 8), 1e22) / u.cm**2)
-        >>> gas.to_nddata().unit
-        Unit("1 / cm2")
         """
         one_of("channel", channel, self.channels)
         values = getattr(self, channel)
@@ -882,11 +804,6 @@ class GasMap:
 def _named(data):
     """Return a context in which errors about a map name its file, if it comes from one."""
     return reading(data if isinstance(data, str | os.PathLike) else None, otherwise=None)
-
-
-def _placed(wcs, distance):
-    """Return whether WCS and distance are known, which give the scale of a map."""
-    return wcs is not None and distance is not None
 
 
 def _check_flags(flags):

@@ -14,7 +14,7 @@ from astropy.coordinates import SkyCoord
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.checks import check_pixels, need_wcs
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
-from astrofractal.gasmap.resample import Resampler
+from astrofractal.gasmap.resample import Resampler, on_map
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -151,10 +151,7 @@ def cutouts(
 
 def contains(gas: _Map, positions: SkyCoord | ArrayLike) -> np.ndarray:
     """Return which positions lie on the map."""
-    x, y = gas.to_pixel(positions)
-    with np.errstate(invalid="ignore"):
-        inside = (x >= -0.5) & (x <= gas.shape[1] - 0.5)
-        return inside & (y >= -0.5) & (y <= gas.shape[0] - 0.5)
+    return on_map(*gas.to_pixel(positions), gas.shape)
 
 
 def to_pixel(gas: _Map, positions: SkyCoord | ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -6,12 +6,14 @@ from functools import partial
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from numpy.polynomial.chebyshev import chebpts1
+from numpy.polynomial.polynomial import polygrid2d, polyvander2d
 
 from astrofractal._utils.optional import require
 from astrofractal._utils.validation import positive_int, warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import MAX_COLUMN_DENSITY
-from astrofractal.gasmap.checks import need_distance, need_wcs
+from astrofractal.gasmap.checks import check_quantity, need_distance, need_wcs
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, transform, transform_errors
 
 #: The widest ratio of output to input pixels that is reached by sub-sampling alone; beyond it the
@@ -28,33 +30,30 @@ _STRAIGHT = 0.1
 _BEAM_PIXELS = 3.0
 
 
-def _nodes():
-    """Return 25 nodes in [-1, 1]^2 and the pseudo-inverse of the cubic polynomials on them."""
-    one = np.cos(np.pi * (np.arange(5) + 0.5) / 5)
-    a, b = (grid.ravel() for grid in np.meshgrid(one, one))
-    return a, b, np.linalg.pinv(_cubic(a, b))
+#: Nodes in [-1, 1]^2 at which a projection is asked, and the bicubic polynomials through them.
+_NODE_A, _NODE_B = (grid.ravel() for grid in np.meshgrid(chebpts1(5), chebpts1(5)))
+_CUBIC = polyvander2d(_NODE_A, _NODE_B, (3, 3))
+_CUBIC_INVERSE = np.linalg.pinv(_CUBIC)
 
-
-def _cubic(a, b):
-    """Return the ten monomials of up to third degree, as columns."""
-    return np.stack(
-        [np.ones_like(a), a, b, a * a, a * b, b * b, a**3, a * a * b, a * b * b, b**3], axis=-1
-    )
-
-
-_NODE_A, _NODE_B, _NODE_INVERSE = _nodes()
+#: Polynomials that are off by more pixels than this are not used.
+_OFF = 0.02
 
 
 class Resampler:
-    """Makes cutouts of one map, all of one size and shape."""
+    """
+    Makes cutouts of one map, all of one size and shape.
+
+    Where the pixels of a cutout lie on the map is a function of their distances from the center, in
+    pixels: of x (nx) and y (ny), with a result of shape (ny, nx) for each axis.
+    """
 
     def __init__(self, gas, *, size, shape):
         self.gas = gas
-        self.arrays = {name: getattr(gas, name).value for name in gas.channels}
-        deviations = {name: getattr(gas, f"{name}_uncertainty") for name in gas.channels}
-        self.errors = {name: error.value for name, error in deviations.items() if error is not None}
+        self.channels = [_value(getattr(gas, name)) for name in CHANNELS]
+        self.errors = [_value(getattr(gas, f"{name}_uncertainty")) for name in CHANNELS]
         self.shape = _shape(shape)
-        self.size = _size(size)
+        what = "a length or an angle"
+        self.size = check_quantity("size", size, (u.pc, u.rad), "0.5 * u.pc", what=what, one=True)
         self.angular = self.size.unit.is_equivalent(u.rad)
         if not self.angular:
             self.pixel_scale = (self.size / self.shape[1]).to(u.pc)
@@ -75,95 +74,52 @@ class Resampler:
 
     def __call__(self, positions):
         """Return the list of cutouts around a SkyCoord array or pixels of shape (n, 2)."""
+        wcs = self.gas.wcs
         x, y = self.gas.to_pixel(positions)
+        makers = [None] * len(x)  # of the WCS of each cutout
         if self.on_sky:
             if isinstance(positions, SkyCoord):
-                frame = _wcs.frame_of(self.gas.wcs)
+                frame = _wcs.frame_of(wcs)
                 sky = positions if frame is None else positions.transform_to(frame)
                 longitude, latitude = sky.spherical.lon.deg, sky.spherical.lat.deg
             else:
-                longitude, latitude = _wcs.pixel_to_degrees(self.gas.wcs, x, y)
+                longitude, latitude = _wcs.pixel_to_degrees(wcs, x, y)
             maps = self._sky_maps(np.asarray(longitude), np.asarray(latitude))
+            makers = [
+                partial(_wcs.tangent_wcs, wcs, *center, self.step, self.shape)
+                if np.isfinite(center[0])
+                else None
+                for center in zip(longitude, latitude, strict=True)
+            ]
         else:
-            longitude = latitude = None
-            maps = [self._pixel_map(*position) for position in zip(x, y, strict=True)]
-        ny, nx = self.gas.shape
-        with np.errstate(invalid="ignore"):
-            inside = (x >= -0.5) & (x <= nx - 0.5) & (y >= -0.5) & (y <= ny - 0.5)
-        cutouts = []
-        for index, mapping in enumerate(maps):
-            wcs = None
-            if longitude is not None and np.isfinite(longitude[index]):
-                wcs = partial(
-                    _wcs.tangent_wcs,
-                    self.gas.wcs,
-                    longitude[index],
-                    latitude[index],
-                    self.step,
-                    self.shape,
-                )
-            cutouts.append(self._cut(mapping, (x[index], y[index]), inside[index], wcs))
-        return cutouts
+            maps = [partial(self._pixel_map, *position) for position in zip(x, y, strict=True)]
+        inside = on_map(x, y, self.gas.shape)
+        return [self._cut(*one) for one in zip(maps, x, y, inside, makers, strict=True)]
 
-    def _pixel_map(self, x, y):
-        """Return a function from the output grid to pixels of the map, along its axes."""
-        half = [(n - 1) / 2 for n in self.shape]
-
-        def mapping(i, j):
-            grid = np.meshgrid(x + (i - half[1]) * self.step, y + (j - half[0]) * self.step)
-            return grid[0], grid[1]
-
-        return mapping
+    def _pixel_map(self, x, y, right, up):
+        """Return the pixels of a grid around (x, y) along the axes of the map."""
+        return np.meshgrid(x + right * self.step, y + up * self.step)
 
     def _sky_maps(self, longitude, latitude):
-        """Return functions from the output grid to pixels, through the WCS."""
-        half = [n / 2 for n in self.shape]
-        xi, eta = -_NODE_A * half[1] * self.step, _NODE_B * half[0] * self.step
-        x, y = self._through(longitude[:, None], latitude[:, None], xi, eta)
+        """Return the functions from the grid of each cutout to pixels, through the WCS."""
+        half = np.array(self.shape[::-1]) / 2
+        xi, eta = -_NODE_A * half[0] * self.step, _NODE_B * half[1] * self.step
+        nodes = np.stack(self._through(longitude[:, None], latitude[:, None], xi, eta), axis=-1)
         maps = []
-        basis = _cubic(_NODE_A, _NODE_B)
-        for index in range(len(longitude)):
-            good = np.isfinite(x[index]).all() and np.isfinite(y[index]).all()
-            if good:
-                fit_x, fit_y = _NODE_INVERSE @ x[index], _NODE_INVERSE @ y[index]
-                error = max(
-                    np.abs(basis @ fit_x - x[index]).max(), np.abs(basis @ fit_y - y[index]).max()
-                )
-                good = error < 0.02
-            if good:
-                maps.append(self._polynomial(fit_x, fit_y))
-            else:
-                maps.append(self._exact(longitude[index], latitude[index]))
+        for center, pixels in zip(zip(longitude, latitude, strict=True), nodes, strict=True):
+            maps.append(partial(self._exact, *center))
+            if np.isfinite(pixels).all():
+                fit = _CUBIC_INVERSE @ pixels  # (16, 2)
+                if np.abs(_CUBIC @ fit - pixels).max() < _OFF:
+                    maps[-1] = partial(_polynomial, fit.reshape(4, 4, 2), half)
         return maps
 
-    def _polynomial(self, fit_x, fit_y):
-        half = [n / 2 for n in self.shape]
-
-        def mapping(i, j):
-            a = (i - (self.shape[1] - 1) / 2) / half[1]
-            b = ((j - (self.shape[0] - 1) / 2) / half[0])[:, None]
-            grids = []
-            for c in (fit_x, fit_y):
-                constant = c[0] + a * (c[1] + a * (c[3] + a * c[6]))
-                linear = c[2] + a * (c[4] + a * c[7])
-                square = c[5] + a * c[8]
-                grids.append(constant + b * (linear + b * (square + b * c[9])))
-            return grids[0], grids[1]
-
-        return mapping
-
-    def _exact(self, longitude, latitude):
-        """Return the map for a place where the projection is no smooth function (or ends)."""
-
-        def mapping(i, j):
-            xi = -(i - (self.shape[1] - 1) / 2) * self.step
-            eta = (j - (self.shape[0] - 1) / 2) * self.step
-            xi, eta = np.meshgrid(xi, eta)
-            if not np.isfinite(longitude):
-                return np.full(xi.shape, np.nan), np.full(xi.shape, np.nan)
-            return self._through(longitude, latitude, xi, eta)
-
-        return mapping
+    def _exact(self, longitude, latitude, right, up):
+        """Return the pixels of a grid where the projection is no smooth function (or ends)."""
+        xi, eta = np.meshgrid(-right * self.step, up * self.step)
+        if not np.isfinite(longitude):
+            return np.full((2, *xi.shape), np.nan)
+        return self._through(longitude, latitude, xi, eta)
 
     def _through(self, longitude, latitude, xi, eta):
         """Return the pixels of tangent-plane offsets (xi to the east, eta to the north)."""
@@ -179,38 +135,32 @@ class Resampler:
         x, y = _wcs.degrees_to_pixel(self.gas.wcs, flat_lon, flat_lat, shape=self.gas.shape)
         return np.reshape(x, shape), np.reshape(y, shape)
 
-    def _cut(self, mapping, pixel, inside, wcs):
+    def _cut(self, mapping, x, y, inside, wcs):
         ratio = self._ratio(mapping)
-        arrays, errors, covered = self._sample(mapping, ratio)
-        masked = ~np.isfinite(arrays["column_density"])
-        flags = []
-        if not inside:
-            flags.append("outside")
-        if (covered < 0.999).any():
-            flags.append("edge")
-        if (masked & (covered > 0.5)).any():
-            flags.append("masked")
-        if abs(ratio - 1) > _SAME_SCALE:
-            flags.append("resampled")
-        if self._resolution(ratio) > _BEAM_PIXELS:
-            flags.append("beam")
-        parts = {name: array << CHANNEL_UNITS[name] for name, array in arrays.items()}
-        parts |= {
-            f"{name}_uncertainty": error << CHANNEL_UNITS[name] for name, error in errors.items()
+        channels, errors, covered = self._sample(mapping, ratio)
+        masked = ~np.isfinite(channels[0])
+        flags = {
+            "outside": not inside,
+            "edge": (covered < 0.999).any(),
+            "masked": (masked & (covered > 0.5)).any(),
+            "resampled": abs(ratio - 1) > _SAME_SCALE,
+            "beam": self._resolution(ratio) > _BEAM_PIXELS,
         }
-        place = {"size": self.size, "pixel": (float(pixel[0]), float(pixel[1]))}
+        parts = {}
+        for name, values, error in zip(CHANNELS, channels, errors, strict=True):
+            for part, plane in ((name, values), (f"{name}_uncertainty", error)):
+                parts[part] = None if plane is None else plane << CHANNEL_UNITS[name]
         return self.gas.replace(
             **parts,
             wcs=wcs,
             pixel_scale=None if self.angular else self.pixel_scale,
-            flags=flags,
-            meta=self.gas.meta | place,
+            flags=[flag for flag, found in flags.items() if found],
+            meta=self.gas.meta | {"size": self.size, "pixel": (float(x), float(y))},
         )
 
     def _ratio(self, mapping):
         """Return the width of an output pixel in pixels of the map, at the center."""
-        i, j = (np.array([(n - 1) / 2 - 0.5, (n - 1) / 2 + 0.5]) for n in self.shape[::-1])
-        x, y = mapping(i, j)
+        x, y = mapping(np.array([-0.5, 0.5]), np.array([-0.5, 0.5]))
         area = abs(
             (x[0, 1] - x[0, 0]) * (y[1, 0] - y[0, 0]) - (x[1, 0] - x[0, 0]) * (y[0, 1] - y[0, 0])
         )
@@ -224,31 +174,28 @@ class Resampler:
         return pixels
 
     def _sample(self, mapping, ratio):
-        """Return arrays, errors and the part of each pixel that lies on the map."""
-        ny, nx = self.shape
+        """Return channels, errors and the part of each pixel that lies on the map."""
         height, width = self.gas.shape
-        wide = ratio > 1 + _SAME_SCALE
-        x, y = mapping(np.arange(nx), np.arange(ny))
+        up, right = (np.arange(n) - (n - 1) / 2 for n in self.shape)
+        x, y = mapping(right, up)
         lines = _separable(x, y, ratio)
         n_sub = 1
-        if wide and lines is None:
+        if ratio > 1 + _SAME_SCALE and lines is None:
             n_sub = min(int(np.ceil(ratio)), _MAX_SUBSAMPLES)
             shift = (np.arange(n_sub) + 0.5) / n_sub - 0.5
-            x, y = mapping(
-                (np.arange(nx)[:, None] + shift).ravel(), (np.arange(ny)[:, None] + shift).ravel()
-            )
-        with np.errstate(invalid="ignore"):
-            within = (x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5)
+            x, y = mapping(np.add.outer(right, shift).ravel(), np.add.outer(up, shift).ravel())
+        within = on_map(x, y, self.gas.shape)
         if not within.any():
             nothing = np.full(self.shape, np.nan)
-            arrays = dict.fromkeys(self.arrays, nothing)
-            return arrays, dict.fromkeys(self.errors, nothing), np.zeros(self.shape)
+            channels, errors = (
+                [None if plane is None else nothing for plane in planes]
+                for planes in (self.channels, self.errors)
+            )
+            return channels, errors, np.zeros(self.shape)
         block = int(ratio / 2) if n_sub == _MAX_SUBSAMPLES and ratio > _MAX_SUBSAMPLES else 1
         margin = int(np.ceil(max(ratio, 1))) + 1
-        x0 = max(int(np.floor(x[within].min())) - margin, 0)
-        y0 = max(int(np.floor(y[within].min())) - margin, 0)
-        x1 = min(int(np.ceil(x[within].max())) + margin + 1, width)
-        y1 = min(int(np.ceil(y[within].max())) + margin + 1, height)
+        x0, x1 = _reach(x[within], margin, width)
+        y0, y1 = _reach(y[within], margin, height)
         part = (slice(y0, y1), slice(x0, x1))
         if lines is not None:
             rows = overlaps(lines[1] - y0, max(ratio, 1), y1 - y0)
@@ -266,22 +213,36 @@ class Resampler:
                 stack = _blocks(stack, block) if block > 1 else stack
                 return np.moveaxis(_mean(_bilinear(stack, px, py, within), n_sub), -1, 0)
 
-        channels = [self.arrays[name][part] if name in self.arrays else None for name in CHANNELS]
-        errors = [self.errors[name][part] if name in self.errors else None for name in CHANNELS]
+        channels, errors = (
+            [None if plane is None else plane[part] for plane in planes]
+            for planes in (self.channels, self.errors)
+        )
         moved = transform(*channels, operator, full=1.0)
         independent = max(1.0, ratio**2 / self._pixels_per_resolution(ratio))
         errors = transform_errors(channels, errors, moved, operator, independent=independent)
-        arrays, errors = (
-            {name: one for name, one in zip(CHANNELS, planes, strict=True) if one is not None}
-            for planes in (moved, errors)
-        )
-        return arrays, errors, covered
+        return moved, errors, covered
 
     def _pixels_per_resolution(self, ratio):
         """Return how many pixels of the map are not independent of one another."""
         if self.gas.beam is None or not self.on_sky:
             return 1.0
         return max(1.0, self.gas.beam.sr.to_value(u.sr) / (self.step / ratio) ** 2)
+
+
+def _value(quantity):
+    return None if quantity is None else quantity.value
+
+
+def _polynomial(fit, half, right, up):
+    """Return the pixels of a grid by polynomials that were fitted to the projection."""
+    return polygrid2d(right / half[0], up / half[1], fit).transpose(0, 2, 1)
+
+
+def _reach(values, margin, n):
+    """Return the first pixel that values reach with a margin, and the one after the last."""
+    return max(int(np.floor(values.min())) - margin, 0), min(
+        int(np.ceil(values.max())) + margin + 1, n
+    )
 
 
 def _separable(x, y, ratio):
@@ -292,6 +253,12 @@ def _separable(x, y, ratio):
     if across > 2 * _STRAIGHT * ratio:
         return None
     return x.mean(axis=0), y.mean(axis=1)
+
+
+def on_map(x, y, shape):
+    """Return which pixels (x, y) lie on a map of a shape (ny, nx)."""
+    with np.errstate(invalid="ignore"):
+        return (x >= -0.5) & (x <= shape[1] - 0.5) & (y >= -0.5) & (y <= shape[0] - 0.5)
 
 
 def overlaps(centers, width, n):
@@ -349,19 +316,6 @@ def _shape(shape):
         msg = f"shape must be two positive integers (ny, nx), got {shape!r}"
         raise ValueError(msg) from None
     return positive_int("shape[0]", height), positive_int("shape[1]", width)
-
-
-def _size(size):
-    if not isinstance(size, u.Quantity):
-        msg = f"size must be a Quantity such as 0.5 * u.pc, got {size!r}"
-        raise TypeError(msg)
-    if not (size.unit.is_equivalent(u.pc) or size.unit.is_equivalent(u.rad)):
-        msg = f"size must be a length or an angle such as 0.5 * u.pc, got {size}"
-        raise u.UnitConversionError(msg)
-    if not size.isscalar or not np.isfinite(size) or size <= 0:
-        msg = f"size must be one positive, finite length or angle, got {size}"
-        raise ValueError(msg)
-    return size
 
 
 #: Maps whose pixels lie on one another within this part of a pixel are on one grid.

@@ -18,7 +18,7 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.checks import check_distance, need_distance, need_wcs
+from astrofractal.gasmap.checks import check_length, need_distance, need_wcs
 from astrofractal.gasmap.moments import (
     CHANNEL_SETS,
     CHANNEL_UNITS,
@@ -128,7 +128,7 @@ class Telescope:
 
     def __post_init__(self):
         object.__setattr__(self, "beam", parse_beam(self.beam))
-        object.__setattr__(self, "distance", check_distance(self.distance))
+        object.__setattr__(self, "distance", check_length("distance", self.distance))
         object.__setattr__(self, "channels", tuple(self.channels))
         one_of("channels", self.channels, CHANNEL_SETS)
         self._levels()

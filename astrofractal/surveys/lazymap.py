@@ -18,7 +18,7 @@ from astrofractal._utils.optional import require
 from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.checks import check_beam, check_distance, check_length
+from astrofractal.gasmap.checks import check_beam, check_length
 from astrofractal.gasmap.io.maps import header_parts
 from astrofractal.gasmap.io.write import to_header
 from astrofractal.gasmap.moments import CHANNELS
@@ -136,7 +136,7 @@ class LazyMap:
             raise ValueError(msg)
         self.shape = shapes.pop()
         self.wcs = None if wcs is None else celestial_wcs(getattr(wcs, "low_level_wcs", wcs))
-        self.distance = check_distance(distance)
+        self.distance = check_length("distance", distance)
         self.beam = check_beam(beam)
         self.pixel_scale = check_length("pixel_scale", pixel_scale)
         self.name = str(name)

@@ -228,3 +228,74 @@ def test_simulated_cloud(shared_data):
     assert np.median(np.abs(shift)) < 0.01
     width = (gas.dispersion - truth.dispersion).value[dense]
     assert np.median(np.abs(width)) < 0.02
+
+
+@pytest.mark.parametrize(
+    ("name", "of_a_map", "factor", "power", "unit"),
+    [
+        ("VARIANCE", False, 1, 2, "K2"),  # Starlink
+        ("STAT", False, 1, 2, ""),  # ESO
+        ("UNCERT", False, 1e3, 1, "mK"),  # CCDData
+        ("PRIMARY_IVAR", False, 1, -2, ""),
+        ("ERR", True, 1, 1, "K"),
+    ],
+)
+def test_errors_in_the_file_are_the_noise(tmp_path, cube, name, of_a_map, factor, power, unit):
+    """They decide where signal is and how uncertain the moments are, as ``noise=`` does."""
+    noise = NOISE * (1 + 0.5 * np.arange(10) / 9)  # other than what the channels tell
+    expected = GasMap.from_cube(cube, column=X_FACTOR, noise=np.tile(noise, (12, 1)) * u.K)
+    shape = cube.shape[1:] if of_a_map else cube.shape
+    values = np.broadcast_to((factor * noise) ** power, shape).copy()
+    errors = fits.ImageHDU(values, name=name)
+    if unit:
+        errors.header["BUNIT"] = unit
+    fits.HDUList([cube, errors]).writeto(tmp_path / "cube.fits")
+    for gas in (
+        GasMap.from_cube(tmp_path / "cube.fits", column=X_FACTOR),
+        GasMap.read(tmp_path / "cube.fits", column=X_FACTOR),
+    ):
+        for channel in gas.channels:
+            for plane in (channel, f"{channel}_uncertainty"):
+                found, truth = getattr(gas, plane).value, getattr(expected, plane).value
+                np.testing.assert_allclose(found, truth, rtol=1e-5)
+    given = GasMap.from_cube(tmp_path / "cube.fits", column=X_FACTOR, noise=NOISE * u.K)
+    smaller = given.velocity_uncertainty[1:, 5:] < expected.velocity_uncertainty[1:, 5:]
+    assert smaller.all()
+
+
+def test_errors_of_ndcubes_are_the_noise(cube):
+    from astropy.nddata import NDData, VarianceUncertainty
+    from astropy.wcs import WCS
+
+    variance = VarianceUncertainty(np.full(cube.shape, NOISE**2))
+    data = NDData(cube.data, unit="K", wcs=WCS(cube.header), uncertainty=variance)
+    gas = GasMap.from_cube(data, column=X_FACTOR)
+    expected = GasMap.from_cube(cube, column=X_FACTOR, noise=NOISE * u.K)
+    np.testing.assert_allclose(gas.velocity_uncertainty, expected.velocity_uncertainty, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("unit", "part", "reason"),
+    [("K", slice(1, None), "has shape"), ("m", slice(None), "cannot be converted")],
+)
+def test_errors_that_do_not_fit_a_cube_are_named(tmp_path, cube, unit, part, reason):
+    errors = fits.ImageHDU(np.full(cube.shape, NOISE)[part], name="ERROR")
+    errors.header["BUNIT"] = unit
+    fits.HDUList([cube, errors]).writeto(tmp_path / "cube.fits")
+    with pytest.warns(UserWarning, match=rf"cube.fits\[ERROR\] is not used: it {reason}"):
+        gas = GasMap.from_cube(tmp_path / "cube.fits", column=X_FACTOR)
+    expected = GasMap.from_cube(cube, column=X_FACTOR)
+    np.testing.assert_array_equal(gas.velocity_uncertainty, expected.velocity_uncertainty)
+
+
+def test_spectra_without_errors_have_the_noise_of_their_channels(cube):
+    values = np.full(cube.shape, 3 * NOISE)
+    values[:, :, :5] = np.nan
+    values[:, :, 5:7] = 0
+    gas = GasMap.from_cube(
+        fits.HDUList([cube, fits.ImageHDU(values, name="ERROR")]), column=X_FACTOR
+    )
+    measured = GasMap.from_cube(cube, column=X_FACTOR)
+    ratio = (gas.column_density_uncertainty / measured.column_density_uncertainty).value[1:]
+    np.testing.assert_allclose(ratio[:, :7], 1)
+    assert (ratio[:, 7:] > 1.5).all()

@@ -4,6 +4,9 @@ The spectra are looked at one by one, so that a cube may be read in slabs of row
 gives the same result.
 """
 
+from dataclasses import dataclass, fields
+from typing import Any
+
 import numpy as np
 from astropy import units as u
 from scipy import ndimage
@@ -106,107 +109,111 @@ _VELOCITY = u.km / u.s
 CHUNK_VOXELS = 2**22
 
 
-def read_cube(
-    cube,
-    *,
-    column,
-    distance=None,
-    unit=None,
-    hdu=None,
-    beam=None,
-    velocity_convention="radio",
-    velocity_range=None,
-    noise=None,
-    snr=4.0,
-    snr_edge=1.5,
-    widen=0.25,
-    line_width=None,
-    progress_bar=False,
-):
+@dataclass
+class CubeOptions:
+    """The options of `~astrofractal.GasMap.from_cube`, checked as far as they can be without data."""
+
+    column: Any = None
+    distance: Any = None
+    unit: Any = None
+    hdu: Any = None
+    beam: Any = None
+    velocity_convention: Any = "radio"
+    velocity_range: Any = None
+    noise: Any = None
+    snr: Any = 4.0
+    snr_edge: Any = 1.5
+    widen: Any = 0.25
+    line_width: Any = None
+    progress_bar: Any = False
+
+    @classmethod
+    def of(cls, values):
+        """Return the options among the arguments of a function."""
+        return cls(**{one.name: values[one.name] for one in fields(cls)})
+
+    def __post_init__(self):
+        one_of("velocity_convention", self.velocity_convention, tuple(CONVENTIONS))
+        for name in ("snr", "snr_edge", "widen"):
+            if not 0 <= getattr(self, name) < np.inf:
+                msg = f"{name} must be a number that is not negative, got {getattr(self, name)!r}"
+                raise ValueError(msg)
+        if not isinstance(self.column, XFactor):
+            msg = (
+                "column must be XFactor(...), N(H2) per integrated intensity such as "
+                f"XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s)), got {self.column!r}"
+            )
+            raise TypeError(msg)
+        limits = self.velocity_range
+        if limits is not None and not (isinstance(limits, u.Quantity) and limits.size == 2):
+            msg = f"velocity_range must be two velocities as one Quantity, got {limits!r}"
+            raise TypeError(msg)
+        if self.noise is not None:
+            check_quantity("noise", self.noise, None, "0.1 * u.K")
+        self.beam = check_beam(self.beam)
+
+
+def read_cube(cube, options):
     """Return the parts of a map of the moments of a cube: see `~astrofractal.GasMap.from_cube`."""
-    one_of("velocity_convention", velocity_convention, tuple(CONVENTIONS))
-    for name, value in (("snr", snr), ("snr_edge", snr_edge), ("widen", widen)):
-        if not 0 <= value < np.inf:
-            msg = f"{name} must be a number that is not negative, got {value!r}"
-            raise ValueError(msg)
-    if not isinstance(column, XFactor):
-        msg = (
-            "column must be XFactor(...), N(H2) per integrated intensity such as "
-            f"XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s)), got {column!r}"
-        )
-        raise TypeError(msg)
-    if velocity_range is not None and (
-        not isinstance(velocity_range, u.Quantity) or velocity_range.size != 2
-    ):
-        msg = f"velocity_range must be two velocities as one Quantity, got {velocity_range!r}"
-        raise TypeError(msg)
-    if noise is not None:
-        check_quantity("noise", noise, None, "0.1 * u.K")
-    beam = check_beam(beam)
-    with line_cube(cube, hdu=hdu, unit=unit) as spectra:
-        velocity, frequency = spectra.velocities(column.rest_frequency, velocity_convention)
-        width = _widths(velocity)
-        check_line(velocity, velocity_range=velocity_range)
-        factor, intensity = _intensity(spectra, beam, frequency, column)
-        per_line = column.to_column_density(1.0 * intensity * _VELOCITY).value
-        use = _inside(velocity, velocity_range)
-        levels = (snr, snr_edge, widen)
-        rms = _given_noise(noise, intensity, spectra.shape[1:])
-        planes = _moments_of(spectra, velocity, width, factor, rms, levels, use, progress_bar)
-    planes[0] *= per_line
-    planes[1] *= per_line
-    planes = iter(planes)
+    with line_cube(cube, hdu=options.hdu, unit=options.unit) as spectra:
+        if options.beam is not None:
+            spectra.beam, spectra.areas = options.beam, None
+        total, total_error, *motions = _moments_of(spectra, options)
+    planes = iter([total, total_error, *motions])
     channels = {
-        name: Channel(next(planes), unit, None, next(planes))
+        name: Channel(next(planes), unit, error=next(planes))
         for name, unit in CHANNEL_UNITS.items()
     }
-    if line_width is not None:
-        subtract_line_width(channels["dispersion"], line_width)
-    return MapParts(
-        channels,
-        wcs=spectra.wcs,
-        beam=spectra.beam if beam is None else beam,
-        distance=used_distance(distance, spectra.distance),
-    )
+    if options.line_width is not None:
+        subtract_line_width(channels["dispersion"], options.line_width)
+    distance = used_distance(options.distance, spectra.distance)
+    return MapParts(channels, wcs=spectra.wcs, beam=spectra.beam, distance=distance)
 
 
-def _moments_of(cube, velocity, width, factor, rms, levels, use, progress_bar):
-    """Return the six planes of `moments` of a whole cube, in slabs of rows."""
+def _moments_of(cube, options):
+    """Return N(H2), v and sigma of a cube, each with its error, from slabs of rows."""
     n_channels, n_rows, n_columns = cube.shape
+    velocity, frequency = cube.velocities(
+        options.column.rest_frequency, options.velocity_convention
+    )
+    if n_channels < 3:
+        msg = f"cube must have at least 3 channels, got {n_channels}"
+        raise ValueError(msg)
+    check_line(velocity, velocity_range=options.velocity_range)
+    factor, unit = _intensity(cube, frequency, options.column)
+    per_line = options.column.to_column_density(1.0 * unit * _VELOCITY).value
+    use = _inside(velocity, options.velocity_range)
+    rms = _given_noise(options.noise, unit, cube.shape[1:])
     if n_rows * n_columns == 1:
         msg = f"cube is one spectrum of {n_channels} channels, not a map of the sky"
         raise ValueError(msg)
+    width = np.abs(np.gradient(velocity))
+    levels = (options.snr, options.snr_edge, options.widen)
     chunk_rows = max(1, CHUNK_VOXELS // (n_channels * n_columns))
     # As a map holds them: a wide cube becomes a large one, and little else is in memory beside it.
     columns = np.full((2, n_rows, n_columns), np.nan)
     motions = np.full((4, n_rows, n_columns), np.nan, dtype=np.float32)
-    starts = range(0, n_rows, chunk_rows)
     blank = True
-    for start in progress(starts, progress_bar, desc="cube"):
+    for start in progress(range(0, n_rows, chunk_rows), options.progress_bar, desc="cube"):
         rows = slice(start, min(start + chunk_rows, n_rows))
         data = cube.rows(rows)
         blank = blank and not np.isfinite(data).any()
-        data = data * np.reshape(factor, (-1, 1, 1))
-        sigma = spectrum_noise(data) if rms is None else rms[rows]
-        found = moments(data, velocity, width, sigma, levels, use=use)
+        data = data * factor
+        noise = spectrum_noise(data) if rms is None else rms[rows]
+        if rms is None and cube.errors is not None:
+            noise = _stated_noise(cube.errors(rows) * factor, noise)
+        found = moments(data, velocity, width, noise, levels, use=use)
         columns[:, rows], motions[:, rows] = found[:2], found[2:]
     if blank:
         msg = f"cube has no finite value (shape {cube.shape}): all of it is NaN"
         raise ValueError(msg)
     if not np.isfinite(columns[0]).any():
         msg = (
-            f"cube has no spectrum with two adjacent channels above snr={levels[0]} times the "
+            f"cube has no spectrum with two adjacent channels above snr={options.snr} times the "
             "noise: lower snr, or give noise="
         )
         raise ValueError(msg)
-    return [*columns, *motions]
-
-
-def _widths(velocity):
-    if velocity.size < 3:
-        msg = f"cube must have at least 3 channels, got {velocity.size}"
-        raise ValueError(msg)
-    return np.abs(np.gradient(velocity))
+    return [*(columns * per_line), *motions]
 
 
 def _inside(velocity, velocity_range):
@@ -224,16 +231,15 @@ def _inside(velocity, velocity_range):
     return use
 
 
-def _intensity(cube, beam, frequency, x_factor):
-    """Return the factors of the channels and the unit of intensity that they lead to."""
-    unit = cube.unit
-    if x_factor.fits(unit * _VELOCITY):
-        return 1.0, unit
+def _intensity(cube, frequency, x_factor):
+    """Return the factors (channels, 1, 1) of a cube and the unit of intensity that they lead to."""
+    if x_factor.fits(cube.unit * _VELOCITY):
+        return 1.0, cube.unit
     areas = cube.areas
-    if beam is not None or areas is None:
-        one = cube.beam if beam is None else beam
-        areas = None if one is None else one.sr
-    return kelvin_per_intensity(unit, frequency, beam_area=areas, name="cube"), u.K
+    if areas is None and cube.beam is not None:
+        areas = cube.beam.sr
+    kelvin = kelvin_per_intensity(cube.unit, frequency, beam_area=areas, name="cube")
+    return np.reshape(kelvin, (-1, 1, 1)), u.K
 
 
 def _given_noise(noise, intensity, shape):
@@ -248,3 +254,12 @@ def _given_noise(noise, intensity, shape):
         msg = f"noise has shape {np.shape(values)}, the map has {shape}"
         raise ValueError(msg)
     return np.broadcast_to(values, shape)
+
+
+def _stated_noise(errors, otherwise):
+    """Return the rms over the channels of the errors of a file, something else where it has none."""
+    # errors (channels, ny, nx), of one channel where they are a map; otherwise (ny, nx)
+    known = errors > 0
+    number = known.sum(axis=0)
+    square = np.sum(errors**2, axis=0, where=known) / np.maximum(number, 1)
+    return np.where(number > 0, np.sqrt(square), otherwise)

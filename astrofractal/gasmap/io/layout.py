@@ -153,9 +153,10 @@ def main_images(hdus):
     ]
 
 
-def find_error(hdus, hdu, name, channel, unit, *, plane=None):
-    """Return the standard deviation of a channel (or a plane) from its own extension, or `None`."""
-    alone = plane is not None or name == "column_density" or len(main_images(hdus)) == 1
+def error_images(hdus, hdu, name, *, alone=False, shapes=None):
+    """Return the images with uncertainties of an image, and the kind of each; say what is not used."""
+    # alone: whether the file has one image that they can be of; shapes: those that are of use
+    alone = alone or name == "column_density" or len(main_images(hdus)) == 1
     images = [(other, *_statistic(other)) for other in image_hdus(hdus) if other is not hdu]
     images = [one for one in images if one[1] is not None]
     own = {_plain(hdu.name), "" if alone else None}
@@ -165,24 +166,34 @@ def find_error(hdus, hdu, name, channel, unit, *, plane=None):
         for other, kind, owner in images
         if owner in own or channel_name(owner) == name or _plain(other.name) == own_error != ""
     ]
-    matching.sort(key=lambda one: getattr(one[0], "ver", 1) != getattr(hdu, "ver", 1))
-    for other, kind in matching:
-        where = label(other, hdus)
-        if wide_axes(other) != wide_axes(hdu):
-            _unused(where, f"has shape {other.shape}, its map {hdu.shape}")
-        elif kind == "unknown":
-            _unused(where, f"is of a class that is no standard deviation ({other.header['UTYPE']})")
-        else:
-            values = clean_numbers(hdu_data(other, hdus), where)
-            values = values.reshape(-1, *channel.values.shape)[plane or 0]
-            text = "" if unit is not None else str(other.header.get("BUNIT", "") or "").strip()
-            try:
-                return _deviation(values, kind, text, channel)
-            except ValueError as error:  # of units as well
-                _unused(where, f"cannot be converted ({error})")
     if images and not matching and alone and len(main_images(hdus)) == 1:
         names = ", ".join(other.name for other, *_ in images)
-        _unused(names, f"has no name that belongs to {hdu.name or 'the map'}")
+        warn_unused(names, f"has no name that belongs to {hdu.name or 'the map'}")
+    matching.sort(key=lambda one: getattr(one[0], "ver", 1) != getattr(hdu, "ver", 1))
+    found = []
+    for other, kind in matching:
+        where = label(other, hdus)
+        if wide_axes(other) not in (shapes or [wide_axes(hdu)]):
+            warn_unused(where, f"has shape {other.shape}, its map {hdu.shape}")
+        elif kind == "unknown":
+            stated = other.header["UTYPE"]
+            warn_unused(where, f"is of a class that is no standard deviation ({stated})")
+        else:
+            found.append((other, kind))
+    return found
+
+
+def find_error(hdus, hdu, name, channel, unit, *, plane=None):
+    """Return the standard deviation of a channel (or a plane) from its own extension, or `None`."""
+    for other, kind in error_images(hdus, hdu, name, alone=plane is not None):
+        where = label(other, hdus)
+        values = clean_numbers(hdu_data(other, hdus), where)
+        values = values.reshape(-1, *channel.values.shape)[plane or 0]
+        text = "" if unit is not None else str(other.header.get("BUNIT", "") or "").strip()
+        try:
+            return deviation(values, kind, text, channel)
+        except ValueError as error:  # of units as well
+            warn_unused(where, f"cannot be converted ({error})")
     return None
 
 
@@ -197,15 +208,16 @@ def as_deviation(hdu, hdus, channel):
     text, physical = header_unit(hdu, hdus), getattr(channel.unit, "physical_unit", None)
     if physical is not None and text not in ("", "dex") and parse_unit(text) == physical:
         text = ""  # a header that was copied: the numbers are in dex
-    return _deviation(values, kind, text, channel)
+    return deviation(values, kind, text, channel)
 
 
-def _unused(where, reason):
+def warn_unused(where, reason):
+    """Warn of an uncertainty that is not used."""
     msg = f"the uncertainty in {where} is not used: it {reason}"
     warn(msg)
 
 
-def _deviation(values, kind, text, channel):
+def deviation(values, kind, text, channel):
     """Return standard deviations in the unit of a channel from numbers of a kind and a unit."""
     own, factor = channel.unit, 1.0
     if not isinstance(own, u.function.FunctionUnitBase) and text and text != "dex":

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from astrofractal._utils.limits import check_size
 from astrofractal._utils.optional import require
 from astrofractal._utils.reading import reading
 from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channel import Channel, nddata_error
 from astrofractal.gasmap.checks import check_band, plausible_beam
 from astrofractal.gasmap.io.fits import (
     header_beam,
@@ -31,10 +33,14 @@ from astrofractal.gasmap.io.fits import (
 from astrofractal.gasmap.io.layout import (
     describe_cube,
     describe_extensions,
+    deviation,
+    error_images,
     image_hdus,
     main_images,
     parameter_names,
     pick,
+    warn_unused,
+    wide_axes,
 )
 from astrofractal.gasmap.io.registry import refuse_unused
 from astrofractal.gasmap.units import parse_unit
@@ -63,6 +69,7 @@ class LineCube:
     unit: object
     beam: object = None
     areas: object = None  #: solid angle of the beam of each channel, where it varies
+    errors: Callable | None = None  #: as ``rows``, standard deviations; of one channel for a map
     rest: object = None
     distance: object = None
 
@@ -144,11 +151,12 @@ def _of_file(hdus, key, unit):
         raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
     if wcs.wcs.spec < 0:
         raise ValueError(describe_cube(image, where))
-    text = header_unit(image, hdus)
-    if unit is None and not text:
+    given = unit is not None
+    unit = unit if given else header_unit(image, hdus)
+    if not unit:
         msg = f"{where} has no BUNIT: give the unit of its intensities, as in unit='K'"
         raise ValueError(msg)
-    unit = parse_unit(unit if unit is not None else text, name=f"BUNIT of {where}", example="K")
+    unit = parse_unit(unit, name=f"BUNIT of {where}", example="K")
     _check_memory(image)
     found = _of_axes(image.data, wcs, where)
     card = f"CUNIT{wcs.wcs.spec + 1}"
@@ -162,7 +170,35 @@ def _of_file(hdus, key, unit):
         beams = _beams(tables[0], found.axis.size, where)
         found.beam, found.areas = _middle(beams, beams.sr), beams.sr
     found.beam = plausible_beam(found.beam, found.wcs, found.shape[1:], where=where)
+    found.errors = _errors_of(hdus, image, wcs, found, stated=not given)
     return found
+
+
+def _errors_of(hdus, image, wcs, cube, *, stated):
+    """Return what reads rows of the errors of a cube from an extension, or `None` without one."""
+    map_shape = [n for n in cube.shape[1:] if n > 1]
+    shapes = [wide_axes(image), map_shape]
+    for other, kind in error_images(hdus, image, "column_density", shapes=shapes):
+        where, channel = label(other, hdus), Channel(np.ones(1), cube.unit)
+        text = str(other.header.get("BUNIT", "") or "").strip() if stated else ""
+        try:
+            deviation(np.ones(1), kind, text, channel)
+        except ValueError as error:  # of units as well
+            warn_unused(where, f"cannot be converted ({error})")
+            continue
+        _check_memory(other)
+        if wide_axes(other) == wide_axes(image):
+            rows = _of_axes(np.reshape(other.data, image.shape), wcs, where).rows
+        else:
+            plane = np.reshape(other.data, (1, *cube.shape[1:]))
+            rows = partial(_rows_of, plane)
+        return lambda part: deviation(rows(part), kind, text, channel)
+    return None
+
+
+def _rows_of(data, part):
+    """Return rows of data (channel, row, column) as native float64."""
+    return np.asarray(data[:, part, :], dtype=np.float64)
 
 
 def _check_memory(image):
@@ -188,7 +224,7 @@ def _of_axes(data, wcs, where):
     spectral = wcs.sub([wcs.wcs.spec + 1])
     values = spectral.wcs_pix2world(np.arange(len(data))[:, None], 0)[:, 0]
     return LineCube(
-        rows=lambda rows: np.asarray(data[:, rows, :], dtype=np.float64),
+        rows=partial(_rows_of, data),
         shape=data.shape,
         axis=values << u.Unit(spectral.wcs.cunit[0]),
         kind=str(spectral.wcs.ctype[0]),
@@ -272,6 +308,9 @@ def _of_nddata(cube, unit):
         data = np.where(cube.mask, np.nan, data)
     found = _of_axes(data, wcs, "cube")
     found.unit, found.wcs = u.Unit(unit), _wcs.celestial_wcs(wcs, name="cube")
+    error = nddata_error(cube, "cube")
+    if error is not None:
+        found.errors = _of_axes(error, wcs, "cube").rows
     found.beam = getattr(cube, "beam", None)
     if found.beam is None:
         found.beam = header_beam(cube.meta.get("header", cube.meta))

@@ -16,15 +16,14 @@ from astrofractal.gasmap.channel import (
     blank,
     clean_numbers,
     error_factor,
-    header_kind,
     is_lazy,
     of_cutout,
-    subtract_from_dispersion,
+    subtract_line_width,
     to_dispersion,
 )
 from astrofractal.gasmap.checks import check_scale, plausible_beam
 from astrofractal.gasmap.column import Abundance, DustEmission, XFactor, column_of
-from astrofractal.gasmap.io.cubes import read_cube
+from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
 from astrofractal.gasmap.io.fits import (
     file_wcs,
     hdu_data,
@@ -132,9 +131,7 @@ def finish(parts, options, units):
         channels[name].error = _load_error(error, name, channels[name])
     for name, channel in channels.items():
         if no_data is not None:
-            blank(channel.values, no_data)
-            if channel.error is not None:
-                blank(channel.error, no_data)
+            blank(channel, no_data)
         channels[name] = channel.squeezed(name)
     channels["column_density"] = column_of(
         channels["column_density"],
@@ -143,16 +140,19 @@ def finish(parts, options, units):
         beam=parts.beam,
         rest_frequency=parts.rest_frequency,
     )
-    dispersion, kind = channels.get("dispersion"), options.dispersion_kind
-    if dispersion is not None and kind is None:
-        kind = header_kind(dispersion)
-    dispersion = to_dispersion(dispersion, kind)
-    if dispersion is not None:
-        channels["dispersion"] = dispersion
+    if "dispersion" in channels:
+        channels["dispersion"] = to_dispersion(channels["dispersion"], options.dispersion_kind)
+    elif options.dispersion_kind is not None:
+        msg = f"dispersion_kind={options.dispersion_kind!r} needs dispersion, got None"
+        raise ValueError(msg)
     regridded = regrid_motions(channels, parts.beam)
     if regridded:
         parts.meta["regridded"] = ", ".join(regridded)
-    subtract_from_dispersion(channels, options.line_width)
+    if options.line_width is not None:
+        if "dispersion" not in channels:
+            msg = f"line_width={options.line_width} needs velocity dispersions, there are none"
+            raise ValueError(msg)
+        subtract_line_width(channels["dispersion"], options.line_width)
     return parts
 
 
@@ -162,7 +162,7 @@ def _with_temperature(conversion, first, no_data):
         return conversion
     channel = load_map(conversion.temperature, "temperature", None)
     if no_data is not None:
-        blank(channel.values, no_data)
+        blank(channel, no_data)
     if grid_offset(channel, first):
         msg = (
             "DustEmission: temperature is on another grid than the map (shapes "
@@ -192,7 +192,7 @@ def _read_line_cube(hdus, cube, options):
         f"{where}, a position-position-velocity cube,",
         {name: value for name, value in given.items() if name not in used},
     )
-    return read_cube(hdus, **{name: value for name, value in given.items() if name in used})
+    return read_cube(hdus, CubeOptions(**given))
 
 
 def cube_hdu(hdus, key, *, one_row=False):

@@ -11,7 +11,7 @@ from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import Channel, is_lazy
 from astrofractal.gasmap.checks import check_beam, check_length
 from astrofractal.gasmap.column import XFactor
-from astrofractal.gasmap.io.cubes import read_cube
+from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
 from astrofractal.gasmap.io.line_cube import is_casa_image
 from astrofractal.gasmap.io.maps import add_header, finish, load_map, units_of
 from astrofractal.gasmap.io.registry import is_pair, register
@@ -139,5 +139,4 @@ def read_line_cube(source, options):
     given = options.given()
     wcs = given.pop("wcs", None)
     source = as_cube(source if wcs is None else (source, wcs))
-    given.setdefault("column", None)
-    return read_cube(source, **given)
+    return read_cube(source, CubeOptions(**given))

@@ -66,6 +66,11 @@ class ReadOptions:
             msg = f"uncertainty has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
             raise ValueError(msg)
 
+    @classmethod
+    def of(cls, values):
+        """Return the options among the arguments of a function."""
+        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
+
     def given(self):
         """Return the options that were given."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
