@@ -71,16 +71,10 @@ def _mark():
     return f".tmp-{host}-"
 
 
-def remove_leftovers(folder):
-    """Remove what writers that were killed have left in a folder that has one writer alone."""
+def remove_dead(folder, *, alone=False):
+    """Remove what killed writers have left in a folder, which has one writer ``alone`` or several."""
     for leftover in Path(folder).glob(".tmp-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def remove_dead(folder):
-    """Remove what writers that were killed have left in a folder that others may write to now."""
-    for leftover in Path(folder).glob(".tmp-*"):
-        if not _is_written(leftover):
+        if alone or not _is_written(leftover):
             shutil.rmtree(leftover, ignore_errors=True)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astrofractal import __version__
-from astrofractal._utils.atomic import atomic_path, only_writer, remove_leftovers
+from astrofractal._utils.atomic import atomic_path, only_writer, remove_dead
 from astrofractal._utils.progress import progress, safe_workers
 from astrofractal._utils.reading import reading, sha256
 from astrofractal._utils.validation import one_of, positive_int
@@ -188,7 +188,7 @@ def write_shards(
     with only_writer(folder):
         manifest = _start(folder, stream, shard_size)
         todo = {_name(k): _images(manifest, k) for k in _unwritten(folder, manifest)}
-        remove_leftovers(folder)
+        remove_dead(folder, alone=True)
         _write_manifest(folder, manifest)
         done = _render(folder, stream, todo, manifest["offset"], min(n_workers, len(todo)))
         for name, record in progress(done, progress_bar, total=len(todo), desc="shards of flames"):

@@ -182,8 +182,7 @@ class GasMap:
             pixel_scale=check_length("pixel_scale", pixel_scale),
         )
         if parts.wcs is not None:
-            parts.wcs, error = as_fits_wcs(parts.wcs, shape)
-            parts.meta |= {"wcs_fit_error": error} if error else {}
+            parts.wcs, parts.meta = as_fits_wcs(parts.wcs, shape)
         add_object(column_density, parts, shape)
         self._set(
             planes,

@@ -76,32 +76,9 @@ def transform(column, velocity, dispersion, operator, *, full=None):
     Return the channels of a map of which all lines have gone through a linear operator.
 
     The column density is the mean weighted by the operator; velocity and dispersion are the mean
-    and the standard deviation of the sum of the lines.
-
-    Parameters
-    ----------
-    column, velocity, dispersion : `~numpy.ndarray` or `None`
-        Channels of shape (..., ny, nx), NaN where unknown; velocity and dispersion, in one unit, may
-        be missing (`None`).
-
-    operator : callable
-        Linear, with no negative weights: from shape (n_planes, ..., ny, nx) to
-        (n_planes, ..., my, mx).
-
-    full : float or `~numpy.ndarray`, optional
-        What the operator returns for ones in a whole pixel.  By default what it returns for ones,
-        so that pixels beyond a border do not count as missing.
-
-    Returns
-    -------
-    column, velocity, dispersion : `~numpy.ndarray` or `None`
-        Channels on the pixels of the operator's result; `None` for what is missing.
-
-    Notes
-    -----
-    Missing data have no weight.  A pixel of the result is NaN where less than half of ``full`` is
-    known, a velocity or a dispersion where less than half of the gas has one.  Where gas has no
-    velocity, its lines count as lying at the mean of the others.
+    and the standard deviation of the sum of the lines.  Missing data have no weight: a pixel of the
+    result is NaN where less than half of ``full`` is known, a velocity or a dispersion where less
+    than half of the gas has one.  Gas without a velocity counts as lying at the mean of the others.
 
     Examples
     --------
@@ -114,6 +91,9 @@ def transform(column, velocity, dispersion, operator, *, full=None):
     >>> print(f"{column[0, 0]:.1e} {velocity[0, 0]:.2f} {dispersion[0, 0]:.2f}")
     2.0e+21 -0.50 1.00
     """
+    # column, velocity, dispersion (..., ny, nx), NaN where unknown; the latter two may be None
+    # operator: from (n_planes, ..., ny, nx) to (n_planes, ..., my, mx), without negative weights
+    # full: what it returns for ones in a whole pixel; by default for the pixels within the border
     known = np.isfinite(column)
     total = np.sum(column, axis=(-2, -1), keepdims=True, where=known)
     number = known.sum(axis=(-2, -1), keepdims=True)

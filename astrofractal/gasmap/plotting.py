@@ -14,12 +14,10 @@ from astrofractal.gasmap.positions import pixel_direction
 from astrofractal.gasmap.wcs import central_solid_angle
 
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
+    from typing import TypeVar
 
-    from matplotlib.axes import Axes
     from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
     import astrofractal
 
@@ -48,7 +46,7 @@ _LENGTHS = {" pc": (u.pc, 0.01), " au": (u.au, 0)}
 _ANGLES = {"°": (u.deg, 1), "′": (u.arcmin, 1), "″": (u.arcsec, 0)}
 
 
-def sky_axes(figure: Figure, position: Any, gas: _Map) -> Axes:
+def sky_axes(figure, position, gas):
     """Add axes with the coordinates of a map to a figure."""
     if gas.wcs is None:
         axes = figure.add_subplot(position)
@@ -63,7 +61,7 @@ def sky_axes(figure: Figure, position: Any, gas: _Map) -> Axes:
     return axes
 
 
-def limit_to(axes: Axes, known: np.ndarray, *, margin: float = 0.02) -> None:
+def limit_to(axes, known, *, margin=0.02):
     """Limit axes to the pixels that are known."""
     # known 2D in pixels
     for axis, limit in ((0, axes.set_xlim), (1, axes.set_ylim)):
@@ -73,9 +71,9 @@ def limit_to(axes: Axes, known: np.ndarray, *, margin: float = 0.02) -> None:
         limit(low - 0.5 - pad, high + 0.5 + pad)
 
 
-def color_norm(channel: str, values: np.ndarray, column: np.ndarray | None = None) -> Normalize:
+def color_norm(channel, values, column=None):
     """Return how the values of a channel become colors."""
-    # values in cm-2; column in pixels
+    # values in the unit of the channel; column in cm-2, of the same pixels
     from matplotlib.colors import LogNorm, Normalize
 
     good = values[np.isfinite(values)]
@@ -93,16 +91,16 @@ def color_norm(channel: str, values: np.ndarray, column: np.ndarray | None = Non
 
 
 def draw_channel(
-    axes: Axes,
-    gas: _Map,
-    channel: str = "column_density",
+    axes,
+    gas,
+    channel="column_density",
     *,
-    cmap: str | Colormap | None = None,
-    norm: Normalize | None = None,
-    colorbar: bool = True,
-    scale_bar: bool = True,
-    beam: bool = True,
-) -> AxesImage:
+    cmap=None,
+    norm=None,
+    colorbar=True,
+    scale_bar=True,
+    beam=True,
+):
     """Draw one channel of a map into axes."""
     title, symbol, colors = _CHANNELS[channel]
     values = getattr(gas, channel).value
@@ -126,11 +124,11 @@ def draw_channel(
     return image
 
 
-def draw_scale_bar(axes: Axes, gas: _Map) -> None:
+def draw_scale_bar(axes, gas):
     """Draw a bar of a round length over about a fifth of the width, at the lower left."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-    pixel = _pixel_width(gas)
+    pixel = gas.pixel_scale if gas.has_pixel_scale else _pixel_angle(gas)
     if pixel is None:
         return
     width = abs(np.subtract(*axes.get_xlim()))
@@ -155,20 +153,13 @@ def draw_scale_bar(axes: Axes, gas: _Map) -> None:
     _behind(bar, axes)
 
 
-def _pixel_width(gas):
-    """Return the width of a pixel as a length, or else as an angle, or `None`."""
-    if gas.has_pixel_scale:
-        return gas.pixel_scale
-    return _pixel_angle(gas)
-
-
 def _pixel_angle(gas):
     """Return the width of a pixel as an angle, or `None`."""
     area = 0 if gas.wcs is None else central_solid_angle(gas.wcs, gas.shape)
     return np.sqrt(area) * u.rad if area > 0 else None
 
 
-def draw_beam(axes: Axes, gas: _Map) -> None:
+def draw_beam(axes, gas):
     """Draw the beam at the lower right, for a map that has one and a WCS."""
     pixel = _pixel_angle(gas)
     if gas.beam is None or pixel is None:
@@ -190,9 +181,7 @@ def _behind(box, axes):
     axes.add_artist(box)
 
 
-def map_figure(
-    gas: _Map, n: int = 1, *, figure: Figure | None = None, pyplot: bool = True
-) -> Figure:
+def map_figure(gas, n=1, *, figure=None, pyplot=True):
     """Return a figure for maps side by side."""
     if figure is not None:
         return figure
@@ -246,16 +235,6 @@ def plot(
     ------
     ValueError
         If the map has no such channel, or ``cmap`` or ``norm`` are given without one.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astropy import units as u
-    >>> from astrofractal import GasMap
-    >>> gas = GasMap(np.full((64, 64), 1e22) / u.cm**2, pixel_scale=0.01 * u.pc)
-    >>> figure = gas.plot()
-    >>> [axes.get_title() for axes in figure.axes][0]
-    'Column density'
     """
     if channel is not None:
         one_of("channel", channel, gas.channels)
@@ -272,7 +251,7 @@ def plot(
     return figure
 
 
-def html(gas: _Map) -> str:
+def html(gas):
     """Return what a notebook shows of a map: a small picture of each channel, and what is known."""
     pictures = []
     for channel in gas.channels:

@@ -1,6 +1,5 @@
 """Cutouts: resampling through the WCS, NaN-aware, weighted by column density."""
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.polynomial.polynomial import polygrid2d, polyvander2d
 from astrofractal._utils.optional import require
 from astrofractal._utils.validation import positive_int, warn
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import MAX_COLUMN_DENSITY
+from astrofractal.gasmap.channel import Channel, good_columns
 from astrofractal.gasmap.checks import check_quantity, need_distance, need_wcs
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, transform, transform_errors
 
@@ -369,48 +368,43 @@ def regrid_motions(channels, beam=None):
 def _regrid(channels, names, beam):
     """Bring channels that are on one grid to that of the column density."""
     first, source = channels["column_density"], channels[names[0]]
-    part = _part_within(source, first)
-    known = np.zeros(first.values.shape, bool)
-    if part is not None:
-        target = first.wcs.slice(part)
-        shape = known[part].shape
-        weight = _seen_by(_column(first)[part], target, source)
-        factors = {name: channels[name].unit.to(source.unit) for name in names}
-        arrays, errors = [weight], [None]
-        for name in CHANNELS[1:]:
-            channel = channels[name] if name in names else None
-            factor = factors.get(name)
-            arrays.append(None if channel is None else _cleaned(channel) * factor)
-            absent = channel is None or channel.error is None
-            errors.append(None if absent else channel.error * factor)
-        operator = _operator(source.wcs, source.values.shape, target, shape)
-        moved = transform(*arrays, operator, full=1.0)
-        correlated = max(
-            _scale(source.wcs, source.values.shape), 0 if beam is None else np.sqrt(beam.sr.value)
+    column = np.where(good_columns(first), first.values, np.nan)
+    old = {name: channels[name].scaled(channels[name].unit.to(source.unit)) for name in names}
+    new = {
+        name: Channel(
+            np.full(column.shape, np.nan),
+            source.unit,
+            error=None if channel.error is None else np.full(column.shape, np.nan),
+            wcs=first.wcs,
         )
+        for name, channel in old.items()
+    }
+    part = _part_within(source, first)
+    if part is not None:
+        target, shape = first.wcs.slice(part), column[part].shape
+        operator = _operator(source.wcs, source.values.shape, target, shape)
+        arrays = [_seen_by(column[part], target, source)]
+        arrays += [_cleaned(old[name]) if name in names else None for name in CHANNELS[1:]]
+        moved = transform(*arrays, operator, full=1.0)
+        resolution = 0 if beam is None else np.sqrt(beam.sr.value)
+        correlated = max(_scale(source.wcs, source.values.shape), resolution)
         independent = max(1.0, (_scale(target, shape) / correlated) ** 2)
+        errors = [old[name].error if name in names else None for name in CHANNELS]
         errors = transform_errors(arrays, errors, moved, operator, independent=independent)
-        errors = dict(zip(CHANNELS, errors, strict=True))
-        moved = dict(zip(CHANNELS, moved, strict=True))
-        known[part] = np.isfinite(moved[names[0]])
-    known &= np.isfinite(_column(first))
+        for name, values, error in zip(CHANNELS, moved, errors, strict=True):
+            if name in names:
+                new[name].values[part] = values
+            if error is not None:
+                new[name].error[part] = error
+    known = np.isfinite(new[names[0]].values) & np.isfinite(column)
     if not known.any():
         msg = (
             f"{names[0]} is on another grid than column_density, and the two do not overlap: see "
             "their coordinates"
         )
         raise ValueError(msg)
-    for name in names:
-        whole = []
-        for planes in (moved, errors):
-            whole.append(None if planes[name] is None else np.full(known.shape, np.nan))
-            if planes[name] is not None:
-                whole[-1][part] = planes[name] / factors[name]
-        values, error = whole
-        channels[name] = replace(
-            channels[name], values=values, mask=None, error=error, wcs=first.wcs
-        )
-    part_known = known.sum() / np.isfinite(_column(first)).sum()
+    channels |= new
+    part_known = known.sum() / np.isfinite(column).sum()
     msg = (
         f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} on another grid than "
         f"column_density ({_describe(source)} against {_describe(first)}) and regridded to it; "
@@ -430,13 +424,6 @@ def _cleaned(channel):
     """Return the values of a channel, NaN where there are none."""
     values = channel.values
     return values if channel.mask is None else np.where(channel.mask, np.nan, values)
-
-
-def _column(channel):
-    """Return the column density, NaN where there is none."""
-    values = _cleaned(channel)
-    with np.errstate(invalid="ignore"):
-        return np.where((values > 0) & (values < MAX_COLUMN_DENSITY), values, np.nan)
 
 
 def _part_within(source, first):

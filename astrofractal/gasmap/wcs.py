@@ -277,22 +277,20 @@ _DEGREES = (None, 2, 3, 4, 5)
 
 def as_fits_wcs(source, shape, *, name="wcs"):
     """
-    Return a FITS WCS and by how many pixels it is off: one that was fitted where it is no FITS WCS.
+    Return a FITS WCS, which was fitted where it is none, and what meta says of the fit.
     """
     # shape (ny, nx) of the pixels over which it is fitted
     low_level = getattr(source, "low_level_wcs", source)
-    if isinstance(source, WCS | fits.Header) or not isinstance(
-        low_level, BaseHighLevelWCS | BaseLowLevelWCS
-    ):
-        return celestial_wcs(source, name=name), 0.0
     try:
-        return celestial_wcs(source, name=name), 0.0
+        return celestial_wcs(source, name=name), {}
     except TypeError:
-        return _fitted(source, shape, name)
+        if not isinstance(low_level, BaseHighLevelWCS | BaseLowLevelWCS):
+            raise
+    return _fitted(source, shape, name)
 
 
 def _fitted(source, shape, name):
-    """Return the best FITS WCS over a grid of pixels, and its largest error in pixels."""
+    """Return the best FITS WCS over a grid of pixels, and its largest error for meta."""
     if not isinstance(source, BaseHighLevelWCS):
         source = HighLevelWCSWrapper(source)
     kinds = source.low_level_wcs.world_axis_physical_types
@@ -327,4 +325,4 @@ def _fitted(source, shape, name):
             "pixels; reproject the map to an astropy.wcs.WCS"
         )
         raise ValueError(msg)
-    return celestial_wcs(best, name=name), error
+    return celestial_wcs(best, name=name), {"wcs_fit_error": error}

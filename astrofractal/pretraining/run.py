@@ -18,7 +18,7 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-from astrofractal._utils.atomic import atomic_path, only_writer, remove_leftovers
+from astrofractal._utils.atomic import atomic_path, only_writer, remove_dead
 from astrofractal._utils.progress import quiet_lightning, safe_workers
 from astrofractal._utils.validation import positive_int
 from astrofractal.encoder import create_backbone
@@ -133,7 +133,7 @@ class RunFolder:
     def begin(self, maps):
         """Clear away what failed starts have left, and write images and settings."""
         self.refuse_other()
-        remove_leftovers(self.path)
+        remove_dead(self.path, alone=True)
         self.unfinished.unlink(missing_ok=True)
         self.remove_empty_logs()
         if maps is not None:

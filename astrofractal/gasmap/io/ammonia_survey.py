@@ -9,7 +9,7 @@ from pathlib import Path
 
 from astrofractal.gasmap.channel import clean_numbers
 from astrofractal.gasmap.column import Abundance
-from astrofractal.gasmap.io.fits import hdu_data, opened
+from astrofractal.gasmap.io.fits import hdu_data, is_folder, opened
 from astrofractal.gasmap.io.layout import channels_of_planes
 from astrofractal.gasmap.io.maps import image_of, read_fits
 from astrofractal.gasmap.io.registry import register
@@ -17,14 +17,17 @@ from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.units import logarithmic
 
 #: L1688_N_NH3_DR1_rebase3_flag.fits of the first release, L1688_NH3_N_all_rebase3_masked.fits of later
-#: ones; a line other than NH3 has another name before the quantity.
+#: ones, with an e before N, Vlsr or Sigma for errors; other lines have another name before these.
 _FILE = re.compile(
-    r"(?P<region>.+?)_(?:(?P<error>e?)(?P<first>N)_NH3|NH3_(?P<late_error>e?)(?P<second>N(?:col)?)"
-    r"|(?:NH3_)?(?P<motion_error>e?)(?P<motion>Vlsr|Sigma|sigma_v))(?:_(?P<release>.*?))?"
+    r"(?P<region>.+?)_(?P<line>NH3_)?(?P<error>e?)"
+    r"(?P<map>(?(line)N(?:col)?|N_NH3)|Vlsr|Sigma|sigma_v)(?:_(?P<release>.*?))?"
     r"\.fits?(?:\.gz|\.fz)?"
 )
 
 _CUBE = re.compile(r"(?P<region>.+?)_parameter_maps(?:_(?P<release>.*?))?\.fits?(?:\.gz|\.fz)?")
+
+#: Channels by the first letter of what a file holds.
+_MAPS = {"N": "column_density", "V": "velocity", "S": "dispersion", "s": "dispersion"}
 
 #: Folders in which the survey keeps its maps.
 _FOLDERS = ("", "parameterMaps/", "*/", "*/parameterMaps/")
@@ -36,13 +39,11 @@ def survey_files(path):
     paths = sorted({path for part in _FOLDERS for path in folder.glob(f"{part}*.fit*")})
     sets, cubes = {}, {}
     for one in paths:
-        match = _FILE.fullmatch(one.name)
-        cube = _CUBE.fullmatch(one.name)
-        if match:
+        if match := _FILE.fullmatch(one.name):
+            name = _MAPS[match["map"][0]] + "_uncertainty" * bool(match["error"])
+            sets.setdefault((match["region"], match["release"] or ""), {}).setdefault(name, one)
+        elif match := _CUBE.fullmatch(one.name):
             group = (match["region"], match["release"] or "")
-            sets.setdefault(group, {}).setdefault(_quantity(match), one)
-        elif cube:
-            group = (cube["region"], cube["release"] or "")
             cubes.setdefault(group, {"column_density": one})
     complete = {group: files for group, files in sets.items() if set(CHANNELS) <= set(files)}
     sets = complete or cubes or sets
@@ -71,19 +72,9 @@ def survey_files(path):
     return files
 
 
-def _quantity(match):
-    """Return which map a file holds."""
-    motion = match["motion"]
-    error = match["error"] or match["late_error"] or match["motion_error"]
-    name = "column_density" if motion is None else "dispersion"
-    if motion == "Vlsr":
-        name = "velocity"
-    return f"{name}_uncertainty" if error else name
-
-
 @register(
     "gbt-ammonia",
-    identify=lambda source: isinstance(source, str | os.PathLike) and Path(source).is_dir(),
+    identify=is_folder,
     unused=("velocity", "dispersion", "uncertainty", "unit", "hdu", "no_data", "dispersion_kind"),
 )
 def read_gas_survey(source, options):

@@ -52,7 +52,13 @@ def opened(data):
             with opened(copy.name) as hdus:
                 yield hdus
     else:
-        name = _existing(data)
+        name = os.fspath(data)
+        if not Path(name).exists():
+            msg = f"no such file: {name!r}"
+            raise FileNotFoundError(msg)
+        if is_folder(name):
+            msg = f"{name!r} is a folder, not a FITS file"
+            raise IsADirectoryError(msg)
         # the file is opened here, so that it is closed also where astropy gives up on it
         with ExitStack() as stack:
             with _strict(name):
@@ -61,17 +67,6 @@ def opened(data):
             with reading(name):
                 yield hdus
             hdus.close()
-
-
-def _existing(path):
-    name = os.fspath(path)
-    if not Path(name).exists():
-        msg = f"no such file: {name!r}"
-        raise FileNotFoundError(msg)
-    if Path(name).is_dir():
-        msg = f"{name!r} is a folder, not a FITS file"
-        raise IsADirectoryError(msg)
-    return name
 
 
 @contextmanager
@@ -87,11 +82,7 @@ def _strict(name):
         reason = reason_of(error)
         if "SIMPLE" in reason or "Empty or corrupt" in reason:
             reason = _kind_of_file(name)
-        elif (
-            "truncated" in reason
-            or "END card" in reason
-            or isinstance(error, (ValueError, Warning))
-        ):
+        elif re.search("truncated|END card", reason) or isinstance(error, (ValueError, Warning)):
             reason = f"it is truncated or damaged ({reason})"
         msg = f"cannot read {name!r}: {reason}"
         raise OSError(msg) from error
@@ -102,14 +93,13 @@ def _kind_of_file(name):
     try:
         with Path(name).open("rb") as file:
             start = file.read(64)
-    except OSError:
+    except OSError:  # the name of an HDU
         start = b""
     if not start:
         return "it is empty, or no FITS file"
-    for mark, kind in _MARKS.items():
-        if start.lstrip().lower().startswith(mark):
-            return f"it is {kind}, no FITS file"
-    return "it is no FITS file"
+    kinds = (kind for mark, kind in _MARKS.items() if start.lstrip().lower().startswith(mark))
+    kind = next(kinds, None)
+    return "it is no FITS file" if kind is None else f"it is {kind}, no FITS file"
 
 
 def is_open_file(data):
@@ -120,6 +110,11 @@ def is_open_file(data):
 def is_file(data):
     """Return whether ``data`` is a path, an open file, an HDU or an HDUList."""
     return isinstance(data, str | os.PathLike | fits.HDUList) or is_hdu(data) or is_open_file(data)
+
+
+def is_folder(data):
+    """Return whether ``data`` is the path of a folder."""
+    return isinstance(data, str | os.PathLike) and os.path.isdir(data)
 
 
 def is_hdu(data):
@@ -147,23 +142,23 @@ def label(hdu, hdus):
 def file_wcs(header, hdus, *, needed):
     """Return the celestial WCS of a header, or of another HDU over the same pixels."""
     where = Path(hdus.filename()).name if hdus.filename() else "data"
-    try:
-        return _wcs.celestial_wcs(header, hdus=hdus, name=where)
-    except ValueError as error:
-        first = error
-    size = [header.get(f"NAXIS{axis}") for axis in (1, 2)]
-    own_axes = any(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2))
-    if not own_axes:
-        for hdu in hdus:
-            other = [hdu.header.get(f"NAXIS{axis}") for axis in (1, 2)]
-            if hdu.header is header or (hdu.header.get("NAXIS", 0) > 0 and other != size):
-                continue
-            try:
-                return _wcs.celestial_wcs(hdu.header, hdus=hdus, name=where)
-            except ValueError:
-                continue
+    headers = [header]
+    if not any(str(header.get(f"CTYPE{axis}", "")).strip() for axis in (1, 2)):
+        size = [header.get("NAXIS1"), header.get("NAXIS2")]
+        others = [hdu.header for hdu in hdus if hdu.header is not header]
+        headers += [
+            other
+            for other in others
+            if not other.get("NAXIS", 0) or [other.get("NAXIS1"), other.get("NAXIS2")] == size
+        ]
+    errors = []
+    for one in headers:
+        try:
+            return _wcs.celestial_wcs(one, hdus=hdus, name=where)
+        except ValueError as error:
+            errors.append(error)
     if needed:
-        raise first
+        raise errors[0]
     return None
 
 
@@ -172,10 +167,6 @@ def header_unit(hdu, hdus):
     headers = [hdu.header] + [one.header for one in hdus[:1] if not one.header.get("NAXIS", 0)]
     texts = [str(header.get("BUNIT", "") or "").strip() for header in headers]
     return next(filter(None, texts), "")
-
-
-def header_distance(header, hdus):
-    return header_length("DISTANCE", header, hdus)
 
 
 #: Distances that are given twice agree within this part.

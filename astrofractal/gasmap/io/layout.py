@@ -14,6 +14,155 @@ from astrofractal.gasmap.io.fits import hdu_data, header_unit, is_hdu, label
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.units import logarithmic, parse_unit
 
+#: Names of extensions (upper case, other characters dropped) that mean a channel.
+CHANNEL_NAMES = {
+    "column_density": (
+        "COLUMNDENSITY", "COLUMN", "COLDENS", "COLDENSITY", "NH2", "N", "SURFACEDENSITY",
+        "GASDENSITY", "LOGNH2", "LOGN", "LOGCOLUMNDENSITY",
+    ),
+    "velocity": (
+        "VLOS", "VELOCITY", "VLSR", "V", "VCEN", "CENTROID", "MEANVELOCITY", "VELOCITYLOS",
+        "MOM1", "MOMENT1", "VELO",
+    ),
+    "dispersion": (
+        "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
+        "LINEDISPERSION", "VELDISP", "SIGMAVLOS", "FWHM", "FWHMV", "LINEWIDTH", "MOM2", "MOMENT2",
+    ),
+}  # fmt: skip
+
+
+def channel_name(text):
+    """Return the channel that the name of an extension or plane means, or `None`."""
+    plain = re.sub("[^A-Z0-9]", "", str(text).upper())
+    for channel, names in CHANNEL_NAMES.items():
+        if plain in names:
+            return channel
+    return None
+
+
+def image_hdus(hdus):
+    """Return the HDUs that hold images, distortion tables left out."""
+    return [
+        hdu
+        for hdu in hdus
+        if (is_hdu(hdu) or getattr(hdu, "is_image", False))
+        and hdu.header.get("NAXIS", 0) > 0
+        and hdu.name not in ("WCSDVARR", "D2IMARR", "TEL_COORD")
+        and 0 not in hdu.shape
+    ]
+
+
+def pick(hdus, key):
+    """Return the HDU of a number or name."""
+    try:
+        return hdus[key]
+    except (KeyError, IndexError):
+        names = [hdu.name for hdu in hdus]
+        msg = f"hdu {key!r} is not in the file, which has {names}"
+        raise ValueError(msg) from None
+
+
+def wide_axes(hdu):
+    """Return the lengths of the axes of more than one pixel."""
+    return [n for n in hdu.shape if n > 1]
+
+
+def spectral_length(hdu):
+    """Return the channels along the spectral axis of an image; 0 without one."""
+    for axis, length in enumerate(hdu.shape[::-1], start=1):
+        if length > 1 and spectral_ctype(hdu.header, axis):
+            return length
+    return 0
+
+
+def parameter_names(hdu):
+    """Return what the planes of a cube of parameters are called (PLANE1, PLANE2, ...)."""
+    return [str(hdu.header[key]) for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+
+
+def check_shape(hdu, where, *, three_planes=False):
+    """Refuse an image that is neither a map nor, if these are allowed, three planes."""
+    n_wide, channels = len(wide_axes(hdu)), spectral_length(hdu)
+    if channels > 1 and n_wide == 1:
+        msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
+        raise ValueError(msg)
+    wide = [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
+    if n_wide == 2 and channels > 1:
+        ctypes = ", ".join(repr(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in wide)
+        msg = f"{where} {_wcs.describe_diagram(ctypes)}"
+        raise ValueError(msg)
+    if len(hdu.shape) < 2:
+        msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
+        raise ValueError(msg)
+    if n_wide <= 2 or (three_planes and is_three_planes(hdu)):
+        return
+    raise ValueError(describe_cube(hdu, where))
+
+
+def is_three_planes(hdu):
+    """Return whether an image has three planes that can be column density, v and sigma."""
+    shape = [n for n in hdu.shape[:-2] if n > 1]
+    named = [channel_name(name) for name in parameter_names(hdu)]
+    return shape == [3] and named in ([], list(CHANNELS)) and not _planes_of(hdu)
+
+
+def _planes_of(hdu):
+    """Say what the planes of a picture or a polarization map are, else return `None`."""
+    ctypes = [str(hdu.header.get(f"CTYPE{axis}", "")) for axis in range(1, len(hdu.shape) + 1)]
+    lengths = dict(zip(ctypes, hdu.shape[::-1], strict=True))
+    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
+        return "a picture in colors"
+    if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
+        return "a picture in colors (8 bits per pixel)"
+    if lengths.get("STOKES", 0) > 1:
+        return "a set of Stokes planes"
+    return None
+
+
+def describe_cube(hdu, where):
+    """Say what an image of more than two axes is."""
+    parameters = parameter_names(hdu)
+    wide = len(wide_axes(hdu))
+    if wide == 3 and not parameters and _planes_of(hdu):
+        return f"{where} is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
+    if spectral_length(hdu) > 1 and not parameters:
+        return (
+            f"{where} is a position-position-velocity cube of shape {hdu.shape}, not a map: use "
+            "GasMap.from_cube"
+        )
+    if parameters:
+        return (
+            f"{where} is a cube of parameters of shape {hdu.shape} (planes {', '.join(parameters)}), "
+            "neither a map nor a cube of three planes: one of fitted lines needs "
+            "column=Abundance(...), or is given as velocity= and dispersion= next to a column "
+            "density; else give the planes one by one"
+        )
+    if wide == 3:
+        wide = [axis for axis in (3, 4, 1, 2) if hdu.header.get(f"NAXIS{axis}", 1) > 1]
+        axis = next((axis for axis in wide if not is_celestial(hdu.header, axis)), 3)
+        ctype = str(hdu.header.get(f"CTYPE{axis}", ""))
+        return (
+            f"{where} is a cube of parameters of shape {hdu.shape}, or has no spectral axis "
+            f"(CTYPE{axis} = {ctype!r}): correct CTYPE{axis} and CUNIT{axis} of a cube of spectra, or "
+            "give the planes one by one"
+        )
+    return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
+
+
+def describe_extensions(hdus):
+    """Say what the extensions of a file are, where none of them is a map."""
+    if any(str(hdu.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" for hdu in hdus):
+        return "it is a HEALPix map, which must be projected on a plane first (as reproject does)"
+    kinds = []
+    for index, hdu in enumerate(hdus):
+        if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not is_hdu(hdu):
+            kind = "a table"
+        else:
+            kind = "an image" if hdu.header.get("NAXIS", 0) else "empty"
+        kinds.append(f"{hdu.name or index} ({kind})")
+    return f"its extensions are {', '.join(kinds)}"
+
+
 #: What the planes of a cube of parameters are called (upper case, without the number of a component).
 _PLANES = {
     "column_density": ("COLUMN", "NTOT", "NCOL", "N", "N_NH3", "NNH3", "LOGN"),
@@ -92,6 +241,12 @@ _WORDS = {
     "variance": "VARIANCES?|VAR|STAT",
 }
 
+#: The names of uncertainties, with that of what they are of (as in N_ERR, ERR_N, NERR).
+_STATISTICS = [
+    (kind, re.compile(rf"(?:{words})(?:_(?P<after>.+))?|(?P<before>.+?)_(?:{words})"))
+    for kind, words in _WORDS.items()
+] + [("deviation", re.compile("(?P<before>.+)(?P<after>ERROR|ERR|UNCERT)"))]
+
 #: Short words that mean an uncertainty only before the name of a channel, as in E_N or SIGMA_NH2.
 _BEFORE_CHANNEL = re.compile(r"^(?:E_?|D_|SIGMA_)(?=.)")
 
@@ -126,21 +281,22 @@ def _statistic(hdu):
     if channel_name(name) is not None:  # SIGMA_V is a dispersion, no uncertainty of V
         return None, ""
     kind, owner = None, ""
-    for word, names in _WORDS.items():
-        found = re.fullmatch(rf"(?:{names})(?:_(?P<a>.+))?|(?P<b>.+?)_(?:{names})", name)
-        if found:
-            kind, owner = word, found["a"] or found["b"] or ""
-            break
-    joined = re.fullmatch("(.+)(?:ERROR|ERR|UNCERT)", name)
-    if kind is None and joined:
-        kind, owner = "deviation", joined[1]
     short = _BEFORE_CHANNEL.sub("", name)
-    if kind is None and short != name and channel_name(short) is not None:
+    found = [(word, match) for word, pattern in _STATISTICS if (match := pattern.fullmatch(name))]
+    if found:
+        kind, match = found[0]
+        owner = match["before"] or match["after"] or ""
+    elif short != name and channel_name(short) is not None:
         kind, owner = "deviation", short
-    stated = str(hdu.header.get("UTYPE") or hdu.header.get("HDUCLAS3") or "").strip().upper()
+    stated = _stated_class(hdu)
     if stated and (kind is not None or str(hdu.header.get("HDUCLAS2", "")).strip() == "ERROR"):
         kind = _CLASSES.get(stated, "unknown")
     return kind, owner
+
+
+def _stated_class(hdu):
+    """Return the class of uncertainties that a header states, in capitals."""
+    return str(hdu.header.get("UTYPE") or hdu.header.get("HDUCLAS3") or "").strip().upper()
 
 
 def main_images(hdus):
@@ -176,8 +332,9 @@ def error_images(hdus, hdu, name, *, alone=False, shapes=None):
         if wide_axes(other) not in (shapes or [wide_axes(hdu)]):
             warn_unused(where, f"has shape {other.shape}, its map {hdu.shape}")
         elif kind == "unknown":
-            stated = other.header["UTYPE"]
-            warn_unused(where, f"is of a class that is no standard deviation ({stated})")
+            warn_unused(
+                where, f"is of a class that is no standard deviation ({_stated_class(other)})"
+            )
         else:
             found.append((other, kind))
     return found
@@ -202,7 +359,7 @@ def as_deviation(hdu, hdus, channel):
     where = label(hdu, hdus)
     kind = _statistic(hdu)[0] or "deviation"
     if kind == "unknown":
-        msg = f"{where} is of a class that is no standard deviation ({hdu.header['UTYPE']})"
+        msg = f"{where} is of a class that is no standard deviation ({_stated_class(hdu)})"
         raise ValueError(msg)
     values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), where)
     text, physical = header_unit(hdu, hdus), getattr(channel.unit, "physical_unit", None)
@@ -219,12 +376,11 @@ def warn_unused(where, reason):
 
 def deviation(values, kind, text, channel):
     """Return standard deviations in the unit of a channel from numbers of a kind and a unit."""
-    own, factor = channel.unit, 1.0
-    if not isinstance(own, u.function.FunctionUnitBase) and text and text != "dex":
-        stated = parse_unit(text, name="BUNIT")
-        if isinstance(stated, u.UnitBase) and stated.is_equivalent(own**2):
-            kind, factor = "variance", np.sqrt(stated.to(own**2))
-            text = ""
+    factor = 1.0
+    if text not in ("", "dex") and not channel.is_logarithm:
+        stated, square = parse_unit(text, name="BUNIT"), channel.unit**2
+        if isinstance(stated, u.UnitBase) and stated.is_equivalent(square):
+            kind, factor, text = "variance", np.sqrt(stated.to(square)), ""
     if text and kind == "deviation":
         factor = error_factor(text, channel, name="BUNIT")
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -253,155 +409,3 @@ def find_mask(hdus, hdu, shape):
             )
             warn(msg)
     return np.any(masks, axis=0) if masks else None
-
-
-#: Names of extensions (upper case, other characters dropped) that mean a channel.
-CHANNEL_NAMES = {
-    "column_density": (
-        "COLUMNDENSITY", "COLUMN", "COLDENS", "COLDENSITY", "NH2", "N", "SURFACEDENSITY",
-        "GASDENSITY", "LOGNH2", "LOGN", "LOGCOLUMNDENSITY",
-    ),
-    "velocity": (
-        "VLOS", "VELOCITY", "VLSR", "V", "VCEN", "CENTROID", "MEANVELOCITY", "VELOCITYLOS",
-        "MOM1", "MOMENT1", "VELO",
-    ),
-    "dispersion": (
-        "SIGMAV", "DISPERSION", "VELOCITYDISPERSION", "SIGMA", "SIGV", "VDISP", "SIGMALOS",
-        "LINEDISPERSION", "VELDISP", "SIGMAVLOS", "FWHM", "FWHMV", "LINEWIDTH", "MOM2", "MOMENT2",
-    ),
-}  # fmt: skip
-
-
-def channel_name(text):
-    """Return the channel that the name of an extension or plane means, or `None`."""
-    plain = re.sub("[^A-Z0-9]", "", str(text).upper())
-    for channel, names in CHANNEL_NAMES.items():
-        if plain in names:
-            return channel
-    return None
-
-
-def image_hdus(hdus):
-    """Return the HDUs that hold images, distortion tables left out."""
-    return [
-        hdu
-        for hdu in hdus
-        if (is_hdu(hdu) or getattr(hdu, "is_image", False))
-        and hdu.header.get("NAXIS", 0) > 0
-        and hdu.name not in ("WCSDVARR", "D2IMARR", "TEL_COORD")
-        and 0 not in hdu.shape
-    ]
-
-
-def pick(hdus, key):
-    try:
-        return hdus[key]
-    except (KeyError, IndexError):
-        names = [hdu.name for hdu in hdus]
-        msg = f"hdu {key!r} is not in the file, which has {names}"
-        raise ValueError(msg) from None
-
-
-def wide_axes(hdu):
-    """Return the lengths of the axes of more than one pixel."""
-    return [n for n in hdu.shape if n > 1]
-
-
-def spectral_length(hdu):
-    """Return the channels along the spectral axis of an image; 0 without one."""
-    for axis, length in enumerate(hdu.shape[::-1], start=1):
-        if length > 1 and spectral_ctype(hdu.header, axis):
-            return length
-    return 0
-
-
-def parameter_names(hdu):
-    """Return what the planes of a cube of parameters are called (PLANE1, PLANE2, ...)."""
-    return [str(hdu.header[key]) for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
-
-
-def check_shape(hdu, where, *, three_planes=False):
-    """Refuse an image that is neither a map nor, if these are allowed, three planes."""
-    n_wide, channels = len(wide_axes(hdu)), spectral_length(hdu)
-    if channels > 1 and n_wide == 1:
-        msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
-        raise ValueError(msg)
-    wide = [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
-    if len(wide) == 2 and any(spectral_ctype(hdu.header, axis) for axis in wide):
-        ctypes = ", ".join(repr(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in wide)
-        msg = f"{where} {_wcs.describe_diagram(ctypes)}"
-        raise ValueError(msg)
-    if len(hdu.shape) < 2:
-        msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
-        raise ValueError(msg)
-    if n_wide <= 2 or (three_planes and is_three_planes(hdu)):
-        return
-    raise ValueError(describe_cube(hdu, where))
-
-
-def is_three_planes(hdu):
-    """Return whether an image has three planes that can be column density, v and sigma."""
-    shape = [n for n in hdu.shape[:-2] if n > 1]
-    named = [channel_name(name) for name in parameter_names(hdu)]
-    return shape == [3] and named in ([], list(CHANNELS)) and not _planes_of(hdu)
-
-
-def _planes_of(hdu):
-    """Say what the planes of a picture or a polarization map are, else return `None`."""
-    ctypes = [str(hdu.header.get(f"CTYPE{axis}", "")) for axis in range(1, len(hdu.shape) + 1)]
-    lengths = dict(zip(ctypes, hdu.shape[::-1], strict=True))
-    if any(word in ctype.upper() for ctype in ctypes for word in ("RGB", "COLOR", "COLOUR")):
-        return "a picture in colors"
-    if hdu.header.get("BITPIX") == 8 and "BSCALE" not in hdu.header:
-        return "a picture in colors (8 bits per pixel)"
-    if lengths.get("STOKES", 0) > 1:
-        return "a set of Stokes planes"
-    return None
-
-
-def describe_cube(hdu, where):
-    """Say what an image of more than two axes is."""
-    parameters = parameter_names(hdu)
-    wide = len(wide_axes(hdu))
-    if wide == 3 and not parameters and _planes_of(hdu):
-        return f"{where} is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
-    if spectral_length(hdu) > 1 and not parameters:
-        return (
-            f"{where} is a position-position-velocity cube of shape {hdu.shape}, not a map: use "
-            "GasMap.from_cube"
-        )
-    if parameters:
-        return (
-            f"{where} is a cube of parameters of shape {hdu.shape} (planes {', '.join(parameters)}), "
-            "neither a map nor a cube of three planes: one of fitted lines needs "
-            "column=Abundance(...), or is given as velocity= and dispersion= next to a column "
-            "density; else give the planes one by one"
-        )
-    if wide == 3:
-        axis = next((axis for axis in (3, 4, 1, 2) if _is_plane_axis(hdu, axis)), 3)
-        ctype = str(hdu.header.get(f"CTYPE{axis}", ""))
-        return (
-            f"{where} is a cube of parameters of shape {hdu.shape}, or has no spectral axis "
-            f"(CTYPE{axis} = {ctype!r}): correct CTYPE{axis} and CUNIT{axis} of a cube of spectra, or "
-            "give the planes one by one"
-        )
-    return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
-
-
-def _is_plane_axis(hdu, axis):
-    """Return whether an axis (1-based) has several pixels and is not celestial."""
-    return hdu.header.get(f"NAXIS{axis}", 1) > 1 and not is_celestial(hdu.header, axis)
-
-
-def describe_extensions(hdus):
-    """Say what the extensions of a file are, where none of them is a map."""
-    if any(str(hdu.header.get("PIXTYPE", "")).strip().upper() == "HEALPIX" for hdu in hdus):
-        return "it is a HEALPix map, which must be projected on a plane first (as reproject does)"
-    kinds = []
-    for index, hdu in enumerate(hdus):
-        if isinstance(hdu, fits.BinTableHDU | fits.TableHDU) and not is_hdu(hdu):
-            kind = "a table"
-        else:
-            kind = "an image" if hdu.header.get("NAXIS", 0) else "empty"
-        kinds.append(f"{hdu.name or index} ({kind})")
-    return f"its extensions are {', '.join(kinds)}"

@@ -23,8 +23,7 @@ from astrofractal.gasmap.channel import Channel, nddata_error
 from astrofractal.gasmap.checks import check_band, plausible_beam
 from astrofractal.gasmap.io.fits import (
     header_beam,
-    header_distance,
-    header_rest_frequency,
+    header_length,
     header_unit,
     is_file,
     label,
@@ -140,16 +139,14 @@ def _of_file(hdus, key, unit):
         raise ValueError(msg)
     image = cubes[0]
     header, where = image.header, label(image, hdus)
-    if len(image.shape) == 2 and _wcs.read_wcs(header, hdus=hdus, name=where).has_celestial:
+    wcs = _wcs.read_wcs(header, hdus=hdus, name=where)
+    if len(image.shape) == 2 and wcs.has_celestial:
         msg = f"{where} is a 2D map, not a cube: use GasMap.read"
         raise ValueError(msg)
-    if parameter_names(image):
-        raise ValueError(describe_cube(image, where))
-    wcs = _wcs.read_wcs(header, hdus=hdus, name=where)
-    if not wcs.has_celestial:
+    if not parameter_names(image) and not wcs.has_celestial:
         msg = f"{where} {_wcs.describe_cube_axes(header)}"
         raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
-    if wcs.wcs.spec < 0:
+    if parameter_names(image) or wcs.wcs.spec < 0:
         raise ValueError(describe_cube(image, where))
     given = unit is not None
     unit = unit if given else header_unit(image, hdus)
@@ -158,13 +155,10 @@ def _of_file(hdus, key, unit):
         raise ValueError(msg)
     unit = parse_unit(unit, name=f"BUNIT of {where}", example="K")
     _check_memory(image)
-    found = _of_axes(image.data, wcs, where)
+    found = _of_axes(image.data, wcs, unit, where)
     card = f"CUNIT{wcs.wcs.spec + 1}"
     check_band(found.axis, unit_card=card, stated=bool(header.get(card)), where=where)
-    found.unit, found.distance = unit, header_distance(header, hdus)
-    found.wcs = _wcs.celestial_wcs(header, hdus=hdus, name=where)
-    found.rest = header_rest_frequency(header)
-    found.beam = header_beam(header)
+    found.distance, found.beam = header_length("DISTANCE", header, hdus), header_beam(header)
     tables = [one for one in hdus if one.name == "BEAMS" and isinstance(one, fits.BinTableHDU)]
     if found.beam is None and tables:
         beams = _beams(tables[0], found.axis.size, where)
@@ -176,8 +170,7 @@ def _of_file(hdus, key, unit):
 
 def _errors_of(hdus, image, wcs, cube, *, stated):
     """Return what reads rows of the errors of a cube from an extension, or `None` without one."""
-    map_shape = [n for n in cube.shape[1:] if n > 1]
-    shapes = [wide_axes(image), map_shape]
+    shapes = [wide_axes(image), [n for n in cube.shape[1:] if n > 1]]
     for other, kind in error_images(hdus, image, "column_density", shapes=shapes):
         where, channel = label(other, hdus), Channel(np.ones(1), cube.unit)
         text = str(other.header.get("BUNIT", "") or "").strip() if stated else ""
@@ -187,12 +180,11 @@ def _errors_of(hdus, image, wcs, cube, *, stated):
             warn_unused(where, f"cannot be converted ({error})")
             continue
         _check_memory(other)
-        if wide_axes(other) == wide_axes(image):
-            rows = _of_axes(np.reshape(other.data, image.shape), wcs, where).rows
+        if wide_axes(other) == shapes[0]:
+            data = _ordered(np.reshape(other.data, image.shape), wcs, where)
         else:
-            plane = np.reshape(other.data, (1, *cube.shape[1:]))
-            rows = partial(_rows_of, plane)
-        return lambda part: deviation(rows(part), kind, text, channel)
+            data = np.reshape(other.data, (1, *cube.shape[1:]))
+        return lambda part: deviation(_rows_of(data, part), kind, text, channel)
     return None
 
 
@@ -208,8 +200,8 @@ def _check_memory(image):
     check_size(n_pixels * _BYTES_PER_PIXEL + scaled * n_voxels * 8, "the cube")
 
 
-def _of_axes(data, wcs, where):
-    """Return the cube of an array of which a WCS describes the axes, in any order."""
+def _ordered(data, wcs, where):
+    """Return data whose axes a WCS describes, in any order, as (channel, row, column)."""
     x, y = sorted((wcs.wcs.lng, wcs.wcs.lat))
     keep = [axis for axis in (wcs.wcs.spec, y, x) if axis < data.ndim]
     others = np.delete(data.shape[::-1], keep)
@@ -220,7 +212,12 @@ def _of_axes(data, wcs, where):
         )
         raise ValueError(msg)
     data = np.moveaxis(data, [data.ndim - 1 - axis for axis in keep], (0, 1, 2))
-    data = data.reshape(data.shape[:3])  # of axes of one pixel, no copy
+    return data.reshape(data.shape[:3])  # of axes of one pixel, no copy
+
+
+def _of_axes(data, wcs, unit, where):
+    """Return the cube of an array whose axes a WCS describes."""
+    data = _ordered(data, wcs, where)
     spectral = wcs.sub([wcs.wcs.spec + 1])
     values = spectral.wcs_pix2world(np.arange(len(data))[:, None], 0)[:, 0]
     return LineCube(
@@ -228,8 +225,8 @@ def _of_axes(data, wcs, where):
         shape=data.shape,
         axis=values << u.Unit(spectral.wcs.cunit[0]),
         kind=str(spectral.wcs.ctype[0]),
-        wcs=None,
-        unit=None,
+        wcs=_wcs.celestial_wcs(wcs, name=where),
+        unit=unit,
         rest=_rest(wcs),
     )
 
@@ -306,11 +303,10 @@ def _of_nddata(cube, unit):
     data = np.asarray(cube.data)
     if cube.mask is not None:
         data = np.where(cube.mask, np.nan, data)
-    found = _of_axes(data, wcs, "cube")
-    found.unit, found.wcs = u.Unit(unit), _wcs.celestial_wcs(wcs, name="cube")
+    found = _of_axes(data, wcs, u.Unit(unit), "cube")
     error = nddata_error(cube, "cube")
     if error is not None:
-        found.errors = _of_axes(error, wcs, "cube").rows
+        found.errors = partial(_rows_of, _ordered(error, wcs, "cube"))
     found.beam = getattr(cube, "beam", None)
     if found.beam is None:
         found.beam = header_beam(cube.meta.get("header", cube.meta))

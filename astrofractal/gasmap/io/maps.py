@@ -1,6 +1,5 @@
 """Maps from FITS files, HDUs, NDData and arrays: which array is which channel; what is refused."""
 
-import os
 import re
 from dataclasses import replace
 
@@ -28,11 +27,11 @@ from astrofractal.gasmap.io.fits import (
     file_wcs,
     hdu_data,
     header_beam,
-    header_distance,
     header_length,
     header_rest_frequency,
     header_unit,
     is_file,
+    is_folder,
     is_hdu,
     label,
     opened,
@@ -54,22 +53,18 @@ from astrofractal.gasmap.io.layout import (
     wide_axes,
 )
 from astrofractal.gasmap.io.registry import MapParts, is_pair, refuse_unused, register
-from astrofractal.gasmap.moments import CHANNELS
+from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS
 from astrofractal.gasmap.resample import grid_offset, regrid_motions
 from astrofractal.gasmap.units import logarithmic, parse_unit, typical
 from astrofractal.gasmap.wcs import as_fits_wcs
 
-_MOTIONS = ("velocity", "dispersion")
+_MOTIONS = CHANNELS[1:]
 
 #: Values without a unit that are above this can be column densities in cm-2.
 _LOWEST_COLUMN = 1e15
 
 
-def _is_folder(data):
-    return isinstance(data, str | os.PathLike) and os.path.isdir(data)
-
-
-@register("fits", identify=lambda data: is_file(data) and not _is_folder(data))
+@register("fits", identify=lambda data: is_file(data) and not is_folder(data))
 def read_fits(source, options):
     """
     FITS: a path, an HDU or an HDUList with images of the channels.
@@ -104,9 +99,14 @@ def read_fits(source, options):
         replaced = parts.wcs is not None
         own_wcs = file_wcs(first.header, hdus, needed=False) if replaced else None
         add_header(first.header, hdus, parts)
-        found = {name: one for name, one in found.items() if name not in given}
-        own = {name: one for name, one in units.items() if three or name in found}
-        channels = file_channels(found, hdus, own)
+        if three:
+            channels = _three_planes(first, hdus, units)
+        else:
+            channels = {
+                name: image_channel(hdu, hdus, units.get(name), name)
+                for name, hdu in found.items()
+                if name not in given
+            }
         channels["column_density"].wcs = own_wcs if replaced else parts.wcs
         parts.channels = {name: one for name, one in channels.items() if name not in given}
     return finish(parts, options, units)
@@ -117,9 +117,8 @@ def finish(parts, options, units):
     channels, no_data = parts.channels, options.no_data
     if parts.wcs is not None:
         shape = channels["column_density"].values.shape[-2:]
-        parts.wcs, error = as_fits_wcs(parts.wcs, shape, name="the WCS of the map")
-        if error:
-            parts.meta["wcs_fit_error"] = error
+        parts.wcs, about_fit = as_fits_wcs(parts.wcs, shape, name="the WCS of the map")
+        parts.meta |= about_fit
     for name in _MOTIONS:
         data = getattr(options, name)
         if data is not None:
@@ -175,16 +174,14 @@ def _with_temperature(conversion, first, no_data):
 def _read_line_cube(hdus, cube, options):
     """Read a cube of a file, or refuse what is not one of the sky, and options that it cannot use."""
     where = label(cube, hdus)
-    wcs = _wcs.read_wcs(cube.header, hdus=hdus, name=where)
-    if not wcs.has_celestial:
-        msg = f"{where} {_wcs.describe_cube_axes(cube.header)}"
-        raise ValueError(msg)
     if not isinstance(options.column, XFactor):
         msg = (
             f"{where} is a position-position-velocity cube of shape {cube.shape}: give "
             "column=XFactor(...), the column density per integrated intensity, such as "
             "'2e20 cm-2 / (K km s-1)'"
         )
+        if not _wcs.read_wcs(cube.header, hdus=hdus, name=where).has_celestial:
+            msg = f"{where} {_wcs.describe_cube_axes(cube.header)}"
         raise ValueError(msg)
     used = ("column", "distance", "unit", "hdu", "beam", "line_width")
     given = options.given()
@@ -231,19 +228,6 @@ def find_channels(hdus, key):
     return found
 
 
-def file_channels(found, hdus, units):
-    """Return the channel of each HDU, with its error and mask."""
-    first = found["column_density"]
-    if len(wide_axes(first)) > 2:
-        return _three_planes(first, hdus, units)
-    channels = {}
-    for name, hdu in found.items():
-        channels[name] = image_channel(hdu, hdus, units.get(name), name)
-        channels[name].error = find_error(hdus, hdu, name, channels[name], units.get(name))
-        channels[name].mask = find_mask(hdus, hdu, channels[name].values.shape)
-    return channels
-
-
 def only_image(hdus, images, found):
     """Return the one image of a file whose extensions have no telling names."""
     others = [hdu for hdu in images if hdu not in found.values()]
@@ -266,17 +250,28 @@ def only_image(hdus, images, found):
 
 def _three_planes(hdu, hdus, units):
     """Return the channels of an image of three planes."""
-    data = hdu_data(hdu, hdus)
-    data = data.reshape(-1, *data.shape[-2:])
     text = str(hdu.header.get("BUNIT", ""))
     if not units and "," in text:
         units = units_of([part.strip() for part in text.split(",")], CHANNELS)
-    default = {"velocity": u.km / u.s, "dispersion": u.km / u.s}
-    channels = {}
-    for plane, name in enumerate(CHANNELS):
-        chosen = units.get(name) or default.get(name) or bunit(hdu, hdus)
-        channel = channels[name] = Channel(clean_numbers(data[plane], name), chosen)
+    unit = units.get("column_density") or bunit(hdu, hdus)
+    whole = Channel(clean_numbers(hdu_data(hdu, hdus), label(hdu, hdus)), unit)
+    channels = split_planes(whole, units)
+    for plane, (name, channel) in enumerate(channels.items()):
         channel.error = find_error(hdus, hdu, name, channel, units.get(name), plane=plane)
+    return channels
+
+
+def split_planes(channel, units):
+    """Return the channels of data of three planes, v and sigma in km/s if no unit is given."""
+    shape = (3, *channel.values.shape[-2:])
+    channels = {}
+    for plane, (name, usual) in enumerate(CHANNEL_UNITS.items()):
+        values, mask, error = (
+            None if array is None else np.reshape(array, shape)[plane].copy()
+            for array in (channel.values, channel.mask, channel.error)
+        )
+        unit = channel.unit if plane == 0 else units.get(name, usual)
+        channels[name] = Channel(values, unit, mask, error, channel.wcs, channel.meta)
     return channels
 
 
@@ -301,6 +296,7 @@ def units_of(unit, names):
 
 
 def bunit(hdu, hdus, name="column_density"):
+    """Return the unit of an image by its header."""
     text = header_unit(hdu, hdus)
     where = label(hdu, hdus)
     if not text:
@@ -323,10 +319,9 @@ def _unit_example(values):
     return f"such as 'mag', 'MJy/sr', 'K km/s' or '1e21 cm-2' (their median is {median:.3g})"
 
 
-def image_channel(hdu, hdus, unit, name):
-    """Return the channel of an image HDU, its axes of one pixel dropped."""
-    if unit is None:
-        unit = bunit(hdu, hdus, name)
+def image_channel(hdu, hdus, given, name):
+    """Return the channel of an image HDU with its error and mask, axes of one pixel dropped."""
+    unit = bunit(hdu, hdus, name) if given is None else given
     data = hdu_data(hdu, hdus)
     where = label(hdu, hdus)
     if data is None or data.ndim < 2:
@@ -334,7 +329,10 @@ def image_channel(hdu, hdus, unit, name):
         msg = f"{where} must be a 2D map, got {0 if data is None else data.ndim}D data of {shape}"
         raise ValueError(msg)
     meta = {"header": hdu.header, "file": hdus.filename()} if name == "dispersion" else None
-    return Channel(clean_numbers(data, where), unit, meta=meta).squeezed(where)
+    channel = Channel(clean_numbers(data, where), unit, meta=meta).squeezed(where)
+    channel.error = find_error(hdus, hdu, name, channel, given)
+    channel.mask = find_mask(hdus, hdu, channel.values.shape)
+    return channel
 
 
 def header_parts(header, *, distance=None):
@@ -348,7 +346,7 @@ def header_parts(header, *, distance=None):
 def add_header(header, hdus, parts):
     """Fill in WCS, distance, scale, beam and names from a header."""
     own_distance = parts.distance is None
-    parts.distance = used_distance(parts.distance, header_distance(header, hdus))
+    parts.distance = used_distance(parts.distance, header_length("DISTANCE", header, hdus))
     scale = parts.pixel_scale
     if scale is None:
         scale = header_length("PIXSCALE", header, hdus)
@@ -375,7 +373,6 @@ def load_map(data, name, unit, *, planes=1):
             hdus = channels_of_planes(hdus) or hdus
             hdu = image_of(hdus, name)
             channel = image_channel(hdu, hdus, unit, name)
-            channel.error = find_error(hdus, hdu, name, channel, unit)
             return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
     if is_pair(data):
         channel = load_map(data[0], name, unit, planes=planes)
@@ -407,11 +404,8 @@ def load_map(data, name, unit, *, planes=1):
 
 def _with_wcs(channel, wcs, name):
     """Return a channel with a FITS WCS; the error of one that had to be fitted is in its meta."""
-    wcs, error = as_fits_wcs(wcs, channel.values.shape[-2:], name=f"the WCS of {name}")
-    meta = channel.meta
-    if error:
-        meta = dict(meta or {}) | {"wcs_fit_error": error}
-    return replace(channel, wcs=wcs, meta=meta)
+    wcs, about_fit = as_fits_wcs(wcs, channel.values.shape[-2:], name=f"the WCS of {name}")
+    return replace(channel, wcs=wcs, meta=(channel.meta or {}) | about_fit)
 
 
 def image_of(hdus, name):

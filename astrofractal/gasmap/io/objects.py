@@ -8,14 +8,14 @@ from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import Channel, is_lazy
+from astrofractal.gasmap.channel import is_lazy
 from astrofractal.gasmap.checks import check_beam, check_length
 from astrofractal.gasmap.column import XFactor
 from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
 from astrofractal.gasmap.io.line_cube import is_casa_image
-from astrofractal.gasmap.io.maps import add_header, finish, load_map, units_of
+from astrofractal.gasmap.io.maps import add_header, finish, load_map, split_planes, units_of
 from astrofractal.gasmap.io.registry import is_pair, register
-from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS
+from astrofractal.gasmap.moments import CHANNELS
 
 #: Cards that are used where a dictionary holds them.
 _CARDS = (
@@ -39,38 +39,19 @@ def read_arrays(source, options):
     """
     parts = options.parts()
     given = [name for name in CHANNELS[1:] if getattr(options, name) is not None]
-    shape = np.shape(getattr(source, "data", source) if isinstance(source, NDData) else source)
-    planes = [] if isinstance(source, Cutout2D) else [n for n in shape[:-2] if n > 1]
+    shape = np.shape(source.data if isinstance(source, NDData | Cutout2D) else source)
+    planes = [n for n in shape[:-2] if n > 1]
     three = planes == [3]
     if planes and not three and isinstance(options.column, XFactor):
         return read_line_cube(source, options)
     units = units_of(options.unit, CHANNELS if three else ["column_density", *given])
-    if three:
-        parts.channels = _three_planes(source, units)
-        parts.channels = {k: one for k, one in parts.channels.items() if k not in given}
-    else:
-        first = load_map(source, "column_density", units.get("column_density"))
-        parts.channels = {"column_density": first}
-    first = parts.channels["column_density"]
+    first = load_map(source, "column_density", units.get("column_density"), planes=1 + 2 * three)
+    channels = split_planes(first, units) if three else {"column_density": first}
+    parts.channels = {name: one for name, one in channels.items() if name not in given}
     if parts.wcs is None:
         parts.wcs = first.wcs
-    add_object(source, parts, first.values.shape)
+    add_object(source, parts, first.values.shape[-2:])
     return finish(parts, options, units)
-
-
-def _three_planes(source, units):
-    """Return the channels of data of three planes, v and sigma in km/s if no unit is given."""
-    first = load_map(source, "column_density", units.get("column_density"), planes=3)
-    shape = (3, *first.values.shape[-2:])
-    channels = {}
-    for plane, name in enumerate(CHANNELS):
-        parts = [
-            None if array is None else np.reshape(array, shape)[plane].copy()
-            for array in (first.values, first.mask, first.error)
-        ]
-        unit = first.unit if plane == 0 else units.get(name, CHANNEL_UNITS[name])
-        channels[name] = Channel(parts[0], unit, *parts[1:], first.wcs, first.meta)
-    return channels
 
 
 def add_object(data, parts, shape):

@@ -17,25 +17,24 @@ _NAMES = {"column_density": "COLUMN_DENSITY", "velocity": "V_LOS", "dispersion":
 
 def to_hdulist(gas):
     """Return a map as a `~astropy.io.fits.HDUList` of named extensions."""
-    header, tables = _sky_header(gas)
+    header, tables = to_header(gas), []
+    if gas.wcs is not None and (gas.wcs.cpdis1 is not None or gas.wcs.cpdis2 is not None):
+        whole = gas.wcs.to_fits(relax=True)  # distortions that are tables
+        header, tables = whole[0].header, whole[1:]
+        header.extend(_cards(gas))
     primary = fits.PrimaryHDU()
-    primary.header.extend(_scale_cards(gas))
+    primary.header.extend(card for card in _cards(gas) if card[2] == "[pc]")
     for key in ("object", "telescop"):
         if isinstance(gas.meta.get(key), str):
             primary.header[key.upper()] = gas.meta[key]
     hdus = fits.HDUList([primary])
     for channel, name in _NAMES.items():
-        if channel not in gas.channels:
-            continue
-        for suffix, quantity in (
-            ("", getattr(gas, channel)),
-            ("_ERROR", getattr(gas, f"{channel}_uncertainty")),
-        ):
-            if quantity is None:
-                continue
-            hdu = fits.ImageHDU(np.array(quantity.value), header=header.copy(), name=name + suffix)
-            hdu.header["BUNIT"] = quantity.unit.to_string("fits")
-            hdus.append(hdu)
+        for part, extension in ((channel, name), (f"{channel}_uncertainty", f"{name}_ERROR")):
+            quantity = getattr(gas, part)
+            if quantity is not None:
+                hdu = fits.ImageHDU(np.array(quantity.value), header.copy(), extension)
+                hdu.header["BUNIT"] = quantity.unit.to_string("fits")
+                hdus.append(hdu)
     hdus.extend(tables)
     return hdus
 
@@ -43,7 +42,7 @@ def to_hdulist(gas):
 def to_header(gas):
     """Return WCS (distortions by tables left out), beam, distance and scale as one FITS header."""
     header = fits.Header() if gas.wcs is None else gas.wcs.to_header(relax=True)
-    header.extend([*_beam_cards(gas), *_scale_cards(gas)])
+    header.extend(_cards(gas))
     return header
 
 
@@ -55,47 +54,19 @@ def meta_header(gas):
             with suppress(ValueError):  # characters or numbers that FITS cannot hold
                 card = fits.Card(key if len(key) <= 8 else f"HIERARCH {key}", value)
                 header.append(fits.Card.fromstring(card.image))
-    header.extend([*_beam_cards(gas), *_scale_cards(gas)], update=True)
+    header.extend(_cards(gas), update=True)
     return header
 
 
-def _sky_header(gas):
-    """Return WCS and beam of a map as a header, and the tables of its distortions."""
-    header, tables = fits.Header(), []
-    if gas.wcs is not None:
-        header = gas.wcs.to_header(relax=True)
-        if gas.wcs.cpdis1 is not None or gas.wcs.cpdis2 is not None:
-            whole = gas.wcs.to_fits(relax=True)  # distortions that are tables
-            header, tables = whole[0].header, whole[1:]
-    header.extend([*_beam_cards(gas), *_scale_cards(gas)])
-    return header, tables
-
-
-def _beam_cards(gas):
+def _cards(gas):
+    """Return beam, distance and, where these do not give it, the width of a pixel as cards."""
     keywords = {} if gas.beam is None else gas.beam.to_header_keywords()
-    return [(key, value, "[deg]") for key, value in keywords.items()]
-
-
-def _scale_cards(gas):
-    cards = []
+    cards = [(key, value, "[deg]") for key, value in keywords.items()]
     if gas.distance is not None:
         cards.append(("DISTANCE", gas.distance.to_value(u.pc), "[pc]"))
     if gas.has_pixel_scale and (gas.wcs is None or gas.distance is None):
         cards.append(("PIXSCALE", gas.pixel_scale.to_value(u.pc), "[pc]"))
     return cards
-
-
-def _check_finite(wcs):
-    """Refuse a WCS whose numbers FITS cannot hold."""
-    if wcs is None:
-        return
-    for name in ("crpix", "crval", "cdelt", "pc", "cd"):
-        values = getattr(wcs.wcs, name) if name != "cd" or wcs.wcs.has_cd() else 0.0
-        if name == "pc" and not wcs.wcs.has_pc():
-            continue
-        if not np.isfinite(values).all():
-            msg = f"the WCS of the map has {name.upper()} = {values}, which FITS cannot hold: correct it"
-            raise ValueError(msg)
 
 
 def write(gas, path, *, overwrite=False):
@@ -104,6 +75,10 @@ def write(gas, path, *, overwrite=False):
     if not name.lower().endswith(_SUFFIXES):
         msg = f"path must end in one of {', '.join(_SUFFIXES)}, got {name!r}: a map is written as FITS"
         raise ValueError(msg)
-    _check_finite(gas.wcs)
+    for card in ("crpix", "crval", "cdelt", "pc", "cd"):
+        values = getattr(gas.wcs and gas.wcs.wcs, card, 0.0)  # a WCS has pc or cd
+        if not np.isfinite(values).all():
+            msg = f"the WCS of the map has {card.upper()} = {values}, which FITS cannot hold: correct it"
+            raise ValueError(msg)
     with atomic_path(path, overwrite=overwrite) as temporary:
         to_hdulist(gas).writeto(temporary, checksum=True)
