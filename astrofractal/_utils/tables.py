@@ -59,9 +59,9 @@ def read_tables(path):
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = read_bounded(path)
-        kind = next((kind for mark, kind in _BINARY.items() if data.startswith(mark)), None)
-        if kind is not None:
-            return [_of_binary(path, kind)]
+        for mark, kind in _BINARY.items():
+            if data.startswith(mark):
+                return [_of_binary(path, kind)]
         if data.startswith(b"SIMPLE"):
             return _of_fits(data)
         if Path(path).suffix.lower() in (".fits", ".fit", ".fts"):
@@ -164,19 +164,16 @@ def _of_text(text):
     lines = re.split(r"\r\n|\r|\n", text.rstrip())
     if start.startswith("# %ECSV"):
         return text_tables.read(lines, format="ecsv")
-    kind = None
-    if re.search(r"\\begin\{deluxetable", text):
-        kind = "aastex"
-    elif re.search(r"\\begin\{tab", text):
-        kind = "latex"
-    elif re.search(r"^Byte-by-byte Description", text, re.MULTILINE):
-        kind = "cds"
-    elif _is_ipac(lines):
-        kind = "ipac"
-    elif sum(bool(_SEXTRACTOR.match(line)) for line in lines[:200]) >= 2:
-        kind = "sextractor"
-    if kind is not None:
-        return text_tables.read(lines, format=kind, guess=False)
+    kinds = {
+        "aastex": re.search(r"\\begin\{deluxetable", text),
+        "latex": re.search(r"\\begin\{tab", text),
+        "cds": re.search(r"^Byte-by-byte Description", text, re.MULTILINE),
+        "ipac": _is_ipac(lines),
+        "sextractor": sum(bool(_SEXTRACTOR.match(line)) for line in lines[:200]) >= 2,
+    }
+    for kind, found in kinds.items():
+        if found:
+            return text_tables.read(lines, format=kind, guess=False)
     return _of_lines(lines)
 
 

@@ -34,9 +34,7 @@ _SPECTRAL = (u.Hz, u.m, u.m**-1, u.J)
 
 #: Hildebrand (1983, QJRAS 24, 267): 10 cm2 per gram of dust at 250 um, divided by his gas-to-dust
 #: mass ratio of 100.
-_HILDEBRAND_OPACITY = 0.1 * u.cm**2 / u.g
-
-_HILDEBRAND_WAVELENGTH = 250 * u.um
+_HILDEBRAND_OPACITY, _HILDEBRAND_WAVELENGTH = 0.1 * u.cm**2 / u.g, 250 * u.um
 
 
 def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantity:
@@ -75,7 +73,7 @@ def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantit
 class _Conversion:
     """What the four conversions share."""
 
-    def _factor(self, unit, *, beam, pixel_solid_angle, rest_frequency):
+    def _factor(self, unit, beam, pixel_solid_angle, rest_frequency):
         """Return N(H2) in cm-2 of a value of 1 in a unit."""
         raise NotImplementedError
 
@@ -109,12 +107,7 @@ class _Conversion:
         column_density : `~astropy.units.Quantity`
             N(H2) in cm-2.
         """
-        factor = self._factor(
-            values.unit,
-            beam=beam,
-            pixel_solid_angle=pixel_solid_angle,
-            rest_frequency=rest_frequency,
-        )
+        factor = self._factor(values.unit, beam, pixel_solid_angle, rest_frequency)
         if values.shape and np.shape(factor) not in ((), values.shape):
             name = type(self).__name__
             msg = f"{name}: temperature has shape {np.shape(factor)}, the map has {values.shape}"
@@ -171,21 +164,17 @@ class XFactor(_Conversion):
         except u.UnitConversionError:
             return None
 
-    def _factor(self, unit, *, beam=None, pixel_solid_angle=None, rest_frequency=None):
+    def _factor(self, unit, beam, _, rest_frequency):
         direct, per_kelvin = self._per(unit), self._per(u.K * _VELOCITY)
         if direct is not None:
             return direct
-        intensity = unit / _VELOCITY
-        per_beam = intensity.is_equivalent(u.Jy / u.beam)
-        if (per_beam or intensity.is_equivalent(_BRIGHTNESS)) and per_kelvin is not None:
-            kelvin = kelvin_per_intensity(
-                intensity,
-                rest_frequency if self.rest_frequency is None else self.rest_frequency,
-                beam_area=None if beam is None else beam.sr,
-            )
-            return kelvin * per_kelvin
+        intensity, bright = unit / _VELOCITY, (_BRIGHTNESS, u.Jy / u.beam)
+        if any(map(intensity.is_equivalent, bright)) and per_kelvin is not None:
+            rest = rest_frequency if self.rest_frequency is None else self.rest_frequency
+            area = None if beam is None else beam.sr
+            return kelvin_per_intensity(intensity, rest, beam_area=area) * per_kelvin
         hint = ""
-        if any(unit.is_equivalent(one) for one in (u.K, _BRIGHTNESS, u.Jy / u.beam)):
+        if any(map(unit.is_equivalent, (u.K, *bright))):
             hint = f" (a map that was integrated over velocity: give unit='{unit} km/s')"
         elif intensity.is_equivalent(u.Jy):
             hint = " (a map in Jy/beam km/s: give unit='Jy/beam km/s')"
@@ -218,7 +207,7 @@ class Extinction(_Conversion):
         check_quantity("Extinction: ratio", self.ratio, None, "9.4e20 * u.cm**-2 / u.mag")
         to_column_density(self.ratio * u.mag, name="Extinction: ratio (times 1 mag)")
 
-    def _factor(self, unit, **_):
+    def _factor(self, unit, *_):
         if unit != u.mag:
             msg = f"Extinction needs a map in mag, got the unit {unit.to_string()!r}"
             raise u.UnitConversionError(msg)
@@ -255,17 +244,13 @@ class DustEmission(_Conversion):
     opacity: u.Quantity
 
     def __post_init__(self):
-        for name, unit, example in (
-            ("frequency", _SPECTRAL, "850 * u.um"),
-            ("opacity", u.cm**2 / u.g, "hildebrand_opacity(850 * u.um)"),
-            ("temperature", u.K, "12 * u.K"),
-        ):
-            value = getattr(self, name)
-            if name == "temperature" and not isinstance(value, u.Quantity | int | float):
-                continue  # a map to be read
-            check_quantity(f"DustEmission: {name}", value, unit, example)
+        check_quantity("DustEmission: frequency", self.frequency, _SPECTRAL, "850 * u.um")
+        example = "hildebrand_opacity(850 * u.um)"
+        check_quantity("DustEmission: opacity", self.opacity, u.cm**2 / u.g, example)
+        if isinstance(self.temperature, u.Quantity | int | float):  # else a map to be read
+            check_quantity("DustEmission: temperature", self.temperature, u.K, "12 * u.K")
 
-    def _factor(self, unit, *, beam=None, pixel_solid_angle=None, rest_frequency=None):
+    def _factor(self, unit, beam, pixel_solid_angle, _):
         if not isinstance(self.temperature, u.Quantity):
             msg = "DustEmission: temperature must be read first: give it to GasMap.read as column="
             raise TypeError(msg)
@@ -311,23 +296,12 @@ class Abundance(_Conversion):
             raise ValueError(msg)
         object.__setattr__(self, "value", value)
 
-    def _factor(self, unit, **_):
-        return to_column_density(1.0 * unit, name="column_density").value / self.value
+    def _factor(self, unit, *_):
+        return to_column_density(1.0 * unit).value / self.value
 
 
 #: What ``column=`` of `~astrofractal.GasMap.read` may be.
 ColumnConversion: TypeAlias = XFactor | Extinction | DustEmission | Abundance
-
-
-def check_conversion(column):
-    """Return a conversion to column densities or `None`; refuse the rest."""
-    if column is not None and not isinstance(column, _Conversion):
-        msg = (
-            "column must be an XFactor, Extinction, DustEmission or Abundance (of "
-            f"astrofractal.gasmap), got {column!r}"
-        )
-        raise TypeError(msg)
-    return column
 
 
 def _surface_brightness(unit, beam, pixel_solid_angle):

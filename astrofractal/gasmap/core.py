@@ -66,9 +66,8 @@ class GasMap:
     Parameters
     ----------
     column_density : `~astropy.units.Quantity` or `~astropy.nddata.NDData`
-        2D column density: N(H2) (cm-2), or mass per area (g/cm2, Msun/pc2) which is converted with
-        2.8 hydrogen masses per H2 molecule.  Values that are not finite or not positive, or above
-        1e29 cm-2, are masked.
+        2D column density: N(H2) (cm-2), or mass per area (2.8 hydrogen masses per H2 molecule).
+        Values that are not finite, not positive or above 1e29 cm-2 are masked.
 
     velocity : `~astropy.units.Quantity` or `~astropy.nddata.NDData`, optional
         2D mean line-of-sight velocity (km/s, m/s, ...), in any rest frame.
@@ -107,10 +106,6 @@ class GasMap:
 
     astropy.units.UnitsError
         If a unit does not fit its parameter.
-
-    Notes
-    -----
-    The arrays are read-only: column densities as float64, velocities as float32.
 
     Examples
     --------
@@ -483,15 +478,9 @@ class GasMap:
         Parameters
         ----------
         source : path-like, HDU, `~astropy.io.fits.HDUList`, `~astropy.nddata.NDData`, GasMap, ...
-            The column density, and perhaps velocities, errors and a mask:
-
-            * a FITS file, HDU or HDUList: one image, three planes, or named extensions;
-            * data in memory: NDData, CCDData, Cutout2D, Quantity, an array with ``unit``;
-            * ``(data, wcs)`` or ``(data, header)``, where the WCS replaces that of the data;
-            * a cube of fitted parameters, or a folder of the GBT Ammonia Survey, with
-              ``column=Abundance(...)``;
-            * a position-position-velocity cube, with ``column=XFactor(...)``: see `from_cube`;
-            * a `GasMap`, returned as it is (with ``distance``, ``beam`` and ``pixel_scale`` if given).
+            The column density, and perhaps velocities, errors and a mask: what the formats describe,
+            ``(data, wcs)`` or ``(data, header)``, where the WCS replaces that of the data, or a
+            `GasMap`, returned as it is (with ``distance``, ``beam`` and ``pixel_scale`` if given).
 
         velocity, dispersion : path-like, HDU, NDData or Quantity, optional
             Maps of the mean velocity and of the velocity dispersion, or cubes of fitted parameters.
@@ -516,7 +505,7 @@ class GasMap:
 
         unit : unit, str, or sequence or dict of these, optional
             Unit of the column density, or of each map (in order, or by name); replaces ``BUNIT``.
-            For the decimal logarithm of a column density it is ``"dex(cm-2)"``.
+            ``"dex(cm-2)"`` is that of a decimal logarithm.
 
         hdu : int or str, optional
             The extension with the column density.
@@ -552,8 +541,8 @@ class GasMap:
         Notes
         -----
         Uncertainties do not contain the error of the conversion to N(H2), which is systematic.
-        Regridding (by reproject, the extra ``cube``) averages N v and N (sigma^2 + v^2); beams are
-        not matched.  ``meta["regridded"]`` names the channels.
+        Regridding (by reproject, the extra ``cube``) does not match beams.  ``meta["regridded"]``
+        names the channels.
 
         Examples
         --------
@@ -632,14 +621,12 @@ class GasMap:
             above ``snr`` times the noise.
 
         widen : float, optional
-            Fraction by which each run is widened on both sides, for the wings of the line.  Without
-            it, dispersions of faint lines are up to 15 % too small.
+            Fraction by which each run is widened on both sides, for the wings of the line.
 
         line_width : `~astropy.units.Quantity`, optional
-            Subtracted from the dispersions in quadrature: the thermal motion of the molecule (see
-            `~astrofractal.simulations.thermal_dispersion`; 0.05 km/s for CO and 0.07 km/s for NH3
-            at 10 K) and the spectrometer (a channel's width / sqrt(12)), neither of which is in the
-            reference maps.  Dispersions below it become 0.
+            Subtracted from the dispersions in quadrature: the thermal motion of the molecule
+            (`~astrofractal.simulations.thermal_dispersion`) and the spectrometer (a channel's width
+            / sqrt(12)), neither of which is in the reference maps.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -662,7 +649,7 @@ class GasMap:
 
         Notes
         -----
-        With the intensity T of the channels of the mask, of width dv, and the X-factor X,
+        With the intensity T of channels of width dv and the X-factor X,
 
         .. math::
 

@@ -80,8 +80,7 @@ def standard_header(header, where):
 
 def _axes(header):
     """Return the numbers (1-based) of the axes that have a CTYPE or a CUNIT."""
-    found = (re.fullmatch(r"(?:CTYPE|CUNIT)(\d+)", key) for key in header)
-    return sorted({int(match[1]) for match in found if match})
+    return sorted({int(key[5:]) for key in header if re.fullmatch(r"(?:CTYPE|CUNIT)\d+", key)})
 
 
 def _drop_axes_of_one_pixel(header):
@@ -92,26 +91,19 @@ def _drop_axes_of_one_pixel(header):
         one_pixel = header.get(f"NAXIS{axis}") == 1 or 2 <= n_axes < axis
         return one_pixel and not is_celestial(header, axis)
 
-    keys = {}
-    for key in header:
+    for key in list(header):
         found = _AXIS.fullmatch(key)
-        if found:
-            keys[key] = any(dropped(int(axis)) for axis in found.groups() if axis)
-    for key, unused in keys.items():
-        if unused:
-            del header[key]
+        if found and any(dropped(int(axis)) for axis in found.groups() if axis):
+            header.remove(key, ignore_missing=True)
 
 
 def check_numbers(header, where, keys=_NUMBER):
     """Refuse numbers that are stored as text, or are infinite; remove texts without a number."""
-    empty = []
-    for key in header:
-        if not keys.fullmatch(key):
-            continue
-        value = header[key]
+    for key in [key for key in header if keys.fullmatch(key)]:
+        value = header.get(key)
         words = isinstance(value, str) and not re.search(r"\d", value)
         if words and (not value.strip() or key[0] in "BR"):  # no beam, no rest frequency
-            empty.append(key)
+            header.remove(key, ignore_missing=True)
         elif isinstance(value, str):
             msg = (
                 f"{where} has the text {key} = {value!r}, which must be a number: remove its quotes"
@@ -120,8 +112,6 @@ def check_numbers(header, where, keys=_NUMBER):
         elif isinstance(value, int | float) and not np.isfinite(value):
             msg = f"{where} has {key} = {value}, which must be finite"
             raise ValueError(msg)
-    for key in empty:
-        del header[key]
 
 
 def _check_equinox(header, where):
@@ -157,11 +147,10 @@ def _check_equinox(header, where):
 
 def _spell_axis(header, axis):
     """Write CTYPE and CUNIT of an axis as the standard does."""
-    if f"CTYPE{axis}" in header or spectral_ctype(header, axis):
-        own = str(header.get(f"CTYPE{axis}", ""))
-        ctype = spectral_ctype(header, axis) or own.upper()
-        if ctype != own.rstrip():
-            header[f"CTYPE{axis}"] = ctype
+    own = str(header.get(f"CTYPE{axis}", ""))
+    ctype = spectral_ctype(header, axis) or own.upper()
+    if ctype != own.rstrip():
+        header[f"CTYPE{axis}"] = ctype
     unit = str(header.get(f"CUNIT{axis}", "")).strip()
     try:
         plain = parse_unit(unit).to_string("fits") if unit else ""

@@ -63,15 +63,9 @@ def cutout(
 
     Notes
     -----
-    Values are interpolated bilinearly through the WCS.  Where the pixels of the cutout are wider
-    than those of the map, each is the mean over its area.  Velocities are weighted by column
-    density, and their spread becomes part of the dispersion
-    (`~astrofractal.gasmap.moments.transform`).  A pixel is masked when more than half of its
-    weight is.
-
-    See Also
-    --------
-    cutouts : several at once.
+    Values are interpolated bilinearly through the WCS, or averaged over wider pixels.  Velocities
+    are weighted by column density, and their spread becomes part of the dispersion.  A pixel is
+    masked when more than half of its weight is.
 
     Examples
     --------
@@ -82,27 +76,24 @@ def cutout(
     >>> gas.cutout((191, 194), size=0.5 * u.pc, shape=(64, 64))
     <GasMap 64 x 64 px, column_density + velocity + dispersion, 0.007812 pc/px, at 300 pc>
     """
-    positions = position
     if hasattr(position, "bounding_box") or hasattr(position, "contains"):  # of regions
         if size is not STANDARD_WIDTH or shape is not STANDARD_SHAPE:
             msg = "size and shape must not be given with a region: its bounding box has both"
             raise ValueError(msg)
         return _bounding_box(gas, position)
     if isinstance(position, SkyCoord):
-        if not position.isscalar and position.size != 1:
+        if position.size != 1:
             msg = f"position must be one SkyCoord, got {position.size}: use cutouts"
             raise ValueError(msg)
-        positions = position.reshape(1)
+        positions, where = position.reshape(1), position.to_string("decimal")
     else:
-        positions = np.atleast_2d(check_pixels("position", position))
+        positions, where = np.atleast_2d(check_pixels("position", position)), position
         if positions.shape != (1, 2):
             msg = f"position must be a SkyCoord or a pixel (x, y), got {position!r}"
             raise ValueError(msg)
-    resampler = Resampler(gas, size=size, shape=shape)
-    cutout = resampler(positions)[0]
+    (cutout,) = Resampler(gas, size=size, shape=shape)(positions)
     if "outside" in cutout.flags:
         x, y = cutout.meta["pixel"]
-        where = position.to_string("decimal") if isinstance(position, SkyCoord) else position
         msg = (
             f"position {where} is not on the map: pixel (x, y) = ({x:.1f}, {y:.1f}), the shape "
             f"(ny, nx) is {gas.shape}"
@@ -134,19 +125,14 @@ def cutouts(
     if isinstance(positions, SkyCoord):
         positions = positions.reshape(-1)
     else:
-        array = check_pixels("positions", positions)
-        if array.size == 0:
-            return []
-        if array.ndim != 2 or array.shape[1] != 2:
+        positions = check_pixels("positions", positions)
+        if positions.size and (positions.ndim != 2 or positions.shape[1] != 2):
             msg = (
                 "positions must be a SkyCoord or pixels (x, y) of shape (n, 2), got shape "
-                f"{array.shape}"
+                f"{positions.shape}"
             )
             raise ValueError(msg)
-        positions = array
-    if len(positions) == 0:
-        return []
-    return Resampler(gas, size=size, shape=shape)(positions)
+    return Resampler(gas, size=size, shape=shape)(positions) if positions.size else []
 
 
 def contains(gas: _Map, positions: SkyCoord | ArrayLike) -> np.ndarray:

@@ -147,14 +147,15 @@ _MOLECULES = re.compile(
 )
 
 _MAGNITUDES = re.compile(
-    r"^(?:magnitudes?\b|mag\b|A_?[VK]\b|A\([VK]\))[\s,\[(]*(?:mag|A_?[VK])?[\])]?$", re.I
+    r"(?:magnitudes?\b|mag\b|A_?[VK]\b|A\([VK]\))[\s,\[(]*(?:mag|A_?[VK])?[\])]?", re.I
 )
 
-_TEMPERATURE_SCALE = re.compile(
-    r"\s*\(\s*T_?(?:A\*?|R\*?|MB|B)\s*\)|(?<=K)[\s_]+T_?(?:A\*?|R\*?|MB|B)(?![A-Za-z])", re.I
+#: What is added to a unit, and is no part of it: the scale of a temperature, the frame of velocities.
+_ADDED = re.compile(
+    r"\s*\(\s*T_?(?:A\*?|R\*?|MB|B)\s*\)|(?<=K)[\s_]+T_?(?:A\*?|R\*?|MB|B)(?![A-Za-z])|"
+    r"(?<=[s1])\s*\(\s*(?:LSRK?|HEL\w*|BARY\w*)\s*\)",
+    re.I,
 )
-
-_VELOCITY_FRAME = re.compile(r"(?<=[s1])\s*\(\s*(?:LSRK?|HEL\w*|BARY\w*)\s*\)", re.I)
 
 #: An integrated line, whose slashes and brackets astropy would read in another way.
 _LINE = re.compile(
@@ -227,14 +228,12 @@ def _inner(plain):
     found = _LOGARITHM.match(plain)
     text = _H2.sub(" ", plain[found.end() :] if found else plain)
     text = _NAME.sub("", _unwrapped(text))
-    if not found:
-        return False, _tidy(_unwrapped(text))
-    text = _NAME_IN_LOGARITHM.sub("", text)
-    if text.startswith("/"):  # of a ratio to the unit
-        unit = _tidy(_unwrapped(text[1:]))
+    if found:
+        text = _NAME_IN_LOGARITHM.sub("", text)
+        unit = _tidy(text[1:]) if text.startswith("/") else ""  # of a ratio to the unit
         if unit and (_unit(unit) or u.one).is_equivalent(u.cm**-2):
             return True, unit
-    return True, _tidy(_unwrapped(text))
+    return bool(found), _tidy(text)
 
 
 def _unwrapped(text):
@@ -252,16 +251,13 @@ def _unwrapped(text):
 
 def _tidy(text):
     """Return a unit's text with known words put as astropy reads them."""
-    text = text.lstrip(" .*")  # of a product with what is counted, "H2.cm-2"
-    if _MAGNITUDES.match(text.strip()):
+    text = _unwrapped(text).strip(" .*")  # of a product with what is counted, "H2.cm-2"
+    if _MAGNITUDES.fullmatch(text):
         return "mag"
-    text = _TEMPERATURE_SCALE.sub("", text)
-    text = _VELOCITY_FRAME.sub("", text)
+    text = _ADDED.sub("", text)
     line = _LINE.match(text.strip())
     if line:
-        intensity = "K"
-        if line["flux"]:
-            intensity = f"{line['flux']} {line['per']}-1"
+        intensity = f"{line['flux']} {line['per']}-1" if line["flux"] else "K"
         text = f"{intensity} {line['length']} s-1"
     text = _unwrapped(text)
     text = re.sub(r"(?<=\bkm)s(?=\^?-1)|(?<=\bm)s(?=\^?-1$)", " s", text)
@@ -272,14 +268,17 @@ def _unit(text):
     """Return the unit of a tidy text, in its own or in the usual letters, or `None`."""
     if not text:
         return None
-    for candidate in (text, _usual_letters(text)):
+    return _read(text) or _read(_usual_letters(text))
+
+
+def _read(text):
+    """Return the unit that astropy reads in a text, or `None`."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", u.UnitsWarning)
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", u.UnitsWarning)
-                return u.Unit(candidate)
+            return u.Unit(text)
         except (ValueError, TypeError):
-            continue
-    return None
+            return None
 
 
 def _usual_letters(text):
@@ -288,18 +287,10 @@ def _usual_letters(text):
 
     def usual(match):
         word = match[0]
-        if not capitals and _reads(word):
+        if not capitals and _read(word):
             return word
         if word == "MJY":  # of mega and milli, only one is in use for each
             return "MJy" if "SR" in text else word
         return _WORDS.get(word.lower(), word)
 
     return re.sub(r"(?<![0-9])(?<![0-9]\.)[A-Za-z]+(?:_[A-Za-z]+)?", usual, text)
-
-
-def _reads(word):
-    try:
-        u.Unit(word)
-    except (ValueError, TypeError):
-        return False
-    return True

@@ -26,13 +26,13 @@ def celestial_wcs(source, *, name="wcs", hdus=None):
     """Return the celestial part of a WCS, with distortions, as a WCS of two axes."""
     wcs = read_wcs(source, hdus=hdus, name=name)
     with reading(name, "the WCS"):  # these invert the matrix
-        has_celestial = wcs.has_celestial
-    if not has_celestial:
+        celestial = None
+        if wcs.has_celestial:
+            celestial = wcs if wcs.naxis == 2 else wcs.celestial
+            celestial.wcs.set()
+    if celestial is None:
         msg = f"{name} {describe_ctypes(wcs.wcs.ctype)}"
         raise ValueError(msg)
-    with reading(name, "the WCS"):
-        celestial = wcs if wcs.naxis == 2 else wcs.celestial
-        celestial.wcs.set()
     _check_celestial(celestial, name)
     return celestial
 
@@ -53,18 +53,16 @@ def _check_celestial(wcs, name):
 
 def read_wcs(source, *, hdus=None, name="wcs"):
     """Return the full WCS of a header, or a WCS as it is; refuse the rest."""
-    if isinstance(source, WCS):
-        return source
-    if not isinstance(source, fits.Header):
-        low_level = getattr(source, "low_level_wcs", source)
-        if isinstance(low_level, WCS):
-            return low_level
-        if isinstance(low_level, SlicedLowLevelWCS) and isinstance(low_level._wcs, WCS):
-            return _sliced(low_level)
-        msg = f"{name} must be an astropy.wcs.WCS or a FITS header, got {type(source).__name__}"
-        raise TypeError(msg)
-    with reading(name, "the WCS"):
-        return _header_wcs(source, hdus, name)
+    if isinstance(source, fits.Header):
+        with reading(name, "the WCS"):
+            return _header_wcs(source, hdus, name)
+    low_level = getattr(source, "low_level_wcs", source)
+    if isinstance(low_level, WCS):
+        return low_level
+    if isinstance(low_level, SlicedLowLevelWCS) and isinstance(low_level._wcs, WCS):
+        return _sliced(low_level)
+    msg = f"{name} must be an astropy.wcs.WCS or a FITS header, got {type(source).__name__}"
+    raise TypeError(msg)
 
 
 def _header_wcs(source, hdus, name):
@@ -78,8 +76,8 @@ def _header_wcs(source, hdus, name):
         try:
             return WCS(header, fobj=hdus)
         except Exception as error:
-            ctypes = [source.get(f"CTYPE{axis}", "") for axis in (1, 2)]
             if source.get("NAXIS", 2) == 2 and any(spectral_ctype(header, n) for n in (1, 2)):
+                ctypes = [source.get(f"CTYPE{axis}", "") for axis in (1, 2)]
                 msg = f"{name} {describe_ctypes(ctypes)}"
                 raise ValueError(msg) from error
             raise
@@ -117,9 +115,9 @@ def describe_ctypes(ctypes):
     spectral = [spectral_ctype(header, axis) for axis in range(1, len(ctypes) + 1)]
     if len(ctypes) == 2 and spectral.count(None) == 1:
         return describe_diagram(shown)
-    if not any(re.search("[A-Za-z]", ctype) for ctype in header.values()):
-        return "has no celestial WCS (no CTYPE): give (data, wcs) or pixel_scale="
-    return f"has no celestial WCS (CTYPE {shown}): give (data, wcs) or pixel_scale="
+    named = any(re.search("[A-Za-z]", ctype) for ctype in header.values())
+    stated = f"CTYPE {shown}" if named else "no CTYPE"
+    return f"has no celestial WCS ({stated}): give (data, wcs) or pixel_scale="
 
 
 def describe_diagram(shown):
@@ -204,26 +202,15 @@ def pixel_to_sky(wcs, x, y):
     return SkyCoord(longitude, latitude, unit="deg", frame="icrs" if frame is None else frame)
 
 
-def unit_vectors(longitude, latitude):
-    """Return unit vectors (..., 3) of longitudes and latitudes in degrees."""
-    longitude, latitude = np.radians(longitude), np.radians(latitude)
-    return np.stack(
-        [
-            np.cos(latitude) * np.cos(longitude),
-            np.cos(latitude) * np.sin(longitude),
-            np.sin(latitude),
-        ],
-        axis=-1,
-    )
-
-
 def pixel_solid_angle(wcs, x, y):
     """Return the solid angle in steradian of the pixels centered on (x, y), with distortions."""
     x, y = np.asarray(x, float), np.asarray(y, float)
-    left, right, down, up = (
-        unit_vectors(*pixel_to_degrees(wcs, x + dx, y + dy))
-        for dx, dy in ((-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5))
-    )
+    edges = []
+    for dx, dy in ((-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5)):
+        lon, lat = np.radians(pixel_to_degrees(wcs, x + dx, y + dy))
+        vector = np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)
+        edges.append(np.stack(vector, axis=-1))
+    left, right, down, up = edges
     with np.errstate(invalid="ignore"):  # where the projection does not reach
         return np.linalg.norm(np.cross(right - left, up - down), axis=-1)
 

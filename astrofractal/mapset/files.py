@@ -13,6 +13,7 @@ Map sets on disk: one FITS file per cloud, or one for several clouds.
   file of several clouds has these in a table ``CLOUDS``.
 """
 
+import re
 import warnings
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -64,7 +65,7 @@ def _from_hdus(hdus, path):
     table = QTable.read(hdus["SINKS"])
     decode = unquote if hdus["SINKS"].header.get("ENCODED", False) else str
     channels = _channels(hdus)
-    missing = [c for c in ("sink", "mass") if c not in table.colnames]
+    missing = not {"sink", "mass"} <= set(table.colnames)
     if missing or len(table) != len(channels[0]) or len({c.shape for c in channels}) > 1:
         msg = (
             f"{str(path)!r} is not a map set: SINKS needs the columns sink and mass and one row per "
@@ -80,12 +81,11 @@ def _from_hdus(hdus, path):
     optional = {}
     if "time" in table.colnames:
         optional["times"] = _with_unit(table["time"], u.Myr)
-    if "axis" in table.colnames:
-        optional["axes"] = np.asarray(table["axis"], dtype=str)
     if {"x", "y", "z"} <= set(table.colnames):
         optional["positions"] = np.stack([_with_unit(table[c], u.pc) for c in "xyz"], axis=1)
-    if "represents" in table.colnames:
-        optional["represents"] = np.asarray(table["represents"], dtype=float)
+    for column, name, kind in (("axis", "axes", str), ("represents", "represents", float)):
+        if column in table.colnames:
+            optional[name] = np.asarray(table[column], dtype=kind)
     if "PIXSIZE" in primary:
         optional["pixel_scale"] = primary["PIXSIZE"] * u.pc
     return {
@@ -129,11 +129,11 @@ def _properties(hdus, clouds, decode):
 def write_parts(maps, path, *, overwrite=False):
     """Write a map set to one file."""
     clouds = list(dict.fromkeys(maps.clouds.tolist()))
-    local = [
-        s.removeprefix(f"{c}/") for c, s in zip(maps.clouds.tolist(), maps.protostars.tolist())
-    ]
-    encoded = any(quote(name, _PRINTABLE + " ") != name or name != name.strip() or "%" in name
-                  for name in (*clouds, *local))  # fmt: skip
+    owners = zip(maps.clouds.tolist(), maps.protostars.tolist())
+    local = [protostar.removeprefix(f"{cloud}/") for cloud, protostar in owners]
+    encoded = any(
+        quote(name, _PRINTABLE + " ") != name or name != name.strip() for name in (*clouds, *local)
+    )
 
     def encode(name):
         return quote(name, _PRINTABLE) if encoded else name
@@ -161,8 +161,8 @@ def write_parts(maps, path, *, overwrite=False):
     if len(clouds) != 1:
         table["cloud"] = [encode(c) for c in maps.clouds.tolist()]
     table["sink"] = [encode(s) for s in local]
-    if all(s.isascii() and s.isdigit() and len(s) < 19 and str(int(s)) == s for s in local):
-        table["sink"] = np.array(local, dtype=np.int64)  # a number, unless that would change it
+    if all(re.fullmatch("0|[1-9][0-9]{0,17}", s) for s in local):
+        table["sink"] = np.array(local, dtype=np.int64)
     table["time"] = maps.times.astype(np.float32)
     table["axis"] = maps.axes
     table["mass"] = maps.masses.astype(np.float32)
@@ -170,8 +170,7 @@ def write_parts(maps, path, *, overwrite=False):
         table[name] = maps.positions[:, i].astype(np.float32)
     if (maps.represents != 1).any():
         table["represents"] = maps.represents
-    hdus.append(fits.table_to_hdu(table))
-    hdus[-1].name = "SINKS"
+    hdus.append(fits.BinTableHDU(table, name="SINKS"))
     if encoded:
         hdus[-1].header["ENCODED"] = (True, "names are percent-encoded UTF-8")
     if len(clouds) != 1 and any(properties.values()):
@@ -180,8 +179,7 @@ def write_parts(maps, path, *, overwrite=False):
         table = QTable({"cloud": [encode(c) for c in clouds]})
         for key in keys:
             table[key.lower()] = [properties[n][key] for n in clouds]
-        hdus.append(fits.table_to_hdu(table))
-        hdus[-1].name = "CLOUDS"
+        hdus.append(fits.BinTableHDU(table, name="CLOUDS"))
     with atomic_path(path, overwrite=overwrite) as temporary:
         fits.HDUList(hdus).writeto(temporary, checksum=True)
 

@@ -117,16 +117,13 @@ class MapSet:
         self.clouds = _strings("clouds", clouds, n_maps)
         names = zip(self.clouds.tolist(), _strings("protostars", protostars, n_maps).tolist())
         self.protostars = np.array([s if s.startswith(f"{c}/") else f"{c}/{s}" for c, s in names])
-        if times is None:
-            times = np.full(n_maps, np.nan) * u.Myr
+        times = np.full(n_maps, np.nan) * u.Myr if times is None else times
         self.times = _quantity("times", times, u.Myr, (n_maps,))
         self.axes = _strings("axes", [""] * n_maps if axes is None else axes, n_maps)
-        if positions is None:
-            positions = np.full((n_maps, 3), np.nan) * u.pc
+        positions = np.full((n_maps, 3), np.nan) * u.pc if positions is None else positions
         self.positions = _quantity("positions", positions, u.pc, (n_maps, 3))
-        self.represents = np.ones(n_maps)
-        if represents is not None:
-            self.represents = np.array(represents, dtype=float)
+        represents = np.ones(n_maps) if represents is None else represents
+        self.represents = np.array(represents, dtype=float)
         if self.represents.shape != (n_maps,) or not (self.represents > 0).all():
             msg = f"represents must have one positive number for each of the {n_maps} maps"
             raise ValueError(msg)
@@ -171,8 +168,7 @@ class MapSet:
         digest : str
             Equal for sets of equal content.
         """
-        values = {name: getattr(self, name) for name in (*_COLUMNS, "pixel_scale")}
-        return fingerprint(values)
+        return fingerprint({name: getattr(self, name) for name in (*_COLUMNS, "pixel_scale")})
 
     def gasmap(self, index: int) -> GasMap:
         """
@@ -203,18 +199,9 @@ class MapSet:
         Returns
         -------
         dataset : `torch.utils.data.Dataset`
-            One tuple for each map: the image, a float32 tensor (3, ny, nx) of the model's channels
-            that shares its memory with this set, not-a-number where nothing is known; the mass in
-            solar masses; and the names of protostar and cloud, by which a set must be split.
-
-        Examples
-        --------
-        >>> from astrofractal.mapset import reference_maps
-        >>> image, mass, protostar, cloud = reference_maps().to_torch()[0]
-        >>> image.shape
-        torch.Size([3, 64, 64])
-        >>> cloud
-        'cloud01'
+            One tuple for each map: the image, a float32 tensor (3, ny, nx) that shares its memory
+            with this set; the mass in solar masses; and the names of protostar and cloud, by which
+            a set must be split.
         """
         from astrofractal.mapset.dataset import LabeledMaps
 
@@ -224,10 +211,8 @@ class MapSet:
         """
         Return a smaller set in which masses, protostars, times and axes are mixed as in this one.
 
-        The maps are put in the order of protostar, time and axis and cut into ``n_maps`` runs of
-        equal length, and one map is taken from each run, not always at the same place in it.  No
-        random numbers are drawn.  A calibration on a set in which every protostar has the same
-        number of maps, whatever its age, has fewer heavy ones, and its masses are too low.
+        One map is taken from each of ``n_maps`` runs of equal length, in the order of protostar,
+        time and axis; no random numbers are drawn.
 
         Parameters
         ----------
@@ -239,17 +224,13 @@ class MapSet:
         maps : `MapSet`
             The smaller set, in the order of this one.
         """
-        n_maps = positive_int("n_maps", n_maps)
-        if n_maps >= len(self):
+        if positive_int("n_maps", n_maps) >= len(self):
             return self[:]
         return self[np.sort(_spread(self._order(), n_maps))]
 
     def limit(self, n_per_protostar: int) -> MapSet:
         """
-        Keep at most so many maps of each protostar, which stand for the others.
-
-        Times and axes are mixed as in this set.  What a kept map stands for is multiplied into
-        ``represents``, so that a calibration gives each protostar the weight of all its maps.
+        Keep at most so many maps of each protostar, which stand for the others by ``represents``.
 
         Parameters
         ----------
@@ -333,11 +314,8 @@ class MapSet:
 
         Raises
         ------
-        FileNotFoundError
-            If ``path`` does not exist or is a folder without FITS files.
-
         OSError
-            If a file is not FITS or is truncated.
+            If there is no such file, or a file is not FITS or is truncated.
 
         ValueError
             If a file is FITS but not of this format.
@@ -348,12 +326,7 @@ class MapSet:
             if not files:
                 msg = f"no .fits files in the folder {str(path)!r}"
                 raise FileNotFoundError(msg)
-            return cls.concatenate([cls._of(file) for file in files])
-        return cls._of(path)
-
-    @classmethod
-    def _of(cls, path):
-        """Return the maps of one file."""
+            return cls.concatenate([cls.read(file) for file in files])
         with reading(path, otherwise=OSError):
             return cls(**read_parts(path))
 
@@ -364,7 +337,7 @@ class MapSet:
         Parameters
         ----------
         path : path-like
-            The file.  A file that is only partly written never stands under this name.
+            The file.
 
         overwrite : bool, optional
             Whether an existing file may be replaced.
@@ -385,8 +358,7 @@ def reference_maps() -> MapSet:
     """
     Return the maps that the package ships for the calibration of masses.
 
-    They are a part of twelve magnetohydrodynamic simulations of collapsing clouds, projected through
-    the whole box along three axes, 0.5 pc wide on 64 x 64 px.
+    They are projections of twelve magnetohydrodynamic simulations of collapsing clouds.
 
     Returns
     -------
@@ -420,14 +392,11 @@ def _center_velocity(images):
 
 def _quantity(name, value, unit, shape):
     value = u.Quantity(value)
-    if value.unit == u.dimensionless_unscaled:
-        msg = f"{name} must be a Quantity in units of {unit}, got numbers without a unit"
-        raise u.UnitsError(msg)
-    try:
-        value = value.to(unit).astype(float)
-    except u.UnitConversionError as error:
-        msg = f"{name} must be a Quantity in units of {unit}, got {value.unit}"
-        raise u.UnitConversionError(msg) from error
+    if not value.unit.is_equivalent(unit):
+        got = "numbers without a unit" if value.unit == u.one else value.unit
+        msg = f"{name} must be a Quantity in units of {unit}, got {got}"
+        raise u.UnitConversionError(msg)
+    value = value.to(unit).astype(float)
     if value.shape != shape:
         msg = f"{name} must have the shape {shape}, got {value.shape}"
         raise ValueError(msg)

@@ -279,20 +279,20 @@ def units_of(unit, names):
     """Return a dict of units from one, several or a dict of them."""
     if unit is None:
         return {}
-    if isinstance(unit, dict):
-        unknown = set(unit) - set(CHANNELS)
-        if unknown:
-            msg = f"unit has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
-            raise ValueError(msg)
-        if unit and not set(unit) & set(names):
-            refuse_unused(f"a map of {', '.join(names)}", {"unit": unit})
-        return {name: parse_unit(value) for name, value in unit.items()}
     if isinstance(unit, list | tuple):
         if len(unit) != len(names):
             msg = f"unit must be one unit or {len(names)}, one for each of {names}, got {unit!r}"
             raise ValueError(msg)
-        return {name: parse_unit(value) for name, value in zip(names, unit, strict=True)}
-    return {"column_density": parse_unit(unit)}
+        unit = dict(zip(names, unit, strict=True))
+    elif not isinstance(unit, dict):
+        unit = {"column_density": unit}
+    unknown = set(unit) - set(CHANNELS)
+    if unknown:
+        msg = f"unit has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
+        raise ValueError(msg)
+    if unit and not set(unit) & set(names):
+        refuse_unused(f"a map of {', '.join(names)}", {"unit": unit})
+    return {name: parse_unit(value) for name, value in unit.items()}
 
 
 def bunit(hdu, hdus, name="column_density"):
@@ -322,14 +322,10 @@ def _unit_example(values):
 def image_channel(hdu, hdus, given, name):
     """Return the channel of an image HDU with its error and mask, axes of one pixel dropped."""
     unit = bunit(hdu, hdus, name) if given is None else given
-    data = hdu_data(hdu, hdus)
     where = label(hdu, hdus)
-    if data is None or data.ndim < 2:
-        shape = None if data is None else data.shape
-        msg = f"{where} must be a 2D map, got {0 if data is None else data.ndim}D data of {shape}"
-        raise ValueError(msg)
     meta = {"header": hdu.header, "file": hdus.filename()} if name == "dispersion" else None
-    channel = Channel(clean_numbers(data, where), unit, meta=meta).squeezed(where)
+    values = clean_numbers(hdu_data(hdu, hdus), where)
+    channel = Channel(values, unit, meta=meta).squeezed(where)
     channel.error = find_error(hdus, hdu, name, channel, given)
     channel.mask = find_mask(hdus, hdu, channel.values.shape)
     return channel
@@ -433,7 +429,6 @@ def _load_error(data, name, channel):
     if values.shape != channel.values.shape:
         msg = f"the {where} has shape {values.shape}, {name} has {channel.values.shape}"
         raise ValueError(msg)
-    logarithm = isinstance(channel.unit, u.function.FunctionUnitBase)
-    if unit != channel.unit and not (logarithm and unit == channel.unit.physical_unit):
+    if not (channel.is_logarithm and unit == channel.unit.physical_unit):
         values = values * error_factor(unit, channel, name=where)
     return values  # of a logarithm: in dex, or `column_of` finds that it is not

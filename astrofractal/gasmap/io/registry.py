@@ -17,7 +17,7 @@ from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS
 from astrofractal._utils.validation import one_of
 from astrofractal.gasmap.channel import DISPERSION_KINDS
 from astrofractal.gasmap.checks import check_beam
-from astrofractal.gasmap.column import check_conversion
+from astrofractal.gasmap.column import ColumnConversion
 from astrofractal.gasmap.moments import CHANNELS
 
 if TYPE_CHECKING:
@@ -56,7 +56,12 @@ class ReadOptions:
     wcs: Any = None
 
     def __post_init__(self):
-        check_conversion(self.column)
+        if not isinstance(self.column, ColumnConversion | None):
+            msg = (
+                "column must be an XFactor, Extinction, DustEmission or Abundance (of "
+                f"astrofractal.gasmap), got {self.column!r}"
+            )
+            raise TypeError(msg)
         self.beam = check_beam(self.beam)
         if self.dispersion_kind is not None:
             one_of("dispersion_kind", self.dispersion_kind, DISPERSION_KINDS)
