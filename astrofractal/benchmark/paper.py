@@ -74,9 +74,6 @@ def run_paper(
     output : path-like
         The folder of ``paper.ecsv``.
 
-    weights : str or path-like, optional
-        The weights of the fractal encoder.
-
     default : bool, optional
         Whether the package's default is scored as well, on at most six maps of each protostar: its
         sixteen views take most of the time.
@@ -87,28 +84,14 @@ def run_paper(
     n_maps : int, optional
         Use so many maps, drawn at random; fewer near-copies make the random split harder.
 
-    features_cache : path-like, optional
-        A folder for the features of the encoders.
-
-    random_state : int, optional
-        The seed of the splits.
-
-    overwrite : bool, optional
-        Whether an existing table may be replaced.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress.
+    weights, features_cache, random_state, overwrite, progress_bar : optional
+        As of `run_benchmark`.
 
     Returns
     -------
     journal : `~astrofractal.benchmark.run.Journal`
         With the table ``paper``: scores per map, as the paper has them, the mean over three
         random splits, the paper's own, and those of each cloud predicted by the others.
-
-    Raises
-    ------
-    FileExistsError
-        If the table exists and ``overwrite`` is `False`.
     """
     path = Path(output) / "paper.ecsv"
     if path.exists() and not overwrite:

@@ -280,8 +280,8 @@ def run_benchmark(
                     journal.add("degradation", [row])
     if "intervals" in parts:
         with journal.attempt("intervals"):
-            rows, ranges = interval_rows(scorer, methods[0], headline)
-            journal.add("intervals", rows)
+            table, ranges = interval_rows(scorer, methods[0], headline)
+            journal.keep("intervals", table)
             journal.add("mass_ranges", ranges)
     return journal
 
@@ -314,7 +314,7 @@ def _compare(journal, maps, found, pairs, random_state):
     table["log_mass"] = np.concatenate(list(found.values()))
     table["method"] = np.repeat(list(found), len(maps))
     journal.keep("predictions", table)
-    # A network may have been trained on some of the maps alone.
+    # A method may have failed.
     pairs = [pair for pair in pairs if all(name in found for name in pair)]
     rows = paired_rows(
         maps.log_masses, found, pairs, protostars=maps.protostars, clouds=maps.clouds,

@@ -4,6 +4,7 @@ from functools import partial
 
 import numpy as np
 from astropy import units as u
+from astropy.table import QTable
 from scipy.ndimage import gaussian_filter
 
 from astrofractal._utils.random import keyed_generator
@@ -204,15 +205,9 @@ def degradation_rows(scorer, methods, degradation, *, random_state=0):
 def interval_rows(scorer, method, protocol):
     """Predict with intervals, as the package does for its users."""
     maps, result = scorer.maps, scorer.evaluate(method, protocol, intervals=True)
-    columns = {
-        "cloud": maps.clouds.tolist(),
-        "sink": maps.protostars.tolist(),
-        "log_mass": maps.log_masses.tolist(),
-        "predicted": result.log_mass.tolist(),
-        "half_68": result.half_68.tolist(),
-        "half_90": result.half_90.tolist(),
-    }
-    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+    table = QTable({"cloud": maps.clouds, "sink": maps.protostars, "log_mass": maps.log_masses})
+    table["predicted"] = result.log_mass
+    table["half_68"], table["half_90"] = result.half_68, result.half_90
     weights = protostar_weights(maps.protostars, 1)
     ranges = mass_range_scores(maps.log_masses, result.log_mass, result.half_68, weights)
-    return rows, list(ranges)
+    return table, list(ranges)

@@ -251,10 +251,7 @@ class FractalEncoder(Options):
         It is equal for encoders that give the same features.  The device and the batch size are left
         out: they change results by rounding alone.
 
-        Parameters
-        ----------
-        precision : {"float32", "bfloat16"}, optional
-            Return the digest of the same encoder in another precision.
+        With ``precision`` it is that of the same encoder in another precision.
         """
         if self._fingerprint is None:
             state = dict(self.model.state_dict())
@@ -273,14 +270,8 @@ class FractalEncoder(Options):
         """
         Return an encoder of the same model with other weights, such as tuned ones, without heads.
 
-        Parameters
-        ----------
-        state : dict of str to `torch.Tensor`
-            The state of the whole backbone.  It is rounded to 16 bit, as `save` writes it, so that
-            the encoder and its saved copy are the same.
-
-        **card : dict
-            Entries of the card that differ from this encoder's, such as ``recipe``.
+        ``state``, of the whole backbone, is rounded to 16 bit as `save` writes it, so that the encoder
+        and its saved copy are the same.  ``card`` has the entries that differ from this encoder's.
         """
         state = {k: v.half().float() if v.is_floating_point() else v for k, v in state.items()}
         new = copy.copy(self)
@@ -294,14 +285,7 @@ class FractalEncoder(Options):
         return new
 
     def save(self, path: PathLike) -> dict[str, Any]:
-        """
-        Write the weights, in 16 bit, and their card, which is returned.
-
-        Parameters
-        ----------
-        path : path-like
-            The ``.safetensors`` file, which `from_pretrained` reads; the card is a file next to it.
-        """
+        """Write a ``.safetensors`` file in 16 bit, which `from_pretrained` reads; return its card."""
         return save_weights(self.state_dict(), path, self.card)
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -38,7 +38,7 @@ def export_onnx(encoder, path, *, overwrite=False):
         The encoder.
 
     path : path-like
-        The ``.onnx`` file.
+        The ``.onnx`` file.  It takes the extra ``onnx`` to write it.
 
     overwrite : bool, optional
         Whether an existing file may be replaced.
@@ -48,11 +48,6 @@ def export_onnx(encoder, path, *, overwrite=False):
     metadata : dict of str
         The file's metadata: ``card``, ``n_prefix_tokens`` and ``patch_size`` (JSON) and
         ``weights_id``.
-
-    Raises
-    ------
-    ImportError
-        If onnx is not installed (the extra ``onnx``).
     """
     import torch
 

@@ -119,19 +119,7 @@ def _gas(moments, mean, spread, velocity, shear, gx, gy, floor, turbulence, powe
 
 
 def draw_amplitude(seed: int, index: int) -> GasAmplitude:
-    """
-    Draw the physical scales of a flame.
-
-    Parameters
-    ----------
-    seed, index : int
-        The seed of the stream and the index of the flame in it.
-
-    Returns
-    -------
-    amplitude : `GasAmplitude`
-        A pure function of the arguments.
-    """
+    """Draw the physical scales of a flame, a pure function of the stream's seed and of its index."""
     key = derive_key(key_of(seed, index), np.uint64(2**32))
     return GasAmplitude(*(float(x) for x in _draw(np.uint64(key))))
 

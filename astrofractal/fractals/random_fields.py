@@ -23,14 +23,8 @@ class RandomFieldStream(Stream):
 
     Parameters
     ----------
-    seed : int
-        The seed of the series.
-
-    size : int, optional
-        Pixels on a side.
-
-    n_images : int, optional
-        The length of the dataset.
+    seed, size, n_images : int
+        The seed of the series, the pixels on a side and the length of the dataset.
 
     Notes
     -----

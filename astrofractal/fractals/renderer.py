@@ -168,24 +168,6 @@ def _gradient(key, table):
             table[i, j + 1] = low + w * (high - low)
 
 
-def moments_image(fields, *, ambient=0.05):
-    """Turn accumulated tracer moments into three channels."""
-    # fields 3D
-    out = np.empty((3, *fields.shape[:2]), np.float32)
-    _moments(fields, _f(ambient), out)
-    return out
-
-
-def palette_image(fields):
-    """Turn accumulated palette colors into a picture with the logarithmic tone of the flame paper."""
-    # fields 3D
-    count = np.sort(fields[..., 0], axis=None)
-    bright = max(count[int(0.995 * (count.size - 1))], _f(1e-3))
-    out = np.empty((3, *fields.shape[:2]), np.float32)
-    _tone(fields, bright, out)
-    return out
-
-
 def accumulate(arrays, key, frame, size, n_points, table=_MOMENTS):
     """Play the chaos game and add every point to its pixel."""
     # arrays, key, frame 1D; table 2D
@@ -239,10 +221,7 @@ def frame_system(
     seed : int, optional
         The seed of the chaos game.
 
-    coverage : float, optional
-        The least share of 16 x 16 cells of the frame that must receive points.
-
-    center : {"peak", "attractor"}, optional
+    coverage, center : optional
         See `FlameStream`.
 
     Returns
@@ -264,12 +243,17 @@ def frame_system(
 def draw_image(arrays, key, frame, size, n_points, rendering, *, ambient=0.05):
     """Render a system that has been framed."""
     # arrays, key, frame 1D
+    out = np.empty((3, size, size), np.float32)
     if rendering == "moments":
-        fields = smooth(accumulate(arrays, key, frame, size, n_points))
-        return moments_image(fields, ambient=ambient)
+        _moments(smooth(accumulate(arrays, key, frame, size, n_points)), _f(ambient), out)
+        return out
     table = np.empty((_ROWS, 4), np.float32)
     _gradient(np.uint64(derive_key(key, np.uint64(3))), table)
-    return palette_image(smooth(accumulate(arrays, key, frame, size, n_points, table)))
+    fields = smooth(accumulate(arrays, key, frame, size, n_points, table))
+    # As in the flame paper, brightness is logarithmic; the top half per cent of the pixels is full.
+    count = np.sort(fields[..., 0], axis=None)
+    _tone(fields, max(count[int(0.995 * (count.size - 1))], _f(1e-3)), out)
+    return out
 
 
 def render(
@@ -290,13 +274,7 @@ def render(
     system : `FlameSystem`
         The system.
 
-    size : int, optional
-        Pixels on a side.
-
-    n_points : int, optional
-        The number of points wanted in the frame.  At most four times as many are played.
-
-    rendering : {"moments", "palette"}, optional
+    size, n_points, rendering : optional
         See `FlameStream`.
 
     seed : int, optional
@@ -313,11 +291,6 @@ def render(
     -------
     image : 3D `~numpy.ndarray` of float32
         Shape (3, size, size).
-
-    Raises
-    ------
-    ValueError
-        If the system has no extent to put a frame around.
     """
     one_of("rendering", rendering, RENDERINGS)
     size = positive_int("size", size, minimum=8)

@@ -212,20 +212,9 @@ def is_blurred(kinds, rows):
 
 def random_system(seed: int, index: int, attempt: int = 0) -> FlameSystem:
     """
-    Draw a random system.
+    Draw a random system, a pure function of the stream's seed and of the index of the flame.
 
-    Parameters
-    ----------
-    seed, index : int
-        The seed of the stream of flames, and the index of the flame in it.
-
-    attempt : int, optional
-        The number of candidates of this index that were rejected before.
-
-    Returns
-    -------
-    system : `FlameSystem`
-        The system: a pure function of the arguments.
+    There are several candidates of an index: ``attempt`` is the number of those rejected before.
 
     Examples
     --------
