@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from astrofractal.encoder.encoder import FractalEncoder
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from astrofractal._utils.annotations import PathLike
 
 
@@ -37,7 +39,9 @@ def find_encoder(
     if encoder is None:
         kind, _, seed = weights.partition("-")
         is_random = kind == "random" and seed.isdigit()
-        options = {"weights": "random", "random_state": int(seed)} if is_random else {}
+        options: dict[str, Any] = (
+            {"weights": "random", "random_state": int(seed)} if is_random else {}
+        )
         try:
             encoder = FractalEncoder(model, **options)
         except (ValueError, RuntimeError, FileNotFoundError) as error:

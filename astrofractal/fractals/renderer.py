@@ -23,8 +23,6 @@ __all__ = [
     "draw_image",
     "find_flame",
     "frame_system",
-    "moments_image",
-    "palette_image",
     "render",
     "smooth",
 ]

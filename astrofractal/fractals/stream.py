@@ -41,6 +41,9 @@ class Stream:
             raise IndexError(msg)
         return self._image(index)
 
+    def _image(self, index: int) -> np.ndarray:
+        raise NotImplementedError
+
 
 class FlameStream(Stream):
     """

@@ -225,9 +225,11 @@ def random_system(seed: int, index: int, attempt: int = 0) -> FlameSystem:
     """
     arrays = system_buffers()
     n_maps, symmetry, final = draw_system(key_of(seed, index, attempt), *arrays)
-    own = [array[: n_maps + bool(final)] for array in arrays]
-    own[5] = own[5][:n_maps]  # weight
-    return FlameSystem(*own, symmetry=int(symmetry), final=bool(final))
+    affine, post, kinds, blend, parameters, weight, color, speed = (
+        array[: n_maps + bool(final)] for array in arrays
+    )
+    maps = (affine, post, kinds, blend, parameters, weight[:n_maps], color, speed)
+    return FlameSystem(*maps, int(symmetry), bool(final))
 
 
 def system_buffers():
