@@ -42,7 +42,9 @@ for calibration in estimator.calibrations_.values():
 # The bundled cloud is part of the reference maps. It is left out of the calibration here, as if
 # it were unknown; your own cloud needs no such step.
 
-estimator = estimator.leave_out(fits.getval(path, "CLOUD"), channels=[gas.channels])
+estimator = estimator.leave_out(
+    fits.getval(path, "CLOUD"), channels=[gas.channels]
+)
 sinks = QTable.read(path, hdu="SINKS")
 sinks.rename_column("sink", "id")
 table = estimator.catalog(gas, sinks["id", "ra", "dec"])
@@ -65,7 +67,9 @@ _ = plot_catalog(table, gas)
 # Without a table of positions, protostars are detected as peaks of the column density. Close
 # pairs become one peak, and a peak need not contain a protostar.
 
-found = estimator.catalog(gas, min_separation=0.05 * u.pc, threshold=3e22 / u.cm**2)
+found = estimator.catalog(
+    gas, min_separation=0.05 * u.pc, threshold=3e22 / u.cm**2
+)
 found["id", "position", "mass", "mass_lower", "mass_upper", "trust"]
 
 # %%

@@ -43,11 +43,15 @@ axis = np.arange(-4, 4, 0.1) * u.km / u.s
 width = np.hypot(truth.dispersion, thermal)
 offset = ((axis[:, None, None] - truth.velocity) / width).to_value("")
 integral = (truth.column_density / x_factor).to("K km/s")
-lines = (integral / (np.sqrt(2 * np.pi) * width) * np.exp(-(offset**2) / 2)).to_value("K")
+lines = (
+    integral / (np.sqrt(2 * np.pi) * width) * np.exp(-(offset**2) / 2)
+).to_value("K")
 noise = np.random.default_rng(0).normal(scale=0.1, size=lines.shape)
 
 header = truth.wcs.to_header()
-header.update(WCSAXES=3, CTYPE3="VRAD", CUNIT3="km/s", BUNIT="K", SPECSYS="LSRK")
+header.update(
+    WCSAXES=3, CTYPE3="VRAD", CUNIT3="km/s", BUNIT="K", SPECSYS="LSRK"
+)
 header.update(CRPIX3=1, CRVAL3=axis[0].value, CDELT3=0.1)
 folder = tempfile.TemporaryDirectory()
 cube = Path(folder.name) / "cube.fits"
@@ -60,7 +64,9 @@ fits.writeto(cube, (lines + noise).astype("float32"), header)
 # line, so that there is no default. ``line_width`` is the thermal width of the molecule, which is
 # subtracted in quadrature. Spectra without a signal are masked.
 
-gas = GasMap.from_cube(cube, column=XFactor(x_factor), distance=300 * u.pc, line_width=thermal)
+gas = GasMap.from_cube(
+    cube, column=XFactor(x_factor), distance=300 * u.pc, line_width=thermal
+)
 gas
 
 # %%
@@ -71,7 +77,10 @@ figure, axes = plt.subplots(figsize=(5.5, 3.6), layout="constrained")
 axes.step(axis, (lines + noise)[:, y, x], where="mid", color="black", lw=1)
 axes.axvline(gas.velocity[y, x].value, color="#0072B2", label="mean velocity")
 sigma = np.hypot(gas.dispersion[y, x], thermal)
-low, high = (gas.velocity[y, x] - sigma).value, (gas.velocity[y, x] + sigma).value
+low, high = (
+    (gas.velocity[y, x] - sigma).value,
+    (gas.velocity[y, x] + sigma).value,
+)
 axes.axvspan(low, high, color="#0072B2", alpha=0.2, label="± dispersion")
 axes.set(xlabel="v [km s$^{-1}$]", ylabel="T [K]")
 axes.legend()
@@ -84,11 +93,15 @@ _ = gas.plot()
 # The protostars in the middle of this cube, with the true masses and the masses from the maps
 # without noise. The cloud is left out of the calibration.
 
-estimator = StellarMassEstimator().leave_out("cloud04", channels=[gas.channels])
+estimator = StellarMassEstimator().leave_out(
+    "cloud04", channels=[gas.channels]
+)
 inside = positions.separation(positions[0]) < 3 * u.arcmin
 sinks.rename_column("sink", "id")
 table = estimator.catalog(gas, sinks["id", "ra", "dec"][inside])
 ideal = estimator.catalog(truth, sinks["id", "ra", "dec"][inside])
 table["without_noise"], table["true"] = ideal["mass"], sinks["mass"][inside]
 table["true"].info.format = ".3g"
-table["id", "true", "without_noise", "mass", "mass_lower", "mass_upper", "trust"]
+table[
+    "id", "true", "without_noise", "mass", "mass_lower", "mass_upper", "trust"
+]

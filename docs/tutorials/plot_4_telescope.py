@@ -35,7 +35,9 @@ seen
 
 # %%
 figure = plt.figure(figsize=(10, 4.6), layout="constrained")
-for part, title, one in zip(figure.subfigures(1, 2), ("simulated", "observed"), (gas, seen)):
+for part, title, one in zip(
+    figure.subfigures(1, 2), ("simulated", "observed"), (gas, seen)
+):
     one.plot("column_density", figure=part)
     part.axes[0].set_title(title)
 
@@ -53,11 +55,17 @@ sinks.rename_column("sink", "id")
 positions = sinks["id", "ra", "dec"]
 maps = reference_maps()
 maps = maps[maps.clouds != "cloud04"]
-estimator = StellarMassEstimator(features=FeatureSet(pooling=None, contrasts=True, profiles="all"))
+estimator = StellarMassEstimator(
+    features=FeatureSet(pooling=None, contrasts=True, profiles="all")
+)
 matched = estimator.matched(seen, positions, maps=maps)
 skill = matched.calibrations_[seen.channels].skill_
-print(f"R2 per protostar {skill['r2_protostar']:.2f}, per map {skill['r2']:.2f}")
-print(f"the 68 % interval contains {skill['coverage_68_protostar']:.0%} of the protostars")
+print(
+    f"R2 per protostar {skill['r2_protostar']:.2f}, per map {skill['r2']:.2f}"
+)
+print(
+    f"the 68 % interval contains {skill['coverage_68_protostar']:.0%} of the protostars"
+)
 
 # %%
 # Where R\ :sup:`2` per protostar is low, rows have the flag ``no-skill`` or ``weak-skill``, and
@@ -87,10 +95,16 @@ for beam in beams:
     skill = one.calibrations_[telescope.channels].skill_
     scores.append((skill["r2_protostar"], skill["r2"]))
 figure, axes = plt.subplots(figsize=(5.8, 4.4), layout="constrained")
-for values, label, marker in zip(np.transpose(scores), ("per protostar", "per map"), "os"):
+for values, label, marker in zip(
+    np.transpose(scores), ("per protostar", "per map"), "os"
+):
     axes.plot(beams, values, marker + "-", label=label)
 axes.axhline(0, color="gray", lw=1)
-axes.set(xscale="log", xlabel="beam at 300 pc [arcsec]", ylabel="R$^2$, clouds held out")
+axes.set(
+    xscale="log",
+    xlabel="beam at 300 pc [arcsec]",
+    ylabel="R$^2$, clouds held out",
+)
 axes.set_xticks(beams.value, [f"{beam:g}" for beam in beams.value])
 axes.set_xticks([], minor=True)
 axes.legend()

@@ -39,17 +39,29 @@ print(*sorted(file.name for file in folder.glob("cutouts/*")))
 # %%
 # One call for all maps. ``"center"``: the protostar is at the center of each map.
 
-estimator = StellarMassEstimator().leave_out("cloud04", channels=[gas.channels])
-table = survey_catalog(estimator, folder / "cutouts", "center", output=folder / "survey")
+estimator = StellarMassEstimator().leave_out(
+    "cloud04", channels=[gas.channels]
+)
+table = survey_catalog(
+    estimator, folder / "cutouts", "center", output=folder / "survey"
+)
 table["map", "mass", "mass_lower", "mass_upper", "trust"]
 
 # %%
 # A second call processes only the new file: maps are identified by their content, and the
 # estimator by its fingerprint.
 
-gas.cutout((100, 200), size=0.6 * u.pc, shape=(80, 80)).write(folder / "cutouts" / "new.fits")
-table = survey_catalog(estimator, folder / "cutouts", "center", output=folder / "survey")
-print(*sorted(file.relative_to(folder).as_posix() for file in folder.glob("survey/*")))
+gas.cutout((100, 200), size=0.6 * u.pc, shape=(80, 80)).write(
+    folder / "cutouts" / "new.fits"
+)
+table = survey_catalog(
+    estimator, folder / "cutouts", "center", output=folder / "survey"
+)
+print(
+    *sorted(
+        file.relative_to(folder).as_posix() for file in folder.glob("survey/*")
+    )
+)
 
 # %%
 # The catalog is an astropy table:

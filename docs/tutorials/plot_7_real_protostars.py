@@ -20,7 +20,15 @@ from astrofractal.catalogs import compare
 
 path = Path("../understand/tables/real_protostars.ecsv")
 found = QTable.read(path if path.is_file() else path.name)
-found["object", "map", "estimate", "lower", "upper", "dynamical_mass", "r2_protostar"]
+found[
+    "object",
+    "map",
+    "estimate",
+    "lower",
+    "upper",
+    "dynamical_mass",
+    "r2_protostar",
+]
 
 # %%
 # Compare
@@ -47,6 +55,10 @@ _ = comparison.plot()
 # good. An R\ :sup:`2` below 0 is worse than the mean mass. Read these numbers together:
 
 width = np.log10(found["upper"] / found["lower"]).value
-print(f"median of |log ratio|: {np.median(np.abs(found['ratio_dex'])):.2f} dex")
+print(
+    f"median of |log ratio|: {np.median(np.abs(found['ratio_dex'])):.2f} dex"
+)
 print(f"median width of the intervals: {np.median(width):.2f} dex")
-print(f"best R2 per protostar of the calibrations: {found['r2_protostar'].max():.2f}")
+print(
+    f"best R2 per protostar of the calibrations: {found['r2_protostar'].max():.2f}"
+)
