@@ -105,45 +105,40 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
     from astrofractal.mass.fine_tuning import (
         SYMMETRIES,
         FreshViews,
-        draw_rows,
         hold_out,
         make_views,
-        random_poses,
         regress,
         train_network,
     )
 
     look = {"zoom": settings.zoom, "size": settings.size}
-    exponent = settings.weight_exponent
     images = torch.from_numpy(ChannelNormalization()(maps.images))
+
+    def views_of(rows):
+        return FreshViews(
+            images[rows],
+            maps.log_masses[rows],
+            maps.protostars[rows],
+            n_views=settings.n_views,
+            weight_exponent=settings.weight_exponent,
+            batch_size=settings.batch_size,
+            random_state=random_state,
+            **look,
+        )
+
     for train, test in splits:
         generator = keyed_generator(random_state, "views of a network")
         held = hold_out(maps.clouds[train], maps.protostars[train], _HELD, generator)
         held = np.isin(maps.clouds[train], held)
-        rows, others = train[~held], train[held]
-        n_train, n_held = (
-            settings.n_views * len(np.unique(maps.protostars[part])) for part in (rows, others)
-        )
-        batches = FreshViews(
-            images[rows],
-            maps.log_masses[rows],
-            maps.protostars[rows],
-            n_train,
-            batch_size=settings.batch_size,
-            exponent=exponent,
-            random_state=random_state,
-            **look,
-        )
-        others = others[draw_rows(maps.protostars[others], n_held, exponent, generator)]
-        validation = make_views(images[others], random_poses(n_held, 0.5, generator), **look)
+        _, *validation = views_of(train[held]).draw(generator)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
-            network = make_network(settings.make, maps.log_masses[rows].mean())
+            network = make_network(settings.make, maps.log_masses[train[~held]].mean())
         _, best_epoch = train_network(
             network,
-            batches,
-            validation=(validation, maps.log_masses[others]),
-            learning_rate=settings.learning_rate,
+            views_of(train[~held]),
+            [{"params": list(network.parameters()), "lr": settings.learning_rate}],
+            validation=validation,
             max_epochs=settings.max_epochs,
             patience=settings.patience,
             precision=settings.precision,

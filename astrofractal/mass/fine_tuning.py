@@ -1,9 +1,10 @@
-"""Fine-tuning: a pretrained encoder trained further on labeled maps."""
+"""Fine-tuning: continue to train a pretrained encoder on labeled maps."""
 
 from __future__ import annotations
 
 import copy
 import numbers
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from astropy import units as u
 from astropy.table import QTable
+from sklearn.linear_model import Ridge
+from timm.optim import param_groups_layer_decay
 from torch import nn
 
 from astrofractal._utils.optional import require
@@ -55,6 +58,8 @@ _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 #: The ratio of the learning rates of a block and of the next one.
 _LAYER_DECAY = 0.75
 
+_WEIGHT_DECAY = 0.05
+
 #: The largest shift of a view along each axis, in pixels of the map.
 _JITTER = 0.5
 
@@ -84,14 +89,14 @@ def fine_tune(
     progress_bar: ProgressBar = False,
 ) -> FineTuned:
     """
-    Train an encoder further on maps with known masses.
+    Continue to train an encoder on maps with known masses.
 
     A linear head on pooled tokens starts as a linear probe (ridge regression on the frozen tokens),
     so that the first steps do not spoil the pretrained features (Kumar et al. 2022,
-    arXiv:2202.10054); then head and blocks are trained together by AdamW, with learning rates that
-    fall from the last block to the first, a warm-up and half a cosine.  In each epoch new views of
-    the maps are drawn: turned or mirrored, with either sign of the velocity, and shifted by a part
-    of a pixel.  Whole clouds are held out, on which the best epoch is chosen.
+    arXiv:2202.10054).  Then AdamW trains head and blocks together, with learning rates that fall
+    from the last block to the first, a warm-up and half a cosine.  In each epoch new views of the
+    maps are drawn: turned or mirrored, with either sign of the velocity, and shifted by a part of a
+    pixel.  The best epoch is chosen on whole clouds that are held out.
 
     Parameters
     ----------
@@ -102,8 +107,8 @@ def fine_tune(
         Labeled maps.
 
     blocks : int or "all", optional
-        How many of the last transformer blocks are trained, with the last normalization: 0 leaves
-        the encoder frozen and trains the head alone.
+        How many of the last transformer blocks are trained, with the last normalization; 0 trains
+        the head alone.
 
     zoom : float, optional
         The magnification of the map that the encoder is given.
@@ -113,15 +118,14 @@ def fine_tune(
         all protostars are drawn equally often, with 0 all maps.
 
     validation : float, sequence of str or None, optional
-        Clouds that are held out to choose the best epoch: their names, or the least part of the
-        protostars for which whole clouds are taken at random; `None` holds out none and keeps the
-        last epoch.
+        The names of the clouds that are held out, or the least part of the protostars for which
+        whole clouds are taken at random; `None` holds out none and keeps the last epoch.
 
     n_views : int, optional
         Views of each protostar (on average) per epoch.
 
     max_epochs, patience : int, optional
-        The number of epochs, and of those without any improvement after which it ends.
+        The number of epochs, and of those without improvement after which the training ends.
 
     batch_size : int, optional
         Views per step.
@@ -134,7 +138,7 @@ def fine_tune(
         instructions for it.
 
     random_state : int, optional
-        The seed: the same one gives the same result on the same machine.
+        The seed.
 
     progress_bar : bool or callable, optional
         Whether to show progress.
@@ -142,8 +146,7 @@ def fine_tune(
     Returns
     -------
     tuned : `FineTuned`
-        The tuned encoder, which takes the place of the other one everywhere, its predictions, and
-        the history of the training.
+        The tuned encoder, its predictions, and the history of the training.
 
     Raises
     ------
@@ -158,9 +161,9 @@ def fine_tune(
 
     Notes
     -----
-    A tuned encoder was trained on the masses of ``maps``.  Skill and intervals of a calibration on the
-    same maps (``fit`` of `~astrofractal.StellarMassEstimator`) are too good: keep clouds apart, and
-    score and calibrate intervals on these.
+    A tuned encoder was trained on the masses of ``maps``: scores and intervals of a calibration on
+    the same maps (``fit`` of `~astrofractal.StellarMassEstimator`) are too good.  Keep clouds apart
+    for them.
     """
     if not isinstance(maps, MapSet):
         msg = f"maps must be a MapSet, got {type(maps).__name__}"
@@ -172,38 +175,34 @@ def fine_tune(
     held = _held_out(maps, validation, generator)
     network = _Network(encoder, blocks, zoom, maps.images.shape[-1]).to(encoder.device)
     images = torch.from_numpy(encoder.normalize(maps.images))
-    look = {"zoom": zoom, "size": images.shape[-1]}
 
-    def draw(rows):
-        if not len(rows):
-            return rows, images[:0]
-        n = n_views * len(np.unique(maps.protostars[rows]))
-        rows = rows[draw_rows(maps.protostars[rows], n, weight_exponent, generator)]
-        return rows, make_views(images[rows], random_poses(n, _JITTER, generator), **look)
+    def views_of(chosen):
+        return FreshViews(
+            images[chosen],
+            maps.log_masses[chosen],
+            maps.protostars[chosen],
+            zoom=zoom,
+            size=images.shape[-1],
+            n_views=n_views,
+            weight_exponent=weight_exponent,
+            batch_size=batch_size,
+            random_state=random_state,
+        )
 
-    (train_rows, train_views), (held_rows, held_views) = map(
-        draw, (np.flatnonzero(~held), np.flatnonzero(held))
-    )
-    if len(np.unique(train_rows)) < 10:
-        msg = f"maps must leave at least 10 to train on, got {len(np.unique(train_rows))}"
+    batches = views_of(~held)
+    rows, *drawn = batches.draw(generator)
+    if len(np.unique(rows)) < 10:
+        msg = f"maps must leave at least 10 to train on, got {len(np.unique(rows))}"
         raise ValueError(msg)
-    known = (held_views, maps.log_masses[held_rows]) if len(held_rows) else None
-    network.probe(train_views, maps.log_masses[train_rows], n_views, known)
-    batches = FreshViews(
-        images[~held],
-        maps.log_masses[~held],
-        maps.protostars[~held],
-        len(train_rows),
-        exponent=weight_exponent,
-        batch_size=batch_size,
-        random_state=random_state,
-        **look,
-    )
+    known = None
+    if held.any():
+        held_rows, *known = views_of(held).draw(generator)
+    network.probe(*drawn, n_views, known)
     history, best_epoch = train_network(
         network,
         batches,
+        network.parameter_groups(learning_rate),
         validation=known,
-        groups=network.parameter_groups(learning_rate),
         max_epochs=max_epochs,
         patience=patience,
         precision=precision,
@@ -211,7 +210,7 @@ def fine_tune(
         random_state=random_state,
         progress_bar=progress_bar,
     )
-    notes = {
+    meta = {
         "blocks": blocks,
         "zoom": float(zoom),
         "n_maps": len(maps),
@@ -220,12 +219,16 @@ def fine_tune(
         "random_state": random_state,
         "from": encoder.weights_id,
     }
-    tuned = FineTuned(network, network.encoder(notes), history, best_epoch, notes)
+    history = QTable(rows=history)
+    predictions = None
     if known is not None:
-        tuned.predictions = _predictions(maps, held_rows, regress(network, held_views))
-    return tuned
+        history["validation_rmse"] *= u.dex
+        rows = np.flatnonzero(held)[held_rows]
+        predictions = _predictions(maps, rows, regress(network, known[0]))
+    return FineTuned(network, network.encoder(meta), history, best_epoch, predictions, meta)
 
 
+@dataclass(repr=False)
 class FineTuned:
     """
     What `fine_tune` returns.
@@ -251,19 +254,12 @@ class FineTuned:
         What was trained on what.
     """
 
-    def __init__(
-        self,
-        network: Any,
-        encoder: FractalEncoder,
-        history: list[Any],
-        best_epoch: int,
-        meta: dict[str, Any],
-    ) -> None:
-        self.network, self.encoder = network, encoder
-        self.history = QTable(rows=history)
-        if "validation_rmse" in self.history.colnames:
-            self.history["validation_rmse"] *= u.dex
-        self.best_epoch, self.meta, self.predictions = best_epoch, dict(meta), None
+    network: nn.Module
+    encoder: FractalEncoder
+    history: QTable
+    best_epoch: int
+    predictions: QTable | None
+    meta: dict[str, Any]
 
     def __repr__(self):
         return (
@@ -316,28 +312,27 @@ class _Network(nn.Module):
         super().__init__()
         n_blocks = _check_blocks(encoder, blocks)
         at_least("zoom", zoom, 1)
-        self.origin, self.blocks, self.zoom = encoder, blocks, zoom
-        self.model = copy.deepcopy(encoder.model).requires_grad_(False)
+        self.origin, self.zoom, self.n_blocks = encoder, zoom, n_blocks
+        self.model = copy.deepcopy(encoder.model).requires_grad_(blocks == "all")
+        if n_blocks:
+            for layer in (*self.model.blocks[-n_blocks:], self.model.norm):
+                layer.requires_grad_(True)
         self.pooling = FeatureSet().pooling
         self.grid = (-(-width // encoder.patch_size),) * 2
         n_patches = self.grid[0] * self.grid[1]
         suit_attention(self.model.blocks, n_patches)
-        self.n_prefix = encoder.n_prefix_tokens
-        if blocks == "all":
-            self.model.requires_grad_(True)
-        elif n_blocks:
-            for layer in (*self.model.blocks[-n_blocks:], self.model.norm):
-                layer.requires_grad_(True)
-        some = torch.zeros(1, n_patches + self.n_prefix, encoder.embed_dim)
-        n_features = pool_tokens(some, self.grid, self.n_prefix, self.pooling).shape[1]
+        some = torch.zeros(1, n_patches + encoder.n_prefix_tokens, encoder.embed_dim)
+        n_features = self._pool(some).shape[1]
         self.head = nn.Linear(n_features, 1)
         self.register_buffer("mean", torch.zeros(n_features))
         self.register_buffer("scale", torch.ones(n_features))
 
+    def _pool(self, tokens):
+        return pool_tokens(tokens, self.grid, self.origin.n_prefix_tokens, self.pooling).float()
+
     def pooled(self, views):
         """Return the pooled features of views (n, 3, width, width)."""
-        tokens = self.model.forward_features(views)
-        return pool_tokens(tokens, self.grid, self.n_prefix, self.pooling).float()
+        return self._pool(self.model.forward_features(views))
 
     def forward(self, views):
         """Return log10 masses, shape (n,)."""
@@ -345,64 +340,43 @@ class _Network(nn.Module):
 
     def probe(self, views, log_masses, views_per_star, known):
         """Start the head as ridge regression on the features as they are."""
-        pooled = _Pooled(self)
-        features = regress(pooled, views).reshape(len(views), -1)
+        features = regress(self, views, self.pooled)
         mean, scale = features.mean(0), features.std(0) + 1e-6
-        features = (features - mean) / scale
-        center = log_masses.mean()
-        gram, cross = features.T @ features, features.T @ (log_masses - center)
-        penalties = _PENALTIES if known else _PENALTIES[2:3]
-        found = [
-            np.linalg.solve(gram + penalty * views_per_star * np.eye(len(gram)), cross)
-            for penalty in penalties
+        probes = [
+            Ridge(penalty * views_per_star).fit((features - mean) / scale, log_masses)
+            for penalty in (_PENALTIES if known else _PENALTIES[2:3])
         ]
         if known:  # the penalty with the least error on the clouds held out
-            held = (regress(pooled, known[0]).reshape(len(known[0]), -1) - mean) / scale
-            errors = [np.mean((held @ weights + center - known[1]) ** 2) for weights in found]
-            found = [found[int(np.argmin(errors))]]
+            held = (regress(self, known[0], self.pooled) - mean) / scale
+            probes.sort(key=lambda probe: np.mean((probe.predict(held) - known[1].numpy()) ** 2))
         with torch.no_grad():
             for tensor, value in (
                 (self.mean, mean),
                 (self.scale, scale),
-                (self.head.weight, found[0][None]),
-                (self.head.bias, np.array([center])),
+                (self.head.weight, probes[0].coef_),
+                (self.head.bias, probes[0].intercept_),
             ):
-                tensor.copy_(torch.from_numpy(value))
+                tensor.copy_(torch.as_tensor(value))
 
     def parameter_groups(self, learning_rate):
         """Return the parameters for AdamW: rates by layer, no decay of vectors and tokens."""
-        depth = len(self.model.blocks)
-        groups = {}
-        for name, parameter in self.named_parameters():
-            if not parameter.requires_grad:
-                continue
-            layer = depth if name.startswith(("head", "model.norm", "model.fc_norm")) else 0
-            if name.startswith("model.blocks."):
-                layer = int(name.split(".")[2]) + 1
-            decayed = parameter.ndim > 1 and "token" not in name and "pos_embed" not in name
-            rate = learning_rate * _LAYER_DECAY ** (depth - layer)
-            group = {"params": [], "lr": rate} | ({} if decayed else {"weight_decay": 0.0})
-            groups.setdefault((layer, decayed), group)["params"].append(parameter)
-        return list(groups.values())
+        undecayed = [n for n, _ in self.model.named_parameters() if "token" in n or "pos_embed" in n]
+        groups = param_groups_layer_decay(
+            self.model, _WEIGHT_DECAY, undecayed, layer_decay=_LAYER_DECAY
+        )
+        for group in groups:
+            group["lr"] = learning_rate * group.pop("lr_scale")
+        head = {"params": [self.head.weight], "lr": learning_rate}
+        offset = {"params": [self.head.bias], "lr": learning_rate, "weight_decay": 0.0}
+        return [*groups, head, offset]
 
     def encoder(self, notes):
         """Return the encoder in its present state."""
-        if self.blocks == 0:
+        if self.n_blocks == 0:
             return self.origin
         recipe = f"{self.origin.card['recipe'] or 'random'}-tuned"
         state = {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
         return self.origin.with_weights(state, recipe=recipe, fine_tuning=notes)
-
-
-class _Pooled(nn.Module):
-    """The network without its head."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, inputs):
-        return self.network.pooled(inputs)
 
 
 def _check_blocks(encoder, blocks):
@@ -433,10 +407,9 @@ def _held_out(maps, validation, generator):
             raise ValueError(msg)
         validation = hold_out(maps.clouds, maps.protostars, validation, generator)
     names = [validation] if isinstance(validation, str) else [str(name) for name in validation]
-    strange = sorted(set(names) - set(maps.clouds.tolist()))
-    if strange or not names:
-        have = ", ".join(sorted(set(maps.clouds.tolist())))
-        msg = f"validation must name clouds of the maps ({have}), got {validation!r}"
+    have = set(maps.clouds.tolist())
+    if not names or not have.issuperset(names):
+        msg = f"validation must name clouds of the maps ({', '.join(sorted(have))}), got {names!r}"
         raise ValueError(msg)
     return np.isin(maps.clouds, names)
 
@@ -444,12 +417,16 @@ def _held_out(maps, validation, generator):
 def _predictions(maps, rows, predicted):
     """Table of the maps drawn, the predictions averaged over their views."""
     chosen, index, counts = np.unique(rows, return_inverse=True, return_counts=True)
-    table = QTable()
-    table["map"] = chosen
-    table["cloud"], table["sink"] = maps.clouds[chosen], maps.protostars[chosen]
-    table["mass"] = maps.masses[chosen]
-    table["predicted"] = 10 ** (np.bincount(index, weights=predicted) / counts) * u.solMass
-    return table
+    mean = np.bincount(index, weights=predicted) / counts
+    return QTable(
+        {
+            "map": chosen,
+            "cloud": maps.clouds[chosen],
+            "sink": maps.protostars[chosen],
+            "mass": maps.masses[chosen],
+            "predicted": 10**mean * u.solMass,
+        }
+    )
 
 
 def random_poses(n, jitter, generator):
@@ -489,47 +466,37 @@ def draw_rows(protostars, n, exponent, generator):
 
 def hold_out(clouds, protostars, part, generator):
     """Choose whole clouds, at random, that hold at least a part of the protostars."""
-    clouds, protostars = np.asarray(clouds), np.asarray(protostars)
-    names = np.unique(clouds)
+    names = generator.permutation(np.unique(clouds))
     if len(names) < 2:
         msg = (
             "validation needs maps of at least two clouds, one of which is held out, got only "
             f"{names.tolist()}; validation=None trains without"
         )
         raise ValueError(msg)
-    sizes = {name: len(np.unique(protostars[clouds == name])) for name in names}
-    chosen, held = [], 0
-    for name in generator.permutation(names)[:-1].tolist():
-        chosen.append(name)
-        held += sizes[name]
-        if held >= part * sum(sizes.values()):
-            break
-    return chosen
+    protostars = np.asarray(protostars)
+    counts = np.cumsum([len(np.unique(protostars[clouds == name])) for name in names])
+    enough = np.searchsorted(counts, part * counts[-1]) + 1
+    return names[: min(enough, len(names) - 1)].tolist()
 
 
+@dataclass
 class FreshViews:
     """Batches of views that are drawn anew in each epoch."""
 
-    def __init__(
-        self,
-        images,
-        log_masses,
-        protostars,
-        n,
-        *,
-        zoom,
-        size,
-        jitter=0.5,
-        exponent=1.0,
-        batch_size=64,
-        random_state=0,
-    ):
-        self.images = images
-        self.log_masses = torch.as_tensor(np.asarray(log_masses), dtype=torch.float32)
-        self.protostars, self.n, self.batch_size = protostars, n, batch_size
-        self.zoom, self.size = zoom, size
-        self.jitter, self.exponent = jitter, exponent
-        self.random_state, self.epoch = random_state, 0
+    images: torch.Tensor  # normalized, (n_maps, 3, width, width)
+    log_masses: np.ndarray
+    protostars: np.ndarray
+    zoom: float
+    size: int
+    n_views: int  # of a protostar, on average
+    weight_exponent: float = 1.0
+    batch_size: int = 64
+    random_state: int = 0
+
+    def __post_init__(self):
+        self.log_masses = torch.as_tensor(np.asarray(self.log_masses), dtype=torch.float32)
+        self.n = self.n_views * len(np.unique(self.protostars))
+        self.epoch = 0
 
     def __len__(self):
         return -(-self.n // self.batch_size)
@@ -537,42 +504,50 @@ class FreshViews:
     def __iter__(self):
         generator = keyed_generator(self.random_state, f"epoch {self.epoch}")
         self.epoch += 1
-        rows = draw_rows(self.protostars, self.n, self.exponent, generator)
+        rows = draw_rows(self.protostars, self.n, self.weight_exponent, generator)
         for some in np.array_split(rows, len(self)):
-            poses = random_poses(len(some), self.jitter, generator)
-            views = make_views(self.images[some], poses, zoom=self.zoom, size=self.size)
-            yield views, self.log_masses[some]
+            yield self._views(some, generator), self.log_masses[some]
+
+    def draw(self, generator):
+        """Return the rows of the maps that are drawn, a view of each, and their log10 masses."""
+        rows = draw_rows(self.protostars, self.n, self.weight_exponent, generator)
+        return rows, self._views(rows, generator), self.log_masses[rows]
+
+    def _views(self, rows, generator):
+        poses = random_poses(len(rows), _JITTER, generator)
+        return make_views(self.images[rows], poses, zoom=self.zoom, size=self.size)
 
 
-def regress(network, inputs, *, batch_size=256):
-    """Return the output of a network for inputs, without gradients and in evaluation mode."""
+def regress(network, inputs, function=None, *, batch_size=256):
+    """Return what a network, or a function of it, makes of inputs, in evaluation mode."""
+    function = network if function is None else function
     device = next(network.parameters()).device
     training = network.training
     network.eval()
     with torch.inference_mode():
-        parts = [network(part.to(device).float()).flatten() for part in inputs.split(batch_size)]
+        parts = [function(part.to(device).float()) for part in inputs.split(batch_size)]
     network.train(training)
-    return torch.cat(parts).double().cpu().numpy()
+    return torch.cat(parts).reshape(len(inputs), -1).squeeze(1).double().cpu().numpy()
 
 
-class _Regression(pl.LightningModule):
-    """Mean squared error in units of the masses' spread, AdamW, a warm-up and half a cosine."""
+class _Training(pl.LightningModule):
+    """Mean squared error, AdamW, a warm-up and half a cosine; keeps the state of the best epoch."""
 
-    def __init__(self, network, groups, *, spread, weight_decay, n_steps):
+    def __init__(self, network, groups, validation, *, scatter, n_steps, patience, bar):
         super().__init__()
-        self.network = network
-        self.groups, self.spread = groups, spread
-        self.weight_decay, self.n_steps = weight_decay, n_steps
+        self.network, self.groups, self.validation = network, groups, validation
+        self.scatter, self.n_steps, self.patience, self.bar = scatter, n_steps, patience, bar
+        self.history, self.best, self.best_state, self.best_epoch = [], np.inf, None, 0
 
     def training_step(self, batch, _batch_index):
         inputs, log_masses = batch
-        error = (self.network(inputs).flatten().float() - log_masses) / self.spread
+        error = (self.network(inputs).flatten().float() - log_masses) / self.scatter
         loss = error.square().mean()
         self.log("loss", loss, on_step=False, on_epoch=True, batch_size=len(inputs))
         return loss
 
     def configure_optimizers(self):
-        optimizer = torch.optim.AdamW(self.groups, weight_decay=self.weight_decay)
+        optimizer = torch.optim.AdamW(self.groups, weight_decay=_WEIGHT_DECAY)
         warm = max(1, self.n_steps // 10)
 
         def rate(step):
@@ -583,22 +558,22 @@ class _Regression(pl.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-
-class _KeepBest(pl.Callback):
-    """Score after each epoch, keep the best state, and stop when there is none for long."""
-
-    def __init__(self, network, validation, patience, bar):
-        self.network, self.validation, self.patience = network, validation, patience
-        self.bar = bar
-        self.history, self.best, self.best_state, self.best_epoch = [], np.inf, None, 0
+    def on_train_epoch_end(self):
+        epoch = self.current_epoch + 1
+        rate = max(group["lr"] for group in self.optimizers().param_groups)
+        self.score(epoch, float(self.trainer.callback_metrics["loss"]), float(rate))
+        next(self.bar, None)
+        if self.validation is not None and epoch - self.best_epoch >= self.patience:
+            self.trainer.should_stop = True
 
     def score(self, epoch, loss, rate):
+        """Add a row to the history, and keep the state if it is the best one."""
         row = {"epoch": epoch, "learning_rate": rate, "loss": loss}
         error = -float(epoch)  # without validation, the last epoch is the best one
         if self.validation is not None:
             inputs, log_masses = self.validation
-            residual = regress(self.network, inputs) - log_masses
-            error = float(np.mean(residual**2))
+            log_masses = log_masses.numpy()
+            error = float(np.mean((regress(self.network, inputs) - log_masses) ** 2))
             row["validation_rmse"] = error**0.5
             row["validation_r2"] = 1 - error / max(float(np.var(log_masses)), 1e-12)
         self.history.append(row)
@@ -609,47 +584,36 @@ class _KeepBest(pl.Callback):
             self.best, self.best_epoch = error, epoch
             self.best_state = copy.deepcopy(self.network.state_dict())
 
-    def on_train_epoch_end(self, trainer, _module):
-        epoch = trainer.current_epoch + 1
-        rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
-        self.score(epoch, float(trainer.callback_metrics["loss"]), float(rate))
-        next(self.bar, None)
-        if self.validation is not None and epoch - self.best_epoch >= self.patience:
-            trainer.should_stop = True
-
 
 def train_network(
     network,
     batches,
+    groups,
     *,
-    validation=None,
-    groups=None,
-    learning_rate=1e-3,
-    weight_decay=0.05,
-    max_epochs=30,
-    patience=8,
+    validation,
+    max_epochs,
+    patience,
     precision="32-true",
     device="cpu",
     random_state=0,
     progress_bar=False,
 ):
     """Train a network to estimate log10 masses, and leave it in its best state."""
+    # groups as AdamW takes them; validation (views, log10 masses) or None
     device = torch.device(device)
     network.to(device)
-    log_masses = batches.log_masses
-    spread = max(float(log_masses.std(correction=0)), 1e-6)
     bar = iter(progress(range(max_epochs), progress_bar, desc="train"))
     next(bar, None)
-    keeper = _KeepBest(network, validation, patience, bar)
-    keeper.score(0, np.nan, 0.0)
-    groups = groups or [{"params": list(network.parameters()), "lr": learning_rate}]
-    module = _Regression(
+    training = _Training(
         network,
         groups,
-        spread=spread,
-        weight_decay=weight_decay,
+        validation,
+        scatter=max(float(batches.log_masses.std(correction=0)), 1e-6),
         n_steps=max_epochs * len(batches),
+        patience=patience,
+        bar=bar,
     )
+    training.score(0, np.nan, 0.0)
     with quiet_lightning(), torch.random.fork_rng():
         torch.manual_seed(random_state)
         trainer = pl.Trainer(
@@ -659,13 +623,12 @@ def train_network(
             devices=1 if device.index is None else [device.index],
             gradient_clip_val=1.0,
             logger=False,
-            callbacks=[keeper],
             enable_progress_bar=False,
             enable_model_summary=False,
             enable_checkpointing=False,
             num_sanity_val_steps=0,
         )
-        trainer.fit(module, batches)
-    network.to(device).load_state_dict(keeper.best_state)
+        trainer.fit(training, batches)
+    network.to(device).load_state_dict(training.best_state)
     network.eval()
-    return keeper.history, keeper.best_epoch
+    return training.history, training.best_epoch
