@@ -119,6 +119,8 @@ def closing_lines(table):
     """Return what stands below a printed catalog, in lines of 80 columns."""
     sentence, flags = verdict(table)
     lines = [sentence, *(f"{f.name}: {f.description}. To do: {f.remedy}." for f in flags)]
+    if "matched" in table.meta:
+        lines.append(f"Matched calibration: {table.meta['matched']}.")
     return [textwrap.fill(line, _WIDTH, subsequent_indent="    ") for line in lines if sentence]
 
 

@@ -179,14 +179,15 @@ def _common_level(catalogs):
 
 
 def _common_meta(catalogs):
-    """What all catalogs say alike, and what any says of channels without skill."""
+    """Return what all catalogs have alike, and every remark on channels and calibrations."""
     meta = {}
     for key, value in catalogs[0].meta.items():
         if key != "__attributes__" and all(c.meta.get(key) == value for c in catalogs):
             meta[key] = value
-    lacking = dict.fromkeys(c.meta["no_skill"] for c in catalogs if "no_skill" in c.meta)
-    if lacking:
-        meta["no_skill"] = ", ".join(lacking)
+    for key in ("no_skill", "matched"):
+        remarks = dict.fromkeys(c.meta[key] for c in catalogs if key in c.meta)
+        if remarks:
+            meta[key] = ", ".join(remarks)
     return meta
 
 

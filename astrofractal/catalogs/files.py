@@ -120,7 +120,8 @@ def write_catalog(
             # Plain keywords: FITS has eight characters for their names.
             keys = {"weights_id": "WEIGHTS", "reference_id": "REFMAPS", "version": "VERSION",
                     "fingerprint": "ESTIMATR", "level": "LEVEL", "no_skill": "NOSKILL",
-                    "end_bias": "ENDBIAS", "systematic": "SYSTEMAT"}  # fmt: skip
+                    "end_bias": "ENDBIAS", "systematic": "SYSTEMAT",
+                    "matched": "MATCHED"}  # fmt: skip
             table.meta = {keys.get(k, k): _ascii(v) for k, v in table.meta.items()}
         if _FORMATS[path.suffix] == "votable":
             _write_votable(table, temporary)

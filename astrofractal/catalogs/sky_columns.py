@@ -66,10 +66,6 @@ _SPELLINGS = (
 )  # fmt: skip
 
 
-#: What the option ``columns`` may name, and its place in a pair.
-_KINDS = {"ra": 0, "dec": 1, "l": 0, "b": 1, "x": 0, "y": 1}
-
-
 @dataclass(frozen=True)
 class _Candidate:
     """A column that may be one of a pair of positions."""
@@ -82,23 +78,38 @@ class _Candidate:
     def year(self):
         return "B1950" if re.search("1950|fk4", self.qualifiers) else ""
 
+    @property
+    def is_j2000(self):
+        return bool(re.search("2000|icrs|fk5", self.qualifiers))
+
+    @property
+    def unit(self):
+        """The unit that the name of a column states, such as "RA (rad)"."""
+        words = set(self.qualifiers.split())
+        if {"rad", "radian", "radians"} & words:
+            return "rad"
+        return "h" if {"h", "hour", "hours"} & words else ""
+
+
+class NoPositionsError(ValueError):
+    """A table has no column of positions."""
+
 
 def find_columns(table, where, columns=None):
     """Find positions, names and whatever else a table has."""
     columns, table = dict(columns or {}), table.copy(copy_data=False)
-    _check_names(table, where, columns)
-    own_id = columns.pop("id", None)
+    given = _given(table, where, columns)
     try:
-        positions, used = _positions(table, where, columns)
+        positions, used = _positions(table, where, given)
     except NoPositionsError:
         if not table.meta.get("commented header"):
             raise
         # The comment was no list of names.
         table.rename_columns(table.colnames, [f"col{i}" for i, _ in enumerate(table.colnames, 1)])
-        positions, used = _positions(table, where, columns)
+        positions, used = _positions(table, where, given)
     lower = {name.lower(): name for name in reversed(table.colnames)}
-    if own_id is None:
-        own_id = next((lower[n] for n in _ID_COLUMNS if n in lower and lower[n] not in used), None)
+    known = (lower[n] for n in _ID_COLUMNS if n in lower and lower[n] not in used)
+    own_id = columns.get("id") or next(known, None)
     ids = None if own_id is None else _names(table[own_id])
     others = [name for name in table.colnames if name not in {*used, own_id}]
     others = QTable(table[others]) if others else None
@@ -107,59 +118,34 @@ def find_columns(table, where, columns=None):
     return positions, ids, others
 
 
-class NoPositionsError(ValueError):
-    """A table has no column of positions."""
-
-
-def _check_names(table, where, columns):
-    for kind, name in columns.items():
-        if kind not in {*_KINDS, "id"}:
-            msg = f"columns must name ra and dec, l and b, or x and y, and id, got {kind!r}"
-            raise ValueError(msg)
+def _given(table, where, columns):
+    """Return the pair of columns that the user names, or `None`."""
+    wanted = set(columns) - {"id"}
+    axes = next((pair for pair in _PAIRS if set(pair) == wanted), None)
+    if wanted and axes is None:
+        got = ", ".join(map(repr, columns))
+        msg = f"columns must name ra and dec, l and b, or x and y, and id, got {got}"
+        raise ValueError(msg)
+    for name in columns.values():
         if name not in table.colnames:
             msg = f"columns: {where} has no column {name!r}; it has {', '.join(table.colnames)}"
             raise ValueError(msg)
-    pair = {kind for kind in columns if kind != "id"}
-    if pair and pair not in ({"ra", "dec"}, {"l", "b"}, {"x", "y"}):
-        msg = f"columns must name ra and dec, l and b, or x and y, got {', '.join(columns)}"
-        raise ValueError(msg)
+    return None if axes is None else [_Candidate(columns[axis], axis) for axis in axes]
 
 
-def _plain(column):
-    """Return the values of a column, text without blanks about it, and which are empty."""
-    values = np.asarray(np.ma.getdata(getattr(column, "unmasked", column)))
-    empty = np.broadcast_to(getattr(column, "mask", False), values.shape).copy()
-    if values.dtype.kind in "SOU" and values.ndim == 1:
-        texts = [v.decode() if isinstance(v, bytes) else v for v in values.tolist()]
-        texts = ["" if v is None or hidden else v for v, hidden in zip(texts, empty)]
-        values = np.array([str(text).strip() for text in texts], dtype=str)
-        empty |= values == ""
-    return values, empty
-
-
-def _names(column):
-    """Return names as a list; an empty one is an empty text."""
-    values, empty = _plain(column)
-    names = ["" if hidden else v for v, hidden in zip(values.tolist(), empty, strict=True)]
-    return [printable(name) if isinstance(name, str) else name for name in names]
-
-
-def _positions(table, where, columns):
+def _positions(table, where, given):
     """Return the positions and the names of the columns that they are from."""
-    if columns:
-        found = [_Candidate(name, kind) for kind, name in columns.items()]
-        pair = sorted(found, key=lambda one: _KINDS[one.axis])
-        return _pair(table, pair, where), [one.name for one in pair]
+    own = _Cells(table, where)
+    if given is not None:
+        return own.pair(given), [one.name for one in given]
     for name in table.colnames:
         if isinstance(table[name], SkyCoord):
             sky = table[name].reshape(-1)
             angles = np.stack([sky.spherical.lon.deg, sky.spherical.lat.deg])
-            _refuse_empty(~np.isfinite(np.ma.filled(angles, np.nan)).all(0), name, where)
+            own.refuse_empty(~np.isfinite(np.ma.filled(angles, np.nan)).all(0), name)
             return sky, [name]
     if table.colnames and all(map(UNNAMED.fullmatch, table.colnames)):
-        return _without_names(table, where)
-    lower = {name.lower(): name for name in reversed(table.colnames)}
-    in_parts = {_HOURS[0], _DEGREES[0]} <= set(lower)
+        return _without_names(own)
     named = [one for name in table.colnames if (one := _candidate(name)) is not None]
     described = [one for name in table.colnames if (one := _by_ucd(table, name)) is not None]
     for axes in _PAIRS:
@@ -167,12 +153,13 @@ def _positions(table, where, columns):
         for found in (named, described):
             pair = _best_pair(found, axes)
             if pair is not None:
-                return _pair(table, pair, where), [one.name for one in pair]
-        if axes[0] == "ra" and in_parts:
-            return _in_parts(table, lower, where)
+                return own.pair(pair), [one.name for one in pair]
+        lower = {name.lower(): name for name in reversed(table.colnames)}
+        if axes[0] == "ra" and {_HOURS[0], _DEGREES[0]} <= set(lower):
+            return _in_parts(own, lower)
     whole = next(filter(_WHOLE.fullmatch, table.colnames), None)
     if whole is not None and table[whole].dtype.kind in "USO":
-        return _from_one_column(table, whole, where), [whole]
+        return _from_one_column(own, whole), [whole]
     msg = (
         f"positions: {where} has no column of positions: it needs a SkyCoord, ra and dec, RAh, RAm, "
         "RAs, DE-, DEd, DEm and DEs, l and b, or x and y (0-based pixels), and has "
@@ -180,18 +167,6 @@ def _positions(table, where, columns):
         "(--columns ra=... dec=...)"
     )
     raise NoPositionsError(msg)
-
-
-def _from_one_column(table, name, where):
-    """Positions that are written as one text, such as "03 28 00.5 +31 00 10"."""
-    texts = _values(table, name, where).astype(str)
-    found = [_BOTH.fullmatch(text) for text in texts]
-    _refuse([match is None for match in found], where, name, "is no position", texts)
-    axes = ("l", "b") if "galactic" in name.lower() else ("ra", "dec")
-    parts = QTable(meta=table.meta)
-    parts[axes[0]] = [match["ra"] or match["a"] for match in found]
-    parts[axes[1]] = [match["dec"] or match["b"] for match in found]
-    return _pair(parts, [_Candidate(axis, axis) for axis in axes], where)
 
 
 def _candidate(name):
@@ -217,14 +192,27 @@ def _best_pair(found, axes):
     for first in (one for one in found if one.axis == axes[0]):
         for second in (one for one in found if one.axis == axes[1]):
             if first.year == second.year:
-                stated = bool(re.search("2000|icrs|fk5", first.qualifiers))
                 unlike = first.qualifiers != second.qualifiers
-                pairs.append(((not stated) + 2 * bool(first.year), unlike, first, second))
+                rank = (not first.is_j2000) + 2 * bool(first.year)
+                pairs.append((rank, unlike, first, second))
     return min(pairs, key=lambda pair: pair[:2])[2:] if pairs else None
 
 
-def _without_names(table, where):
+def _from_one_column(cells, name):
+    """Positions that are written as one text, such as "03 28 00.5 +31 00 10"."""
+    texts = cells.values(name).astype(str)
+    found = [_BOTH.fullmatch(text) for text in texts]
+    cells.refuse([match is None for match in found], name, "is no position", texts)
+    axes = ("l", "b") if "galactic" in name.lower() else ("ra", "dec")
+    parts = QTable(meta=cells.table.meta)
+    parts[axes[0]] = [match["ra"] or match["a"] for match in found]
+    parts[axes[1]] = [match["dec"] or match["b"] for match in found]
+    return _Cells(parts, cells.where).pair([_Candidate(axis, axis) for axis in axes])
+
+
+def _without_names(cells):
     """Positions of a list: right ascension and declination in two or six columns, and one name."""
+    table = cells.table
     texts = {name: np.asarray(table[name]).astype(str) for name in table.colnames}
     numbers = [name for name, text in texts.items() if len(text) and _ANGLE.match(text[0].strip())]
     whole = [texts[name][0].isdecimal() for name in numbers]
@@ -233,9 +221,9 @@ def _without_names(table, where):
     ids = [name for name in table.colnames if name not in numbers]
     if len(ids) > 1 or len(numbers) not in (2, 6):
         msg = (
-            f"positions: {where} has no header, and {len(texts)} columns in its first line: it needs "
-            "right ascension and declination (two columns, or six: h m s d m s), with one name at "
-            "most, or a first line that names its columns"
+            f"positions: {cells.where} has no header, and {len(texts)} columns in its first line: it "
+            "needs right ascension and declination (two columns, or six: h m s d m s), with one name "
+            "at most, or a first line that names its columns"
         )
         raise ValueError(msg)
     half = len(numbers) // 2
@@ -246,41 +234,189 @@ def _without_names(table, where):
         table[axis] = table[names[0]] if half == 1 else [" ".join(row) for row in parts]
     if ids:
         table.rename_column(ids[0], "id")
-    pair = [_Candidate(axis, axis) for axis in axes]
-    return _pair(table, pair, where), [*numbers, *axes]
+    return cells.pair([_Candidate(axis, axis) for axis in axes]), [*numbers, *axes]
 
 
-def _pair(table, pair, where):
-    first, second = pair
-    if first.axis == "x":
-        values = np.column_stack([_pixels(table, one.name, where) for one in pair])
-        from_one = re.fullmatch("x.image", first.name, re.I)  # SExtractor counts from 1
-        return values - 1 if from_one else values
-    frame = _frame(table, first, where)
-    lon = _angles(table, first, where)
-    lat = _angles(table, second, where)
-    return _sky(lon, lat, [one.name for one in pair], frame, where)
+def _in_parts(cells, lower):
+    """Right ascension and declination from the columns of their parts."""
+    used, angles = [], []
+    for parts, most in ((_HOURS, 24), (_DEGREES, 90)):
+        total = np.zeros(len(cells.table))
+        for part, name in enumerate(parts):
+            if name in lower:
+                value, limit = cells.numbers(lower[name]), most if part == 0 else 60
+                bad = (value < 0) | (value > limit)
+                cells.refuse(bad, lower[name], f"is not within 0 to {limit}", value)
+                total += value / 60**part
+                used.append(lower[name])
+        angles.append(total)
+    if _SIGN in lower:
+        signs = np.array(_names(cells.table[lower[_SIGN]]), dtype=str)
+        bad = ~np.isin(signs, ["", "+", "-"])
+        cells.refuse(bad, lower[_SIGN], "is neither + nor -", signs)
+        angles[1] = np.where(signs == "-", -angles[1], angles[1])
+        used.append(lower[_SIGN])
+    frame = cells.frame(_Candidate(used[0], "ra"))
+    return cells.sky(15 * angles[0], angles[1], used[:: len(used) - 1], frame), used
 
 
-def _frame(table, first, where):
-    """Return the frame of a pair: as its column, its name, or the table states it."""
-    about = getattr(table[first.name].info, "meta", None) or {}
-    description = str(table[first.name].info.description or "")
-    try:
-        stated = frame_of(*about["coosys"]) if "coosys" in about else None
-        if stated is not None and not about.get("assumed"):
-            return stated
-        if first.axis in ("l", "elon"):
-            return frame_of("galactic" if first.axis == "l" else "ecliptic")
-        if first.year or mentioned_frame([description]) == "fk4":
-            return frame_of("fk4", "B1950")
-        if re.search("2000|icrs|fk5", first.qualifiers):
-            return frame_of("icrs")
-        found = [stated, _frame_of_meta(table.meta), frame_of("icrs")]
-        return next(frame for frame in found if frame is not None)
-    except ValueError as error:
-        msg = f"positions: {where}: {error}"
-        raise ValueError(msg) from error
+def _plain(column):
+    """Return the values of a column, text without blanks about it, and which are empty."""
+    values = np.asarray(np.ma.getdata(getattr(column, "unmasked", column)))
+    empty = np.broadcast_to(getattr(column, "mask", False), values.shape).copy()
+    if values.dtype.kind in "SOU" and values.ndim == 1:
+        texts = [v.decode() if isinstance(v, bytes) else v for v in values.tolist()]
+        texts = ["" if v is None or hidden else v for v, hidden in zip(texts, empty)]
+        values = np.array([str(text).strip() for text in texts], dtype=str)
+        empty |= values == ""
+    return values, empty
+
+
+def _names(column):
+    """Return names as a list; an empty one is an empty text."""
+    values, empty = _plain(column)
+    names = ["" if hidden else v for v, hidden in zip(values.tolist(), empty, strict=True)]
+    return [printable(name) if isinstance(name, str) else name for name in names]
+
+
+class _Cells:
+    """The cells of a table, as numbers and angles; errors name the table, the column and the row."""
+
+    def __init__(self, table, where):
+        self.table, self.where = table, where
+
+    def refuse(self, bad, name, reason, values):
+        if np.any(bad):
+            row = np.argmax(bad)
+            msg = f"positions: row {row + 1} of {self.where}: {name!r} is {values[row]!s}, which {reason}"
+            raise ValueError(msg)
+
+    def refuse_empty(self, empty, name):
+        if np.any(empty):
+            row = np.argmax(empty) + 1
+            msg = f"positions: row {row} of {self.where} has no {name!r}: fill it in or leave the row out"
+            raise ValueError(msg)
+
+    def refuse_column(self, name, reason, error=ValueError):
+        msg = f"positions: column {name!r} of {self.where} {reason}"
+        raise error(msg)
+
+    def values(self, name):
+        """Return the plain values of a column, none of which may be empty."""
+        values, empty = _plain(self.table[name])
+        if values.ndim != 1:
+            self.refuse_column(name, "must have one value in a row")
+        if values.dtype.kind not in "iufU":
+            self.refuse_column(name, "must hold numbers or text")
+        if values.dtype.kind == "f":
+            empty |= ~np.isfinite(values)
+        self.refuse_empty(empty, name)
+        return values
+
+    def numbers(self, name):
+        """Return a column as numbers."""
+        values = self.values(name)
+        if values.dtype.kind == "U":
+            bad = [_DECIMAL.match(text) is None for text in values]
+            self.refuse(bad, name, "is not a number", values)
+        return values.astype(float)
+
+    def pixels(self, name):
+        """Return a column of pixels."""
+        unit = getattr(self.table[name], "unit", None)
+        if unit not in (None, u.pix, u.one):
+            self.refuse_column(name, f"must be in pixels, its unit is {unit}", u.UnitsError)
+        return self.numbers(name)
+
+    def angles(self, column):
+        """Return a column of angles in degrees; sexagesimal right ascensions are in hours."""
+        name, hours = column.name, column.axis == "ra"
+        values = self.values(name)
+        stated = str(getattr(self.table[name], "unit", None) or "").strip("'\" ") or column.unit
+        if values.dtype.kind != "U":
+            return values.astype(float) * self.degrees(name, stated, hours=hours)
+        for pattern, standard in _SPELLINGS:
+            values = np.array(
+                [pattern.sub(standard, value) for value in values.tolist()], dtype=str
+            )
+        kinds = [_kind_of(value.lower()) for value in values.tolist()]
+        if len(set(kinds)) > 1:
+            row = next(row for row, kind in enumerate(kinds) if kind != kinds[0])
+            what = f"{str(values[0])!r} in row 1, {str(values[row])!r} in row {row + 1}"
+            self.refuse_column(
+                name, f"mixes spellings of angles, and must have one meaning: {what}"
+            )
+        if "decimal" in kinds:
+            return values.astype(float) * self.degrees(name, stated, hours=hours)
+        kind = "".join(kinds[:1]) or stated[:1]
+        in_hours = kind == "h" or (kind != "d" and hours)
+        degrees = np.empty(len(values))
+        for row, value in enumerate(values.tolist()):
+            try:
+                degrees[row] = Angle(value, u.hourangle if in_hours else u.deg).deg
+            except (ValueError, TypeError, u.UnitsError) as error:
+                reason = f"is no angle ({str(error).splitlines()[0]})"
+                msg = f"positions: row {row + 1} of {self.where}: {name!r} is {value!r}, which {reason}"
+                raise ValueError(msg) from error
+        return degrees
+
+    def degrees(self, name, stated, *, hours):
+        """Return how many degrees a unit is; hours are an angle for a right ascension."""
+        if not stated:
+            return 1.0
+        try:
+            unit = u.Unit(stated)
+        except ValueError:
+            unit = None
+        if hours and unit in (u.hour, u.hourangle):
+            return 15.0
+        if unit is None or not unit.is_equivalent(u.deg):
+            self.refuse_column(name, f"must be an angle, its unit is {stated}", u.UnitsError)
+        return unit.to(u.deg)
+
+    def pair(self, pair):
+        """Return the positions of a pair of columns."""
+        names = [one.name for one in pair]
+        if pair[0].axis == "x":
+            values = np.column_stack([self.pixels(name) for name in names])
+            from_one = re.fullmatch("x.image", names[0], re.I)  # SExtractor counts from 1
+            return values - 1 if from_one else values
+        frame = self.frame(pair[0])
+        return self.sky(*(self.angles(one) for one in pair), names, frame)
+
+    def sky(self, lon, lat, names, frame):
+        for angle, name, limit in ((lon, names[0], 360), (lat, names[1], 90)):
+            bad = np.abs(angle) > limit
+            self.refuse(bad, name, f"is beyond {limit} degrees", angle.astype(str))
+        return SkyCoord(lon, lat, unit=u.deg, frame=frame)
+
+    def frame(self, first):
+        """Return the frame of a pair: as its column, its name, or the table states it."""
+        info = self.table[first.name].info
+        about = getattr(info, "meta", None) or {}
+        try:
+            stated = frame_of(*about["coosys"]) if "coosys" in about else None
+            if stated is not None and not about.get("assumed"):
+                return stated
+            if first.axis in ("l", "elon"):
+                return frame_of("galactic" if first.axis == "l" else "ecliptic")
+            if first.year or mentioned_frame([str(info.description or "")]) == "fk4":
+                return frame_of("fk4", "B1950")
+            if first.is_j2000:
+                return frame_of("icrs")
+            # A frame without data is false.
+            found = [stated, _frame_of_meta(self.table.meta), frame_of("icrs")]
+            return next(frame for frame in found if frame is not None)
+        except ValueError as error:
+            msg = f"positions: {self.where}: {error}"
+            raise ValueError(msg) from error
+
+
+def _kind_of(text):
+    """Return how an angle is written: as a number, with marks of hours or degrees, or with none."""
+    if _DECIMAL.match(text):
+        return "decimal"
+    return "h" if "h" in text else "d" if set("d\u00b0") & set(text) else ""
 
 
 def _frame_of_meta(meta):
@@ -295,154 +431,3 @@ def _frame_of_meta(meta):
     comments = meta.get("comments") or ()
     found = mentioned_frame([comments] if isinstance(comments, str) else map(str, comments))
     return frame_of(found) if found == "fk4" else None
-
-
-def _sky(lon, lat, names, frame, where):
-    for angle, name, limit in ((lon, names[0], 360), (lat, names[1], 90)):
-        _refuse(np.abs(angle) > limit, where, name, f"is beyond {limit} degrees", angle.astype(str))
-    return SkyCoord(lon, lat, unit=u.deg, frame=frame)
-
-
-def _in_parts(table, lower, where):
-    """Right ascension and declination from the columns of their parts."""
-    used, angles = [], []
-    for parts, most in ((_HOURS, 24), (_DEGREES, 90)):
-        total = np.zeros(len(table))
-        for part, name in enumerate(parts):
-            if name not in lower:
-                continue
-            own = lower[name]
-            value = _numbers(table, own, where)
-            limit = most if part == 0 else 60
-            _refuse((value < 0) | (value > limit), where, own, f"is not within 0 to {limit}", value)
-            total += value / 60**part
-            used.append(own)
-        angles.append(total)
-    if _SIGN in lower:
-        own = lower[_SIGN]
-        signs = np.array(_names(table[own]), dtype=str)
-        _refuse(~np.isin(signs, ["", "+", "-"]), where, own, "is neither + nor -", signs)
-        angles[1] = np.where(signs == "-", -angles[1], angles[1])
-        used.append(own)
-    frame = _frame(table, _Candidate(lower[_HOURS[0]], "ra"), where)
-    return _sky(15 * angles[0], angles[1], used[:: len(used) - 1], frame, where), used
-
-
-def _pixels(table, name, where):
-    unit = getattr(table[name], "unit", None)
-    if unit not in (None, u.pix, u.one):
-        msg = f"positions: column {name!r} of {where} must be in pixels, its unit is {unit}"
-        raise u.UnitsError(msg)
-    return _numbers(table, name, where)
-
-
-def _numbers(table, name, where):
-    """Return a column as numbers; a text that is none is refused."""
-    values = _values(table, name, where)
-    if values.dtype.kind == "U":
-        _refuse(~_are_decimal(values), where, name, "is not a number", values)
-    return values.astype(float)
-
-
-def _are_decimal(texts):
-    return np.array([_DECIMAL.match(text) is not None for text in texts], bool)
-
-
-def _angles(table, column, where):
-    """Return a column of angles in degrees; sexagesimal right ascensions are in hours."""
-    name, hours = column.name, column.axis == "ra"
-    values = _values(table, name, where)
-    stated = str(getattr(table[name], "unit", None) or "").strip("'\" ") or _unit_of(column)
-    if values.dtype.kind != "U":
-        return values.astype(float) * _degrees(stated, name, where, hours=hours)
-    for pattern, standard in _SPELLINGS:
-        values = np.array([pattern.sub(standard, value) for value in values.tolist()], dtype=str)
-    decimal = _are_decimal(values)
-    if decimal.all():
-        return values.astype(float) * _degrees(stated, name, where, hours=hours)
-    if decimal.any():
-        one, other = np.argmax(decimal), np.argmin(decimal)
-        msg = (
-            f"positions: column {name!r} of {where} mixes decimal and sexagesimal values: "
-            f"{str(values[one])!r} in row {one + 1}, {str(values[other])!r} in row {other + 1}"
-        )
-        raise ValueError(msg)
-    return _sexagesimal(values.tolist(), stated, name, where, hours=hours)
-
-
-def _unit_of(column):
-    """Return the unit that the name of a column states, such as "RA (rad)"."""
-    words = column.qualifiers.split()
-    if {"rad", "radian", "radians"} & set(words):
-        return "rad"
-    return "h" if {"h", "hour", "hours"} & set(words) else ""
-
-
-def _sexagesimal(values, stated, name, where, *, hours):
-    marks = ["h" if "h" in v.lower() else "d" if set("d°") & set(v.lower()) else "" for v in values]
-    if len(set(marks)) > 1:
-        other = next(row for row, mark in enumerate(marks) if mark != marks[0])
-        msg = (
-            f"positions: column {name!r} of {where} must have one meaning: {values[0]!r} in row 1, "
-            f"{values[other]!r} in row {other + 1}"
-        )
-        raise ValueError(msg)
-    mark = marks[0] or ("h" if stated[:1] == "h" else "d" if stated[:1] == "d" else "")
-    in_hours = mark == "h" or (not mark and hours)
-    unit = u.hourangle if in_hours else u.deg
-    degrees = np.empty(len(values))
-    for row, value in enumerate(values):
-        try:
-            degrees[row] = Angle(value, unit).deg
-        except (ValueError, TypeError, u.UnitsError) as error:
-            msg = (
-                f"positions: row {row + 1} of {where}: {name!r} is {value!r}, which is no angle "
-                f"({str(error).splitlines()[0]})"
-            )
-            raise ValueError(msg) from error
-    return degrees
-
-
-def _degrees(stated, name, where, *, hours):
-    """Return how many degrees a unit is; hours are an angle for a right ascension."""
-    if not stated:
-        return 1.0
-    try:
-        unit = u.Unit(stated)
-    except ValueError:
-        unit = None
-    if hours and unit in (u.hour, u.hourangle):
-        return 15.0
-    if unit is None or not unit.is_equivalent(u.deg):
-        msg = f"positions: column {name!r} of {where} must be an angle, its unit is {stated}"
-        raise u.UnitsError(msg)
-    return unit.to(u.deg)
-
-
-def _values(table, name, where):
-    """Return the plain values of a column, none of which may be empty."""
-    values, empty = _plain(table[name])
-    if values.ndim != 1:
-        msg = f"positions: column {name!r} of {where} must have one value in a row"
-        raise ValueError(msg)
-    if values.dtype.kind not in "iufU":
-        msg = f"positions: column {name!r} of {where} must hold numbers or text"
-        raise ValueError(msg)
-    if values.dtype.kind == "f":
-        empty |= ~np.isfinite(values)
-    _refuse_empty(empty, name, where)
-    return values
-
-
-def _refuse_empty(empty, name, where):
-    if np.any(empty):
-        row = np.argmax(empty) + 1
-        msg = f"positions: row {row} of {where} has no {name!r}: fill it in or leave the row out"
-        raise ValueError(msg)
-
-
-def _refuse(bad, where, name, reason, values):
-    if np.any(bad):
-        row = np.argmax(bad)
-        msg = f"positions: row {row + 1} of {where}: {name!r} is {values[row]!s}, which {reason}"
-        raise ValueError(msg)

@@ -234,21 +234,12 @@ def _estimate_map(args, path, positions, make_estimator):
         estimator = estimator.matched(
             gas, positions, largest_scale=args.largest_scale, progress_bar=not args.quiet
         )
-        if not args.quiet:
-            print(describe_match(estimator))
     table = estimator.catalog(
         gas, positions, level=args.level, progress_bar=not args.quiet, **options
     )
     if not args.quiet:
         print(f"{gas!r}")
     return table, gas, estimator
-
-
-def describe_match(estimator):
-    """Return a sentence about what a matched calibration chose."""
-    choice = estimator.choice_
-    scores = "; ".join(f"{name}: {r2:.2f}" for name, r2 in choice["r2_protostar"].items())
-    return f"matched with {choice['features']} (R2 per protostar on unseen clouds: {scores})"
 
 
 def _estimate_cutouts(args):
@@ -296,9 +287,9 @@ def _add_truth(table, maps, *, combined):
         _, first, index = np.unique(maps.protostars, return_index=True, return_inverse=True)
         log_masses = (np.bincount(index, log_masses) / np.bincount(index))[np.argsort(first)]
     masses = 10**log_masses * table["mass"].unit
-    table.add_column(masses, table.colnames.index("mass"), "true_mass")
-    table["true_mass"].info.format = ".3g"
-    table["true_mass"].info.description = "true mass of the label"
+    table.add_column(masses, table.colnames.index("mass"), "mass_true")
+    table["mass_true"].info.format = ".3g"
+    table["mass_true"].info.description = "true mass of the label"
 
 
 def _explanations(table, gas, estimator):
@@ -363,7 +354,7 @@ def _finish(args, table, maps, estimator):
         "id",
         "position",
         "n_maps",
-        "true_mass",
+        "mass_true",
         "mass",
         "mass_lower",
         "mass_upper",

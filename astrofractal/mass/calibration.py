@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.identity import fields_of, fingerprint
-from astrofractal._utils.validation import at_least, one_of
+from astrofractal._utils.validation import one_of
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.flags import skill_flags
-from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, channels_of, keep_channels
-from astrofractal.mass.features import FeatureSet, for_encoder
+from astrofractal.gasmap.moments import CHANNEL_SETS, channels_of, keep_channels
+from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.intervals import ConformalIntervals, Domain, Scaler
 from astrofractal.mass.measures import CONTRAST, appearance
-from astrofractal.mass.regressors import fit_regressor, make_regressor, takes_weights
+from astrofractal.mass.regressors import fit_regressor, make_regressor
 from astrofractal.mass.weights import (
+    LEVELS,
     Prior,
     as_prior,
     folds_of,
@@ -32,11 +34,9 @@ __all__ = [
     "Calibration",
     "NoSkillWarning",
     "References",
-    "check_options",
     "default_options",
     "fit_calibrations",
     "log_solar",
-    "options_for",
 ]
 
 if TYPE_CHECKING:
@@ -92,13 +92,10 @@ class Calibration:
     Attributes
     ----------
     skill_ : dict
-        Of predictions of each cloud by a calibration on the others: ``r2``, ``rmse``, ``mae`` (dex;
-        the mean absolute error), ``coverage_68`` and ``coverage_90`` (with the interval widths of
-        the other clouds) per map; the same but ``mae`` with ``_protostar`` appended, in which each
-        protostar has the same weight, and by the thirds of the predicted mass
-        ``coverage_68_thirds`` and ``bias_thirds`` (dex, predicted less true); ``n_maps``,
-        ``n_protostars``, ``n_clouds``; ``r2_protostar_err``, the standard deviation of R2 over draws
-        of clouds and of the protostars in them.
+        Scores of predictions of each cloud by a calibration on the others: those of
+        `Evaluation.scores`; ``r2_protostar_err``, the standard deviation of R2 over draws of clouds and
+        of the protostars in them; ``coverage_68_thirds`` and ``bias_thirds`` (dex, predicted less true)
+        by the thirds of the predicted mass; ``n_clouds``.
 
     X_, y_, appearance_, clouds_, protostars_, represents_ : `~numpy.ndarray`
         The reference maps: scaled features (16 bit), log10 masses, appearance, cloud (or `None`),
@@ -193,24 +190,7 @@ class Calibration:
         )
 
     def leave_out(self, clouds: Iterable[str]) -> Calibration:
-        """
-        Calibrate again without some clouds, the scaling of the features included.
-
-        Parameters
-        ----------
-        clouds : iterable of str
-            The clouds to leave out.
-
-        Returns
-        -------
-        calibration : `Calibration`
-            A new one.
-
-        Raises
-        ------
-        ValueError
-            If there is no such cloud, or too little remains.
-        """
+        """Return a new calibration without some clouds, the scaling of the features included."""
         own = np.array([]) if self.clouds_ is None else self.clouds_
         known = sorted(set(own.tolist()))
         clouds = [str(cloud) for cloud in clouds]
@@ -227,19 +207,7 @@ class Calibration:
         return self._refitted(self.prior, scaler.after(self.scaler_), scaler.transform(X), keep)
 
     def with_prior(self, prior: Prior | str | Table | None) -> Calibration:
-        """
-        Calibrate again for another distribution of masses.
-
-        Parameters
-        ----------
-        prior : str, table, `~astrofractal.mass.Prior` or None
-            As the class takes it.
-
-        Returns
-        -------
-        calibration : `Calibration`
-            A new one.
-        """
+        """Return a new calibration for another distribution of masses, as the class takes it."""
         return self._refitted(prior, self.scaler_, self.X_, slice(None))
 
     def _refitted(self, prior, scaler, X, rows):
@@ -274,9 +242,9 @@ class Calibration:
             spread[test], distance[test] = others.domain.measure(X_test, self.appearance_[test])
         if self.folds_.max() == 0:
             spread, distance = self._reference.domain.measure(self._filled, self.appearance_)
-        self.domain_scale_ = np.array(
-            [max(self._cloud_quantile(d, _DOMAIN_QUANTILE), 1e-6) for d in distance.T]
-        )
+        alike = 1 / np.bincount(self.folds_)[self.folds_]  # each cloud has the same total weight
+        scales = [weighted_quantile(column, alike, _DOMAIN_QUANTILE) for column in distance.T]
+        self.domain_scale_ = np.maximum(scales, 1e-6)
         self.predicted_ = predicted
         self.spread_scale_ = float(np.median(spread)) or 1.0
         self.difficulty_ = self._difficulty(spread)
@@ -295,40 +263,27 @@ class Calibration:
         self.folds_ = folds_of(self.protostars_ if self.clouds_ is None else self.clouds_)
         self._filled = np.nan_to_num(self.X_.astype(np.float32))
         self._model_checked = False
-        self._cached_reference = self._cached_intervals = None
+        for name in ("intervals_", "_reference"):  # those of another fit
+            vars(self).pop(name, None)
 
-    @property
+    @cached_property
     def intervals_(self) -> ConformalIntervals:
         """The widths of the intervals."""
-        if self._cached_intervals is None:
-            errors = np.abs(self.y_ - self.predicted_)
-            weights = self._protostar_weights(1) * self._importance
-            self._cached_intervals = ConformalIntervals(
-                errors, self.difficulty_, self.predicted_, self.folds_, weights
-            )
-        return self._cached_intervals
+        errors = np.abs(self.y_ - self.predicted_)
+        weights = self._protostar_weights(1) * self._importance
+        return ConformalIntervals(errors, self.difficulty_, self.predicted_, self.folds_, weights)
 
     def _protostar_weights(self, exponent):
         return protostar_weights(self.protostars_, exponent, self.represents_)
 
-    def _cloud_quantile(self, values, level):
-        """Quantile in which each cloud has the same total weight."""
-        return weighted_quantile(values, 1 / np.bincount(self.folds_)[self.folds_], level)
-
-    @property
+    @cached_property
     def _reference(self):
         """The regressor and the domain; after loading they are fitted at the first use."""
-        if self._cached_reference is None:
-            self._cached_reference = _Reference(self, slice(None))
-        return self._cached_reference
+        return _Reference(self, slice(None))
 
     @property
     def has_skill(self) -> bool:
-        """
-        Whether R2 per protostar on clouds left out is at least 0.1 (`~astrofractal.flags.skill_flags`).
-
-        The protostars of many maps are the massive ones: a score per map alone may rest on them.
-        """
+        """Whether R2 per protostar on clouds left out is at least 0.1 (bool)."""
         return "no-skill" not in skill_flags(self.skill_["r2_protostar"])
 
     @property
@@ -338,12 +293,7 @@ class Calibration:
 
     @property
     def end_bias(self) -> list[float]:
-        """
-        Predicted less true log10 mass in the lower, middle and upper third of true masses (list).
-
-        In dex, of clouds that are left out, each protostar with the same weight: predictions regress
-        to the mean.
-        """
+        """Predicted less true log10 mass in the thirds of true masses, in dex (list)."""
         return self._in_thirds(self.predicted_ - self.y_, of=self.y_)
 
     def _in_thirds(self, values, of):
@@ -358,34 +308,18 @@ class Calibration:
 
     def _skill(self):
         known = (self.y_, self.predicted_, self.protostars_)
-        skill = scores(*known, self.represents_)
+        held = {level: self.intervals_.held(level) for level in LEVELS}
         clouds = self.protostars_ if self.clouds_ is None else self.clouds_
-        skill["r2_protostar_err"] = r2_error(*known, clouds, self.represents_)
-        equal = self._protostar_weights(1)
-        for level in (0.68, 0.9):
-            held = self.intervals_.held(level)
-            name = f"coverage_{level * 100:.0f}"
-            skill[name] = float(np.average(held, weights=self.represents_))
-            skill[f"{name}_protostar"] = float(np.average(held, weights=equal))
-        held = self.intervals_.held(0.68)
-        skill["coverage_68_thirds"] = self._in_thirds(held, of=self.predicted_)
-        skill["bias_thirds"] = self._in_thirds(self.predicted_ - self.y_, of=self.predicted_)
         return {
-            **skill,
-            "n_maps": len(self.y_),
-            "n_protostars": len(np.unique(self.protostars_)),
+            **scores(*known, self.represents_, held=held),
+            "r2_protostar_err": r2_error(*known, clouds, self.represents_),
+            "coverage_68_thirds": self._in_thirds(held[0.68], of=self.predicted_),
+            "bias_thirds": self._in_thirds(self.predicted_ - self.y_, of=self.predicted_),
             "n_clouds": int(self.folds_.max()) + 1,
         }
 
     def verify(self) -> None:
-        """
-        Check that the regressor predicts what it did when the calibration was saved.
-
-        Raises
-        ------
-        ValueError
-            If it does not.
-        """
+        """Raise `ValueError` if the regressor predicts otherwise than when it was saved."""
         if self._model_checked:
             return
         found = self._reference.model.predict(self._filled[:_N_CHECKED])
@@ -401,7 +335,7 @@ class Calibration:
         self, X: np.ndarray, appearance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """
-        Predict masses and tell how far they can be trusted.
+        Return log10 masses, the relative widths of their intervals, and the distances to the references.
 
         Parameters
         ----------
@@ -409,19 +343,13 @@ class Calibration:
             Features, not scaled.
 
         appearance : 2D `~numpy.ndarray`
-            See `~astrofractal.mass.measures`.
+            As `~astrofractal.mass.appearance` returns it.
 
         Returns
         -------
         log_mass, difficulty, ood_score : 1D `~numpy.ndarray`
-            log10 masses; the widths of their intervals relative to the others; the distances to
-            the reference maps, 1 at the threshold, infinite for a map without data in its central
-            quarter or beyond it, as no reference map is.
-
-        Raises
-        ------
-        ValueError
-            If a calibration that was loaded predicts other masses than when it was saved.
+            The score is 1 at the threshold, and infinite for a map without data in its central quarter
+            or beyond it, as no reference map is.
         """
         self.verify()
         reference = self._reference
@@ -436,20 +364,8 @@ class Calibration:
         return predicted, difficulty * self.intervals_.relative_width(predicted), ood
 
     def nearest(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Return all reference maps in the order of their distances from maps.
-
-        Parameters
-        ----------
-        X : 2D `~numpy.ndarray`
-            Features, not scaled.
-
-        Returns
-        -------
-        index, distance : 2D `~numpy.ndarray`
-            The rows of the reference maps, and their distances in the whitened features of the
-            score, in its units.
-        """
+        """Return all reference maps, the nearest to each map first, and their distances."""
+        # X 2D, not scaled; the distances are those of the whitened features, in units of the score
         X = np.nan_to_num(self.scaler_.transform(X))
         distance, index = self._reference.domain.features.nearest(X, len(self.y_))
         return index, distance / self.domain_scale_[0]
@@ -511,47 +427,16 @@ class _Reference:
 
 _CONTRASTS = FeatureSet(pooling=("central", "scatter"), contrasts=True)
 
-#: Channels to features, regressor and weight exponent: the best mean of R2 per protostar and per map
-#: on clouds left out (docs/scripts/choose_defaults.py).
-_DEFAULTS = {
-    ("column_density",): (_CONTRASTS, ("ridge", "kernel_ridge"), 0.6),
-    ("column_density", "velocity"): (_CONTRASTS, "kernel_ridge", 0.6),
-    ("column_density", "dispersion"): (_CONTRASTS, "kernel_ridge", 0.6),
-    CHANNELS: (_CONTRASTS, "kernel_ridge", 0.6),
-}
-
 
 def default_options(channels):
-    """Return the default features, regressor and weight exponent."""
-    return _DEFAULTS[channels]
+    """
+    Return the default features, regressor and weight exponent.
 
-
-def check_options(*, encoder, features, regressor, weight_exponent, prior):
-    """Refuse options that an estimator cannot have."""
-    if features is not None and not isinstance(features, FeatureSet):
-        msg = f"features must be a FeatureSet, got {type(features).__name__}"
-        raise TypeError(msg)
-    if encoder is not None and not hasattr(encoder, "encode"):
-        msg = f"encoder must be a FractalEncoder, got {type(encoder).__name__}"
-        raise TypeError(msg)
-    if weight_exponent is not None:
-        at_least("weight_exponent", weight_exponent, 0)
-    if regressor is not None:
-        make_regressor(regressor)
-    as_prior(prior)
-
-
-def options_for(channels, *, encoder, features, regressor, weight_exponent, prior):
-    """Return the options of one calibration: those that are given, defaults for the others."""
-    found, head, exponent = default_options(channels)
-    if features is not None:
-        found = features
-    elif encoder is not None:
-        found = for_encoder(found, encoder)
-    head = head if regressor is None else regressor
-    if weight_exponent is None:
-        weight_exponent = exponent if takes_weights(make_regressor(head)) else 0.0
-    return found, head, weight_exponent, as_prior(prior)
+    They have the best mean of R2 per protostar and per map on clouds left out
+    (docs/scripts/choose_defaults.py).
+    """
+    regressor = ("ridge", "kernel_ridge") if channels == ("column_density",) else "kernel_ridge"
+    return _CONTRASTS, regressor, 0.6
 
 
 def log_solar(masses):
@@ -571,34 +456,13 @@ def log_solar(masses):
 
 @dataclass(frozen=True)
 class References:
-    """
-    Maps of known masses.
+    """Maps of known masses."""
 
-    Parameters
-    ----------
-    images : 4D float32 `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    log_masses : 1D `~numpy.ndarray`
-        log10 masses.
-
-    clouds, protostars : array-like or None
-        The cloud and the protostar of each map.
-
-    represents : 1D `~numpy.ndarray` or None
-        How many maps each map stands for.
-
-    Raises
-    ------
-    ValueError
-        If they are too few, or not of one length.
-    """
-
-    images: np.ndarray
+    images: np.ndarray  # float32, the model's channels (n_maps, 3, ny, nx)
     log_masses: np.ndarray
     clouds: object = None
     protostars: object = None
-    represents: np.ndarray | None = None
+    represents: np.ndarray | None = None  # how many maps each map stands for
 
     def __post_init__(self):
         n = len(self.images)

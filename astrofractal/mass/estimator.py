@@ -17,7 +17,7 @@ from sklearn.exceptions import NotFittedError
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import one_blas_thread, progress
-from astrofractal._utils.validation import one_of, warn
+from astrofractal._utils.validation import at_least, one_of, warn
 from astrofractal.catalogs.columns import carry, channel_code, check_level, describe, measured
 from astrofractal.catalogs.detection import (
     check_detection,
@@ -35,28 +35,51 @@ from astrofractal.mass.calibration import (
     Calibration,
     NoSkillWarning,
     References,
-    check_options,
+    default_options,
     fit_calibrations,
     log_solar,
-    options_for,
 )
 from astrofractal.mass.evaluation import Evaluation, evaluate_batch, warn_of_doubts
 from astrofractal.mass.explanation import bundled_maps, find_analogs, measure_sensitivity
-from astrofractal.mass.features import FeatureSet
-from astrofractal.mass.files import (
-    read_calibrations,
-    write_calibrations,
+from astrofractal.mass.features import FeatureSet, for_encoder
+from astrofractal.mass.files import read_calibrations, write_calibrations
+from astrofractal.mass.matching import (
+    as_telescope,
+    describe_choice,
+    expected_score,
+    match,
+    unlike_references,
 )
-from astrofractal.mass.matching import as_telescope, expected_score, match, unlike_references
+from astrofractal.mass.regressors import make_regressor, takes_weights
 from astrofractal.mass.standard import BATCH_SIZE, at_distance, is_single, standard_batches
 from astrofractal.mass.weights import Prior, as_prior
 
-__all__ = ["StellarMassEstimator", "make_catalog"]
+__all__ = ["StellarMassEstimator"]
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any, Self
+
+    from astropy.nddata import NDData
+    from astropy.table import QTable, Table
+    from numpy.typing import ArrayLike
+
+    from astrofractal._utils.annotations import MapSource, PathLike, Positions, ProgressBar
+    from astrofractal.observing import Telescope
+
+BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
+
+#: What shifts many masses together, with the bundled calibration (docs/scripts/measure_invariance.py).
+_SYSTEMATIC = (
+    "twice the column density: -0.08 dex (median); the sky rotated by other than multiples of 90 deg: "
+    "0.10 dex (rms)"
+)
+
+#: Cutouts that are held in memory at a time.
 _BATCH = 64
 
 
-def make_catalog(estimator, gas, positions, *, level, progress_bar, **detection):
+def _make_catalog(estimator, gas, positions, *, level, progress_bar, **detection):
     """Estimate the masses of the protostars of a map."""
     check_level(level)
     check_detection(detection)
@@ -128,26 +151,6 @@ def _moved(gas, cutout):
     return np.ravel(gas.to_pixel(cutout.to_sky(*np.atleast_2d(middle + [dx, dy]).T)))
 
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, Self
-
-    from astropy.nddata import NDData
-    from astropy.table import QTable, Table
-    from numpy.typing import ArrayLike
-
-    from astrofractal._utils.annotations import MapSource, PathLike, Positions, ProgressBar
-    from astrofractal.observing import Telescope
-
-BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
-
-#: What shifts many masses together, with the bundled calibration (docs/scripts/measure_invariance.py).
-_SYSTEMATIC = (
-    "twice the column density: -0.08 dex (median); the sky rotated by other than multiples of 90 deg: "
-    "0.10 dex (rms)"
-)
-
-
 def _several(clouds):
     """Return the clouds of maps, `None` where there are fewer than two, with a warning."""
     n_clouds = 0 if clouds is None else len(np.unique(np.asarray(clouds, str)))
@@ -165,11 +168,10 @@ class StellarMassEstimator(Options, BaseEstimator):
     """
     Estimate the masses of the protostars at the centers of gas maps.
 
-    The features of a frozen encoder, and measures of the gas beside them, are turned into a mass by
-    a regressor that was calibrated on simulated clouds, following Hirashima, Nozaki & Harada 2025
-    (arXiv:2510.24159).  ``StellarMassEstimator()`` is ready for use: its calibration, on
-    `~astrofractal.mapset.reference_maps`, is bundled and loaded at the first use.  With any
-    argument it is to be calibrated with `fit`.
+    A regressor that was calibrated on simulated clouds estimates the mass from the features of a
+    frozen encoder and from measures of the gas, following Hirashima, Nozaki & Harada 2025
+    (arXiv:2510.24159).  ``StellarMassEstimator()`` is ready for use, with a bundled calibration on
+    `~astrofractal.mapset.reference_maps`; with any argument it needs `fit`.
 
     Parameters
     ----------
@@ -199,8 +201,8 @@ class StellarMassEstimator(Options, BaseEstimator):
     Attributes
     ----------
     calibrations_ : dict
-        The `~astrofractal.mass.Calibration` of each combination of channels; its ``skill_`` tells
-        how well it does on a cloud that it has not seen.
+        The `~astrofractal.mass.Calibration` of each combination of channels, with its scores on
+        unseen clouds (``skill_``).
 
     reference_id_ : str
         The number and the digest of the reference maps.
@@ -208,9 +210,8 @@ class StellarMassEstimator(Options, BaseEstimator):
     Notes
     -----
     Each combination of channels (column density alone, with velocity, with dispersion, with both)
-    has its own calibration, chosen by what a map has.  Where one has no skill on an unseen cloud
-    (R2 per protostar below 0.1) the masses come with a `~astrofractal.mass.NoSkillWarning` and the
-    flag "no-skill".
+    has its own calibration.  Where its R2 per protostar on an unseen cloud is below 0.1, the masses
+    come with a `~astrofractal.mass.NoSkillWarning` and the flag "no-skill".
 
     Examples
     --------
@@ -284,8 +285,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             return False
 
     def __repr__(self):
-        known = [f"{name}: {text}" for name, text in self._known().items()]
-        return "\n  ".join([super().__repr__(), *known])
+        return "\n  ".join([super().__repr__(), *map(": ".join, self._known().items())])
 
     def _known(self):
         if not self.__sklearn_is_fitted__():
@@ -309,13 +309,13 @@ class StellarMassEstimator(Options, BaseEstimator):
     def meta(self) -> dict[str, Any]:
         """What the masses come from: weights, reference maps, this estimator, version (`dict`)."""
         encoder = self.encoder_
-        systematic = {"systematic": _SYSTEMATIC} if self._bundled else {}
         return {
             "weights_id": "none" if encoder is None else encoder.weights_id,
             "reference_id": self.reference_id_,
             "fingerprint": self.fingerprint(),
             "version": astrofractal.__version__,
-            **systematic,
+            **({"systematic": _SYSTEMATIC} if self._bundled else {}),
+            **({"matched": describe_choice(self.choice_)} if "choice_" in vars(self) else {}),
         }
 
     def fingerprint(self) -> str:
@@ -337,8 +337,29 @@ class StellarMassEstimator(Options, BaseEstimator):
         return fingerprint(options, self.size, self.ood_threshold)
 
     def _options(self, channels):
-        """Features, regressor and weight exponent for a combination of channels."""
-        return options_for(channels, **self.get_params(deep=False))
+        """Return features, regressor, weight exponent and prior for a combination of channels."""
+        features, regressor, exponent = default_options(channels)
+        if self.features is not None:
+            features = self.features
+        elif self.encoder is not None:
+            features = for_encoder(features, self.encoder)
+        if self.regressor is not None:
+            regressor = self.regressor
+        if self.weight_exponent is not None:
+            exponent = self.weight_exponent
+        elif not takes_weights(make_regressor(regressor)):
+            exponent = 0.0
+        return features, regressor, exponent, as_prior(self.prior)
+
+    def _check_options(self):
+        if self.features is not None and not isinstance(self.features, FeatureSet):
+            msg = f"features must be a FeatureSet, got {type(self.features).__name__}"
+            raise TypeError(msg)
+        if self.encoder is not None and not hasattr(self.encoder, "encode"):
+            msg = f"encoder must be a FractalEncoder, got {type(self.encoder).__name__}"
+            raise TypeError(msg)
+        if self.weight_exponent is not None:
+            at_least("weight_exponent", self.weight_exponent, 0)
 
     def fit(
         self,
@@ -363,19 +384,17 @@ class StellarMassEstimator(Options, BaseEstimator):
             The mass in each map; not needed for a `~astrofractal.mapset.MapSet`.
 
         clouds : array-like, optional
-            The cloud (simulation) of each map.  Scores and intervals are measured on whole clouds
-            left out, so that they hold for a cloud that is new; without clouds they hold only for
-            other protostars of these, which a warning says, as for maps of a single cloud.  Taken
-            from a `~astrofractal.mapset.MapSet`.
+            The cloud (simulation) of each map, taken from a `~astrofractal.mapset.MapSet`.  Scores and
+            intervals are measured on whole clouds left out; without clouds, or with one, they are
+            too good for a new cloud, and a warning is issued.
 
         protostars : array-like, optional
-            The protostar of each map, for the weights; without it each map has its own.  Taken from
-            a `~astrofractal.mapset.MapSet`.
+            The protostar of each map, taken from a `~astrofractal.mapset.MapSet`; without it each map
+            has its own.
 
         observe : callable, optional
-            Makes the maps look observed, to match the telescope: takes and returns an array
-            (n_maps, 3, ny, nx) of the model's channels; see
-            `astrofractal.observing.Telescope.observe_images`.
+            Makes maps look observed: takes and returns an array (n_maps, 3, ny, nx) of the model's
+            channels; see `astrofractal.observing.Telescope.observe_images`.
 
         channels : list of tuple of str, optional
             The combinations of channels to calibrate; by default all that the maps have.
@@ -393,11 +412,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         TypeError, ValueError
             If an option, the masses or the clouds are not what they should be.
 
-        See Also
-        --------
-        matched : calibrates on maps that look as a telescope saw yours.
-        leave_out : calibrates without a cloud.
-
         Examples
         --------
         With measures of the gas alone, which is quick; leave ``features`` out for the network:
@@ -414,7 +428,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         ...     print(len(channels), f"{calibration.skill_['r2_protostar']:.2f}")
         3 0.13
         """
-        check_options(**self.get_params(deep=False))
+        self._check_options()
         if isinstance(maps, MapSet):
             masses = maps.masses if masses is None else masses
             clouds = maps.clouds if clouds is None else clouds
@@ -459,7 +473,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         self, *clouds: str, channels: list[tuple[str, ...]] | None = None
     ) -> StellarMassEstimator:
         """
-        Calibrate again without some of the clouds, to estimate their masses honestly.
+        Calibrate again without some of the clouds, so that their masses can be estimated.
 
         Parameters
         ----------
@@ -528,18 +542,17 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         Calibrate for a telescope: on reference maps observed as a map was.
 
-        The reference maps go through the telescope's beam, onto its pixels, with its noise, within
-        its footprint around the protostars, with the channels that it has.  Two sets of features
-        are compared by R2 per protostar on clouds that are left out: the network's tokens with
-        aperture contrasts, and contrasts with radial profiles, which need no network.  The better
-        one is kept, unless this estimator was made with ``features`` of its own.  Cutouts that lack
-        some of the channels have calibrations too, by contrasts and profiles.
+        The reference maps get the telescope's beam, pixels, noise, footprint around the protostars
+        and channels.  Of two sets of features, the network's tokens with aperture contrasts, and
+        contrasts with radial profiles (without the network), the one with the higher R2 per
+        protostar on clouds left out is kept, unless this estimator has ``features`` of its own.
+        For cutouts that lack some of the channels there are calibrations by contrasts and profiles.
 
         Parameters
         ----------
         gas : map or `~astrofractal.observing.Telescope`
-            A map, as `predict` takes it, with a WCS and a distance, which is measured by
-            `astrofractal.observing.Telescope.measure`; or a telescope.
+            A map with a WCS and a distance, from which the telescope is measured
+            (`astrofractal.observing.Telescope.measure`), or a telescope.
 
         positions : optional
             The protostars of a map, as `catalog` takes them; by default the peaks of the column
@@ -559,8 +572,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             The seed of noise and footprints.
 
         cache : bool, optional
-            Whether the calibration is kept on disk, and found there again for a map that was
-            observed alike.
+            Whether the calibration is kept on disk, for maps that were observed alike.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
@@ -568,8 +580,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         Returns
         -------
         estimator : `StellarMassEstimator`
-            A new one, which can be saved.  ``skill_`` of its calibration is that behind this
-            telescope, ``telescope_`` is what was matched, and ``choice_`` has the features that were
+            A new one.  ``telescope_`` is what was matched, ``choice_`` has the features that were
             chosen and the R2 per protostar of each set.
 
         Raises
@@ -580,7 +591,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         Examples
         --------
-        What a telescope would give, before it is used (some minutes):
+        What a telescope would give (some minutes):
 
         >>> from astropy import units as u
         >>> from astrofractal import StellarMassEstimator
@@ -615,7 +626,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         progress_bar: ProgressBar = False,
     ) -> Evaluation:
         """
-        Predict masses with everything that is known about them.
+        Predict masses with intervals, scores and flags.
 
         Parameters
         ----------
@@ -687,7 +698,6 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         See Also
         --------
-        predict_interval : how certain the mass is.
         evaluate : with ``combine``, one mass from several maps of a protostar.
         catalog : protostars of a map that is larger than a cutout.
 
@@ -718,9 +728,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         Predict an interval that holds the mass with a given probability.
 
-        The intervals are conformal: their widths are those that held the masses of whole clouds
-        left out of the calibration, wider where the reference maps that look alike disagree and
-        for maps that look like none of them.
+        The intervals are conformal: their widths held the masses of whole clouds left out of the
+        calibration.  They are wider where similar reference maps disagree or there are none.
 
         Parameters
         ----------
@@ -737,24 +746,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         lower, upper : `~astropy.units.Quantity`
             The ends, shaped as by `predict`.
-
-        See Also
-        --------
-        predict : the mass itself.
-
-        Examples
-        --------
-        >>> from astropy import units as u
-        >>> from astropy.table import QTable
-        >>> from astrofractal import GasMap, StellarMassEstimator
-        >>> from astrofractal.data import data_path
-        >>> path = data_path("example_cloud.fits")
-        >>> sink = QTable.read(path, hdu="SINKS")[0]
-        >>> position = sink["x"], sink["y"]
-        >>> cutout = GasMap.read(path).cutout(position, size=0.5 * u.pc, shape=(64, 64))
-        >>> lower, upper = StellarMassEstimator().predict_interval(cutout, 0.68)
-        >>> print(f"{lower:.2f} to {upper:.1f}")
-        0.51 solMass to 7.4 solMass
         """
         check_level(level)
         result, single = self.evaluate(maps, progress_bar=progress_bar), is_single(maps)
@@ -768,12 +759,11 @@ class StellarMassEstimator(Options, BaseEstimator):
         progress_bar: ProgressBar = False,
     ) -> float | np.ndarray:
         """
-        Tell how unlike the reference maps a map is.
+        Measure how unlike the reference maps a map is.
 
-        It is the larger of two distances, that of the features to those of the nearest reference
-        maps and that of the map's level, contrast and smoothness, each in units of the distance
-        that one in a hundred maps of a cloud left out exceeds.  Scores above ``ood_threshold`` (1)
-        are out of distribution.
+        The larger of two distances to the nearest reference maps, by features and by level, contrast
+        and smoothness, each in units of the distance that one in a hundred maps of a cloud left out
+        exceeds.  Scores above ``ood_threshold`` (1) are out of distribution.
 
         Parameters
         ----------
@@ -818,10 +808,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         r2 : float
             The coefficient of determination.
-
-        See Also
-        --------
-        evaluate : its ``scores`` has more of them, and how often the intervals contain the masses.
         """
         represents = None
         if isinstance(maps, MapSet):
@@ -873,20 +859,16 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         table : `~astropy.table.QTable`
             ``id``, ``position`` (ICRS; absent without WCS), ``mass``, ``mass_lower``,
-            ``mass_upper``, ``ood_score``, ``velocity_known``, ``x``, ``y`` (0-based pixels),
-            ``channels``, ``flags`` (joined by commas), and the other columns of a table of
+            ``mass_upper``, ``trust``, ``ood_score``, ``velocity_known``, ``x``, ``y`` (0-based
+            pixels), ``channels``, ``flags`` (joined by commas), and the other columns of a table of
             positions, with ``_input`` appended where their names are taken.  ``id`` is that of the
             table ("id", "name", "source_id" and the like), or a number from 1.  Positions off the
-            map have the flag "outside" and a mass that is masked; a warning tells if none is on it, or
-            none is given.  ``print`` shows what fits into 80 columns (the table's
-            ``pprint_exclude_names``).
+            map have the flag "outside" and a masked mass.  ``print`` shows what fits into 80 columns.
 
         See Also
         --------
-        predict : masses of maps that are cut out already.
         astrofractal.catalogs.find_protostars : how peaks are found.
         astrofractal.catalogs.plot_catalog : draws the catalog on its map.
-        astrofractal.catalogs.plot_intervals : draws the intervals.
         astrofractal.catalogs.write_catalog : writes it as ECSV, VOTable, FITS or CSV.
 
         Examples
@@ -906,7 +888,7 @@ class StellarMassEstimator(Options, BaseEstimator):
           1    1.93      0.506       7.38
           2    2.58        0.6       11.1
         """
-        table, reasons = make_catalog(
+        table, reasons = _make_catalog(
             self,
             at_distance(gas, distance),
             positions,
@@ -942,11 +924,6 @@ class StellarMassEstimator(Options, BaseEstimator):
             ``protostar``, ``cloud``, ``mass`` (true), ``distance`` (between whitened features, in the
             units of `ood_score`), ``index`` (the row of the nearest map among those of the
             calibration) and, where they are known, ``image`` (its channels); the nearest first.
-
-        See Also
-        --------
-        sensitivity : which parts of the map the mass depends on.
-        astrofractal.mass.plot_explanation : draws both.
 
         Examples
         --------
@@ -988,21 +965,6 @@ class StellarMassEstimator(Options, BaseEstimator):
             For each channel an `~astropy.nddata.NDData` with the WCS of the cutout: the change of
             log10 mass in dex.  Negative is a patch whose structure makes the mass larger.  Pixels
             that the features do not depend on are 0, those without data NaN.
-
-        See Also
-        --------
-        analogs : reference protostars that look alike.
-
-        Examples
-        --------
-        About ten seconds, for the network is applied to some hundred maps:
-
-        >>> from astrofractal import StellarMassEstimator
-        >>> from astrofractal.mapset import reference_maps
-        >>> maps = reference_maps()
-        >>> found = StellarMassEstimator().sensitivity(maps.images[7])  # doctest: +SKIP
-        >>> found["velocity"].data.shape  # doctest: +SKIP
-        (64, 64)
         """
         return measure_sensitivity(self, gas, patch, progress_bar)
 

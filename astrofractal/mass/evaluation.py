@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +23,7 @@ from astrofractal.gasmap.moments import (
 )
 from astrofractal.mass.calibration import NoSkillWarning, log_solar
 from astrofractal.mass.measures import appearance
-from astrofractal.mass.weights import protostar_weights, scores
+from astrofractal.mass.weights import LEVELS, scores
 
 __all__ = ["Evaluation", "best_calibration", "evaluate_batch", "warn_of_doubts"]
 
@@ -37,11 +38,11 @@ if TYPE_CHECKING:
 #: The level of the intervals that estimates are weighed by.
 _COMBINED_LEVEL = 0.68
 
-
 #: What an `Evaluation` holds as numbers, one for each map.
 _NUMBERS = ("log_mass", "difficulty", "ood_score", "velocity_known")
 
 
+@dataclass(eq=False, repr=False)
 class Evaluation:
     """
     The predictions for several maps.
@@ -71,17 +72,13 @@ class Evaluation:
         After `combine`: the number of maps in each entry.
     """
 
-    def __init__(
-        self,
-        numbers: dict[str, np.ndarray],
-        flags: list[list[str]],
-        calibrations: Sequence[Calibration | None],
-        n_maps: np.ndarray | None = None,
-    ) -> None:
-        self.log_mass, self.difficulty, self.ood_score, self.velocity_known = (
-            np.asarray(numbers[name], float) for name in _NUMBERS
-        )
-        self.flags, self.calibrations, self.n_maps = flags, list(calibrations), n_maps
+    log_mass: np.ndarray
+    difficulty: np.ndarray
+    ood_score: np.ndarray
+    velocity_known: np.ndarray
+    flags: list[list[str]]
+    calibrations: Sequence[Calibration | None]
+    n_maps: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.log_mass)
@@ -94,18 +91,16 @@ class Evaluation:
     @classmethod
     def concatenate(cls, parts: Sequence[Evaluation]) -> Evaluation:
         """Return the entries of several evaluations, in order."""
-        numbers = {
-            name: np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
+        numbers = [
+            np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
             for name in _NUMBERS
-        }
+        ]
         flags = [own for part in parts for own in part.flags]
-        return cls(numbers, flags, [own for part in parts for own in part.calibrations])
+        return cls(*numbers, flags, [own for part in parts for own in part.calibrations])
 
     @property
     def without_skill(self) -> dict[str, float]:
-        """
-        The channels whose masses have no predictive power, and their R2 per protostar (`dict`).
-        """
+        """The channels whose masses have no predictive power, and their R2 per protostar (dict)."""
         found = {}
         for calibration in self.calibrations:
             if calibration and not calibration.has_skill:
@@ -113,19 +108,7 @@ class Evaluation:
         return {name: found[name] for name in sorted(found, key=len)}
 
     def half_width(self, level: float) -> np.ndarray:
-        """
-        Return half the widths of the intervals.
-
-        Parameters
-        ----------
-        level : float
-            The probability.
-
-        Returns
-        -------
-        half_width : 1D `~numpy.ndarray`
-            In dex.
-        """
+        """Return half the widths of the intervals of a probability, in dex."""
         check_level(level)
         result = np.full(len(self), np.nan)
         for calibration in {id(c): c for c in self.calibrations if c}.values():
@@ -175,10 +158,9 @@ class Evaluation:
         Returns
         -------
         scores : dict
-            ``r2``, ``rmse`` and ``mae`` (dex) per map; ``r2_protostar`` and ``rmse_protostar``, in
-            which each protostar has the same weight; ``coverage_68`` and ``coverage_90``, the part
-            of the masses within these intervals, and the same per protostar; ``n_maps`` and
-            ``n_protostars``.
+            Per map ``r2``, ``rmse`` and ``mae`` (dex), and ``coverage_68`` and ``coverage_90``, the
+            part of the masses within these intervals; the same but ``mae`` with ``_protostar``
+            appended, in which each protostar has the same weight; ``n_maps`` and ``n_protostars``.
 
         Raises
         ------
@@ -191,16 +173,11 @@ class Evaluation:
             if len(values) != len(self):
                 msg = f"{name} must have one entry per map, got {len(values)} for {len(self)}"
                 raise ValueError(msg)
-        found = scores(true, self.log_mass, protostars, represents)
-        weights = None if represents is None else np.asarray(represents)
-        each = protostar_weights(protostars, 1, represents)
-        for level in (0.68, 0.9):
+        held = {}
+        for level in LEVELS:
             lower, upper = self.interval(level)
-            held = (lower <= true) & (true <= upper)
-            name = f"coverage_{100 * level:.0f}"
-            found[name] = float(np.average(held, weights=weights))
-            found[f"{name}_protostar"] = float(np.average(held, weights=each))
-        return found | {"n_maps": len(self), "n_protostars": len(np.unique(protostars))}
+            held[level] = (lower <= true) & (true <= upper)
+        return scores(true, self.log_mass, protostars, represents, held=held)
 
     def combine(
         self, protostars: ArrayLike | None = None, *, correlation: float = COMMON_ERROR
@@ -233,56 +210,36 @@ class Evaluation:
         """
         protostars = np.zeros(len(self)) if protostars is None else np.asarray(protostars)
         if len(protostars) != len(self):
-            msg = (
-                f"protostars must have one entry per map, got {len(protostars)} for "
-                f"{len(self)} maps"
-            )
+            msg = f"protostars must have one entry per map, got {len(protostars)} for {len(self)}"
             raise ValueError(msg)
         half = self.half_width(_COMBINED_LEVEL)
         groups = [np.flatnonzero(protostars == p) for p in dict.fromkeys(protostars.tolist())]
-        numbers = {name: np.empty(len(groups)) for name in _NUMBERS}
-        flags, used = [], []
-        for number, rows in enumerate(groups):
+        numbers, flags, used = [], [], []
+        for rows in groups:
             mass, width, weights = combine_estimates(
                 self.log_mass[rows], half[rows], correlation=correlation
             )
             # Of maps with different channels, named is that of the least certain one.
             own = [c for c in (self.calibrations[i] for i in rows) if c is not None]
             worst = min(own, key=lambda c: c.skill_["r2_protostar"])
-            numbers["log_mass"][number] = mass
-            numbers["difficulty"][number] = width / worst.half_width(_COMBINED_LEVEL, 1.0)
-            numbers["ood_score"][number] = self.ood_score[rows].max()
-            numbers["velocity_known"][number] = weights @ self.velocity_known[rows]
+            difficulty = width / worst.half_width(_COMBINED_LEVEL, 1.0)
+            known = weights @ self.velocity_known[rows]
+            numbers.append((mass, difficulty, self.ood_score[rows].max(), known))
             flags.append(list(dict.fromkeys(flag for i in rows for flag in self.flags[i])))
             used.append(worst)
-        return Evaluation(numbers, flags, used, np.array([len(rows) for rows in groups]))
+        n_maps = np.array([len(rows) for rows in groups])
+        return Evaluation(*np.reshape(numbers, (-1, len(_NUMBERS))).T, flags, used, n_maps)
 
     def expand(self, rows: list[int], others: dict[int, str]) -> Evaluation:
-        """
-        Put the entries on their rows of a longer list, beside those that have no mass.
-
-        Parameters
-        ----------
-        rows : list of int
-            The row of each entry.
-
-        others : dict
-            The flag of each of the other rows.
-
-        Returns
-        -------
-        expanded : `Evaluation`
-            Of ``len(rows) + len(others)`` entries, without a number on the other rows.
-        """
+        """Put the entries on their rows of a longer list, whose other rows have a flag each."""
         n = len(rows) + len(others)
-        numbers = {name: np.full(n, np.nan) for name in _NUMBERS}
+        numbers = np.full((len(_NUMBERS), n), np.nan)
+        numbers[:, rows] = [getattr(self, name) for name in _NUMBERS]
         flags = [[others[i]] if i in others else [] for i in range(n)]
         used: list[Calibration | None] = [None] * n
-        for name in _NUMBERS:
-            numbers[name][rows] = getattr(self, name)
         for own, row in enumerate(rows):
             flags[row], used[row] = self.flags[own], self.calibrations[own]
-        return Evaluation(numbers, flags, used)
+        return Evaluation(*numbers, flags, used)
 
     def to_table(self, *, level: float = 0.68, meta: dict[str, Any] | None = None) -> QTable:
         """
@@ -315,8 +272,8 @@ class Evaluation:
         for name in ("ood_score", "velocity_known"):
             table[name] = measured(getattr(self, name), known)
         codes = [channel_code(c.channels) if c else "" for c in self.calibrations]
-        table["channels"] = _strings(codes)
-        table["flags"] = _strings([",".join(flags) for flags in self.flags])
+        table["channels"] = np.array(codes, dtype=str)
+        table["flags"] = np.array([",".join(flags) for flags in self.flags], dtype=str)
         table.meta.update(meta or {}, level=level)
         biases = {
             channel_code(c.channels): ", ".join(f"{bias:+.2f}" for bias in c.end_bias)
@@ -329,10 +286,6 @@ class Evaluation:
         if lacking:
             table.meta["no_skill"] = ", ".join(lacking)
         return describe(table, level)
-
-
-def _strings(values):
-    return np.array(values, dtype=f"U{max([1, *map(len, values)])}")
 
 
 def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
@@ -369,7 +322,7 @@ def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
             flags[i].append("extrapolated")
         flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]
         flags[i] += skill_flags(calibration.skill_["r2_protostar"])
-    return Evaluation(dict(zip(_NUMBERS, (log_mass, difficulty, ood, velocity_known))), flags, used)
+    return Evaluation(log_mass, difficulty, ood, velocity_known, flags, used)
 
 
 def best_calibration(calibrations, channels):

@@ -360,7 +360,9 @@ class _Network(nn.Module):
 
     def parameter_groups(self, learning_rate):
         """Return the parameters for AdamW: rates by layer, no decay of vectors and tokens."""
-        undecayed = [n for n, _ in self.model.named_parameters() if "token" in n or "pos_embed" in n]
+        undecayed = [
+            n for n, _ in self.model.named_parameters() if "token" in n or "pos_embed" in n
+        ]
         groups = param_groups_layer_decay(
             self.model, _WEIGHT_DECAY, undecayed, layer_decay=_LAYER_DECAY
         )

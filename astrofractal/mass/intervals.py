@@ -8,12 +8,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from astrofractal.mass.weights import weighted_quantile
 
-__all__ = [
-    "ConformalIntervals",
-    "Domain",
-    "Scaler",
-    "Whitener",
-]
+__all__ = ["ConformalIntervals", "Domain", "Scaler", "Whitener"]
 
 _N_NEIGHBORS = 15
 
@@ -99,15 +94,14 @@ class Whitener:
         return self._neighbors.kneighbors(self(X), n_neighbors)
 
     def _rest(self, filled):
-        with np.errstate(all="ignore"):  # of features beyond the range of 32 bit
-            return np.sqrt(((filled - filled @ self.projection @ self.back) ** 2).sum(1))
+        return np.sqrt(((filled - filled @ self.projection @ self.back) ** 2).sum(1))
 
     def __call__(self, X):
         """Return the whitened components of ``X`` and its rest."""
+        # Clipped: the squares of features, and those of distances, must stay finite in 32 bit.
         filled = np.nan_to_num(np.asarray(X, np.float32) - self.center)
-        filled = np.clip(filled, -1e15, 1e15)  # squares stay finite in 32 bit
+        filled = np.clip(filled, -1e15, 1e15)
         rest = self._rest(filled) / max(self.rest_scale, 1e-12)
-        # Clipped: the squares of the distances must stay finite in 32 bit.
         whitened = np.column_stack([filled @ self.projection, rest])
         return np.clip(whitened, -1e6, 1e6).astype(np.float32)
 
@@ -128,8 +122,7 @@ class ConformalIntervals:
         self._known = {}
 
     def relative_width(self, predicted):
-        """Return the typical score at a predicted mass."""
-        # predicted 1D
+        """Return the typical scores at predicted masses."""
         return np.interp(predicted, *self._shape())
 
     def quantile(self, level):
@@ -156,7 +149,7 @@ class ConformalIntervals:
         return weighted_quantile(scores, self.weights[rows], level)
 
     def held(self, level):
-        """Tell which masses are within the intervals from the other clouds."""
+        """Return which masses are within the intervals from the other clouds."""
         held = np.zeros(len(self.scores), bool)
         for fold in np.unique(self.folds):
             test = self.folds == fold

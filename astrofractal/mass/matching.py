@@ -30,7 +30,14 @@ from astrofractal.mass.measures import appearance
 from astrofractal.mass.weights import as_prior
 from astrofractal.observing import Telescope
 
-__all__ = ["CANDIDATES", "as_telescope", "expected_score", "match", "unlike_references"]
+__all__ = [
+    "CANDIDATES",
+    "as_telescope",
+    "describe_choice",
+    "expected_score",
+    "match",
+    "unlike_references",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -104,16 +111,22 @@ def match(estimator, telescope, maps, *, n_per_protostar, random_state, cache, p
         if cache:
             write_matched(found, key)
     found.telescope_ = telescope
-    if len(candidates) > 1:
-        text = ", ".join(f"{k} {v:.2f}" for k, v in found.choice_["r2_protostar"].items())
-        logger.info(
-            "matched: %s (R2 per protostar on unseen clouds: %s)", found.choice_["features"], text
-        )
+    logger.info("matched: %s", describe_choice(found.choice_))
     return found
 
 
 def _score(estimator, channels):
     return float(estimator.calibrations_[channels].skill_["r2_protostar"])
+
+
+def describe_choice(choice):
+    """Return in words which features a match chose, and the score of each set."""
+    features = choice["features"]
+    if features in CANDIDATES:
+        network = "with" if CANDIDATES[features].pooling else "without"
+        features = f"{network} the network, by {features}"
+    scores = "; ".join(f"{name} {r2:.2f}" for name, r2 in choice["r2_protostar"].items())
+    return f"{features} (R2 per protostar on unseen clouds: {scores})"
 
 
 def _observed(maps, telescope, random_state):

@@ -297,23 +297,18 @@ def spec_to_json(spec):
         return spec
     if isinstance(spec, (tuple, list)):
         return [spec_to_json(member) for member in spec]
-    kind = type(spec)
-    name = kind.__name__
-    try:
-        if _OWN.get(name) is not kind:
-            raise TypeError
-        options = {
-            key: list(value) if isinstance(value, tuple) else value
-            for key, value in spec.get_params(deep=False).items()
-        }
-        if json.loads(json.dumps(options)) != options:
-            raise TypeError
-    except (TypeError, ValueError) as error:
+    name = type(spec).__name__
+    options = {
+        key: list(value) if isinstance(value, tuple) else value
+        for key, value in spec.get_params(deep=False).items()
+    }
+    plain = json.loads(json.dumps(options, default=lambda _: None)) == options
+    if _OWN.get(name) is not type(spec) or not plain:
         msg = (
             f"regressor={spec!r} cannot be saved without pickle: take a named regressor, or one of "
             f"{', '.join(_OWN)} whose hyperparameters are plain values"
         )
-        raise TypeError(msg) from error
+        raise TypeError(msg)
     return {"class": name, "options": options}
 
 

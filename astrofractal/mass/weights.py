@@ -16,6 +16,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 from astrofractal._utils.tables import read_table
 
 __all__ = [
+    "LEVELS",
     "PRIORS",
     "Prior",
     "as_prior",
@@ -63,17 +64,23 @@ def r2_error(true, predicted, protostars, clouds, represents, n_draws=500):
     return float(np.nanstd(found)) if np.isfinite(found).any() else float("nan")
 
 
-def scores(true, predicted, protostars, represents=None):
+#: The levels of the intervals whose coverage is scored.
+LEVELS = (0.68, 0.9)
+
+
+def scores(true, predicted, protostars, represents=None, *, held=None):
     """Score predictions per map and per protostar."""
-    # true, predicted 1D; represents 1D
+    # true, predicted, represents 1D; held: whether the intervals of some levels hold the masses
+    found = {"mae": float(mean_absolute_error(true, predicted, sample_weight=represents))}
     kinds = {"": represents, "_protostar": protostar_weights(protostars, 1, represents)}
-    found = {}
     for kind, weights in kinds.items():
         found[f"r2{kind}"] = float(r2_score(true, predicted, sample_weight=weights))
         rmse = root_mean_squared_error(true, predicted, sample_weight=weights)
         found[f"rmse{kind}"] = float(rmse)
-    found["mae"] = float(mean_absolute_error(true, predicted, sample_weight=represents))
-    return found
+        for level, inside in (held or {}).items():
+            name = f"coverage_{level * 100:.0f}{kind}"
+            found[name] = float(np.average(inside, weights=weights))
+    return found | {"n_maps": len(true), "n_protostars": len(np.unique(protostars))}
 
 
 _MOST_FOLDS = 12

@@ -123,7 +123,7 @@ def test_cutouts(folder, tmp_path, options, rows):
     maps = MapSet.read(folder / "maps.fits")
     for row, name in zip(table, dict.fromkeys(maps.protostars.tolist() if options else range(6))):
         true = maps.masses[maps.protostars == name] if options else maps.masses[name]
-        assert row["true_mass"].to_value(u.solMass) == pytest.approx(gmean(np.ravel(true.value)))
+        assert row["mass_true"].to_value(u.solMass) == pytest.approx(gmean(np.ravel(true.value)))
 
 
 @pytest.mark.parametrize("separation", ["1.2", "0.0012 kpc", "825 arcsec"])
