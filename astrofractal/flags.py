@@ -59,7 +59,7 @@ FLAGS = {
             "GasMap.cutouts, StellarMassEstimator.catalog",
         ),
         Flag(
-            "ood",
+            "unlike-references",
             "no",
             "out of distribution",
             "out of distribution: unlike the reference maps, the score is above the threshold",
@@ -153,9 +153,9 @@ FLAGS = {
             _EVALUATE,
         ),
         Flag(
-            "resampled",
+            "other-pixel-scale",
             "yes",
-            "resampled",
+            "with other pixels than the cutout",
             "the pixels of map and cutout differ by more than 5 % in width",
             "nothing: mass and momentum are conserved",
             "GasMap.cutout",

@@ -32,9 +32,9 @@ def test_one_rule_for_predictive_power(r2, flags):
     ("flags", "numbers", "trust"),
     [
         ([], (0.5, 2.0, 0.3), "yes"),
-        (["resampled", "no-velocity"], (), "yes"),
-        (["edge", "resampled"], (), "doubt"),
-        (["edge", "ood", "weak-skill"], (), "no"),
+        (["other-pixel-scale", "no-velocity"], (), "yes"),
+        (["edge", "other-pixel-scale"], (), "doubt"),
+        (["edge", "unlike-references", "weak-skill"], (), "no"),
         (["no-skill"], (), "no"),
         ([], (0.5, np.inf, 0.3), "no"),
         ([], (0.5, 2.0, np.nan), "no"),

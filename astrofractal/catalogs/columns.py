@@ -25,6 +25,8 @@ __all__ = [
     "closing_lines",
     "describe",
     "measured",
+    "need_columns",
+    "positive_masses",
     "solar_masses",
     "verdict",
 ]
@@ -94,6 +96,15 @@ def solar_masses(values, what="mass"):
     return np.atleast_1d(values.to_value(u.solMass)).astype(float)
 
 
+def positive_masses(values, what="masses"):
+    """Return masses as numbers of solar masses, all of which must be positive."""
+    masses = solar_masses(values, what)
+    if not (np.isfinite(masses) & (masses > 0)).all():
+        msg = f"{what} must be finite and positive"
+        raise ValueError(msg)
+    return masses
+
+
 class Catalog(QTable):
     """
     A catalog of masses: a `~astropy.table.QTable` whose text ends with what can be used of it.
@@ -143,13 +154,18 @@ def verdict(table: QTable) -> Verdict:
     Returns
     -------
     verdict : `~astrofractal.catalogs.columns.Verdict`
-        A sentence, and the flags that occur; an empty sentence for another table.
+        A sentence, empty for another table, and the flags that occur.
 
     Examples
     --------
     >>> from astropy.table import QTable
     >>> from astrofractal.catalogs import verdict
-    >>> table = QTable({"trust": ["yes", "no", "no"], "flags": ["", "ood", "ood,edge"]})
+    >>> table = QTable(
+    ...     {
+    ...         "trust": ["yes", "no", "no"],
+    ...         "flags": ["", "unlike-references", "unlike-references,edge"],
+    ...     }
+    ... )
     >>> verdict(table).sentence
     '1 of 3 masses can be used: 2 are out of distribution.'
     """
@@ -226,6 +242,15 @@ def carry(table, columns):
         table[new] = columns[name]
     _choose_shown(table)
     return table
+
+
+def need_columns(table, names, what):
+    """Raise `ValueError` if a table lacks a column."""
+    for name in names:
+        if name not in table.colnames:
+            has = ", ".join(table.colnames) or "none"
+            msg = f"{what} must have the column {name!r}, it has {has}"
+            raise ValueError(msg)
 
 
 def check_level(level):

@@ -10,7 +10,14 @@ from astropy.coordinates import SkyCoord
 from astropy.table import QTable
 
 from astrofractal._utils.reading import filled
-from astrofractal.catalogs.columns import COLUMNS, carry, describe, measured, solar_masses
+from astrofractal.catalogs.columns import (
+    COLUMNS,
+    carry,
+    describe,
+    measured,
+    need_columns,
+    solar_masses,
+)
 from astrofractal.catalogs.matching import join_keys, keys_of, match_keys
 
 __all__ = ["COMMON_ERROR", "combine", "combine_estimates"]
@@ -152,8 +159,7 @@ def combine(
         table[name] = measured(values, known)
     _add_others(table, catalogs, places, used, known)
     table.meta.update(_common_meta(catalogs), level=level, correlation=correlation)
-    own = {*COLUMNS, "n_maps"}
-    others = [n for n in catalogs[0].colnames if n not in own]
+    others = [name for name in catalogs[0].colnames if name not in COLUMNS]
     if others and all(k == 0 for k, _ in first):
         carry(table, catalogs[0][others][[row for _, row in first]])
     return describe(table, level)
@@ -167,10 +173,7 @@ def _common_level(catalogs):
         msg = "catalogs must be at least one, got none"
         raise ValueError(msg)
     for catalog in catalogs:
-        lacking = {"id", "mass", "mass_lower", "mass_upper"} - set(catalog.colnames)
-        if lacking:
-            msg = f"catalogs must have the column {min(lacking)!r}, got {catalog.colnames}"
-            raise ValueError(msg)
+        need_columns(catalog, ("id", "mass", "mass_lower", "mass_upper"), "catalogs")
     levels = {catalog.meta.get("level") for catalog in catalogs}
     if len(levels) > 1 or None in levels:
         msg = f"catalogs must have intervals of one level in their meta, got {sorted(map(str, levels))}"

@@ -10,7 +10,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from astrofractal._utils.validation import warn
-from astrofractal.catalogs.columns import check_level, solar_masses
+from astrofractal.catalogs.columns import check_level, need_columns, positive_masses, solar_masses
 from astrofractal.catalogs.matching import keys_of, match_keys, names_of
 
 __all__ = ["Comparison", "compare"]
@@ -94,7 +94,7 @@ def compare(
         msg = "level must be between 0 and 1 (catalog.meta has no 'level'), got None"
         raise ValueError(msg)
     check_level(level)
-    _need(catalog, ("id", *_ESTIMATES), "catalog")
+    need_columns(catalog, ("id", *_ESTIMATES), "catalog")
     rows, true = _matched(catalog, masses, max_separation)
     table = QTable({"id": np.asarray(catalog["id"])[rows]})
     for name in _ESTIMATES:
@@ -122,22 +122,15 @@ class Comparison:
     Parameters
     ----------
     table : `~astropy.table.QTable`
-        One row per protostar: ``id``; ``mass``, ``mass_lower``, ``mass_upper``; ``true_mass``,
-        ``true_mass_lower``, ``true_mass_upper`` (NaN where the error is unknown); ``ratio`` (estimated
-        over true); ``pull`` (difference of the logarithms over its standard deviation, that of both
-        sides); ``inside`` (whether the interval holds the true mass); ``flags``.
+        One row per protostar: what `compare` makes, with a description for each column.
     """
 
     def __init__(self, table: QTable) -> None:
         self.table = table
+        self.level = table.meta["level"]
 
     def __len__(self) -> int:
         return len(self.table)
-
-    @property
-    def level(self) -> float:
-        """The probability of the intervals (float)."""
-        return self.table.meta["level"]
 
     @property
     def log_ratio(self) -> np.ndarray:
@@ -224,28 +217,19 @@ class Comparison:
         return axes
 
 
-def _need(table, names, what):
-    for name in names:
-        if name not in table.colnames:
-            msg = (
-                f"{what} must have a column {name!r}, it has {', '.join(table.colnames) or 'none'}"
-            )
-            raise ValueError(msg)
-
-
 def _matched(catalog, masses, max_separation):
     """Return the rows of the catalog and the masses of each with their one-sigma ends."""
     # rows (n,); masses (3, n)
     if not hasattr(masses, "colnames"):
-        true = _positive(solar_masses(masses, "masses"))
+        true = positive_masses(masses)
         if true.shape != (len(catalog),):
             msg = f"masses must be one per row of the catalog, got {true.size} for {len(catalog)}"
             raise ValueError(msg)
         return np.arange(len(true)), [true, *np.full((2, len(true)), np.nan)]
-    _need(masses, ["mass"], "masses")
+    need_columns(masses, ["mass"], "masses")
     names = [name for name in (*_ESTIMATES, "mass_error") if name in masses.colnames]
     given = {name: solar_masses(masses[name], f"masses[{name!r}]") for name in names}
-    true = _positive(given["mass"])
+    true = positive_masses(masses["mass"])
     error = given.get("mass_error", np.nan)
     ends = [true - error, true + error]
     if "mass_error" not in given and {"mass_lower", "mass_upper"} <= set(given):
@@ -261,13 +245,6 @@ def _matched(catalog, masses, max_separation):
     if left.size:
         warn(f"masses that match nothing in the catalog: {', '.join(left)}")
     return rows, [values[entries] for values in (true, *ends)]
-
-
-def _positive(values):
-    if not (np.isfinite(values) & (values > 0)).all():
-        msg = "masses must be finite and positive"
-        raise ValueError(msg)
-    return values
 
 
 def _nothing_matches(own, others, max_separation):

@@ -18,9 +18,6 @@ from astrofractal.gasmap.units import to_column_density
 
 __all__ = [
     "COLUMN_THRESHOLD",
-    "DETECTION",
-    "MIN_SIGNAL_TO_NOISE",
-    "PEAKS",
     "check_detection",
     "find_protostars",
     "is_off_center",
@@ -30,22 +27,18 @@ __all__ = [
 if TYPE_CHECKING:
     from astrofractal.gasmap import GasMap
 
-#: The smallest signal-to-noise ratio of a peak.
-MIN_SIGNAL_TO_NOISE = 5.0
-
 #: The smallest column density of a peak where the noise is not known, as of a map read part by part.
 COLUMN_THRESHOLD = 3e22 / u.cm**2
 
-
 #: The options of the detection.
-DETECTION = ("min_separation", "threshold", "max_sources")
+_OPTIONS = ("min_separation", "threshold", "max_sources")
 
 
 def find_protostars(
     gas: GasMap,
     *,
     min_separation: u.Quantity = 0.05 * u.pc,
-    threshold: u.Quantity | str | float = MIN_SIGNAL_TO_NOISE,
+    threshold: u.Quantity | str | float = 5.0,
     max_sources: int | None = None,
 ) -> np.ndarray:
     """
@@ -73,12 +66,10 @@ def find_protostars(
 
     Notes
     -----
-    Two signal-to-noise ratios must exceed the threshold.  The first is the height of the peak above
-    the local background (the median in boxes of 0.5 pc) over the robust scatter about it, in the box
-    or in the whole map, whichever is larger.  The second is its height above its surroundings (the
-    median between half of ``min_separation`` and all of it) over the noise of a pixel: the map's
-    uncertainty, or the scatter of pixels about their neighbors.  Peaks next to a pixel without data or
-    at the border of the map are left out.
+    Two signal-to-noise ratios must exceed the threshold: the height above the local background (the
+    median in boxes of 0.5 pc) over the robust scatter about it, and the height above the surroundings
+    (the median between half of ``min_separation`` and all of it) over the noise of a pixel.  Peaks next
+    to a pixel without data or at the border of the map are left out.
 
     Examples
     --------
@@ -138,10 +129,10 @@ def _threshold(threshold):
 
 def check_detection(options):
     """Raise `TypeError` if there is an option that `find_protostars` does not have."""
-    unknown = [name for name in options if name not in DETECTION]
+    unknown = [name for name in options if name not in _OPTIONS]
     if unknown:
         msg = (
-            f"catalog has no parameter {unknown[0]!r}: the detection takes {', '.join(DETECTION)}, and "
+            f"catalog has no parameter {unknown[0]!r}: the detection takes {', '.join(_OPTIONS)}, and "
             "cutouts are always 0.5 pc wide"
         )
         raise TypeError(msg)
@@ -214,10 +205,6 @@ def _separated(pixels, separation):
     return keep
 
 
-#: What may be peaked at a protostar: the column density, or the column density times the square of
-#: the velocity dispersion.
-PEAKS = ("column", "kinematic")
-
 _REACH = 3.0  # px of the standard map
 
 _SMOOTHING = 0.7
@@ -225,15 +212,15 @@ _SMOOTHING = 0.7
 _TOLERANCE = 1.01  # one px, and rounding
 
 
-def peak_offset(image, kind):
-    """Find the local peak around the center of a map."""
-    # image (3, ny, nx)
+def peak_offset(image, *, kinematic=False):
+    """Return where the local peak is relative to the center of a map, (0, 0) within one pixel."""
+    # image (3, ny, nx); the peak of the column density, or of that times the square of the dispersion
     ny, nx = image.shape[1:]
     near = np.s_[max(ny // 2 - 8, 0) : ny // 2 + 8, max(nx // 2 - 8, 0) : nx // 2 + 8]
     y, x = (grid[near] for grid in np.mgrid[:ny, :nx])
     x, y = x - (nx - 1) / 2, y - (ny - 1) / 2
     value, _, dispersion = image[(slice(None), *near)]
-    if kind == "kinematic":
+    if kinematic:
         value = 10.0 ** (value - 22) * dispersion**2
     known = np.isfinite(value)
     inside = known & (np.hypot(x, y) <= _REACH)
@@ -250,5 +237,5 @@ def peak_offset(image, kind):
 def is_off_center(image):
     """Return whether no local peak is within one pixel of the center."""
     # image (3, ny, nx)
-    kinds = PEAKS if np.isfinite(image[2]).any() else PEAKS[:1]
-    return all(any(peak_offset(image, kind)) for kind in kinds)
+    kinds = (False, True) if np.isfinite(image[2]).any() else (False,)
+    return all(any(peak_offset(image, kinematic=kind)) for kind in kinds)

@@ -85,23 +85,6 @@ def write_catalog(
     ------
     ValueError
         If the suffix is another one.
-
-    See Also
-    --------
-    write_regions : circles for DS9.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> from astropy import units as u
-    >>> from astropy.table import QTable
-    >>> from astrofractal.catalogs import write_catalog
-    >>> catalog = QTable({"id": ["A"], "mass": [0.4] * u.solMass})
-    >>> path = Path(tempfile.mkdtemp()) / "masses.vot"
-    >>> write_catalog(catalog, path)
-    >>> print(QTable.read(path)["mass"][0])
-    0.4 solMass
     """
     path = Path(path)
     check_suffix(path)

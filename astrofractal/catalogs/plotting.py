@@ -89,13 +89,43 @@ def plot_catalog(
 
 
 def _name(axes, names, x, y):
-    """Write names next to points, readable on any map."""
+    """Write names next to points, readable on any map; where they would overlap, at a line from them."""
     from matplotlib.patheffects import Normal, Stroke
 
-    style = {"xytext": (6, 4), "textcoords": "offset points", "fontsize": "small", "zorder": 8}
+    style = {"fontsize": "small", "zorder": 8, "in_layout": False, "annotation_clip": True}
     style["path_effects"] = [Stroke(linewidth=2.5, foreground="white"), Normal()]
-    for name, place in zip(names, zip(x, y), strict=True):
-        axes.annotate(str(name), place, annotation_clip=True, **style)
+    axes.figure.draw_without_rendering()  # it places the axes
+    frame, pixel = axes.get_window_extent(), 72 / axes.figure.dpi  # in units of 1/72 inch
+    points = axes.transData.transform(np.column_stack([x, y])) * pixel
+    taken = [(*(point - 4), *(point + 4)) for point in points]
+    for name, place, point in zip(names, zip(x, y), points, strict=True):
+        text = axes.annotate(str(name), place, (0, 0), textcoords="offset points", **style)
+        size = text.get_window_extent().size * pixel
+        for offset in _offsets(*size):
+            low, high = point + offset, point + offset + size
+            inside = (low > frame.min * pixel).all() and (high < frame.max * pixel).all()
+            free = [(low > old[2:]).any() or (high < old[:2]).any() for old in taken]
+            if inside and all(free):
+                break
+        else:
+            offset = np.array([6, 4])
+        text.set_position(offset)
+        taken.append((*(point + offset), *(point + offset + size)))
+        end = np.clip(0, offset, offset + size)  # of the name, nearest to the point
+        if np.hypot(*end) > 7:
+            line = {"arrowstyle": "-", "color": "0.2", "lw": 0.7, "shrinkA": 0, "shrinkB": 3}
+            axes.annotate("", place, end, textcoords="offset points", arrowprops=line, zorder=6)
+
+
+def _offsets(width, height):
+    """Return where a name may begin relative to its point, the nearest place first."""
+    angles = np.arange(16) * np.pi / 8
+    x, y = np.cos(angles), np.sin(angles)
+    rings = [np.array([[6, 4]])]
+    for radius in np.arange(1, 12) * height:
+        left = radius * x - width * (x < -0.1) - width / 2 * (np.abs(x) < 0.1)
+        rings.append(np.column_stack([left, radius * y - height / 2]))
+    return np.concatenate(rings)
 
 
 def _need_table(catalog, call):
@@ -146,17 +176,6 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     axes : `~matplotlib.axes.Axes`
         One row per protostar that has a mass; those whose ``trust`` is "doubt" or "no" are open
         squares.
-
-    Examples
-    --------
-    >>> from astropy import units as u
-    >>> from astropy.table import QTable
-    >>> from astrofractal.catalogs import plot_intervals
-    >>> catalog = QTable({"id": ["A", "B"], "mass": [0.4, 1.0] * u.solMass})
-    >>> catalog["mass_lower"], catalog["mass_upper"] = catalog["mass"] / 2, catalog["mass"] * 2
-    >>> axes = plot_intervals(catalog)
-    >>> [label.get_text() for label in axes.get_yticklabels()]
-    ['A', 'B']
     """
     _need_table(catalog, "plot_intervals(catalog)")
     mass = solar_masses(catalog["mass"])

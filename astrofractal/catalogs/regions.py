@@ -208,7 +208,7 @@ def _add_ds9(shape, frame, properties, what, centers):
             frame = frame_of(frame)
             in_hours = frame.name in ("icrs", "fk5", "fk4")
             n = len(values) if name in _POLYGONS else 2
-            numbers = [_ds9_angle(v, in_hours and i % 2 == 0) for i, v in enumerate(values[:n])]
+            numbers = [_angle(v, in_hours and i % 2 == 0) for i, v in enumerate(values[:n])]
         center = numbers[:2]
         if name in _POLYGONS:
             center = _centroid_of(np.reshape(numbers, (-1, 2)).T, frame)
@@ -224,13 +224,13 @@ def _label(text):
     return "" if found is None else next(filter(None, found.groups()), "")
 
 
-def _ds9_angle(value, in_hours):
-    """Return an angle in degrees: 52.0, 52.0d, 0.9r, 3:28:00, 3h28m00s, +31d00m00s."""
-    if re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?d?|[-+]?(nan|inf)", value, re.IGNORECASE):
-        return float(value.lower().rstrip("d"))
-    if value.endswith("r"):
-        return float(np.degrees(float(value[:-1])))
-    return float(Angle(value, u.hourangle if in_hours and ":" in value else u.deg).deg)
+def _angle(text, in_hours):
+    """Return an angle in degrees: 52.0, 52.0d, 0.9r, 3:28:00, 3h28m00s, +31d00m00s, -17.30.22.5."""
+    if re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?d?|[-+]?(nan|inf)", text, re.IGNORECASE):
+        return float(text.lower().rstrip("d"))
+    if text.endswith("r"):
+        return float(np.degrees(float(text[:-1])))
+    return float(Angle(text, u.hourangle if in_hours and ":" in text else u.deg).deg)
 
 
 def _read_crtf(text, centers):
@@ -280,20 +280,14 @@ def _read_crtf(text, centers):
 
 
 def _crtf_value(text, is_longitude):
-    """Return a coordinate and its kind, "pix" or "deg": 6pix, 52deg, 3h28m0s, 3:28:00, -17.30.22.5."""
+    """Return a coordinate and its kind: "pix", "deg", or none for a plain number."""
     text = text.strip("'\"")
     if re.search(r"\d\s*pix(el)?s?$", text, re.IGNORECASE):
         return float(re.split("p", text, flags=re.IGNORECASE)[0]), "pix"
     if re.fullmatch(r"[-+]?\d+\.\d+\.\d+(\.\d+)?", text):
-        degrees, minutes, seconds = text.split(".", 2)
-        text = f"{degrees}d{minutes}m{seconds}s"
-    elif is_longitude and re.fullmatch(r"\d+:\d+(:[\d.]+)?", text):
-        return float(Angle(text, u.hourangle).deg), "deg"
-    elif re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text, re.IGNORECASE):
-        return float(text), ""
-    if re.match(r"[-+]?(nan|inf)", text, re.IGNORECASE):
-        return np.nan, "deg"
-    return float(Angle(text, u.deg).deg), "deg"
+        text = "{}d{}m{}s".format(*text.split(".", 2))
+    plain = re.fullmatch(r"[-+]?[\d.]+(e[-+]?\d+)?", text, re.IGNORECASE)
+    return _angle(text, is_longitude), "" if plain else "deg"
 
 
 def is_region_table(table):

@@ -121,15 +121,15 @@ def find_columns(table, where, columns=None):
 def _given(table, where, columns):
     """Return the pair of columns that the user names, or `None`."""
     wanted = set(columns) - {"id"}
+    for name in columns.values():
+        if name not in table.colnames:
+            msg = f"columns: {where} has no column {name!r}; it has {', '.join(table.colnames)}"
+            raise ValueError(msg)
     axes = next((pair for pair in _PAIRS if set(pair) == wanted), None)
     if wanted and axes is None:
         got = ", ".join(map(repr, columns))
         msg = f"columns must name ra and dec, l and b, or x and y, and id, got {got}"
         raise ValueError(msg)
-    for name in columns.values():
-        if name not in table.colnames:
-            msg = f"columns: {where} has no column {name!r}; it has {', '.join(table.colnames)}"
-            raise ValueError(msg)
     return None if axes is None else [_Candidate(columns[axis], axis) for axis in axes]
 
 
@@ -287,15 +287,18 @@ class _Cells:
 
     def refuse(self, bad, name, reason, values):
         if np.any(bad):
-            row = np.argmax(bad)
-            msg = f"positions: row {row + 1} of {self.where}: {name!r} is {values[row]!s}, which {reason}"
-            raise ValueError(msg)
+            self.refuse_row(
+                np.argmax(bad), f": {name!r} is {values[np.argmax(bad)]!s}, which {reason}"
+            )
 
     def refuse_empty(self, empty, name):
         if np.any(empty):
-            row = np.argmax(empty) + 1
-            msg = f"positions: row {row} of {self.where} has no {name!r}: fill it in or leave the row out"
-            raise ValueError(msg)
+            remedy = "fill it in or leave the row out"
+            self.refuse_row(np.argmax(empty), f" has no {name!r}: {remedy}")
+
+    def refuse_row(self, row, reason, cause=None):
+        msg = f"positions: row {row + 1} of {self.where}{reason}"
+        raise ValueError(msg) from cause
 
     def refuse_column(self, name, reason, error=ValueError):
         msg = f"positions: column {name!r} of {self.where} {reason}"
@@ -355,9 +358,10 @@ class _Cells:
             try:
                 degrees[row] = Angle(value, u.hourangle if in_hours else u.deg).deg
             except (ValueError, TypeError, u.UnitsError) as error:
-                reason = f"is no angle ({str(error).splitlines()[0]})"
-                msg = f"positions: row {row + 1} of {self.where}: {name!r} is {value!r}, which {reason}"
-                raise ValueError(msg) from error
+                reason = (
+                    f": {name!r} is {value!r}, which is no angle ({str(error).splitlines()[0]})"
+                )
+                self.refuse_row(row, reason, error)
         return degrees
 
     def degrees(self, name, stated, *, hours):

@@ -142,7 +142,7 @@ class Resampler:
             "outside": not inside,
             "edge": (covered < 0.999).any(),
             "masked": (masked & (covered > 0.5)).any(),
-            "resampled": abs(ratio - 1) > _SAME_SCALE,
+            "other-pixel-scale": abs(ratio - 1) > _SAME_SCALE,
             "beam": self._resolution(ratio) > _BEAM_PIXELS,
         }
         parts = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from astropy import units as u
 
 from astrofractal._utils.identity import fields_of, fingerprint
 from astrofractal._utils.validation import one_of
+from astrofractal.catalogs.columns import positive_masses
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.flags import skill_flags
 from astrofractal.gasmap.moments import CHANNEL_SETS, channels_of, keep_channels
@@ -178,16 +180,14 @@ class Calibration:
         self : `Calibration`
             Fitted.
         """
-        scaler = Scaler(list(blocks)).fit(X)
-        return self._fit_scaled(
-            scaler,
-            scaler.transform(X),
-            y,
-            appearance,
-            clouds,
-            np.arange(len(y)) if protostars is None else protostars,
-            np.ones(len(y)) if represents is None else represents,
-        )
+        self.scaler_ = Scaler(list(blocks)).fit(X)
+        self.X_ = _rounded(self.scaler_.transform(X))
+        self.y_ = np.asarray(y, dtype=float)
+        self.appearance_ = np.asarray(appearance).astype(np.float16)
+        self.clouds_ = clouds
+        self.protostars_ = np.arange(len(y)) if protostars is None else protostars
+        self.represents_ = np.ones(len(y)) if represents is None else np.asarray(represents, float)
+        return self._fit()
 
     def leave_out(self, clouds: Iterable[str]) -> Calibration:
         """Return a new calibration without some clouds, the scaling of the features included."""
@@ -202,35 +202,24 @@ class Calibration:
         if keep.sum() < _LEAST_MAPS:
             msg = f"clouds: {keep.sum()} maps remain, a calibration needs {_LEAST_MAPS}"
             raise ValueError(msg)
+        new = copy.copy(self)
+        for name in ("y_", "appearance_", "clouds_", "protostars_", "represents_"):
+            setattr(new, name, getattr(self, name)[keep])
         X = self.X_[keep].astype(np.float32)
         scaler = Scaler(self.scaler_.blocks).fit(X)
-        return self._refitted(self.prior, scaler.after(self.scaler_), scaler.transform(X), keep)
+        new.scaler_, new.X_ = scaler.after(self.scaler_), _rounded(scaler.transform(X))
+        return new._fit()
 
     def with_prior(self, prior: Prior | str | Table | None) -> Calibration:
         """Return a new calibration for another distribution of masses, as the class takes it."""
-        return self._refitted(prior, self.scaler_, self.X_, slice(None))
+        new = copy.copy(self)
+        new.prior = as_prior(prior)
+        return new._fit()
 
-    def _refitted(self, prior, scaler, X, rows):
-        """Return a calibration on some of the reference maps, whose features are scaled."""
-        options = (self.channels, self.features, self.regressor, self.weight_exponent)
-        return Calibration(*options, prior)._fit_scaled(
-            scaler,
-            X,
-            self.y_[rows],
-            self.appearance_[rows],
-            None if self.clouds_ is None else self.clouds_[rows],
-            self.protostars_[rows],
-            self.represents_[rows],
-        )
-
-    def _fit_scaled(self, scaler, X, y, appearance, clouds, protostars, represents):
-        self.scaler_ = scaler
-        # Kept in 16 bit on disk: the fit sees what a loaded calibration will see.
-        self.X_ = (np.rint(X / _STEP) * _STEP).astype(np.float16)
-        self.y_ = np.asarray(y, dtype=float)
-        self.appearance_ = np.asarray(appearance).astype(np.float16)
-        self.clouds_ = None if clouds is None else _labels(clouds)
-        self.protostars_, self.represents_ = _labels(protostars), np.asarray(represents, float)
+    def _fit(self):
+        """Fit on the reference maps, which are set."""
+        self.protostars_ = _labels(self.protostars_)
+        self.clouds_ = None if self.clouds_ is None else _labels(self.clouds_)
         self.derive()
         n = len(self.y_)
         predicted, spread, distance = np.full(n, self.y_.mean()), np.ones(n), np.ones((n, 2))
@@ -260,7 +249,7 @@ class Calibration:
             self._importance = importance(self.prior, *reference)
         weights = self._protostar_weights(self.weight_exponent) * self._importance
         self.weights_ = weights / weights.mean()
-        self.folds_ = folds_of(self.protostars_ if self.clouds_ is None else self.clouds_)
+        self.folds_ = folds_of(self._groups)
         self._filled = np.nan_to_num(self.X_.astype(np.float32))
         self._model_checked = False
         for name in ("intervals_", "_reference"):  # those of another fit
@@ -272,6 +261,11 @@ class Calibration:
         errors = np.abs(self.y_ - self.predicted_)
         weights = self._protostar_weights(1) * self._importance
         return ConformalIntervals(errors, self.difficulty_, self.predicted_, self.folds_, weights)
+
+    @property
+    def _groups(self):
+        """What is left out as a whole."""
+        return self.protostars_ if self.clouds_ is None else self.clouds_
 
     def _protostar_weights(self, exponent):
         return protostar_weights(self.protostars_, exponent, self.represents_)
@@ -309,10 +303,9 @@ class Calibration:
     def _skill(self):
         known = (self.y_, self.predicted_, self.protostars_)
         held = {level: self.intervals_.held(level) for level in LEVELS}
-        clouds = self.protostars_ if self.clouds_ is None else self.clouds_
         return {
             **scores(*known, self.represents_, held=held),
-            "r2_protostar_err": r2_error(*known, clouds, self.represents_),
+            "r2_protostar_err": r2_error(*known, self._groups, self.represents_),
             "coverage_68_thirds": self._in_thirds(held[0.68], of=self.predicted_),
             "bias_thirds": self._in_thirds(self.predicted_ - self.y_, of=self.predicted_),
             "n_clouds": int(self.folds_.max()) + 1,
@@ -363,6 +356,13 @@ class Calibration:
         difficulty = self._difficulty(spread) * np.clip(ood, 1, 3)
         return predicted, difficulty * self.intervals_.relative_width(predicted), ood
 
+    def evaluate_images(self, images, encoder, *, progress_bar=False):
+        """Return what `evaluate` does, for images of the model (n_maps, 3, ny, nx)."""
+        X, _ = self.features.compute(
+            images, self.channels, encoder=encoder, progress_bar=progress_bar
+        )
+        return self.evaluate(X, appearance(keep_channels(images, self.channels)))
+
     def nearest(self, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return all reference maps, the nearest to each map first, and their distances."""
         # X 2D, not scaled; the distances are those of the whitened features, in units of the score
@@ -396,6 +396,11 @@ class Calibration:
             if values.shape != shape or values.dtype.kind != "f" or not finite:
                 msg = f"{name} must have {shape} finite numbers, got {values.dtype} {values.shape}"
                 raise ValueError(msg)
+
+
+def _rounded(X):
+    """Return features as a file holds them, so that the fit sees what a loaded calibration will see."""
+    return (np.rint(X / _STEP) * _STEP).astype(np.float16)
 
 
 def _labels(values):
@@ -444,14 +449,7 @@ def log_solar(masses):
     if not isinstance(masses, u.Quantity):
         msg = f"masses must be a Quantity such as [0.3, 2] * u.solMass, got {type(masses).__name__}"
         raise TypeError(msg)
-    if not masses.unit.is_equivalent(u.solMass):
-        msg = f"masses must be in units of mass, got {masses.unit}"
-        raise u.UnitConversionError(msg)
-    values = np.atleast_1d(masses.to_value(u.solMass)).astype(float)
-    if not (np.isfinite(values) & (values > 0)).all():
-        msg = "masses must be finite and positive"
-        raise ValueError(msg)
-    return np.log10(values)
+    return np.log10(positive_masses(masses))
 
 
 @dataclass(frozen=True)

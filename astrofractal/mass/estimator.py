@@ -40,7 +40,7 @@ from astrofractal.mass.calibration import (
     log_solar,
 )
 from astrofractal.mass.evaluation import Evaluation, evaluate_batch, warn_of_doubts
-from astrofractal.mass.explanation import bundled_maps, find_analogs, measure_sensitivity
+from astrofractal.mass.explanation import find_analogs, measure_sensitivity
 from astrofractal.mass.features import FeatureSet, for_encoder
 from astrofractal.mass.files import read_calibrations, write_calibrations
 from astrofractal.mass.matching import (
@@ -57,7 +57,7 @@ from astrofractal.mass.weights import Prior, as_prior
 __all__ = ["StellarMassEstimator"]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
     from typing import Any, Self
 
     from astropy.nddata import NDData
@@ -141,7 +141,7 @@ def _moved(gas, cutout):
     """The pixel of a map where the local peak of a cutout lies."""
     dx, dy = 0.0, 0.0
     if "outside" not in cutout.flags:
-        dx, dy = peak_offset(cutout.to_array(), "column")
+        dx, dy = peak_offset(cutout.to_array())
     if not dx and not dy:
         return cutout.meta["pixel"]
     if gas.wcs is None:
@@ -368,7 +368,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         clouds: ArrayLike | None = None,
         *,
         protostars: ArrayLike | None = None,
-        observe: Callable[..., Any] | None = None,
         channels: list[tuple[str, ...]] | None = None,
         progress_bar: ProgressBar = False,
     ) -> Self:
@@ -391,10 +390,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         protostars : array-like, optional
             The protostar of each map, taken from a `~astrofractal.mapset.MapSet`; without it each map
             has its own.
-
-        observe : callable, optional
-            Makes maps look observed: takes and returns an array (n_maps, 3, ny, nx) of the model's
-            channels; see `astrofractal.observing.Telescope.observe_images`.
 
         channels : list of tuple of str, optional
             The combinations of channels to calibrate; by default all that the maps have.
@@ -433,23 +428,19 @@ class StellarMassEstimator(Options, BaseEstimator):
             masses = maps.masses if masses is None else masses
             clouds = maps.clouds if clouds is None else clouds
             protostars = maps.protostars if protostars is None else protostars
-        log_masses = log_solar(masses)
         uses_encoder = any(self._options(c)[0].pooling for c in CHANNEL_SETS)
         encoder = self._encoder() if uses_encoder else None
         shape = self._shape(maps, encoder)
         images = [batch for batch, _ in standard_batches(maps, size=self.size, shape=shape)]
         reference = References(
             np.concatenate(images) if images else np.empty((0, 3, 1, 1), np.float32),
-            log_masses,
+            log_solar(masses),
             clouds,
             protostars,
             maps.represents if isinstance(maps, MapSet) else None,
         )
-        reference = replace(reference, clouds=_several(clouds))
-        if observe is not None:
-            reference = replace(reference, images=np.asarray(observe(reference.images), np.float32))
         self._calibrations = fit_calibrations(
-            reference,
+            replace(reference, clouds=_several(clouds)),
             self._options,
             channels=channels,
             encoder=encoder,
@@ -608,16 +599,19 @@ class StellarMassEstimator(Options, BaseEstimator):
                 )
                 raise ValueError(msg)
             maps = reference_maps()
-        maps = maps[~np.isin(maps.clouds, list(self._without))]
         return match(
             self,
             as_telescope(gas, positions, largest_scale=largest_scale),
-            maps,
+            self._kept(maps),
             n_per_protostar=n_per_protostar,
             random_state=random_state,
             cache=cache,
             progress_bar=progress_bar,
         )
+
+    def _kept(self, maps):
+        """Return the maps of the clouds that are not left out."""
+        return maps[~np.isin(maps.clouds, list(self._without))]
 
     def evaluate(
         self,
@@ -936,7 +930,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         self.calibrations_  # noqa: B018 - loads the bundled ones
         if maps is None and self._bundled:
-            maps = bundled_maps(self._without)
+            maps = self._kept(reference_maps())
         return find_analogs(self, gas, n, maps)
 
     def sensitivity(

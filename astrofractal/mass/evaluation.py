@@ -18,11 +18,9 @@ from astrofractal.gasmap.moments import (
     ENOUGH_KNOWN,
     LEAST_KNOWN,
     channels_of,
-    keep_channels,
     known_parts,
 )
 from astrofractal.mass.calibration import NoSkillWarning, log_solar
-from astrofractal.mass.measures import appearance
 from astrofractal.mass.weights import LEVELS, scores
 
 __all__ = ["Evaluation", "best_calibration", "evaluate_batch", "warn_of_doubts"]
@@ -117,19 +115,7 @@ class Evaluation:
         return result
 
     def interval(self, level: float) -> tuple[np.ndarray, np.ndarray]:
-        """
-        Return the ends of the intervals, cut at the range of the reference masses.
-
-        Parameters
-        ----------
-        level : float
-            The probability.
-
-        Returns
-        -------
-        lower, upper : 1D `~numpy.ndarray`
-            log10 of the masses in solar masses.
-        """
+        """Return the ends of the intervals of a probability, log10 masses cut at the reference range."""
         half = self.half_width(level)
         ranges = [c.mass_range if c else (np.nan, np.nan) for c in self.calibrations]
         low, high = np.array(ranges, float).reshape(len(self), 2).T
@@ -303,11 +289,8 @@ def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
     for calibration in {c.channels: c for c in used}.values():
         rows = np.array([c is calibration for c in used])
         chosen = images if rows.all() else images[rows]
-        features, channels = calibration.features, calibration.channels
-        X, _ = features.compute(chosen, channels, encoder=encoder)
-        log_mass[rows], difficulty[rows], ood[rows] = calibration.evaluate(
-            X, appearance(keep_channels(chosen, channels))
-        )
+        found = calibration.evaluate_images(chosen, encoder)
+        log_mass[rows], difficulty[rows], ood[rows] = found
         low, high = calibration.mass_range
         half = calibration.half_width(_COMBINED_LEVEL, difficulty[rows])
         in_range[rows] = (low <= log_mass[rows] - half) & (log_mass[rows] + half <= high)
@@ -317,7 +300,7 @@ def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
         if 0 < velocity_known[i] < ENOUGH_KNOWN and "sparse-velocity" not in flags[i]:
             flags[i].append("sparse-velocity")
         if not (ood[i] <= ood_threshold and np.isfinite(log_mass[i] + difficulty[i])):
-            flags[i].append("ood")
+            flags[i].append("unlike-references")
         if not in_range[i]:
             flags[i].append("extrapolated")
         flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]

@@ -10,10 +10,8 @@ from astropy.nddata import NDData
 from astropy.table import QTable
 
 from astrofractal._utils.validation import positive_int
-from astrofractal.gasmap.moments import CHANNELS, channels_of, keep_channels
-from astrofractal.mapset import reference_maps
+from astrofractal.gasmap.moments import CHANNELS, channels_of
 from astrofractal.mass.evaluation import best_calibration
-from astrofractal.mass.measures import appearance
 from astrofractal.mass.standard import is_single, standard_batches, standard_map
 
 if TYPE_CHECKING:
@@ -75,12 +73,6 @@ def find_analogs(estimator, gas, n, maps):
     return table
 
 
-def bundled_maps(without):
-    """Return the maps of the bundled calibration, those of some clouds left out."""
-    maps = reference_maps()
-    return maps[~np.isin(maps.clouds, list(without))]
-
-
 def measure_sensitivity(estimator, gas, patch, progress_bar):
     """Return the change of log10 mass when patches of a map are blurred away, by channel."""
     positive_int("patch", patch)
@@ -88,10 +80,7 @@ def measure_sensitivity(estimator, gas, patch, progress_bar):
     features, encoder = calibration.features, estimator.encoder_
 
     def predict(images):
-        X, _ = features.compute(
-            images, calibration.channels, encoder=encoder, progress_bar=progress_bar
-        )
-        return calibration.evaluate(X, appearance(keep_channels(images, calibration.channels)))[0]
+        return calibration.evaluate_images(images, encoder, progress_bar=progress_bar)[0]
 
     reach = None
     if not features.profiles:

@@ -15,12 +15,7 @@ from astrofractal.encoder.pooling import check_pooling
 from astrofractal.encoder.structure import N_CENTER_TARGETS, structure_at_center
 from astrofractal.encoder.weights import HEADS
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
-from astrofractal.mass.measures import (
-    PROFILES,
-    batched,
-    check_names,
-    radial_profiles,
-)
+from astrofractal.mass.measures import PROFILES, batched, check_names, radial_profiles
 
 __all__ = ["CONTRASTS", "FeatureSet", "aperture_contrasts", "for_encoder"]
 
@@ -37,10 +32,8 @@ def aperture_contrasts(images: np.ndarray, zoom: float = 4.0) -> np.ndarray:
     """
     Measure the gas in four nested Gaussian apertures around the protostar, without a network.
 
-    These are the targets of the structure readout, computed on the map itself; see
-    `~astrofractal.encoder.structure.structure_at_center`.  They do not change when the sky is
-    rotated or mirrored or the line of sight is reversed: of the velocity the absolute value is
-    taken.
+    They do not change when the sky is rotated or mirrored or the line of sight is reversed: of the
+    velocity the absolute value is taken.
 
     Parameters
     ----------
@@ -126,8 +119,7 @@ class FeatureSet:
 
     def __post_init__(self):
         object.__setattr__(self, "pooling", check_pooling(self.pooling) if self.pooling else ())
-        names = self.profiles or ()
-        names = tuple(PROFILES) if names == "all" else names
+        names = PROFILES if self.profiles == "all" else self.profiles or ()
         names = (names,) if isinstance(names, str) else tuple(names)
         check_names("profiles", names, PROFILES)
         object.__setattr__(self, "profiles", names)
@@ -186,18 +178,18 @@ class FeatureSet:
         """
         images = keep_channels(images, channels)
         parts = []
+        if self.pooling and encoded is None:
+            if encoder is None:
+                msg = f"encoder must be given for the pooled features {self.pooling}"
+                raise ValueError(msg)
+            encoded = encoder.encode(
+                images,
+                pooling=self.pooling,
+                zoom=self.zoom,
+                symmetrize=self.symmetrize,
+                progress_bar=progress_bar,
+            )
         if self.pooling:
-            if encoded is None:
-                if encoder is None:
-                    msg = f"encoder must be given for the pooled features {self.pooling}"
-                    raise ValueError(msg)
-                encoded = encoder.encode(
-                    images,
-                    pooling=self.pooling,
-                    zoom=self.zoom,
-                    symmetrize=self.symmetrize,
-                    progress_bar=progress_bar,
-                )
             parts.append(encoded)
         physics = []
         names = [name for name in self.profiles if PROFILES[name] in channels]

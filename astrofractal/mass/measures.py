@@ -1,4 +1,4 @@
-"""Features by name: radial profiles, physical scalars and the statistics of each channel."""
+"""What maps are described by without a network: profiles, appearance, virial and gas mass."""
 
 from __future__ import annotations
 
@@ -18,10 +18,8 @@ __all__ = [
     "appearance",
     "batched",
     "check_names",
-    "normalized_radius",
     "radial_profiles",
     "virial_mass",
-    "weighted_mean",
 ]
 
 if TYPE_CHECKING:
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 #: Edges of the rings of the radial profiles, as fractions of half the width of the map: on 64 px
 #: these are 0, 1, 2, 4, 8, 16 and 32 px.
-RING_EDGES = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
+_RING_EDGES = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
 # Velocities (km/s) below this are noise; it keeps their logarithms finite.
 _FLOOR = 0.02
@@ -42,6 +40,8 @@ PROFILES = {
     "column_density_scatter": "column_density",
     "dispersion_scatter": "dispersion",
 }
+
+_SCATTERS = ("velocity", "column_density_scatter", "dispersion_scatter")
 
 
 def batched(function):
@@ -56,7 +56,7 @@ def batched(function):
     return wrapper
 
 
-def normalized_radius(shape):
+def _normalized_radius(shape):
     """Distance of each pixel from the center, in units of half the width of the map."""
     ny, nx = shape
     y = (np.arange(ny) - (ny - 1) / 2) / (ny / 2)
@@ -104,23 +104,17 @@ def radial_profiles(images: np.ndarray, names: Iterable[str] = CHANNELS) -> np.n
         If a name is unknown.
     """
     check_names("profiles", names, PROFILES)
-    radius = normalized_radius(images.shape[2:]).ravel()
-    masks = [(radius >= a) & (radius < b) for a, b in zip(RING_EDGES, RING_EDGES[1:])]
+    radius = _normalized_radius(images.shape[2:]).ravel()
+    masks = [(radius >= a) & (radius < b) for a, b in zip(_RING_EDGES, _RING_EDGES[1:])]
     rings = np.stack(masks, axis=1).astype(np.float32)
-    log_n, velocity, dispersion = (images[:, c].reshape(len(images), -1) for c in range(3))
-    blocks = []
+    blocks = [np.empty((len(images), 0))]
     for name in names:
-        if name == "column_density":
-            blocks.append(_masked_mean(log_n, rings))
-        elif name == "velocity":
-            blocks.append(_log(_ring_std(velocity, rings)))
-        elif name == "dispersion":
-            blocks.append(_log(_masked_mean(dispersion, rings)))
-        elif name == "column_density_scatter":
-            blocks.append(_ring_std(log_n - 22, rings))
-        else:
-            blocks.append(_log(_ring_std(dispersion, rings)))
-    blocks = blocks or [np.empty((len(images), 0))]
+        channel = images[:, CHANNELS.index(PROFILES[name])].reshape(len(images), -1)
+        statistic = _ring_std if name in _SCATTERS else _masked_mean
+        values = statistic(channel, rings)
+        if PROFILES[name] != "column_density":  # whose channel is a logarithm already
+            values = np.log10(np.maximum(values, 0) + _FLOOR)
+        blocks.append(values)
     return np.hstack(blocks).astype(np.float32)
 
 
@@ -138,11 +132,7 @@ def _ring_std(values, rings):
     return np.sqrt(np.maximum(_masked_mean(values**2, rings) - mean**2, 0))
 
 
-def _log(values):
-    return np.log10(np.maximum(values, 0) + _FLOOR)
-
-
-def weighted_mean(values, weights):
+def _weighted_mean(values, weights):
     """Return the weighted mean over the pixels of each map, (n, k) to (n,), ignoring NaN."""
     weights = np.where(np.isfinite(values), weights, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -172,64 +162,46 @@ def appearance(images: np.ndarray) -> np.ndarray:
     Returns
     -------
     appearance : 2D float32 `~numpy.ndarray`, shape (n_maps, 10)
-        For each channel its level (mean; none for the velocity, which is centered), the logarithm
-        of its standard deviation and the logarithm of its roughness, the mean square difference of
-        neighboring pixels relative to twice the variance (1 for white noise); for the column
-        density also its contrast of center and border and its skewness.  NaN where a channel is
-        absent or known in less than half of the column density's pixels; the contrast where the
-        center or the border has no data.
+        For each channel its mean (not of the velocity, which is centered), and the logarithms of its
+        standard deviation and of its roughness, the mean square difference of neighboring pixels
+        relative to twice the variance (1 for white noise); for the column density also its contrast
+        of center and border and its skewness.  NaN where a channel is absent or known in less than
+        half of the column density's pixels; the contrast where center or border have no data.
     """
     ny, nx = images.shape[2:]
-    inner = (slice(None), slice(ny // 4, ny - ny // 4), slice(nx // 4, nx - nx // 4))
+    inner = np.zeros((ny, nx), np.float32)
+    inner[ny // 4 : ny - ny // 4, nx // 4 : nx - nx // 4] = 1
     columns: list[np.ndarray] = []
     n_known = np.isfinite(images[:, 0]).sum((1, 2))
     for c in range(3):
         first = len(columns)
-        cube = images[:, c] - np.float32(22 if c == 0 else 0)  # keeps float32 sums exact
-        finite = np.isfinite(cube)
-        good = None if finite.all() else finite
-        level = _mean(cube, good)
-        cube = cube - level[:, None, None]
-        if good is not None:
-            cube[~good] = 0
-        std = np.sqrt(_mean(cube, good, power=2))
+        known = np.isfinite(images[:, c])
+        good = known.astype(np.float32)
+        # The column density less 22: it keeps float32 sums exact.
+        channel = np.where(known, images[:, c] - np.float32(22 if c == 0 else 0), 0)
+        level = _mean(channel, good)
+        channel = (channel - level[:, None, None]) * good
+        std = np.sqrt(_mean(channel * channel, good))
         if c != 1:
             columns.append(level)
         columns.append(np.log10(std + 0.01))
         step = 0
         for one, two in ((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[:, :, 1:], np.s_[:, :, :-1])):
-            both = None if good is None else good[one] & good[two]
-            step = step + _mean(cube[one] - cube[two], both, power=2) / 4
+            step = step + _mean((channel[one] - channel[two]) ** 2, good[one] * good[two]) / 4
         columns.append(np.log10((step + 1e-5) / (std**2 + 1e-4)))
         if c == 0:
-            columns.append(_contrast(cube, good, inner))
-            columns.append(_mean(cube, good, power=3) / (std + 0.01) ** 3)
-        elif good is not None:
-            sparse = good.sum((1, 2)) < _LEAST_PART * n_known
+            columns.append(_mean(channel, good * inner) - _mean(channel, good * (1 - inner)))
+            columns.append(_mean(channel * channel * channel, good) / (std + 0.01) ** 3)
+        else:
+            sparse = known.sum((1, 2)) < _LEAST_PART * n_known
             columns[first:] = [np.where(sparse, np.nan, values) for values in columns[first:]]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def _mean(cube, good, power=1):
-    """Mean of a power over the good pixels of each map; `None`: all are good."""
-    if good is not None:
-        cube = np.where(good, cube, 0)
-    if power == 1:
-        total = cube.sum((1, 2))
-    else:
-        total = np.einsum("ijk,ijk->i", cube * cube if power == 3 else cube, cube)
+def _mean(values, weights):
+    """Return the mean over the pixels of each map, NaN where none has a weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return total / (cube[0].size if good is None else good.sum((1, 2)))
-
-
-def _contrast(cube, good, inner):
-    """Mean over the central quarter minus the mean over the rest."""
-    known = np.ones(cube.shape, bool) if good is None else good
-    n_inner, n_all = known[inner].sum((1, 2)), known.sum((1, 2))
-    total_inner, total = cube[inner].sum((1, 2)), cube.sum((1, 2))
-    n_outer = n_all - n_inner
-    contrast = total_inner / np.maximum(n_inner, 1) - (total - total_inner) / np.maximum(n_outer, 1)
-    return np.where((n_inner > 0) & (n_outer > 0), contrast, np.nan)
+        return np.einsum("ijk,ijk->i", values, weights) / weights.sum((1, 2))
 
 
 def virial_mass(
@@ -269,8 +241,10 @@ def virial_mass(
     """
     log_n, velocity, dispersion = _in_aperture(images, pixel_scale, radius)
     column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
-    mean = weighted_mean(velocity, column)[:, None]
-    variance = weighted_mean((velocity - mean) ** 2, column) + weighted_mean(dispersion**2, column)
+    mean = _weighted_mean(velocity, column)[:, None]
+    variance = _weighted_mean((velocity - mean) ** 2, column) + _weighted_mean(
+        dispersion**2, column
+    )
     sigma2 = variance * (units.km / units.s) ** 2
     return (5 * sigma2 * radius / constants.G).to(units.solMass)
 
@@ -296,14 +270,6 @@ def aperture_mass(
     -------
     mass : `~astropy.units.Quantity`
         One mass per map, of the pixels that have data.
-
-    Examples
-    --------
-    >>> from astrofractal.mapset import reference_maps
-    >>> from astrofractal.mass import aperture_mass
-    >>> maps = reference_maps()[:2]
-    >>> print(aperture_mass(maps.images, maps.pixel_scale).round(1))
-    [28.  32.8] solMass
     """
     log_n = _in_aperture(images, pixel_scale, radius)[0]
     column = np.nansum(10**log_n, axis=1) / units.cm**2
@@ -315,7 +281,7 @@ def _in_aperture(images, pixel_scale, radius):
     images = np.asarray(images, dtype=float)
     shape = images.shape[2:]
     width = max(shape) * units.Quantity(pixel_scale)
-    inside = normalized_radius(shape) * (width / 2) <= radius
+    inside = _normalized_radius(shape) * (width / 2) <= radius
     if not inside.any():
         msg = f"radius must be larger than half a pixel ({pixel_scale / 2:.3g}), got {radius}"
         raise ValueError(msg)

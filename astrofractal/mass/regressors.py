@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -181,11 +182,6 @@ class AveragedRegressor(RegressorMixin, BaseEstimator):
         return np.mean([member.predict(X) for member in self.members_], axis=0)
 
 
-def _svr():
-    """Support vectors; the features of each kind have a total variance of one."""
-    return SVR(C=1.0, epsilon=0.1, gamma=0.1, cache_size=500)
-
-
 class _Components(PCA):
     """Principal components: 64, or half as many as there are samples."""
 
@@ -208,7 +204,8 @@ def _published_knn():
 REGRESSORS = {
     "knn": _published_knn,
     "ridge": GroupRidge,
-    "svr": _svr,
+    # The features of each kind have a total variance of one.
+    "svr": partial(SVR, C=1.0, epsilon=0.1, gamma=0.1, cache_size=500),
     "kernel_ridge": KernelRidgeRegression,
 }
 
@@ -234,33 +231,24 @@ def make_regressor(spec: str | BaseEstimator | tuple[str | BaseEstimator, ...]) 
     Returns
     -------
     regressor : estimator
-        With ``fit(X, y)`` and ``predict(X)``; see ``fit_regressor`` for weights and groups.
+        With ``fit(X, y)`` and ``predict(X)``.
 
     Raises
     ------
-    ValueError
-        If a name is unknown, or a tuple is empty.
-
-    TypeError
-        If ``spec`` is of another kind.
+    ValueError, TypeError
+        If a name is unknown, a tuple is empty, or ``spec`` is of another kind.
     """
-    if isinstance(spec, str):
-        if spec not in REGRESSORS:
-            msg = (
-                f"regressor must be one of {', '.join(map(repr, REGRESSORS))}, an estimator of "
-                f"scikit-learn, or a tuple of these, got {spec!r}"
-            )
-            raise ValueError(msg)
+    if isinstance(spec, str) and spec in REGRESSORS:
         return REGRESSORS[spec]()
-    if isinstance(spec, (tuple, list)):
-        if not spec:
-            msg = "regressor must not be an empty tuple"
-            raise ValueError(msg)
+    if isinstance(spec, (tuple, list)) and spec:
         return AveragedRegressor(tuple(make_regressor(member) for member in spec))
     if all(callable(getattr(spec, name, None)) for name in ("fit", "predict", "get_params")):
         return clone(spec)
-    msg = f"regressor must be a name or an estimator with fit and predict, got {spec!r}"
-    raise TypeError(msg)
+    msg = (
+        f"regressor must be one of {', '.join(map(repr, REGRESSORS))}, an estimator with fit and "
+        f"predict, or a tuple of these, got {spec!r}"
+    )
+    raise (ValueError if isinstance(spec, (str, tuple, list)) else TypeError)(msg)
 
 
 def takes_weights(regressor):

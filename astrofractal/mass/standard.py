@@ -29,7 +29,10 @@ _MASKED_FRACTION = 0.05
 def standard_batches(maps, *, size, shape):
     """Yield images and flags in batches."""
     if isinstance(maps, MapSet):
-        _check_width(maps.pixel_scale * maps.images.shape[-1], size)
+        width = maps.pixel_scale * maps.images.shape[-1]
+        if not _is_standard(width, size):
+            msg = f"maps are {width:.3g} wide, the estimator needs {size:.3g}"
+            raise ValueError(msg)
         maps = maps.images
     if isinstance(maps, np.ndarray) and maps.ndim == 3 and len(maps) == 3:
         maps = maps[None]
@@ -39,8 +42,14 @@ def standard_batches(maps, *, size, shape):
             raise ValueError(msg + str(maps.shape))
         for start in range(0, len(maps), BATCH_SIZE):
             batch = np.asarray(maps[start : start + BATCH_SIZE], dtype=np.float32)
-            _check_logarithm(batch[:, 0])
             masked = ~np.isfinite(batch[:, 0])
+            most = np.max(batch[:, 0], initial=0, where=~masked)
+            if most > _LARGEST_LOG:
+                msg = (
+                    "the first channel of an array must be log10 of the column density in cm-2, got "
+                    f"values up to {most:.3g}: take np.log10, or give a GasMap"
+                )
+                raise ValueError(msg)
             if masked.all((1, 2)).any():
                 msg = f"map {start + int(masked.all((1, 2)).argmax())} has no column density"
                 raise ValueError(msg)
@@ -90,7 +99,9 @@ def is_single(maps):
 def standard_map(gas, size, shape):
     """Return a map cut to the width and the shape of a standard one, around its center."""
     gas = GasMap.read(gas)
-    if gas.shape != shape or not _has_width(gas, size):
+    # A map of unknown width is taken as a standard one if it has the shape of it.
+    fits = not gas.has_pixel_scale or _is_standard(gas.pixel_scale * gas.shape[1], size)
+    if gas.shape != shape or not fits:
         if not gas.has_pixel_scale:
             missing = "WCS" if gas.wcs is None else "distance"
             msg = (
@@ -127,26 +138,5 @@ def _standard(gas, size, shape):
     return image, flags
 
 
-def _has_width(gas, size):
-    """Whether the map is as wide as the standard one, or of unknown width."""
-    if not gas.has_pixel_scale:
-        return True
-    width = gas.pixel_scale.to_value(u.pc) * gas.shape[1]
-    return abs(width / size.to_value(u.pc) - 1) < _TOLERANCE
-
-
-def _check_logarithm(log_n):
-    """Refuse column densities that are not logarithms."""
-    most = np.max(log_n, initial=0, where=np.isfinite(log_n))
-    if most > _LARGEST_LOG:
-        msg = (
-            "the first channel of an array must be log10 of the column density in cm-2, got values "
-            f"up to {most:.3g}: take np.log10, or give a GasMap"
-        )
-        raise ValueError(msg)
-
-
-def _check_width(width, size):
-    if abs((width / size).to_value(u.one) - 1) > _TOLERANCE:
-        msg = f"maps are {width:.3g} wide, the estimator needs {size:.3g}"
-        raise ValueError(msg)
+def _is_standard(width, size):
+    return abs((width / size).to_value(u.one) - 1) < _TOLERANCE

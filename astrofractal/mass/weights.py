@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupKFold
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from astrofractal._utils.tables import read_table
+from astrofractal.catalogs.columns import need_columns, solar_masses
 
 __all__ = [
     "LEVELS",
@@ -193,22 +194,14 @@ def as_prior(value):
         return value
     if isinstance(value, str) and value in _FUNCTIONS:
         return Prior(value)
-    if isinstance(value, (str, Path)):
-        if not Path(value).is_file():
-            msg = f"prior must be one of {', '.join(PRIORS)} or a table, got {str(value)!r}"
-            raise ValueError(msg)
+    if isinstance(value, (str, Path)) and Path(value).is_file():
         value = read_table(value)
     if not hasattr(value, "colnames"):
-        msg = f"prior must be one of {', '.join(PRIORS)} or a table, got {type(value).__name__}"
-        raise TypeError(msg)
-    if not {"mass", "number"} <= set(value.colnames):
-        msg = f"prior must have the columns mass and number, it has {', '.join(value.colnames)}"
-        raise ValueError(msg)
+        msg = f"prior must be one of {', '.join(PRIORS)} or a table, got {value!r}"
+        raise (ValueError if isinstance(value, (str, Path)) else TypeError)(msg)
+    need_columns(value, ("mass", "number"), "prior")
     mass = u.Quantity(value["mass"], value["mass"].unit or u.solMass)
-    if not mass.unit.is_equivalent(u.solMass):
-        msg = f"prior: the column mass must be in a unit of mass, got {mass.unit}"
-        raise u.UnitConversionError(msg)
-    mass, number = mass.to_value(u.solMass), np.asarray(value["number"], float)
+    mass, number = solar_masses(mass, "prior: mass"), np.asarray(value["number"], float)
     known = np.isfinite(mass) & np.isfinite(number)
     if len(mass) < 2 or not known.all() or (mass <= 0).any() or (np.diff(mass) <= 0).any():
         msg = (

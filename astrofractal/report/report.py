@@ -58,10 +58,10 @@ def write_report(
     overwrite: bool = False,
 ) -> None:
     """
-    Write a page to send to a colleague: one file that needs no network.
+    Write a result as one page for the browser, in one file that loads nothing else.
 
-    It has the pictures, the tables (which can be sorted), the intervals, what each flag means, the
-    calibration and its skill on clouds that it has not seen, versions and fingerprints.
+    It has pictures, tables that can be sorted, the meaning of each flag, the calibration and its
+    scores on unseen clouds, versions and fingerprints.
 
     Parameters
     ----------
@@ -117,18 +117,11 @@ def write_report(
     parts.append(_flags(catalog, maps))
     if catalog is not None:
         several = estimator if isinstance(estimator, list | tuple) else [estimator]
-        parts += [_calibration(catalog, one) for one in {id(e): e for e in several}.values()]
-    parts.append(_origin(catalog, segmentation, maps, command))
+        parts += [_calibration(catalog, one) for one in dict.fromkeys(several)]
+    parts.append(_origin(catalog, segmentation, command))
     if title is None:
-        title = " and ".join(
-            what
-            for what, have in (
-                ("Masses of protostars", catalog),
-                ("segments of the gas", segmentation),
-            )
-            if have is not None
-        )
-        title = title[0].upper() + title[1:]
+        have = {"masses of protostars": catalog, "segments of the gas": segmentation}
+        title = " and ".join(name for name, own in have.items() if own is not None).capitalize()
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     footer = f"Made by astrofractal {html.escape(version('astrofractal'))}, {now}."
     page = make_page(title, "\n".join(part for part in parts if part), footer=footer)
@@ -163,10 +156,9 @@ def _masses(catalog, maps):
     level = catalog.meta.get("level")
     if level is not None:
         yield (
-            f"<p>An interval holds the true mass with a probability of {100 * level:.3g} %, for a cloud "
-            "that resembles the reference clouds: its width is that which held the masses of whole "
-            "clouds left out of the calibration. A score (<code>ood_score</code>) above 1 says that "
-            "the map is unlike all reference maps: its mass and interval are not to be trusted.</p>"
+            f"<p>An interval contains the true mass with a probability of {100 * level:.3g} %, for a "
+            "cloud that resembles the reference clouds. A score (<code>ood_score</code>) above 1 marks "
+            "a map that is unlike all reference maps: do not trust its mass and interval.</p>"
         )
 
 
@@ -191,23 +183,21 @@ def _links(text):
 def _segments(segmentation):
     """Return the picture and the tables of a segmentation."""
     figure = segmentation.plot(figure=map_figure(segmentation.gas, 3, pyplot=False))
-    picture = figure_image(
-        figure, "Column density, segments, and principal components of the tokens as colors."
-    )
-    yield f'<div class="wide">{picture}</div>'
-    yield f"<h2>{segmentation.n_segments} segments, from thin to dense gas</h2>"
-    yield data_table(segmentation.table)
-    yield f"<h2>{len(segmentation.island_segments)} connected islands</h2>"
-    yield data_table(segmentation.island_table)
-    yield "<h2>What the components follow</h2><p>Rank correlations, from -1 to 1.</p>"
-    yield data_table(segmentation.correlations)
+    caption = "Column density, segments, and principal components of the tokens as colors."
+    yield f'<div class="wide">{figure_image(figure, caption)}</div>'
+    for heading, table in (
+        (f"{segmentation.n_segments} segments, from thin to dense gas", segmentation.table),
+        (f"{len(segmentation.island_segments)} connected islands", segmentation.island_table),
+        ("Rank correlations of the components, from -1 to 1", segmentation.correlations),
+    ):
+        yield f"<h2>{heading}</h2>{data_table(table)}"
 
 
 def _channels(gas):
     """Return the pictures and the facts of a map."""
     pictures = [
         figure_image(
-            gas.plot(name, figure=map_figure(gas, pyplot=False)), f"{name.replace('_', ' ')}."
+            gas.plot(name, figure=map_figure(gas, pyplot=False)), f"{name}.".replace("_", " ")
         )
         for name in gas.channels
     ]
@@ -272,19 +262,16 @@ def _number(value):
     return "—" if value is None else str(value) if isinstance(value, int) else f"{value:.2f}"
 
 
-def _origin(catalog, segmentation, maps, command):
+def _origin(catalog, segmentation, command):
     """Return what the result comes from."""
     parts = ["<h2>Where this comes from</h2>"]
     if command is not None:
         parts.append(f"<pre><code>{html.escape(command)}</code></pre>")
-    for what, meta in (
-        ("masses", None if catalog is None else catalog.meta),
-        ("segments", None if segmentation is None else segmentation.meta),
-    ):
-        known = {k: v for k, v in (meta or {}).items() if not k.startswith("_")}
+    for heading, result in (("Masses", catalog), ("Segments", segmentation)):
+        meta = {} if result is None else result.meta
+        known = {key: value for key, value in meta.items() if not key.startswith("_")}
         if known:
-            parts.append(f"<h3>{what.capitalize()}</h3>{facts_table(known)}")
-    versions = {name: version(name) for name in _PACKAGES}
-    versions = {"Python": sys.version.split()[0], **versions}
+            parts.append(f"<h3>{heading}</h3>{facts_table(known)}")
+    versions = {"Python": sys.version.split()[0]} | {name: version(name) for name in _PACKAGES}
     parts.append(f"<h3>Versions</h3>{facts_table(versions)}")
     return "".join(parts)

@@ -150,7 +150,7 @@ def test_what_is_printed_fits_into_80_columns(gas, estimator):
     assert "..." not in lines[0]
     assert lines[3].startswith("IRAS 1 52.06876,31.00073 ")
     assert table["period"][1] == 4 * u.yr
-    table["flags"] = ["resampled,no-velocity,no-dispersion,no-skill"] * 2
+    table["flags"] = ["other-pixel-scale,no-velocity,no-dispersion,no-skill"] * 2
     assert "flags" not in str(describe(table, 0.68))
     assert "ood_score" in str(table["id", "ood_score"])  # hidden, and asked for
     table["id"] = ["a protostar whose name is quite long"] * 2
@@ -174,10 +174,10 @@ def trusted(*flags, **columns):
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        (["", "", "ood", "ood,edge", "ood", "no-skill"],
+        (["", "", "unlike-references", "unlike-references,edge", "unlike-references", "no-skill"],
          "2 of 6 masses can be used: 3 are out of distribution, 1 is from a calibration without "
          "predictive power."),
-        (["", "edge", "resampled,no-velocity", "outside"],
+        (["", "edge", "other-pixel-scale,no-velocity", "outside"],
          "2 of 4 masses can be used, 1 is doubtful: 1 is at the border of the map, 1 is "
          "outside the map."),
         (["weak-skill,edge", "weak-skill"],
@@ -211,7 +211,7 @@ def test_a_score_or_an_interval_that_is_not_finite_is_not_trusted():
 
 @pytest.mark.parametrize("suffix", ["ecsv", "vot", "fits", "csv"])
 def test_trust_is_written(tmp_path, suffix):
-    table = trusted("", "ood")
+    table = trusted("", "unlike-references")
     write_catalog(table, tmp_path / f"a.{suffix}")
     back = read_table(tmp_path / f"a.{suffix}", cls=Catalog)
     assert [str(value) for value in back["trust"]] == ["yes", "no"]

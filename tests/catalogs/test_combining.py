@@ -56,7 +56,9 @@ def test_weights_and_widths():
 
 def test_catalogs_of_two_lines():
     one = make_catalog(["A", "B", "C"], [1.0, 2.0, np.nan], flux=[1, 2, 3] * u.Jy)
-    two = make_catalog(["C", "A"], [np.nan, 4.0], offset=0.5, flags=["outside", "ood"])
+    two = make_catalog(
+        ["C", "A"], [np.nan, 4.0], offset=0.5, flags=["outside", "unlike-references"]
+    )
     two["ood_score"][1] = 1.5
     table = combine([one, two])
     assert table["id"].tolist() == ["A", "B", "C"]
@@ -65,7 +67,7 @@ def test_catalogs_of_two_lines():
     assert table["mass"].mask.tolist() == [False, False, True]
     half = np.log10((table["mass_upper"] / table["mass"])[:2].unmasked.value)
     assert np.allclose(half, [0.3 * np.sqrt(0.7 + 0.3 / 2), 0.3])
-    assert table["flags"].tolist() == ["edge,ood", "edge", "edge,outside"]
+    assert table["flags"].tolist() == ["edge,unlike-references", "edge", "edge,outside"]
     assert table["ood_score"][0] == 1.5
     assert table["position"].separation(one["position"]).max() < 1e-6 * u.arcsec
     assert table["flux"].unit == u.Jy

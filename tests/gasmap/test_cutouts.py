@@ -118,7 +118,7 @@ def test_averaging_keeps_the_mass_and_weights_velocities():
         distance=300 * u.pc,
     )
     cutout = gas.cutout((31.5, 31.5), size=64 * PIXEL, shape=(16, 16))
-    assert cutout.flags == ("resampled",)
+    assert cutout.flags == ("other-pixel-scale",)
 
     def block(array):
         return array.reshape(16, 4, 16, 4).sum(axis=(1, 3))
@@ -179,7 +179,7 @@ def test_beam_and_coarse_pixels_are_flagged(numbers):
     assert sharp.cutout((50, 40), size=0.1 * u.pc, shape=(20, 20)).flags == ()
     assert blunt.cutout((50, 40), size=0.1 * u.pc, shape=(20, 20)).flags == ("beam",)
     fine = blunt.cutout((50, 40), size=0.1 * u.pc, shape=(80, 80))
-    assert fine.flags == ("resampled", "beam")
+    assert fine.flags == ("other-pixel-scale", "beam")
 
 
 def test_off_the_map(exact):

@@ -98,7 +98,7 @@ def test_ammonia_of_l1688(real):
     assert np.nanmin(gas.velocity_uncertainty.value) > 0
     # Oph A, dense and in the map
     cutout = gas.cutout(SkyCoord("16h26m27.5s -24d23m54s"), size=0.1 * u.pc)
-    assert "resampled" in cutout.flags
+    assert "other-pixel-scale" in cutout.flags
     assert np.isfinite(cutout.to_array()[:, 32, 32]).all()
 
 

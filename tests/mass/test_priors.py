@@ -78,8 +78,8 @@ def test_the_bias_at_the_ends_is_told(estimator, new_maps):
     ("prior", "error", "message"),
     [
         ("salpeter", ValueError, "one of kroupa, chabrier or a table, got 'salpeter'"),
-        (3, TypeError, "got int"),
-        (QTable({"mass": [1.0]}), ValueError, "columns mass and number, it has mass"),
+        (3, TypeError, "got 3"),
+        (QTable({"mass": [1.0]}), ValueError, "column 'number', it has mass"),
         (QTable({"mass": [1, 2] * u.pc, "number": [1, 2]}), u.UnitConversionError, "unit of mass"),
         (TABLE[:1], ValueError, "at least two masses"),
         (TABLE[::-1], ValueError, "increase"),

@@ -39,10 +39,10 @@ def catalog(gas):
     table["mass_lower"], table["mass_upper"] = mass / 2, mass * 2
     table["trust"] = ["yes", "no", "no", "no"]
     table["channels"] = "N+v+sigma"
-    table["flags"] = ["", "edge,ood", "ood", HOSTILE]
+    table["flags"] = ["", "edge,unlike-references", "unlike-references", HOSTILE]
     table["mass"].info.format = ".3g"
     table["mass"].info.description = HOSTILE
-    table.meta.update(level=0.68, weights_id=HOSTILE, no_skill=HOSTILE)
+    table.meta.update(level=0.68, weights_id=HOSTILE, no_skill=HOSTILE, matched=HOSTILE)
     return table
 
 
@@ -109,7 +109,7 @@ def test_nothing_from_outside_runs_or_is_loaded(page):
 def test_it_says_what_a_colleague_asks(page, gas, estimator, segmentation):
     reader = Reader(page.read_text(encoding="utf-8"))
     text = " ".join(reader.text.split())
-    for flag in ("ood", "edge"):
+    for flag in ("unlike-references", "edge"):
         assert " ".join(FLAGS[flag].description.split()) in text
     assert FLAGS["masked"].description not in text
     skill = estimator.calibrations_["column_density", "velocity", "dispersion"].skill_
@@ -119,7 +119,8 @@ def test_it_says_what_a_colleague_asks(page, gas, estimator, segmentation):
     assert f"astrofractal mass {HOSTILE}" in text
     assert "probability of 68 %" in text
     assert "1 of 4 masses can be used: 2 are out of distribution" in text
-    assert FLAGS["ood"].remedy in text
+    assert f"Matched calibration: {HOSTILE}" in text
+    assert FLAGS["unlike-references"].remedy in text
     assert len([tag for tag, _ in reader.elements if tag == "img"]) == 6
     ends = {a["href"][1:] for _, a in reader.elements if "href" in a}
     assert ends <= {a.get("id") for _, a in reader.elements}
