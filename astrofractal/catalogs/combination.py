@@ -34,32 +34,23 @@ COMMON_ERROR = 0.7
 
 
 def combine_estimates(
-    log_mass: ArrayLike,
-    half_width: ArrayLike,
-    *,
-    correlation: float = COMMON_ERROR,
+    log_mass: ArrayLike, half_width: ArrayLike, *, correlation: float = COMMON_ERROR
 ) -> tuple[float, float, np.ndarray]:
     """
     Combine estimates of one mass by their mean, with weights in inverse proportion to their widths.
 
     Parameters
     ----------
-    log_mass : 1D array-like
-        log10 masses.
-
-    half_width : 1D array-like
-        Half the widths of their intervals, all of one level, in dex.
+    log_mass, half_width : 1D array-like
+        log10 masses, and half the widths of their intervals, all of one level, in dex.
 
     correlation : float, optional
         That of the errors of two of the estimates, from 0 to 1.
 
     Returns
     -------
-    log_mass : float
-        The combination.
-
-    half_width : float
-        Half the width of its interval, of the same level.
+    log_mass, half_width : float
+        The combination, and half the width of its interval, of the same level.
 
     weights : 1D `~numpy.ndarray`
         Of each estimate; they add up to one.
@@ -112,10 +103,9 @@ def combine(
     Returns
     -------
     table : `~astropy.table.QTable`
-        One row per protostar, in the order of their first appearance: the columns of a catalog
-        without pixels, and ``n_maps``, the number of estimates.  Masses are those of
-        `combine_estimates`, flags those of all maps, ``ood_score`` the largest; other columns are
-        from the first map.
+        One row per protostar, in the order of their first appearance: a catalog without pixels, and
+        ``n_maps``, the number of estimates.  Masses are those of `combine_estimates`, flags those of
+        all maps, ``ood_score`` the largest; other columns are from the first map.
 
     Raises
     ------

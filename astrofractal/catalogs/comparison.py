@@ -67,8 +67,7 @@ def compare(
     Returns
     -------
     comparison : `Comparison`
-        One row per protostar that has a mass to compare with, in the order of the catalog.  A warning
-        names entries of ``masses`` that match nothing.
+        One row per protostar that has a mass to compare with, in the order of the catalog.
 
     Raises
     ------

@@ -44,6 +44,12 @@ _UCDS = {name: column.ucd for name, column in COLUMNS.items()} | {
     "dec": "pos.eq.dec;meta.main",
 }
 
+#: Keywords of FITS, of at most eight characters; "level", "matched" and "version" are ones as they are.
+_KEYWORDS = {
+    "weights_id": "WEIGHTS", "reference_id": "REFMAPS", "fingerprint": "ESTIMATR",
+    "no_skill": "NOSKILL", "end_bias": "ENDBIAS", "systematic": "SYSTEMAT",
+}  # fmt: skip
+
 #: The suffixes of catalogs.
 SUFFIXES = tuple(_FORMATS)
 
@@ -55,16 +61,13 @@ def check_suffix(path):
         raise ValueError(msg)
 
 
-def write_catalog(
-    table: QTable, path: PathLike, *, overwrite: bool = False, split_position: bool = False
-) -> None:
+def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
     """
     Write a catalog as ECSV, VOTable, FITS or CSV, by the suffix of its name.
 
-    ECSV keeps ``position`` as sky coordinates; the others have its right ascension and declination
-    as ``ra`` and ``dec``.  The columns of a VOTable have UCDs, and its positions a coordinate system.
-    Text follows the rules of each format: in FITS it is UTF-8, in CSV what a spreadsheet would take
-    for a formula begins with an apostrophe.
+    ECSV keeps ``position`` as sky coordinates; the others have ``ra`` and ``dec``.  The columns of a
+    VOTable have UCDs.  Text in FITS is UTF-8; in CSV, what a spreadsheet would take for a formula
+    begins with an apostrophe.
 
     Parameters
     ----------
@@ -76,10 +79,6 @@ def write_catalog(
 
     overwrite : bool, optional
         Whether an existing file may be replaced.
-
-    split_position : bool, optional
-        Whether ECSV has ``ra`` and ``dec`` in place of ``position``, for programs such as glue that
-        read no sky coordinates.
 
     Raises
     ------
@@ -94,18 +93,13 @@ def write_catalog(
         table.meta = {key: v for key, v in table.meta.items() if key != "__attributes__"}
         for name in table.colnames:
             table[name].info.format = None  # some writers would round by it
-        if split_position or path.suffix != ".ecsv":
+        if path.suffix != ".ecsv":
             _split_position(table)
         if path.suffix == ".csv":
             _quote_formulas(table)
         if path.suffix == ".fits":
             _encode(table)
-            # Plain keywords: FITS has eight characters for their names.
-            keys = {"weights_id": "WEIGHTS", "reference_id": "REFMAPS", "version": "VERSION",
-                    "fingerprint": "ESTIMATR", "level": "LEVEL", "no_skill": "NOSKILL",
-                    "end_bias": "ENDBIAS", "systematic": "SYSTEMAT",
-                    "matched": "MATCHED"}  # fmt: skip
-            table.meta = {keys.get(k, k): _ascii(v) for k, v in table.meta.items()}
+            table.meta = {_KEYWORDS.get(k, k): _ascii(v) for k, v in table.meta.items()}
         if _FORMATS[path.suffix] == "votable":
             _write_votable(table, temporary)
         else:
@@ -225,9 +219,8 @@ def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> Non
     """
     Write a catalog as HATS (Hierarchical Adaptive Tiling Scheme), by hats-import.
 
-    Right ascension and declination (ICRS) are in ``ra`` and ``dec``; the unit, description and UCD of
-    a column are metadata of its field in the Parquet files.  Rows without a position are left out,
-    with a warning.
+    Positions are in ``ra`` and ``dec`` (ICRS); units, descriptions and UCDs are metadata of the fields
+    in the Parquet files.  Rows without a position are left out, with a warning.
 
     Parameters
     ----------

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from astrofractal._utils.reading import filled
-from astrofractal._utils.validation import one_of
 from astrofractal.catalogs.columns import solar_masses
 from astrofractal.flags import trust_of
 from astrofractal.gasmap import GasMap
@@ -32,8 +31,6 @@ def plot_catalog(
     catalog: QTable,
     gas: GasMap | MapSource,
     *,
-    channel: str = "column_density",
-    names: bool = True,
     figure: Figure | None = None,
 ) -> Figure:
     """
@@ -47,33 +44,25 @@ def plot_catalog(
     gas : `~astrofractal.GasMap`
         The map, or what `GasMap.read` takes.
 
-    channel : {"column_density", "velocity", "dispersion"}, optional
-        The channel that is drawn.
-
-    names : bool, optional
-        Whether the protostars are named; more than 60 are not.
-
     figure : `~matplotlib.figure.Figure`, optional
         The figure to draw in; a new one by default.
 
     Returns
     -------
     figure : `~matplotlib.figure.Figure`
-        Masses are colors; those whose ``trust`` is "doubt" or "no" are squares.  Protostars without a
-        mass are crosses.
+        The column density, with masses as colors; those whose ``trust`` is "doubt" or "no" are squares,
+        protostars without a mass crosses.  More than 60 protostars are not named.
 
     Raises
     ------
     ValueError
-        If the map has no such channel, or the catalog no positions.
+        If the catalog has no positions.
     """
     _need_table(catalog, "plot_catalog(catalog, gas)")
     gas = GasMap.read(gas)
-    one_of("channel", channel, gas.channels)
     figure = map_figure(gas, 1, figure=figure)
     axes = sky_axes(figure, 111, gas)
-    cmap = None if channel == "velocity" else "gray_r"
-    draw_channel(axes, gas, channel, cmap=cmap, colorbar=False)
+    draw_channel(axes, gas, "column_density", cmap="gray_r", colorbar=False)
     where = np.transpose(_pixels(catalog, gas))
     seen = gas.contains(where)
     x, y = where[seen].T
@@ -82,7 +71,7 @@ def plot_catalog(
     axes.plot(x[~known], y[~known], "x", color="black", mew=1.5, zorder=7, label="no mass")
     if known.any():
         _points(axes, x, y, mass, known, doubtful)
-    if names and "id" in catalog.colnames and len(catalog) <= _MOST_NAMES:
+    if "id" in catalog.colnames and len(catalog) <= _MOST_NAMES:
         _name(axes, catalog["id"][seen], x, y)
     axes.set_title("Protostars")
     return figure
@@ -156,7 +145,7 @@ def _plain_numbers(axis):
     axis.set_minor_formatter(NullFormatter())
 
 
-def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = True) -> Axes:
+def plot_intervals(catalog: QTable, *, axes: Axes | None = None) -> Axes:
     """
     Draw the masses of a catalog with their intervals, the largest on top.
 
@@ -168,14 +157,11 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
     axes : `~matplotlib.axes.Axes`, optional
         Where; a new figure by default.
 
-    names : bool, optional
-        Whether the protostars are named; more than 60 are not.
-
     Returns
     -------
     axes : `~matplotlib.axes.Axes`
-        One row per protostar that has a mass; those whose ``trust`` is "doubt" or "no" are open
-        squares.
+        One row per protostar that has a mass, with its name if they are at most 60; those whose
+        ``trust`` is "doubt" or "no" are open squares.
     """
     _need_table(catalog, "plot_intervals(catalog)")
     mass = solar_masses(catalog["mass"])
@@ -202,7 +188,7 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None, names: bool = T
         axes.plot(true, rows, "*", color="#D55E00", ms=9, label="true mass", zorder=3)
     axes.set(xscale="log", xlabel=r"mass [M$_\odot$]", ylim=(-0.7, len(order) - 0.3))
     _plain_numbers(axes.xaxis)
-    if names and "id" in catalog.colnames and len(order) <= _MOST_NAMES:
+    if "id" in catalog.colnames and len(order) <= _MOST_NAMES:
         axes.set_yticks(rows, [str(name) for name in catalog["id"][order]])
     else:
         axes.set_yticks([])

@@ -64,8 +64,7 @@ class Places:
 
 def resolve_positions(positions, *, columns=None):
     """Return the places that any description of positions gives."""
-    is_path = isinstance(positions, (str, Path)) or hasattr(positions, "__fspath__")
-    if is_path:
+    if isinstance(positions, str) or hasattr(positions, "__fspath__"):
         return _read_positions(Path(positions), columns)
     if hasattr(positions, "colnames"):
         return Places(*find_columns(positions, "the table", columns))
@@ -85,12 +84,10 @@ def resolve_positions(positions, *, columns=None):
         array = np.atleast_2d(np.asarray(positions, dtype=float))
     except (TypeError, ValueError) as error:
         raise TypeError(msg) from error
-    if array.size == 0:
-        return Places(np.empty((0, 2)))
-    if array.ndim != 2 or array.shape[1] != 2:
+    if array.size and (array.ndim != 2 or array.shape[1] != 2):
         msg = f"positions given as pixels must have the shape (n, 2), got {np.shape(positions)}"
         raise ValueError(msg)
-    return Places(array)
+    return Places(array.reshape(-1, 2))
 
 
 def _read_positions(path, columns):

@@ -68,8 +68,11 @@ class _Centers:
     found: list = field(default_factory=list)  # frame or _PIXELS, two numbers, name, shape
     odd: list = field(default_factory=list)
 
-    def add(self, frame, center, name, shape="", what=""):
-        """Add a center unless it is no position, or a ring around the one before."""
+    def add(self, frame, points, name, shape, what):
+        """Add a center, or the centroid of vertices, unless it is no position, or a ring around it."""
+        # points (2, n)
+        points = np.asarray(points, float)
+        center = points[:, 0] if points.shape[1] == 1 else _centroid_of(points, frame)
         first, second = map(float, center)
         if not np.isfinite([first, second]).all() or (frame is not _PIXELS and abs(second) > 90):
             self.odd.append(f"{what} (its center is {first:g}, {second:g})")
@@ -198,24 +201,20 @@ def _add_ds9(shape, frame, properties, what, centers):
     if name not in _CENTERED | _POLYGONS | {"composite"} or len(values) < 2:
         centers.odd.append(what)
         return
+    n = len(values) if name in _POLYGONS else 2
     try:
         if frame in ("image", "physical") or re.fullmatch(r"[-+.\de]+[ip]", values[0]):
-            numbers, frame = [float(value.rstrip("ip")) - 1 for value in values], _PIXELS
+            numbers, frame = [float(value.rstrip("ip")) - 1 for value in values[:n]], _PIXELS
         elif frame in ("linear", "amplifier", "detector") or frame.startswith("wcs"):
             centers.odd.append(f"{what} (the coordinate system {frame} is not supported)")
             return
         else:
             frame = frame_of(frame)
             in_hours = frame.name in ("icrs", "fk5", "fk4")
-            n = len(values) if name in _POLYGONS else 2
             numbers = [_angle(v, in_hours and i % 2 == 0) for i, v in enumerate(values[:n])]
-        center = numbers[:2]
-        if name in _POLYGONS:
-            center = _centroid_of(np.reshape(numbers, (-1, 2)).T, frame)
+        centers.add(frame, np.reshape(numbers, (-1, 2)).T, _label(properties), name, what)
     except ValueError:
         centers.odd.append(what)
-        return
-    centers.add(frame, center, _label(properties), name, what)
 
 
 def _label(text):
@@ -273,10 +272,8 @@ def _read_crtf(text, centers):
                 "GALACTIC, B1950) to it, or a line 'global coord=J2000'"
             )
             raise ValueError(msg)
-        center = numbers.mean(1) if name == "box" else numbers[:, 0]
-        if name in _POLYGONS:
-            center = _centroid_of(numbers, frame)
-        centers.add(frame, center, _label(line), name, what)
+        points = numbers.mean(1, keepdims=True) if name == "box" else numbers
+        centers.add(frame, points, _label(line), name, what)
 
 
 def _crtf_value(text, is_longitude):
@@ -322,13 +319,12 @@ def centers_of_table(table, where):
         pixels = np.array([np.ravel(np.ma.filled(pixel, np.nan)) for pixel in pixels], float)
         if shape in _POLYGONS:
             pixels = pixels[:, np.isfinite(pixels).all(0) & (pixels != 0).any(0)]  # 0: filled up
-            if not pixels.size:
-                centers.odd.append(what)
-                continue
-            center = _centroid(pixels) - first_pixel
-            centers.add(_PIXELS, center, "", shape, what)
         elif shape in _CENTERED | {"diamond"}:
-            centers.add(_PIXELS, pixels[:, 0] - first_pixel, "", shape, what)
+            pixels = pixels[:, :1]
+        else:
+            pixels = pixels[:, :0]
+        if pixels.size:
+            centers.add(_PIXELS, pixels - first_pixel, "", shape, what)
         else:
             centers.odd.append(what)
     return centers.resolve()
@@ -343,20 +339,18 @@ def centers_of_objects(regions):
             continue
         while hasattr(region, "region1"):  # a compound is where its first part is
             region = region.region1
-        vertices, center = (getattr(region, name, None) for name in ("vertices", "center"))
-        if center is None and vertices is None:
-            centers.odd.append(f"region {number}, a {kind} without a center")
+        points = getattr(region, "vertices", None)
+        points = getattr(region, "center", None) if points is None else points
+        what = f"region {number}, a {kind}"
+        if points is None:
+            centers.odd.append(f"{what} without a center")
             continue
-        on_sky = isinstance(center if vertices is None else vertices, SkyCoord)
-        frame = frame_of("icrs") if on_sky else _PIXELS
-        if vertices is not None:
-            sky = vertices.icrs if on_sky else None
-            center = (sky.ra.deg, sky.dec.deg) if on_sky else (vertices.x, vertices.y)
-            center = _centroid_of(np.array(center), frame)
+        if isinstance(points, SkyCoord):
+            frame, points = frame_of("icrs"), (points.icrs.ra.deg, points.icrs.dec.deg)
         else:
-            center = (center.icrs.ra.deg, center.icrs.dec.deg) if on_sky else (center.x, center.y)
+            frame, points = _PIXELS, (points.x, points.y)
         name = meta.get("text") or meta.get("label") or ""
-        centers.add(frame, center, name, kind.lower(), f"region {number}, a {kind}")
+        centers.add(frame, np.reshape(points, (2, -1)), name, kind.lower(), what)
     return centers.resolve()
 
 

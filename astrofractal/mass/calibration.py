@@ -149,31 +149,18 @@ class Calibration:
         represents: ArrayLike | None = None,
     ) -> Self:
         """
-        Fit on the reference maps.
+        Fit on the reference maps; without ``clouds`` each protostar is left out by itself.
 
         Parameters
         ----------
-        X : 2D `~numpy.ndarray`
-            Features.
-
-        y : 1D `~numpy.ndarray`
-            log10 masses.
+        X, y, appearance : `~numpy.ndarray`
+            Features, log10 masses, and what `~astrofractal.mass.appearance` returns.
 
         blocks : list of int
             The number of features of each kind.
 
-        appearance : 2D `~numpy.ndarray`
-            See `~astrofractal.mass.measures`.
-
-        clouds : array-like, optional
-            The cloud of each map.  Without it each protostar is held out by itself: scores and
-            intervals are then valid for these clouds only, and too good for another one.
-
-        protostars : array-like, optional
-            The protostar of each map; without it each map has its own.
-
-        represents : array-like, optional
-            How many maps each map stands for; see `~astrofractal.mapset.MapSet.limit`.
+        clouds, protostars, represents : array-like, optional
+            As in `~astrofractal.mapset.MapSet`; without ``protostars`` each map has its own.
 
         Returns
         -------

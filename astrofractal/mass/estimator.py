@@ -6,6 +6,7 @@ import copy
 import warnings
 from collections.abc import Sized
 from dataclasses import replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -298,12 +299,12 @@ class StellarMassEstimator(Options, BaseEstimator):
             )
         return known
 
+    @cached_property
+    def _default_encoder(self):
+        return FractalEncoder()
+
     def _encoder(self):
-        if self.encoder is not None:
-            return self.encoder
-        if "_default_encoder" not in vars(self):
-            self._default_encoder = FractalEncoder()
-        return self._default_encoder
+        return self._default_encoder if self.encoder is None else self.encoder
 
     @property
     def meta(self) -> dict[str, Any]:
@@ -319,14 +320,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         }
 
     def fingerprint(self) -> str:
-        """
-        Return a digest of all options, the encoder and the calibrations.
-
-        Returns
-        -------
-        digest : str
-            Equal for estimators that predict the same masses.
-        """
+        """Return a digest of options, encoder and calibrations, equal where all predictions are."""
         options = {**self.get_params(deep=False), "encoder": None, "prior": as_prior(self.prior)}
         if self.__sklearn_is_fitted__():
             options["encoder"] = self.encoder_
@@ -510,7 +504,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         Raises
         ------
         ValueError, TypeError, `~astropy.units.UnitsError`
-            If the prior is none, or has nothing where the reference masses are.
+            If it is not a prior, or has nothing where the reference masses are.
         """
         new = copy.copy(self)
         new.prior = as_prior(prior)

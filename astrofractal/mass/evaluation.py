@@ -171,9 +171,8 @@ class Evaluation:
         """
         Combine the maps of each protostar (lines, epochs or lines of sight).
 
-        The combination is the mean of log10 masses, with weights in inverse proportion to their
-        intervals.  Several maps of one protostar share most of their error, and the interval of the
-        combination takes that into account: see `~astrofractal.catalogs.combine_estimates`.
+        See `~astrofractal.catalogs.combine_estimates`; the interval takes into account that several
+        maps of one protostar share most of their error.
 
         Parameters
         ----------
@@ -244,8 +243,8 @@ class Evaluation:
         table : `~astropy.table.QTable`
             ``n_maps`` (of combinations), ``mass``, ``mass_lower``, ``mass_upper``, ``ood_score``,
             ``velocity_known``, ``channels``, ``flags``; masked where there is no mass.
-            ``meta["end_bias"]`` tells the predicted less the true log10 mass in the thirds of true
-            masses (dex), as measured on the reference maps.
+            ``meta["end_bias"]`` is the predicted less the true log10 mass in the thirds of true masses
+            (dex), measured on the reference maps.
         """
         lower, upper = self.interval(level)
         table = QTable()

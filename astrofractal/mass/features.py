@@ -149,7 +149,7 @@ class FeatureSet:
         progress_bar: ProgressBar = False,
     ) -> tuple[np.ndarray, list[int]]:
         """
-        Compute the features of maps that have the same channels.
+        Return the features of maps, NaN where there is no data, and the number of each kind.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class FeatureSet:
             The channels to use; the others are ignored.
 
         encoder : `~astrofractal.FractalEncoder`, optional
-            The encoder.
+            What encodes the maps.
 
         encoded : 2D `~numpy.ndarray`, optional
             The encoder's features, where they are known already.
@@ -171,7 +171,7 @@ class FeatureSet:
         Returns
         -------
         features : 2D float32 `~numpy.ndarray`, shape (n_maps, n_features)
-            NaN where a feature has no data.
+            The encoder's features, then profiles and contrasts.
 
         blocks : list of int
             The number of features of each kind.

@@ -1,7 +1,7 @@
 """Calibrations on disk."""
 
 import os
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from astrofractal._utils.compiled import own_folder
 from astrofractal._utils.identity import (
@@ -44,10 +44,11 @@ def write_calibrations(estimator, path, *, overwrite=False):
         own, card = take_apart(calibration, f"{number}.")
         arrays |= own
         cards.append(card | {"regressor": spec_to_json(calibration.regressor)})
-    options = {field.name: getattr(estimator, field.name) for field in fields(_Options)}
-    options["prior"], options["regressor"] = (
-        as_prior(estimator.prior),
+    options = _Options(
+        estimator.features,
         spec_to_json(estimator.regressor),
+        estimator.weight_exponent,
+        as_prior(estimator.prior),
     )
     encoder = estimator.encoder_
     card = {
@@ -55,7 +56,7 @@ def write_calibrations(estimator, path, *, overwrite=False):
         "reference_id": estimator.reference_id_,
         "calibrations": cards,
         "choice": getattr(estimator, "choice_", None),
-        "options": take_apart(_Options(**options))[1],
+        "options": take_apart(options)[1],
     }
     write_archive(path, arrays, card, version=_VERSION, overwrite=overwrite)
 
@@ -69,7 +70,10 @@ def read_calibrations(path, encoder=None):
         calibrations = {}
         for number, own in enumerate(card["calibrations"]):
             with reading(path, f"calibration {number}"):
-                calibration = _calibration(arrays, own, f"{number}.")
+                own["regressor"] = spec_from_json(own["regressor"])
+                calibration = put_together(Calibration, arrays, own, f"{number}.", **_KINDS)
+                calibration.check()
+                calibration.derive()
             calibrations[calibration.channels] = calibration
         options = fields_of(put_together(_Options, {}, card["options"], **_KINDS))
         options["regressor"] = spec_from_json(options["regressor"])
@@ -78,14 +82,6 @@ def read_calibrations(path, encoder=None):
                 card["encoder"], path, encoder, made="calibrated", remedy="calibrate again"
             )
         return options, encoder, calibrations, card["reference_id"], card.get("choice")
-
-
-def _calibration(arrays, card, prefix):
-    card = card | {"regressor": spec_from_json(card["regressor"])}
-    calibration = put_together(Calibration, arrays, card, prefix, **_KINDS)
-    calibration.check()
-    calibration.derive()
-    return calibration
 
 
 #: Files that are kept, of some 0.2 MB each.

@@ -91,12 +91,11 @@ def fine_tune(
     """
     Continue to train an encoder on maps with known masses.
 
-    A linear head on pooled tokens starts as a linear probe (ridge regression on the frozen tokens),
-    so that the first steps do not spoil the pretrained features (Kumar et al. 2022,
-    arXiv:2202.10054).  Then AdamW trains head and blocks together, with learning rates that fall
-    from the last block to the first, a warm-up and half a cosine.  In each epoch new views of the
-    maps are drawn: turned or mirrored, with either sign of the velocity, and shifted by a part of a
-    pixel.  The best epoch is chosen on whole clouds that are held out.
+    A linear head starts as a ridge regression on the frozen tokens, so that the first steps do not
+    spoil the pretrained features (Kumar et al. 2022, arXiv:2202.10054).  Then AdamW trains head and
+    blocks, with learning rates that fall from the last block to the first, on views of the maps that
+    are new in each epoch: turned or mirrored, with either sign of the velocity, and shifted by a part
+    of a pixel.  The best epoch is chosen on whole clouds that are held out.
 
     Parameters
     ----------

@@ -103,7 +103,8 @@ def match(estimator, telescope, maps, *, n_per_protostar, random_state, cache, p
             return new.fit(seen, channels=channels, progress_bar=progress_bar)
 
         made = {name: fitted(one, [telescope.channels]) for name, one in candidates.items()}
-        scores = {name: _score(one, telescope.channels) for name, one in made.items()}
+        own = {name: one.calibrations_[telescope.channels] for name, one in made.items()}
+        scores = {name: float(one.skill_["r2_protostar"]) for name, one in own.items()}
         best = max(scores, key=scores.get)
         found = made[best]
         found.calibrations_.update(fitted(_GAS, fewer).calibrations_ if fewer else {})
@@ -113,10 +114,6 @@ def match(estimator, telescope, maps, *, n_per_protostar, random_state, cache, p
     found.telescope_ = telescope
     logger.info("matched: %s", describe_choice(found.choice_))
     return found
-
-
-def _score(estimator, channels):
-    return float(estimator.calibrations_[channels].skill_["r2_protostar"])
 
 
 def describe_choice(choice):
@@ -145,9 +142,8 @@ def expected_score(gas):
     """Return what a matched calibration is worth for maps that are observed as one was, in words."""
     with data_path("telescopes.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    channels = "".join(
-        {"column_density": "N", "velocity": "v", "dispersion": "s"}[c] for c in gas.channels
-    )
+    letters = {"column_density": "N", "velocity": "v", "dispersion": "s"}
+    channels = "".join(letters[name] for name in gas.channels)
     rows = [
         r
         for r in rows
@@ -159,13 +155,8 @@ def expected_score(gas):
         ratio = min(ratio, 0.4 / max(error or 0, 0.004))
 
     def distance(row):
-        steps = np.log(
-            (
-                max(beam, 0.5) / max(float(row["beam_px"]), 0.5),
-                ratio / float(row["signal_to_noise"]),
-            )
-        )
-        return np.hypot(*steps)
+        wider = max(beam, 0.5) / max(float(row["beam_px"]), 0.5)
+        return np.hypot(np.log(wider), np.log(ratio / float(row["signal_to_noise"])))
 
     row = min(rows, key=distance)
     where = f"beam {row['beam_pc']} pc" if row["beam_px"] != "0" else "no beam"

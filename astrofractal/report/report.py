@@ -45,6 +45,12 @@ _MEASURES = {
 }
 
 
+_WHY = (
+    "Above: the change of log M where a patch of a channel has the mean of its surroundings. Below: the "
+    "reference protostars that look most alike, and their true masses."
+)
+
+
 def write_report(
     path: PathLike,
     *,
@@ -110,7 +116,8 @@ def write_report(
     parts = []
     if catalog is not None:
         parts += _masses(catalog, maps)
-    parts += _explained(explanations)
+    why = [figure_image(figure, _WHY) for figure in explanations]
+    parts += ["<h2>Why these masses</h2>", *why] if why else []
     if segmentation is not None:
         parts += _segments(segmentation)
     parts += [_channels(gas) for gas in maps]
@@ -160,16 +167,6 @@ def _masses(catalog, maps):
             "cloud that resembles the reference clouds. A score (<code>ood_score</code>) above 1 marks "
             "a map that is unlike all reference maps: do not trust its mass and interval.</p>"
         )
-
-
-def _explained(figures):
-    """Return what the masses are from, one picture per protostar."""
-    caption = (
-        "Above: the change of log M where a patch of a channel has the mean of its surroundings. "
-        "Below: the reference protostars that look most alike, and their true masses."
-    )
-    pictures = [figure_image(figure, caption) for figure in figures]
-    return ["<h2>Why these masses</h2>", *pictures] if pictures else []
 
 
 def _links(text):

@@ -326,11 +326,10 @@ def test_generators_of_the_user_are_left_alone(gas):
 
 
 def test_positions_in_columns(tmp_path):
-    """For glue, which does not read sky coordinates."""
     table = trusted("", "")
     table["position"] = SkyCoord([52, 53], [31, 32], unit="deg")
-    write_catalog(table, tmp_path / "a.ecsv", split_position=True)
-    back = QTable.read(tmp_path / "a.ecsv")
+    write_catalog(table, tmp_path / "a.vot")
+    back = QTable.read(tmp_path / "a.vot")
     assert "position" not in back.colnames
     assert_allclose(back["ra"].to_value("deg"), [52, 53])
     galactic = table.copy()
