@@ -1,7 +1,7 @@
 """The benchmark: scores on clouds that a method has not seen, next to simpler methods."""
 
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
-from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method, list_methods
+from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method, default_method, list_methods
 from astrofractal.benchmark.paper import run_paper
 from astrofractal.benchmark.run import placed, read_predictions, row_numbers, run_benchmark
 from astrofractal.benchmark.scorer import Scorer, make_protocol
@@ -15,6 +15,7 @@ __all__ = [
     "FeatureStore",
     "Method",
     "Scorer",
+    "default_method",
     "encoder_makers",
     "list_methods",
     "make_protocol",

@@ -26,6 +26,7 @@ __all__ = [
     "BestRadius",
     "ClassicalMasses",
     "Method",
+    "default_method",
     "list_methods",
 ]
 
@@ -119,14 +120,21 @@ class Method:
         return features.compute(images, channels, encoded=encoded)
 
 
+def default_method(store: FeatureStore, channels: tuple[str, ...]) -> Method:
+    """Return the default of the package as a method."""
+    features, regressor, exponent = default_options(channels)
+    features = for_encoder(features, store.encoder("fractal"))
+    return Method("default", features, regressor, "fractal", ALIKE, exponent)
+
+
 def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
     """List the methods, the default first; those whose encoder the store lacks are left out."""
-    default, regressor, exponent = default_options(channels)
-    default = for_encoder(default, store.encoder("fractal"))
+    default = default_method(store, channels)
+    alike = {"regressor": default.regressor, "weight_exponent": default.weight_exponent}
     methods = [
-        Method("default", default, regressor, "fractal", ALIKE, exponent),
+        default,
         Method(OPPONENT, FORMULAS, _BOTH),
-        Method(ALIKE, FORMULAS, regressor, weight_exponent=exponent),
+        Method(ALIKE, FORMULAS, **alike),
         Method("contrasts", FeatureSet(pooling=None, contrasts=True), _BOTH),
         Method("profiles", FeatureSet(pooling=None, profiles="all", contrasts=False), _BOTH),
         Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),

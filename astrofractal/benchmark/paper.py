@@ -16,15 +16,13 @@ import astrofractal
 from astrofractal._utils.progress import progress
 from astrofractal._utils.random import keyed_generator
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
-from astrofractal.benchmark.methods import FORMULAS, Method
+from astrofractal.benchmark.methods import FORMULAS, Method, default_method
 from astrofractal.benchmark.run import Journal
 from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 from astrofractal.mass import FeatureSet
-from astrofractal.mass.calibration import default_options
-from astrofractal.mass.features import for_encoder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -116,7 +114,7 @@ def run_paper(
             journal.add("paper", [_row(name, one, method.name, found)])
         if default:
             few = one.limit(_N_PER_PROTOSTAR)
-            scorer, method = Scorer(few, store), _default(store)
+            scorer, method = Scorer(few, store), default_method(store, CHANNELS)
             found = [scorer.evaluate(method, p).log_mass for p in _protocols(few, random_state)]
             journal.add("paper", [_row(name, few, method.name, found)])
         for network in networks:
@@ -130,13 +128,6 @@ def _protocols(maps, random_state):
     states = [random_state + k for k in range(_N_SPLITS)]
     at_random = [make_protocol("random", maps, random_state=state) for state in states]
     return [*at_random, make_protocol("leave-cloud-out", maps)]
-
-
-def _default(store):
-    """Return the package's default as a method."""
-    features, regressor, exponent = default_options(CHANNELS)
-    features = for_encoder(features, store.encoder("fractal"))
-    return Method("default", features, regressor, "fractal", weight_exponent=exponent)
 
 
 def _trained(network, maps, splits, progress_bar):

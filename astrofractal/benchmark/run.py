@@ -75,8 +75,6 @@ COLUMNS = {
     "r2_clouds": "R2, each map of the same weight, each cloud predicted by the others",
     "rmse_clouds": "root-mean-square error, each cloud predicted by the others",
     "r2_difference": "r2_protostar less that of the reference",
-    "fit_time": "time of the fits, without the features",
-    "predict_time": "time of the predictions, without the features",
     "row": "the index of the map in the file of its cloud",
     "log_mass": "log10 of the mass in solar masses",
     "predicted": "its prediction, with that cloud held out",
@@ -86,8 +84,6 @@ COLUMNS = {
 }
 
 _DEX = {"rmse", "rmse_protostar", "rmse_published", "rmse_clouds", "half_68", "half_90", "bias"}
-
-_SECONDS = {"fit_time", "predict_time"}
 
 
 class Journal:
@@ -120,8 +116,6 @@ class Journal:
                 table[column].info.format = ".3f"
             if base in _DEX:
                 table[column] = u.Quantity(table[column], u.dex)
-            if base in _SECONDS:
-                table[column] = u.Quantity(table[column], u.s)
             described = COLUMNS.get(base, "")
             if base != column:
                 over = "bootstraps" if column.endswith("_err") else "draws"

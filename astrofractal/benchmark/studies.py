@@ -58,8 +58,6 @@ def score_rows(scorer, method, protocol, prediction, *, random_state=0):
             "n_protostars": len(np.unique(protostars)),
             **score(maps.log_masses[rows], log_mass[rows], bootstrap, protostars=protostars),
             "n_labels": prediction.n_labels,
-            "fit_time": prediction.fit_time,
-            "predict_time": prediction.predict_time,
         }
 
 

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 from astrofractal.encoder.encoder import FractalEncoder
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from astrofractal._utils.annotations import PathLike
 
 
@@ -39,11 +37,9 @@ def find_encoder(
     if encoder is None:
         kind, _, seed = weights.partition("-")
         is_random = kind == "random" and seed.isdigit()
-        options: dict[str, Any] = (
-            {"weights": "random", "random_state": int(seed)} if is_random else {}
-        )
+        source, random_state = ("random", int(seed)) if is_random else ("bundled", 0)
         try:
-            encoder = FractalEncoder(model, **options)
+            encoder = FractalEncoder(model, weights=source, random_state=random_state)
         except (ValueError, RuntimeError, FileNotFoundError) as error:
             msg = f"{wanted}, which are not bundled: give encoder="
             raise ValueError(msg) from error

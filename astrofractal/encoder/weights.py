@@ -60,15 +60,6 @@ class ChannelNormalization:
     It is the same for every map: a minimum-to-maximum stretch of each map would throw away the
     amplitude of the column density and of the velocities, which carries the mass.
 
-    Parameters
-    ----------
-    center : tuple of float, optional
-        One value per channel: log10 of N(H2) in cm-2, line-of-sight velocity and velocity
-        dispersion in km/s.
-
-    scale : tuple of float, optional
-        One positive value per channel, in the same units.
-
     Examples
     --------
     >>> import numpy as np
@@ -78,7 +69,9 @@ class ChannelNormalization:
     [1.0, 1.0, 0.0]
     """
 
+    #: One value per channel: log10 of N(H2) in cm-2, line-of-sight velocity and dispersion in km/s.
     center: tuple = (22.0, 0.0, 0.4)
+    #: One positive value per channel, in the same units.
     scale: tuple = (0.5, 0.4, 0.25)
 
     def __post_init__(self):

@@ -41,34 +41,6 @@ class FlameSystem:
     ``p' = Post_k(sum_j blend[k, j] * V_j(Affine_k(p)))``,
     ``c' = (1 - speed_k) c + speed_k color_k``.
 
-    Parameters
-    ----------
-    affine, post : 2D `~numpy.ndarray`
-        Coefficients ``(a, b, c, d, e, f)`` of ``x' = a x + b y + c``, ``y' = d x + e y + f``, one row
-        per map.
-
-    kinds : 2D `~numpy.ndarray`
-        The numbers of the variations, one row per map; -1 ends a row that has fewer than three.
-
-    blend : 2D `~numpy.ndarray`
-        The weights of the variations.
-
-    parameters : 2D `~numpy.ndarray`
-        The four parameters of parametric variations, one row per map.
-
-    weight : 1D `~numpy.ndarray`
-        The probabilities of the maps; they are scaled to a sum of 1.
-
-    color, speed : 1D `~numpy.ndarray`
-        Color coordinate, in [0, 1], and color speed of the maps.
-
-    symmetry : int, optional
-        The order of the rotational symmetry (1 is none); negative for a dihedral one.
-
-    final : bool, optional
-        Whether the last row of the arrays is the final transform, which a point goes through only
-        on its way to the image (``weight`` has one element less then).
-
     Notes
     -----
     The variations, with the numbers of the flame paper [1]_: 0 linear, 1 sinusoidal,
@@ -82,15 +54,25 @@ class FlameSystem:
     .. [1] Draves & Reckase 2003, "The Fractal Flame Algorithm".
     """
 
+    #: Coefficients (a, b, c, d, e, f) of x' = a x + b y + c, y' = d x + e y + f, a row per map.
     affine: np.ndarray
+    #: Those of the second affine map.
     post: np.ndarray
+    #: Numbers of the variations, a row per map; -1 ends a row that has fewer than three.
     kinds: np.ndarray
+    #: Weights of the variations.
     blend: np.ndarray
+    #: The four parameters of parametric variations, a row per map.
     parameters: np.ndarray
+    #: Probabilities of the maps; they are scaled to a sum of 1.
     weight: np.ndarray
+    #: Color coordinates of the maps, in [0, 1].
     color: np.ndarray
+    #: Color speeds of the maps.
     speed: np.ndarray
+    #: Order of the rotational symmetry (1 is none); negative for a dihedral one.
     symmetry: int = 1
+    #: Whether the last row is the final transform, on the way to the image, without a weight.
     final: bool = False
 
     def __post_init__(self):

@@ -216,7 +216,8 @@ def pretrain(
     Pretrain an encoder by DINOv2 on fractal flames, or continue on maps of your own.
 
     The run's folder contains ``recipe.json``, ``checkpoint.ckpt`` and the CSV logs.  An interrupted run
-    continues from its checkpoint with ``resume`` and ends with the same weights.
+    continues from its checkpoint with ``resume`` and ends with the same weights.  Where something is
+    wrong with the arguments, nothing is written.
 
     Parameters
     ----------
@@ -270,15 +271,12 @@ def pretrain(
 
     Raises
     ------
-    FileExistsError
-        If ``output`` already has a run.
-
-    FileNotFoundError
-        If ``resume`` or ``start_from`` has none, or is no file.
+    FileExistsError, FileNotFoundError
+        If ``output`` already has a run, or ``resume`` or ``start_from`` has none.
 
     ValueError
-        If an argument or a value of the recipe is out of its range, or if ``start_from``, the
-        checkpoint, ``shards`` or ``maps`` do not fit the recipe.  Nothing has been written then.
+        If a value is out of its range, or if ``start_from``, the checkpoint, ``shards`` or ``maps`` do
+        not fit the recipe.
 
     BlockingIOError
         If another process trains in this folder.

@@ -14,15 +14,14 @@ from sklearn.metrics import r2_score
 
 from astrofractal.benchmark import (
     FeatureStore,
-    Method,
     Scorer,
+    default_method,
     encoder_makers,
     make_protocol,
 )
 from astrofractal.catalogs.combination import COMMON_ERROR, combine_estimates
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
-from astrofractal.mass.calibration import default_options
 from astrofractal.mass.weights import protostar_weights
 
 
@@ -63,8 +62,7 @@ def main():
     args = parser.parse_args()
     maps = MapSet.read(args.maps)
     store = FeatureStore(encoder_makers("bundled"), folder=args.features_cache, progress_bar=True)
-    features, regressor, exponent = default_options(CHANNELS)
-    method = Method("default", features, regressor, "fractal", weight_exponent=exponent)
+    method = default_method(store, CHANNELS)
     scorer = Scorer(maps, store, n_per_protostar=args.per_protostar)
     found = scorer.evaluate(method, make_protocol("leave-cloud-out", maps), intervals=True)
     true, mass, sinks = maps.log_masses, found.log_mass, maps.protostars
