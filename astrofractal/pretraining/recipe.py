@@ -98,7 +98,7 @@ class Images(_Table):
     """The images of a run."""
 
     source_size: int = _value("[8, inf)", "Side of an image in pixels.")
-    rendering: str = _value(("gas", "moments", "palette"), "The channels, as of a `FlameStream`.")
+    rendering: str = _value(("gas", "moments", "palette"), "The channels, as of ``FlameStream``.")
     center: str = _value(("peak", "attractor"), "What is at the center of a flame.")
     cusp_probability: float = _value("[0, 1]", "Share of flames with a cusp at their center.", 0.0)
     n_points: int = _value("[1, inf)", "Points of a flame.", 50_000)
@@ -126,7 +126,7 @@ class Views(_Table):
     blur_probability: float = _value("[0, 1]", "Share of views through a beam.")
     noise: float = _value("[0, inf)", "Largest deviation of white noise in normalized units.")
     border_probability: float = _value("[0, 1]", "Share of views with a ragged border of data.")
-    drop_velocity_probability: float = _value("[0, 1]", "Share of views that lack velocities.")
+    drop_velocity_probability: float = _value("[0, 1]", "Share of views without v, sigma or both.")
     zoom_probability: float = _value("[0, 1]", "Share of views magnified about their center.", 0.0)
     zoom_max: float = _value("[1, inf)", "The largest magnification.", 1.0)
     pairing: str = _value(
@@ -160,10 +160,10 @@ class Terms(_Table):
     structure_weight: float = _value("[0, inf)", "Weight of the structure of each patch's gas.")
     predictor_dim: int = _value("[0, inf)", "Width of the decoder of hidden patches.")
     predictor_depth: int = _value("[0, inf)", "Blocks of the decoder of hidden patches.")
-    freeze_last_layer: float = _value("[0, 1]", "Part of the run before last layers learn.")
+    freeze_last_layer: float = _value("[0, 1]", "Part of the run before heads' last layers learn.")
     class_structure_weight: float = _value("[0, inf)", "The same of the center, by class.", 0.0)
     protostar_mass_weight: float = _value("[0, inf)", "Weight of the mass of the protostar.", 0.0)
-    center_weight: float = _value("[0, inf)", "Weight of central tokens on prototypes.", 0.0)
+    center_weight: float = _value("[0, inf)", "Weight of a pair's central tokens.", 0.0)
     consistency_weight: float = _value("[0, inf)", "Weight of their mean and scatter.", 0.0)
     structure_share: float = _value("(0, 1]", "Largest share of the structure in gradients.", 1.0)
 
