@@ -93,35 +93,9 @@ class Pixels:
         return None if kernel is None else kernel.array
 
 
-def beam_kernel(
-    major: float, minor: float | None = None, angle: u.Quantity = 90 * u.deg
-) -> Gaussian2DKernel | None:
-    """
-    Return the kernel of a Gaussian beam.
-
-    Parameters
-    ----------
-    major : float
-        FWHM along the major axis in pixels.
-
-    minor : float, optional
-        FWHM along the minor axis in pixels; by default that of the major axis.
-
-    angle : `~astropy.units.Quantity`, optional
-        Direction of the major axis, counter-clockwise from the x axis of the pixels.
-
-    Returns
-    -------
-    kernel : `~astropy.convolution.Gaussian2DKernel` or `None`
-        The kernel, normalized; `None` for a beam that the pixels do not resolve at all.
-
-    Examples
-    --------
-    >>> from astrofractal.observing import beam_kernel
-    >>> kernel = beam_kernel(4.0)
-    >>> print(f"{kernel.array.sum():.3f}")
-    1.000
-    """
+def beam_kernel(major, minor=None, angle=90 * u.deg):
+    """Return the kernel of a Gaussian beam, `None` for one that the pixels do not resolve."""
+    # FWHM in pixels; angle of the major axis, counter-clockwise from the x axis of the pixels
     minor = major if minor is None else minor
     sigmas = [max(width, 0.0) * gaussian_fwhm_to_sigma for width in (major, minor)]
     if sigmas[0] < _NO_SIGMA:

@@ -364,17 +364,7 @@ class Telescope:
 
         Notes
         -----
-        What lies beyond the border of an image is unknown to beam and filter; pixels near the
-        border are averages of what is inside.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> from astropy import units as u
-        >>> from astrofractal.observing import Telescope
-        >>> images = np.full((2, 3, 64, 64), [[[22.0]], [[0.0]], [[0.3]]])
-        >>> Telescope(beam=0.03 * u.pc, noise=0.1).observe_images(images).shape
-        (2, 3, 64, 64)
+        Pixels near the border of an image are averages of what is inside.
         """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype.kind != "f":
@@ -391,7 +381,7 @@ class Telescope:
         seen = _image_footprints(self.footprint, images.shape, generator)
         phases = keyed_generator(len(images), "phases of the pixels").random((len(images), 2))
         images = keep_channels(images, self.channels)
-        plan = _ImagePlan(self, images.shape[2:], size)
+        plan = _image_plan(self, images.shape[2:], size)
         result = np.empty(images.shape, dtype=np.float32)
         for start in range(0, len(images), batch_size):
             part = slice(start, start + batch_size)
@@ -543,60 +533,27 @@ def _on_grid(gas, pixel):
 
 def _within(gas, footprint):
     """Return the map, masked outside a footprint."""
-    if hasattr(footprint, "contains"):
-        footprint = _region_mask(gas, footprint)
-    footprint = np.asarray(footprint)
-    if footprint.shape != gas.shape or footprint.dtype.kind != "b":
-        msg = (
-            f"footprint must be a region or a boolean array of shape {gas.shape}, got "
-            f"{footprint.dtype} of shape {footprint.shape}"
-        )
-        raise ValueError(msg)
+    if hasattr(footprint, "to_pixel"):
+        need_wcs(gas, "a footprint given as a sky region")
+        footprint = footprint.to_pixel(gas.wcs)
+    if hasattr(footprint, "to_mask"):
+        mask = footprint.to_mask(mode="center").to_image(gas.shape)
+        footprint = np.zeros(gas.shape, bool) if mask is None else mask > 0
+    footprint = _checked(footprint, gas.shape)
     seen = np.where(footprint, gas.column_density.value, np.nan)
     return gas.replace(column_density=seen * CHANNEL_UNITS["column_density"])
 
 
-def _region_mask(gas, region):
-    if hasattr(region, "to_pixel"):
-        need_wcs(gas, "a footprint given as a sky region")
-        region = region.to_pixel(gas.wcs)
-    from regions import PixCoord
-
-    y, x = np.mgrid[: gas.shape[0], : gas.shape[1]]
-    return region.contains(PixCoord(x, y))
-
-
-class _ImagePlan:
-    """What a telescope does to images of one shape and width."""
-
-    def __init__(self, telescope, shape, size):
-        self.levels = telescope._levels()
-        pixels = Pixels(length=size / shape[1], distance=telescope.distance)
-        self.grid = _Grid(shape)
-        if telescope.pixel_scale is not None:
-            width = pixels.count("pixel_scale", telescope.pixel_scale)
-            self.grid = (_Wide if width > _SAME_WIDTH else _Fine)(shape, width)
-        beam = telescope.beam
-        self.kernel = pixels.kernel("beam", beam)
-        self.filter = pixels.kernel(
-            "largest_scale", parse_beam(telescope.largest_scale), self.grid.width
+def _checked(footprint, *shapes):
+    """Return a footprint as a boolean array that ends in one of the shapes."""
+    footprint = np.asarray(footprint)
+    if footprint.dtype.kind != "b" or footprint.shape not in shapes or not len(footprint):
+        msg = (
+            "footprint must be a region or a boolean array of shape "
+            f"{' or '.join(map(str, shapes))}, got {footprint.dtype} of shape {footprint.shape}"
         )
-        self.noise_kernel = None
-        if telescope.correlated:
-            self.noise_kernel = pixels.kernel("beam", beam, self.grid.noise_width)
-
-    def __call__(self, batch, phases, generator):
-        """Return the channels (n, ny, nx), column density in cm-2."""
-        # batch (n, 3, ny, nx); phases (n, 2)
-        channels = (10.0 ** batch[:, 0], batch[:, 1], batch[:, 2])
-        if self.kernel is not None:
-            channels, _ = blurred(channels, self.kernel)
-        channels = self.grid.down(channels, phases)
-        if self.filter is not None:
-            channels = high_pass(*channels, self.filter)
-        random = generator.standard_normal((len(batch), 3, *self.grid.noise_shape))
-        random = np.moveaxis(correlate(random, self.noise_kernel), 1, 0)
-        return self.grid.up(add_noise(channels, self.levels, self.grid.noise(random, phases)))
+        raise ValueError(msg)
+    return footprint
 
 
 def _to_image(channels, seen):
@@ -614,16 +571,9 @@ def _image_footprints(footprint, shape, generator):
     if footprint is None:
         return None
     n_images, _, ny, nx = shape
-    footprint = np.asarray(footprint)
-    several = footprint.ndim == 4 and footprint.shape[1:] == shape[1:] and len(footprint)
-    shapes = (ny, nx), (n_images, ny, nx)
-    if not (several or footprint.shape in shapes) or footprint.dtype.kind != "b":
-        msg = (
-            f"footprint must be a boolean array of shape {shapes[0]}, {shapes[1]} or (n, 3, {ny}, "
-            f"{nx}), got {footprint.dtype} of shape {footprint.shape}"
-        )
-        raise ValueError(msg)
-    if several:
+    several = (*np.shape(footprint)[:1], 3, ny, nx)
+    footprint = _checked(footprint, (ny, nx), (n_images, ny, nx), several)
+    if footprint.shape == several:
         drawn = generator.integers([len(footprint), 4, 2], size=(n_images, 3))
         turned = [np.rot90(footprint, turns, (2, 3)) for turns in range(4)]
         return lambda part: np.stack(
@@ -640,13 +590,44 @@ _SAME_WIDTH = 1.05
 _FINEST = 0.5
 
 
-class _Grid:
-    """The pixels of an image, for a telescope whose own do not matter."""
+def _image_plan(telescope, shape, size):
+    """Return what a telescope does to images of a shape (ny, nx) and a width."""
+    pixels, plan, width = Pixels(size / shape[1], distance=telescope.distance), _ImagePlan, None
+    if telescope.pixel_scale is not None:
+        width = pixels.count("pixel_scale", telescope.pixel_scale)
+        plan = _WidePixels if width > _SAME_WIDTH else _FinePixels
+    return plan(telescope, pixels, shape, width)
+
+
+class _ImagePlan:
+    """What a telescope does to images, on their pixels."""
 
     width = noise_width = 1.0
 
-    def __init__(self, shape):
-        self.noise_shape = shape
+    def __init__(self, telescope, pixels, shape, width):
+        self.shape, self.levels = shape, telescope._levels()
+        self._set_grid(width)
+        filtered = parse_beam(telescope.largest_scale)
+        self.kernel = pixels.kernel("beam", telescope.beam)
+        self.filter = pixels.kernel("largest_scale", filtered, self.width)
+        noise_beam = telescope.beam if telescope.correlated else None
+        self.noise_kernel = pixels.kernel("beam", noise_beam, self.noise_width)
+
+    def __call__(self, batch, phases, generator):
+        """Return the channels (n, ny, nx), column density in cm-2."""
+        # batch (n, 3, ny, nx); phases (n, 2)
+        channels = (10.0 ** batch[:, 0], batch[:, 1], batch[:, 2])
+        if self.kernel is not None:
+            channels, _ = blurred(channels, self.kernel)
+        channels = self.down(channels, phases)
+        if self.filter is not None:
+            channels = high_pass(*channels, self.filter)
+        random = generator.standard_normal((len(batch), 3, *self.noise_shape))
+        random = np.moveaxis(correlate(random, self.noise_kernel), 1, 0)
+        return self.up(add_noise(channels, self.levels, self.noise(random, phases)))
+
+    def _set_grid(self, _width):
+        self.noise_shape = self.shape
 
     def down(self, channels, _phases):
         """Return the channels on the pixels on which noise is added."""
@@ -661,12 +642,12 @@ class _Grid:
         return channels
 
 
-class _Wide(_Grid):
+class _WidePixels(_ImagePlan):
     """Pixels that are wider than those of an image."""
 
-    def __init__(self, shape, width):
+    def _set_grid(self, width):
         self.width = self.noise_width = width
-        self._down, self._up = zip(*(_averages(n, width) for n in shape), strict=True)
+        self._down, self._up = zip(*(_averages(n, width) for n in self.shape), strict=True)
         self.noise_shape = tuple(len(down) for down in self._down)
 
     def down(self, channels, _phases):
@@ -676,13 +657,12 @@ class _Wide(_Grid):
         return transform(*channels, _along(*self._up))
 
 
-class _Fine(_Grid):
+class _FinePixels(_ImagePlan):
     """Pixels up to the width of an image's, which cutouts interpolate: they smooth gas and noise."""
 
-    def __init__(self, shape, width):
-        self.shape, self.pixel = shape, width
-        self.noise_width = max(width, _FINEST)
-        self.noise_shape = tuple(int(np.ceil(n / self.noise_width)) + 2 for n in shape)
+    def _set_grid(self, width):
+        self.pixel, self.noise_width = width, max(width, _FINEST)
+        self.noise_shape = tuple(int(np.ceil(n / self.noise_width)) + 2 for n in self.shape)
 
     def down(self, channels, phases):
         matrices = [_smoothing(n, self.pixel, p) for n, p in zip(self.shape, phases.T)]

@@ -7,7 +7,8 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from radio_beam import Beam
 
 from astrofractal import GasMap
-from astrofractal.observing import Telescope, beam_kernel
+from astrofractal.observing import Telescope
+from astrofractal.observing.beam import beam_kernel
 from tests.factories import make_gas, make_wcs
 
 SCALE = 0.01 * u.pc

@@ -6,8 +6,8 @@ from astropy import units as u
 from astropy.stats import gaussian_fwhm_to_sigma
 
 from astrofractal import GasMap
-from astrofractal.observing import Telescope, beam_kernel
-from astrofractal.observing.beam import high_pass
+from astrofractal.observing import Telescope
+from astrofractal.observing.beam import beam_kernel, high_pass
 
 SIZE, SCALE = 129, 0.01 * u.pc
 
