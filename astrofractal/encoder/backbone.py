@@ -87,23 +87,9 @@ def _vision_transformer(name, *, pretrained=False, **options):
 
 def create_backbone(name: str, *, in_chans: int = 3, **kwargs: Any) -> torch.nn.Module:
     """
-    Create a timm backbone without its classifier.
+    Create a timm backbone without its classifier, with random weights.
 
-    Parameters
-    ----------
-    name : str
-        The name of a model of timm; a leading ``"timm:"`` is allowed.
-
-    in_chans : int, optional
-        The number of input channels.
-
-    **kwargs : dict
-        Passed to the model.
-
-    Returns
-    -------
-    model : `torch.nn.Module`
-        The backbone with random weights.
+    A leading ``"timm:"`` of the name is allowed; ``kwargs`` are passed to the model.
     """
     timm_name = name.removeprefix("timm:")
     if not timm.is_model(timm_name):

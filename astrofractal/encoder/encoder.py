@@ -75,27 +75,17 @@ class FractalEncoder(Options):
     random_state : int, optional
         Seed of ``weights="random"``.
 
-    in_chans : int, optional
-        Number of input channels, for ``weights`` that have no card.
+    in_chans, normalization : optional
+        The number of channels and their `~astrofractal.encoder.ChannelNormalization`, for ``weights``
+        that have no card.
 
-    normalization : `~astrofractal.encoder.ChannelNormalization`, optional
-        The normalization, for ``weights`` that have no card.
-
-    device : str, optional
-        A torch device; by default a GPU where there is one.
-
-    batch_size : int, optional
-        Maps in one forward pass.
+    device, batch_size : optional
+        A torch device, by default a GPU where there is one, and the maps of a forward pass.
 
     precision : {"float32", "bfloat16"}, optional
         The arithmetic of the passes.  Processors with instructions for bfloat16 are nearly twice as
         fast with it, others many times slower; masses change by less than 0.01 dex.  Calibrations
         fitted in 32 bit can be used with either.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        If the weights do not exist, do not belong to the model or fail their hash.
 
     See Also
     --------
@@ -175,11 +165,8 @@ class FractalEncoder(Options):
 
         Raises
         ------
-        FileNotFoundError
-            If there is no such file or folder, and the hub has none or cannot be reached.
-
-        ValueError
-            If a file is damaged or was not written by astrofractal.
+        FileNotFoundError, ValueError
+            If there is none here nor on the hub, or a file is damaged or not astrofractal's.
         """
         path = find_pretrained(source)
         card = read_folder(path)[1] if path.is_dir() else read_card(path)

@@ -114,24 +114,11 @@ def save_weights(
     state_dict: dict[str, torch.Tensor], path: PathLike, card: dict[str, Any]
 ) -> dict[str, Any]:
     """
-    Write weights in 16 bit with their card.
+    Write the weights of a backbone to a ``.safetensors`` file in 16 bit, and their card next to it.
 
-    Parameters
-    ----------
-    state_dict : dict of str to `torch.Tensor`
-        The backbone's state.
-
-    path : path-like
-        The ``.safetensors`` file; the card has the same name with ``.json``.
-
-    card : dict
-        ``architecture``, ``in_chans``, ``normalization``, ``images_seen``, ``recipe``, ``seed`` and
-        whatever else describes the run.  The package version and the file's SHA-256 are added.
-
-    Returns
-    -------
-    card : dict
-        The card as written.
+    The card has ``architecture``, ``in_chans``, ``normalization``, ``images_seen``, ``recipe``,
+    ``seed`` and whatever else describes the run.  It is returned with the package version and the
+    file's SHA-256.
     """
     import torch
     from safetensors.torch import save_file

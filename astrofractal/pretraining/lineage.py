@@ -131,22 +131,7 @@ def _trained(folder):
 
 
 def export_run(run: PathLike, path: PathLike) -> dict[str, Any]:
-    """
-    Write the teacher of a run as 16-bit weights with their card.
-
-    Parameters
-    ----------
-    run : path-like
-        The run's folder.
-
-    path : path-like
-        The ``.safetensors`` file to write.
-
-    Returns
-    -------
-    card : dict
-        The card, also written next to the weights.
-    """
+    """Write the teacher of the run in a folder as ``.safetensors`` in 16 bit; return their card."""
     lineage, networks = _trained(run)
     recipe = Recipe.of(lineage["recipe_values"])
     kept = {"teacher.backbone.": ""} | {own: f"{HEADS[head]}." for head, own in _HEADS.items()}

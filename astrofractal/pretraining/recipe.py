@@ -298,11 +298,6 @@ class Recipe(_Table):
 
         **overrides : dict
             Values that replace the file's, of any table.
-
-        Raises
-        ------
-        ValueError
-            If a value is unknown, missing, of the wrong type or out of its range.
         """
         path = _RECIPES / f"{name}.toml" if str(name) in recipe_names() else Path(name)
         if not path.is_file():
@@ -319,13 +314,8 @@ class Recipe(_Table):
         """
         Make a recipe of its values, each of which is checked.
 
-        Parameters
-        ----------
-        values : dict
-            The values as of `to_dict`, or without tables, as runs of earlier versions have them.
-
-        **overrides : dict
-            Values of any table that replace these.
+        They are those of `to_dict`, or without tables as runs of earlier versions have them;
+        ``overrides`` of any table replace them.
         """
         flat = {}
         for name, value in {**values, **overrides}.items():
