@@ -1,14 +1,13 @@
 """Writing files so that a half-written one can never be mistaken for a result."""
 
 import errno
-import json
 import os
 import re
 import shutil
 import socket
 import tempfile
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +15,6 @@ from filelock import FileLock, Timeout
 
 #: A disk with less space (bytes) is full.
 _LEAST_SPACE = 2**16
-
 #: After so long (s) what a writer on another machine left is taken to be forgotten.
 _ONE_DAY = 86400
 
@@ -92,35 +90,26 @@ def _is_written(leftover):
     return True
 
 
-_LOCK, _OWNER = ".lock", ".lock-owner"
-
-
 @contextmanager
 def only_writer(folder):
     """Hold a folder against other writers while the block runs."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    owner = folder / _OWNER
-    lock = FileLock(folder / _LOCK)
+    owner = folder / ".lock-owner"
+    lock = FileLock(folder / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        msg = f"{str(folder)!r} is being written by {_named(owner)}: wait for it, or end it"
+        who = "another process"  # which has only just begun, if it has not written who it is
+        with suppress(OSError):
+            who = owner.read_text(encoding="utf-8") or who
+        msg = f"{str(folder)!r} is being written by {who}: wait for it, or end it"
         raise BlockingIOError(msg) from None
     try:
         began = datetime.now(UTC).isoformat(timespec="seconds")
-        who = {"process": os.getpid(), "host": socket.gethostname(), "began": began}
-        owner.write_text(json.dumps(who), encoding="utf-8")
+        who = f"process {os.getpid()} on {socket.gethostname()} since {began}"
+        owner.write_text(who, encoding="utf-8")
         yield
     finally:
         owner.unlink(missing_ok=True)
         lock.release()
-
-
-def _named(owner):
-    """What is known of the writer."""
-    try:
-        who = json.loads(owner.read_text(encoding="utf-8"))
-        return f"process {who['process']} on {who['host']} since {who['began']}"
-    except (OSError, ValueError, KeyError, TypeError):  # it has only just begun
-        return "another process"

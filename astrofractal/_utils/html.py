@@ -29,15 +29,15 @@ def data_table(table, columns=None, *, marked=None):
         title = html.escape(str(info.description or ""), quote=True)
         unit = "" if not info.unit else f"<br><small>{html.escape(str(info.unit))}</small>"
         heads.append(f'<th scope="col" title="{title}"><span>{html.escape(name)}</span>{unit}</th>')
-        keys = _sort_keys(table[name])
+        keys, numeric = _sort_keys(table[name])
         shown = [str(text) for text in info.iter_str_vals()]
         make = (marked or {}).get(name, html.escape)
-        kind = ' class="number"' if getattr(keys, "dtype", None) is not None else ""
+        kind = ' class="number"' if numeric else ""
         cells.append(
             [
                 f'<td{kind} data-sort="{html.escape(key, quote=True)}">'
                 f"{make(text) if key else '—'}</td>"
-                for key, text in zip(_texts(keys), shown, strict=True)
+                for key, text in zip(keys, shown, strict=True)
             ]
         )
     rows = "".join(f"<tr>{''.join(row)}</tr>" for row in zip(*cells, strict=True))
@@ -48,19 +48,15 @@ def data_table(table, columns=None, *, marked=None):
 
 
 def _sort_keys(column):
-    """Return numbers, as an array, or texts, as a list."""
+    """Return the texts by which a script sorts a column, and whether they are numbers."""
     if hasattr(column, "spherical"):
-        return column.spherical.lon.deg
-    if getattr(column, "dtype", np.dtype(object)).kind in "iuf":
+        values = column.spherical.lon.deg
+    elif getattr(column, "dtype", np.dtype(object)).kind in "iuf":
         values = np.asarray(getattr(filled(column, 0), "value", filled(column, 0)), float)
-        return np.where(getattr(column, "mask", False), np.nan, values)
-    return [str(value) for value in column]
-
-
-def _texts(keys):
-    if isinstance(keys, list):
-        return [key or " " for key in keys]
-    return ["" if np.isnan(key) else repr(float(key)) for key in keys]
+        values = np.where(getattr(column, "mask", False), np.nan, values)
+    else:
+        return [str(value) or " " for value in column], False
+    return ["" if np.isnan(value) else repr(float(value)) for value in values], True
 
 
 def figure_image(figure, alt, *, dpi=110):

@@ -110,11 +110,7 @@ def put_together(cls, arrays, card, prefix="", **kinds):
 
 
 class Options:
-    """
-    A `repr` that shows every option of the constructor, whether it has its default or not.
-
-    In notebooks it is a table, in place of the diagram of scikit-learn's estimators, which shows a part.
-    """
+    """A `repr` of every option of the constructor, and a table of them for notebooks."""
 
     def _shown(self):
         """Return the options by name."""

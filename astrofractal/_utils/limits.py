@@ -14,19 +14,14 @@ from astropy import config
 from astropy.io import fits
 
 _BLOCK = 2880
-
 #: Blocks of a header: 130,000 cards.
 _MOST_BLOCKS = 3600
-
 #: The standard's largest number of columns of a table.
 _MOST_COLUMNS = 999
-
 #: More axes than any image has; the memory for a WCS grows with their square.
 _MOST_AXES = 15
-
 #: The highest order of SIP polynomials, and more parameters than any projection takes.
 _MOST_ORDER, _MOST_PARAMETERS = 9, 200
-
 #: Loops that bring an angle into a circle step by step must end.
 _LARGEST_ANGLE = 1e6
 
@@ -34,7 +29,6 @@ _LARGEST_ANGLE = 1e6
 _PARSED, _PARSED_TEXT = 4, 20
 
 _PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-
 _NOT_UNPACKED = {b"PK\x03\x04": "a ZIP archive", b"\x1f\x9d": "packed by compress (.Z)"}
 
 _AXIS_CARD = re.compile(
@@ -52,7 +46,6 @@ _LIMITED = {
     re.compile(r"(?:LONPOLE|LATPOLE|PV\d+_\d+|CROTA\d+)[A-Z]?(?:\..*)?"): _LARGEST_ANGLE,
 }
 _CELESTIAL = re.compile(r"(?:RA|DEC|.LON|.LAT|..LN|..LT)-", re.I)
-
 _PER_TURN = {"deg": 360.0, "arcmin": 2.16e4, "arcsec": 1.296e6, "mas": 1.296e9, "rad": 2 * math.pi}
 
 

@@ -50,12 +50,9 @@ _entered: list[Any] = []  # the limits of threadpoolctl
 
 @contextmanager
 def one_blas_thread():
-    """
-    Let linear algebra compute with one thread while the block runs, here or in another thread.
-
-    The limit holds for the process: the first block that is entered sets it, and the last one that is
-    left takes it back.  Each for itself would take back what others need, and leave what others set.
-    """
+    """Let linear algebra compute with one thread while the block runs, here or in another thread."""
+    # The first block that is entered sets the limit of the process, the last one restores it: each for
+    # itself would take back what others need, and leave what others set.
     from threadpoolctl import threadpool_limits
 
     with _lock:
@@ -71,12 +68,8 @@ def one_blas_thread():
 
 @contextmanager
 def safe_workers():
-    """
-    Let the processes that are spawned in a block not look for modules in the current folder.
-
-    A new interpreter looks there first, so that a ``pickle.py`` among downloaded maps would run.  Where
-    the modules of this process come from is handed on to it as ever.
-    """
+    """Let processes that are spawned in a block not look for modules in the current folder."""
+    # Else a ``pickle.py`` among downloaded maps would run.
     name = "PYTHONSAFEPATH"
     former = os.environ.get(name)
     os.environ[name] = "1"

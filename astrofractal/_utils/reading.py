@@ -25,9 +25,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u2028\u202
 
 @contextmanager
 def reading(path, part=None, *, otherwise=ValueError):
-    """
-    Let nothing but an `OSError`, `ValueError` or error of units that names the file out of a block.
-    """
+    """Let only an `OSError`, `ValueError` or error of units, which names the file, out of a block."""
     try:
         yield
     except (AstrofractalWarning, ImportError):

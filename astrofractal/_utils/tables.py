@@ -20,27 +20,19 @@ from astrofractal._utils.reading import printable, reading
 UNNAMED = re.compile(r"col\d+")
 
 _BINARY = {b"\x89HDF": "hdf5", b"PAR1": "parquet"}
-
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 _RULE = re.compile(r"[-=+|:;,.\s]*(--|==)[-=+|:;,.\s]*")
-
 _NUMBER = re.compile(r"[+\-−]?\d[\d.:,hmsd°º'\"′″]*(e[+-]?\d+)?$", re.IGNORECASE)
-
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([ed][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
-
 _DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)")
-
 _LEADING_ZERO = re.compile(r"[+-]?0\d+|-0")
-
 _ANGLE_UNIT = re.compile(
     r"[\W_]*(deg(rees?)?|rad(ians?)?|arcsec|arcmin|mas|hms|dms|h(ou)?rs?|hourangle|pix(els?)?|"
     r"(h|hh)[: ]?(m|mm)[: ]?(s|ss)|(d|dd)[: ]?(m|mm)[: ]?(s|ss))[\W_]*",
     re.IGNORECASE,
 )
-
 _SEXTRACTOR = re.compile(r"#\s+\d+\s+[A-Z][A-Z0-9_]*(\s|$)")
-
 _BLANKS = {"", "--", "-", "n/a", "na", "null", "none", "...", "~"}
 
 
@@ -50,12 +42,7 @@ def read_table(path, *, cls=Table):
 
 
 def read_tables(path):
-    """
-    Read all tables of a local file.
-
-    What a table states about frames is in ``meta`` ("comments", cards of its header) and, for columns
-    of a VOTable, in ``info.meta["coosys"]``: system, equinox and epoch.
-    """
+    """Read all tables of a local file; what they state about frames is in meta, also of columns."""
     with reading(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = read_bounded(path)

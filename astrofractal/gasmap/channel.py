@@ -185,11 +185,7 @@ def of_cutout(cutout):
 
 
 def column_channel(channel, name):
-    """
-    Return the values and errors of a column density in cm-2.
-
-    Masked, non-finite and non-positive values, and those above `MAX_COLUMN_DENSITY`, are NaN.
-    """
+    """Return values and errors of a column density in cm-2, NaN where it is masked or impossible."""
     channel = channel.squeezed(name)
     linear = from_log10(channel, name) if channel.is_logarithm else channel
     linear = linear.scaled(to_column_density(1.0 * linear.unit, name=name).value)

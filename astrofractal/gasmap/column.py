@@ -327,9 +327,7 @@ def _surface_brightness(unit, beam, pixel_solid_angle):
 
 
 def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_density"):
-    """
-    Return the brightness temperature (Rayleigh-Jeans) in K of a surface brightness of 1 ``unit``.
-    """
+    """Return the brightness temperature (Rayleigh-Jeans, K) of a surface brightness of 1 ``unit``."""
     if unit.is_equivalent(u.K):
         return unit.to(u.K)
     per_beam = unit.is_equivalent(u.Jy / u.beam)

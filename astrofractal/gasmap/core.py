@@ -26,10 +26,11 @@ from astrofractal.gasmap.checks import (
 )
 from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
 from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
-from astrofractal.gasmap.io.objects import add_object, as_cube
+from astrofractal.gasmap.io.objects import add_object
 from astrofractal.gasmap.io.registry import (
     MapParts,
     ReadOptions,
+    options_of,
     read_source,
     refuse_unused,
     with_formats,
@@ -42,7 +43,7 @@ from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velo
 from astrofractal.gasmap.wcs import as_fits_wcs
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import Any
 
     from astropy.io import fits
@@ -246,7 +247,7 @@ class GasMap:
                 convert = to_column_density if name.startswith("column_density") else to_velocity
                 value = changes.pop(name)
                 planes[name] = None if value is None else convert(value, name=name).value
-        checks = {
+        checks: dict[str, Callable] = {
             "wcs": lambda wcs: wcs if wcs is None or callable(wcs) else _wcs.celestial_wcs(wcs),
             "distance": partial(check_length, "distance"),
             "beam": check_beam,
@@ -394,7 +395,7 @@ class GasMap:
             return self._parts["pixel_scale"] ** 2
         need_wcs(self, "pixel_area")
         need_distance(self, "pixel_area")
-        return self.pixel_solid_angle.value * self.distance**2
+        return self.pixel_solid_angle.value * self._parts["distance"] ** 2
 
     @property
     def mass(self) -> u.Quantity:
@@ -552,7 +553,7 @@ class GasMap:
         >>> GasMap.read(data_path("example_cloud.fits"))
         <GasMap 320 x 320 px, column_density + velocity + dispersion, 0.007812 pc/px, at 300 pc>
         """
-        options = ReadOptions.of(locals())
+        options = options_of(ReadOptions, locals())
         if isinstance(source, GasMap):
             usable = ("distance", "beam", "pixel_scale")
             given = options.given()
@@ -678,9 +679,9 @@ class GasMap:
         >>> print(f"{np.median(gas.velocity):.2f}, {np.median(gas.dispersion):.2f}")
         0.30 km / s, 0.40 km / s
         """
-        options = CubeOptions.of(locals())
+        options = options_of(CubeOptions, locals())
         with _named(cube):
-            return cls._of(read_cube(as_cube(cube), options))
+            return cls._of(read_cube(cube, options))
 
     @classmethod
     def _of(cls, parts):

@@ -9,7 +9,6 @@ from astrofractal._utils.validation import warn
 from astrofractal.gasmap.units import parse_unit
 
 _CELESTIAL = re.compile(r"^(RA|DEC|.LON|.LAT|..LN|..LT)(-|$)", re.I)
-
 _SPECTRAL = re.compile(r"^(FREQ|ENER|WAVN|VRAD|WAVE|VOPT|ZOPT|AWAV|VELO|BETA|FELO)(-|$)")
 
 #: Names of spectral axes that are not in the standard, and the name of the standard.
@@ -19,10 +18,8 @@ _NUMBER = re.compile(
     r"(?:CRVAL|CRPIX|CDELT|CROTA)\d+|(?:CD|PC|PV)\d+_\d+|(?:CD|PC)00\d00\d|LONPOLE|LATPOLE|"
     r"BMAJ|BMIN|BPA|RESTFRE?Q|RESTWAV"
 )
-
 #: Cards that scale the numbers of an image.
 SCALING = re.compile("BSCALE|BZERO")
-
 _AXIS = re.compile(
     r"(?:CTYPE|CRVAL|CRPIX|CDELT|CUNIT|CROTA|CNAME)(\d+)|P[VS](\d+)_\d+|"
     r"(?:CD|PC)(\d+)_(\d+)|(?:CD|PC)00(\d)00(\d)"

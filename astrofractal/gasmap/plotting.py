@@ -37,12 +37,10 @@ _CHANNELS = {
     "velocity": ("Line-of-sight velocity", r"$v_\mathrm{los}$", "RdBu_r"),
     "dispersion": ("Velocity dispersion", r"$\sigma_v$", "viridis"),
 }
-
 _UNITS = {"column_density": "cm$^{-2}$", "velocity": "km s$^{-1}$", "dispersion": "km s$^{-1}$"}
 
 #: Units of a scale bar by their labels, and the shortest bar that is given in each.
 _LENGTHS = {" pc": (u.pc, 0.01), " au": (u.au, 0)}
-
 _ANGLES = {"°": (u.deg, 1), "′": (u.arcmin, 1), "″": (u.arcsec, 0)}
 
 

@@ -39,12 +39,10 @@ _OFF = 0.02
 
 
 class Resampler:
-    """
-    Makes cutouts of one map, all of one size and shape.
+    """Makes cutouts of one map, all of one size and shape."""
 
-    Where the pixels of a cutout lie on the map is a function of their distances from the center, in
-    pixels: of x (nx) and y (ny), with a result of shape (ny, nx) for each axis.
-    """
+    # Where the pixels of a cutout lie on the map is a function of their distances from its center, x
+    # (nx) and y (ny) in pixels, with a result of shape (ny, nx) for each axis.
 
     def __init__(self, gas, *, size, shape):
         self.gas = gas
@@ -261,11 +259,8 @@ def on_map(x, y, shape):
 
 
 def overlaps(centers, width, n):
-    """
-    Return which part of each box (rows) is covered by each of ``n`` pixels (columns).
-
-    At a width of one pixel these are the weights of linear interpolation.
-    """
+    """Return which part of each box (rows) is covered by each of ``n`` pixels (columns)."""
+    # At a width of one pixel these are the weights of linear interpolation.
     low = np.clip(centers[:, None] - width / 2, np.arange(n) - 0.5, np.arange(n) + 0.5)
     high = np.clip(centers[:, None] + width / 2, np.arange(n) - 0.5, np.arange(n) + 0.5)
     return (high - low) / width
@@ -343,9 +338,7 @@ def grid_offset(channel, first):
 
 
 def regrid_motions(channels, beam=None):
-    """
-    Bring velocity and dispersion to the grid of the column density, in place; say that it was done.
-    """
+    """Bring velocity and dispersion to the grid of the column density, in place; return their names."""
     first = channels["column_density"]
     names = [
         name

@@ -19,9 +19,7 @@ from astropy import units as u
 H2_MEAN_MOLECULAR_WEIGHT = 2.8
 
 _COLUMN = u.cm**-2
-
 _VELOCITY = u.km / u.s
-
 HYDROGEN_MASS = const.m_p + const.m_e
 
 

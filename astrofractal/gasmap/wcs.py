@@ -137,9 +137,7 @@ def frame_of(wcs):
 
 
 def sky_to_pixel(wcs, positions, *, shape=None):
-    """
-    Return the pixels (x, y), 0-based, of sky positions; NaN where the projection does not reach.
-    """
+    """Return the pixels (x, y), 0-based, of sky positions; NaN out of reach of the projection."""
     frame = frame_of(wcs)
     if frame is not None:
         positions = positions.transform_to(frame)
@@ -263,9 +261,7 @@ _DEGREES = (None, 2, 3, 4, 5)
 
 
 def as_fits_wcs(source, shape, *, name="wcs"):
-    """
-    Return a FITS WCS, which was fitted where it is none, and what meta says of the fit.
-    """
+    """Return a FITS WCS, which was fitted where it is none, and what meta says of the fit."""
     # shape (ny, nx) of the pixels over which it is fitted
     low_level = getattr(source, "low_level_wcs", source)
     try:

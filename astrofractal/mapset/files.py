@@ -33,14 +33,11 @@ _EXTENSIONS = (
     ("V_LOS", "km s-1", 0.02),
     ("SIGMA_V", "km s-1", 0.02),
 )
-
 _BLANK = -32768
-
 _STRUCTURAL = {
     "SIMPLE", "BITPIX", "NAXIS", "EXTEND", "CHECKSUM", "DATASUM", "PIXSIZE", "CLOUD", "COMMENT",
     "HISTORY", "",
 }  # fmt: skip
-
 _PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 
 

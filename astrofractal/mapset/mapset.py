@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "images", "masses", "clouds", "protostars", "times", "axes", "positions", "represents",
 )  # fmt: skip
-
 _DEFAULT_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
 

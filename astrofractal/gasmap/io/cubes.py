@@ -4,7 +4,7 @@ The spectra are looked at one by one, so that a cube may be read in slabs of row
 gives the same result.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,11 +26,7 @@ _HALF_NORMAL = 0.6744897501960817
 
 
 def spectrum_noise(data):
-    """
-    Return the noise of each spectrum, from its negative values.
-
-    Spectra with fewer than five of them are taken as free of noise.
-    """
+    """Return the noise of each spectrum from its negative values; 0 with fewer than five of them."""
     n_negative = (data < 0).sum(axis=0)
     # Sorted along memory, negative values come first: many times faster than a median beside NaN.
     spectra = np.moveaxis(np.fmin(data, 0), 0, -1)
@@ -126,11 +122,6 @@ class CubeOptions:
     widen: Any = 0.25
     line_width: Any = None
     progress_bar: Any = False
-
-    @classmethod
-    def of(cls, values):
-        """Return the options among the arguments of a function."""
-        return cls(**{one.name: values[one.name] for one in fields(cls)})
 
     def __post_init__(self):
         one_of("velocity_convention", self.velocity_convention, tuple(CONVENTIONS))

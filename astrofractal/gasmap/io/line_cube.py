@@ -41,7 +41,7 @@ from astrofractal.gasmap.io.layout import (
     warn_unused,
     wide_axes,
 )
-from astrofractal.gasmap.io.registry import refuse_unused
+from astrofractal.gasmap.io.registry import is_pair, refuse_unused
 from astrofractal.gasmap.units import parse_unit
 
 _VELOCITY = u.km / u.s
@@ -106,7 +106,9 @@ def is_casa_image(source):
 @contextmanager
 def line_cube(cube, *, hdu=None, unit=None):
     """Return a context with the `LineCube` of a file or an object."""
-    if is_casa_image(cube):
+    if is_pair(cube):
+        cube = _of_pair(*cube)
+    elif is_casa_image(cube):
         cube = _casa_cube(cube)
     if is_file(cube):
         with opened(cube) as hdus:
@@ -120,6 +122,13 @@ def line_cube(cube, *, hdu=None, unit=None):
     else:
         msg = f"cube must be a path, an HDU, a SpectralCube or NDData, got {type(cube).__name__}"
         raise TypeError(msg)
+
+
+def _of_pair(data, wcs):
+    """Return a cube that is given as (data, wcs) or (data, header) as NDData."""
+    unit = getattr(data, "unit", None)
+    meta = dict(wcs) if isinstance(wcs, fits.Header) else None
+    return NDData(getattr(data, "value", data), unit=unit, wcs=_wcs.read_wcs(wcs), meta=meta)
 
 
 def _casa_cube(path):

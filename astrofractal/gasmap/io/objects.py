@@ -7,14 +7,13 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 
-from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import is_lazy
 from astrofractal.gasmap.checks import check_beam, check_length
 from astrofractal.gasmap.column import XFactor
 from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
 from astrofractal.gasmap.io.line_cube import is_casa_image
 from astrofractal.gasmap.io.maps import add_header, finish, load_map, split_planes, units_of
-from astrofractal.gasmap.io.registry import is_pair, register
+from astrofractal.gasmap.io.registry import register
 from astrofractal.gasmap.moments import CHANNELS
 
 #: Cards that are used where a dictionary holds them.
@@ -65,9 +64,8 @@ def add_object(data, parts, shape):
         beam = getattr(data, "beam", None)
     except Exception:  # spectral-cube raises a class of its own where there is none
         beam = None
-    beam = found.get("beam") if beam is None else beam
     if parts.beam is None:
-        parts.beam = None if beam is None else check_beam(beam)
+        parts.beam = check_beam(found.get("beam") if beam is None else beam)
     for name in ("distance", "pixel_scale"):
         if getattr(parts, name) is None and isinstance(found.get(name), u.Quantity):
             setattr(parts, name, check_length(name, found[name]))
@@ -82,21 +80,9 @@ def add_object(data, parts, shape):
     header["NAXIS1"], header["NAXIS2"] = shape[::-1]
     add_header(header, fits.HDUList(), parts)
     first = parts.channels["column_density"]
-    if first.meta:  # what the map has as properties
-        own = ("BEAM", "PIXEL_SCALE", *_CARDS)
-        first.meta = {
-            key: value for key, value in first.meta.items() if str(key).upper() not in own
-        }
-
-
-def as_cube(source):
-    """Return a cube that is given as (data, wcs) or (data, header) as NDData."""
-    if not is_pair(source):
-        return source
-    data, wcs = source
-    unit = getattr(data, "unit", None)
-    meta = dict(wcs) if isinstance(wcs, fits.Header) else None
-    return NDData(getattr(data, "value", data), unit=unit, wcs=_wcs.read_wcs(wcs), meta=meta)
+    own = ("BEAM", "PIXEL_SCALE", *_CARDS)  # what the map has as properties
+    meta = first.meta or {}
+    first.meta = {key: value for key, value in meta.items() if str(key).upper() not in own}
 
 
 def _is_cube(source):
@@ -119,5 +105,4 @@ def read_line_cube(source, options):
     """
     given = options.given()
     wcs = given.pop("wcs", None)
-    source = as_cube(source if wcs is None else (source, wcs))
-    return read_cube(source, CubeOptions(**given))
+    return read_cube(source if wcs is None else (source, wcs), CubeOptions(**given))

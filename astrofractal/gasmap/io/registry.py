@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from astropy.io import fits
 from astropy.table import Table
-from astropy.wcs.wcsapi import BaseHighLevelWCS, BaseLowLevelWCS
+from astropy.wcs.wcsapi import BaseLowLevelWCS
 
 from astrofractal._utils.validation import one_of
 from astrofractal.gasmap.channel import DISPERSION_KINDS
@@ -71,11 +71,6 @@ class ReadOptions:
             msg = f"uncertainty has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
             raise ValueError(msg)
 
-    @classmethod
-    def of(cls, values):
-        """Return the options among the arguments of a function."""
-        return cls(**{one.name: values[one.name] for one in fields(cls) if one.name in values})
-
     def given(self):
         """Return the options that were given."""
         values = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -85,13 +80,13 @@ class ReadOptions:
 
     def parts(self):
         """Return the parts of a map that are known before anything is read."""
-        return MapParts(
-            {},
-            wcs=self.wcs,
-            distance=self.distance,
-            beam=self.beam,
-            pixel_scale=self.pixel_scale,
-        )
+        return MapParts({}, self.wcs, self.distance, self.beam, self.pixel_scale)
+
+
+def options_of(cls, arguments):
+    """Return options of a class from the arguments of a function."""
+    known = {one.name for one in fields(cls)}
+    return cls(**{name: value for name, value in arguments.items() if name in known})
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,6 @@ def describe_format(format: str | None = None) -> None:
 
 
 _P = ParamSpec("_P")
-
 _R = TypeVar("_R", covariant=True)
 
 if TYPE_CHECKING:
@@ -194,14 +188,10 @@ def read_source(source, format, options):
 
 def is_pair(source):
     """Return whether a source is (data, wcs) or (data, header)."""
-    return (
-        isinstance(source, tuple)
-        and len(source) == 2
-        and (
-            isinstance(source[1], fits.Header | BaseLowLevelWCS | BaseHighLevelWCS)
-            or hasattr(source[1], "low_level_wcs")
-        )
-    )
+    if not isinstance(source, tuple) or len(source) != 2:
+        return False
+    has_axes = hasattr(source[1], "low_level_wcs")
+    return has_axes or isinstance(source[1], fits.Header | BaseLowLevelWCS)
 
 
 def refuse_unused(source, options):
