@@ -40,9 +40,8 @@ class MapSet:
     Parameters
     ----------
     images : array-like
-        4D array (n_maps, 3, ny, nx) of the model's channels: log10 of N(H2) in cm-2, line-of-sight
-        velocity and velocity dispersion in km/s.  Not-a-number where nothing is known.  The
-        column-weighted mean velocity of each map is subtracted.
+        4D array (n_maps, 3, ny, nx) of the model's channels: log10 of N(H2) in cm-2, velocity and
+        dispersion in km/s, NaN where unknown.  The mean velocity of each map is subtracted.
 
     masses : `~astropy.units.Quantity`
         The (n_maps,) masses of the protostars.
@@ -51,8 +50,7 @@ class MapSet:
         The simulation that each map comes from: the unit that is held out whole.
 
     protostars : array-like of str
-        The protostar that each map is centered on.  The name of the cloud is put before it, so that
-        names are unique across clouds.
+        The protostar that each map is centered on; the name of the cloud is put before it.
 
     times : `~astropy.units.Quantity`, optional
         The simulation time of each map.
@@ -71,10 +69,6 @@ class MapSet:
 
     meta : dict, optional
         Anything else; ``meta["clouds"]`` maps the name of a cloud to its properties.
-
-    Notes
-    -----
-    The format on disk is described at `astrofractal.mapset.files`.
 
     Examples
     --------
@@ -108,7 +102,10 @@ class MapSet:
             msg = f"images must have the shape (n_maps, 3, ny, nx), got {images.shape}"
             raise ValueError(msg)
         n_maps = len(images)
-        self.images = _center_velocity(images)
+        velocity = images[:, 1].astype(np.float64)
+        column = np.power(10.0, images[:, 0], dtype=np.float64)
+        images[:, 1] = velocity - mean_velocity(velocity, column)
+        self.images = images
         self.masses = _quantity("masses", masses, u.solMass, (n_maps,))
         if not np.all(np.isfinite(self.masses) & (self.masses > 0)):
             msg = "masses must be finite and positive"
@@ -116,13 +113,10 @@ class MapSet:
         self.clouds = _strings("clouds", clouds, n_maps)
         names = zip(self.clouds.tolist(), _strings("protostars", protostars, n_maps).tolist())
         self.protostars = np.array([s if s.startswith(f"{c}/") else f"{c}/{s}" for c, s in names])
-        times = np.full(n_maps, np.nan) * u.Myr if times is None else times
         self.times = _quantity("times", times, u.Myr, (n_maps,))
         self.axes = _strings("axes", [""] * n_maps if axes is None else axes, n_maps)
-        positions = np.full((n_maps, 3), np.nan) * u.pc if positions is None else positions
         self.positions = _quantity("positions", positions, u.pc, (n_maps, 3))
-        represents = np.ones(n_maps) if represents is None else represents
-        self.represents = np.array(represents, dtype=float)
+        self.represents = np.array(np.ones(n_maps) if represents is None else represents, float)
         if self.represents.shape != (n_maps,) or not (self.represents > 0).all():
             msg = f"represents must have one positive number for each of the {n_maps} maps"
             raise ValueError(msg)
@@ -155,7 +149,7 @@ class MapSet:
 
     @property
     def log_masses(self) -> np.ndarray:
-        """The logarithm (base 10) of the masses in solar masses, `~numpy.ndarray`."""
+        """The decimal logarithm of the masses in solar masses, `~numpy.ndarray`."""
         return np.log10(self.masses.to_value(u.solMass))
 
     def fingerprint(self) -> str:
@@ -381,15 +375,9 @@ def _spread(order, n):
     return order[edges[:-1] + (np.diff(edges) * places).astype(int)]
 
 
-def _center_velocity(images):
-    """Subtract the column-weighted mean velocity of each map, in place."""
-    column = np.power(10.0, images[:, 0], dtype=np.float64)
-    velocity = images[:, 1].astype(np.float64)
-    images[:, 1] = velocity - mean_velocity(velocity, column)
-    return images
-
-
 def _quantity(name, value, unit, shape):
+    if value is None:
+        return np.full(shape, np.nan) * unit
     value = u.Quantity(value)
     if not value.unit.is_equivalent(unit):
         got = "numbers without a unit" if value.unit == u.one else value.unit
