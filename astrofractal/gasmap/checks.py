@@ -9,6 +9,7 @@ from astropy import units as u
 from radio_beam import Beam
 
 from astrofractal._utils.validation import warn
+from astrofractal.gasmap.units import typical
 from astrofractal.gasmap.wcs import central_solid_angle
 
 #: Above these medians (km/s) numbers called km/s are mostly m/s.
@@ -61,10 +62,8 @@ def check_motions(arrays):
     """Refuse dispersions, and suspect velocities, that are too large for km/s."""
     # arrays of a name: 2D, in km/s
     for name, fastest in _FASTEST.items():
-        values = np.abs(arrays[name]) if arrays.get(name) is not None else np.array([])
-        values = values[np.isfinite(values)]
-        median = np.median(values) if values.size else 0.0
-        if median <= fastest:
+        median = np.nan if arrays.get(name) is None else typical(np.abs(arrays[name]))
+        if not median > fastest:
             continue
         msg = f"{name} has a median of {median:.4g} km/s, too much for gas: is it in m/s? "
         if name == "dispersion":
@@ -99,20 +98,20 @@ def check_band(axis, *, unit_card, stated, where):
         raise ValueError(msg)
 
 
-def check_line(velocity, *, velocity_range, where="cube"):
+def check_line(velocity, *, velocity_range):
     """Refuse a band that is no line: one of a continuum, or one of many lines."""
     # velocity: 1D, km/s
     width = np.median(np.abs(np.diff(velocity)))
     band = np.ptp(velocity)
     if width > _WIDEST:
         msg = (
-            f"{where} has channels that are {width:.4g} km/s wide, which resolve no line of cold gas: "
+            f"cube has channels that are {width:.4g} km/s wide, which resolve no line of cold gas: "
             "it is a cube of a continuum, or its rest frequency is that of another line"
         )
         raise ValueError(msg)
     if band > _WIDEST_BAND and velocity_range is None:
         msg = (
-            f"{where} spans {band:.4g} km/s, which holds more than one line: give velocity_range=, "
+            f"cube spans {band:.4g} km/s, which holds more than one line: give velocity_range=, "
             "the velocities of the line, and subtract a continuum before"
         )
         raise ValueError(msg)

@@ -594,17 +594,8 @@ class GasMap:
         column : `~astrofractal.gasmap.XFactor`
             N(H2) per integrated intensity and, where the header has none, the rest frequency.
 
-        distance : `~astropy.units.Quantity`, optional
-            See `read`.
-
-        unit : unit or str, optional
-            Unit of the intensity; replaces ``BUNIT``.
-
-        hdu : int or str, optional
-            The extension with the cube.
-
-        beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
-            The beam, or the FWHM of a round one, where the header has none (for Jy/beam).
+        distance, unit, hdu, beam : optional
+            See `read`; ``unit`` is that of the intensity.
 
         velocity_convention : {"radio", "optical", "relativistic"}, optional
             How frequencies become velocities.

@@ -220,9 +220,9 @@ def central_solid_angle(wcs, shape):
 
 def tangent_wcs(template, longitude, latitude, step, shape):
     """Return a TAN WCS in the frame of ``template``, north up and east to the left."""
-    prefix = [str(template.wcs.ctype[axis]) for axis in (template.wcs.lng, template.wcs.lat)]
+    kinds = [str(template.wcs.ctype[axis]) for axis in (template.wcs.lng, template.wcs.lat)]
     wcs = WCS(naxis=2)
-    wcs.wcs.ctype = [_head(prefix[0]) + "-TAN", _head(prefix[1]) + "-TAN"]
+    wcs.wcs.ctype = [f"{kind[:4]:-<4}-TAN" for kind in kinds]  # as in 'RA---TAN', 'GLON-TAN'
     wcs.wcs.cunit = ["deg", "deg"]
     wcs.wcs.crval = [longitude, latitude]
     wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
@@ -234,11 +234,6 @@ def tangent_wcs(template, longitude, latitude, step, shape):
     wcs.array_shape = tuple(shape)
     wcs.wcs.set()
     return wcs
-
-
-def _head(ctype):
-    """Return the first four characters of a CTYPE, padded by '-' (as in 'RA--', 'GLON')."""
-    return ctype[:4].ljust(4, "-")
 
 
 def content(wcs):

@@ -77,7 +77,9 @@ def spectral_length(hdu):
 
 def parameter_names(hdu):
     """Return what the planes of a cube of parameters are called (PLANE1, PLANE2, ...)."""
-    return [str(hdu.header[key]) for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+    # pyspeckit counts from 0, others from 1
+    keys = [key for key in hdu.header if re.fullmatch(r"PLANE\d+", key)]
+    return [str(hdu.header[key]).strip() for key in sorted(keys, key=lambda key: int(key[5:]))]
 
 
 def check_shape(hdu, where, *, three_planes=False):
@@ -213,17 +215,14 @@ def channels_of_planes(hdus, key=None):
 
 def _named_planes(image):
     """Return the index of the plane of each channel and error, by the name of its extension."""
-    keys = [key for key in image.header if re.fullmatch(r"PLANE\d+", key)]
-    first = min(int(key[5:]) for key in keys)  # pyspeckit counts from 0, others from 1
-    names = {int(key[5:]) - first: str(image.header[key]).strip() for key in keys}
-    found = {}
-    for index, text in names.items():
+    names, found = parameter_names(image), {}
+    for index, text in enumerate(names):
         error = text[:1] == "e" and text[1:2].isupper()
         plain = re.sub(r"_?0$", "", (text[1:] if error else text).upper())
         for channel, words in _PLANES.items():
             if plain in words:
                 found.setdefault(_EXTENSIONS[channel] + "_ERROR" * error, index)
-    several = [name for name in names.values() if re.search(r"[A-Za-z_]1$", name)]
+    several = [name for name in names if re.search(r"[A-Za-z_]1$", name)]
     if found and several:
         msg = (
             f"{image.name or 'the cube'} holds fits of several components ({several[0]!r} ...), which "
