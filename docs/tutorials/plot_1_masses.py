@@ -16,6 +16,7 @@ from astropy.table import QTable
 from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.catalogs import plot_catalog, plot_intervals
 from astrofractal.data import data_path
+from astrofractal.mass import plot_explanation
 
 path = data_path("example_cloud.fits")
 gas = GasMap.read(path, distance=300 * u.pc)
@@ -32,7 +33,8 @@ for calibration in estimator.calibrations_.values():
     scores = calibration.skill_
     print(
         f"{' + '.join(calibration.channels)}:\n"
-        f"    R2 {scores['r2_protostar']:.2f}, RMSE {scores['rmse_protostar']:.2f} dex,"
+        f"    R2 {scores['r2_protostar']:.2f},"
+        f" RMSE {scores['rmse_protostar']:.2f} dex,"
         f" inside the 68 % interval: {scores['coverage_68_protostar']:.0%}"
     )
 
@@ -60,6 +62,18 @@ _ = plot_intervals(table)
 # The same on the map:
 
 _ = plot_catalog(table, gas)
+
+# %%
+# Why this mass?
+# --------------
+# `~astrofractal.StellarMassEstimator.analogs` returns the reference protostars that are most
+# similar for the calibration, `~astrofractal.StellarMassEstimator.sensitivity` the change of log M
+# when a patch of one channel is replaced by its surroundings. Red patches: their structure makes
+# the mass smaller; blue: larger. ``astrofractal mass --explain`` adds both to the report.
+
+cutout = gas.cutout(table["position"][4], size=0.5 * u.pc, shape=(64, 64))
+analogs = estimator.analogs(cutout, n=4)
+_ = plot_explanation(analogs, estimator.sensitivity(cutout, patch=8))
 
 # %%
 # Without positions

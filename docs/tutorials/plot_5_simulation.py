@@ -45,14 +45,15 @@ def toy(name, seed, n_stars=10, n_gas=600):
     direction /= np.linalg.norm(direction, axis=-1, keepdims=True)
     total = (stars + cores)[:, None, None] * u.solMass
     speed = np.sqrt(const.G * total / (radius * u.pc)).to_value("km/s") / 2
+    velocities = speed * random.normal(size=direction.shape)
     return Snapshot(
         positions=(places[:, None] + radius * direction).reshape(-1, 3) * u.pc,
         masses=np.repeat(cores / n_gas, n_gas) * u.solMass,
-        velocities=(speed * random.normal(size=direction.shape)).reshape(-1, 3) * u.km / u.s,
+        velocities=velocities.reshape(-1, 3) * u.km / u.s,
         smoothing_lengths=(0.01 + 0.2 * radius).reshape(-1) * u.pc,
         sinks=QTable({
             "sink": np.arange(n_stars), "mass": stars * u.solMass,
-            "x": places[:, 0] * u.pc, "y": places[:, 1] * u.pc, "z": places[:, 2] * u.pc,
+            **dict(zip("xyz", places.T * u.pc)),
         }),
         name=name,
     )  # fmt: skip

@@ -59,6 +59,4 @@ print(
     f"median of |log ratio|: {np.median(np.abs(found['ratio_dex'])):.2f} dex"
 )
 print(f"median width of the intervals: {np.median(width):.2f} dex")
-print(
-    f"best R2 per protostar of the calibrations: {found['r2_protostar'].max():.2f}"
-)
+print(f"best R2 of the calibrations: {found['r2_protostar'].max():.2f}")
