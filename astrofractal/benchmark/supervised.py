@@ -113,30 +113,27 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
 
     look = {"zoom": settings.zoom, "size": settings.size}
     images = torch.from_numpy(ChannelNormalization()(maps.images))
-
-    def views_of(rows):
-        return FreshViews(
-            images[rows],
-            maps.log_masses[rows],
-            maps.protostars[rows],
-            n_views=settings.n_views,
-            weight_exponent=settings.weight_exponent,
-            batch_size=settings.batch_size,
-            random_state=random_state,
-            **look,
-        )
-
+    views = FreshViews(
+        images,
+        maps.log_masses,
+        maps.protostars,
+        n_views=settings.n_views,
+        weight_exponent=settings.weight_exponent,
+        batch_size=settings.batch_size,
+        random_state=random_state,
+        **look,
+    )
     for train, test in splits:
         generator = keyed_generator(random_state, "views of a network")
         held = hold_out(maps.clouds[train], maps.protostars[train], _HELD, generator)
         held = np.isin(maps.clouds[train], held)
-        _, *validation = views_of(train[held]).draw(generator)
+        _, *validation = views.part(train[held]).draw(generator)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             network = make_network(settings.make, maps.log_masses[train[~held]].mean())
         _, best_epoch = train_network(
             network,
-            views_of(train[~held]),
+            views.part(train[~held]),
             [{"params": list(network.parameters()), "lr": settings.learning_rate}],
             validation=validation,
             max_epochs=settings.max_epochs,
@@ -149,8 +146,8 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
         for start in range(0, len(test), 256):
             some = test[start : start + 256]
             for pose in SYMMETRIES:
-                views = make_views(images[some], np.tile(pose, (len(some), 1)), **look)
-                total[start : start + 256] += regress(network, views) / len(SYMMETRIES)
+                seen = make_views(images[some], np.tile(pose, (len(some), 1)), **look)
+                total[start : start + 256] += regress(network, seen) / len(SYMMETRIES)
         yield test, total, best_epoch
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import textwrap
+from collections import Counter
 from typing import NamedTuple
 
 import numpy as np
@@ -160,14 +161,9 @@ def verdict(table: QTable) -> Verdict:
     --------
     >>> from astropy.table import QTable
     >>> from astrofractal.catalogs import verdict
-    >>> table = QTable(
-    ...     {
-    ...         "trust": ["yes", "no", "no"],
-    ...         "flags": ["", "unlike-references", "unlike-references,edge"],
-    ...     }
-    ... )
+    >>> table = QTable({"trust": ["yes", "no", "no"], "flags": ["", "outside", "outside"]})
     >>> verdict(table).sentence
-    '1 of 3 masses can be used: 2 are out of distribution.'
+    '1 of 3 masses can be used: 2 are outside the map.'
     """
     if "trust" not in table.colnames or not len(table):
         return Verdict("", [])
@@ -178,12 +174,11 @@ def verdict(table: QTable) -> Verdict:
     sentence = f"{n_yes or 'None'} of {n} masses can be used"
     if n_doubt:
         sentence += f", {n_doubt} {'is' if n_doubt == 1 else 'are'} doubtful"
-    reasons: dict[str, int] = {}
+    reasons: Counter[str] = Counter()
     for own, value in zip(rows, trust):
-        worst = [flag.short for flag in present if flag.name in own and flag.trust == value]
+        worst = (flag.short for flag in present if flag.name in own and flag.trust == value)
         if value != "yes":
-            reason = worst[0] if worst else "without a finite score or interval"
-            reasons[reason] = reasons.get(reason, 0) + 1
+            reasons[next(worst, "without a finite score or interval")] += 1
     if reasons:
         parts = [f"{k} {'is' if k == 1 else 'are'} {reason}" for reason, k in reasons.items()]
         sentence += f": {', '.join(parts)}"

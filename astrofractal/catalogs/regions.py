@@ -43,12 +43,12 @@ _SUFFIXES = {".reg": "ds9", ".ds9": "ds9", ".crtf": "crtf", ".rgn": "crtf"}
 
 _SHAPE = r"(?:(?:circle|box|boxcircle|diamond|cross|x|arrow)\s+)?(?P<shape>[a-z]+)"
 _DS9 = re.compile(
-    rf"\s*(?P<sign>[!+-]?)\s*{_SHAPE}\s*(?:\((?P<values>[^()]*)\)|(?P<bare>(?:\s+[-+.\d][^\s#;&|]*)+))"
+    rf"[\s;]*(?P<sign>[!+-]?)\s*{_SHAPE}\s*(?:\((?P<values>[^()]*)\)|(?P<bare>(?:\s+[-+.\d][^\s#;&|]*)+))"
     r"\s*(?P<join>\|\|?|&&?)?",
     re.IGNORECASE,
 )
 _DS9_FRAME = re.compile(
-    r"\s*(fk4|b1950|fk5|j2000|icrs|galactic|ecliptic|image|physical|linear|amplifier|detector|"
+    r"[\s;]*(fk4|b1950|fk5|j2000|icrs|galactic|ecliptic|image|physical|linear|amplifier|detector|"
     r"wcs[a-z]?)(?=[\s;]|$)",
     re.IGNORECASE,
 )
@@ -145,15 +145,13 @@ def read_regions(path, kind):
 def _read_ds9(text, centers):
     frame, joined, physical, common = None, False, False, ""
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
-        place = 0
-        is_comment = line.lstrip().startswith("#")
-        composite = re.match(r"\s*#\s*composite", line, re.IGNORECASE)
+        composite = re.match(r"\s*#\s*(?=composite)", line, re.IGNORECASE)
         if line.lstrip().lower().startswith("global"):
             common = line
-        if (is_comment and not composite) or line == common:
             continue
-        if composite:
-            place = composite.start() + line[composite.start() :].index("#") + 1
+        if line.lstrip().startswith("#") and not composite:
+            continue
+        place = composite.end() if composite else 0
         while place < len(line):
             own_frame = _DS9_FRAME.match(line, place)
             shape = _DS9.match(line, place)
@@ -163,9 +161,6 @@ def _read_ds9(text, centers):
                 continue
             if shape is None:
                 rest = line[place:].strip(" ;\t")
-                if line[place] in " ;\t" and rest:
-                    place += 1
-                    continue
                 if rest and not re.match(r"tile|#", rest, re.IGNORECASE):
                     centers.odd.append(f"line {number}: {rest[:60]!r}")
                 break

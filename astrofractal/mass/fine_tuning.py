@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -173,33 +173,28 @@ def fine_tune(
     generator = keyed_generator(random_state, "fine-tuning")
     held = _held_out(maps, validation, generator)
     network = _Network(encoder, blocks, zoom, maps.images.shape[-1]).to(encoder.device)
-    images = torch.from_numpy(encoder.normalize(maps.images))
-
-    def views_of(chosen):
-        return FreshViews(
-            images[chosen],
-            maps.log_masses[chosen],
-            maps.protostars[chosen],
-            zoom=zoom,
-            size=images.shape[-1],
-            n_views=n_views,
-            weight_exponent=weight_exponent,
-            batch_size=batch_size,
-            random_state=random_state,
-        )
-
-    batches = views_of(~held)
-    rows, *drawn = batches.draw(generator)
+    views = FreshViews(
+        torch.from_numpy(encoder.normalize(maps.images)),
+        maps.log_masses,
+        maps.protostars,
+        zoom=zoom,
+        size=maps.images.shape[-1],
+        n_views=n_views,
+        weight_exponent=weight_exponent,
+        batch_size=batch_size,
+        random_state=random_state,
+    )
+    rows, *drawn = views.part(~held).draw(generator)
     if len(np.unique(rows)) < 10:
         msg = f"maps must leave at least 10 to train on, got {len(np.unique(rows))}"
         raise ValueError(msg)
     known = None
     if held.any():
-        held_rows, *known = views_of(held).draw(generator)
+        held_rows, *known = views.part(held).draw(generator)
     network.probe(*drawn, n_views, known)
     history, best_epoch = train_network(
         network,
-        batches,
+        views.part(~held),
         network.parameter_groups(learning_rate),
         validation=known,
         max_epochs=max_epochs,
@@ -501,6 +496,11 @@ class FreshViews:
 
     def __len__(self):
         return -(-self.n // self.batch_size)
+
+    def part(self, rows):
+        """Return the views of some of the maps."""
+        names = ("images", "log_masses", "protostars")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
 
     def __iter__(self):
         generator = keyed_generator(self.random_state, f"epoch {self.epoch}")

@@ -55,12 +55,13 @@ def standard_batches(maps, *, size, shape):
                 raise ValueError(msg)
             yield batch, [["masked"] if m > _MASKED_FRACTION else [] for m in masked.mean((1, 2))]
         return
+    single = is_single(maps)
     images, flags = [], []
-    for number, gas in enumerate([maps] if is_single(maps) else maps):
+    for number, gas in enumerate([maps] if single else maps):
         try:
             image, flag = _standard(gas, size, shape)
         except (ValueError, TypeError) as error:
-            if is_single(maps):
+            if single:
                 raise
             msg = f"map {number}: {error}"
             raise type(error)(msg) from error
