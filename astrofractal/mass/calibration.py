@@ -171,8 +171,8 @@ class Calibration:
         self.X_ = _rounded(self.scaler_.transform(X))
         self.y_ = np.asarray(y, dtype=float)
         self.appearance_ = np.asarray(appearance).astype(np.float16)
-        self.clouds_ = clouds
-        self.protostars_ = np.arange(len(y)) if protostars is None else protostars
+        self.clouds_ = None if clouds is None else np.asarray(clouds)
+        self.protostars_ = np.arange(len(y)) if protostars is None else np.asarray(protostars)
         self.represents_ = np.ones(len(y)) if represents is None else np.asarray(represents, float)
         return self._fit()
 

@@ -75,7 +75,7 @@ class Evaluation:
     ood_score: np.ndarray
     velocity_known: np.ndarray
     flags: list[list[str]]
-    calibrations: Sequence[Calibration | None]
+    calibrations: list[Calibration | None]
     n_maps: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -89,12 +89,13 @@ class Evaluation:
     @classmethod
     def concatenate(cls, parts: Sequence[Evaluation]) -> Evaluation:
         """Return the entries of several evaluations, in order."""
-        numbers = [
-            np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
+        numbers = {
+            name: np.concatenate([np.empty(0), *(getattr(part, name) for part in parts)])
             for name in _NUMBERS
-        ]
+        }
         flags = [own for part in parts for own in part.flags]
-        return cls(*numbers, flags, [own for part in parts for own in part.calibrations])
+        used = [own for part in parts for own in part.calibrations]
+        return cls(**numbers, flags=flags, calibrations=used)
 
     @property
     def without_skill(self) -> dict[str, float]:
@@ -199,8 +200,9 @@ class Evaluation:
             raise ValueError(msg)
         half = self.half_width(_COMBINED_LEVEL)
         groups = [np.flatnonzero(protostars == p) for p in dict.fromkeys(protostars.tolist())]
-        numbers, flags, used = [], [], []
-        for rows in groups:
+        columns, flags = np.empty((len(_NUMBERS), len(groups))), []
+        used: list[Calibration | None] = []
+        for number, rows in enumerate(groups):
             mass, width, weights = combine_estimates(
                 self.log_mass[rows], half[rows], correlation=correlation
             )
@@ -209,22 +211,24 @@ class Evaluation:
             worst = min(own, key=lambda c: c.skill_["r2_protostar"])
             difficulty = width / worst.half_width(_COMBINED_LEVEL, 1.0)
             known = weights @ self.velocity_known[rows]
-            numbers.append((mass, difficulty, self.ood_score[rows].max(), known))
+            columns[:, number] = mass, difficulty, self.ood_score[rows].max(), known
             flags.append(list(dict.fromkeys(flag for i in rows for flag in self.flags[i])))
             used.append(worst)
         n_maps = np.array([len(rows) for rows in groups])
-        return Evaluation(*np.reshape(numbers, (-1, len(_NUMBERS))).T, flags, used, n_maps)
+        numbers = dict(zip(_NUMBERS, columns, strict=True))
+        return Evaluation(**numbers, flags=flags, calibrations=used, n_maps=n_maps)
 
     def expand(self, rows: list[int], others: dict[int, str]) -> Evaluation:
         """Put the entries on their rows of a longer list, whose other rows have a flag each."""
         n = len(rows) + len(others)
-        numbers = np.full((len(_NUMBERS), n), np.nan)
-        numbers[:, rows] = [getattr(self, name) for name in _NUMBERS]
+        columns = np.full((len(_NUMBERS), n), np.nan)
+        columns[:, rows] = [getattr(self, name) for name in _NUMBERS]
+        numbers = dict(zip(_NUMBERS, columns, strict=True))
         flags = [[others[i]] if i in others else [] for i in range(n)]
         used: list[Calibration | None] = [None] * n
         for own, row in enumerate(rows):
             flags[row], used[row] = self.flags[own], self.calibrations[own]
-        return Evaluation(*numbers, flags, used)
+        return Evaluation(**numbers, flags=flags, calibrations=used)
 
     def to_table(self, *, level: float = 0.68, meta: dict[str, Any] | None = None) -> QTable:
         """

@@ -177,7 +177,7 @@ class FeatureSet:
             The number of features of each kind.
         """
         images = keep_channels(images, channels)
-        parts = []
+        parts: list[np.ndarray] = []
         if self.pooling and encoded is None:
             if encoder is None:
                 msg = f"encoder must be given for the pooled features {self.pooling}"
@@ -190,7 +190,7 @@ class FeatureSet:
                 progress_bar=progress_bar,
             )
         if self.pooling:
-            parts.append(encoded)
+            parts.append(np.asarray(encoded))
         physics = []
         names = [name for name in self.profiles if PROFILES[name] in channels]
         if names:

@@ -20,6 +20,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validat
 from astrofractal.mass.weights import check_training
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Self
 
     from numpy.typing import ArrayLike
@@ -201,7 +202,7 @@ def _published_knn():
 
 
 #: The named regressors: name to what makes one.
-REGRESSORS = {
+REGRESSORS: dict[str, Callable[[], BaseEstimator]] = {
     "knn": _published_knn,
     "ridge": GroupRidge,
     # The features of each kind have a total variance of one.
