@@ -92,7 +92,7 @@ def out_of_distribution(matched, seen_by, fields, shift):
         places = protostars(path, gas, shift)
         without = matched.leave_out(path.name.partition("_")[0], channels=[seen_by.channels])
         flags += without.catalog(seen_by.observe(gas), places)["flags"].tolist()
-    return np.mean(["ood" in one.split(",") for one in flags])
+    return np.mean(["unlike-references" in one.split(",") for one in flags])
 
 
 def measure(estimator, maps, fields, channels, beam, ratio, shift, scale):
