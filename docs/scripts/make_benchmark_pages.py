@@ -59,6 +59,12 @@ def shown(method):
     return name.replace("neighbors (published head)", "kNN").replace("neighbors", "kNN")
 
 
+def condition(level):
+    """Return what a kind, a level and channels of degraded maps are called on the page."""
+    kind, degree, channels = level
+    return KINDS[kind].format(degree) if kind in KINDS else channels.replace("_", " ")
+
+
 def number(value, error=None):
     """Return a number with its error, with a true minus sign."""
     if not np.isfinite(value):
@@ -189,10 +195,6 @@ def plot_degradation(tables):
     """Draw the scores on degraded maps."""
     table = tables["degradation"]
     levels = list(dict.fromkeys(zip(table["kind"], table["level"], table["channels"])))
-    names = [
-        KINDS[kind].format(level) if kind in KINDS else channels.replace("_", " ")
-        for kind, level, channels in levels
-    ]
     figure = Figure(figsize=(9.6, 4.8), layout="constrained")
     axes = figure.subplots()
     for name, (color, marker) in LINES.items():
@@ -200,7 +202,7 @@ def plot_degradation(tables):
         found = {(r["kind"], r["level"], r["channels"]): float(r["r2_protostar"]) for r in line}
         axes.plot(range(len(levels)), [found.get(level, np.nan) for level in levels], marker,
                   color=color, ms=7, label=shown(name))  # fmt: skip
-    axes.set_xticks(range(len(levels)), names, rotation=40, ha="right")
+    axes.set_xticks(range(len(levels)), [condition(x) for x in levels], rotation=40, ha="right")
     axes.set_ylabel("R$^2$, one map of each protostar")
     axes.axhline(0, color="gray", lw=0.7)
     axes.grid(axis="x", alpha=0.3)
@@ -297,12 +299,9 @@ def limits_maps(tables):
     """Return the scores on degraded maps, one map of each protostar."""
     table = tables["degradation"]
     rows = []
-    for kind, level, channels in dict.fromkeys(
-        zip(table["kind"], table["level"], table["channels"])
-    ):
-        part = pick(table, kind=kind, level=level, channels=channels)
-        title = KINDS[kind].format(level) if kind in KINDS else channels.replace("_", " ") + " only"
-        cells = [title]
+    for level in dict.fromkeys(zip(table["kind"], table["level"], table["channels"])):
+        part = pick(table, **dict(zip(("kind", "level", "channels"), level)))
+        cells = [condition(level) + " only" * (level[0] not in KINDS)]
         for name in LIMITS:
             found = pick(part, method=name)
             cells += [number(r["r2_protostar"], r["r2_protostar_err"]) for r in found] or [""]

@@ -37,8 +37,32 @@ KMS = u.km / u.s
 ABUNDANCE = 1e-8
 STANDARD_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
-#: Closer companions are one protostar, and their masses are summed.
-COMPANIONS = 0.004 * u.pc
+#: The columns of the table: name, key of what is found, unit (none: text), format and description.
+COLUMNS = (
+    ("object", "id", None, None, None),
+    ("map", "map", None, None, None),
+    ("channels", "channels", None, None, None),
+    ("features", "features", None, None, None),
+    ("beam_px", "beam_px", u.one, ".2f", "beam in pixels of the reference maps (0.5 pc / 64)"),
+    ("flags", "flags", None, None, None),
+    ("estimate", "estimate", u.solMass, ".3g", None),
+    ("lower", "lower", u.solMass, ".3g", None),
+    ("upper", "upper", u.solMass, ".3g", None),
+    ("estimate_half_abundance", "estimate_0.5", u.solMass, ".3g", None),
+    ("estimate_double_abundance", "estimate_2", u.solMass, ".3g", None),
+    ("dynamical_mass", "mass", u.solMass, ".3g", None),
+    ("dynamical_mass_error", "error", u.solMass, ".3g", None),
+    ("virial_mass", "virial", u.solMass, ".3g", None),
+    ("r2", "r2", u.one, ".2f", "of the matched calibration, clouds left out, per map"),
+    ("r2_protostar", "r2_protostar", u.one, ".2f", "the same, each protostar of equal weight"),
+    ("ratio_dex", "ratio_dex", u.one, ".2f", "log10 of estimate over dynamical mass"),
+    ("inside", "inside", None, None, "whether the 68 % interval has the dynamical mass"),
+    ("method", "method", None, None, None),
+    ("reference", "reference", None, None, None),
+    ("mass_checked", "checked", None, None, "whether the abstract of the paper has this mass"),
+    ("separation", "separation", u.arcsec, ".2f", "from the nearest young star of the catalog"),
+    ("verdict", "verdict", None, None, None),
+)
 
 #: Name, map, position, dynamical mass, its error, method, reference, and whether the mass was
 #: read in the abstract of the paper.  A mass of None is taken from protostar_masses.csv: the sum of
@@ -153,20 +177,7 @@ MAPS = {
 
 
 def dynamical_masses(published):
-    """
-    Return the protostars with their masses.
-
-    Parameters
-    ----------
-    published : `~astropy.table.Table`
-        ``name``, ``mass_msun``, ``err_lo``, ``err_hi``, ``method`` and ``reference``.
-
-    Returns
-    -------
-    rows : list of dict
-        ``id``, ``map``, ``position``, ``mass`` and ``error`` (solar masses; NaN where unknown),
-        ``method``, ``reference``, ``checked``.
-    """
+    """Return the protostars, one dict each, with masses and errors in solar masses, NaN if unknown."""
     keys = ("id", "map", "position", "mass", "error", "method", "reference", "checked")
     rows = [dict(zip(keys, values, strict=True)) for values in PROTOSTARS]
     for row in rows:
@@ -252,7 +263,7 @@ def _number(value):
 
 
 def _write_csv(path, header, rows):
-    with Path(path).open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([header, *rows])
 
 
@@ -273,7 +284,7 @@ def main():
     warnings.simplefilter("ignore")
     maps = reference_maps() if args.maps is None else MapSet.read(args.maps)
     protostars = dynamical_masses(Table.read(args.folder / "protostar_masses.csv"))
-    found, abundances = [], {}
+    found = []
     for name in MAPS:
         rows = [row for row in protostars if row["map"] == name]
         results, estimator = measure(args.folder, name, rows, maps)
@@ -283,8 +294,8 @@ def main():
                 result["separation"] = angle.to_value(u.arcsec)
             for factor in (0.5, 2.0) if estimator is not None else ():
                 gas = l1688(args.folder, factor * ABUNDANCE)
-                abundances[factor] = estimator.catalog(gas, places)["mass"].to_value(u.solMass)
-                for result, mass in zip(results, abundances[factor], strict=True):
+                masses = estimator.catalog(gas, places)["mass"].to_value(u.solMass)
+                for result, mass in zip(results, masses, strict=True):
                     result[f"estimate_{factor:g}"] = mass
         found += [{**row, **result} for row, result in zip(rows, results, strict=True)]
     for one in found:
@@ -295,51 +306,30 @@ def main():
 
 def write(path, found):
     """Write the table and what the page shows of it."""
-
-    def column(key):
-        return np.array([one.get(key, np.nan) for one in found], dtype=float)
-
     table = QTable()
-    table["object"] = [one["id"] for one in found]
-    table["map"] = [one["map"] for one in found]
-    table["channels"] = [one.get("channels", "") for one in found]
-    table["features"] = [one.get("features", "") for one in found]
-    table["beam_px"] = column("beam_px")
-    table["flags"] = [str(one["flags"]) for one in found]
-    masses = {
-        "estimate": "estimate", "lower": "lower", "upper": "upper",
-        "estimate_half_abundance": "estimate_0.5", "estimate_double_abundance": "estimate_2",
-        "dynamical_mass": "mass", "dynamical_mass_error": "error", "virial_mass": "virial",
-    }  # fmt: skip
-    for name, key in masses.items():
-        table[name] = column(key) * u.solMass
-    for name in ("r2", "r2_protostar", "ratio_dex"):
-        table[name] = column(name)
-    table["inside"] = [one.get("inside", "") for one in found]
-    table["method"] = [one["method"] for one in found]
-    table["reference"] = [one["reference"] for one in found]
-    table["mass_checked"] = [one["checked"] for one in found]
-    table["separation"] = column("separation") * u.arcsec
-    table["verdict"] = [one["verdict"] for one in found]
-    descriptions = {
-        "beam_px": "beam in pixels of the reference maps (0.5 pc / 64)",
-        "r2": "of the matched calibration, each cloud predicted by the others, per map",
-        "r2_protostar": "the same, each protostar with the same weight",
-        "ratio_dex": "log10 of estimate over dynamical mass",
-        "inside": "whether the 68 % interval contains the dynamical mass",
-        "mass_checked": "whether the dynamical mass was read in the abstract of the paper",
-        "separation": "from the nearest entry of the catalog of young stars of L1688",
-    }
-    for name in table.colnames:
-        table[name].info.description = descriptions.get(name)
-        if name in (*masses, "beam_px", "r2", "r2_protostar", "ratio_dex", "separation"):
-            table[name].info.format = ".3g" if name in masses else ".2f"
+    for name, key, unit, form, description in COLUMNS:
+        if unit is None:
+            table[name] = [one.get(key, "") for one in found]
+        else:
+            values = np.array([one.get(key, np.nan) for one in found], dtype=float)
+            table[name] = values if unit is u.one else values * unit
+        table[name].info.format, table[name].info.description = form, description
     table.write(path, format="ascii.ecsv", overwrite=True)
     show(path, table)
 
 
 def show(path, table):
     """Write the tables and the sentences of the page."""
+    header = [
+        "protostar",
+        "map",
+        "estimate",
+        "lower",
+        "upper",
+        "dynamical",
+        "ratio (dex)",
+        "within",
+    ]
     rows = [
         [
             row["object"],
@@ -351,18 +341,9 @@ def show(path, table):
         ]
         for row in table
     ]
-    header = [
-        "protostar",
-        "map",
-        "estimate",
-        "lower",
-        "upper",
-        "dynamical",
-        "ratio (dex)",
-        "within",
-    ]
     _write_csv(path.with_suffix(".csv"), header, rows)
     symbols = {"column_density": "N", "velocity": "v", "dispersion": "σ"}
+    header = ["map", "channels", "beam (pc)", "R2 per protostar"]
     _, first = np.unique(table["map"], return_index=True)
     rows = [
         [
@@ -373,7 +354,6 @@ def show(path, table):
         ]
         for row in table[np.sort(first)]
     ]
-    header = ["map", "channels", "beam (pc)", "R2 per protostar"]
     _write_csv(path.with_name(f"{path.stem}_maps.csv"), header, rows)
     text = summary(table)
     path.with_suffix(".txt").write_text(text, encoding="utf-8")
