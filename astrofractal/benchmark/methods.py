@@ -130,11 +130,10 @@ def default_method(store: FeatureStore, channels: tuple[str, ...]) -> Method:
 def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
     """List the methods, the default first; those whose encoder the store lacks are left out."""
     default = default_method(store, channels)
-    alike = {"regressor": default.regressor, "weight_exponent": default.weight_exponent}
     methods = [
         default,
         Method(OPPONENT, FORMULAS, _BOTH),
-        Method(ALIKE, FORMULAS, **alike),
+        Method(ALIKE, FORMULAS, default.regressor, weight_exponent=default.weight_exponent),
         Method("contrasts", FeatureSet(pooling=None, contrasts=True), _BOTH),
         Method("profiles", FeatureSet(pooling=None, profiles="all", contrasts=False), _BOTH),
         Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
