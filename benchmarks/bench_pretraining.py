@@ -25,7 +25,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 
-from astrofractal.cli.pretrain import overrides_of
+from astrofractal.cli.options import setting
+from astrofractal.cli.pretrain import json_or_text
 from astrofractal.encoder.backbone import create_backbone, suit_attention
 from astrofractal.pretraining import Recipe, pretrain
 from astrofractal.pretraining.images import Flames
@@ -106,7 +107,9 @@ def main():
     parser.add_argument(
         "--precision", choices=("32-true", "bf16-mixed"), help="default: the faster"
     )
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", type=setting(json_or_text)
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     if args.device == "cpu":
@@ -115,7 +118,7 @@ def main():
         parser.error("argument --device: this machine has no GPU that PyTorch can use")
     torch.set_num_threads(args.threads)
     # The second, longer part of the compact recipe's run: blocks of tokens.
-    values = {"scattered_until": 0.0, "steps_per_checkpoint": 1000, **overrides_of(args.set)}
+    values = {"scattered_until": 0.0, "steps_per_checkpoint": 1000, **dict(args.set)}
     recipe = Recipe.load(args.recipe, **values)
     precision = args.precision or fastest_precision(recipe)
     n_keep = recipe.views.student_tokens or recipe.views.block_side**2

@@ -1,9 +1,9 @@
 """The command ``astrofractal``: one module per subcommand, each a thin shell over the API.
 
-A subcommand's module has a docstring, ``HELP``, ``add_arguments(parser)`` and ``run(args)``, which
-raises on error.  Only ``run`` may import what is slow.  An option is spelled as the parameter of
-the API that it sets, and messages of the API are shown with options in place of parameters; those
-that several subcommands share are in ``options``.
+A subcommand's module has a docstring (its help), ``HELP``, ``add_arguments(parser)`` and
+``run(args)``, which raises on error.  Only ``run`` may import what is slow.  An option has the name
+of the parameter that it sets, and messages of the API are shown with options in place of
+parameters.  Positional arguments have uppercase names.
 """
 
 import argparse
@@ -15,6 +15,22 @@ from importlib import import_module
 from astrofractal.cli.options import add_quiet
 
 __all__ = ["COMMANDS", "as_command", "main", "make_parser"]
+
+#: The subcommands, in the order in which they interest a newcomer.
+COMMANDS = (
+    "demo", "mass", "calibrate", "evaluate", "segment", "fractals", "pretrain", "project",
+    "benchmark", "info",
+)  # fmt: skip
+
+_EPILOG = """\
+examples:
+  astrofractal demo                            masses of the protostars of a bundled cloud
+  astrofractal mass cloud.fits --distance 300  those of yours
+  astrofractal COMMAND --help                  the options of a command
+
+exit codes: 0 done; 1 the input or a file cannot be used, with one line that gives the reason;
+2 wrong arguments; 130 interrupted
+"""
 
 #: The options that stand for the conversions to a column density.
 _CONVERSIONS = {
@@ -35,46 +51,38 @@ _MAP_UNIT = re.compile(r"\bunit=\{'(velocity|dispersion)': '([^']*)'\}")
 
 _QUANTITY = re.compile(r"(\d+(?:\.\d+)?) \* u\.(\w+)")
 
-_COMMAS = {"velocity": 1, "dispersion": 2}
 
-
-def as_command(message, usage):
+def as_command(message, options):
     """Return a message with options in place of the parameters that they set."""
-    known = set(re.findall(r"--([a-z][a-z0-9-]*)", usage))
 
     def option(match):
-        name = (match[1] or match[3]).replace("_", "-")
+        name = match[1] or match[3]
         following = message[match.end() : match.end() + 1]
         space = " " if match[2] == "=" and following not in (*" ,.;:)", "") else ""
-        return f"--{name}{space}" if name in known else match[0]
+        return f"--{name.replace('_', '-')}{space}" if name in options else match[0]
 
-    message = _MAP_UNIT.sub(lambda m: f"unit='{',' * _COMMAS[m[1]]}{m[2]}'", message)
+    commas = {"velocity": ",", "dispersion": ",,"}
+    message = _MAP_UNIT.sub(lambda match: f"unit='{commas[match[1]]}{match[2]}'", message)
     message = _PARAMETER.sub(option, message)
-    if "x-factor" in known:
+    if "x_factor" in options:
         message = _CONVERSION.sub(lambda match: _CONVERSIONS[match[1]], message)
     return _QUANTITY.sub(r"'\1 \2'", message)
-
-
-#: The subcommands, in the order in which they interest a newcomer.
-COMMANDS = (
-    "demo", "mass", "calibrate", "evaluate", "segment", "fractals", "pretrain", "project",
-    "benchmark", "info",
-)  # fmt: skip
-
-_EPILOG = """\
-examples:
-  astrofractal demo                            masses of the protostars of a bundled cloud
-  astrofractal mass cloud.fits --distance 300  those of yours
-  astrofractal COMMAND --help                  what a command takes
-
-exit codes: 0 done; 1 the input or a file is not usable, with one line that says why;
-2 wrong arguments; 130 interrupted
-"""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
         self.exit(2, f"{self.prog}: error: {message} (see {self.prog} --help)\n")
+
+
+class _Help(argparse.RawDescriptionHelpFormatter):
+    """Help whose usage names only what is needed: the options are listed below it."""
+
+    def __init__(self, prog):
+        super().__init__(f"{prog} [options]", max_help_position=27)
+
+    def add_usage(self, usage, actions, groups, prefix=None):
+        needed = [action for action in actions if action.required]
+        super().add_usage(usage, needed, (), prefix)
 
 
 def make_parser(commands=None):
@@ -87,23 +95,23 @@ def make_parser(commands=None):
         prog="astrofractal",
         description="Masses of protostars hidden in dense gas, and maps of the structure around them.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Help,
     )
     parser.add_argument("--version", action="version", version=f"astrofractal {__version__}")
     parser.add_argument(
         "--traceback", action="store_true", help="show where an error came from (for bug reports)"
     )
-    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True, prog="astrofractal")
     for name, module in commands.items():
         subparser = subparsers.add_parser(
             name,
             help=module.HELP,
             description=module.__doc__.strip(),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Help,
         )
         module.add_arguments(subparser)
         add_quiet(subparser)
-        subparser.set_defaults(run=module.run, usage=subparser.format_usage)
+        subparser.set_defaults(run=module.run)
     return parser
 
 
@@ -141,7 +149,6 @@ def main(argv=None, *, commands=None):
         expected = (ValueError, TypeError, KeyError, OSError, ImportError, MemoryError, UnitsError)
         if args.traceback or not isinstance(error, expected):
             raise
-        message = as_command(_one_line(error), args.usage())
-        print(f"astrofractal: error: {message}", file=sys.stderr)
+        print(f"astrofractal: error: {as_command(_one_line(error), vars(args))}", file=sys.stderr)
         return 1
     return 0

@@ -8,7 +8,7 @@ the same command, and a larger --n-images adds to a folder. The folder gets:
   flames.json              the settings, and the SHA-256 of each file
 """
 
-from astrofractal.cli.options import add_n_workers, check_folder, check_output
+from astrofractal.cli.options import add_output, check_files, check_folder, refuse
 
 HELP = "render fractal flames to files or to a picture"
 
@@ -17,49 +17,36 @@ def add_arguments(parser):
     """Declare the arguments of ``astrofractal fractals``."""
     add = parser.add_argument
     add("--n-images", type=int, default=64, metavar="N", help="how many (default: %(default)s)")
-    add(
-        "--size", type=int, default=96, metavar="PX", help="pixels on a side (default: %(default)s)"
-    )
+    add("--size", type=int, default=96, metavar="PX", help="width in pixels (default: %(default)s)")
     add("--seed", type=int, default=0, help="the seed of the stream (default: %(default)s)")
     add(
-        "--rendering",
-        default="gas",
-        choices=("gas", "moments", "palette"),
-        help="log N, velocity and dispersion; their unitless moments; or colors (default: gas)",
-    )
+        "--rendering", default="gas", choices=("gas", "moments", "palette"), metavar="KIND",
+        help="gas (log N, velocity and dispersion), moments (unitless) or palette (colors); "
+        "default: gas",
+    )  # fmt: skip
     add(
         "--n-points", type=int, default=50_000, metavar="N",
-        help="points of the chaos game inside the frame (default: %(default)s)",
+        help="points of the chaos game in the frame (default: %(default)s)",
     )  # fmt: skip
-    add("--output", "-o", metavar="DIR", help="the folder to write to, or to continue")
-    add_n_workers(parser)
+    add("--n-workers", type=int, default=1, metavar="N", help="processes (default: %(default)s)")
+    add_output(parser, "DIR", "the folder to write to, or to continue")
     add("--contact-sheet", metavar="PNG", help="write the first images, 64 at most, as one picture")
-    add("--overwrite", action="store_true", help="replace the picture; files of the folder stay")
 
 
 def run(args):
     """Run ``astrofractal fractals``."""
-    if args.output is None and args.contact_sheet is None:
-        msg = "one of --output and --contact-sheet is needed"
-        raise ValueError(msg)
-    check_folder("--output", args.output)
-    check_output("--contact-sheet", args.contact_sheet, overwrite=args.overwrite)
+    nothing = args.output is None and args.contact_sheet is None
+    refuse({"one of --output and --contact-sheet is needed": nothing})
+    check_folder(args)
+    check_files(args, "contact_sheet")
     from astrofractal.fractals import FlameStream, write_contact_sheet, write_shards
 
     images = FlameStream(
-        args.seed,
-        args.size,
-        args.n_points,
-        args.rendering,
-        n_images=args.n_images,
+        args.seed, args.size, args.n_points, args.rendering, n_images=args.n_images
     )
     if args.output is not None:
-        images = write_shards(
-            args.output,
-            images,
-            n_workers=args.n_workers,
-            progress_bar=not args.quiet,
-        )
+        options = {"n_workers": args.n_workers, "progress_bar": not args.quiet}
+        images = write_shards(args.output, images, **options)
         if not args.quiet:
             print(f"{args.output}: {len(images)} images")
     if args.contact_sheet is not None:

@@ -1,26 +1,17 @@
 """Estimate the masses of the protostars of a gas map.
 
 FILE is a FITS map of the column density. Extensions V_LOS and SIGMA_V, three
-planes, or --velocity and --dispersion add the velocities. With a conversion
-factor FILE may be an extinction map, dust emission, an integrated line or a
-position-position-velocity cube. Each mass has an interval, a column "trust"
-(yes, doubt, no) and flags that give the reason.
+planes, or --velocity and --dispersion add the velocities. --x-factor (a cube or
+a line), --extinction, --dust and --abundance convert other maps.
 
 The protostars are at --positions (a table, a DS9, CASA or FITS region file, or
-RA,DEC in degrees), or at the peaks of the column density. Several FILEs of the
-same protostars are combined by --combine. With --cutouts each FILE is a map
-centered on a protostar, or a set of labeled maps.
+RA,DEC in degrees), or at the peaks of the column density. With --cutouts each
+FILE is a map centered on a protostar, or a set of labeled maps.
 
 examples:
-  astrofractal mass cloud.fits --distance 300
-  astrofractal mass N.fits --velocity v.fits --dispersion sigma.fits --distance 140 \\
-      --positions protostars.csv --output masses.ecsv --regions masses.reg
-  astrofractal mass nh3.fits --unit "dex(cm-2)" --no-data 0 --abundance 1e-8 --distance 138 \\
-      --threshold "5e22 cm-2"
-  astrofractal mass 13co.fits --x-factor "1e21 cm-2 / (K km/s)" --line-width "0.06 km/s" --distance 300
-  astrofractal mass c18o.fits n2hp.fits --distance 300 --positions protostars.csv --combine
-  astrofractal mass x.fits y.fits z.fits --cutouts --combine
-  astrofractal mass cloud.fits --distance "0.3 kpc" --calibration my.astrofractal
+  astrofractal mass cloud.fits --distance 300 --report masses.html
+  astrofractal mass N.fits --velocity v.fits --dispersion s.fits --distance 140
+  astrofractal mass c18o.fits n2hp.fits --positions protostars.csv --combine
 """
 
 from functools import cache
@@ -28,13 +19,16 @@ from functools import cache
 from astrofractal.cli.options import (
     add_map_arguments,
     add_output,
+    add_quantity,
     add_report,
     add_weights,
-    check_output,
-    check_report,
-    number_or_quantity,
+    catalog_path,
+    check_files,
+    given,
     quantity,
     read_map,
+    refuse,
+    setting,
     show_table,
 )
 
@@ -42,98 +36,110 @@ HELP = "masses of protostars: a table with intervals and flags"
 
 _MAX_RATIO = 1e6  # a larger "signal-to-noise ratio" is a column density whose unit was forgotten
 
+#: What is meaningless for maps that are centered on their protostars.
+_NOT_OF_CUTOUTS = ("positions", "columns", "min_separation", "threshold", "regions")
+
+_SHOWN = (
+    "id", "position", "n_maps", "mass_true", "mass", "mass_lower", "mass_upper", "trust",
+    "ood_score", "flags",
+)  # fmt: skip
+
 
 def add_arguments(parser):
     """Declare the arguments of ``astrofractal mass``."""
-    parser.add_argument("file", metavar="FILE", nargs="+", help="the map (FITS)")
-    add_output(parser, metavar="FILE", help="write the table: .ecsv, .vot, .fits or .csv")
+    parser.add_argument("FILE", nargs="+", help="the map (FITS)")
+    add_output(parser, "FILE", "the table: .ecsv, .vot, .fits or .csv", type=catalog_path)
     parser.add_argument("--regions", metavar="FILE", help="write circles for DS9 (.reg)")
     add_report(parser)
     parser.add_argument(
         "--explain", action="store_true",
-        help="with --report: for each protostar the reference protostars that look alike, and the "
-        "patches that its mass depends on (ten seconds each)",
+        help="with --report: what each mass is based on (ten seconds each)",
     )  # fmt: skip
-    parser.add_argument(
-        "--level", type=float, default=0.68, help="probability of the intervals (default: 0.68)"
-    )
     add_map_arguments(parser.add_argument_group("the map"))
     group = parser.add_argument_group("the protostars")
+    group.add_argument("--positions", nargs="+", metavar="FILE|RA,DEC", help="default: peaks")
     group.add_argument(
-        "--positions", metavar="FILE|RA,DEC", nargs="+", help="where they are (default: peaks)"
+        "--columns", nargs="+", metavar="NAME=COLUMN", type=setting(str),
+        help="columns of --positions: ra=RA_peak dec=Dec_peak",
+    )  # fmt: skip
+    add_quantity(
+        group, "--min-separation", "30 arcsec", "of two peaks, in pc or with a unit", bare="pc",
+        check=False,
+    )  # fmt: skip
+    group.add_argument(
+        "--threshold", type=quantity("5e22 cm-2", bare=float, check=False), metavar="VALUE",
+        help="of a peak: a signal-to-noise ratio (default: 5), or a column density '5e22 cm-2'",
+    )  # fmt: skip
+    group.add_argument("--cutouts", action="store_true", help="each FILE is centered on one")
+    group.add_argument(
+        "--combine", action="store_true", help="combine several maps of one protostar"
     )
-    group.add_argument(
-        "--columns", metavar="WHAT=NAME", nargs="+",
-        help="names of the columns of --positions, such as ra=RA_peak dec=Dec_peak id=Core",
-    )  # fmt: skip
-    group.add_argument(
-        "--min-separation", type=quantity("0.05 pc", bare="pc", check=False), metavar="D",
-        help="of two peaks: in pc, or with a unit, such as '30 arcsec' (default: 0.05 pc)",
-    )  # fmt: skip
-    group.add_argument(
-        "--threshold", type=number_or_quantity("5e22 cm-2", check=False), metavar="N",
-        help="lowest peak: a signal-to-noise ratio (default: 5), or a column density such as "
-        "'5e22 cm-2'",
-    )  # fmt: skip
-    group.add_argument("--max-sources", type=int, metavar="N", help="only the highest peaks")
-    group.add_argument(
-        "--cutouts", action="store_true", help="each FILE is centered on a protostar"
-    )
-    group.add_argument(
-        "--combine", action="store_true",
-        help="combine the masses of one protostar from several maps or cutouts",
-    )  # fmt: skip
     group = parser.add_argument_group("the calibration")
-    group.add_argument(
-        "--calibration", metavar="FILE",
-        help="a calibration of 'astrofractal calibrate' (default: the bundled one)",
-    )  # fmt: skip
+    group.add_argument("--calibration", metavar="FILE", help="of 'astrofractal calibrate'")
     group.add_argument(
         "--match", action="store_true",
-        help="calibrate on reference maps observed as the map was: beam, noise, pixels, coverage",
+        help="calibrate on maps observed as this one was: beam, noise, ...",
     )  # fmt: skip
-    group.add_argument(
-        "--largest-scale", type=quantity("60 arcsec", bare="arcsec", check=False), metavar="SIZE",
-        help="with --match: the largest scale that the map of an interferometer holds, such as "
-        "'60 arcsec'",
+    add_quantity(
+        group, "--largest-scale", "60 arcsec", "with --match: that an interferometer observed",
+        bare="arcsec", check=False,
     )  # fmt: skip
     group.add_argument(
         "--prior", metavar="NAME|FILE",
-        help="the masses that are expected: kroupa, chabrier, flat, or a table of mass and number per "
-        "decade (default: those of the reference protostars)",
+        help="expected masses: kroupa, chabrier or a table of mass and number per decade (default: "
+        "as in the calibration)",
     )  # fmt: skip
     add_weights(group, default=None)
 
 
+def _check(args):
+    """Refuse options that mean nothing together."""
+    check_files(args, "output", "regions", "report")
+    several = len(args.FILE) > 1
+    maps = not args.cutouts
+    refuse({
+        "--match calibrates on the bundled maps: leave out --calibration, or make a matched "
+        "calibration of your maps by 'astrofractal calibrate MAPS --telescope ...'":
+            args.match and args.calibration is not None,
+        "--largest-scale needs --match": args.largest_scale is not None and not args.match,
+        "--explain needs --report and one FILE, without --cutouts":
+            args.explain and (args.report is None or args.cutouts or several),
+        "--match is not taken with --cutouts": args.match and args.cutouts,
+        "--columns needs --positions": args.columns is not None and args.positions is None,
+        f"one FILE is taken at a time, got {len(args.FILE)}; or add --combine or --cutouts":
+            maps and several and not args.combine,
+        "--combine needs several FILEs, or --cutouts": maps and args.combine and not several,
+        "--combine needs --positions: peaks of different maps are different ones":
+            maps and several and args.positions is None,
+        "--threshold without a unit is a signal-to-noise ratio, not a column density":
+            isinstance(args.threshold, float) and args.threshold > _MAX_RATIO,
+    })  # fmt: skip
+    for name in given(args, _NOT_OF_CUTOUTS if args.cutouts else ()):
+        msg = f"--{name.replace('_', '-')} is not taken with --cutouts"
+        raise ValueError(msg)
+    for name in given(args, ("velocity", "dispersion") if maps and several else ()):
+        msg = f"--{name} is for one FILE, got {len(args.FILE)}: give files that hold their own"
+        raise ValueError(msg)
+
+
 def run(args):
     """Run ``astrofractal mass``."""
-    from astrofractal.catalogs.files import check_suffix
-
-    if args.output is not None:
-        check_suffix(args.output)
-    check_output("--output", args.output, overwrite=args.overwrite)
-    check_output("--regions", args.regions, overwrite=args.overwrite)
-    check_report(args.report, overwrite=args.overwrite)
-    if args.match and args.calibration is not None:
-        msg = (
-            "--match calibrates on the bundled maps: leave out --calibration, or make a matched "
-            "calibration of your maps by 'astrofractal calibrate MAPS --telescope ...'"
-        )
-        raise ValueError(msg)
-    if args.largest_scale is not None and not args.match:
-        msg = "--largest-scale needs --match"
-        raise ValueError(msg)
-    if args.explain and (args.report is None or args.cutouts or len(args.file) > 1):
-        msg = "--explain needs --report and one FILE, without --cutouts"
-        raise ValueError(msg)
-    if args.cutouts:
-        _estimate_cutouts(args)
-    else:
-        _estimate_maps(args)
+    _check(args)
+    table, maps, estimator = _estimate_cutouts(args) if args.cutouts else _estimate_maps(args)
+    _finish(args, table, maps, estimator)
 
 
 def _estimator(args):
-    estimator = _calibrated(args)
+    from astrofractal import FractalEncoder, StellarMassEstimator
+    from astrofractal.mapset import reference_maps
+
+    encoder = None if args.weights is None else FractalEncoder(weights=args.weights)
+    if args.calibration is not None:
+        estimator = StellarMassEstimator.load(args.calibration, encoder=encoder)
+    else:
+        estimator = StellarMassEstimator(encoder)
+        if encoder is not None and not args.match:  # which calibrates for each map
+            estimator.fit(reference_maps(), progress_bar=not args.quiet)
     if args.prior is None:
         return estimator
     return (
@@ -141,76 +147,42 @@ def _estimator(args):
     )
 
 
-def _calibrated(args):
-    from astrofractal import FractalEncoder, StellarMassEstimator
-    from astrofractal.mapset import reference_maps
-
-    encoder = None if args.weights is None else FractalEncoder(weights=args.weights)
-    if args.calibration is not None:
-        return StellarMassEstimator.load(args.calibration, encoder=encoder)
-    if encoder is None:
-        return StellarMassEstimator()
-    if args.match:
-        return StellarMassEstimator(encoder)  # calibrated for each map
-    return StellarMassEstimator(encoder).fit(reference_maps(), progress_bar=not args.quiet)
-
-
-def _positions(texts):
-    """Return a path, or the sky positions that were written out."""
-    if len(texts) == 1 and "," not in texts[0]:
-        return texts[0]
+def _positions(args):
+    """Return the positions that were given, or `None`."""
     from astropy import units as u
     from astropy.coordinates import SkyCoord
 
+    from astrofractal.catalogs.positions import resolve_positions
+
+    texts = args.positions
+    if texts is None:
+        return None
+    columns = None if args.columns is None else dict(args.columns)
+    if len(texts) == 1 and "," not in texts[0]:
+        return resolve_positions(texts[0], columns=columns)
     try:
         pairs = [[float(part) for part in text.split(",")] for text in texts]
         ra, dec = zip(*pairs, strict=True)
-        return SkyCoord(list(ra), list(dec), unit=u.deg)
+        places = SkyCoord(list(ra), list(dec), unit=u.deg)
     except ValueError as error:  # also of a declination beyond the poles
         msg = f"--positions must be one file or RA,DEC in degrees, got {' '.join(texts)!r}"
         raise ValueError(msg) from error
-
-
-def _places(args):
-    """Return the positions that were given, or `None`."""
-    from astrofractal.catalogs.positions import resolve_positions
-
-    if args.positions is None:
-        if args.columns is not None:
-            msg = "--columns needs --positions"
-            raise ValueError(msg)
-        return None
-    columns = None
-    if args.columns is not None:
-        columns = dict(text.partition("=")[::2] for text in args.columns)
-    return resolve_positions(_positions(args.positions), columns=columns)
+    return resolve_positions(places, columns=columns)
 
 
 def _estimate_maps(args):
+    """Return the catalog, the maps and the estimators (one per map)."""
     from astrofractal.catalogs import combine
 
-    several = len(args.file) > 1
-    if several and not args.combine:
-        msg = f"one FILE is taken at a time, got {len(args.file)}; or add --combine or --cutouts"
-        raise ValueError(msg)
-    if args.combine and not several:
-        msg = "--combine needs several FILEs, or --cutouts"
-        raise ValueError(msg)
-    places = _places(args)
-    if several and places is None:
-        msg = "--combine needs --positions: peaks of different maps are different ones"
-        raise ValueError(msg)
-    for name in ("velocity", "dispersion"):
-        if several and getattr(args, name) is not None:
-            msg = f"--{name} is for one FILE, got {len(args.file)}: give files that hold their own"
-            raise ValueError(msg)
+    places = _positions(args)
     estimator = cache(lambda: _estimator(args))  # not made before a map is found good
-    found = [_estimate_map(args, path, places, estimator) for path in args.file]
+    found = [_estimate_map(args, path, places, estimator) for path in args.FILE]
     tables, maps, estimators = zip(*found, strict=True)
-    if several:
-        for table in tables:
-            table["id"] = [str(name) for name in table["id"]]  # of one list: the same ones
-    _finish(args, combine(tables) if several else tables[0], maps, estimators)
+    if len(tables) == 1:
+        return tables[0], maps, estimators
+    for table in tables:
+        table["id"] = [str(name) for name in table["id"]]  # of one list: the same ones
+    return combine(tables), maps, estimators
 
 
 def _estimate_map(args, path, positions, make_estimator):
@@ -219,63 +191,49 @@ def _estimate_map(args, path, positions, make_estimator):
     gas = read_map(args, path)
     if gas.wcs is None or gas.distance is None:
         gas.pixel_scale  # noqa: B018 - raises the error that says what is missing
-    if isinstance(args.threshold, float) and args.threshold > _MAX_RATIO:
-        msg = f"--threshold without a unit is a signal-to-noise ratio, got {args.threshold:g}"
-        raise ValueError(msg)
-    names = ("min_separation", "threshold", "max_sources")
-    options = {n: getattr(args, n) for n in names if getattr(args, n) is not None}
-    if positions is not None:
-        reason = nothing_to_measure(gas, positions.where)
-        if reason is not None:
-            msg = f"--positions: {reason}"
-            raise ValueError(msg)
-    estimator = make_estimator()
+    reason = None if positions is None else nothing_to_measure(gas, positions.where)
+    refuse({f"--positions: {reason}": reason})
+    estimator, shown = make_estimator(), not args.quiet
     if args.match:
         estimator = estimator.matched(
-            gas, positions, largest_scale=args.largest_scale, progress_bar=not args.quiet
+            gas, positions, largest_scale=args.largest_scale, progress_bar=shown
         )
+<<<<<<< HEAD
     table = estimator.catalog(
         gas, positions, level=args.level, progress_bar=not args.quiet, **options
     )
     if not args.quiet:
+=======
+        if shown:
+            print(describe_match(estimator))
+    detection = given(args, ("min_separation", "threshold"))
+    table = estimator.catalog(gas, positions, progress_bar=shown, **detection)
+    if shown:
+>>>>>>> abea885 (Fewer options of the command line and of surveys, declared once; the demo's picture without white space)
         print(f"{gas!r}")
     return table, gas, estimator
 
 
 def _estimate_cutouts(args):
+    """Return the catalog, no map and the estimator."""
     from astrofractal.mapset import MapSet
 
-    if args.match:
-        msg = "--match is not taken with --cutouts"
-        raise ValueError(msg)
-    taken = (
-        "positions",
-        "columns",
-        "min_separation",
-        "threshold",
-        "max_sources",
-        "regions",
-    )
-    for name in taken:
-        if getattr(args, name) is not None:
-            msg = f"--{name.replace('_', '-')} is not taken with --cutouts"
-            raise ValueError(msg)
-    if len(args.file) == 1 and _is_mapset(args.file[0]):
-        maps = labeled = MapSet.read(args.file[0])
-        names, groups = [f"{args.file[0]}[{i}]" for i in range(len(maps))], maps.protostars.tolist()
+    labeled = None
+    if len(args.FILE) == 1 and _is_mapset(args.FILE[0]):
+        maps = labeled = MapSet.read(args.FILE[0])
+        names, groups = [f"{args.FILE[0]}[{i}]" for i in range(len(maps))], maps.protostars.tolist()
     else:
-        labeled = None
-        maps = (read_map(args, path) for path in args.file)  # one batch in memory at a time
-        names, groups = list(args.file), ["combined"] * len(args.file)
+        maps = (read_map(args, path) for path in args.FILE)  # one batch in memory at a time
+        names, groups = list(args.FILE), ["combined"] * len(args.FILE)
     estimator = _estimator(args)
     result = estimator.evaluate(maps, progress_bar=not args.quiet)
     if args.combine:
         result, names = result.combine(groups), list(dict.fromkeys(groups))
-    table = result.to_table(level=args.level, meta=estimator.meta)
+    table = result.to_table(meta=estimator.meta)
     table.add_column(names, 0, "id")
     if labeled is not None:
         _add_truth(table, labeled, combined=args.combine)
-    _finish(args, table, (), estimator)
+    return table, (), estimator
 
 
 def _add_truth(table, maps, *, combined):
@@ -286,10 +244,32 @@ def _add_truth(table, maps, *, combined):
     if combined:
         _, first, index = np.unique(maps.protostars, return_index=True, return_inverse=True)
         log_masses = (np.bincount(index, log_masses) / np.bincount(index))[np.argsort(first)]
+<<<<<<< HEAD
     masses = 10**log_masses * table["mass"].unit
     table.add_column(masses, table.colnames.index("mass"), "mass_true")
     table["mass_true"].info.format = ".3g"
     table["mass_true"].info.description = "true mass of the label"
+=======
+    where = table.colnames.index("mass")
+    table.add_column(10**log_masses * table["mass"].unit, where, "mass_true")
+    table["mass_true"].info.description = "true mass of the label"
+
+
+def _is_mapset(path):
+    from pathlib import Path
+
+    from astropy.io import fits
+
+    from astrofractal._utils.limits import open_bounded
+
+    if Path(path).is_dir():
+        return True
+    try:
+        with open_bounded(path) as file, fits.open(file) as hdus:
+            return "LOG_NH2" in hdus and "SINKS" in hdus
+    except Exception:  # whatever it is, the reader of a map reports it
+        return False
+>>>>>>> abea885 (Fewer options of the command line and of surveys, declared once; the demo's picture without white space)
 
 
 def _explanations(table, gas, estimator):
@@ -310,25 +290,8 @@ def _explanations(table, gas, estimator):
         yield figure
 
 
-def _is_mapset(path):
-    from pathlib import Path
-
-    from astropy.io import fits
-
-    from astrofractal._utils.limits import open_bounded
-
-    if Path(path).is_dir():
-        return True
-    if not Path(path).is_file():
-        return False
-    try:
-        with open_bounded(path) as file, fits.open(file) as hdus:
-            return "LOG_NH2" in hdus and "SINKS" in hdus
-    except Exception:  # whatever it is, the reader of a map says so
-        return False
-
-
 def _finish(args, table, maps, estimator):
+    """Write and print the catalog."""
     from astrofractal.catalogs import write_catalog, write_regions
     from astrofractal.catalogs.columns import closing_lines
 
@@ -350,6 +313,7 @@ def _finish(args, table, maps, estimator):
         )
     if args.quiet:
         return
+<<<<<<< HEAD
     shown = (
         "id",
         "position",
@@ -363,6 +327,9 @@ def _finish(args, table, maps, estimator):
         "flags",
     )
     show_table(table, shown)
+=======
+    show_table(table, _SHOWN)
+>>>>>>> abea885 (Fewer options of the command line and of surveys, declared once; the demo's picture without white space)
     print("\n".join(closing_lines(table)))
     for path in (args.output, args.regions, args.report):
         if path is not None:

@@ -6,21 +6,22 @@ import re
 from pathlib import Path
 
 __all__ = [
-    "add_hidden_map_arguments",
     "add_map_arguments",
-    "add_n_workers",
     "add_output",
+    "add_quantity",
     "add_quiet",
-    "add_random_state",
     "add_report",
     "add_weights",
+    "as_quantity",
+    "catalog_path",
+    "check_files",
     "check_folder",
-    "check_output",
-    "check_report",
-    "number_or_quantity",
+    "given",
     "number_or_text",
     "quantity",
     "read_map",
+    "refuse",
+    "setting",
     "show_table",
 ]
 
@@ -32,72 +33,87 @@ def add_quiet(parser):
     )
 
 
-def add_output(parser, *, metavar, help, default=None, required=False):
+def add_output(parser, metavar, help, **options):
     """Declare ``--output`` and ``--overwrite``."""
-    parser.add_argument(
-        "--output", "-o", metavar=metavar, default=default, required=required, help=help
-    )
+    parser.add_argument("--output", "-o", metavar=metavar, help=help, **options)
     parser.add_argument("--overwrite", action="store_true", help="replace what exists")
 
 
 def add_report(parser):
     """Declare ``--report``."""
     parser.add_argument(
-        "--report", metavar="PAGE",
-        help="write a page for the browser (.html) with all of it: pictures, tables, what flags "
-        "mean, calibration, versions",
-    )  # fmt: skip
-
-
-def add_weights(parser, *, default="bundled", help=""):
-    """Declare ``--weights``."""
-    parser.add_argument(
-        "--weights", metavar="FILE", default=default,
-        help="weights other than the bundled ones, or 'random'" + help,
-    )  # fmt: skip
-
-
-def add_random_state(parser):
-    """Declare ``--random-state``."""
-    parser.add_argument(
-        "--random-state", type=int, default=0, metavar="SEED", help="default: %(default)s"
+        "--report", metavar="PAGE", type=_page, help="write all of it as a page for the browser"
     )
 
 
-def add_n_workers(parser):
-    """Declare ``--n-workers``."""
+def add_weights(parser, *, default="bundled"):
+    """Declare ``--weights``."""
     parser.add_argument(
-        "--n-workers", type=int, default=1, metavar="N",
-        help="processes that render (default: %(default)s)",
-    )  # fmt: skip
+        "--weights", metavar="FILE", default=default, help="other weights, or 'random'"
+    )
 
 
-def check_output(option, path, *, overwrite):
-    """Refuse before the work a file that could not be written after it."""
-    if path is None:
-        return
-    path = Path(path)
-    if path.exists() and not overwrite:
-        msg = f"{option} {str(path)!r} exists: add --overwrite"
-        raise FileExistsError(msg)
-    if path.is_dir():
-        msg = f"{option} must be a file, {str(path)!r} is a folder"
-        raise IsADirectoryError(msg)
-    _check_writable(option, path, path.absolute().parent)
+def _page(path):
+    """Return the path of a page that `write_report` can write."""
+    from astrofractal.report.page import check_page
+
+    return _checked(check_page, path)
 
 
-def check_folder(option, path, *, overwrite=True):
+def catalog_path(path):
+    """Return the path of a table that `write_catalog` can write."""
+    from astrofractal.catalogs.files import check_suffix
+
+    return _checked(check_suffix, path)
+
+
+def _checked(check, path):
+    try:
+        check(path)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return path
+
+
+def refuse(mistakes):
+    """Raise an error with the first message whose condition holds."""
+    for message, found in mistakes.items():
+        if found:
+            raise ValueError(message)
+
+
+def check_files(args, *names):
+    """Refuse before the work files that could not be written after it."""
+    for name in names:
+        path = getattr(args, name)
+        if path is None:
+            continue
+        option, path = _option(name), Path(path)
+        if path.exists() and not args.overwrite:
+            msg = f"{option} {str(path)!r} exists: add --overwrite"
+            raise FileExistsError(msg)
+        if path.is_dir():
+            msg = f"{option} must be a file, {str(path)!r} is a folder"
+            raise IsADirectoryError(msg)
+        _check_writable(option, path, path.absolute().parent)
+
+
+def check_folder(args, name="output", *, empty=False):
     """Refuse before the work a folder that could not be written to after it."""
-    if path is None:
+    if getattr(args, name) is None:
         return
-    path = Path(path)
+    option, path = _option(name), Path(getattr(args, name))
     if path.exists() and not path.is_dir():
         msg = f"{option} must be a folder, {str(path)!r} is a file"
         raise NotADirectoryError(msg)
-    if not overwrite and path.is_dir() and any(path.iterdir()):
+    if empty and not args.overwrite and path.is_dir() and any(path.iterdir()):
         msg = f"{option} {str(path)!r} is not empty: choose another folder or add --overwrite"
         raise FileExistsError(msg)
     _check_writable(option, path, path.absolute())
+
+
+def _option(name):
+    return f"--{name.replace('_', '-')}"
 
 
 def _check_writable(option, path, folder):
@@ -111,26 +127,21 @@ def _check_writable(option, path, folder):
         raise PermissionError(msg)
 
 
-def check_report(path, *, overwrite):
-    """Refuse before the work a page that could not be written after it."""
-    if path is not None:
-        from astrofractal.report.page import check_page
+def quantity(example, *, bare=None, check=True, words=()):
+    """
+    Return a type for `argparse`: a number with a unit, or one of some words.
 
-        try:
-            check_page(path)
-        except ValueError as error:
-            msg = f"--report: {error}"
-            raise ValueError(msg) from error
-        check_output("--report", path, overwrite=overwrite)
-
-
-def quantity(example, *, bare=None, check=True):
-    """Return a type for `argparse`: a number with a unit."""
+    A number without a unit has the unit ``bare``, or stays a number if that is `float`.
+    """
 
     def convert(text):
         from astropy import units as u
 
+        if text in words:
+            return text
         value = _parse_quantity(text)
+        if value is not None and value.unit == u.one and bare is float:
+            return float(value.value)
         if value is not None and value.unit == u.one and bare is not None:
             value = value.value * u.Unit(bare)
         if value is None or value.unit == u.one:
@@ -145,8 +156,15 @@ def quantity(example, *, bare=None, check=True):
     return convert
 
 
+def add_quantity(group, option, example, help, *, bare=None, check=True, **options):
+    """Declare an option whose value is a number with a unit."""
+    kind = quantity(example, bare=bare, check=check)
+    help = f"{help}, such as '{example}'"
+    group.add_argument(option, type=kind, metavar="VALUE", help=help, **options)
+
+
 def _parse_quantity(text):
-    """Return the quantity that a text says, or `None`."""
+    """Return the quantity that a text stands for, or `None`."""
     from astropy import units as u
 
     # astropy reads no quotient within parentheses: "cm-2 / (K km/s)", "cm-2 (K km/s)^-1"
@@ -156,18 +174,6 @@ def _parse_quantity(text):
         return u.Quantity(plain)
     except (TypeError, ValueError):
         return None
-
-
-def number_or_quantity(example, *, check=True):
-    """Return a type like that of `quantity` that leaves a plain number as it is."""
-
-    def convert(text):
-        try:
-            return float(text)
-        except ValueError:
-            return quantity(example, check=check)(text)
-
-    return convert
 
 
 def number_or_text(*texts):
@@ -186,6 +192,31 @@ def number_or_text(*texts):
     return convert
 
 
+def setting(convert, names=None):
+    """Return a type for `argparse`: NAME=VALUE, as a pair whose value is converted."""
+
+    def pair(text):
+        name, equals, value = text.partition("=")
+        if not equals or (names is not None and name not in names):
+            among = "" if names is None else f" with a name among {', '.join(names)}"
+            msg = f"must be NAME=VALUE{among}, got {text!r}"
+            raise argparse.ArgumentTypeError(msg)
+        try:
+            return name, convert(value)
+        except (TypeError, ValueError) as error:
+            msg = f"{name}: {error}"
+            raise argparse.ArgumentTypeError(msg) from None
+
+    return pair
+
+
+def as_quantity(text):
+    """Return a quantity, which may have no unit."""
+    from astropy import units as u
+
+    return u.Quantity(text)
+
+
 def show_table(table, columns=None, **options):
     """Print all rows of a table, and those of the columns that it has."""
     columns = table.colnames if columns is None else columns
@@ -198,140 +229,102 @@ def show_table(table, columns=None, **options):
     print("\n".join(table.pformat(max_lines=-1, max_width=-1, **options)))
 
 
-#: Options that only a cube takes.
-_OF_CUBES = ("velocity_range", "noise", "snr")
-
-_OF_MAPS = ("distance", "beam", "pixel_scale", "no_data", "dispersion_kind", "line_width")
+#: The options that are parameters of `GasMap.read`, and those of `GasMap.from_cube` alone.
+_OF_READ = (
+    "velocity", "dispersion", "dispersion_kind", "hdu", "distance", "pixel_scale", "unit",
+    "no_data", "beam", "line_width",
+)  # fmt: skip
+_OF_CUBES = ("velocity_range", "snr")
+_OF_BOTH = {"distance", "unit", "hdu", "beam", "column", "line_width"}
 
 _OPACITY = "0.02 cm2/g"
 
 
 def add_map_arguments(group):
-    """Declare the arguments of `read_map`, those of `GasMap.read` and the dataclasses of its column."""
-    group.add_argument("--velocity", metavar="FILE", help="map of the line-of-sight velocity")
-    group.add_argument("--dispersion", metavar="FILE", help="map of the velocity dispersion")
-    group.add_argument(
-        "--dispersion-kind", choices=("sigma", "fwhm", "variance"),
-        help="what --dispersion holds (default: as its unit says)",
-    )  # fmt: skip
-    group.add_argument(
+    """Declare the arguments of `read_map`: parameters of `GasMap.read` and its conversions."""
+    add = group.add_argument
+    add("--velocity", metavar="FILE", help="map of the line-of-sight velocity")
+    add("--dispersion", metavar="FILE", help="map of the velocity dispersion")
+    add("--dispersion-kind", metavar="KIND", help="sigma, fwhm or variance (default: by its unit)")
+    add(
         "--uncertainty", metavar="FILE", action="append", default=[],
-        help="map of the standard deviation of the column density; given again, of velocity and "
-        "dispersion",
+        help="map of the error of the column density; given again, of velocity and dispersion",
     )  # fmt: skip
-    group.add_argument("--hdu", metavar="NAME", help="extension that holds the map or cube")
-    group.add_argument(
-        "--distance", type=quantity("0.3 kpc", bare="pc"), metavar="D",
-        help="in pc, or with a unit, such as '0.3 kpc' (default: the header's)",
+    add("--hdu", metavar="NAME", type=_extension, help="extension with the map or cube")
+    add_quantity(group, "--distance", "0.3 kpc", "of the gas, in pc or with a unit", bare="pc")
+    add_quantity(group, "--pixel-scale", "0.01 pc", "pixel of a map without WCS")
+    add(
+        "--unit", type=_units,
+        help="in place of BUNIT, such as 'dex(cm-2)' for a logarithm; 'cm-2,m/s,m/s' for three "
+        "maps, ',m/s' for the velocity alone",
     )  # fmt: skip
-    group.add_argument(
-        "--pixel-scale", type=quantity("0.01 pc"), metavar="LENGTH",
-        help="width of a pixel of a map without WCS, such as '0.01 pc'",
+    add("--no-data", type=float, metavar="VALUE", help="value of missing data, such as 0")
+    add_quantity(group, "--beam", "20 arcsec", "FWHM, in arcsec or with a unit", bare="arcsec")
+    add_quantity(group, "--line-width", "0.07 km/s", "dispersion to subtract")
+    add_quantity(
+        group, "--x-factor", "2e20 cm-2 / (K km/s)",
+        "for a cube or an integrated line: N(H2) per intensity", check=False,
     )  # fmt: skip
-    group.add_argument(
-        "--unit",
-        help="unit of the column density (or cube) in place of BUNIT, such as 'dex(cm-2)' for a "
-        "logarithm; 'cm-2,m/s,m/s' for three maps, ',m/s' for the velocity alone",
-    )
-    group.add_argument(
-        "--no-data", type=float, metavar="VALUE",
-        help="a value that means 'nothing here', such as 0",
+    add_quantity(group, "--rest-frequency", "110.2 GHz", "of the line")
+    add_quantity(group, "--extinction", "9.4e20 cm-2 / mag", "for an extinction map", check=False)
+    add(
+        "--dust", nargs=3, metavar=("T", "NU", "KAPPA"),
+        help="for dust emission: temperature '15 K' (or a map), frequency '850 um', opacity per "
+        "gram of gas '0.02 cm2/g' or hildebrand[:BETA]",
     )  # fmt: skip
-    group.add_argument(
-        "--beam", type=quantity("20 arcsec", bare="arcsec"), metavar="FWHM",
-        help="in arcsec, or with a unit (default: the header's)",
-    )  # fmt: skip
-    group.add_argument(
-        "--line-width", type=quantity("0.07 km/s"), metavar="SIGMA",
-        help="thermal and instrumental dispersion to take out, such as '0.07 km/s'",
-    )  # fmt: skip
-    group.add_argument(
-        "--x-factor", type=quantity("2e20 cm-2 / (K km/s)", check=False), metavar="X",
-        help="FILE is a cube or an integrated line: N(H2) per K km/s, such as "
-        "'2e20 cm-2 / (K km/s)'",
-    )  # fmt: skip
-    group.add_argument(
-        "--rest-frequency", type=quantity("110.201354 GHz"), metavar="NU",
-        help="of the line, where the header has none, such as '110.201354 GHz'",
-    )  # fmt: skip
-    group.add_argument(
-        "--extinction", type=quantity("9.4e20 cm-2 / mag", check=False), metavar="N/A",
-        help="FILE is an extinction: N(H2) per magnitude, such as '9.4e20 cm-2 / mag'",
-    )  # fmt: skip
-    group.add_argument(
-        "--dust", nargs=3, metavar=("T|FILE", "NU", "KAPPA"),
-        help="FILE is dust emission: its temperature such as '15 K' (or a map), frequency such as "
-        "'850 um', and opacity per gram of gas and dust such as '0.02 cm2/g', or hildebrand, or "
-        "hildebrand:BETA",
-    )  # fmt: skip
-    group.add_argument(
-        "--abundance", type=float, help="FILE is the column density of a molecule: molecules per H2"
-    )
-    group.add_argument(
+    add("--abundance", type=float, metavar="X", help="for a map of molecules: molecules per H2")
+    add(
         "--velocity-range", type=quantity("0 km/s"), nargs=2, metavar=("LOW", "HIGH"),
-        help="the cube's line is between these, such as '0 km/s' '12 km/s'",
+        help="of the line in a cube, such as '0 km/s' '12 km/s'",
     )  # fmt: skip
-    group.add_argument(
-        "--noise", type=quantity("0.1 K", check=False), metavar="RMS",
-        help="of a channel of the cube, such as '0.1 K' (default: measured)",
-    )  # fmt: skip
-    group.add_argument(
-        "--snr", type=float, metavar="RATIO",
-        help="lowest signal-to-noise ratio of a line in the cube (default: 4)",
-    )  # fmt: skip
+    add("--snr", type=float, help="lowest signal-to-noise ratio in a cube (default: 4)")
 
 
-class _Hidden:
-    """A group whose arguments the help of another command shows."""
-
-    def __init__(self, parser):
-        self._parser = parser
-
-    def add_argument(self, *names, help, **options):
-        self._parser.add_argument(*names, help=argparse.SUPPRESS, **options)
+def _extension(text):
+    return int(text) if text.isdigit() else text
 
 
-def add_hidden_map_arguments(parser):
-    """Declare the arguments of `read_map`, which the help of ``mass`` describes."""
-    add_map_arguments(_Hidden(parser))
+def _units(text):
+    """Return a unit, or the units of some channels by name."""
+    from astrofractal.gasmap.moments import CHANNELS
+
+    units = [part.strip() for part in text.split(",")]
+    named = {name: unit for name, unit in zip(CHANNELS, units, strict=False) if unit}
+    return text if len(units) == 1 else named
 
 
 def read_map(args, path):
-    """Read the map or cube at ``path`` as the arguments say."""
+    """Read the map or cube at ``path`` as the arguments require."""
     from astropy import units as u
 
     from astrofractal import GasMap
     from astrofractal.gasmap.moments import CHANNELS
 
-    options = _given(args, (*_OF_MAPS, "velocity", "dispersion", "hdu"))
-    if args.hdu is not None and args.hdu.isdigit():
-        options["hdu"] = int(args.hdu)
+    if len(args.uncertainty) > len(CHANNELS):
+        msg = f"--uncertainty must be given at most {len(CHANNELS)} times"
+        raise ValueError(msg)
+    options = given(args, _OF_READ)
     if args.uncertainty:
-        if len(args.uncertainty) > len(CHANNELS):
-            msg = f"--uncertainty must be given at most {len(CHANNELS)} times"
-            raise ValueError(msg)
         options["uncertainty"] = dict(zip(CHANNELS, args.uncertainty, strict=False))
-    if args.unit is not None:
-        units = [part.strip() for part in args.unit.split(",")]
-        named = {name: one for name, one in zip(CHANNELS, units, strict=False) if one}
-        options["unit"] = args.unit if len(units) == 1 else named
     column = _column(args)
     if column is not None:
         options["column"] = column
-    of_cubes = _given(args, _OF_CUBES)
+    of_cubes = given(args, _OF_CUBES)
     if not of_cubes:
         return GasMap.read(path, **options)
-    wrong = set(options) - {"distance", "unit", "hdu", "beam", "column", "line_width"}
+    wrong = set(options) - _OF_BOTH
     if wrong:
-        one, other = (f"--{name.replace('_', '-')}" for name in (min(wrong), min(of_cubes)))
-        msg = f"{one} describes maps and {other} a cube: one of them is not for {path!r}"
+        msg = (
+            f"{_option(min(wrong))} describes maps and {_option(min(of_cubes))} a cube: one of "
+            f"them is not for {path!r}"
+        )
         raise ValueError(msg)
     if "velocity_range" in of_cubes:
         of_cubes["velocity_range"] = u.Quantity(args.velocity_range)
     return GasMap.from_cube(path, **options, **of_cubes)
 
 
-def _given(args, names):
+def given(args, names):
     """Return the arguments that were given, by name."""
     values = {name: getattr(args, name) for name in names}
     return {name: value for name, value in values.items() if value is not None}
@@ -341,9 +334,9 @@ def _column(args):
     """Return the conversion to a column density that was asked for, or `None`."""
     from astrofractal.gasmap import Abundance, Extinction, XFactor
 
-    asked = _given(args, ("x_factor", "extinction", "dust", "abundance"))
+    asked = given(args, ("x_factor", "extinction", "dust", "abundance"))
     if len(asked) > 1:
-        options = " and ".join(f"--{name.replace('_', '-')}" for name in asked)
+        options = " and ".join(_option(name) for name in asked)
         msg = f"{options} exclude one another: give the one that describes the map"
         raise ValueError(msg)
     if args.rest_frequency is not None and args.x_factor is None:
@@ -362,23 +355,19 @@ def _dust(temperature, frequency, opacity):
     """Return dust emission from the three words of ``--dust``."""
     from astrofractal.gasmap import DustEmission, hildebrand_opacity
 
-    if not Path(temperature).is_file():
-        temperature = _convert(temperature, "15 K")
-    frequency = _convert(frequency, "850 um")
-    name, _, beta = opacity.partition(":")
-    if name != "hildebrand":
-        return DustEmission(temperature, frequency, _convert(opacity, _OPACITY))
     try:
-        kappa = hildebrand_opacity(frequency, beta=float(beta or 2))
+        if not Path(temperature).is_file():
+            temperature = quantity("15 K")(temperature)
+        frequency = quantity("850 um")(frequency)
+        name, _, beta = opacity.partition(":")
+        if name == "hildebrand":
+            kappa = hildebrand_opacity(frequency, beta=float(beta or 2))
+        else:
+            kappa = quantity(_OPACITY)(opacity)
+    except argparse.ArgumentTypeError as error:
+        msg = f"--dust: a part {error}"
+        raise ValueError(msg) from None
     except ValueError as error:
         msg = f"--dust hildebrand:BETA needs a number, got {opacity!r}"
         raise ValueError(msg) from error
     return DustEmission(temperature, frequency, kappa)
-
-
-def _convert(text, example):
-    try:
-        return quantity(example)(text)
-    except argparse.ArgumentTypeError as error:
-        msg = f"--dust: a part {error}"
-        raise ValueError(msg) from None

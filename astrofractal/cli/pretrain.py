@@ -1,22 +1,22 @@
 """Pretrain an encoder by DINOv2 on fractal flames, continue a run, or export its
-weights.
+weights. Needs: python -m pip install "astrofractal[pretrain]".
 
-  astrofractal pretrain --recipe compact --output runs/mine       start
-  astrofractal pretrain --resume runs/mine                        continue after an interruption
+examples:
+  astrofractal pretrain --recipe compact --output runs/mine
+  astrofractal pretrain --resume runs/mine
   astrofractal pretrain --export runs/mine --output mine.safetensors
   astrofractal pretrain --recipe adapt --maps DIR --start-from bundled
-                                                                  adapt to maps of your own
 
-Any value of a recipe can be replaced: --set batch_size=128 --set
-n_images=1000000.  On several GPUs or machines start it with torchrun and add
---trainer strategy=ddp or fsdp.  Needs: python -m pip install "astrofractal[pretrain]".
+On several GPUs or machines start it with torchrun and --trainer strategy=ddp.
 """
 
 import json
 
-from astrofractal.cli.options import add_output, check_folder, check_output
+from astrofractal.cli.options import add_output, check_files, check_folder, refuse, setting
 
 HELP = "pretrain an encoder on fractal flames"
+
+_TRAINER = ("devices", "strategy", "n_nodes", "precision", "n_workers", "max_steps")
 
 
 def add_arguments(parser):
@@ -25,81 +25,52 @@ def add_arguments(parser):
     action.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
     action.add_argument("--export", metavar="RUN", help="write the weights of this run and stop")
     action.add_argument(
-        "--start-from",
-        metavar="RUN",
-        help="start a new run with the networks of this one, of a .safetensors file, or 'bundled'",
-    )
-    parser.add_argument(
-        "--recipe",
-        default="compact",
-        help="compact, compact_zoom, compact_invariant, adapt, paper or a file (default: %(default)s)",
-    )
+        "--start-from", metavar="RUN",
+        help="start with the networks of this run, of a .safetensors file, or 'bundled'",
+    )  # fmt: skip
+    add = parser.add_argument
+    add(
+        "--recipe", default="compact",
+        help="compact, compact_zoom, compact_invariant, adapt, paper or a file (default: compact)",
+    )  # fmt: skip
     add_output(
-        parser, metavar="RUN|FILE",
-        help="the run's folder (default: runs/RECIPE); with --export the .safetensors file",
+        parser, "RUN|FILE",
+        "the run's folder (default: runs/RECIPE); with --export the .safetensors file",
     )  # fmt: skip
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="replace a value of the recipe; may be given several times",
-    )
-    parser.add_argument("--shards", metavar="DIR", help="flames of 'astrofractal fractals'")
-    parser.add_argument(
-        "--maps",
-        metavar="DIR",
-        help="with --recipe adapt: FITS files of gas to adapt to, map sets or maps with WCS and "
-        "DISTANCE; masses are not read",
-    )
-    parser.add_argument(
-        "--n-workers",
-        type=int,
-        metavar="N",
-        help="processes that render for each that trains (default: as many as cores allow)",
-    )
-    parser.add_argument(
+    add(
+        "--set", action="append", default=[], metavar="NAME=VALUE", type=setting(json_or_text),
+        help="replace a value of the recipe, such as n_images=1000000; may be repeated",
+    )  # fmt: skip
+    add("--shards", metavar="DIR", help="flames of 'astrofractal fractals'")
+    add(
+        "--maps", metavar="DIR",
+        help="with --recipe adapt: map sets, or FITS maps of gas with WCS and DISTANCE",
+    )  # fmt: skip
+    add(
         "--trainer", action="append", default=[], metavar="NAME=VALUE",
-        help="a setting of Lightning: devices, strategy (ddp, fsdp), n_nodes or precision "
-        "(32-true, bf16-mixed; default: the faster, measured at start)",
+        type=setting(json_or_text, _TRAINER),
+        help="devices, strategy (ddp, fsdp), n_nodes, precision (32-true, bf16-mixed; default: the "
+        "faster), n_workers (that render, per process) or max_steps (then stop; --resume continues)",
     )  # fmt: skip
-    parser.add_argument("--max-steps", type=int, help="stop after this step; --resume continues")
 
 
-_TRAINER = ("devices", "strategy", "n_nodes", "precision")
-
-
-def overrides_of(settings, option="--set"):
-    """Return values that were given as ``NAME=VALUE``."""
-    overrides = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            msg = f"{option} must be NAME=VALUE, got {setting!r}"
-            raise ValueError(msg)
-        try:
-            overrides[name] = json.loads(text)
-        except json.JSONDecodeError:
-            overrides[name] = text
-    return overrides
+def json_or_text(text):
+    """Return the number, list or boolean that a text stands for, or the text."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
 
 
 def run(args):
     """Run ``astrofractal pretrain``."""
     import logging
 
-    if args.export and args.output is None:
-        msg = "--export needs --output FILE"
-        raise ValueError(msg)
+    refuse({"--export needs --output FILE": args.export and args.output is None})
     if args.export:
-        check_output("--output", args.output, overwrite=args.overwrite)
+        check_files(args, "output")
     else:
-        check_folder("--output", args.output)
-    trainer = overrides_of(args.trainer, "--trainer")
-    wrong = sorted(set(trainer) - set(_TRAINER))
-    if wrong:
-        msg = f"--trainer must be among {', '.join(_TRAINER)}, got {wrong[0]!r}"
-        raise ValueError(msg)
+        check_folder(args)
     from astrofractal.pretraining import export_run, pretrain
 
     if args.export:
@@ -116,11 +87,9 @@ def run(args):
         start_from=args.start_from,
         shards=args.shards,
         maps=args.maps,
-        n_workers=args.n_workers,
-        max_steps=args.max_steps,
         progress_bar=not args.quiet,
-        **trainer,
-        **overrides_of(args.set),
+        **dict(args.trainer),
+        **dict(args.set),
     )
     if not args.quiet:
         print(f"run: {folder}")

@@ -67,15 +67,7 @@ def _columns(frame, *names):
 def _sinks(frame, length, mass):
     if frame is None or not len(frame):
         return None
-    masses = np.asarray(frame["m"], dtype=float)
-    alive = ~(masses <= 0)  # what is no number stays, and is an error
-    position = _columns(frame, "x", "y", "z")[alive] * length
-    return QTable(
-        {
-            "sink": np.asarray(frame.index)[alive],
-            "mass": masses[alive] * mass,
-            "x": position[:, 0],
-            "y": position[:, 1],
-            "z": position[:, 2],
-        }
-    )
+    alive = frame[~(np.asarray(frame["m"]) <= 0)]  # what is no number stays, and is an error
+    places = {axis: np.asarray(alive[axis], dtype=float) * length for axis in "xyz"}
+    masses = np.asarray(alive["m"], dtype=float) * mass
+    return QTable({"sink": np.asarray(alive.index), "mass": masses, **places})

@@ -29,18 +29,16 @@ def read_table_of_sinks(path, *, length, mass):
     if not rows:
         return None
     names, units = _columns(path, header, len(rows[0]))
-    values = {name: [] for name in names}
-    for row in rows:
-        if len(row) <= max(names.values()) or len(row) != len(rows[0]):
-            msg = f"{str(path)!r} has a row of fewer columns than its header: is it truncated?"
+    if any(len(row) <= max(names.values()) or len(row) != len(rows[0]) for row in rows):
+        msg = f"{str(path)!r} has a row of fewer columns than its header: is it truncated?"
+        raise ValueError(msg)
+    values = {}
+    for name, column in names.items():
+        values[name] = np.array([_number(row[column]) for row in rows], dtype=float)
+        if not np.isfinite(values[name]).all():
+            cell = rows[int(np.argmin(np.isfinite(values[name])))][column]
+            msg = f"{str(path)!r} has a cell that is no number: {name} = {cell!r}"
             raise ValueError(msg)
-        for name, column in names.items():
-            value = _number(row[column])
-            if value is None or not np.isfinite(value):
-                msg = f"{str(path)!r} has a cell that is no number: {name} = {row[column]!r}"
-                raise ValueError(msg)
-            values[name].append(value)
-    values = {name: np.array(column) for name, column in values.items()}
     known = {"m": mass, "l": length} | {
         "msol": u.solMass, "msun": u.solMass, "g": u.g, "pc": u.pc, "au": u.au, "cm": u.cm,
     }  # fmt: skip

@@ -18,6 +18,8 @@ from astrofractal.simulations.snapshot import Snapshot
 
 __all__ = ["read_yt"]
 
+_GAS = "PartType0"
+
 _ETA = 1.2  # h = eta (m / rho)^(1/3), the usual choice for the M4 spline (Price 2012)
 
 _TYPES = {
@@ -37,14 +39,14 @@ def read_yt(
     path,
     code,
     *,
-    units=None,
-    name=None,
-    region=None,
-    temperatures=False,
-    sink_type=None,
-    periodic=None,
-    molecular=False,
-    reservoir=False,
+    units,
+    name,
+    region,
+    temperatures,
+    sink_type,
+    periodic,
+    molecular,
+    reservoir,
 ):
     """Read a snapshot through yt."""
     yt = require("yt", extra="simulations")
@@ -53,13 +55,13 @@ def read_yt(
             dataset = yt.load(_entry(path, code), **_options(path, code, units, scratch))
         data = dataset.all_data()
         if region is not None:
-            low, high = (dataset.arr(corner.to_value(u.pc), "pc") for corner in region)
+            low, high = (dataset.arr(u.Quantity(end).to_value(u.pc), "pc") for end in region)
             data = dataset.box(low, high)
         gas = _particles(data) if code == "gadget" else _cells(data)
         if molecular:
             gas["masses"] = gas["masses"] * _molecular_fraction(data, code)
         if temperatures:
-            kind = "PartType0" if code == "gadget" else "gas"
+            kind = _GAS if code == "gadget" else "gas"
             gas["temperatures"] = _value(data[kind, "temperature"], "K") * u.K
         if periodic is None:
             periodic = all(dataset.periodicity) and not _is_open(path, code)
@@ -115,25 +117,18 @@ def _options(path, code, units, scratch):
         units = header_units(path) if units is None else units
         if units is None:
             _refuse(path, "{'length': 1 * u.pc, 'mass': 1 * u.solMass, 'velocity': 1 * u.m / u.s}")
-        return {
-            "unit_base": {
-                "UnitLength_in_cm": units["length"],
-                "UnitMass_in_g": units["mass"],
-                "UnitVelocity_in_cm_per_s": units["length"] / units["time"],
-            },
-            "index_filename": str(Path(scratch) / "index.ewah"),
+        base = {
+            "UnitLength_in_cm": units["length"],
+            "UnitMass_in_g": units["mass"],
+            "UnitVelocity_in_cm_per_s": units["length"] / units["time"],
         }
-    if units is None:
-        if code == "athena++" or (code == "enzo" and not _enzo_states_units(path)):
-            _refuse(path, "{'length': 1 * u.pc, 'density': ..., 'velocity': 1 * u.km / u.s}")
-        return {}
-    return {
-        "units_override": {
-            "length_unit": (units["length"], "cm"),
-            "mass_unit": (units["mass"], "g"),
-            "time_unit": (units["time"], "s"),
-        }
-    }
+        return {"unit_base": base, "index_filename": str(Path(scratch) / "index.ewah")}
+    if units is not None:
+        cgs = {"length": "cm", "mass": "g", "time": "s"}
+        return {"units_override": {f"{n}_unit": (units[n], unit) for n, unit in cgs.items()}}
+    if code == "athena++" or (code == "enzo" and not _enzo_states_units(path)):
+        _refuse(path, "{'length': 1 * u.pc, 'density': ..., 'velocity': 1 * u.km / u.s}")
+    return {}
 
 
 def _enzo_states_units(path):
@@ -150,53 +145,57 @@ def _value(array, unit):
     return np.array(array.to(unit).d, dtype=float)
 
 
+def _vectors(data, kind, names, unit):
+    """Return three fields as (n, 3)."""
+    return np.stack([_value(data[kind, name], unit) for name in names], axis=1)
+
+
+def _on_disk(data, kind):
+    """Return the fields of a type of particles that the file contains."""
+    return {field for ptype, field in data.ds.field_list if ptype == kind}
+
+
 def _particles(data):
-    """Gas of the GADGET family.  Its smoothing length is the radius where the kernel vanishes."""
-    kind = "PartType0"
-    masses = _value(data[kind, "particle_mass"], "Msun")
-    on_disk = {field for ptype, field in data.ds.field_list if ptype == kind}
-    stored = next((f for f in ("SmoothingLength", "KernelRadius") if f in on_disk), None)
-    if stored is not None:
-        h = _value(data.ds.arr(data[kind, stored].d, "code_length"), "pc") / 2
-    elif "Density" in on_disk:
-        h = _ETA * np.cbrt(masses / _value(data[kind, "density"], "Msun/pc**3"))
+    """Return gas of the GADGET family, whose smoothing length is where the kernel vanishes."""
+    masses, stored = _value(data[_GAS, "particle_mass"], "Msun"), _on_disk(data, _GAS)
+    lengths = [name for name in ("SmoothingLength", "KernelRadius") if name in stored]
+    if lengths:
+        h = _value(data.ds.arr(data[_GAS, lengths[0]].d, "code_length"), "pc") / 2
+    elif "Density" in stored:
+        h = _ETA * np.cbrt(masses / _value(data[_GAS, "density"], "Msun/pc**3"))
     else:
         msg = "the gas has neither smoothing lengths nor densities"
         raise ValueError(msg)
     return {
-        "positions": _value(data[kind, "particle_position"], "pc") * u.pc,
+        "positions": _value(data[_GAS, "particle_position"], "pc") * u.pc,
         "masses": masses * u.solMass,
-        "velocities": _value(data[kind, "particle_velocity"], "km/s") * u.km / u.s,
+        "velocities": _value(data[_GAS, "particle_velocity"], "km/s") * u.km / u.s,
         "smoothing_lengths": h * u.pc,
     }
 
 
 def _cells(data):
-    """Gas of a grid code, leaf cells only."""
-
-    def stack(names, unit):
-        return np.stack([_value(data["gas", name], unit) for name in names], axis=1)
-
-    widths = np.stack([_value(data["index", f"d{axis}"], "pc") for axis in "xyz"], axis=1)
-    positions = np.stack([_value(data["index", axis], "pc") for axis in "xyz"], axis=1)
+    """Return gas of a grid code, leaf cells only."""
+    widths = _vectors(data, "index", ("dx", "dy", "dz"), "pc")
+    velocities = _vectors(data, "gas", [f"velocity_{axis}" for axis in "xyz"], "km/s")
     density = _value(data["gas", "density"], "Msun/pc**3")
     return {
-        "positions": positions * u.pc,
+        "positions": _vectors(data, "index", "xyz", "pc") * u.pc,
         "masses": density * widths.prod(axis=1) * u.solMass,
-        "velocities": stack(["velocity_x", "velocity_y", "velocity_z"], "km/s") * u.km / u.s,
+        "velocities": velocities * u.km / u.s,
         "cell_widths": widths * u.pc,
     }
 
 
 def _molecular_fraction(data, code):
     """Return the fraction of the gas that is molecular, which GIZMO and STARFORGE write."""
-    kind, name = "PartType0", "MolecularMassFraction"
-    if code != "gadget" or (kind, name) not in data.ds.field_list:
+    name = "MolecularMassFraction"
+    if code != "gadget" or name not in _on_disk(data, _GAS):
         msg = (
             f"molecular is True, but the snapshot has no {name}: only GIZMO and STARFORGE write it"
         )
         raise ValueError(msg)
-    return np.clip(np.array(data[kind, name].d, dtype=float), 0, 1)
+    return np.clip(np.array(data[_GAS, name].d, dtype=float), 0, 1)
 
 
 def _read_sinks(data, path, sink_type, code, *, reservoir=False):
@@ -213,26 +212,22 @@ def _read_sinks(data, path, sink_type, code, *, reservoir=False):
     if sink_type is not None and sink_type not in present:
         msg = f"sink_type must be one of {sorted(present)}, got {sink_type!r}"
         raise ValueError(msg)
-    types = _TYPES[code] if sink_type is None else (sink_type,)
-    for kind in types:
-        if kind not in present:
-            continue
-        masses = _sink_masses(data, kind, reservoir=reservoir)
+    for kind in _TYPES[code] if sink_type is None else (sink_type,):
+        masses = _sink_masses(data, kind, reservoir=reservoir) if kind in present else ()
         if not len(masses):
             continue
-        position = np.stack(
-            [data[kind, f"particle_position_{axis}"].to("pc").d for axis in "xyz"], axis=1
-        )
-        names = _sink_names(data, kind, len(masses))
         alive = ~(masses <= 0)  # what is no number stays, and is an error
-        columns = dict(zip("xyz", np.asarray(position[alive], float).T * u.pc, strict=True))
-        return QTable({"sink": names[alive], "mass": masses[alive] * u.solMass, **columns})
+        axes = [f"particle_position_{axis}" for axis in "xyz"]
+        places = _vectors(data, kind, axes, "pc")[alive].T * u.pc
+        names = _sink_names(data, kind, len(masses))[alive]
+        columns = dict(zip("xyz", places, strict=True))
+        return QTable({"sink": names, "mass": masses[alive] * u.solMass, **columns})
     return None
 
 
 def _sink_masses(data, kind, *, reservoir):
     """Return masses in Msun: of the star where the file has it apart from what is bound to it."""
-    on_disk = {field for ptype, field in data.ds.field_list if ptype == kind}
+    on_disk = _on_disk(data, kind)
     if reservoir and _RESERVOIR not in on_disk:
         msg = (
             f"reservoir is True, but sinks of type {kind!r} have no {_RESERVOIR}: only GIZMO and "
@@ -240,24 +235,21 @@ def _sink_masses(data, kind, *, reservoir):
         )
         raise ValueError(msg)
     if _STAR not in on_disk:
-        return np.array(data[kind, "particle_mass"].to("Msun").d, dtype=float)
+        return _value(data[kind, "particle_mass"], "Msun")
     code = sum(np.array(data[kind, name].d) for name in (_STAR, *[_RESERVOIR] * reservoir))
-    return np.array(data.ds.arr(code, "code_mass").to("Msun").d, dtype=float)
+    return _value(data.ds.arr(code, "code_mass"), "Msun")
 
 
 def _sink_names(data, kind, n):
-    """
-    Return a name for each sink that it keeps from snapshot to snapshot.
-
-    GIZMO's identifiers repeat where sinks come from gas that was split or launched by jets, and its
-    numbers of children grow with the jets: the time when a sink formed makes them unique.
-    """
-    on_disk = {field for ptype, field in data.ds.field_list if ptype == kind}
+    """Return a name for each sink that it keeps from snapshot to snapshot."""
+    on_disk = _on_disk(data, kind)
     known = on_disk | {field for ptype, field in data.ds.derived_field_list if ptype == kind}
     identity = next((name for name in _IDENTITIES if name in known), None)
     if identity is None:
         return np.arange(n)
     names = np.array(data[kind, identity].d).astype(np.int64)
+    # GIZMO's identifiers repeat where sinks come from gas that was split or launched by jets, and
+    # its numbers of children grow with the jets: the time when a sink formed makes them unique.
     if {"ParticleIDGenerationNumber", "StellarFormationTime"} <= on_disk:
         formed = np.array(data[kind, "StellarFormationTime"].d)
         return np.array([f"{name}@{time:.6g}" for name, time in zip(names, formed, strict=True)])

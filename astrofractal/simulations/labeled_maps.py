@@ -26,31 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["map_set", "sink_maps"]
 
 
-def _named(lines_of_sight):
-    """Return pairs of a name and a line of sight."""
-    if isinstance(lines_of_sight, dict):
-        pairs = list(lines_of_sight.items())
-    elif isinstance(lines_of_sight, str):
-        pairs = [(lines_of_sight, lines_of_sight)]
-    else:
-        pairs = [(s if isinstance(s, str) else f"los{k}", s) for k, s in enumerate(lines_of_sight)]
-    for _, sight in pairs:
-        line_of_sight_basis(sight)
-    if not pairs:
-        msg = "lines_of_sight must hold at least one line of sight"
-        raise ValueError(msg)
-    return pairs
-
-
-def _chosen(snapshot, mass_range):
-    """Return the sinks of a snapshot within a range of masses."""
-    if mass_range is None:
-        return snapshot.sinks
-    low, high = u.Quantity(mass_range)
-    masses = snapshot.sinks["mass"]
-    return snapshot.sinks[(masses >= low) & (masses <= high)]
-
-
 def sink_maps(
     snapshot: Snapshot,
     *,
@@ -73,14 +48,11 @@ def sink_maps(
     lines_of_sight : sequence or dict, optional
         Axes, vectors or rotations, see `line_of_sight_basis`; the keys of a dictionary name them.
 
-    size, shape, depth : optional
+    size, shape, depth, thermal, distance : optional
         As for `project`.
 
     mass_range : `~astropy.units.Quantity`, optional
         Smallest and largest mass of the sinks that get a map, `None` for all.
-
-    thermal, distance : optional
-        As for `project`.
 
     Returns
     -------
@@ -88,23 +60,37 @@ def sink_maps(
         One map for each sink and line of sight, the sink at the center.  ``meta`` carries its
         ``mass``, ``sink``, ``axis``, ``center``, ``time`` and ``cloud``.
     """
+    options = {"size": size, "shape": shape, "depth": depth, "thermal": thermal}
+    sights = _named(lines_of_sight)
+    sinks = snapshot.sinks
+    if mass_range is not None:
+        low, high = u.Quantity(mass_range)
+        sinks = sinks[(sinks["mass"] >= low) & (sinks["mass"] <= high)]
     maps = []
-    for row in _chosen(snapshot, mass_range):
+    for row in sinks:
         center = u.Quantity([row["x"], row["y"], row["z"]])
-        for name, sight in _named(lines_of_sight):
+        for name, sight in sights.items():
             gas = project(
-                snapshot,
-                line_of_sight=sight,
-                center=center,
-                size=size,
-                shape=shape,
-                depth=depth,
-                thermal=thermal,
-                distance=distance,
+                snapshot, line_of_sight=sight, center=center, distance=distance, **options
             )
             gas.meta.update(sink=str(row["sink"]), mass=row["mass"], axis=name)
             maps.append(gas)
     return maps
+
+
+def _named(lines_of_sight):
+    """Return lines of sight by name."""
+    sights = lines_of_sight
+    if isinstance(sights, str):
+        sights = [sights]
+    if not isinstance(sights, dict):
+        sights = {s if isinstance(s, str) else f"los{k}": s for k, s in enumerate(sights)}
+    for sight in sights.values():
+        line_of_sight_basis(sight)
+    if not sights:
+        msg = "lines_of_sight must hold at least one line of sight"
+        raise ValueError(msg)
+    return sights
 
 
 def map_set(
@@ -152,28 +138,19 @@ def map_set(
 
     if isinstance(snapshots, Snapshot) or not hasattr(snapshots, "__iter__"):
         snapshots = [snapshots]
-    maps, empty = [], []
-    clouds: dict[str, dict[str, float | None]] = {}
+    options = {"lines_of_sight": lines_of_sight, "size": size, "shape": shape, "depth": depth}
+    properties = {} if depth is None else {"DEPTH": u.Quantity(depth).to_value(u.pc)}
+    maps, empty, clouds = [], [], {}
     total = len(snapshots) if isinstance(snapshots, Sized) else None
     for item in progress(snapshots, progress_bar, total=total, desc="snapshots"):
         snapshot = item if isinstance(item, Snapshot) else read_snapshot(item)
-        made = sink_maps(
-            snapshot,
-            lines_of_sight=lines_of_sight,
-            size=size,
-            shape=shape,
-            depth=depth,
-            mass_range=mass_range,
-            thermal=thermal,
-        )
-        if not made:
+        made = sink_maps(snapshot, mass_range=mass_range, thermal=thermal, **options)
+        if made:
+            cloud = snapshot.name or "cloud"
+            clouds[cloud] = dict(properties)
+            maps.append(_as_set(made, cloud))
+        else:
             empty.append(repr(snapshot))
-            continue
-        cloud = snapshot.name or "cloud"
-        clouds.setdefault(
-            cloud, {"DEPTH": None if depth is None else u.Quantity(depth).to_value(u.pc)}
-        )
-        maps.append(_as_set(made, cloud))
     if not maps:
         msg = f"no sink with a mass in {mass_range} in {len(empty)} snapshots: there is no label"
         raise ValueError(msg)
@@ -181,10 +158,7 @@ def map_set(
         msg = f"{len(empty)} snapshots hold no sink with a mass in {mass_range}, e.g. {empty[0]}"
         warn(msg)
     result = MapSet.concatenate(maps)
-    result.meta["clouds"] = {
-        cloud: {key: value for key, value in properties.items() if value is not None}
-        for cloud, properties in clouds.items()
-    }
+    result.meta["clouds"] = clouds
     return result
 
 

@@ -95,7 +95,7 @@ def line_of_sight_basis(line_of_sight: str | ArrayLike | Rotation) -> np.ndarray
 
 def thermal_dispersion(temperature: u.Quantity, *, molecular_weight: float = 2.37) -> u.Quantity:
     """
-    Velocity dispersion along one direction from thermal motion, sqrt(k T / (mu m_H)).
+    Return the velocity dispersion along one direction by thermal motion, sqrt(k T / (mu m_H)).
 
     Parameters
     ----------
@@ -103,9 +103,8 @@ def thermal_dispersion(temperature: u.Quantity, *, molecular_weight: float = 2.3
         Gas temperature.
 
     molecular_weight : float, optional
-        Weight of the particles that move, in hydrogen masses: 2.37 for the mean particle of
-        molecular gas [1]_ (the dispersion is then the isothermal sound speed), 17 for NH3 or 29 for
-        N2H+ to imitate a line of that molecule.
+        In hydrogen masses: 2.37 for the mean particle of molecular gas [1]_, which gives the
+        isothermal sound speed; 17 for NH3 or 29 for N2H+ for a line of that molecule.
 
     Returns
     -------
@@ -133,10 +132,10 @@ def _thermal_squares(snapshot, thermal, molecular_weight):
     if thermal is None or thermal is False:
         return np.zeros(len(snapshot))
     if thermal is True:
-        if snapshot.temperatures is None:
+        thermal = snapshot.temperatures
+        if thermal is None:
             msg = "thermal is True but the snapshot has no temperatures: give one as a Quantity"
             raise ValueError(msg)
-        thermal = snapshot.temperatures
     if not isinstance(thermal, u.Quantity):
         msg = f"thermal must be a bool, a temperature or a sound speed (Quantity), got {thermal!r}"
         raise TypeError(msg)
@@ -147,22 +146,22 @@ def _thermal_squares(snapshot, thermal, molecular_weight):
 
 def _frame(size, shape, pixel_scale):
     """Return the shape (ny, nx) of the map and its pixel in pc."""
+    width = u.Quantity(size).to_value(u.pc)
     if pixel_scale is None:
-        n_rows, n_columns = (positive_int("shape", n) for n in np.broadcast_to(shape, 2).tolist())
-        pixel = u.Quantity(size).to_value(u.pc) / n_columns
+        shape = tuple(positive_int("shape", n) for n in np.broadcast_to(shape, 2).tolist())
+        pixel = width / shape[1]
     else:
         pixel = u.Quantity(pixel_scale).to_value(u.pc)
-        n_columns = n_rows = max(round(u.Quantity(size).to_value(u.pc) / pixel), 1)
+        shape = (max(round(width / pixel), 1),) * 2
     if not np.isfinite(pixel) or pixel <= 0:
         msg = f"size and pixel_scale must be positive lengths, got {size} and {pixel_scale}"
         raise ValueError(msg)
-    return (n_rows, n_columns), pixel
+    return shape, pixel
 
 
 def _depositor(snapshot, basis, center, shape, pixel, depth):
     """Return a function that puts particles or cells on the grid of the map."""
     from astrofractal.simulations import _deposit as loops
-    from astrofractal.simulations._kernel import cumulative_table
 
     offsets = snapshot.positions.value - center
     if snapshot.box_size is not None:
@@ -182,7 +181,7 @@ def _depositor(snapshot, basis, center, shape, pixel, depth):
         grid = np.zeros((4, *shape))
         what = (position[chosen], size[chosen], masses, velocities, squares, half_depth)
         if not snapshot.is_grid:
-            loops.deposit_particles(grid, cumulative_table(), *what)
+            loops.deposit_particles(grid, loops.cumulative_table(), *what)
         elif is_aligned:
             loops.deposit_aligned_cells(grid, *what)
         else:
@@ -192,25 +191,21 @@ def _depositor(snapshot, basis, center, shape, pixel, depth):
     return put
 
 
-def _densities(snapshot):
-    """Return the number density of H2 of each particle or cell, in cm-3."""
-    if snapshot.is_grid:
-        volume = snapshot.cell_widths.value.prod(axis=1) * u.pc**3
-    else:
-        volume = (snapshot.smoothing_lengths / _ETA) ** 3
-    return (snapshot.masses / volume / _H2_MASS).to_value(u.cm**-3)
-
-
 def _counted_masses(snapshot, densities):
     """Return the masses (n,), in solar masses, of which those outside a range of densities are 0."""
     masses = snapshot.masses.value
     if densities is None:
         return masses
+    if snapshot.is_grid:
+        volume = snapshot.cell_widths.value.prod(axis=1) * u.pc**3
+    else:
+        volume = (snapshot.smoothing_lengths / _ETA) ** 3
+    found = (snapshot.masses / volume / _H2_MASS).to(u.cm**-3)  # of H2
     low, high = densities
-    low = 0 if low is None else u.Quantity(low).to_value(u.cm**-3)
-    high = np.inf if high is None else u.Quantity(high).to_value(u.cm**-3)
-    found = _densities(snapshot)
-    return np.where((found >= low) & (found <= high), masses, 0.0)
+    counted = np.ones(len(found), bool) if low is None else found >= low
+    if high is not None:
+        counted &= found <= high
+    return np.where(counted, masses, 0.0)
 
 
 def _check_channels(velocities):
@@ -254,19 +249,15 @@ def _cube_hdu(cube, wcs, centers, *, x_factor, distance, meta):
 
 def _wcs(shape, pixel, distance, coordinate):
     """Return a TAN WCS, north along the rows, centered on the map."""
-    from astropy.coordinates import SkyCoord
     from astropy.wcs import WCS
 
-    coordinate = SkyCoord(0 * u.deg, 0 * u.deg) if coordinate is None else coordinate.icrs
+    ra, dec = (0, 0) if coordinate is None else (coordinate.icrs.ra.deg, coordinate.icrs.dec.deg)
     step = np.degrees(pixel / distance.to_value(u.pc))
-    wcs = WCS(naxis=2)
-    wcs.wcs.ctype = ["RA---TAN", "DEC--TAN"]
-    wcs.wcs.cunit = ["deg", "deg"]
-    wcs.wcs.crval = [coordinate.ra.deg, coordinate.dec.deg]
-    wcs.wcs.crpix = [(shape[1] + 1) / 2, (shape[0] + 1) / 2]
-    wcs.wcs.cdelt = [-step, step]
-    wcs.wcs.radesys = "ICRS"
-    return wcs
+    return WCS({
+        "CTYPE1": "RA---TAN", "CRVAL1": ra, "CRPIX1": (shape[1] + 1) / 2, "CDELT1": -step,
+        "CTYPE2": "DEC--TAN", "CRVAL2": dec, "CRPIX2": (shape[0] + 1) / 2, "CDELT2": step,
+        "CUNIT1": "deg", "CUNIT2": "deg", "RADESYS": "ICRS",
+    })  # fmt: skip
 
 
 def project(
@@ -291,8 +282,7 @@ def project(
 
     Particles are spread with the column of the M4 cubic spline, integrated exactly over each pixel;
     cells by their exact overlap with the pixels (along x, y or z) or by exact chords along many
-    lines of sight (at an angle).  Mass is conserved: what falls in the map adds up to the mass of
-    the gas there, also where particles or cells are far smaller than a pixel.
+    lines of sight (at an angle).  Mass is conserved, whatever the sizes.
 
     Parameters
     ----------
@@ -321,20 +311,17 @@ def project(
 
     thermal : bool or `~astropy.units.Quantity`, optional
         What is added in quadrature to the velocity dispersion: nothing by default (as in the
-        bundled reference maps), `True` for the snapshot's own temperatures, or a temperature or a
-        sound speed for all the gas.
+        bundled maps), `True` for the snapshot's temperatures, or a temperature or a sound speed.
 
     molecular_weight : float, optional
         For a ``thermal`` temperature, see `thermal_dispersion`.
 
     densities : tuple of `~astropy.units.Quantity`, optional
         Lowest and highest number density of H2 of the gas that counts, such as
-        ``(1e4 / u.cm**3, None)`` for the gas that a line of N2H+ or NH3 shows; all gas by default.
-        The density of a particle is m (1.2 / h)^3.
+        ``(1e4 / u.cm**3, None)`` for lines of N2H+ or NH3.  That of a particle is m (1.2 / h)^3.
 
     distance : `~astropy.units.Quantity`, optional
-        Distance of the cloud: the map then has a WCS (TAN), which a telescope's simulation and a
-        cube need.
+        Distance of the cloud: the map then has a WCS (TAN), which telescopes and cubes need.
 
     coordinate : `~astropy.coordinates.SkyCoord`, optional
         Sky position of the middle of the map, with ``distance``; 0, 0 by default.
@@ -348,14 +335,12 @@ def project(
     Returns
     -------
     gas : `~astrofractal.GasMap`, or `~astropy.io.fits.PrimaryHDU` with ``velocities``
-        N(H2), the mass-weighted mean velocity along the line of sight in the frame of the
-        simulation, and the mass-weighted standard deviation of the velocity along the line of
-        sight.  Pixels without gas are masked.  ``meta`` states how it was made.
+        N(H2), and the mass-weighted mean and standard deviation of the velocity along the line of
+        sight, in the frame of the simulation.  Pixels without gas are masked.
 
-        A cube (n_channels, ny, nx) has the brightness temperature of an optically thin line, in K:
-        that of each particle or cell is a Gaussian as wide as ``thermal`` says, integrated over each
-        channel.  `~astrofractal.GasMap.from_cube` reads it, with the ``x_factor`` that its header
-        gives as ``XFACTOR``.
+        A cube (n_channels, ny, nx) has the brightness temperature of an optically thin line, in K,
+        for `~astrofractal.GasMap.from_cube`: a Gaussian of the width ``thermal`` per particle or
+        cell, integrated over each channel.  The header gives ``x_factor`` as ``XFACTOR``.
 
     Raises
     ------
@@ -364,9 +349,8 @@ def project(
 
     Notes
     -----
-    The sky is seen as drawn, columns along the first and rows along the second axis of
-    `line_of_sight_basis`, velocities positive along the third.  (Seen from the sky this is a mirror
-    image, which physics does not tell apart.)
+    Columns run along the first and rows along the second axis of `line_of_sight_basis`, velocities
+    are positive along the third: a mirror image of what is seen on the sky.
 
     Examples
     --------
@@ -409,10 +393,8 @@ def project(
         "cloud": snapshot.name,
         "time": snapshot.time,
     }
-    wcs = None
-    if distance is not None:
-        distance = u.Quantity(distance).to(u.pc)
-        wcs = _wcs(shape, pixel, distance, coordinate)
+    distance = None if distance is None else u.Quantity(distance).to(u.pc)
+    wcs = None if distance is None else _wcs(shape, pixel, distance, coordinate)
     masses = _counted_masses(snapshot, densities)
     squares = _thermal_squares(snapshot, thermal, molecular_weight)
     put = _depositor(snapshot, basis, center, shape, pixel, depth)

@@ -163,14 +163,13 @@ def read_snapshot(
         The snapshot: a file; for Enzo the parameter file; for RAMSES the folder ``output_NNNNN``.
 
     sinks : `~astropy.table.QTable` or path-like, optional
-        Sink particles, where the snapshot does not hold them (Athena++, FLASH plot files) or holds
-        them otherwise: a table with the columns ``mass``, ``x``, ``y``, ``z`` with units and
-        ``sink``, see `Snapshot`.
+        Sink particles, in place of those of the snapshot (Athena++ and plot files of FLASH have
+        none): a table as for `Snapshot`.
 
     units : dict, optional
         What one code unit is, as Quantities: ``length``, and two of ``mass`` or ``density``,
-        ``velocity`` or ``time``.  Needed where the file does not say: Athena++, and GADGET files
-        without units in their header.  They are not guessed.
+        ``velocity`` or ``time``.  Needed where the file does not state it: Athena++, and GADGET
+        files without units in their header.
 
     name : str, optional
         Name of the simulation; by default the name of the folder that holds the snapshot.
@@ -182,20 +181,18 @@ def read_snapshot(
         Whether to read gas temperatures, for the thermal part of the dispersion; not for Phantom.
 
     sink_type : str, optional
-        The particle type (in yt's words) that holds the sinks.  By default ``sink_NNNNN.csv`` or
-        ``sink`` (RAMSES), ``PartType5`` and then ``PartType4`` (GADGET, GIZMO, AREPO), all
-        particles (``io``; Enzo, FLASH).
+        The particle type (in yt's words) of the sinks.  By default ``sink_NNNNN.csv`` or ``sink``
+        (RAMSES), ``PartType5``, then ``PartType4`` (GADGET, GIZMO, AREPO), all (Enzo, FLASH).
 
     periodic : bool, optional
         Whether the box repeats; by default what the snapshot says.
 
     molecular : bool, optional
-        Whether only molecular gas counts, by ``MolecularMassFraction`` (GIZMO, STARFORGE); the bundled
-        reference maps have all gas.
+        Whether only molecular gas counts, by ``MolecularMassFraction`` (GIZMO, STARFORGE).
 
     reservoir : bool, optional
-        Whether the mass of a sink includes the gas that waits in it to reach the star,
-        ``BH_Mass_AlphaDisk`` (GIZMO, STARFORGE).  By default it is that of the star, ``BH_Mass``.
+        Whether the mass of a sink (``BH_Mass``) includes the gas that waits in it to reach the star,
+        ``BH_Mass_AlphaDisk`` (GIZMO, STARFORGE).
 
     Returns
     -------
@@ -219,32 +216,18 @@ def read_snapshot(
         raise ValueError(_unknown(path))
     if units is not None:
         units = code_units(units)
-    if name is None:
-        name = path.resolve().parent.name
-    if code == "phantom":
-        from astrofractal.simulations._phantom import read_phantom
-
-        if region is not None or temperatures or molecular or reservoir:
-            msg = (
-                "region, temperatures, molecular and reservoir are not supported for Phantom dumps"
-            )
-            raise ValueError(msg)
-        snapshot = read_phantom(path, units=units, name=name, periodic=periodic)
-    else:
+    options = {"units": units, "name": name or path.resolve().parent.name, "periodic": periodic}
+    grid = {"region": region, "temperatures": temperatures}
+    grid |= {"molecular": molecular, "reservoir": reservoir}
+    if code != "phantom":
         from astrofractal.simulations._yt import read_yt
 
-        if region is not None:
-            region = tuple(u.Quantity(corner).to(u.pc) for corner in region)
-        snapshot = read_yt(
-            path,
-            code,
-            units=units,
-            name=name,
-            region=region,
-            temperatures=temperatures,
-            sink_type=sink_type,
-            periodic=periodic,
-            molecular=molecular,
-            reservoir=reservoir,
-        )
+        snapshot = read_yt(path, code, sink_type=sink_type, **grid, **options)
+    elif region is None and not any((temperatures, molecular, reservoir)):
+        from astrofractal.simulations._phantom import read_phantom
+
+        snapshot = read_phantom(path, **options)
+    else:
+        msg = "region, temperatures, molecular and reservoir are not supported for Phantom dumps"
+        raise ValueError(msg)
     return snapshot if sinks is None else snapshot.with_sinks(sinks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,8 +22,8 @@ __all__ = ["Snapshot"]
 _SINK_UNITS = {"mass": u.solMass, "x": u.pc, "y": u.pc, "z": u.pc}
 
 
-def _values(name, value, unit, shape):
-    """Return a Quantity's values in ``unit``, checked to be finite and of the shape expected."""
+def _checked(name, value, unit, shape):
+    """Return a Quantity in ``unit``, checked to be finite and of the shape expected."""
     if not isinstance(value, u.Quantity):
         msg = f"{name} must be a Quantity with units of {unit.physical_type}, got {type(value)}"
         raise TypeError(msg)
@@ -33,14 +34,14 @@ def _values(name, value, unit, shape):
     if not np.isfinite(array).all():
         msg = f"{name} must be finite, got {np.count_nonzero(~np.isfinite(array))} values that are not"
         raise ValueError(msg)
-    return array
+    return array << unit
 
 
 def _sink_table(sinks):
     """Return a QTable with the columns sink (str), mass, x, y and z."""
-    if sinks is None:
-        sinks = {"mass": [] * u.solMass, "x": [] * u.pc, "y": [] * u.pc, "z": [] * u.pc}
-    table = QTable(sinks)
+    table = QTable(
+        {name: [] * unit for name, unit in _SINK_UNITS.items()} if sinks is None else sinks
+    )
     missing = [name for name in _SINK_UNITS if name not in table.colnames]
     if missing:
         msg = f"sinks needs the columns mass, x, y and z, got {table.colnames}"
@@ -65,14 +66,8 @@ class Snapshot:
 
     Parameters
     ----------
-    positions : `~astropy.units.Quantity`
-        Positions of the particles, or centers of the cells, (n, 3), in units of length.
-
-    masses : `~astropy.units.Quantity`
-        Their masses, (n,).
-
-    velocities : `~astropy.units.Quantity`
-        Their velocities, (n, 3).
+    positions, masses, velocities : `~astropy.units.Quantity`
+        Of the particles, or of the cells (positions are their centers): (n, 3), (n,), (n, 3).
 
     smoothing_lengths : `~astropy.units.Quantity`, optional
         For particles: smoothing lengths h of the M4 cubic spline, (n,).  The kernel vanishes at
@@ -148,21 +143,22 @@ class Snapshot:
             msg = "give either smoothing_lengths (particles) or cell_widths (cells)"
             raise ValueError(msg)
         n = len(positions)
-        self._positions = _values("positions", positions, u.pc, (n, 3))
-        self._masses = _values("masses", masses, u.solMass, (n,))
-        self._velocities = _values("velocities", velocities, u.km / u.s, (n, 3))
+        self.positions = _checked("positions", positions, u.pc, (n, 3))
+        self.masses = _checked("masses", masses, u.solMass, (n,))
+        self.velocities = _checked("velocities", velocities, u.km / u.s, (n, 3))
+        self.smoothing_lengths = self.cell_widths = self.temperatures = None
         if cell_widths is None:
-            self._sizes = _values("smoothing_lengths", smoothing_lengths, u.pc, (n,))
+            sizes = _checked("smoothing_lengths", smoothing_lengths, u.pc, (n,))
+            self.smoothing_lengths = sizes
         else:
             if np.ndim(cell_widths) == 1:
                 cell_widths = np.repeat(cell_widths[:, None], 3, axis=1)
-            self._sizes = _values("cell_widths", cell_widths, u.pc, (n, 3))
-        if (self._sizes <= 0).any() or (self._masses < 0).any():
+            self.cell_widths = sizes = _checked("cell_widths", cell_widths, u.pc, (n, 3))
+        if (sizes <= 0).any() or (self.masses < 0).any():
             msg = "masses must not be negative, smoothing_lengths and cell_widths must be positive"
             raise ValueError(msg)
-        self._temperatures = None
         if temperatures is not None:
-            self._temperatures = _values("temperatures", temperatures, u.K, (n,))
+            self.temperatures = _checked("temperatures", temperatures, u.K, (n,))
         self.sinks = _sink_table(sinks)
         self.time = None if time is None else u.Quantity(time).to(u.Myr)
         self.box_size = None
@@ -172,7 +168,7 @@ class Snapshot:
         self.meta = dict(meta or {})
 
     def __len__(self) -> int:
-        return len(self._masses)
+        return len(self.masses)
 
     def __repr__(self):
         kind = "cells" if self.is_grid else "particles"
@@ -182,47 +178,17 @@ class Snapshot:
     @property
     def is_grid(self) -> bool:
         """Whether the gas is in cells (`True`) or in particles (`False`)."""
-        return self._sizes.ndim == 2
-
-    @property
-    def positions(self) -> u.Quantity:
-        """Positions of the particles or cell centers, (n, 3), in pc."""
-        return self._positions << u.pc
-
-    @property
-    def masses(self) -> u.Quantity:
-        """Masses of the particles or cells, (n,), in solar masses."""
-        return self._masses << u.solMass
-
-    @property
-    def velocities(self) -> u.Quantity:
-        """Velocities of the particles or cells, (n, 3), in km/s."""
-        return self._velocities << (u.km / u.s)
-
-    @property
-    def smoothing_lengths(self) -> u.Quantity | None:
-        """Smoothing lengths of the particles in pc, or `None` for cells."""
-        return None if self.is_grid else self._sizes << u.pc
-
-    @property
-    def cell_widths(self) -> u.Quantity | None:
-        """Widths of the cells in pc, (n, 3), or `None` for particles."""
-        return self._sizes << u.pc if self.is_grid else None
-
-    @property
-    def temperatures(self) -> u.Quantity | None:
-        """Gas temperatures in K, or `None` where the snapshot has none."""
-        return None if self._temperatures is None else self._temperatures << u.K
+        return self.cell_widths is not None
 
     @property
     def gas_mass(self) -> u.Quantity:
         """Mass of all the gas."""
-        return self._masses.sum() * u.solMass
+        return self.masses.sum()
 
     @property
     def center(self) -> u.Quantity:
         """Center of mass of the gas, (3,), in pc."""
-        return np.average(self._positions, axis=0, weights=self._masses) * u.pc
+        return np.average(self.positions.value, axis=0, weights=self.masses.value) * u.pc
 
     def with_sinks(self, sinks: QTable | PathLike) -> Snapshot:
         """
@@ -241,7 +207,6 @@ class Snapshot:
         """
         if not isinstance(sinks, (Table, dict)):
             sinks = read_table(sinks, cls=QTable)
-        other = object.__new__(type(self))
-        other.__dict__.update(self.__dict__)
+        other = copy.copy(self)
         other.sinks = _sink_table(sinks)
         return other

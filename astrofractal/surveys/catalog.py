@@ -27,7 +27,6 @@ from astrofractal.surveys.lazymap import LazyMap
 from astrofractal.surveys.survey import (
     Part,
     SurveyFolder,
-    check_failures,
     named_maps,
     plan,
     positions_fingerprint,
@@ -89,20 +88,18 @@ def survey_catalog(
         Distance of the gas, for maps that do not state it.
 
     tile_shape : tuple of int, optional
-        Shape (ny, nx) of the tiles of a map that is read part by part.  A tile is read with a
-        border wide enough for the maps around its protostars.
+        Shape (ny, nx) of the tiles of a map that is read part by part, without the border that the
+        maps around its protostars need.
 
     client : `distributed.Client`, optional
-        A Dask cluster.  Maps given by path must be readable there.  Without it everything runs
-        here, with the same result.
+        A Dask cluster, where paths must be readable.  Without it everything runs here, with the
+        same result.
 
     output : path-like, optional
-        A folder that keeps each finished tile and, at the end, ``catalog.ecsv``; or a catalog whose
-        suffix says its format: ``.hats`` (a folder of Parquet files, by hats-import, the extra
-        ``hats``), ``.ecsv``, ``.fits``, ``.vot`` and the others of
-        `~astrofractal.catalogs.write_catalog`.
-        Finished tiles are then kept in a folder of the same name
-        with ``.survey`` behind it.
+        A folder that keeps each finished tile and, at the end, ``catalog.ecsv``; or a catalog in
+        the format of its suffix: ``.hats`` (a folder of Parquet files; needs the extra ``hats``) or
+        one of `~astrofractal.catalogs.write_catalog`.  Finished tiles are then kept in a folder of
+        that name with ``.survey`` behind it.
 
     resume : bool, optional
         Whether tiles that are finished in ``output`` are taken from there.
@@ -112,9 +109,8 @@ def survey_catalog(
 
     **detection : dict
         ``min_separation``, ``threshold`` and ``max_sources`` (for each map) of
-        `~astrofractal.catalogs.find_protostars`.
-        The threshold of a map that is read part by part, whose
-        noise is not known, is a column density: 3e22 cm-2 by default.
+        `~astrofractal.catalogs.find_protostars`.  The threshold of a map that is read part by part,
+        whose noise is not known, is a column density: 3e22 cm-2 by default.
 
     Returns
     -------
@@ -135,9 +131,7 @@ def survey_catalog(
     AstrofractalWarning
         If some maps could not be used.
     """
-    catalog = None
-    if output is not None:
-        catalog, output = _outputs(output)
+    catalog, output = (None, None) if output is None else _outputs(output)
     named = named_maps(maps)
     by_name = positions if isinstance(positions, dict) else dict.fromkeys(named, positions)
     absent = set(by_name) - set(named)
@@ -155,7 +149,7 @@ def survey_catalog(
         return [Part(name, item, positions=own, digest=digests[id(own)])]
 
     job = _Catalog(level, distance, detection)
-    parts, unopened = plan(named, distance, divide)
+    parts, failed = plan(named, distance, divide)
     folder = None
     if output is not None:
         settings = {
@@ -167,10 +161,8 @@ def survey_catalog(
         }
         folder = SurveyFolder(output, estimator, settings, resume=resume)
     results, failed = run_survey(
-        job, estimator, parts, folder, client=client, progress_bar=progress_bar
+        job, estimator, parts, failed, folder, client=client, progress_bar=progress_bar
     )
-    failed = unopened | failed
-    check_failures(failed, len(results), len(parts) + len(unopened))
     table = _join(results, parts, detection.get("max_sources"))
     table.meta = {**estimator.meta, "level": level, "failed": failed}
     if catalog is not None:
@@ -193,8 +185,7 @@ class _Catalog:
             return self._whole(estimator, gas, part.positions)
         if gas is None:
             return QTable()
-        outer = part.tile.outer_columns.start, part.tile.outer_rows.start
-        corner = np.array(outer)
+        corner = np.array([part.tile.outer_columns.start, part.tile.outer_rows.start])
         if part.positions is not None:
             places, order = part.positions
             table = estimator.catalog(gas, places.at(places.where - corner), level=self.level)
@@ -218,8 +209,8 @@ class _Catalog:
 
     def _whole(self, estimator, gas, positions):
         detection = self.detection if positions is None else {}
-        if isinstance(positions, str) and positions == "center":
-            positions = np.array([[(n - 1) / 2 for n in gas.shape[::-1]]])
+        if _is_center(positions):
+            positions = _center(gas)
         with _no_advice():
             table = estimator.catalog(gas, positions, level=self.level, **detection)
         if positions is None:
@@ -239,6 +230,14 @@ class _Catalog:
         """Read a finished table, and the identity of its input."""
         table = QTable.read(path, format="ascii.ecsv")
         return table, table.meta.get("input")
+
+
+def _is_center(positions):
+    return isinstance(positions, str) and positions == "center"
+
+
+def _center(gas):
+    return np.array([[(n - 1) / 2 for n in gas.shape[::-1]]])
 
 
 @contextmanager
@@ -279,13 +278,15 @@ def _write(table, path):
 
 def _tiles(name, lazy, estimator, tile_shape, positions, detection):
     """Yield the tiles of a map with the positions in each; tiles without one are left out."""
+    border = _border(lazy, estimator, detection)
     places = None
-    if isinstance(positions, str) and positions == "center":
-        places = resolve_positions([[(n - 1) / 2 for n in lazy.shape[::-1]]])
+    if _is_center(positions):
+        places = resolve_positions(_center(lazy))
     elif positions is not None:
         places = resolve_positions(positions)
         if isinstance(places.where, SkyCoord):
-            places = places.at(_to_pixel(lazy, places.where))
+            pixels = sky_to_pixel(lazy.wcs, places.where, shape=lazy.shape)
+            places = places.at(np.column_stack(pixels))
     else:
         threshold = detection.get("threshold")
         if threshold is not None and not isinstance(threshold, u.Quantity):
@@ -294,7 +295,7 @@ def _tiles(name, lazy, estimator, tile_shape, positions, detection):
                 f"part, whose noise is not known, got {threshold!r}"
             )
             raise ValueError(msg)
-    for tile in lazy.tiles(tile_shape, overlap=_border(lazy, estimator, detection)):
+    for tile in lazy.tiles(tile_shape, overlap=border):
         if places is None:
             yield Part(name, lazy, tile)
             continue
@@ -303,13 +304,6 @@ def _tiles(name, lazy, estimator, tile_shape, positions, detection):
         if inside.any():
             own = places[inside], np.flatnonzero(inside)
             yield Part(name, lazy, tile, own, fingerprint(own))
-
-
-def _to_pixel(lazy, positions):
-    if lazy.wcs is None:
-        msg = f"sky positions need a WCS, the map {lazy.name!r} has none"
-        raise ValueError(msg)
-    return np.column_stack(sky_to_pixel(lazy.wcs, positions, shape=lazy.shape))
 
 
 def _inside(tile, x, y):

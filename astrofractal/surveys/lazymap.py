@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,9 @@ __all__ = ["LazyMap", "Tile", "write_zarr"]
 
 _LONGEST_SIDE = 2**20
 
+#: Units of arrays that have none.
+_UNITS = dict(zip(CHANNELS, ("cm-2", "km/s", "km/s")))
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -46,7 +50,7 @@ class Tile:
     Parameters
     ----------
     rows, columns : slice
-        The part of the map that the tile covers; the tiles of a map do not overlap.
+        The part that the tile covers; the tiles of a map do not overlap.
 
     outer_rows, outer_columns : slice
         The part that is read.
@@ -69,12 +73,9 @@ class LazyMap:
 
     Parameters
     ----------
-    column_density : array or `~astropy.nddata.NDData`
-        2D: anything with ``shape`` that can be sliced, such as a `dask.array.Array`, a `zarr.Array`
-        or a `numpy.memmap`, or an NDData around one.
-
-    velocity, dispersion : array or `~astropy.nddata.NDData`, optional
-        Of the same shape.  The standard deviations of NDData are kept.
+    column_density, velocity, dispersion : array or `~astropy.nddata.NDData`
+        2D, of one shape: anything that can be sliced, such as a `dask.array.Array`, a `zarr.Array` or
+        a `numpy.memmap`, or an NDData around one, whose standard deviations are kept.
 
     unit, velocity_unit : `~astropy.units.Unit` or str, optional
         Units of plain arrays: column density (cm-2 by default) and velocities (km/s by default).
@@ -127,10 +128,10 @@ class LazyMap:
         for channel, value in zip(CHANNELS, (column_density, velocity, dispersion)):
             if value is None:
                 continue
-            given, default = (unit, "cm-2") if channel == CHANNELS[0] else (velocity_unit, "km/s")
-            self._channels[channel] = own = _Channel.of(channel, value, given, default)
+            own = _channel(channel, value, unit if channel == CHANNELS[0] else velocity_unit)
+            self._channels[channel] = own
             wcs = own.wcs if wcs is None else wcs
-        shapes = {tuple(own.array.shape) for own in self._channels.values()}
+        shapes = {tuple(own.data.shape) for own in self._channels.values()}
         if len(shapes) != 1:
             msg = f"column_density, velocity and dispersion must have one shape, got {shapes}"
             raise ValueError(msg)
@@ -154,11 +155,10 @@ class LazyMap:
         Parameters
         ----------
         path : path-like
-            The group, with an array ``column_density``, and ``velocity``, ``dispersion`` and their
-            standard deviations (``..._uncertainty``) where there are.  The attribute ``unit`` of
-            each array is its unit (cm-2 and km/s without); the group's ``header`` is a FITS
-            header (text), of which WCS, beam, distance and pixel scale are read as
-            `~astrofractal.GasMap.read` reads them.
+            The folder: arrays ``column_density``, and perhaps ``velocity``, ``dispersion`` and
+            standard deviations (``..._uncertainty``), each with an attribute ``unit`` (cm-2 and km/s
+            without); WCS, beam, distance and pixel scale are read from the group's ``header``, a
+            FITS header as text.
 
         distance : `~astropy.units.Quantity`, optional
             Distance, in the place of the group's own.
@@ -189,14 +189,9 @@ class LazyMap:
             group = zarr.open_group(str(path), mode="r")
             header = fits.Header.fromstring(group.attrs.get("header", ""), sep="\n")
             parts = header_parts(header, distance=distance)
-            gas = cls(
-                **_zarr_channels(group),
-                wcs=parts.wcs,
-                distance=parts.distance,
-                beam=parts.beam,
-                pixel_scale=parts.pixel_scale,
-                name=path.stem,
-            )
+            names = ("wcs", "distance", "beam", "pixel_scale")
+            options = {name: getattr(parts, name) for name in names}
+            gas = cls(**_zarr_channels(group), **options, name=path.stem)
         gas._path = path
         return gas
 
@@ -214,26 +209,18 @@ class LazyMap:
         gas : `~astrofractal.GasMap` or None
             The part, `None` where it holds no usable pixel.
         """
-        if self._path is None:
-            return self._read(rows, columns)
-        with reading(self._path):
-            return self._read(rows, columns)
-
-    def _read(self, rows, columns):
-        channels = {name: own.read(rows, columns) for name, own in self._channels.items()}
-        column = channels["column_density"].data
-        if not np.any(np.isfinite(column) & (column > 0)):
-            return None
-        wcs = None
-        if self.wcs is not None:
-            wcs = self.wcs[rows.start : rows.stop, columns.start : columns.stop]
-        return GasMap(
-            **channels,
-            wcs=wcs,
-            distance=self.distance,
-            beam=self.beam,
-            pixel_scale=self.pixel_scale,
-        )
+        with nullcontext() if self._path is None else reading(self._path):
+            channels = {name: _part(own, rows, columns) for name, own in self._channels.items()}
+            column = channels["column_density"].data
+            if not np.any(np.isfinite(column) & (column > 0)):
+                return None
+            return GasMap(
+                **channels,
+                wcs=None if self.wcs is None else self.wcs[rows, columns],
+                distance=self.distance,
+                beam=self.beam,
+                pixel_scale=self.pixel_scale,
+            )
 
     def tiles(self, shape: tuple[int, ...] = (1024, 1024), *, overlap: int = 0) -> list[Tile]:
         """
@@ -268,44 +255,30 @@ class LazyMap:
         ]
 
 
-@dataclass(frozen=True)
-class _Channel:
-    """A channel that can be sliced: array and mask (ny, nx), and what belongs to them."""
+def _channel(name, value, unit):
+    """Return NDData around an array that is not read yet; its unit must agree with a given one."""
+    data = value if isinstance(value, NDData) else NDData(value)
+    if len(data.data.shape) != 2:
+        msg = f"{name} must be 2D, got the shape {tuple(data.data.shape)}"
+        raise ValueError(msg)
+    chosen = parse_unit(unit or data.unit or _UNITS[name], name=name)
+    if data.unit is not None and chosen != data.unit:
+        msg = f"unit {unit!r} disagrees with the unit of {name}, {data.unit}"
+        raise u.UnitsError(msg)
+    error = data.uncertainty
+    if error is not None:  # one that does not keep the NDData it came with
+        error = type(error)(error.array, unit=error.unit, copy=False)
+    return NDData(data.data, unit=chosen, wcs=data.wcs, mask=data.mask, uncertainty=error)
 
-    array: object
-    unit: object
-    wcs: object = None
-    mask: object = None
-    uncertainty: object = None
 
-    @classmethod
-    def of(cls, name, value, unit, default):
-        """Return the channel of an array or an NDData, whose unit must agree with a given one."""
-        own = getattr(value, "unit", None)
-        if isinstance(value, NDData):
-            error = value.uncertainty
-            if error is not None:  # one that does not keep the NDData it came with
-                error = type(error)(error.array, unit=error.unit, copy=False)
-            known = (value.data, value.wcs, value.mask, error)
-        else:
-            known = (value.value if isinstance(value, u.Quantity) else value, None, None, None)
-        if len(known[0].shape) != 2:
-            msg = f"{name} must be 2D, got the shape {tuple(known[0].shape)}"
-            raise ValueError(msg)
-        chosen = parse_unit(unit or own or default, name=name)
-        if own is not None and chosen != own:
-            msg = f"unit {unit!r} disagrees with the unit of {name}, {own}"
-            raise u.UnitsError(msg)
-        return cls(known[0], chosen, *known[1:])
-
-    def read(self, rows, columns):
-        """Return a part as NDData."""
-        values, error = _load(self.array, rows, columns), self.uncertainty
-        if self.mask is not None:
-            values = np.where(_load(self.mask, rows, columns), np.nan, values)
-        if error is not None:
-            error = type(error)(_load(error.array, rows, columns), unit=error.unit)
-        return NDData(values, unit=self.unit, uncertainty=error)
+def _part(channel, rows, columns):
+    """Return a part of a channel, read, without its WCS."""
+    values, error = _load(channel.data, rows, columns), channel.uncertainty
+    if channel.mask is not None:
+        values = np.where(_load(channel.mask, rows, columns), np.nan, values)
+    if error is not None:
+        error = type(error)(_load(error.array, rows, columns), unit=error.unit)
+    return NDData(values, unit=channel.unit, uncertainty=error)
 
 
 def _zarr_channels(group):
@@ -315,12 +288,12 @@ def _zarr_channels(group):
         if name not in group:
             continue
         array, error = group[name], group.get(f"{name}_uncertainty", None)
-        for one in (array, error):
-            if one is not None:
-                _check_array(name, one)
-        unit = array.attrs.get("unit", "cm-2" if name == CHANNELS[0] else "km/s")
-        error = None if error is None else StdDevUncertainty(error, copy=False)
-        channels[name] = NDData(array, unit=parse_unit(unit, name=name), uncertainty=error)
+        _check_array(name, array)
+        if error is not None:
+            _check_array(name, error)
+            error = StdDevUncertainty(error, copy=False)
+        unit = parse_unit(array.attrs.get("unit", _UNITS[name]), name=name)
+        channels[name] = NDData(array, unit=unit, uncertainty=error)
     if CHANNELS[0] not in channels:
         msg = f"it has no array {CHANNELS[0]!r}"
         raise ValueError(msg)

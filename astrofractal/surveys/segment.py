@@ -21,7 +21,6 @@ from astrofractal.surveys.survey import (
     DATA_ERRORS,
     Part,
     SurveyFolder,
-    check_failures,
     named_maps,
     plan,
     run_survey,
@@ -51,7 +50,6 @@ def survey_segment(
     n_fit: int = 16,
     client: Client | None = None,
     resume: bool = True,
-    overwrite_labels: bool = True,
     progress_bar: ProgressBar = False,
 ) -> QTable:
     """
@@ -70,11 +68,8 @@ def survey_segment(
         The folder: ``labels/<map>.fits`` for each map (``LABELS``, 0 where no data are, with the
         WCS), ``segments.ecsv``, and each finished tile.
 
-    distance : `~astropy.units.Quantity`, optional
-        Distance of the gas, for maps that do not state it.
-
-    tile_shape : tuple of int, optional
-        Shape (ny, nx) of the tiles of a map that is read part by part.
+    distance, tile_shape, client, resume, progress_bar : optional
+        As for `survey_catalog`.
 
     overlap : int, optional
         Pixels that are read beyond a tile: three windows of the encoder by default, where the map
@@ -82,18 +77,6 @@ def survey_segment(
 
     n_fit : int, optional
         Number of maps or tiles for a fit.
-
-    client : `distributed.Client`, optional
-        A Dask cluster; without it everything runs here, with the same result.
-
-    resume : bool, optional
-        Whether tiles that are finished in ``output`` are taken from there.
-
-    overwrite_labels : bool, optional
-        Whether existing label files may be replaced.
-
-    progress_bar : bool or callable, optional
-        Whether to show progress over the tiles.
 
     Returns
     -------
@@ -120,7 +103,7 @@ def survey_segment(
             return [Part(name, item)]
         return [Part(name, item, tile) for tile in item.tiles(tile_shape, overlap=overlap)]
 
-    parts, unopened = plan(named, distance, divide)
+    parts, failed = plan(named, distance, divide)
     is_fitted = hasattr(segmenter, "model_")
     chosen = [] if is_fitted else _spread(parts, positive_int("n_fit", n_fit))
     settings = {
@@ -133,17 +116,16 @@ def survey_segment(
     folder = SurveyFolder(output, segmenter, settings, resume=resume)
     if not is_fitted:
         segmenter = _fitted(segmenter, folder, chosen, distance)
+    job = _Segment(distance)
     done, failed = run_survey(
-        _Segment(distance), segmenter, parts, folder, client=client, progress_bar=progress_bar
+        job, segmenter, parts, failed, folder, client=client, progress_bar=progress_bar
     )
-    failed = unopened | failed
-    check_failures(failed, len(done), len(parts) + len(unopened))
     rows = []
     for name in named:
         own = {key: part for key, part in parts.items() if part.name == name and key in done}
         if own:
             file = f"labels/{name.replace('/', '_')}.fits"
-            counts = _write_labels(folder.path / file, own, done, overwrite_labels)
+            counts = _write_labels(folder.path / file, own, done)
             rows += [(name, label, n, file) for label, n in enumerate(counts) if label]
     names = ("map", "segment", "n_pixels", "labels")
     table = QTable(rows=rows, names=names, dtype=("U128", int, int, "U160"))
@@ -235,7 +217,7 @@ def _fitted(segmenter, folder, parts, distance):
     return fitted
 
 
-def _write_labels(path, parts, done, overwrite):
+def _write_labels(path, parts, done):
     """Write the label map of one map; return the number of pixels of each label."""
     first = next(iter(parts))
     item = parts[first].item
@@ -247,7 +229,7 @@ def _write_labels(path, parts, done, overwrite):
             header = fits.Header.fromstring(str(stored["header"]), sep="\n")
             shape = stored["labels"].shape
     counts = np.zeros(1, int)
-    with atomic_path(path, overwrite=overwrite) as temporary:
+    with atomic_path(path) as temporary:
         _empty_labels(temporary, header, shape)
         with fits.open(temporary, mode="update", memmap=True) as hdus:
             for key, part in parts.items():

@@ -6,7 +6,7 @@ import itertools
 import json
 import logging
 import shutil
-from collections import Counter
+from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,6 @@ __all__ = [
     "DATA_ERRORS",
     "Part",
     "SurveyFolder",
-    "check_failures",
     "named_maps",
     "plan",
     "positions_fingerprint",
@@ -40,12 +39,6 @@ logger = logging.getLogger(__name__)
 
 #: What an unusable map raises; anything else is a fault of the program and stops the survey.
 DATA_ERRORS = (ValueError, TypeError, OSError, UnitsError)
-
-#: Files below this size (bytes) take little time: cutouts around protostars.
-_SMALL_FILE = 2**20
-
-# So many small tasks, at most, are sent to a worker at once.
-_BATCH = 16
 
 # So often a task is tried when it was canceled because its worker was lost.
 _TRIES = 3
@@ -66,11 +59,6 @@ class Part:
         """The name of this part."""
         return self.name if self.tile is None else f"{self.name}__{self.tile.name}"
 
-    @property
-    def is_small(self):
-        """Whether it takes little time."""
-        return _is_path(self.item) and 0 < _size(self.item) < _SMALL_FILE
-
     def read(self, distance, *, need_gas=True):
         """Return the gas (`None` where there is none), and the identity of all that was read."""
         gas = content = None
@@ -88,10 +76,6 @@ class Part:
 
 def _is_path(item):
     return isinstance(item, (str, Path))
-
-
-def _size(path):
-    return Path(path).stat().st_size if Path(path).is_file() else 0
 
 
 def _file_digest(path):
@@ -113,34 +97,33 @@ def positions_fingerprint(positions):
 
 
 def named_maps(maps):
-    """Give each map of a survey a name of its own."""
+    """Return the maps of a survey by names of their own."""
     if _is_path(maps) and Path(maps).is_dir() and not _is_lazy(maps):
-        folder = Path(maps)
-        maps = sorted(
-            p for p in folder.iterdir() if p.name.endswith((".fits", ".fits.gz", ".zarr"))
-        )
+        folder, suffixes = Path(maps), (".fits", ".fits.gz", ".zarr")
+        maps = sorted(path for path in folder.iterdir() if path.name.endswith(suffixes))
         if not maps:
             msg = f"folder {str(folder)!r} has no FITS file and no Zarr map"
             raise ValueError(msg)
-    elif _is_lazy(maps) or (
-        isinstance(maps, (str, Path, GasMap, NDData, fits.HDUList)) or not hasattr(maps, "__iter__")
+    elif (
+        _is_lazy(maps)
+        or isinstance(maps, (str, Path, GasMap, NDData, fits.HDUList))
+        or not hasattr(maps, "__iter__")
     ):
         maps = [maps]
-    maps = list(maps)
-    if not maps:
-        msg = "maps must hold at least one map, got none"
-        raise ValueError(msg)
     named = {}
     for number, item in enumerate(maps):
         if _is_path(item):
             name = Path(item).name.removesuffix(".gz").removesuffix(".fits").removesuffix(".zarr")
         else:
             name = getattr(item, "name", None) or f"map{number:05d}"
-        unique, copies = name, 1
+        copies = itertools.count(2)
+        unique = name
         while unique in named:
-            copies += 1
-            unique = f"{name}_{copies}"
+            unique = f"{name}_{next(copies)}"
         named[unique] = item
+    if not named:
+        msg = "maps must hold at least one map, got none"
+        raise ValueError(msg)
     return named
 
 
@@ -168,29 +151,35 @@ def plan(named, distance, divide):
     return parts, failed
 
 
-def run_survey(job, tool, parts, folder=None, *, client=None, progress_bar=False):
+def run_survey(job, tool, parts, failed, folder=None, *, client=None, progress_bar=False):
     """
-    Return the results by part, and why some parts have none.
+    Return the results by part, and why some maps or parts (also those of ``failed``) have none.
 
     A job has a ``distance``, ``run(tool, gas, part)`` (on a worker), and for a folder a ``suffix``,
-    ``save(path, result, identity)``, which returns what is kept of a result, and ``load(path)``,
-    which returns that and the identity.
+    ``save(path, result, identity)``, ``kept(path, result)``, which returns what is kept of a result,
+    and ``load(path)``, which returns that and the identity.
     """
     results = {} if folder is None else _finished(job, parts, folder)
 
     def keep(key, found):
         result, identity = found
         if folder is not None:
-            with atomic_path(folder.tile(key, job.suffix), tidy=False) as temporary:
+            path = folder.tile(key, job.suffix)
+            with atomic_path(path, tidy=False) as temporary:
                 job.save(temporary, result, identity)
-            result = job.kept(folder.tile(key, job.suffix), result)
+            result = job.kept(path, result)
         results[key] = result
 
     left = {key: (job, part) for key, part in parts.items() if key not in results}
-    small = {key for key in left if parts[key].is_small}
-    failed = run_tasks(
-        _do, tool, left, keep, small=small, client=client, progress_bar=progress_bar, desc="tiles"
-    )
+    n_parts = len(parts) + len(failed)
+    options = {"client": client, "progress_bar": progress_bar}
+    failed = failed | run_tasks(_do, tool, left, keep, **options)
+    if failed:
+        key, reason = next(iter(failed.items()))
+        if not results:
+            msg = f"none of {len(failed)} maps could be used; {key}: {reason}"
+            raise ValueError(msg)
+        warn(f"{len(failed)} of {n_parts} tiles could not be used, e.g. {key}: {reason}")
     return results, failed
 
 
@@ -216,28 +205,15 @@ def _finished(job, parts, folder):
     return found
 
 
-def check_failures(failed, n_done, n_parts):
-    """Warn of maps that could not be used; raise an error if none could."""
-    if not failed:
-        return
-    key, reason = next(iter(failed.items()))
-    if not n_done:
-        msg = f"none of {len(failed)} maps could be used; {key}: {reason}"
-        raise ValueError(msg)
-    msg = f"{len(failed)} of {n_parts} tiles could not be used, e.g. {key}: {reason}"
-    warn(msg)
-
-
 def _reason(error):
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
-def run_tasks(function, tool, tasks, keep, *, small=(), client=None, progress_bar=False, desc=None):
+def run_tasks(function, tool, tasks, keep, *, client=None, progress_bar=False):
     """Call ``function(tool, *arguments)`` for each task and hand on each result at once."""
     failed = {}
-    run = _here if client is None else _on_cluster
-    finished = run(function, tool, tasks, client, small)
-    for key, result, error in progress(finished, progress_bar, total=len(tasks), desc=desc):
+    finished = (_here if client is None else _on_cluster)(function, tool, tasks, client)
+    for key, result, error in progress(finished, progress_bar, total=len(tasks), desc="tiles"):
         if error is None:
             keep(key, result)
         else:
@@ -254,84 +230,51 @@ def _guarded(function, tool, arguments):
         return None, _reason(error)
 
 
-def _here(function, tool, tasks, _client, _small):
+def _here(function, tool, tasks, _client):
     for key, arguments in tasks.items():
         yield (key, *_guarded(function, tool, arguments))
 
 
-def _on_worker(function, tool, batch):
-    """Return the results of a batch."""
+def _on_worker(function, tool, arguments):
     import torch
 
     # every thread of a worker runs a task of its own: they must not fight for the cores
     if torch.get_num_threads() != 1:
         torch.set_num_threads(1)
-    return [_guarded(function, tool, arguments) for arguments in batch]
+    return _guarded(function, tool, arguments)
 
 
-def _batches(keys, small, n_threads):
-    """Yield lists of keys: small tasks together, but some lists for each thread."""
-    n_small = sum(key in small for key in keys)
-    size = min(max(n_small // (4 * max(n_threads, 1)), 1), _BATCH)
-    batch = []
-    for key in keys:
-        if key not in small:
-            yield [key]
-            continue
-        batch.append(key)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def _on_cluster(function, tool, tasks, client, small):
+def _on_cluster(function, tool, tasks, client):
     from distributed import CancelledError, KilledWorker, as_completed
 
-    if not tasks:
-        return
-    waiting = _batches(tasks, small, sum(client.nthreads().values()))
-    shared = client.scatter(tool, broadcast=True, hash=False)
-    running, keys, tries = as_completed([]), {}, Counter()
+    waiting, running, keys, tries = deque(tasks), as_completed([]), {}, Counter()
+    shared = client.scatter(tool, broadcast=True, hash=False) if tasks else None
 
     def fill():
         room = max(16, 4 * sum(client.nthreads().values()))
-        for batch in itertools.islice(waiting, max(room - len(keys), 0)):
-            arguments = [tasks[key] for key in batch]
-            future = client.submit(_on_worker, function, shared, arguments, pure=False)
-            keys[future] = batch
+        while waiting and len(keys) < room:
+            key = waiting.popleft()
+            future = client.submit(_on_worker, function, shared, tasks[key], pure=False)
+            keys[future] = key
             running.add(future)
 
     try:
         fill()
         for future in running:
-            batch = keys.pop(future)
+            key = keys.pop(future)
             try:
-                results = future.result()
+                yield (key, *future.result())
             except (KilledWorker, CancelledError) as error:
-                tries.update(batch)
-                if isinstance(error, CancelledError) and tries[batch[0]] < _TRIES:
+                tries[key] += 1
+                if isinstance(error, KilledWorker) or tries[key] == _TRIES:
+                    yield key, None, _reason(error)
+                else:
                     if shared.status != "finished":  # all workers that held the tool are lost
                         shared = client.scatter(tool, broadcast=True, hash=False)
-                    waiting = itertools.chain([batch], waiting)
-                elif len(batch) > 1:  # one of them is to blame: the others are tried alone
-                    waiting = itertools.chain([[key] for key in batch], waiting)
-                else:
-                    yield batch[0], None, _reason(error)
-            else:
-                for key, result in zip(batch, results, strict=True):
-                    yield (key, *result)
+                    waiting.appendleft(key)
             fill()
     finally:
         client.cancel(list(keys))
-
-
-# What differs, in words, where the values of a setting are digests.
-_IN_WORDS = {
-    "tool": "made with another {tool}: {old}, not {new}",
-    "fitted_on": "whose segmenter was fitted on other maps: to add maps later, fit it yourself first",
-}
 
 
 class SurveyFolder:
@@ -360,19 +303,21 @@ class SurveyFolder:
         remove_dead(self.tiles)
 
     def _compare(self, old, new, made_with, tool):
-        for key in sorted(set(old) | set(new)):
-            if old.get(key) == new.get(key):
-                continue
-            what = f"with {key}={old.get(key)!r}, not {new.get(key)!r}"
-            if key in _IN_WORDS:
-                what = _IN_WORDS[key].format(
-                    tool=type(tool).__name__, old=made_with, new=repr(tool)
-                )
-            msg = (
-                f"output folder {str(self.path)!r} holds a survey {what}; choose another folder, "
-                "or resume=False to start again"
-            )
-            raise ValueError(msg)
+        different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
+        if not different:
+            return
+        key = different[0]
+        in_words = {  # settings whose values are digests
+            "tool": f"made with another {type(tool).__name__}: {made_with}, not {tool!r}",
+            "fitted_on": "whose segmenter was fitted on other maps: to add maps later, fit it "
+            "yourself first",
+        }
+        what = in_words.get(key, f"with {key}={old.get(key)!r}, not {new.get(key)!r}")
+        msg = (
+            f"output folder {str(self.path)!r} holds a survey {what}; choose another folder, "
+            "or resume=False to start again"
+        )
+        raise ValueError(msg)
 
     def tile(self, key, suffix):
         """Return the file of a tile."""

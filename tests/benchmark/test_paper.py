@@ -55,5 +55,5 @@ def test_networks_are_trained_on_the_same_splits(tmp_path, maps, monkeypatch):
 def test_options_of_the_paper_alone(tmp_path, maps, capsys):
     maps.write(tmp_path / "maps.fits")
     arguments = ["benchmark", str(tmp_path / "maps.fits"), "--output", str(tmp_path / "out")]
-    assert main([*arguments, "--n-maps", "10"]) == 1
+    assert main([*arguments, "--networks", "small CNN"]) == 1
     assert "--protocol paper" in capsys.readouterr().err

@@ -1,5 +1,3 @@
-import json
-
 from astrofractal import __version__
 from astrofractal.cli import main
 from astrofractal.data import data_path
@@ -11,14 +9,6 @@ def test_info(capsys):
     assert f"astrofractal {__version__}" in out
     assert "example_cloud.fits" in out
     assert "images_seen" in out  # the card of the bundled weights
-
-
-def test_info_json(capsys):
-    assert main(["info", "--json"]) == 0
-    info = json.loads(capsys.readouterr().out)
-    assert info["packages"]["numpy"]
-    assert info["data"]["example_cloud.fits"] > 0
-    assert all(card["sha256"] for card in info["weights"].values())
 
 
 def test_info_of_a_map(capsys):

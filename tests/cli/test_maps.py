@@ -113,7 +113,7 @@ def test_cubes(folder):
     assert np.median(gas.velocity.value) == pytest.approx(3, abs=0.01)
     width = np.median(gas.dispersion.value)
     assert width == pytest.approx(0.4, abs=0.01)
-    more = ["--line-width", "0.2 km/s", "--noise", "0.01 K", "--snr", "5"]
+    more = ["--line-width", "0.2 km/s", "--snr", "5"]
     gas = read(
         folder, "cube", "--x-factor", X_FACTOR, *more, "--velocity-range", "1 km/s", "5 km/s"
     )
@@ -164,10 +164,10 @@ def test_values_need_their_unit(folder, capsys, options, match):
         ("cube", ["--abundance", "1e-8"], "cube"),
         (
             "cube",
-            ["--noise", "1 K", "--velocity", "v.fits"],
-            "--velocity describes maps and --noise",
+            ["--snr", "5", "--velocity", "v.fits"],
+            "--velocity describes maps and --snr",
         ),
-        ("N", ["--noise", "1 K", "--x-factor", X_FACTOR], "cube"),
+        ("N", ["--snr", "5", "--x-factor", X_FACTOR], "cube"),
         ("freq", ["--x-factor", X_FACTOR], "no rest frequency"),
         (
             "cube",

@@ -69,7 +69,9 @@ def test_report(folder, tmp_path, capsys):
     assert "--explain needs --report" in capsys.readouterr().err
     assert run(folder, "nowhere.fits", "--report", page) == 1  # refused before the map is opened
     assert "--report" in capsys.readouterr().err
-    assert run(folder, "nowhere.fits", "--report", tmp_path / "page.pdf") == 1
+    with pytest.raises(SystemExit) as info:
+        run(folder, "nowhere.fits", "--report", tmp_path / "page.pdf")
+    assert info.value.code == 2
     assert "--report: path must end in .html" in capsys.readouterr().err
 
 
@@ -161,7 +163,6 @@ def test_cutouts_tell_what_they_come_from(folder, tmp_path):
     [
         (["cloud.fits"], "distance"),
         (["none.fits", "--distance", "300"], "none.fits"),
-        (["cloud.fits", "--distance", "300", "--output", "x.doc"], "output must end in"),
         (["cloud.fits", "--distance", "300", "--positions", "none.csv"], "none.csv"),
         (["cloud.fits", "--distance", "300", "--positions", "1,2,3"], "--positions"),
         (["cloud.fits", "--distance", "300", "--positions", "10,100"], "RA,DEC in degrees"),
@@ -180,6 +181,13 @@ def test_errors(folder, monkeypatch, capsys, arguments, message):
     assert message in error
     assert error.count("\n") == 1
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_suffix_without_a_format_is_a_wrong_argument(folder, capsys):
+    with pytest.raises(SystemExit) as info:
+        run(folder, folder / "cloud.fits", "--output", "x.doc")
+    assert info.value.code == 2
+    assert "output must end in" in capsys.readouterr().err
 
 
 def test_columns_of_the_positions(folder, tmp_path, capsys):

@@ -19,7 +19,6 @@ FILES = {
     "fractals": ["fractals", "--contact-sheet"],
     "pretrain": ["pretrain", "--export", "{map}", "--output"],
     "segment": ["segment", "{map}", "--report"],
-    "demo": ["demo", "--report"],
 }
 
 

@@ -95,8 +95,8 @@ def test_project_command(folder, tmp_path, capsys):
     assert "8 maps" in capsys.readouterr().out
     assert main(arguments) == 1
     assert "--overwrite" in capsys.readouterr().err
-    assert main([*arguments, "--overwrite", "--every", "2", "--temperature", "10"]) == 0
-    assert len(MapSet.read(output)) == 2 * 3
+    assert main([*arguments, "--overwrite", "--temperature", "10"]) == 0
+    assert len(MapSet.read(output)) == 8
 
 
 def test_project_command_with_one_file(folder, tmp_path):
@@ -120,10 +120,9 @@ def test_project_command_with_something_else(folder, tmp_path, capsys):
     [
         (["--axes", "1,b,0"], "--axes must be"),
         (["--axes", "w"], "line_of_sight must be"),
-        (["--units", "length=1furlong"], "--units must be"),
         (["--mass-range", "100", "200"], "there is no label"),
-        (["--reservoir"], "not supported for Phantom"),
-        (["--molecular"], "not supported for Phantom"),
+        (["--starforge", "reservoir"], "not supported for Phantom"),
+        (["--starforge", "molecular"], "not supported for Phantom"),
     ],
 )
 def test_project_command_says_what_is_wrong(folder, tmp_path, capsys, arguments, message):
@@ -133,6 +132,22 @@ def test_project_command_says_what_is_wrong(folder, tmp_path, capsys, arguments,
     assert message in error
     assert error.count("\n") == 1
     assert not output.exists()
+
+
+def test_units_that_are_none_are_wrong_arguments(folder, tmp_path, capsys):
+    with pytest.raises(SystemExit) as info:
+        main(
+            [
+                "project",
+                str(folder),
+                "-o",
+                str(tmp_path / "maps.fits"),
+                "--units",
+                "length=1furlong",
+            ]
+        )
+    assert info.value.code == 2
+    assert "--units" in capsys.readouterr().err
 
 
 def test_project_command_with_an_empty_folder(tmp_path, capsys):

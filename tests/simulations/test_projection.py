@@ -9,7 +9,7 @@ from scipy.integrate import trapezoid
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.gasmap import column_to_mass
 from astrofractal.simulations import Snapshot, line_of_sight_basis, project, thermal_dispersion
-from astrofractal.simulations._kernel import column_kernel, cumulative_table
+from astrofractal.simulations._deposit import column_kernel, cumulative_table
 
 KMS = u.km / u.s
 SIGHTS = ["x", "y", "z", [1.0, 2.0, -0.5]]
