@@ -22,7 +22,14 @@ examples:
   astrofractal benchmark SLABS BOXES --output OUT --protocol paper
 """
 
-from astrofractal.cli.options import add_output, add_weights, check_folder, refuse, show_table
+from astrofractal.cli.options import (
+    add_output,
+    add_weights,
+    check_folder,
+    check_inputs,
+    refuse,
+    show_table,
+)
 
 # Of astrofractal.benchmark, whose import takes seconds.
 PARTS = ("scores", "learning", "degradation", "intervals")
@@ -70,6 +77,7 @@ def run(args):
     """Run ``astrofractal benchmark``."""
     check_folder(args, empty=True)
     check_folder(args, "features_cache")
+    check_inputs(*args.MAPS, *args.predictions)
     from astrofractal.benchmark import run_benchmark, run_paper
 
     options = {

@@ -11,7 +11,14 @@ examples:
       --telescope beam="20 arcsec" distance="140 pc" noise=0.1
 """
 
-from astrofractal.cli.options import add_output, add_weights, as_quantity, check_files, setting
+from astrofractal.cli.options import (
+    add_output,
+    add_weights,
+    as_quantity,
+    check_files,
+    check_inputs,
+    setting,
+)
 
 HELP = "calibrate masses on labeled maps"
 
@@ -40,13 +47,12 @@ def add_arguments(parser):
 def run(args):
     """Run ``astrofractal calibrate``."""
     check_files(args, "output")
-    from astrofractal.mapset import MapSet, reference_maps
-
-    maps = reference_maps() if args.MAPS == "reference" else MapSet.read(args.MAPS)
-
+    check_inputs(None if args.MAPS == "reference" else args.MAPS)
     from astrofractal import FractalEncoder, StellarMassEstimator
+    from astrofractal.mapset import MapSet, reference_maps
     from astrofractal.observing import Telescope
 
+    maps = reference_maps() if args.MAPS == "reference" else MapSet.read(args.MAPS)
     regressor = None if args.regressor is None else tuple(args.regressor)
     estimator = StellarMassEstimator(FractalEncoder(weights=args.weights), regressor=regressor)
     if args.telescope is None:

@@ -11,7 +11,7 @@ examples:
   astrofractal evaluate other_clouds.fits --output masses.ecsv --plot masses.png
 """
 
-from astrofractal.cli.options import add_output, catalog_path, check_files
+from astrofractal.cli.options import add_output, catalog_path, check_files, check_inputs
 
 HELP = "score a calibration on labeled maps"
 
@@ -34,13 +34,12 @@ def add_arguments(parser):
 def run(args):
     """Run ``astrofractal evaluate``."""
     check_files(args, "output", "plot")
+    check_inputs(args.MAPS, args.calibration)
+    from astrofractal import StellarMassEstimator
+    from astrofractal.catalogs import plot_intervals, write_catalog
     from astrofractal.mapset import MapSet
 
     maps = MapSet.read(args.MAPS)
-
-    from astrofractal import StellarMassEstimator
-    from astrofractal.catalogs import plot_intervals, write_catalog
-
     estimator = StellarMassEstimator()
     if args.calibration is not None:
         estimator = StellarMassEstimator.load(args.calibration)

@@ -2,7 +2,7 @@
 
 Without MAP: the version, the bundled files and what the weights were made from;
 include this output in a bug report. With MAP: beam, pixels and noise of the
-map, and the R2 per protostar and the error factor of a calibration that matches.
+map, and the R2 per protostar and the error factor to expect.
 
 examples:
   astrofractal info
@@ -13,7 +13,7 @@ import json
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from astrofractal.cli.options import add_quantity, given
+from astrofractal.cli.options import add_quantity, check_inputs, given
 
 HELP = "show versions and bundled files, or the accuracy to expect for a map"
 
@@ -32,6 +32,7 @@ def add_arguments(parser):
 
 def run(args):
     """Run ``astrofractal info``."""
+    check_inputs(args.MAP)
     if args.MAP is not None:
         from astrofractal import GasMap
         from astrofractal.mass.matching import expected_score

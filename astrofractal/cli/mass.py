@@ -24,6 +24,7 @@ from astrofractal.cli.options import (
     add_weights,
     catalog_path,
     check_files,
+    check_inputs,
     given,
     quantity,
     read_map,
@@ -120,6 +121,7 @@ def _check(args):
     for name in given(args, ("velocity", "dispersion") if maps and several else ()):
         msg = f"--{name} is for one FILE, got {len(args.FILE)}: give files that hold their own"
         raise ValueError(msg)
+    check_inputs(*args.FILE, args.calibration)
 
 
 def run(args):

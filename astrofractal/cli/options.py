@@ -16,6 +16,7 @@ __all__ = [
     "catalog_path",
     "check_files",
     "check_folder",
+    "check_inputs",
     "given",
     "number_or_text",
     "quantity",
@@ -80,6 +81,14 @@ def refuse(mistakes):
     for message, found in mistakes.items():
         if found:
             raise ValueError(message)
+
+
+def check_inputs(*paths):
+    """Refuse files and folders that do not exist, before anything slow is imported."""
+    for path in paths:
+        if path is not None and not Path(path).exists():
+            msg = f"no such file or folder: {path!r}"
+            raise FileNotFoundError(msg)
 
 
 def check_files(args, *names):

@@ -12,7 +12,14 @@ On several GPUs or machines start it with torchrun and --trainer strategy=ddp.
 
 import json
 
-from astrofractal.cli.options import add_output, check_files, check_folder, refuse, setting
+from astrofractal.cli.options import (
+    add_output,
+    check_files,
+    check_folder,
+    check_inputs,
+    refuse,
+    setting,
+)
 
 HELP = "pretrain an encoder on fractal flames"
 
@@ -71,6 +78,7 @@ def run(args):
         check_files(args, "output")
     else:
         check_folder(args)
+    check_inputs(args.resume, args.export, args.shards, args.maps)
     from astrofractal.pretraining import export_run, pretrain
 
     if args.export:

@@ -263,7 +263,7 @@ def _on_cluster(function, tool, tasks, client):
         for future in running:
             key = keys.pop(future)
             try:
-                yield (key, *future.result())
+                result = future.result()
             except (KilledWorker, CancelledError) as error:
                 tries[key] += 1
                 if isinstance(error, KilledWorker) or tries[key] == _TRIES:
@@ -272,6 +272,8 @@ def _on_cluster(function, tool, tasks, client):
                     if shared.status != "finished":  # all workers that held the tool are lost
                         shared = client.scatter(tool, broadcast=True, hash=False)
                     waiting.appendleft(key)
+            else:
+                yield (key, *result)
             fill()
     finally:
         client.cancel(list(keys))

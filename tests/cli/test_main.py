@@ -46,6 +46,38 @@ def test_help_of_each_command(name, capsys):
     assert f"usage: astrofractal {name}" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_fits_two_screens(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.main([name, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 80
+    assert max(map(len, lines)) <= 80
+
+
+def test_a_missing_file_is_reported_before_torch_is_imported(tmp_path):
+    commands = [
+        ["mass", "no.fits"], ["mass", "no.fits", "--cutouts"], ["segment", "no.fits"],
+        ["info", "no.fits"], ["calibrate", "no/", "-o", "x.astrofractal"], ["evaluate", "no/"],
+        ["benchmark", "no/", "-o", "out"], ["project", "no/", "-o", "x.fits"],
+        ["pretrain", "--resume", "no/"],
+    ]  # fmt: skip
+    code = (
+        "import sys\nfrom astrofractal.cli import main\n"
+        f"for words in {commands}:\n"
+        "    assert main(words) == 1, words\n"
+        "    assert 'torch' not in sys.modules, words"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.getcwd()},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("no") >= len(commands)
+    assert not list(tmp_path.iterdir())
+
+
 def test_help_does_not_import_torch():
     code = (
         "import sys\nfrom astrofractal.cli import main\n"

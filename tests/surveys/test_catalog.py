@@ -456,10 +456,10 @@ def test_another_estimator_does_not_return_the_masses_of_the_first(estimator, fi
         survey_catalog(other, files, "center", output=tmp_path)
 
 
-def test_small_files_go_to_workers_several_at_a_time(estimator, files, client):
+def test_more_files_than_are_sent_at_once(estimator, files, client):
     bad = files.parent / "bad.fits"
     bad.write_text("nothing")
-    many = 4 * sorted(files.iterdir()) + [bad]  # 21 files in lists of two
+    many = 4 * sorted(files.iterdir()) + [bad]
     with pytest.warns(AstrofractalWarning, match="1 of 21 tiles"):
         there = survey_catalog(estimator, many, "center", client=client)
     with pytest.warns(AstrofractalWarning, match="1 of 21 tiles"):
