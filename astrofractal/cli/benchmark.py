@@ -36,9 +36,6 @@ PARTS = ("scores", "learning", "degradation", "intervals")
 
 HELP = "score the masses on clouds left out, next to simpler methods"
 
-#: Maps that --quick draws for the paper's protocol.
-_N_QUICK = 3000
-
 _SCORES = ("protocol", "method", "r2_protostar", "r2_protostar_err", "r2", "r2_err")
 _PAPER = ("maps", "method", "r2", "rmse", "r2_published", "r2_clouds")
 
@@ -50,7 +47,7 @@ def add_arguments(parser):
     add_output(parser, "OUT", "the folder to write to", required=True)
     add(
         "--quick", action="store_true",
-        help="a part of the maps, in minutes; with --protocol paper without the default",
+        help="a part of the maps, in minutes; with --protocol paper: without the default",
     )  # fmt: skip
     add(
         "--protocol", choices=("clouds", "paper"), default="clouds", metavar="NAME",
@@ -90,8 +87,8 @@ def run(args):
     several = len(args.MAPS) > 1 or args.networks
     refuse({"several MAPS and --networks are for --protocol paper": several and not paper})
     if paper:
-        quick = {"default": False, "n_maps": _N_QUICK} if args.quick else {}
-        journal = run_paper(args.MAPS, args.output, networks=args.networks, **quick, **options)
+        options |= {"networks": args.networks, "default": not args.quick}
+        journal = run_paper(args.MAPS, args.output, **options)
     else:
         journal = run_benchmark(
             args.MAPS[0],

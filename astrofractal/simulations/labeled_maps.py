@@ -10,7 +10,6 @@ from astropy import units as u
 
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import warn
-from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset.mapset import MapSet
 from astrofractal.simulations.projection import line_of_sight_basis, project
 from astrofractal.simulations.snapshot import Snapshot
@@ -30,12 +29,8 @@ def sink_maps(
     snapshot: Snapshot,
     *,
     lines_of_sight: Sequence[Any] | dict[str, Any] = ("x", "y", "z"),
-    size: u.Quantity = STANDARD_WIDTH,
-    shape: tuple[int, int] = STANDARD_SHAPE,
-    depth: u.Quantity | None = None,
     mass_range: u.Quantity | None = (0.05, 30) * u.solMass,
-    thermal: bool | u.Quantity | None = None,
-    distance: u.Quantity | None = None,
+    **projection: Any,
 ) -> list[GasMap]:
     """
     Make a map around each sink particle of a snapshot, along each line of sight.
@@ -48,11 +43,11 @@ def sink_maps(
     lines_of_sight : sequence or dict, optional
         Axes, vectors or rotations, see `line_of_sight_basis`; the keys of a dictionary name them.
 
-    size, shape, depth, thermal, distance : optional
-        As for `project`.
-
     mass_range : `~astropy.units.Quantity`, optional
         Smallest and largest mass of the sinks that get a map, `None` for all.
+
+    **projection : dict
+        Options of `project`, such as ``size``, ``shape``, ``depth``, ``thermal`` and ``densities``.
 
     Returns
     -------
@@ -60,7 +55,6 @@ def sink_maps(
         One map for each sink and line of sight, the sink at the center.  ``meta`` carries its
         ``mass``, ``sink``, ``axis``, ``center``, ``time`` and ``cloud``.
     """
-    options = {"size": size, "shape": shape, "depth": depth, "thermal": thermal}
     sights = _named(lines_of_sight)
     sinks = snapshot.sinks
     if mass_range is not None:
@@ -70,9 +64,7 @@ def sink_maps(
     for row in sinks:
         center = u.Quantity([row["x"], row["y"], row["z"]])
         for name, sight in sights.items():
-            gas = project(
-                snapshot, line_of_sight=sight, center=center, distance=distance, **options
-            )
+            gas = project(snapshot, line_of_sight=sight, center=center, **projection)
             gas.meta.update(sink=str(row["sink"]), mass=row["mass"], axis=name)
             maps.append(gas)
     return maps
@@ -97,12 +89,9 @@ def map_set(
     snapshots: Iterable[Snapshot | PathLike] | Snapshot | PathLike,
     *,
     lines_of_sight: Sequence[Any] | dict[str, Any] = ("x", "y", "z"),
-    size: u.Quantity = STANDARD_WIDTH,
-    shape: tuple[int, int] = STANDARD_SHAPE,
-    depth: u.Quantity | None = None,
     mass_range: u.Quantity | None = (0.05, 30) * u.solMass,
-    thermal: bool | u.Quantity | None = None,
     progress_bar: ProgressBar = False,
+    **projection: Any,
 ) -> MapSet:
     """
     Make a labeled map set from snapshots, to calibrate a mass estimator with.
@@ -113,11 +102,14 @@ def map_set(
         Snapshots, or files that `read_snapshot` understands; read one at a time.  Snapshots of one
         simulation must have one ``name``, and a sink one name at all times.
 
-    lines_of_sight, size, shape, depth, mass_range, thermal : optional
+    lines_of_sight, mass_range : optional
         As for `sink_maps`.
 
     progress_bar : bool or callable, optional
         Whether to show progress over the snapshots.
+
+    **projection : dict
+        Options of `project`.
 
     Returns
     -------
@@ -138,13 +130,14 @@ def map_set(
 
     if isinstance(snapshots, Snapshot) or not hasattr(snapshots, "__iter__"):
         snapshots = [snapshots]
-    options = {"lines_of_sight": lines_of_sight, "size": size, "shape": shape, "depth": depth}
+    options = {"lines_of_sight": lines_of_sight, "mass_range": mass_range, **projection}
+    depth = projection.get("depth")
     properties = {} if depth is None else {"DEPTH": u.Quantity(depth).to_value(u.pc)}
     maps, empty, clouds = [], [], {}
     total = len(snapshots) if isinstance(snapshots, Sized) else None
     for item in progress(snapshots, progress_bar, total=total, desc="snapshots"):
         snapshot = item if isinstance(item, Snapshot) else read_snapshot(item)
-        made = sink_maps(snapshot, mass_range=mass_range, thermal=thermal, **options)
+        made = sink_maps(snapshot, **options)
         if made:
             cloud = snapshot.name or "cloud"
             clouds[cloud] = dict(properties)
