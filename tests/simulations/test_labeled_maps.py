@@ -96,7 +96,7 @@ def test_project_command(folder, tmp_path, capsys):
     assert main(arguments) == 1
     assert "--overwrite" in capsys.readouterr().err
     assert main([*arguments, "--overwrite", "--temperature", "10"]) == 0
-    assert len(MapSet.read(output)) == 8
+    assert len(MapSet.read(output)) == 2 * 2 * 3
 
 
 def test_project_command_with_one_file(folder, tmp_path):
