@@ -14,8 +14,6 @@ import numpy as np
 
 from astrofractal.cli.options import check_folder, show_table
 
-__all__ = ["overview"]
-
 HELP = "masses of the protostars of a bundled cloud, and its segments"
 
 _CLOUD = "example_cloud.fits"

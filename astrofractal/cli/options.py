@@ -5,27 +5,6 @@ import os
 import re
 from pathlib import Path
 
-__all__ = [
-    "add_map_arguments",
-    "add_output",
-    "add_quantity",
-    "add_quiet",
-    "add_report",
-    "add_weights",
-    "as_quantity",
-    "catalog_path",
-    "check_files",
-    "check_folder",
-    "check_inputs",
-    "given",
-    "number_or_text",
-    "quantity",
-    "read_map",
-    "refuse",
-    "setting",
-    "show_table",
-]
-
 
 def add_quiet(parser):
     """Declare ``--quiet``, which every subcommand has."""

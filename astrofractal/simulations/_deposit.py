@@ -12,14 +12,6 @@ import numpy as np
 
 from astrofractal._utils.compiled import njit
 
-__all__ = [
-    "column_kernel",
-    "cumulative_table",
-    "deposit_aligned_cells",
-    "deposit_particles",
-    "deposit_rotated_cells",
-]
-
 _N_TABLE = 256
 
 

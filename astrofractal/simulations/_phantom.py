@@ -8,8 +8,6 @@ from astrofractal._utils.optional import require
 from astrofractal._utils.reading import reading
 from astrofractal.simulations.snapshot import Snapshot
 
-__all__ = ["read_phantom"]
-
 
 def read_phantom(path, *, units=None, name=None, periodic=None):
     """Read a full dump of Phantom."""

@@ -6,8 +6,6 @@ import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
-__all__ = ["read_table_of_sinks"]
-
 #: Columns of RAMSES's sinks in code units, of versions that write no header.
 _PLAIN_COLUMNS = (10, 12, 17)
 #: Columns of a version whose masses are solar.

@@ -2,8 +2,6 @@
 
 from astropy import units as u
 
-__all__ = ["code_units", "header_attributes", "header_units"]
-
 _DIMENSIONS = {
     "length": u.cm,
     "mass": u.g,

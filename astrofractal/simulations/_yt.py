@@ -16,8 +16,6 @@ from astrofractal.simulations._ramses import read_table_of_sinks
 from astrofractal.simulations._units import header_attributes, header_units
 from astrofractal.simulations.snapshot import Snapshot
 
-__all__ = ["read_yt"]
-
 _GAS = "PartType0"
 
 _ETA = 1.2  # h = eta (m / rho)^(1/3), the usual choice for the M4 spline (Price 2012)
