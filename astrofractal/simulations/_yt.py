@@ -41,7 +41,6 @@ def read_yt(
     name,
     region,
     temperatures,
-    sink_type,
     periodic,
     molecular,
     reservoir,
@@ -65,7 +64,7 @@ def read_yt(
             periodic = all(dataset.periodicity) and not _is_open(path, code)
         return Snapshot(
             **gas,
-            sinks=_read_sinks(data, path, sink_type, code, reservoir=reservoir),
+            sinks=_read_sinks(data, path, code, reservoir=reservoir),
             time=float(dataset.current_time.to("Myr")) * u.Myr,
             box_size=_value(dataset.domain_width, "pc") * u.pc if periodic else None,
             name=name,
@@ -196,10 +195,10 @@ def _molecular_fraction(data, code):
     return np.clip(np.array(data[_GAS, name].d, dtype=float), 0, 1)
 
 
-def _read_sinks(data, path, sink_type, code, *, reservoir=False):
+def _read_sinks(data, path, code, *, reservoir):
     """Return the sink particles of a snapshot."""
     dataset = data.ds
-    if code == "ramses" and sink_type is None:
+    if code == "ramses":
         folder = Path(path) if Path(path).is_dir() else Path(path).parent
         files = sorted(folder.glob("sink_[0-9]*.csv"))
         if files:
@@ -207,10 +206,7 @@ def _read_sinks(data, path, sink_type, code, *, reservoir=False):
             mass = float(dataset.mass_unit.to("Msun")) * u.solMass
             return read_table_of_sinks(files[0], length=length, mass=mass)
     present = {ptype for ptype, _ in dataset.field_list}
-    if sink_type is not None and sink_type not in present:
-        msg = f"sink_type must be one of {sorted(present)}, got {sink_type!r}"
-        raise ValueError(msg)
-    for kind in _TYPES[code] if sink_type is None else (sink_type,):
+    for kind in _TYPES[code]:
         masses = _sink_masses(data, kind, reservoir=reservoir) if kind in present else ()
         if not len(masses):
             continue

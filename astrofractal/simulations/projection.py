@@ -16,7 +16,6 @@ from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_
 from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, HYDROGEN_MASS
 
 if TYPE_CHECKING:
-    from astropy.coordinates import SkyCoord
     from numpy.typing import ArrayLike
     from scipy.spatial.transform import Rotation
 
@@ -41,16 +40,15 @@ def line_of_sight_basis(line_of_sight: str | ArrayLike | Rotation) -> np.ndarray
     Parameters
     ----------
     line_of_sight : str, array-like or `~scipy.spatial.transform.Rotation`
-        ``"x"``, ``"y"`` or ``"z"``; a vector (3,) along which velocities count as positive (away
-        from the observer); a rotation matrix (3, 3) whose rows are the column axis of the image,
-        its row axis and the line of sight; or a scipy rotation that brings these onto x, y and z.
+        ``"x"``, ``"y"`` or ``"z"``; a vector (3,) along which velocities are positive (away from
+        the observer); or a rotation, whose matrix is the basis.
 
     Returns
     -------
     basis : 2D `~numpy.ndarray`
-        Three orthonormal rows: the direction in which columns count, that in which rows count, and
-        the line of sight.  For a vector the rows point to positive z as far as they can (to
-        positive y where the line of sight is z).
+        Three orthonormal rows: the directions of the columns and of the rows of the image, and the
+        line of sight.  For a vector the rows of the image point to positive z (to positive y where
+        the line of sight is z).
 
     Raises
     ------
@@ -69,10 +67,7 @@ def line_of_sight_basis(line_of_sight: str | ArrayLike | Rotation) -> np.ndarray
         line_of_sight = line_of_sight.as_matrix()
     if isinstance(line_of_sight, str):
         if line_of_sight not in _AXES:
-            msg = (
-                "line_of_sight must be 'x', 'y', 'z', a vector or a rotation, "
-                f"got {line_of_sight!r}"
-            )
+            msg = f"line_of_sight must be 'x', 'y', 'z' or a vector, got {line_of_sight!r}"
             raise ValueError(msg)
         line_of_sight = _AXES[line_of_sight]
     basis = np.asarray(line_of_sight, dtype=float)
@@ -127,7 +122,7 @@ def thermal_dispersion(temperature: u.Quantity, *, molecular_weight: float = 2.3
     return np.sqrt(square).to(u.km / u.s)
 
 
-def _thermal_squares(snapshot, thermal, molecular_weight):
+def _thermal_squares(snapshot, thermal):
     """Return the squared thermal dispersion of every particle, in km2/s2."""
     if thermal is None or thermal is False:
         return np.zeros(len(snapshot))
@@ -140,23 +135,8 @@ def _thermal_squares(snapshot, thermal, molecular_weight):
         msg = f"thermal must be a bool, a temperature or a sound speed (Quantity), got {thermal!r}"
         raise TypeError(msg)
     if thermal.unit.is_equivalent(u.K):
-        thermal = thermal_dispersion(thermal, molecular_weight=molecular_weight)
+        thermal = thermal_dispersion(thermal)
     return np.broadcast_to(thermal.to_value(u.km / u.s) ** 2, (len(snapshot),)).copy()
-
-
-def _frame(size, shape, pixel_scale):
-    """Return the shape (ny, nx) of the map and its pixel in pc."""
-    width = u.Quantity(size).to_value(u.pc)
-    if pixel_scale is None:
-        shape = tuple(positive_int("shape", n) for n in np.broadcast_to(shape, 2).tolist())
-        pixel = width / shape[1]
-    else:
-        pixel = u.Quantity(pixel_scale).to_value(u.pc)
-        shape = (max(round(width / pixel), 1),) * 2
-    if not np.isfinite(pixel) or pixel <= 0:
-        msg = f"size and pixel_scale must be positive lengths, got {size} and {pixel_scale}"
-        raise ValueError(msg)
-    return shape, pixel
 
 
 def _depositor(snapshot, basis, center, shape, pixel, depth):
@@ -247,15 +227,14 @@ def _cube_hdu(cube, wcs, centers, *, x_factor, distance, meta):
     return fits.PrimaryHDU(cube.astype(np.float32), header)
 
 
-def _wcs(shape, pixel, distance, coordinate):
+def _wcs(shape, pixel, distance):
     """Return a TAN WCS, north along the rows, centered on the map."""
     from astropy.wcs import WCS
 
-    ra, dec = (0, 0) if coordinate is None else (coordinate.icrs.ra.deg, coordinate.icrs.dec.deg)
     step = np.degrees(pixel / distance.to_value(u.pc))
     return WCS({
-        "CTYPE1": "RA---TAN", "CRVAL1": ra, "CRPIX1": (shape[1] + 1) / 2, "CDELT1": -step,
-        "CTYPE2": "DEC--TAN", "CRVAL2": dec, "CRPIX2": (shape[0] + 1) / 2, "CDELT2": step,
+        "CTYPE1": "RA---TAN", "CRVAL1": 0, "CRPIX1": (shape[1] + 1) / 2, "CDELT1": -step,
+        "CTYPE2": "DEC--TAN", "CRVAL2": 0, "CRPIX2": (shape[0] + 1) / 2, "CDELT2": step,
         "CUNIT1": "deg", "CUNIT2": "deg", "RADESYS": "ICRS",
     })  # fmt: skip
 
@@ -266,14 +245,11 @@ def project(
     line_of_sight: str | ArrayLike | Rotation = "z",
     center: u.Quantity | None = None,
     size: u.Quantity = STANDARD_WIDTH,
-    shape: tuple[int, int] | None = STANDARD_SHAPE,
-    pixel_scale: u.Quantity | None = None,
+    shape: tuple[int, int] = STANDARD_SHAPE,
     depth: u.Quantity | None = None,
     thermal: bool | u.Quantity | None = None,
-    molecular_weight: float = 2.37,
     densities: tuple[u.Quantity | None, u.Quantity | None] | None = None,
     distance: u.Quantity | None = None,
-    coordinate: SkyCoord | None = None,
     velocities: u.Quantity | None = None,
     x_factor: u.Quantity = X_FACTOR,
 ) -> GasMap | fits.PrimaryHDU:
@@ -302,9 +278,6 @@ def project(
     shape : tuple of int, optional
         Shape (ny, nx) of the map; pixels are square.
 
-    pixel_scale : `~astropy.units.Quantity`, optional
-        Width of a pixel; it takes the place of ``shape``, and the map is square.
-
     depth : `~astropy.units.Quantity`, optional
         Depth of the slab around ``center`` that is seen; all the gas by default, as for a
         telescope.  A particle or cell that straddles a face counts by the part of its mass inside.
@@ -313,18 +286,12 @@ def project(
         What is added in quadrature to the velocity dispersion: nothing by default (as in the
         bundled maps), `True` for the snapshot's temperatures, or a temperature or a sound speed.
 
-    molecular_weight : float, optional
-        For a ``thermal`` temperature, see `thermal_dispersion`.
-
     densities : tuple of `~astropy.units.Quantity`, optional
         Lowest and highest number density of H2 of the gas that counts, such as
         ``(1e4 / u.cm**3, None)`` for lines of N2H+ or NH3.  That of a particle is m (1.2 / h)^3.
 
     distance : `~astropy.units.Quantity`, optional
-        Distance of the cloud: the map then has a WCS (TAN), which telescopes and cubes need.
-
-    coordinate : `~astropy.coordinates.SkyCoord`, optional
-        Sky position of the middle of the map, with ``distance``; 0, 0 by default.
+        Distance of the cloud: the map then has a WCS (TAN, about 0, 0), for telescopes and cubes.
 
     velocities : `~astropy.units.Quantity`, optional
         The centers of evenly spaced velocity channels: a cube is made in place of a map.
@@ -369,7 +336,11 @@ def project(
     (32, 32)
     """
     basis = line_of_sight_basis(line_of_sight)
-    shape, pixel = _frame(size, shape, pixel_scale)
+    shape = tuple(positive_int("shape", n) for n in np.broadcast_to(shape, 2).tolist())
+    pixel = u.Quantity(size).to_value(u.pc) / shape[1]
+    if not np.isfinite(pixel) or pixel <= 0:
+        msg = f"size must be a positive length, got {size}"
+        raise ValueError(msg)
     if center is None:
         center = snapshot.center
     center = u.Quantity(center).to_value(u.pc)
@@ -394,9 +365,9 @@ def project(
         "time": snapshot.time,
     }
     distance = None if distance is None else u.Quantity(distance).to(u.pc)
-    wcs = None if distance is None else _wcs(shape, pixel, distance, coordinate)
+    wcs = None if distance is None else _wcs(shape, pixel, distance)
     masses = _counted_masses(snapshot, densities)
-    squares = _thermal_squares(snapshot, thermal, molecular_weight)
+    squares = _thermal_squares(snapshot, thermal)
     put = _depositor(snapshot, basis, center, shape, pixel, depth)
     if velocities is not None:
         cube = _cube(put, masses, snapshot.velocities.value @ basis[2], squares, centers, width)

@@ -146,7 +146,6 @@ def read_snapshot(
     name: str | None = None,
     region: tuple[u.Quantity, u.Quantity] | None = None,
     temperatures: bool = False,
-    sink_type: str | None = None,
     periodic: bool | None = None,
     molecular: bool = False,
     reservoir: bool = False,
@@ -163,8 +162,9 @@ def read_snapshot(
         The snapshot: a file; for Enzo the parameter file; for RAMSES the folder ``output_NNNNN``.
 
     sinks : `~astropy.table.QTable` or path-like, optional
-        Sink particles, in place of those of the snapshot (Athena++ and plot files of FLASH have
-        none): a table as for `Snapshot`.
+        Sink particles, in place of those of the snapshot: a table as for `Snapshot`.  By default
+        ``sink_NNNNN.csv`` or ``sink`` (RAMSES), ``PartType5``, then ``PartType4`` (GADGET, GIZMO,
+        AREPO), all particles (Enzo, FLASH); Athena++ and plot files of FLASH have none.
 
     units : dict, optional
         What one code unit is, as Quantities: ``length``, and two of ``mass`` or ``density``,
@@ -179,10 +179,6 @@ def read_snapshot(
 
     temperatures : bool, optional
         Whether to read gas temperatures, for the thermal part of the dispersion; not for Phantom.
-
-    sink_type : str, optional
-        The particle type (in yt's words) of the sinks.  By default ``sink_NNNNN.csv`` or ``sink``
-        (RAMSES), ``PartType5``, then ``PartType4`` (GADGET, GIZMO, AREPO), all (Enzo, FLASH).
 
     periodic : bool, optional
         Whether the box repeats; by default what the snapshot says.
@@ -222,7 +218,7 @@ def read_snapshot(
     if code != "phantom":
         from astrofractal.simulations._yt import read_yt
 
-        snapshot = read_yt(path, code, sink_type=sink_type, **grid, **options)
+        snapshot = read_yt(path, code, **grid, **options)
     elif region is None and not any((temperatures, molecular, reservoir)):
         from astrofractal.simulations._phantom import read_phantom
 

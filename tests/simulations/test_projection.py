@@ -131,7 +131,7 @@ def test_dispersion_along_the_line_of_sight_and_thermal_term():
     own = project(snapshot, thermal=True, **frame)
     same = project(snapshot, thermal=15 * u.K, **frame)  # the mass-weighted mean
     assert np.allclose(own.dispersion.value, same.dispersion.value, atol=1e-5)
-    ammonia = project(snapshot, thermal=15 * u.K, molecular_weight=17, **frame)
+    ammonia = project(snapshot, thermal=thermal_dispersion(15 * u.K, molecular_weight=17), **frame)
     assert (ammonia.dispersion < same.dispersion).all()
     one = project(snapshot, depth=0.1 * u.pc, **{**frame, "center": [0, 0, 0.1] * u.pc})
     assert np.allclose(one.velocity.value, 2, atol=1e-5)
@@ -180,7 +180,7 @@ def test_periodic_box_takes_the_nearest_image():
 
 def test_map_with_distance_has_a_wcs():
     snapshot = make(sizes=0.05)
-    gas = project(snapshot, pixel_scale=0.01 * u.pc, size=0.3 * u.pc, distance=300 * u.pc)
+    gas = project(snapshot, shape=(30, 30), size=0.3 * u.pc, distance=300 * u.pc)
     assert gas.shape == (30, 30)
     assert gas.wcs.has_celestial
     assert u.isclose(gas.pixel_scale, 0.01 * u.pc, rtol=1e-4)
