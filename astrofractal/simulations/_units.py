@@ -2,13 +2,7 @@
 
 from astropy import units as u
 
-_DIMENSIONS = {
-    "length": u.cm,
-    "mass": u.g,
-    "velocity": u.cm / u.s,
-    "time": u.s,
-    "density": u.g / u.cm**3,
-}
+_CGS = {"length": "cm", "mass": "g", "velocity": "cm / s", "time": "s", "density": "g / cm3"}
 _HEADER_NAMES = {
     "length": ("UnitLength_in_cm", "UnitLength_In_CGS"),
     "mass": ("UnitMass_in_g", "UnitMass_In_CGS"),
@@ -18,11 +12,11 @@ _HEADER_NAMES = {
 
 def code_units(units):
     """Return one code unit of length, mass and time in cgs."""
-    unknown = set(units) - set(_DIMENSIONS)
+    unknown = set(units) - set(_CGS)
     if unknown:
-        msg = f"units may have {', '.join(_DIMENSIONS)}, got {sorted(unknown)}"
+        msg = f"units may have {', '.join(_CGS)}, got {sorted(unknown)}"
         raise ValueError(msg)
-    values = {name: u.Quantity(value).to_value(_DIMENSIONS[name]) for name, value in units.items()}
+    values = {name: u.Quantity(value).to_value(u.Unit(_CGS[name])) for name, value in units.items()}
     if (
         "length" not in values
         or ("mass" in values) == ("density" in values)
@@ -60,5 +54,5 @@ def header_units(path):
         values = [attributes[spelling] for spelling in spellings if spelling in attributes]
         if not values:
             return None
-        found[name] = float(values[0]) * _DIMENSIONS[name]
+        found[name] = float(values[0]) * u.Unit(_CGS[name])
     return code_units(found)

@@ -174,15 +174,13 @@ class LazyMap:
             If there is no such folder; addresses are not opened.
 
         ValueError, OSError
-            If it is no such group, is damaged, or asks for more memory than
-            ``astrofractal.conf.max_image_size``.
+            If it is no such group, is damaged or too large for memory.
         """
         zarr = require("zarr", extra="dask")
         path = Path(path)
         if not path.is_dir():
             msg = (
-                f"no folder {str(path)!r}: a Zarr group must be a folder of this machine (an "
-                "address is not opened: copy the group first)"
+                f"no folder {str(path)!r}: a Zarr group must be a folder (addresses are not opened)"
             )
             raise FileNotFoundError(msg)
         with reading(path):
@@ -239,19 +237,17 @@ class LazyMap:
         tiles : list of `Tile`
             Row by row.
         """
-        height, width = (positive_int("tile_shape", n) for n in shape)
         overlap = positive_int("overlap", overlap, minimum=0)
-
-        def parts(length, step):
-            for start in range(0, length, step):
-                stop = min(start + step, length)
-                outer = slice(max(start - overlap, 0), min(stop + overlap, length))
-                yield slice(start, stop), outer
-
+        sides = []
+        for length, step in zip(self.shape, shape, strict=True):
+            starts = range(0, length, positive_int("tile_shape", step))
+            inner = [slice(start, min(start + step, length)) for start in starts]
+            outer = [slice(max(s.start - overlap, 0), min(s.stop + overlap, length)) for s in inner]
+            sides.append(list(zip(inner, outer, strict=True)))
         return [
             Tile(rows, columns, outer_rows, outer_columns)
-            for rows, outer_rows in parts(self.shape[0], height)
-            for columns, outer_columns in parts(self.shape[1], width)
+            for rows, outer_rows in sides[0]
+            for columns, outer_columns in sides[1]
         ]
 
 

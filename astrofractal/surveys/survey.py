@@ -1,6 +1,5 @@
 """The engine of surveys: named maps, their parts, work here or on a cluster, a folder to resume from."""
 
-import hashlib
 import io
 import itertools
 import json
@@ -18,7 +17,7 @@ import astrofractal
 from astrofractal._utils.atomic import atomic_path, remove_dead
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
-from astrofractal._utils.reading import reading
+from astrofractal._utils.reading import reading, sha256
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.gasmap import GasMap
@@ -63,7 +62,7 @@ class Part:
         """Return the gas (`None` where there is none), and the identity of all that was read."""
         gas = content = None
         if self.tile is None and _is_path(self.item):
-            content = _file_digest(self.item)
+            content = sha256(self.item)
         if need_gas or content is None:
             if self.tile is None:
                 gas = GasMap.read(self.item, distance=distance)
@@ -78,17 +77,12 @@ def _is_path(item):
     return isinstance(item, (str, Path))
 
 
-def _file_digest(path):
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def positions_fingerprint(positions):
     """Return the identity of positions."""
     if positions is None or (isinstance(positions, str) and positions == "center"):
         return fingerprint(positions)
     if _is_path(positions) and Path(positions).is_file():
-        return _file_digest(positions)
+        return sha256(positions)
     if hasattr(positions, "colnames"):
         text = io.StringIO()
         positions.write(text, format="ascii.ecsv")
