@@ -72,12 +72,12 @@ def plot_catalog(
     if known.any():
         _points(axes, x, y, mass, known, doubtful)
     if "id" in catalog.colnames and len(catalog) <= _MOST_NAMES:
-        _name(axes, catalog["id"][seen], x, y)
+        name_points(axes, catalog["id"][seen], x, y)
     axes.set_title("Protostars")
     return figure
 
 
-def _name(axes, names, x, y):
+def name_points(axes, names, x, y):
     """Write names next to points, readable on any map; where they would overlap, at a line from them."""
     from matplotlib.patheffects import Normal, Stroke
 

@@ -138,7 +138,7 @@ def overview(table, result):
     """Draw a cloud with its protostars, its segments and components, and the masses."""
     from matplotlib.figure import Figure
 
-    from astrofractal.catalogs import plot_intervals
+    from astrofractal.catalogs.plotting import name_points, plot_intervals
     from astrofractal.gasmap.plotting import draw_channel, draw_scale_bar, limit_to, sky_axes
     from astrofractal.segmentation.plotting import draw_rgb, draw_segments
 
@@ -160,7 +160,9 @@ def overview(table, result):
         limit_to(axes, known)
     draw_scale_bar(panels[0], gas)
     _draw_colorbar(panels[0], image)
-    _draw_protostars(panels[0], gas, table)
+    x, y = gas.to_pixel(table["position"])
+    panels[0].plot(x, y, "*", markersize=9, mfc="white", mec="black", zorder=5)
+    name_points(panels[0], table["id"], x, y)
     panels[0].set_title("Column density and protostars (simulated cloud)", fontsize="medium")
     for axes, coords in ((panels[0], [0]), (panels[1], [0, 1])):
         for coord in coords if gas.wcs is not None else ():
@@ -180,33 +182,3 @@ def _draw_colorbar(axes, image):
     bar.set_label(r"$N(\mathrm{H}_2)$ [cm$^{-2}$]", color="white")
     inset.xaxis.set_label_position("top")
     inset.tick_params(which="both", colors="white")
-
-
-#: Size of a name, and distances at which it may stand from its point, in parts of the axes.
-_NAME = np.array([0.045, 0.04])
-_AWAY = (0.04, 0.07, 0.1, 0.14)
-
-
-def _draw_protostars(axes, gas, table):
-    """Mark protostars, and write their names where they overlap neither points nor one another."""
-    from matplotlib.patheffects import Normal, Stroke
-
-    x, y = gas.to_pixel(table["position"])
-    axes.plot(x, y, "*", markersize=9, mfc="white", mec="black", zorder=5)
-    points = (axes.transData - axes.transAxes).transform(np.column_stack([x, y]))
-    angles = np.deg2rad(np.arange(45, 405, 30))
-    offsets = np.array([(r * np.cos(a), r * np.sin(a)) for r in _AWAY for a in angles])
-    taken = list(points)
-    for point, name in zip(points, table["id"], strict=True):
-        places = point + offsets
-        places = places[((places > 0.03) & (places < 0.97)).all(axis=1)]
-        # How far the nearest taken place is, in sizes of a name; the first free place wins.
-        free = [np.abs((np.array(taken) - place) / _NAME).max(1).min() for place in places]
-        place = places[int(np.argmax(np.minimum(free, 1)))]
-        taken.append(place)
-        axes.annotate(
-            str(name), point, place, xycoords="axes fraction", ha="center", va="center",
-            fontsize=8, color="white", zorder=6,
-            arrowprops={"arrowstyle": "-", "color": "white", "lw": 0.5},
-            path_effects=[Stroke(linewidth=2, foreground="black"), Normal()],
-        )  # fmt: skip

@@ -200,18 +200,9 @@ def _estimate_map(args, path, positions, make_estimator):
         estimator = estimator.matched(
             gas, positions, largest_scale=args.largest_scale, progress_bar=shown
         )
-<<<<<<< HEAD
-    table = estimator.catalog(
-        gas, positions, level=args.level, progress_bar=not args.quiet, **options
-    )
-    if not args.quiet:
-=======
-        if shown:
-            print(describe_match(estimator))
     detection = given(args, ("min_separation", "threshold"))
     table = estimator.catalog(gas, positions, progress_bar=shown, **detection)
     if shown:
->>>>>>> abea885 (Fewer options of the command line and of surveys, declared once; the demo's picture without white space)
         print(f"{gas!r}")
     return table, gas, estimator
 
@@ -246,14 +237,9 @@ def _add_truth(table, maps, *, combined):
     if combined:
         _, first, index = np.unique(maps.protostars, return_index=True, return_inverse=True)
         log_masses = (np.bincount(index, log_masses) / np.bincount(index))[np.argsort(first)]
-<<<<<<< HEAD
-    masses = 10**log_masses * table["mass"].unit
-    table.add_column(masses, table.colnames.index("mass"), "mass_true")
-    table["mass_true"].info.format = ".3g"
-    table["mass_true"].info.description = "true mass of the label"
-=======
     where = table.colnames.index("mass")
     table.add_column(10**log_masses * table["mass"].unit, where, "mass_true")
+    table["mass_true"].info.format = ".3g"
     table["mass_true"].info.description = "true mass of the label"
 
 
@@ -271,7 +257,6 @@ def _is_mapset(path):
             return "LOG_NH2" in hdus and "SINKS" in hdus
     except Exception:  # whatever it is, the reader of a map reports it
         return False
->>>>>>> abea885 (Fewer options of the command line and of surveys, declared once; the demo's picture without white space)
 
 
 def _explanations(table, gas, estimator):
@@ -315,23 +300,7 @@ def _finish(args, table, maps, estimator):
         )
     if args.quiet:
         return
-<<<<<<< HEAD
-    shown = (
-        "id",
-        "position",
-        "n_maps",
-        "mass_true",
-        "mass",
-        "mass_lower",
-        "mass_upper",
-        "trust",
-        "ood_score",
-        "flags",
-    )
-    show_table(table, shown)
-=======
     show_table(table, _SHOWN)
->>>>>>> abea885 (Fewer options of the command line and of surveys, declared once; the demo's picture without white space)
     print("\n".join(closing_lines(table)))
     for path in (args.output, args.regions, args.report):
         if path is not None:
