@@ -84,11 +84,9 @@ export_timm(
 # three principal components of the tokens of the bundled cloud, as red, green and blue:
 
 gas = GasMap.read(data_path("example_cloud.fits"))[64:256, 64:256]
-encoders = {
-    "bundled": FractalEncoder(),
-    "48 images": FractalEncoder.from_pretrained(folder / "mine"),
-}
+encoder = FractalEncoder.from_pretrained(folder / "mine")
 figure, axes = plt.subplots(1, 2, figsize=(8, 4.2), layout="constrained")
-for ax, (name, encoder) in zip(axes, encoders.items()):
-    ax.imshow(encoder.components(gas).data, origin="lower")
-    ax.set(title=name, xticks=[], yticks=[])
+axes[0].imshow(np.log10(gas.column_density.value), origin="lower")
+axes[1].imshow(encoder.components(gas).data, origin="lower")
+for ax, title in zip(axes, ("log N(H$_2$)", "components of the tokens")):
+    ax.set(title=title, xticks=[], yticks=[])
