@@ -83,10 +83,10 @@ def name_points(axes, names, x, y):
 
     style = {"fontsize": "small", "zorder": 8, "in_layout": False, "annotation_clip": True}
     style["path_effects"] = [Stroke(linewidth=2.5, foreground="white"), Normal()]
-    axes.figure.draw_without_rendering()  # it places the axes
+    axes.figure.canvas.figure.draw_without_rendering()  # it places the axes
     frame, pixel = axes.get_window_extent(), 72 / axes.figure.dpi  # in units of 1/72 inch
     points = axes.transData.transform(np.column_stack([x, y])) * pixel
-    taken = [(*(point - 4), *(point + 4)) for point in points]
+    taken = [(*(point - 4), *(point + 4)) for point in points]  # boxes: x, y; x, y
     for name, place, point in zip(names, zip(x, y), points, strict=True):
         text = axes.annotate(str(name), place, (0, 0), textcoords="offset points", **style)
         size = text.get_window_extent().size * pixel

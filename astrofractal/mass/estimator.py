@@ -199,15 +199,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         protostars are weighted so that they follow it, by up to a factor of ten.  By default they
         count as they are.
 
-    Attributes
-    ----------
-    calibrations_ : dict
-        The `~astrofractal.mass.Calibration` of each combination of channels, with its scores on
-        unseen clouds (``skill_``).
-
-    reference_id_ : str
-        The number and the digest of the reference maps.
-
     Notes
     -----
     Each combination of channels (column density alone, with velocity, with dispersion, with both)
@@ -258,7 +249,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     @property
     def calibrations_(self) -> dict[tuple[str, ...], Calibration]:
-        """The calibration of each combination of channels."""
+        """The calibration of each combination of channels, with its scores on unseen clouds."""
         if "_calibrations" not in vars(self):
             if any(value is not None for value in self.get_params(deep=False).values()):
                 msg = "this StellarMassEstimator is not calibrated: call fit first"
@@ -269,7 +260,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     @property
     def reference_id_(self) -> str:
-        """The fingerprint of the maps that the calibrations were fitted to."""
+        """The number and the digest of the reference maps."""
         self.calibrations_  # noqa: B018 - loads the bundled ones
         return self._reference_id
 
