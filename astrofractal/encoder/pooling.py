@@ -34,9 +34,9 @@ def mean_and_scatter(tokens):
     return torch.cat([tokens.mean(1), scatter], 1)
 
 
-def center_features(tokens, grid, n_prefix_tokens):
+def center_features(tokens, grid, n_prefix):
     """Return mean and scatter of the central patch tokens, for the loss."""
-    return mean_and_scatter(_inner(tokens, grid, n_prefix_tokens).flatten(1, 2))
+    return mean_and_scatter(_inner(tokens, grid, n_prefix).flatten(1, 2))
 
 
 def _class(tokens, _grid, n_prefix, _heads):
@@ -79,11 +79,7 @@ def _structure(tokens, grid, n_prefix, heads):
     found = readout(_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
     # The four tokens meet at the center of the map: the last lattice point of the upper left one,
     # the first of the lower right one.
-    corners = [
-        found[:, row, column, :, -(1 - row), -(1 - column)]
-        for row in range(2)
-        for column in range(2)
-    ]
+    corners = [found[:, y, x, :, y - 1, x - 1] for y in range(2) for x in range(2)]
     return torch.stack(corners).mean(0)
 
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal.encoder import ChannelNormalization
-from astrofractal.fractals import FlameStream, RandomFieldStream
+from astrofractal.fractals import FlameStream, RandomFieldStream, ShardedFlames
 from astrofractal.fractals.protostars import PIXEL_SCALE, add_cusps, add_protostars
 from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
@@ -159,8 +159,6 @@ class Flames(Dataset):
                 n_images=n_distinct,
             )
         else:
-            from astrofractal.fractals import ShardedFlames
-
             self.source = ShardedFlames(shards)
             self._check(shards)
         self.n_distinct = min(n_distinct, len(self.source))
