@@ -58,13 +58,6 @@ def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantit
     -------
     opacity : `~astropy.units.Quantity`
         Opacity in cm2/g.
-
-    Examples
-    --------
-    >>> from astropy import units as u
-    >>> from astrofractal.gasmap import hildebrand_opacity
-    >>> print(f"{hildebrand_opacity(850 * u.um):.5f}")
-    0.00865 cm2 / g
     """
     wavelength = frequency.to(u.um, u.spectral())
     return _HILDEBRAND_OPACITY * (_HILDEBRAND_WAVELENGTH / wavelength).to_value(u.one) ** beta
@@ -128,14 +121,6 @@ class XFactor(_Conversion):
 
     rest_frequency : `~astropy.units.Quantity`, optional
         Rest frequency (or wavelength) of the line; replaces that of the header.
-
-    Examples
-    --------
-    >>> from astropy import units as u
-    >>> from astrofractal.gasmap import XFactor
-    >>> x_factor = XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s))
-    >>> print(x_factor.to_column_density(10 * u.K * u.km / u.s))
-    2e+21 1 / cm2
     """
 
     value: u.Quantity
@@ -192,13 +177,6 @@ class Extinction(_Conversion):
     ratio : `~astropy.units.Quantity`
         N(H2) per magnitude, of A_V or A_K as the map is.  For A_V, 9.4e20 cm-2/mag is in use
         (Bohlin et al. 1978, R_V = 3.1).
-
-    Examples
-    --------
-    >>> from astropy import units as u
-    >>> from astrofractal.gasmap import Extinction
-    >>> print(Extinction(9.4e20 * u.cm**-2 / u.mag).to_column_density(10 * u.mag))
-    9.4e+21 1 / cm2
     """
 
     ratio: u.Quantity
@@ -229,14 +207,6 @@ class DustEmission(_Conversion):
 
     opacity : `~astropy.units.Quantity`
         Opacity per mass of gas and dust, e.g. that of `hildebrand_opacity`.
-
-    Examples
-    --------
-    >>> from astropy import units as u
-    >>> from astrofractal.gasmap import DustEmission, hildebrand_opacity
-    >>> dust = DustEmission(15 * u.K, 850 * u.um, hildebrand_opacity(850 * u.um, beta=1.8))
-    >>> print(f"{dust.to_column_density(20 * u.MJy / u.sr):.2g}")
-    1.2e+22 1 / cm2
     """
 
     temperature: Any
@@ -272,13 +242,6 @@ class Abundance(_Conversion):
     ----------
     value : float
         Molecules per H2, between 0 and 1, e.g. 1e-8 for NH3.
-
-    Examples
-    --------
-    >>> from astropy import units as u
-    >>> from astrofractal.gasmap import Abundance
-    >>> print(Abundance(1e-8).to_column_density(2e14 / u.cm**2))
-    2e+22 1 / cm2
     """
 
     value: float

@@ -137,18 +137,13 @@ class GasMap:
         if isinstance(column_density, GasMap):
             msg = "column_density must be a Quantity or NDData, got a GasMap: use GasMap.read"
             raise TypeError(msg)
-        given = dict(zip(CHANNELS, (column_density, velocity, dispersion), strict=True))
-        channels = {
-            name: Channel.of(value, name) for name, value in given.items() if value is not None
-        }
-        if "column_density" not in channels:
-            msg = "column_density must be a Quantity or NDData, got None"
-            raise TypeError(msg)
-        first = channels["column_density"]
+        first = Channel.of(column_density, "column_density")
         planes = {}
-        for name, channel in channels.items():
+        for name, value in zip(CHANNELS, (first, velocity, dispersion), strict=True):
+            if value is None:
+                continue
             convert = column_channel if name == "column_density" else velocity_channel
-            planes[name], planes[f"{name}_uncertainty"] = convert(channel, name)
+            planes[name], planes[f"{name}_uncertainty"] = convert(Channel.of(value, name), name)
             shape = planes["column_density"].shape
             if planes[name].shape != shape:
                 msg = f"{name} has shape {planes[name].shape}, column_density has {shape}"

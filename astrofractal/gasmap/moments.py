@@ -79,17 +79,6 @@ def transform(column, velocity, dispersion, operator, *, full=None):
     and the standard deviation of the sum of the lines.  Missing data have no weight: a pixel of the
     result is NaN where less than half of ``full`` is known, a velocity or a dispersion where less
     than half of the gas has one.  Gas without a velocity counts as lying at the mean of the others.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from astrofractal.gasmap.moments import transform
-    >>> column, velocity = np.array([[1e21, 3e21]]), np.array([[1.0, -1.0]])
-    >>> dispersion = np.full((1, 2), 0.5)
-    >>> pairs = lambda planes: planes.mean(axis=-1, keepdims=True)
-    >>> column, velocity, dispersion = transform(column, velocity, dispersion, pairs)
-    >>> print(f"{column[0, 0]:.1e} {velocity[0, 0]:.2f} {dispersion[0, 0]:.2f}")
-    2.0e+21 -0.50 1.00
     """
     # column, velocity, dispersion (..., ny, nx), NaN where unknown; the latter two may be None
     # operator: from (n_planes, ..., ny, nx) to (n_planes, ..., my, mx), without negative weights

@@ -55,19 +55,17 @@ class Resampler:
         if not self.angular:
             self.pixel_scale = (self.size / self.shape[1]).to(u.pc)
         self.on_sky = gas.wcs is not None and (self.angular or gas.distance is not None)
-        if self.on_sky:
-            if self.angular:
-                width = np.tan(self.size.to_value(u.rad) / 2) * 2
-            else:
-                width = (self.size / gas.distance).to_value(u.one)
-            self.step = width / self.shape[1]
-        elif self.angular:
+        if self.angular:
             need_wcs(gas, "a cutout of a size given as an angle")
-        elif gas.has_pixel_scale:
-            self.step = (self.size / gas.pixel_scale).to_value(u.one) / self.shape[1]
-        else:
+        elif not gas.has_pixel_scale:
             need_wcs(gas, "a cutout of a size given as a length")
             need_distance(gas, "a cutout of a size given as a length")
+        if self.angular:
+            width = np.tan(self.size.to_value(u.rad) / 2) * 2
+        else:
+            unit = gas.distance if self.on_sky else gas.pixel_scale
+            width = (self.size / unit).to_value(u.one)
+        self.step = width / self.shape[1]  # in radians, or in pixels of a map that has no place
 
     def __call__(self, positions):
         """Return the list of cutouts around a SkyCoord array or pixels of shape (n, 2)."""
@@ -158,9 +156,8 @@ class Resampler:
     def _ratio(self, mapping):
         """Return the width of an output pixel in pixels of the map, at the center."""
         x, y = mapping(np.array([-0.5, 0.5]), np.array([-0.5, 0.5]))
-        area = abs(
-            (x[0, 1] - x[0, 0]) * (y[1, 0] - y[0, 0]) - (x[1, 0] - x[0, 0]) * (y[0, 1] - y[0, 0])
-        )
+        (right_x, up_x), (right_y, up_y) = ((a[0, 1] - a[0, 0], a[1, 0] - a[0, 0]) for a in (x, y))
+        area = abs(right_x * up_y - up_x * right_y)
         return float(np.sqrt(area)) if np.isfinite(area) and area > 0 else 1.0
 
     def _resolution(self, ratio):

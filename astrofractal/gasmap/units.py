@@ -42,13 +42,6 @@ def column_to_mass(column_density: u.Quantity, area: u.Quantity) -> u.Quantity:
     -------
     mass : `~astropy.units.Quantity`
         Mass in solMass, one value for each of ``column_density``.
-
-    Examples
-    --------
-    >>> from astropy import units as u
-    >>> from astrofractal.gasmap import column_to_mass
-    >>> print(f"{column_to_mass(1e22 / u.cm**2, 0.01 * u.pc**2):.2f}")
-    2.24 solMass
     """
     column = to_column_density(column_density, name="column_density")
     area = u.Quantity(area).to(u.cm**2)
