@@ -337,11 +337,7 @@ def grid_offset(channel, first):
 def regrid_motions(channels, beam=None):
     """Bring velocity and dispersion to the grid of the column density, in place; return their names."""
     first = channels["column_density"]
-    names = [
-        name
-        for name in ("velocity", "dispersion")
-        if name in channels and grid_offset(channels[name], first)
-    ]
+    names = [name for name in CHANNELS if name in channels and grid_offset(channels[name], first)]
     for name in names:
         if channels[name].wcs is None or first.wcs is None:
             msg = (
@@ -425,10 +421,9 @@ def _part_within(source, first):
     found = _wcs.sky_to_pixel(first.wcs, positions, shape=shape)
     if not np.isfinite(found).all():
         return (slice(0, shape[0]), slice(0, shape[1]))
-    part = []
-    for values, n in zip(found[::-1], shape, strict=True):
-        low, high = max(int(values.min()) - _MARGIN, 0), min(int(values.max()) + 1 + _MARGIN, n)
-        part.append(slice(low, high))
+    part = [
+        slice(*_reach(values, _MARGIN, n)) for values, n in zip(found[::-1], shape, strict=True)
+    ]
     return tuple(part) if all(one.start < one.stop for one in part) else None
 
 
