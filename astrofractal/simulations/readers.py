@@ -95,17 +95,13 @@ def find_snapshots(folder: PathLike) -> list[Path]:
     Returns
     -------
     paths : list of `~pathlib.Path`
-        One path for each snapshot that `read_snapshot` can read, in the order of the numbers in
-        their names.  Of a snapshot in several files (GADGET) the first is listed, of Enzo the
-        parameter file, of RAMSES the folder.
+        One path for each snapshot, in the order of the numbers in their names: of several files
+        (GADGET) the first, of Enzo the parameter file, of RAMSES the folder.
 
     Raises
     ------
-    FileNotFoundError
-        If ``folder`` does not exist.
-
-    ValueError
-        If there is no snapshot.
+    FileNotFoundError, ValueError
+        If ``folder`` does not exist, or there is no snapshot.
     """
     folder = Path(folder)
     if not folder.exists():
@@ -197,11 +193,8 @@ def read_snapshot(
 
     Raises
     ------
-    FileNotFoundError
-        If ``path`` does not exist.
-
-    ValueError
-        If it is not a snapshot of a known code, or its units are not known.
+    FileNotFoundError, ValueError
+        If ``path`` does not exist or is not a snapshot of a known code, or its units are not known.
     """
     path = Path(path)
     if not path.exists():

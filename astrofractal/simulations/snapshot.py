@@ -70,21 +70,18 @@ class Snapshot:
         Of the particles, or of the cells (positions are their centers): (n, 3), (n,), (n, 3).
 
     smoothing_lengths : `~astropy.units.Quantity`, optional
-        For particles: smoothing lengths h of the M4 cubic spline, (n,).  The kernel vanishes at
-        2 h, as in Phantom; GADGET, GIZMO and others write the radius where it vanishes, twice
-        as much.
+        For particles: h of the M4 cubic spline, (n,), whose kernel vanishes at 2 h, as in Phantom
+        (GADGET and GIZMO write 2 h).
 
     cell_widths : `~astropy.units.Quantity`, optional
-        For cells: widths along x, y and z, (n, 3) or (n,) for cubes.  Give this or
-        ``smoothing_lengths``.
+        For cells: widths along x, y and z, (n, 3), or (n,) for cubes.
 
     temperatures : `~astropy.units.Quantity`, optional
         Gas temperatures, (n,), for the thermal part of the velocity dispersion.
 
     sinks : `~astropy.table.QTable`, optional
-        Sink (star) particles: the columns ``mass``, ``x``, ``y``, ``z`` with units, in the frame
-        of ``positions``, and ``sink``, a name or number that stays the same from snapshot to
-        snapshot (default: the row number).
+        Sink (star) particles: ``mass``, ``x``, ``y``, ``z`` with units, in the frame of
+        ``positions``, and ``sink``, a name that is the same in all snapshots (default: the row).
 
     time : `~astropy.units.Quantity`, optional
         Time of the snapshot.
@@ -93,20 +90,16 @@ class Snapshot:
         Side of a periodic box, a scalar or (3,).  Without it the gas ends where it ends.
 
     name : str, optional
-        Name of the simulation (the cloud): maps of one name are never split between a training
-        and a test set.
+        Name of the simulation, which becomes the cloud of its maps.
 
     meta : dict, optional
         Anything else; it is carried along.
 
     Raises
     ------
-    TypeError
-        If a value that has a dimension is not a `~astropy.units.Quantity`.
-
-    ValueError
-        If shapes disagree, values are not finite, or not exactly one of ``smoothing_lengths`` and
-        ``cell_widths`` is given.
+    TypeError, ValueError
+        If a value has no unit, the wrong shape or is not finite, or unless one of
+        ``smoothing_lengths`` and ``cell_widths`` is given.
 
     Examples
     --------
@@ -197,8 +190,7 @@ class Snapshot:
         Parameters
         ----------
         sinks : `~astropy.table.QTable` or path-like
-            As for the constructor, or a table file that `astropy.table.QTable.read` understands
-            and that keeps units (ECSV, FITS, VOTable).
+            As for the constructor, or a file of a table with units (ECSV, FITS, VOTable).
 
         Returns
         -------

@@ -91,11 +91,8 @@ class LazyMap:
 
     Raises
     ------
-    ValueError
-        If the arrays are not 2D or differ in shape.
-
-    astropy.units.UnitsError
-        If a unit disagrees with that of an NDData.
+    ValueError, astropy.units.UnitsError
+        If the arrays are not 2D, differ in shape, or have other units than those that are given.
 
     Examples
     --------
@@ -170,11 +167,8 @@ class LazyMap:
 
         Raises
         ------
-        FileNotFoundError
-            If there is no such folder; addresses are not opened.
-
         ValueError, OSError
-            If it is no such group, is damaged or too large for memory.
+            If there is no such folder, or it is no such group, damaged or too large for memory.
         """
         zarr = require("zarr", extra="dask")
         path = Path(path)
