@@ -9,18 +9,18 @@ from astropy import units as u
 from astropy.convolution import Gaussian2DKernel
 from astropy.stats import gaussian_fwhm_to_sigma
 from radio_beam import Beam
-from scipy import fft
+from scipy.signal import fftconvolve
 
 from astrofractal.gasmap.moments import mean_velocity, transform, transform_errors
 from astrofractal.gasmap.units import to_column_density, to_velocity
 
 __all__ = [
-    "Convolver",
     "Pixels",
     "add_noise",
     "beam_kernel",
     "blurred",
     "column_level",
+    "convolver",
     "correlate",
     "filtered_errors",
     "high_pass",
@@ -111,35 +111,25 @@ def beam_kernel(major, minor=None, angle=90 * u.deg):
     return kernel
 
 
-class Convolver:
-    """Convolves stacks of images with one kernel, with zeros outside."""
+def convolver(kernel):
+    """Return the operator that convolves planes with a kernel, with zeros outside."""
 
-    def __init__(self, kernel, shape):
-        self.shape = shape
-        self.half = [n // 2 for n in kernel.shape]
-        full = [n + k - 1 for n, k in zip(shape, kernel.shape, strict=True)]
-        self.lengths = [fft.next_fast_len(n, real=True) for n in full]
-        self.transform = fft.rfft2(kernel, self.lengths)
-
-    def __call__(self, planes):
+    def operator(planes):
         # planes (n_planes, ..., ny, nx), one at a time to save memory
-        return np.stack([self._convolved(plane) for plane in planes])
+        wide = kernel.reshape((1,) * (planes.ndim - 3) + kernel.shape)
+        return np.stack([fftconvolve(one, wide, "same", axes=(-2, -1)) for one in planes])
 
-    def _convolved(self, plane):
-        full = fft.irfft2(fft.rfft2(plane, self.lengths) * self.transform, self.lengths)
-        rows, columns = (slice(h, h + n) for h, n in zip(self.half, self.shape, strict=True))
-        return full[..., rows, columns]
+    return operator
 
 
 def blurred(channels, kernel, errors=(None, None, None), independent=1.0):
     """Return channels and their errors as seen through a beam; unknown pixels stay unknown."""
     # channels, errors (..., ny, nx) each, or None; errors of 2D channels alone
     known = np.isfinite(channels[0])
-    convolver = Convolver(kernel, known.shape[-2:])
-    moved = transform(*channels, convolver, full=0.0)
-    squares = Convolver(kernel**2, known.shape[-2:])
+    operator, squares = convolver(kernel), convolver(kernel**2)
+    moved = transform(*channels, operator, full=0.0)
     errors = transform_errors(
-        channels, errors, moved, convolver, squares=squares, independent=independent
+        channels, errors, moved, operator, squares=squares, independent=independent
     )
     return [
         [None if one is None else np.where(known, one, np.nan) for one in planes]
@@ -151,7 +141,7 @@ def high_pass(column, velocity, dispersion, kernel):
     """Return channels less what a kernel makes of them, as an interferometer filters each channel."""
     # column, velocity, dispersion (..., ny, nx); the column density of the result has negative bowls
     known = np.isfinite(column)
-    smooth = Convolver(kernel, column.shape[-2:])
+    smooth = convolver(kernel)
     (weight,) = smooth(known[None].astype(float))
     scale = np.nanmax(column) if known.any() else 1.0  # about 1, so that nothing overflows
     offset = mean_velocity(velocity, column)
@@ -235,6 +225,6 @@ def correlate(random, kernel):
     half = [n // 2 for n in kernel.shape]
     padding = [(0, 0)] * (random.ndim - 2) + [(h, h) for h in half]
     wide = np.pad(random, padding, mode="wrap")
-    spread = Convolver(kernel, wide.shape[-2:])(wide)
+    spread = convolver(kernel)(wide)
     inner = tuple(slice(h, h + n) for h, n in zip(half, random.shape[-2:], strict=True))
     return spread[..., inner[0], inner[1]] / np.sqrt((kernel**2).sum())

@@ -23,7 +23,12 @@ from astrofractal.gasmap import XFactor
 from astrofractal.mapset import MapSet
 from astrofractal.mass import FeatureSet
 from astrofractal.observing import Telescope
-from astrofractal.simulations import Snapshot, map_set, project
+from astrofractal.simulations import (
+    Snapshot,
+    map_set,
+    project,
+    thermal_dispersion,
+)
 
 # %%
 # Snapshots
@@ -126,8 +131,7 @@ cube = project(
     snapshots[0],
     velocities=np.arange(-4, 4.05, 0.1) * u.km / u.s,
     center=u.Quantity([star["x"], star["y"], star["z"]]),
-    thermal=10 * u.K,
-    molecular_weight=29,
+    thermal=thermal_dispersion(10 * u.K, molecular_weight=29),
     x_factor=x_factor,
     distance=300 * u.pc,
 )
