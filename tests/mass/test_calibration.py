@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 from sklearn.dummy import DummyRegressor
 
 from astrofractal.mass import Calibration, FeatureSet
-from astrofractal.mass.intervals import ConformalIntervals, Scaler
+from astrofractal.mass.intervals import ConformalIntervals, Scaler, Whitener
 from astrofractal.mass.measures import appearance
 
 ALL = ("column_density", "velocity", "dispersion")
@@ -54,6 +54,18 @@ def test_scaling_twice_is_scaling_once(data):
     second = Scaler([4, 2]).fit(first.transform(X)[:100])
     once = Scaler([4, 2]).fit(X[:100])
     assert_allclose(second.after(first).transform(X), once.transform(X), atol=1e-5)
+
+
+@pytest.mark.parametrize("scale", [1, 0])
+@pytest.mark.parametrize("largest", [1e10, 3e38, np.inf])
+def test_distances_of_absurd_features_are_finite(scale, largest):
+    """A warning of NumPy would be an error here."""
+    rng = np.random.default_rng(0)
+    whitener = Whitener(scale * rng.normal(size=(200, 40)))
+    X = rng.normal(size=(3, 40)).astype(np.float32)
+    X[0], X[1, 3], X[2, 4] = largest, -largest, np.nan
+    assert np.isfinite(whitener(X)).all()
+    assert np.isfinite(whitener.nearest(X, 5)[0]).all()
 
 
 @pytest.mark.parametrize("exponent", [0, 0.5, 1])
