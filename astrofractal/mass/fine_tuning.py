@@ -145,7 +145,7 @@ def fine_tune(
     Returns
     -------
     tuned : `FineTuned`
-        The tuned encoder, its predictions, and the history of the training.
+        The tuned encoder and network, and the history of the training.
 
     Raises
     ------
@@ -188,9 +188,7 @@ def fine_tune(
     if len(np.unique(rows)) < 10:
         msg = f"maps must leave at least 10 to train on, got {len(np.unique(rows))}"
         raise ValueError(msg)
-    known = None
-    if held.any():
-        held_rows, *known = views.part(held).draw(generator)
+    known = views.part(held).draw(generator)[1:] if held.any() else None
     network.probe(*drawn, n_views, known)
     history, best_epoch = train_network(
         network,
@@ -214,12 +212,9 @@ def fine_tune(
         "from": encoder.weights_id,
     }
     history = QTable(rows=history)
-    predictions = None
     if known is not None:
         history["validation_rmse"] *= u.dex
-        rows = np.flatnonzero(held)[held_rows]
-        predictions = _predictions(maps, rows, regress(network, known[0]))
-    return FineTuned(network, network.encoder(meta), history, best_epoch, predictions, meta)
+    return FineTuned(network, network.encoder(meta), history, best_epoch, meta)
 
 
 @dataclass(repr=False)
@@ -240,10 +235,6 @@ class FineTuned:
     best_epoch : int
         The epoch whose weights were kept.
 
-    predictions : `~astropy.table.QTable` or None
-        The maps of the clouds held out that were drawn: ``map`` (index), ``cloud``, ``sink``,
-        ``mass``, ``predicted``.
-
     meta : dict
         What was trained on what.
     """
@@ -252,7 +243,6 @@ class FineTuned:
     encoder: FractalEncoder
     history: QTable
     best_epoch: int
-    predictions: QTable | None
     meta: dict[str, Any]
 
     def __repr__(self):
@@ -408,21 +398,6 @@ def _held_out(maps, validation, generator):
         msg = f"validation must name clouds of the maps ({', '.join(sorted(have))}), got {names!r}"
         raise ValueError(msg)
     return np.isin(maps.clouds, names)
-
-
-def _predictions(maps, rows, predicted):
-    """Table of the maps drawn, the predictions averaged over their views."""
-    chosen, index, counts = np.unique(rows, return_inverse=True, return_counts=True)
-    mean = np.bincount(index, weights=predicted) / counts
-    return QTable(
-        {
-            "map": chosen,
-            "cloud": maps.clouds[chosen],
-            "sink": maps.protostars[chosen],
-            "mass": maps.masses[chosen],
-            "predicted": 10**mean * u.solMass,
-        }
-    )
 
 
 def random_poses(n, jitter, generator):
