@@ -40,8 +40,10 @@ def channel_name(text):
     return None
 
 
-def image_hdus(hdus):
-    """Return the HDUs that hold images, distortion tables left out."""
+def image_hdus(hdus, key=None):
+    """Return the HDUs that hold images, distortion tables left out, or that of a number or name."""
+    if key is not None:
+        return [pick(hdus, key)]
     return [
         hdu
         for hdu in hdus
@@ -177,7 +179,7 @@ _EXTENSIONS = dict(zip(CHANNELS, ("COLUMN_DENSITY", "V_LOS", "SIGMA_V"), strict=
 
 def channels_of_planes(hdus, key=None):
     """Return the planes of a cube of fitted parameters as extensions with the names of channels."""
-    images = [pick(hdus, key)] if key is not None else image_hdus(hdus)
+    images = image_hdus(hdus, key)
     image = images[0] if images else None
     if image is None or len(image.shape) < 3 or not parameter_names(image):
         return None

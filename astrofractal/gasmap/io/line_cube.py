@@ -21,6 +21,7 @@ from astrofractal._utils.reading import reading
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import Channel, nddata_error
 from astrofractal.gasmap.checks import check_band, plausible_beam
+from astrofractal.gasmap.io import layout
 from astrofractal.gasmap.io.fits import (
     header_beam,
     header_length,
@@ -28,18 +29,6 @@ from astrofractal.gasmap.io.fits import (
     is_file,
     label,
     opened,
-)
-from astrofractal.gasmap.io.layout import (
-    describe_cube,
-    describe_extensions,
-    deviation,
-    error_images,
-    image_hdus,
-    main_images,
-    parameter_names,
-    pick,
-    warn_unused,
-    wide_axes,
 )
 from astrofractal.gasmap.io.registry import is_pair, refuse_unused
 from astrofractal.gasmap.units import parse_unit
@@ -141,10 +130,12 @@ def _casa_cube(path):
 
 def _of_file(hdus, key, unit):
     """Return the cube of a file."""
-    images = [pick(hdus, key)] if key is not None else main_images(hdus) or image_hdus(hdus)
+    images = layout.image_hdus(hdus, key)
+    if key is None:
+        images = layout.main_images(hdus) or images
     cubes = [image for image in images if len(image.shape) >= 3] or images
     if not cubes:
-        msg = f"cube holds no image; {describe_extensions(hdus)}"
+        msg = f"cube holds no image; {layout.describe_extensions(hdus)}"
         raise ValueError(msg)
     image = cubes[0]
     header, where = image.header, label(image, hdus)
@@ -152,11 +143,11 @@ def _of_file(hdus, key, unit):
     if len(image.shape) == 2 and wcs.has_celestial:
         msg = f"{where} is a 2D map, not a cube: use GasMap.read"
         raise ValueError(msg)
-    if not parameter_names(image) and not wcs.has_celestial:
+    if not layout.parameter_names(image) and not wcs.has_celestial:
         msg = f"{where} {_wcs.describe_cube_axes(header)}"
         raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
-    if parameter_names(image) or wcs.wcs.spec < 0:
-        raise ValueError(describe_cube(image, where))
+    if layout.parameter_names(image) or wcs.wcs.spec < 0:
+        raise ValueError(layout.describe_cube(image, where))
     given = unit is not None
     unit = unit if given else header_unit(image, hdus)
     if not unit:
@@ -179,21 +170,21 @@ def _of_file(hdus, key, unit):
 
 def _errors_of(hdus, image, wcs, cube, *, stated):
     """Return what reads rows of the errors of a cube from an extension, or `None` without one."""
-    shapes = [wide_axes(image), [n for n in cube.shape[1:] if n > 1]]
-    for other, kind in error_images(hdus, image, "column_density", shapes=shapes):
+    shapes = [layout.wide_axes(image), [n for n in cube.shape[1:] if n > 1]]
+    for other, kind in layout.error_images(hdus, image, "column_density", shapes=shapes):
         where, channel = label(other, hdus), Channel(np.ones(1), cube.unit)
         text = str(other.header.get("BUNIT", "") or "").strip() if stated else ""
         try:
-            deviation(np.ones(1), kind, text, channel)
+            layout.deviation(np.ones(1), kind, text, channel)
         except ValueError as error:  # of units as well
-            warn_unused(where, f"cannot be converted ({error})")
+            layout.warn_unused(where, f"cannot be converted ({error})")
             continue
         _check_memory(other)
-        if wide_axes(other) == shapes[0]:
+        if layout.wide_axes(other) == shapes[0]:
             data = _ordered(np.reshape(other.data, image.shape), wcs, where)
         else:
             data = np.reshape(other.data, (1, *cube.shape[1:]))
-        return lambda part: deviation(_rows_of(data, part), kind, text, channel)
+        return lambda part: layout.deviation(_rows_of(data, part), kind, text, channel)
     return None
 
 

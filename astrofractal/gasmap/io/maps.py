@@ -22,6 +22,7 @@ from astrofractal.gasmap.channel import (
 )
 from astrofractal.gasmap.checks import check_scale, plausible_beam
 from astrofractal.gasmap.column import Abundance, DustEmission, XFactor, column_of
+from astrofractal.gasmap.io import layout
 from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
 from astrofractal.gasmap.io.fits import (
     file_wcs,
@@ -36,21 +37,6 @@ from astrofractal.gasmap.io.fits import (
     label,
     opened,
     used_distance,
-)
-from astrofractal.gasmap.io.layout import (
-    as_deviation,
-    channel_name,
-    channels_of_planes,
-    check_shape,
-    describe_extensions,
-    find_error,
-    find_mask,
-    image_hdus,
-    main_images,
-    parameter_names,
-    pick,
-    spectral_length,
-    wide_axes,
 )
 from astrofractal.gasmap.io.registry import MapParts, is_pair, refuse_unused, register
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS
@@ -87,13 +73,13 @@ def read_fits(source, options):
         parts = options.parts()
         key = options.hdu
         if isinstance(options.column, Abundance):
-            planes = channels_of_planes(hdus, key)
+            planes = layout.channels_of_planes(hdus, key)
             if planes is not None and "COLUMN_DENSITY" in planes:
                 hdus, key = planes, None
         found = find_channels(hdus, key)
         first = found["column_density"]
         given = {name for name in _MOTIONS if getattr(options, name) is not None}
-        three = len(wide_axes(first)) > 2
+        three = len(layout.wide_axes(first)) > 2
         names = [name for name in CHANNELS if three or name in found or name in given]
         units = units_of(options.unit, names)
         replaced = parts.wcs is not None
@@ -194,12 +180,12 @@ def _read_line_cube(hdus, cube, options):
 
 def cube_hdu(hdus, key, *, one_row=False):
     """Return the HDU that is a position-position-velocity cube (also of one row), or `None`."""
-    images = [pick(hdus, key)] if key is not None else image_hdus(hdus)
-    if key is None and any(channel_name(hdu.name) for hdu in images):
+    images = layout.image_hdus(hdus, key)
+    if key is None and any(layout.channel_name(hdu.name) for hdu in images):
         return None
     for hdu in images[:1]:
-        n_wide = len(wide_axes(hdu)) + (one_row and len(hdu.shape) > 2)
-        if n_wide >= 3 and not parameter_names(hdu) and spectral_length(hdu) > 1:
+        n_wide = len(layout.wide_axes(hdu)) + (one_row and len(hdu.shape) > 2)
+        if n_wide >= 3 and not layout.parameter_names(hdu) and layout.spectral_length(hdu) > 1:
             return hdu
     return None
 
@@ -208,15 +194,15 @@ def find_channels(hdus, key):
     """Return the HDU of each channel, the column density first; refuse what is no map."""
     found = {}
     if key is not None:
-        first = pick(hdus, key)
+        first = layout.pick(hdus, key)
         if not is_hdu(first) or not first.shape:
             msg = f"hdu {key!r} ({first.name}) holds no image"
             raise ValueError(msg)
         found = {"column_density": first}
     else:
-        images = image_hdus(hdus)
+        images = layout.image_hdus(hdus)
         for hdu in images:
-            name = channel_name(hdu.name)
+            name = layout.channel_name(hdu.name)
             if name is not None:
                 found.setdefault(name, hdu)
         if len(hdus) == 1 and images:
@@ -224,14 +210,14 @@ def find_channels(hdus, key):
         elif "column_density" not in found:
             found = {"column_density": only_image(hdus, images, found)} | found
     first = found["column_density"]
-    check_shape(first, label(first, hdus), three_planes=len(found) == 1)
+    layout.check_shape(first, label(first, hdus), three_planes=len(found) == 1)
     return found
 
 
 def only_image(hdus, images, found):
     """Return the one image of a file whose extensions have no telling names."""
     others = [hdu for hdu in images if hdu not in found.values()]
-    main = [hdu for hdu in main_images(hdus) if hdu in others]
+    main = [hdu for hdu in layout.main_images(hdus) if hdu in others]
     if len(main) > 1:
         units = {id(hdu): str(hdu.header.get("BUNIT", "")).lower() for hdu in main}
         columns = [hdu for hdu in main if re.search(r"cm\^?\(?-2|/ ?(cm|pc)", units[id(hdu)])]
@@ -239,11 +225,11 @@ def only_image(hdus, images, found):
     if len(main) == 1:
         return main[0]
     if not main:
-        msg = f"data holds no image of a column density; {describe_extensions(hdus)}"
+        msg = f"data holds no image of a column density; {layout.describe_extensions(hdus)}"
     else:
         msg = (
             f"data holds {len(main)} images and none is named COLUMN_DENSITY; "
-            f"{describe_extensions(hdus)}: give hdu="
+            f"{layout.describe_extensions(hdus)}: give hdu="
         )
     raise ValueError(msg)
 
@@ -257,7 +243,7 @@ def _three_planes(hdu, hdus, units):
     whole = Channel(clean_numbers(hdu_data(hdu, hdus), label(hdu, hdus)), unit)
     channels = split_planes(whole, units)
     for plane, (name, channel) in enumerate(channels.items()):
-        channel.error = find_error(hdus, hdu, name, channel, units.get(name), plane=plane)
+        channel.error = layout.find_error(hdus, hdu, name, channel, units.get(name), plane=plane)
     return channels
 
 
@@ -326,8 +312,8 @@ def image_channel(hdu, hdus, given, name):
     meta = {"header": hdu.header, "file": hdus.filename()} if name == "dispersion" else None
     values = clean_numbers(hdu_data(hdu, hdus), where)
     channel = Channel(values, unit, meta=meta).squeezed(where)
-    channel.error = find_error(hdus, hdu, name, channel, given)
-    channel.mask = find_mask(hdus, hdu, channel.values.shape)
+    channel.error = layout.find_error(hdus, hdu, name, channel, given)
+    channel.mask = layout.find_mask(hdus, hdu, channel.values.shape)
     return channel
 
 
@@ -366,7 +352,7 @@ def load_map(data, name, unit, *, planes=1):
     """Return the channel of a map (or of several planes of one array), in its own unit."""
     if is_file(data):
         with opened(data) as hdus:
-            hdus = channels_of_planes(hdus) or hdus
+            hdus = layout.channels_of_planes(hdus) or hdus
             hdu = image_of(hdus, name)
             channel = image_channel(hdu, hdus, unit, name)
             return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
@@ -406,13 +392,13 @@ def _with_wcs(channel, wcs, name):
 
 def image_of(hdus, name):
     """Return the image of a file that holds one quantity."""
-    images = image_hdus(hdus)
-    named = [hdu for hdu in images if channel_name(hdu.name) == name]
+    images = layout.image_hdus(hdus)
+    named = [hdu for hdu in images if layout.channel_name(hdu.name) == name]
     if len(images) == 1 or len(named) == 1:
         hdu = (images if len(images) == 1 else named)[0]
     else:
         hdu = only_image(hdus, images, {})
-    check_shape(hdu, f"{name}: {label(hdu, hdus)}")
+    layout.check_shape(hdu, f"{name}: {label(hdu, hdus)}")
     return hdu
 
 
@@ -421,7 +407,7 @@ def _load_error(data, name, channel):
     where = f"uncertainty of {name}"
     if is_file(data):
         with opened(data) as hdus:
-            values = as_deviation(image_of(hdus, where), hdus, channel)
+            values = layout.as_deviation(image_of(hdus, where), hdus, channel)
             unit = channel.unit
     else:
         error = Channel.of(data, where).squeezed(where)
