@@ -23,6 +23,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
+from real_protostars import l1448, ngc1333
 from scipy.ndimage import gaussian_filter
 from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
@@ -217,7 +218,7 @@ def compare(folder, names, weights):
 
 def real_maps(folder):
     """Yield the names and the maps of real clouds."""
-    yield "NGC 1333, dust", GasMap.read(folder / "ngc1333_SE_H2.fits", distance=293 * u.pc)
+    yield "NGC 1333, dust", ngc1333(folder)
     names = ("N_NH3", "Vlsr", "Sigma")
     yield (
         "L1688, NH3",
@@ -239,19 +240,7 @@ def real_maps(folder):
             distance=302 * u.pc,
         ),
     )
-    with fits.open(folder / "glue_l1448_13co.fits") as hdus:
-        hdus[0].header["EQUINOX"] = 2000.0  # it says 0
-        yield (
-            "L1448, 13CO",
-            GasMap.from_cube(
-                hdus[0],
-                unit="K",
-                column=XFactor(6.2e20 / u.cm**2 / (u.K * KMS)),
-                line_width=0.06 * KMS,
-                beam=46 * u.arcsec,
-                distance=288 * u.pc,
-            ),
-        )
+    yield "L1448, 13CO", l1448(folder)
 
 
 def changed(gas, change=np.asarray, farther=1.0):
