@@ -143,7 +143,7 @@ def high_pass(column, velocity, dispersion, kernel):
     known = np.isfinite(column)
     smooth = convolver(kernel)
     (weight,) = smooth(known[None].astype(float))
-    scale = np.nanmax(column) if known.any() else 1.0  # about 1, so that nothing overflows
+    scale = (np.nanmax(column) if known.any() else 0) or 1.0  # about 1: nothing overflows
     offset = mean_velocity(velocity, column)
 
     def filtered(*values):

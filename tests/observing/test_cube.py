@@ -63,6 +63,18 @@ def test_moments_of_the_observed_cube_are_the_observed_map(snapshot, options):
     np.testing.assert_allclose(ratio, 1, atol=0.03)
 
 
+def test_an_interferometer_filters_each_channel(snapshot):
+    """The sum of the channels is the filtered column density, also next to empty channels."""
+    telescope = Telescope(beam=20 * u.arcsec, largest_scale=0.2 * u.pc)
+    _, expected, cube = seen_both_ways(snapshot, telescope)
+    column = (cube.data.sum(axis=0) * u.K * 0.1 * KMS * X_FACTOR).to("cm-2")
+    most = np.nanmax(expected.column_density)
+    bright = expected.column_density > 0.1 * most
+    # pixels without gas are zero in the cube and unknown in the map
+    assert u.allclose(column[bright], expected.column_density[bright], atol=0.03 * most)
+    assert column.min() < -0.01 * most
+
+
 def test_noise_is_that_of_the_spectra(snapshot):
     telescope = Telescope(beam=20 * u.arcsec, correlated=True)
     gas, expected, cube = seen_both_ways(snapshot, telescope, noise=0.2 * u.K)
