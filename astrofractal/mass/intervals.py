@@ -14,6 +14,8 @@ _N_NEIGHBORS = 15
 
 _N_COMPONENTS = 32
 
+_FARTHEST = 1e6
+
 
 @dataclass
 class Scaler:
@@ -82,7 +84,7 @@ class Whitener:
         self.center = self.center.astype(np.float32)
         self.projection = self.projection.astype(np.float32)
         self.rest_scale = 1.0
-        rest = self._rest(filled.astype(np.float32))
+        _, rest = self._split(filled.astype(np.float32))
         self.rest_scale = max(float(np.sqrt(np.mean(rest**2))), 1e-3 * float(s[0]) / len(X) ** 0.5)
         self._neighbors = NearestNeighbors(algorithm="brute").fit(self(X))
 
@@ -93,17 +95,20 @@ class Whitener:
         n_neighbors = min(n_neighbors, self._neighbors.n_samples_fit_)
         return self._neighbors.kneighbors(self(X), n_neighbors)
 
-    def _rest(self, filled):
-        return np.sqrt(((filled - filled @ self.projection @ self.back) ** 2).sum(1))
+    def _split(self, filled):
+        """Return the components of features, and the length of what they leave over."""
+        # BLAS now and then flags products of finite numbers as invalid, and absurd features overflow.
+        with np.errstate(all="ignore"):
+            components = filled @ self.projection
+            return components, np.sqrt(((filled - components @ self.back) ** 2).sum(1))
 
     def __call__(self, X):
         """Return the whitened components of ``X`` and its rest."""
-        # Clipped: the squares of features, and those of distances, must stay finite in 32 bit.
-        filled = np.nan_to_num(np.asarray(X, np.float32) - self.center)
-        filled = np.clip(filled, -1e15, 1e15)
-        rest = self._rest(filled) / max(self.rest_scale, 1e-12)
-        whitened = np.column_stack([filled @ self.projection, rest])
-        return np.clip(whitened, -1e6, 1e6).astype(np.float32)
+        components, rest = self._split(np.nan_to_num(np.asarray(X, np.float32) - self.center))
+        whitened = np.column_stack([components, rest / max(self.rest_scale, 1e-12)])
+        # What overflowed is far; the squares of distances must stay finite in 32 bit.
+        whitened = np.nan_to_num(whitened, nan=_FARTHEST)
+        return np.clip(whitened, -_FARTHEST, _FARTHEST).astype(np.float32)
 
 
 _N_BINS = 5
