@@ -12,8 +12,8 @@ tile by tile; of cubes nothing is written: all rows of the sky are one row in me
 spectrum of 20.  ``--memory`` is a limit of the address space (GiB), to which the operating system
 holds the process.
 
-Masses come from formulas, and segments from the means of patches, unless ``--bundled`` asks for the
-network: its passes (see `bench_mass.py`) would hide what the package adds.
+Masses come from hand-made features, and segments from the means of patches, unless ``--bundled``
+asks for the network: its passes (see `bench_mass.py`) would hide what the package adds.
 """
 
 import argparse

@@ -113,7 +113,8 @@ def test_the_paper_has_the_numbers_of_the_pages_and_its_references():
     scores = re.search(r"\(the default\)\*\* +(\d\.\d\d) +(\d\.\d\d) ", pages).groups()
     assert f"R^2^ = {' ± '.join(scores)} of the logarithm" in body
     numbers = set(re.findall(r"\d\.\d\d(?: ± \d\.\d\d)?", body)) - {" ± ".join(scores)}
-    assert len(numbers) >= 5 and all(number in pages for number in numbers)
+    assert len(numbers) >= 5
+    assert all(number in pages for number in numbers)
     maps = re.search(r"[\d,]+ maps of \d+ protostars", body).group()
     assert maps in pages
     bibliography = (ROOT / "paper/paper.bib").read_text(encoding="utf-8")

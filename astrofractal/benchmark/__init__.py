@@ -1,7 +1,13 @@
 """The benchmark: scores on clouds that a method has not seen, next to simpler methods."""
 
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
-from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method, default_method, list_methods
+from astrofractal.benchmark.methods import (
+    HAND_MADE,
+    HAND_MADE_FEATURES,
+    Method,
+    default_method,
+    list_methods,
+)
 from astrofractal.benchmark.paper import run_paper
 from astrofractal.benchmark.run import placed, read_predictions, row_numbers, run_benchmark
 from astrofractal.benchmark.scorer import Scorer, make_protocol
@@ -9,8 +15,8 @@ from astrofractal.benchmark.scores import Bootstrap, paired_rows
 from astrofractal.benchmark.studies import off_center
 
 __all__ = [
-    "FORMULAS",
-    "OPPONENT",
+    "HAND_MADE",
+    "HAND_MADE_FEATURES",
     "Bootstrap",
     "FeatureStore",
     "Method",

@@ -128,7 +128,7 @@ def encoder_makers(weights="bundled", *, n_flames=2304):
 
 
 def fit_readout(encoder, n_flames, *, penalty=1e-3, seed=0):
-    """Give an encoder a linear readout from a patch token to the structure of its gas."""
+    """Give an encoder a linear layer from a patch token to the structure of its gas."""
     from astrofractal.fractals import FlameStream
 
     stream = FlameStream(seed, size=encoder.image_size)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ALIKE",
-    "FORMULAS",
-    "OPPONENT",
+    "HAND_MADE",
+    "HAND_MADE_FEATURES",
     "BestRadius",
     "ClassicalMasses",
     "Method",
@@ -74,13 +74,13 @@ class BestRadius(RegressorMixin, BaseEstimator):
 
 
 #: The method without a network that all others are compared with.
-OPPONENT = "contrasts + profiles"
+HAND_MADE = "contrasts + profiles"
 
-#: The same without a network, told by the regressor of the package's default.
-ALIKE = f"{OPPONENT}, the default's regressor"
+#: The same, predicted by the regressor of the package's default.
+ALIKE = f"{HAND_MADE}, the default's regressor"
 
 #: The features of these methods.
-FORMULAS = FeatureSet(pooling=None, profiles="all", contrasts=True)
+HAND_MADE_FEATURES = FeatureSet(pooling=None, profiles="all", contrasts=True)
 
 _BOTH = ("ridge", "svr")
 
@@ -132,14 +132,16 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
     default = default_method(store, channels)
     methods = [
         default,
-        Method(OPPONENT, FORMULAS, _BOTH),
-        Method(ALIKE, FORMULAS, default.regressor, weight_exponent=default.weight_exponent),
+        Method(HAND_MADE, HAND_MADE_FEATURES, _BOTH),
+        Method(
+            ALIKE, HAND_MADE_FEATURES, default.regressor, weight_exponent=default.weight_exponent
+        ),
         Method("contrasts", FeatureSet(pooling=None, contrasts=True), _BOTH),
         Method("profiles", FeatureSet(pooling=None, profiles="all", contrasts=False), _BOTH),
         Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
         Method("aperture gas mass, best radius", ClassicalMasses("aperture"), BestRadius()),
         Method("nested virial masses", ClassicalMasses("virial"), LinearRegression()),
-        Method("mean mass", FORMULAS, DummyRegressor()),
+        Method("mean mass", HAND_MADE_FEATURES, DummyRegressor()),
     ]
     plain = {"zoom": 1.0, "symmetrize": False, "contrasts": False}
     tokens = {"pooling": _TOKENS, "zoom": _ZOOM, "contrasts": False}

@@ -16,7 +16,7 @@ import astrofractal
 from astrofractal._utils.progress import progress
 from astrofractal._utils.random import keyed_generator
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
-from astrofractal.benchmark.methods import FORMULAS, Method, default_method
+from astrofractal.benchmark.methods import HAND_MADE_FEATURES, Method, default_method
 from astrofractal.benchmark.run import Journal
 from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.encoder import FractalEncoder
@@ -155,10 +155,10 @@ def _methods(store):
         for head, regressor in heads.items()
     ]
     return [
-        Method("mean mass", FORMULAS, DummyRegressor(), weight_exponent=0),
+        Method("mean mass", HAND_MADE_FEATURES, DummyRegressor(), weight_exponent=0),
         Method("random ResNet-18, kNN", token, neighbors, "ResNet-18", weight_exponent=0),
         *methods,
-        Method("hand-made features, kNN", FORMULAS, neighbors, weight_exponent=0),
+        Method("hand-made features, kNN", HAND_MADE_FEATURES, neighbors, weight_exponent=0),
     ]
 
 

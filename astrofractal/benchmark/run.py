@@ -17,7 +17,7 @@ from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
-from astrofractal.benchmark.methods import OPPONENT, Method, list_methods
+from astrofractal.benchmark.methods import HAND_MADE, Method, list_methods
 from astrofractal.benchmark.scorer import PROTOCOLS, Prediction, Scorer, make_protocol
 from astrofractal.benchmark.scores import paired_rows
 from astrofractal.benchmark.studies import (
@@ -146,7 +146,7 @@ class Journal:
 PARTS = ("scores", "learning", "degradation", "intervals")
 
 _FOLLOWED = (
-    OPPONENT,
+    HAND_MADE,
     "default",
     "profiles",
     "fractal tokens, symmetrized",
@@ -193,7 +193,7 @@ def run_benchmark(
         Which of ``PARTS`` to run; the tables of the others stay as they are.
 
     methods : iterable of `Method`, optional
-        The methods, the default and the opponent among them; by default those of
+        The methods, the default and hand-made features among them; by default those of
         `~astrofractal.benchmark.list_methods`.
 
     quick : bool, optional
@@ -288,7 +288,7 @@ def _run_scores(journal, scorer, methods, known, random_state, progress_bar):
     for protocol in (make_protocol(name, maps, random_state=random_state) for name in PROTOCOLS):
         headline = protocol.name == PROTOCOLS[0]
         for method in progress([*methods, *given] if headline else methods, progress_bar):
-            required = method.name in ("default", OPPONENT)
+            required = method.name in ("default", HAND_MADE)
             with journal.attempt(f"{method.name}, {protocol.name}", required=required):
                 prediction = known.get(method.name) or scorer.evaluate(method, protocol)
                 rows = score_rows(scorer, method, protocol, prediction, random_state=random_state)

@@ -8,7 +8,7 @@ from astropy.table import QTable
 from scipy.ndimage import gaussian_filter
 
 from astrofractal._utils.random import keyed_generator
-from astrofractal.benchmark.methods import OPPONENT
+from astrofractal.benchmark.methods import HAND_MADE
 from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, score
 from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, STANDARD_SHAPE, STANDARD_WIDTH
@@ -62,10 +62,10 @@ def score_rows(scorer, method, protocol, prediction, *, random_state=0):
 
 
 def paired_with(methods):
-    """List what each method is compared with: the best formulas, profiles, and its random twin."""
+    """List what each method is compared with: hand-made features, profiles, and its random twin."""
     pairs = []
     for method in methods:
-        references = dict.fromkeys((OPPONENT, "profiles", method.twin))
+        references = dict.fromkeys((HAND_MADE, "profiles", method.twin))
         pairs += [(method.name, r) for r in references if r not in (None, method.name)]
     return pairs
 

@@ -12,7 +12,7 @@ __all__ = [
     "pool_tokens",
 ]
 
-#: Apertures along a side of a patch in the structure readout: at its edges and its middle.
+#: Apertures along a side of a patch of the head "structure": at its edges and its middle.
 LATTICE = 3
 
 # Names in calibrations of earlier versions.
@@ -72,11 +72,11 @@ def _protostar_mass(tokens, grid, n_prefix, heads):
 
 
 def _structure(tokens, grid, n_prefix, heads):
-    readout = _head(heads, "structure")
+    head = _head(heads, "structure")
     if any(length % 2 for length in grid):
         msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
         raise ValueError(msg)
-    found = readout(_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
+    found = head(_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
     # The four tokens meet at the center of the map: the last lattice point of the upper left one,
     # the first of the lower right one.
     corners = [found[:, y, x, :, y - 1, x - 1] for y in range(2) for x in range(2)]

@@ -65,7 +65,7 @@ if TYPE_CHECKING:
 
 
 def for_encoder(features, encoder):
-    """Return features that an encoder has: without a structure readout, the central tokens."""
+    """Return features that an encoder has: without a head of structure, the central tokens."""
     heads = getattr(encoder, "heads", {})
     lacking = [name for name in HEADS if name in features.pooling and name not in heads]
     if not lacking:

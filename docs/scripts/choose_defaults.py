@@ -16,7 +16,7 @@ import numpy as np
 from sklearn.metrics import r2_score
 
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
-from astrofractal.benchmark.methods import FORMULAS, OPPONENT, Method
+from astrofractal.benchmark.methods import HAND_MADE, HAND_MADE_FEATURES, Method
 from astrofractal.benchmark.scorer import Scorer
 from astrofractal.benchmark.scores import paired_rows
 from astrofractal.gasmap.moments import CHANNEL_SETS
@@ -30,7 +30,7 @@ FEATURES = {
     "tokens + contrasts": FeatureSet(pooling=TOKENS, contrasts=True),
     "tokens + profiles": FeatureSet(pooling=TOKENS, contrasts=False, profiles="all"),
     "tokens + contrasts + profiles": FeatureSet(pooling=TOKENS, contrasts=True, profiles="all"),
-    OPPONENT: FORMULAS,
+    HAND_MADE: HAND_MADE_FEATURES,
 }
 #: Regressors, and exponents of the weights of maps.
 REGRESSORS = (
@@ -110,11 +110,11 @@ def main():
             print(
                 f"  {name}, {regressor}: {per_map:.3f} per map, {per_protostar:.3f} per protostar"
             )
-        both = {"nested": values, OPPONENT: masses[OPPONENT, ("kernel_ridge", 0.6)]}
+        both = {"nested": values, HAND_MADE: masses[HAND_MADE, ("kernel_ridge", 0.6)]}
         groups = {"protostars": maps.protostars, "clouds": maps.clouds}
-        pair = next(paired_rows(maps.log_masses, both, [("nested", OPPONENT)], **groups))
+        pair = next(paired_rows(maps.log_masses, both, [("nested", HAND_MADE)], **groups))
         print(
-            f"  less {OPPONENT}: {pair['r2_protostar']:+.3f} +- {pair['r2_protostar_err']:.3f} per "
+            f"  less {HAND_MADE}: {pair['r2_protostar']:+.3f} +- {pair['r2_protostar_err']:.3f} per "
             f"protostar, {pair['r2']:+.3f} +- {pair['r2_err']:.3f} per map of these",
             flush=True,
         )

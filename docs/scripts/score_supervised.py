@@ -16,8 +16,8 @@ import numpy as np
 from astropy.table import Table, vstack
 
 from astrofractal.benchmark import (
-    FORMULAS,
-    OPPONENT,
+    HAND_MADE,
+    HAND_MADE_FEATURES,
     Bootstrap,
     Method,
     Scorer,
@@ -37,14 +37,14 @@ DESCRIPTIONS = {
     "minutes": "of one core for one cloud and seed, where it was measured",
     "beside_default_r2": "of the mean of default and network, less the default",
     "less_default_r2": "less the default on the same maps, the mean of the seeds",
-    "less_formulas_r2": "less contrasts and profiles with the same weights, the same maps",
+    "less_formulas_r2": "difference from contrasts and profiles with the same weights and maps",
 }
 
 
-def formulas(maps, exponent):
+def hand_made(maps, exponent):
     """Return the masses of each cloud by contrasts and profiles, calibrated on the others."""
     scorer = Scorer(maps, None, n_per_protostar=10)
-    method = Method(OPPONENT, FORMULAS, ("ridge", "svr"), weight_exponent=exponent)
+    method = Method(HAND_MADE, HAND_MADE_FEATURES, ("ridge", "svr"), weight_exponent=exponent)
     return scorer.evaluate(method, make_protocol("leave-cloud-out", maps)).log_mass
 
 
@@ -108,7 +108,7 @@ def main():
     tables = [Table.read(path) for path in paths if path.exists()]
     exponents = {n: x for t in tables for n, x in t.meta.pop("weight_exponent").items()}
     default = placed(maps, read_predictions(args.folder / "predictions.ecsv", "default"))
-    references = {exponent: formulas(maps, exponent) for exponent in set(exponents.values())}
+    references = {exponent: hand_made(maps, exponent) for exponent in set(exponents.values())}
     rows = []
     for method, seeds, mean, own in networks(maps, vstack(tables, metadata_conflicts="silent")):
         minutes = own["minutes"][(own["row"] == 0) & np.isfinite(own["minutes"])]

@@ -15,7 +15,7 @@ from astrofractal.benchmark import (
     read_predictions,
     run_benchmark,
 )
-from astrofractal.benchmark.methods import OPPONENT, BestRadius, ClassicalMasses
+from astrofractal.benchmark.methods import HAND_MADE, BestRadius, ClassicalMasses
 from astrofractal.benchmark.studies import DEGRADATIONS, degraded, label_groups, learning_rows
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mass import FeatureSet
@@ -24,7 +24,7 @@ from tests.factories import make_mapset
 PROFILES = FeatureSet(pooling=None, profiles="all")
 METHODS = (
     Method("default", PROFILES, "ridge"),
-    Method(OPPONENT, FeatureSet(pooling=None, profiles="all", contrasts=True), ("ridge", "svr")),
+    Method(HAND_MADE, FeatureSet(pooling=None, profiles="all", contrasts=True), ("ridge", "svr")),
     Method("nested virial masses", ClassicalMasses("virial"), Ridge()),
     Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
     Method("mean mass", PROFILES, DummyRegressor()),
@@ -187,6 +187,6 @@ def test_methods_have_names_of_their_own():
     names = [method.name for method in methods]
     assert len(set(names)) == len(names)
     assert all(method.twin in (None, *names) for method in methods)
-    assert OPPONENT in names
+    assert HAND_MADE in names
     makers["fractal"] = Counting
     assert not any("readout" in m.name for m in list_methods(FeatureStore(makers), CHANNELS))
