@@ -1,4 +1,4 @@
-"""Overhead of the masses: `predict` beside the same forward passes of the same network on the same maps.
+"""Overhead of the masses: `predict` against the same passes of the same network on the same maps.
 
     python benchmarks/bench_mass.py [--n-maps 4096] [--weights random] [--turn 512]
 
@@ -19,7 +19,7 @@ from astrofractal.mapset import reference_maps
 
 
 def count_views(model, predict):
-    """Return how often the network sees a map: it is averaged over the symmetries of the sky."""
+    """Return how many passes of the network each map takes, one for each symmetry of the sky."""
     bare, seen = model.forward_features, []
 
     def counted(images):

@@ -197,7 +197,7 @@ def _matched(catalogs, max_separation):
     numbered = any(np.asarray(catalog["id"]).dtype.kind in "iu" for catalog in catalogs)
     if max_separation is None and len(catalogs) > 1 and numbered:
         msg = (
-            "catalogs that number their protostars do not tell which are the same: give "
+            "catalogs that number their protostars do not identify them across catalogs: give "
             "max_separation= to match by position, or positions with names to catalog"
         )
         raise ValueError(msg)

@@ -62,7 +62,7 @@ def find_protostars(
     Returns
     -------
     positions : 2D `~numpy.ndarray`, shape (n, 2)
-        Pixels (x, y), the highest peak first.  With none, a warning tells what to change.
+        Pixels (x, y), the highest peak first.  With none, a warning says what to change.
 
     Notes
     -----

@@ -338,7 +338,7 @@ class Calibration:
         spread, distance = reference.domain.measure(X, appearance)
         ood = (distance / self.domain_scale_).max(1)
         ood[np.isnan(appearance[:, CONTRAST])] = np.inf
-        # A map beyond the domain is harder than its nearest neighbors tell.
+        # A map beyond the domain is harder than its nearest neighbors suggest.
         predicted = np.asarray(reference.model.predict(X), dtype=float)
         difficulty = self._difficulty(spread) * np.clip(ood, 1, 3)
         return predicted, difficulty * self.intervals_.relative_width(predicted), ood
@@ -386,7 +386,7 @@ class Calibration:
 
 
 def _rounded(X):
-    """Return features as a file holds them, so that the fit sees what a loaded calibration will see."""
+    """Return features as a file holds them, so that the fit uses what a loaded calibration contains."""
     return (np.rint(X / _STEP) * _STEP).astype(np.float16)
 
 

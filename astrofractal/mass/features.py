@@ -86,12 +86,12 @@ class FeatureSet:
         name may stand for a tuple of one.  Empty or `None`: the encoder is not used.
 
     zoom : float, optional
-        The magnification about the protostar, of the map that the encoder sees and for the
+        The magnification about the protostar, of the map that the encoder receives and for the
         contrasts; see `~astrofractal.FractalEncoder.encode`.
 
     symmetrize : bool, optional
         Whether the encoder's features are averaged over the sixteen symmetries of the sky.  Without
-        it the encoder sees each map once, in a sixteenth of the time.
+        it the encoder processes each map once, in a sixteenth of the time.
 
     profiles : tuple of str, optional
         Names of radial profiles, ``"all"`` for all; see `~astrofractal.mass.radial_profiles`.

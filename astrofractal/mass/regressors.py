@@ -1,4 +1,4 @@
-"""Regressors from features to log10 mass, as estimators of scikit-learn that know groups."""
+"""Regressors from features to log10 mass, as estimators of scikit-learn with groups."""
 
 from __future__ import annotations
 

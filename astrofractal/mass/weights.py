@@ -144,7 +144,7 @@ def _chabrier(mass):
 
 _FUNCTIONS = {"kroupa": _kroupa, "chabrier": _chabrier}
 
-#: The names of the distributions that `as_prior` knows.
+#: The names of the distributions that `as_prior` accepts.
 PRIORS = tuple(_FUNCTIONS)
 
 

@@ -46,7 +46,7 @@ class CachedEncoder(FractalEncoder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("maps", help="a folder of labeled maps")
-    parser.add_argument("--weights", type=Path, help="new weights; their card lies beside them")
+    parser.add_argument("--weights", type=Path, help="new weights, next to their card")
     parser.add_argument("--per-protostar", type=int, default=6, metavar="N", help="maps, at most")
     parser.add_argument("--cache", type=Path, default=Path("runs/tokens"), help="folder of tokens")
     args = parser.parse_args()

@@ -210,7 +210,7 @@ def channels():
 
 
 def labels():
-    """Return the columns of the table beside the maps."""
+    """Return the columns of the table next to the maps."""
     table = Table.read(data_path(MAPS), hdu="SINKS")
     described(table.colnames, SINKS, "SINKS")
     rows = [

@@ -1,4 +1,4 @@
-"""Measure what several maps of one protostar tell more than one, with whole clouds held out.
+"""Measure how much several maps of one protostar improve its mass, with whole clouds held out.
 
     python docs/scripts/measure_combination.py ../shared/data/mhd --features-cache runs/store
 
