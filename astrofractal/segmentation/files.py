@@ -11,7 +11,7 @@ from astropy.table import QTable
 
 import astrofractal
 from astrofractal._utils.atomic import atomic_path
-from astrofractal._utils.identity import read_archive, write_archive
+from astrofractal._utils.identity import fields_of, read_archive, write_archive
 from astrofractal._utils.limits import open_bounded
 from astrofractal._utils.reading import reading
 from astrofractal._utils.tables import read_table
@@ -195,11 +195,8 @@ def write_segmenter(options, encoder, model, path, *, overwrite):
         else getattr(value, "item", lambda value=value: value)()
         for name, value in options.items()
     }
-    card = {
-        "options": plain,
-        "encoder": describe_encoder(encoder),
-    }
-    write_archive(path, model.arrays(), card, version=_VERSION, overwrite=overwrite)
+    card = {"options": plain, "encoder": describe_encoder(encoder)}
+    write_archive(path, fields_of(model), card, version=_VERSION, overwrite=overwrite)
 
 
 def read_segmenter(path, encoder=None):

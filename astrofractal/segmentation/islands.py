@@ -3,6 +3,7 @@
 import numpy as np
 
 __all__ = [
+    "borders",
     "connected_islands",
     "island_rings",
     "keyhole",
@@ -30,8 +31,8 @@ def connected_islands(labels):
     return islands, np.array(segments, dtype=np.int32)
 
 
-def _borders(islands):
-    """Pairs of islands that touch along a pixel edge, and the length of their border."""
+def borders(islands):
+    """Return the ordered pairs of labels that touch along a pixel edge, and the lengths of their borders."""
     pairs = []
     for one, other in ((islands[:, 1:], islands[:, :-1]), (islands[1:], islands[:-1])):
         edge = one != other
@@ -55,7 +56,7 @@ def merge_small(labels, n_pixels):
         if not small.any():
             break
         segment_of = np.r_[0, segments]
-        pairs, lengths = _borders(islands)
+        pairs, lengths = borders(islands)
         # Into large neighbors first; where there are none, small ones join one another.  Only ever
         # into an island of higher rank, so that no two islands change places for ever.
         use = small[pairs[:, 0]] & (pairs[:, 1] > 0)

@@ -1,7 +1,5 @@
 """What the segments hold and what the components follow, in physical units."""
 
-import numbers
-
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
@@ -11,10 +9,10 @@ from astropy.table import QTable
 from astrofractal._utils.reading import sky_format
 from astrofractal.gasmap import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
 from astrofractal.gasmap.moments import transform
+from astrofractal.segmentation.islands import borders
 
 __all__ = [
     "area_in_pixels",
-    "check_area",
     "correlation_table",
     "measure",
     "segment_table",
@@ -195,17 +193,13 @@ def _characters(gas, number, inside, n):
 
 def _touches(index, n):
     """List for each segment the others that it touches, those with the longest border first."""
-    length = np.zeros((n + 1, n + 1), int)
-    for one, other in ((index[:, 1:], index[:, :-1]), (index[1:], index[:-1])):
-        np.add.at(length, (one, other), 1)
-    length += length.T
-    length[0] = length[:, 0] = 0
-    np.fill_diagonal(length, 0)
-    texts = [
-        " ".join(str(k) for k in np.argsort(-row, kind="stable") if row[k] > 0)
-        for row in length[1:]
-    ]
-    return np.array(texts, dtype=object).astype(str) if texts else np.empty(0, "U1")
+    found = [[] for _ in range(n + 1)]
+    pairs, lengths = borders(index)
+    for k in np.argsort(-lengths, kind="stable"):
+        one, other = pairs[k].tolist()
+        if one and other:
+            found[one].append(str(other))
+    return np.array([" ".join(names) for names in found[1:]], dtype=str)
 
 
 def _show_numbers(table):
@@ -347,40 +341,19 @@ def _local_slopes(log_column, at, scale):
     return slopes
 
 
-def check_area(min_area):
-    """Check an area given in pixels, pc2, a solid angle or beams."""
-    if min_area is None:
-        return
-    value = min_area
-    if isinstance(min_area, u.Quantity):
-        if not any(
-            min_area.unit.is_equivalent(unit) for unit in (u.pc**2, u.sr, u.beam, u.pix, u.one)
-        ):
-            msg = f"min_area must be pixels, an area, a solid angle or beams, got {min_area}"
-            raise u.UnitConversionError(msg)
-        value = min_area.value
-    elif isinstance(min_area, bool) or not isinstance(min_area, numbers.Real):
-        msg = f"min_area must be a number of pixels or a Quantity, got {min_area!r}"
-        raise TypeError(msg)
-    if np.ndim(value) or not np.isfinite(value) or value < 0:
-        msg = f"min_area must be one area of at least 0, got {min_area!r}"
-        raise ValueError(msg)
-
-
 def area_in_pixels(area, gas):
     """Return an area in pixels of a map."""
     if not isinstance(area, u.Quantity):
         return float(area)
-    unit = area.unit
-    if unit.is_equivalent(u.pc**2):
+    if area.unit.is_equivalent(u.pc**2):
         return float((area / gas.pixel_area).to_value(u.one))
-    if unit.is_equivalent(u.beam):
+    if area.unit.is_equivalent(u.beam):
         if gas.beam is None:
             msg = (
                 f"min_area={area} needs the beam, the map has none: give beam=, e.g. 18 * u.arcsec"
             )
             raise ValueError(msg)
-        return float((area.to_value(u.beam) * gas.beam.sr / gas.pixel_solid_angle).to_value(u.one))
-    if unit.is_equivalent(u.sr) and not unit.is_equivalent(u.one):
+        area = area.to_value(u.beam) * gas.beam.sr
+    if area.unit.is_equivalent(u.sr):
         return float((area / gas.pixel_solid_angle).to_value(u.one))
-    return float(area.value)
+    return float(area.to_value(u.pix))

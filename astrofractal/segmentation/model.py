@@ -1,10 +1,9 @@
 """Components of tokens and clusters of pixels: fitted on a sample, applied to any number of pixels."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
-from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.random import keyed_generator
 
 __all__ = ["Fit", "RunningCovariance", "SegmentModel", "cluster_stability", "fit_centers"]
@@ -70,11 +69,6 @@ class RunningCovariance:
             self.sum += weight @ batch
             self.products += (batch.T * weight) @ batch
 
-    def _moments(self):
-        mean = self.sum / self.weight
-        covariance = self.products / self.weight - np.outer(mean, mean)
-        return (mean + self.shift)[:-1], covariance[:-1, :-1], covariance[:-1, -1]
-
     def components(self, n_components, n_colors, scatter):
         """
         Return the mean of the features, axes of components and of colors, and the colors' shares.
@@ -111,18 +105,6 @@ class RunningCovariance:
 def _signed(axes, with_column):
     """Turn axes so that components grow with log N."""
     return axes * np.where(with_column @ axes < 0, -1, 1)
-
-
-def _layers(sample, log_column, n_segments):
-    """Yield starts of a clustering: the means of layers of column density, two kinds of them."""
-    order = np.argsort(log_column, kind="stable")
-    rank = np.empty(len(sample), np.intp)
-    rank[order] = np.arange(len(sample))
-    low, high = log_column[order[0]], log_column[order[-1]]
-    width = np.minimum((log_column - low) / max(high - low, 1e-30) * n_segments, n_segments - 1)
-    for layer in (rank * n_segments // len(sample), width.astype(np.intp)):
-        if len(np.unique(layer)) == n_segments:
-            yield np.stack([sample[layer == k].mean(0) for k in range(n_segments)])
 
 
 def _split(sample, weights, n_segments, run):
@@ -165,12 +147,10 @@ def fit_centers(sample, log_column, weights, n_segments, random_state, *, n_star
     # Minima of a continuous distribution are nearly alike, and which of them random starts find in
     # a large map changes with its noise: there, splits lead to like minima in like maps.
     if len(sample) > _N_FEW:
-        starts = [_split(sample, weights, n_segments, run)]
+        fits = [run(_split(sample, weights, n_segments, run))]
     else:
-        starts = list(_layers(sample, log_column, n_segments))
-        starts += ["k-means++"] * n_starts
-    seeds = range(random_state * len(starts), (random_state + 1) * len(starts))
-    fits = (run(start, seed) for start, seed in zip(starts, seeds, strict=True))
+        seeds = range(random_state * n_starts, (random_state + 1) * n_starts)
+        fits = [run("k-means++", seed) for seed in seeds]
     best = min(fits, key=lambda fit: fit.inertia_)
     mass = np.bincount(best.labels_, weights, minlength=n_segments)
     means = np.bincount(best.labels_, weights * log_column, minlength=n_segments)
@@ -252,14 +232,6 @@ class SegmentModel:
         """Return the segment, from 1, of each point (n, n_components + n_channels)."""
         return nearest_center(values, self.centers).astype(np.int32) + 1
 
-    def arrays(self):
-        """Return everything as a dictionary of name to array."""
-        return {field.name: np.asarray(getattr(self, field.name)) for field in fields(self)}
-
-    def fingerprint(self):
-        """Return a digest of everything that was fitted."""
-        return fingerprint(self.arrays())
-
 
 def scale_channels(channels, mean, unit):
     """Return channels (n, n_channels) of weighted mean 0; 0 where one is missing."""
@@ -307,12 +279,10 @@ class Fit:
         )
         tokens = (tokens - mean.astype(np.float32)) @ np.hstack([axes, colors]).astype(np.float32)
         shown = tokens[:, axes.shape[1] :]
-        known = np.isfinite(channels)
-        weight = weights[:, None] * known
-        total = np.maximum(weight.sum(0), 1e-30)
-        center = (weight * np.where(known, channels, 0)).sum(0) / total
-        deviation = np.where(known, channels - center, 0)
-        spread = np.sqrt((weight * deviation**2).sum(0) / total)
+        known = np.ma.masked_invalid(channels)
+        center = np.ma.average(known, axis=0, weights=weights).filled(0)
+        variance = np.ma.average((known - center) ** 2, axis=0, weights=weights).filled(0)
+        spread = np.sqrt(variance)
         unit = np.where(spread > _LEAST_SPREAD, spread / CHANNEL_SCALES, 0)
         points = np.hstack([tokens[:, : axes.shape[1]], scale_channels(channels, center, unit)])
         data = (points, column, weights)

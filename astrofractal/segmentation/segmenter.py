@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,7 @@ from astrofractal._utils.validation import positive_int, warn
 from astrofractal.gasmap import GasMap
 from astrofractal.segmentation.files import read_segmenter, write_segmenter
 from astrofractal.segmentation.islands import merge_small, number_by_density
-from astrofractal.segmentation.measures import area_in_pixels, check_area
+from astrofractal.segmentation.measures import area_in_pixels
 from astrofractal.segmentation.model import Fit
 from astrofractal.segmentation.segmentation import Segmentation
 from astrofractal.segmentation.working_map import (
@@ -138,9 +139,14 @@ class FeatureSegmenter(Options, BaseEstimator):
                     f"n_segments must be 'auto' or an integer from 1 to {_MOST_SEGMENTS}, got {n!r}"
                 )
                 raise ValueError(msg)
-        _check_quantity("background", self.background, "1e21 / u.cm**2", ("auto", None), u.cm**-2)
-        _check_quantity("scale", self.scale, "0.02 * u.pc", ("auto",), u.pc, u.pix)
-        check_area(self.min_area)
+        _check_quantity("background", self.background, ("auto", None), "1e21 / u.cm**2", u.cm**-2)
+        _check_quantity("scale", self.scale, ("auto",), "0.02 * u.pc", u.pc, u.pix)
+        if self.min_area is not None:
+            area = self.min_area
+            if isinstance(area, numbers.Real) and not isinstance(area, bool):
+                area = area * u.pix
+            units = (u.pix, u.beam, u.pc**2, u.sr)
+            _check_quantity("min_area", area, (), "2 * u.beam", *units, least=0)
         if self.n_views is not None:
             positive_int("n_views", self.n_views)
         positive_int("random_state", self.random_state, minimum=0)
@@ -477,9 +483,9 @@ def _to_pixels(gas, model, working, features, values, channels):
     return labels, components, colors
 
 
-def _check_quantity(name, value, example, words, *units):
-    """Raise an error that names the option unless it is one of some words or a positive quantity."""
-    if value is None or isinstance(value, str):
+def _check_quantity(name, value, words, example, *units, least=np.nextafter(0, 1)):
+    """Raise an error that names the option unless it is one of some words or one quantity."""
+    if words and (value is None or isinstance(value, str)):
         if value in words:
             return
         msg = f"{name} must be a Quantity such as {example}, or one of {words}, got {value!r}"
@@ -490,6 +496,6 @@ def _check_quantity(name, value, example, words, *units):
     if not any(value.unit.is_equivalent(unit) for unit in units):
         msg = f"{name} must be a Quantity such as {example}, got {value}"
         raise u.UnitConversionError(msg)
-    if not (value.isscalar and np.isfinite(value) and value.value > 0):
+    if not (value.isscalar and np.isfinite(value) and value.value >= least):
         msg = f"{name} must be one positive value such as {example}, got {value}"
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""The gas of a map, on the pixels that the encoder sees, and the channels beside its features."""
+"""The gas of a map, on the pixels that the encoder sees, and the channels next to its features."""
 
 from dataclasses import dataclass
 
@@ -7,6 +7,7 @@ from astropy import units as u
 
 from astrofractal.gasmap.moments import STANDARD_WIDTH, mean_velocity, transform
 from astrofractal.gasmap.noise import pixel_noise
+from astrofractal.gasmap.resample import overlaps
 
 __all__ = [
     "Scale",
@@ -57,55 +58,27 @@ class Scale:
 
 @dataclass(frozen=True)
 class WorkingMap:
-    """
-    The channels of a map on the pixels that the encoder sees.
+    """The channels of a map on the pixels that the encoder sees, velocities relative to a mean."""
 
-    Parameters
-    ----------
-    array : 3D float32 `~numpy.ndarray`
-        Channels as `astrofractal.GasMap.to_array` returns them, velocities relative to a local mean.
+    array: np.ndarray  # (3, height, width), float32
+    factor: float  # width of a working pixel in pixels of the map
+    origin: tuple  # lower edge (y, x) of the first one in pixels of the map, which begins at 0
+    anchor: tuple  # working pixel (y, x) at which a window of the encoder begins
 
-    factor : float
-        Width of a working pixel in pixels of the map.
-
-    origin : tuple of float
-        Lower edge (y, x) of the first working pixel in pixels of the map, whose own first pixel
-        begins at 0.
-
-    anchor : tuple of int
-        Working pixel (y, x) at which a window of the encoder begins.
-    """
-
-    array: np.ndarray
-    factor: float
-    origin: tuple
-    anchor: tuple
+    def _cells(self, features):
+        """Return the width of the cells of ``features`` and their first edge, in pixels of the map."""
+        edge = np.array(self.origin) + np.array(features.origin) * self.factor
+        return features.stride * self.factor, edge
 
     def to_cells(self, planes, features):
         """Return planes (n, height, width) of the map averaged over the cells of ``features``."""
-        width = features.stride * self.factor
-        operators = [
-            _overlaps(n_pixels, n_cells, width, edge + first * self.factor)
-            for n_pixels, n_cells, edge, first in zip(
-                planes.shape[1:], features.valid.shape, self.origin, features.origin, strict=True
-            )
-        ]
-        return _resampled(planes, *operators)
+        width, edge = self._cells(features)
+        return _resampled(planes, features.valid.shape, width, edge)
 
     def to_pixels(self, planes, features, shape):
         """Return planes (n, rows, columns) on cells of ``features`` interpolated to the map's pixels."""
-        operators = [
-            _overlaps(
-                n_cells,
-                n_pixels,
-                1 / (features.stride * self.factor),
-                -(edge / self.factor + first) / features.stride,
-            )
-            for n_pixels, n_cells, edge, first in zip(
-                shape, features.valid.shape, self.origin, features.origin, strict=True
-            )
-        ]
-        return _resampled(planes, *operators)
+        width, edge = self._cells(features)
+        return _resampled(planes, shape, 1 / width, -edge / width)
 
 
 def beam_width(gas):
@@ -209,7 +182,7 @@ def _smooth(values, sigma):
 
 
 def pixel_channels(gas, array, scale):
-    """Return the channels beside the components: contrasts, velocity and log dispersion."""
+    """Return the channels next to the components: contrasts, velocity and log dispersion."""
     # array (3, height, width) of `gas_of`; the result is NaN where there is no gas
     column = np.where(np.isfinite(array[0]), 10.0 ** array[0].astype(float), np.nan)
     whole = gas.column_density.value  # the surroundings count, background or not
@@ -234,11 +207,7 @@ def working_map(gas, array, factor, *, smoothing=SMOOTHING):
         max(int(np.ceil((n - edge) / factor - 1e-9)), 1)
         for n, edge in zip(gas.shape, origin, strict=True)
     ]
-    rows, columns = (
-        _overlaps(*sizes, factor, edge)
-        for sizes, edge in zip(zip(gas.shape, shape, strict=True), origin, strict=True)
-    )
-
+    rows, columns = _operators(gas.shape, shape, factor, origin)
     smooth = _mean(smoothing)
 
     def operator(planes):
@@ -247,31 +216,29 @@ def working_map(gas, array, factor, *, smoothing=SMOOTHING):
     return WorkingMap(_through(operator, array), factor, origin, tuple(-n for n in first))
 
 
-def _overlaps(n_in, n_out, factor, origin):
+def _operators(shape_in, shape_out, factor, origin):
     """
-    Return the share of each pixel (columns) in each of evenly spaced boxes (rows), a sparse matrix.
+    Return sparse matrices that average pixels along rows and columns over boxes of a width in pixels.
 
-    Box k is centered on ``origin + (k + 0.5) factor`` and at least one pixel wide: narrower ones
-    interpolate.
+    The first box begins at ``origin`` (y, x).  Boxes narrower than a pixel interpolate.
     """
     from scipy.sparse import csr_matrix
 
-    width = max(factor, 1.0)
-    low = (origin + (np.arange(n_out) + 0.5) * factor - width / 2)[:, None]
-    index = np.floor(low).astype(np.intp) + np.arange(int(np.ceil(width)) + 1)
-    share = np.minimum(index + 1, low + width) - np.maximum(index, low)
-    use = (share > 1e-9) & (index >= 0) & (index < n_in)
-    return csr_matrix((share[use] / width, (np.nonzero(use)[0], index[use])), shape=(n_out, n_in))
+    return [
+        csr_matrix(overlaps(edge + (np.arange(n_out) + 0.5) * factor - 0.5, max(factor, 1.0), n_in))
+        for n_in, n_out, edge in zip(shape_in, shape_out, origin, strict=True)
+    ]
 
 
-def _resampled(planes, rows, columns):
-    """Return planes with gaps (n, height, width) through an operator; NaN where nothing is known."""
+def _resampled(planes, shape, factor, origin):
+    """Return planes with gaps (n, height, width) averaged over boxes; NaN where nothing is known."""
+    rows, columns = _operators(planes.shape[1:], shape, factor, origin)
     found = []
     for plane in planes:
         known = np.isfinite(plane)
         weight = rows @ known.astype(np.float32) @ columns.T
         total = rows @ np.where(known, plane, 0) @ columns.T
-        found.append(np.where(weight > 0, total / np.where(weight > 0, weight, 1), np.nan))
+        found.append(np.where(weight > 1e-9, total / np.maximum(weight, 1e-9), np.nan))
     return np.stack(found).astype(np.float32)
 
 

@@ -5,9 +5,9 @@ import pytest
 from astropy import units as u
 from astropy.wcs import WCS
 
-from astrofractal import GasMap
+from astrofractal import FeatureSegmenter, GasMap
 from astrofractal.gasmap.moments import mean_velocity
-from astrofractal.segmentation.measures import area_in_pixels, check_area
+from astrofractal.segmentation.measures import area_in_pixels
 from astrofractal.segmentation.working_map import (
     Scale,
     background_level,
@@ -259,6 +259,6 @@ def test_areas(gas):
         ([1, 2] * u.pc**2, ValueError),
     ],
 )
-def test_wrong_areas(area, error):
+def test_wrong_areas(gas, area, error):
     with pytest.raises(error, match="min_area"):
-        check_area(area)
+        FeatureSegmenter(min_area=area).segment(gas)
