@@ -32,7 +32,7 @@ def connected_islands(labels):
 
 
 def borders(islands):
-    """Return the ordered pairs of labels that touch along a pixel edge, and the lengths of their borders."""
+    """Return the pairs of labels that touch along a pixel edge, and the lengths of their borders."""
     pairs = []
     for one, other in ((islands[:, 1:], islands[:, :-1]), (islands[1:], islands[:-1])):
         edge = one != other

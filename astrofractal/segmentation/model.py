@@ -9,15 +9,15 @@ from astrofractal._utils.random import keyed_generator
 __all__ = ["Fit", "RunningCovariance", "SegmentModel", "cluster_stability", "fit_centers"]
 
 #: Components of the tokens that are clustered, and those that are shown as red, green and blue.
-N_COMPONENTS = 8
+N_COMPONENTS = 4
 N_COLORS = 3
 
-#: A pixel counts by the square root of its column density: most of the area is thin gas.
-WEIGHT_EXPONENT = 0.5
+#: A pixel counts by this power of its column density: most of the area is thin gas.
+WEIGHT_EXPONENT = 0.7
 
-#: Standard deviations of the channels beside the components, whose total variance is 1: contrasts of
-#: log N on three scales, velocity, log dispersion.
-CHANNEL_SCALES = (0.33, 0.33, 0.33, 0.4, 0.3)
+#: Standard deviations of the channels next to the components, whose total variance is 1: contrasts of
+#: log N on three scales, velocity, log dispersion (docs/research/segments.rst).
+CHANNEL_SCALES = (0.45, 0.45, 0.45, 0.5, 0.4)
 
 #: Cells on which clusters are fitted; components use them all.
 N_SAMPLE = 20_000

@@ -53,10 +53,10 @@ class FeatureSegmenter(Options, BaseEstimator):
     Segment maps of gas by the patch tokens of a frozen encoder.
 
     Windows of the encoder cover the gas of a map, and each pixel is described by the tokens of
-    several of them.  What the tokens agree in is reduced to eight components; together with the local
+    several of them.  What the tokens agree in is reduced to four components; together with the local
     contrast of log N, the velocity relative to the surroundings and the dispersion they are clustered
-    by k-means, in which a pixel counts by the square root of its column density.  No label is used
-    (Hirashima, Nozaki & Harada 2025, arXiv:2510.24159).
+    by k-means, weighted by the column density to the power of 0.7.  No label is used (Hirashima,
+    Nozaki & Harada 2025, arXiv:2510.24159).
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ class FeatureSegmenter(Options, BaseEstimator):
             if isinstance(area, numbers.Real) and not isinstance(area, bool):
                 area = area * u.pix
             units = (u.pix, u.beam, u.pc**2, u.sr)
-            _check_quantity("min_area", area, (), "2 * u.beam", *units, least=0)
+            _check_quantity("min_area", area, (), "2 * u.beam", *units, zero=True)
         if self.n_views is not None:
             positive_int("n_views", self.n_views)
         positive_int("random_state", self.random_state, minimum=0)
@@ -483,7 +483,7 @@ def _to_pixels(gas, model, working, features, values, channels):
     return labels, components, colors
 
 
-def _check_quantity(name, value, words, example, *units, least=np.nextafter(0, 1)):
+def _check_quantity(name, value, words, example, *units, zero=False):
     """Raise an error that names the option unless it is one of some words or one quantity."""
     if words and (value is None or isinstance(value, str)):
         if value in words:
@@ -496,6 +496,8 @@ def _check_quantity(name, value, words, example, *units, least=np.nextafter(0, 1
     if not any(value.unit.is_equivalent(unit) for unit in units):
         msg = f"{name} must be a Quantity such as {example}, got {value}"
         raise u.UnitConversionError(msg)
-    if not (value.isscalar and np.isfinite(value) and value.value >= least):
+    if not (
+        value.isscalar and np.isfinite(value) and (value.value > 0 or (zero and value.value == 0))
+    ):
         msg = f"{name} must be one positive value such as {example}, got {value}"
         raise ValueError(msg)
