@@ -18,8 +18,6 @@ from astrofractal._utils.tables import read_table
 from astrofractal.gasmap import GasMap
 from astrofractal.segmentation.model import SegmentModel
 
-__all__ = ["read_segmentation", "read_segmenter", "write_segmentation", "write_segmenter"]
-
 _NAMES = {
     "labels": "labels.fits",
     "components": "components.fits",

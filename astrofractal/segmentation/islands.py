@@ -2,19 +2,6 @@
 
 import numpy as np
 
-__all__ = [
-    "borders",
-    "connected_islands",
-    "island_rings",
-    "keyhole",
-    "merge_small",
-    "number_by_density",
-    "parents",
-    "polygon_regions",
-    "rings",
-    "signed_area",
-]
-
 
 def connected_islands(labels):
     """Number the connected islands of all segments."""

@@ -11,15 +11,6 @@ from astrofractal.gasmap import H2_MEAN_MOLECULAR_WEIGHT, column_to_mass
 from astrofractal.gasmap.moments import transform
 from astrofractal.segmentation.islands import borders
 
-__all__ = [
-    "area_in_pixels",
-    "correlation_table",
-    "measure",
-    "segment_table",
-    "show_in_print",
-    "virial_parameter",
-]
-
 _COLUMN = u.cm**-2
 
 _SPEED = u.km / u.s

@@ -6,8 +6,6 @@ import numpy as np
 
 from astrofractal._utils.random import keyed_generator
 
-__all__ = ["Fit", "RunningCovariance", "SegmentModel", "cluster_stability", "fit_centers"]
-
 #: Components of the tokens that are clustered, and those that are shown as red, green and blue.
 N_COMPONENTS = 4
 N_COLORS = 3

@@ -13,15 +13,6 @@ from astrofractal.gasmap.plotting import (
     sky_axes,
 )
 
-__all__ = [
-    "draw_outlines",
-    "draw_rgb",
-    "draw_segments",
-    "html",
-    "plot_segmentation",
-    "segment_colors",
-]
-
 #: Colormap of segments, from thin gas (blue) to dense gas (dark red).
 _COLORMAP = "turbo"
 

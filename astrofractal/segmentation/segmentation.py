@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from astrofractal.gasmap import GasMap
 
 
-__all__ = ["Segmentation"]
-
-
 class Segmentation:
     """
     Segments of a gas map: labels, regions, measures, files.

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import MapSource, PathLike, ProgressBar
     from astrofractal.encoder import FractalEncoder
 
-
-__all__ = ["FeatureSegmenter"]
-
 _MOST_SEGMENTS = 64
 
 # Windows that a small map has, and views of a pixel.

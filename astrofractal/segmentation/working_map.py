@@ -9,18 +9,6 @@ from astrofractal.gasmap.moments import STANDARD_WIDTH, mean_velocity, transform
 from astrofractal.gasmap.noise import pixel_noise
 from astrofractal.gasmap.resample import overlaps
 
-__all__ = [
-    "Scale",
-    "WorkingMap",
-    "background_level",
-    "beam_width",
-    "find_scale",
-    "fixed_scale",
-    "gas_of",
-    "pixel_channels",
-    "working_map",
-]
-
 #: Gas is where the column is more than this many times that of the background.
 GAS_OVER_BACKGROUND = 2.0
 

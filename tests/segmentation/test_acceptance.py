@@ -60,7 +60,7 @@ def test_background_is_no_segment(gas, result):
 
 
 @pytest.mark.parametrize(
-    ("truth", "least"), [(ridges, 1.5), (lambda gas: gas.column_density.value > 2e22, 1.2)]
+    ("truth", "least"), [(ridges, 2.0), (lambda gas: gas.column_density.value > 2e22, 4 / 3)]
 )
 def test_segments_follow_ridges_and_cores_better_than_pixels(gas, result, pixels, truth, least):
     inside = result.labels.data > 0
