@@ -3,8 +3,9 @@
     python docs/scripts/measure_segments.py ../shared/data
 
 writes docs/research/tables/segments.csv: methods on simulated clouds, and segments_real.csv: segments of
-real maps under changes that leave the gas as it is. Rows of astrodendro and FilFinder are left out
-where these are not installed. Columns of the first table, within the gas (more than 2e21 cm-2):
+real maps under changes that leave the gas as it is, with a picture of each (.png). Rows of astrodendro
+and FilFinder are left out where these are not installed. Columns of the first table, within the gas
+(more than 2e21 cm-2):
 
 - shares of the variance of log N, velocity and log dispersion between the labels;
 - adjusted mutual information (AMI) with gas denser than 1e5 cm-3 where its column exceeds 3e21 cm-2, and
@@ -19,6 +20,7 @@ import csv
 import warnings
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
@@ -31,9 +33,9 @@ from sklearn.metrics import adjusted_mutual_info_score, adjusted_rand_score
 from astrofractal import FeatureSegmenter, FractalEncoder, GasMap
 from astrofractal.gasmap import Abundance, XFactor
 
-FIELDS = ("cloud01_z", "cloud04_x", "cloud09_z", "cloud02_z", "cloud16_x")
+FIELDS = ("cloud16_x", "cloud02_z", "cloud02_x", "cloud16_z")  # not those of the choice of features
 N_SEGMENTS = 8
-N_TOKENS = 8  # components of the tokens, before the channels beside them
+N_TOKENS = 4  # components of the tokens, before the channels next to them
 LEVEL = 2e21  # cm-2
 KMS = u.km / u.s
 
@@ -140,7 +142,8 @@ def filaments(gas):
     from fil_finder import FilFinder2D
 
     column = gas.column_density.value
-    found = FilFinder2D(column / 1e22, mask=None, distance=gas.distance, pixel_scale=None)
+    width = np.sqrt(gas.pixel_solid_angle).to(u.deg, u.dimensionless_angles())
+    found = FilFinder2D(column / 1e22, ang_scale=width, distance=gas.distance, beamwidth=2 * u.pix)
     found.preprocess_image(flatten_percent=95)
     found.create_mask(
         glob_thresh=LEVEL / 1e22, adapt_thresh=0.1 * u.pc, smooth_size=0.03 * u.pc,
@@ -169,7 +172,7 @@ def fractal(name, encoder):
         points = found.components.data[:N_TOKENS, inside].T
         return cluster(points, inside, np.sqrt(gas.column_density.value[inside] / 1e22))
 
-    yield f"{name}: tokens + contrast (default)", whole
+    yield f"{name}: tokens + channels (default)", whole
     yield f"{name}: tokens alone", tokens
 
 
@@ -178,7 +181,7 @@ def methods(weights):
     found = dict(fractal("fractal weights", FractalEncoder(weights=weights)))
     found |= dict(fractal("random weights", FractalEncoder(weights="random")))
     found["k-means of pixels"] = pixels
-    found["k-means of pixels + contrast"] = lambda gas: pixels(gas, contrast=True)
+    found["k-means of pixels + contrast, weights N^0.5"] = lambda gas: pixels(gas, contrast=True)
     found["levels of log N"] = levels
     for module, (name, run) in {
         "astrodendro": ("astrodendro, leaves", dendrogram),
@@ -199,14 +202,45 @@ def agreement(one, other, none=-1):
     return adjusted_rand_score(one[both], other[both])
 
 
-def compare(folder, names, weights):
-    """Yield the rows of the first table."""
+def draw(path, column, panels, width):
+    """Draw column densities and labels (0: thin gas, -1: none), each cut to the gas, as one picture."""
+    n_rows = -(-len(panels) // width)
+    figure, axes = plt.subplots(n_rows, width, figsize=(2.6 * width, 2.7 * n_rows), squeeze=False)
+    for panel in axes.flat:
+        panel.axis("off")
+    for panel, (title, labels), gas in zip(axes.flat, panels.items(), column, strict=False):
+        rows, columns = (slice(part.min(), part.max() + 1) for part in np.nonzero(gas > 0))
+        if labels is None:
+            panel.imshow(np.log10(gas)[rows, columns], origin="lower", cmap="gray_r")
+        else:
+            found = ordered(labels, gas)[rows, columns]
+            panel.imshow(found, origin="lower", cmap="turbo", interpolation="nearest")
+        panel.set_title(title, fontsize=7)
+    figure.tight_layout(pad=0.3)
+    figure.savefig(path, dpi=90, pil_kwargs={"optimize": True})
+    plt.close(figure)
+
+
+def ordered(labels, column):
+    """Return labels as numbers in the order of their mean column density, NaN without a label."""
+    use = (labels >= 0) & (column > 0)
+    found, index = np.unique(labels[use], return_inverse=True)
+    order = np.argsort(np.argsort(np.bincount(index, column[use]) / np.bincount(index)))
+    picture = np.full(labels.shape, np.nan)
+    picture[use] = order[index] if len(found) <= N_SEGMENTS else np.minimum(index, 1)
+    return picture
+
+
+def compare(folder, names, weights, output):
+    """Yield the rows of the first table; draw the labels of the first cloud."""
+    panels = {f"{names[0]}: column density": None}
     fields = {name: Field(folder / "fields" / f"{name}.fits") for name in names}
     noisy = {name: field.noisy() for name, field in fields.items()}
     for title, run in methods(weights).items():
         rows = []
         for name, field in fields.items():
             labels = run(field.gas)
+            panels.setdefault(title, labels)
             rows.append([*field.judge(labels), agreement(labels, run(noisy[name]))])
             print(title, name, np.round(rows[-1], 3), flush=True)
         yield (
@@ -214,6 +248,9 @@ def compare(folder, names, weights):
             + [f"{value:.3f}" for value in np.mean(rows, axis=0)[3:5]]
             + [f"{value:.2f}" for value in np.mean(rows, axis=0)[5:]]
         )
+    first = fields[names[0]]
+    column = np.where(first.inside, first.gas.column_density.value, np.nan)
+    draw(output / "segments.png", [column] * len(panels), panels, 4)
 
 
 def real_maps(folder):
@@ -255,15 +292,18 @@ def changed(gas, change=np.asarray, farther=1.0):
     return GasMap(*planes, wcs=wcs, beam=gas.beam, distance=gas.distance * farther)
 
 
-def stability(folder, weights):
-    """Yield the rows of the second table."""
+def stability(folder, weights, output):
+    """Yield the rows of the second table; draw the maps and their segments."""
     encoder = FractalEncoder(weights=weights)
+    panels, columns = {}, []
 
     def segment(gas, **options):
         return FeatureSegmenter(encoder=encoder, **options).segment(gas).labels.data
 
     for name, gas in real_maps(folder / "real"):
         labels = segment(changed(gas))
+        panels |= {name: None, f"{name}: segments": labels - 1}
+        columns += [gas.column_density.value] * 2
         found = (
             (segment(changed(gas), random_state=5), labels),
             (np.rot90(segment(changed(gas, np.rot90)), -1), labels),
@@ -272,6 +312,7 @@ def stability(folder, weights):
             (segment(changed(gas, farther=1.03)), labels),
         )
         yield [name, *(f"{agreement(*pair, none=0):.2f}" for pair in found)]
+    draw(output / "segments_real.png", columns, panels, 4)
 
 
 def write(path, head, rows):
@@ -301,11 +342,12 @@ def main():
     if args.only != "real":
         head = ["Method", "log N", "v", "log sigma", "AMI dense gas", "AMI ridges"]
         head += ["Protostars above area", "ARI, S/N 10"]
-        rows = compare(args.data, args.fields, args.weights)
+        rows = compare(args.data, args.fields, args.weights, args.output)
         write(args.output / "segments.csv", head, rows)
     if args.only != "methods":
         head = ["Map", "Seed", "Turned 90", "Turned 180", "Cut", "Distance + 3 %"]
-        write(args.output / "segments_real.csv", head, stability(args.data, args.weights))
+        rows = stability(args.data, args.weights, args.output)
+        write(args.output / "segments_real.csv", head, rows)
 
 
 if __name__ == "__main__":
