@@ -82,23 +82,17 @@ def _header(result):
 
 def _write_images(result, paths):
     header, tables = _header(result)
-    fits.HDUList(
-        [
-            fits.PrimaryHDU(),
-            fits.ImageHDU(result.labels.data.astype(np.int32), header, name="LABELS"),
-            fits.ImageHDU(result.islands.data.astype(np.int32), header, name="ISLANDS"),
-            *tables,
-        ]
-    ).writeto(paths["labels"])
-    rgb = np.moveaxis(result.rgb.data, -1, 0)
-    fits.HDUList(
-        [
-            fits.PrimaryHDU(),
-            fits.ImageHDU(result.components.data, header, name="COMPONENTS"),
-            fits.ImageHDU(rgb, header, name="RGB"),
-            *(table.copy() for table in tables),
-        ]
-    ).writeto(paths["components"])
+    files = {
+        "labels": {"LABELS": result.labels.data, "ISLANDS": result.islands.data},
+        "components": {
+            "COMPONENTS": result.components.data,
+            "RGB": np.moveaxis(result.rgb.data, -1, 0),
+        },
+    }
+    for key, images in files.items():
+        hdus = [fits.ImageHDU(values, header, name=name) for name, values in images.items()]
+        hdus += [table.copy() for table in tables]
+        fits.HDUList([fits.PrimaryHDU(), *hdus]).writeto(paths[key])
 
 
 def _write_regions(result, paths):
@@ -108,14 +102,11 @@ def _write_regions(result, paths):
     DS9 and CRTF are written here, since `regions` transforms every vertex by itself: minutes for a
     map with many islands.
     """
-    found = result.regions
-    lines = [
-        "# Region file format: DS9 astropy/regions",
-        "image" if result.gas.wcs is None else "icrs",
-    ]
+    is_sky = result.gas.wcs is not None
+    lines = ["# Region file format: DS9 astropy/regions", "icrs" if is_sky else "image"]
     crtf = ["#CRTFv0", "global coord=ICRS"]
-    for region in found:
-        if result.gas.wcs is None:  # DS9 counts pixels from 1
+    for region in result.regions:
+        if not is_sky:  # DS9 counts pixels from 1
             vertices = np.stack([region.vertices.x, region.vertices.y], axis=1) + 1
         else:
             icrs = region.vertices.icrs
@@ -126,7 +117,7 @@ def _write_regions(result, paths):
         pairs = ", ".join(f"[{x:.9f}deg, {y:.9f}deg]" for x, y in vertices.tolist())
         crtf.append(f"poly[{pairs}], label='{text}', color={color}")
     paths["regions"].write_text("\n".join([*lines, ""]), encoding="ascii")
-    if "regions_crtf" in paths:
+    if is_sky:
         paths["regions_crtf"].write_text("\n".join([*crtf, ""]), encoding="ascii")
 
 
@@ -152,16 +143,9 @@ def read_segmentation(directory):
             raise FileNotFoundError(msg)
     gas = GasMap.read(paths["map"])
     table = read_table(paths["segments"], cls=QTable)
-    with reading(paths["labels"]), open_bounded(paths["labels"]) as file, fits.open(file) as hdus:
-        labels = hdus["LABELS"].data.astype(np.int32)
-        n_segments = int(hdus["LABELS"].header["NSEGMENT"])
-    with (
-        reading(paths["components"]),
-        open_bounded(paths["components"]) as file,
-        fits.open(file) as hdus,
-    ):
-        components = hdus["COMPONENTS"].data.astype(np.float32)
-        rgb = np.moveaxis(hdus["RGB"].data.astype(np.float32), 0, -1)
+    (labels,), n_segments = _read_images(paths["labels"], np.int32, "LABELS")
+    (components, rgb), _ = _read_images(paths["components"], np.float32, "COMPONENTS", "RGB")
+    rgb = np.moveaxis(rgb, 0, -1)
     if not labels.shape == gas.shape == components.shape[1:] == rgb.shape[:2]:
         msg = f"{str(directory)!r}: labels and map differ in shape, they are of different maps"
         raise ValueError(msg)
@@ -178,6 +162,13 @@ def read_segmentation(directory):
         "stability": stability,
         "meta": table.meta.get("segmentation"),
     }
+
+
+def _read_images(path, dtype, *names):
+    """Return images of a file, and the number of segments."""
+    with reading(path), open_bounded(path) as file, fits.open(file) as hdus:
+        images = [hdus[name].data.astype(dtype) for name in names]
+        return images, int(hdus[names[0]].header["NSEGMENT"])
 
 
 _VERSION = "segmenter-3"

@@ -72,29 +72,21 @@ def measure(gas, labels):
             f"shape {labels.shape}"
         )
         raise ValueError(msg)
-    found, index = np.unique(np.where(gas.mask, 0, labels), return_inverse=True)
-    index = index.reshape(labels.shape) + (found[0] > 0)
-    numbers = found[found > 0]
-    table = segment_table(gas, index, len(numbers))
-    table["label"][:] = numbers
-    names = {0: 0} | dict(enumerate(numbers.tolist(), start=1))
-    description = table["touches"].info.description
-    table["touches"] = [
-        " ".join(str(names[int(part)]) for part in text.split()) for text in table["touches"]
-    ]
-    table["touches"].info.description = description
-    return show_in_print(table)
+    numbers, index = np.unique(np.where(gas.mask, 0, labels), return_inverse=True)
+    index = index.reshape(labels.shape) + (numbers[0] > 0)
+    return show_in_print(segment_table(gas, index, numbers[numbers > 0]))
 
 
-def segment_table(gas, index, n):
-    """Measure the pixels that share a number from 1 to n."""
-    # index 2D, 0 for no segment
+def segment_table(gas, index, names):
+    """Measure the pixels that share a number from 1; ``names`` are the labels of these numbers."""
+    # index 2D, 0 for no segment; names 1D int
+    n = len(names)
     inside = index > 0
     number = index[inside]
     column = gas.column_density.value[inside].astype(float)
     n_pixels = np.bincount(number, minlength=n + 1)[1:]
     table = QTable()
-    table["label"] = np.arange(1, n + 1)
+    table["label"] = names
     table["n_pixels"] = n_pixels
     rows, columns = (axis.astype(float) for axis in np.nonzero(inside))
     table["x_centroid"] = _mean(number, n, columns, column)
@@ -120,7 +112,7 @@ def segment_table(gas, index, n):
                 table["gas_mass"], table["effective_radius"], table["total_dispersion"]
             )
     table["character"] = _characters(gas, number, inside, n)
-    table["touches"] = _touches(index, n)
+    table["touches"] = _touches(index, names)
     table.meta["mu_H2"] = H2_MEAN_MOLECULAR_WEIGHT
     if gas.distance is not None:
         table.meta["distance_pc"] = float(gas.distance.to_value(u.pc))
@@ -182,15 +174,14 @@ def _characters(gas, number, inside, n):
     return np.array(words, dtype="U26") if words else np.empty(0, "U26")
 
 
-def _touches(index, n):
+def _touches(index, names):
     """List for each segment the others that it touches, those with the longest border first."""
-    found = [[] for _ in range(n + 1)]
+    found = [[] for _ in range(len(names) + 1)]
     pairs, lengths = borders(index)
-    for k in np.argsort(-lengths, kind="stable"):
-        one, other = pairs[k].tolist()
+    for one, other in pairs[np.argsort(-lengths, kind="stable")]:
         if one and other:
-            found[one].append(str(other))
-    return np.array([" ".join(names) for names in found[1:]], dtype=str)
+            found[one].append(str(names[other - 1]))
+    return np.array([" ".join(touching) for touching in found[1:]], dtype=str)
 
 
 def _show_numbers(table):
@@ -262,16 +253,14 @@ def correlation_table(gas, labels, components):
     # labels 2D; components (n_components, height, width)
     from scipy.stats import spearmanr
 
-    spacing, scale = _SPACING, _BOX
-
     array = gas.to_array()
-    at = (slice(spacing // 2, None, spacing), slice(spacing // 2, None, spacing))
+    at = (slice(_SPACING // 2, None, _SPACING),) * 2
     quantities = {
         "log_column_density": array[0][at],
         "velocity": array[1][at],
         "dispersion": array[2][at],
         "column_density_gradient": _gradient(array[0])[at],
-        "spectral_slope": _local_slopes(array[0], at, scale),
+        "spectral_slope": _local_slopes(array[0], at),
     }
     here = labels[at] > 0
     table = QTable()
@@ -305,23 +294,23 @@ def _gradient(log_column, sigma=1.0):
     return np.where(weight > 0.99, modulus, np.nan)
 
 
-def _local_slopes(log_column, at, scale):
+def _local_slopes(log_column, at):
     """Slope of the power spectrum of log N in a box around each sample; NaN at bad pixels."""
     height, width = log_column.shape
     rows, columns = (np.arange(n)[part] for n, part in zip(log_column.shape, at, strict=True))
     slopes = np.full((len(rows), len(columns)), np.nan)
-    if min(height, width) < scale:
+    if min(height, width) < _BOX:
         return slopes
-    taper = np.outer(*[np.hanning(scale + 2)[1:-1]] * 2)
-    frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(scale) * scale] * 2))
+    taper = np.outer(*[np.hanning(_BOX + 2)[1:-1]] * 2)
+    frequency = np.hypot(*np.meshgrid(*[np.fft.fftfreq(_BOX) * _BOX] * 2))
     ring = np.rint(frequency).astype(int)
-    wave_numbers = np.arange(2, scale // 3)
+    wave_numbers = np.arange(2, _BOX // 3)
     design = np.log10(wave_numbers) - np.log10(wave_numbers).mean()
     for i, y in enumerate(rows):
-        y0 = min(max(y - scale // 2, 0), height - scale)
+        y0 = min(max(y - _BOX // 2, 0), height - _BOX)
         for j, x in enumerate(columns):
-            x0 = min(max(x - scale // 2, 0), width - scale)
-            box = log_column[y0 : y0 + scale, x0 : x0 + scale]
+            x0 = min(max(x - _BOX // 2, 0), width - _BOX)
+            box = log_column[y0 : y0 + _BOX, x0 : x0 + _BOX]
             if not np.isfinite(box).all() or np.ptp(box) == 0:
                 continue
             power = np.abs(np.fft.fft2((box - box.mean()) * taper)) ** 2

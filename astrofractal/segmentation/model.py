@@ -27,10 +27,6 @@ STABLE = 0.8
 # A channel that varies by less (dex, km/s) is a constant with rounding errors.
 _LEAST_SPREAD = 1e-3
 
-# Random starts of the clusters in maps of at most so many cells.
-_N_STARTS = 32
-_N_FEW = 4000
-
 # Refits for the stability of clusters.
 _N_REFITS = 8
 
@@ -105,29 +101,28 @@ def _signed(axes, with_column):
     return axes * np.where(with_column @ axes < 0, -1, 1)
 
 
-def _split(sample, weights, n_segments, run):
-    """Return a start of a clustering: clusters are split one by one across the longest axis of all."""
-    centers = np.average(sample, axis=0, weights=weights)[None]
-    labels = np.zeros(len(sample), np.intp)
-    while len(centers) < n_segments:
-        axes = []
-        for k, center in enumerate(centers):
-            away, weight = sample[labels == k] - center, weights[labels == k]
-            values, vectors = np.linalg.eigh((away.T * weight) @ away)
-            width = np.sqrt(max(values[-1], 0) / max(weight.sum(), 1e-30))
-            axes.append((values[-1], width * vectors[:, -1]))
-        longest = int(np.argmax([size for size, _ in axes]))
-        step = axes[longest][1]
-        centers = np.vstack([centers, centers[longest] + step])
-        centers[longest] -= step
-        fit = run(centers)
-        centers, labels = fit.cluster_centers_, fit.labels_
-    return centers
+def _layers(values, weights, n):
+    """Return the layer, from 0, of each value: ``n`` of like weight, in the order of the values."""
+    order = np.argsort(values, kind="stable")
+    below = np.cumsum(weights[order]) - weights[order]
+    layer = np.empty(len(values), np.intp)
+    layer[order] = np.minimum(below / max(weights.sum(), 1e-300) * n, n - 1)
+    return layer
 
 
-def fit_centers(sample, log_column, weights, n_segments, random_state, *, n_starts=_N_STARTS):
-    """Return the centers of the best of several runs of k-means, ordered by mean log N."""
-    # sample (n_samples, n_components); log_column, weights 1D
+def _groups(log_column, second, weights, n):
+    """Return the group, from 0, of each cell: layers of log N, most divided by a second quantity."""
+    n_layers = n if n < 4 else -(-n // 2)
+    group = _layers(log_column, weights, n_layers)
+    for k in range(n - n_layers):
+        inside = group == k
+        group[inside] += n_layers * _layers(second[inside], weights[inside], 2)
+    return group
+
+
+def fit_centers(sample, log_column, second, weights, n_segments):
+    """Return the centers of k-means, ordered by mean log N; it starts from layers of log N."""
+    # sample (n_samples, n_components); log_column, second, weights 1D
     from sklearn.cluster import KMeans
 
     if len(sample) < n_segments:
@@ -137,19 +132,16 @@ def fit_centers(sample, log_column, weights, n_segments, random_state, *, n_star
         )
         raise ValueError(msg)
 
-    def run(start, seed=0):
-        n_clusters = n_segments if isinstance(start, str) else len(start)
-        model = KMeans(n_clusters, init=start, n_init=1, random_state=seed)
-        return model.fit(sample, sample_weight=weights)
-
-    # Minima of a continuous distribution are nearly alike, and which of them random starts find in
-    # a large map changes with its noise: there, splits lead to like minima in like maps.
-    if len(sample) > _N_FEW:
-        fits = [run(_split(sample, weights, n_segments, run))]
-    else:
-        seeds = range(random_state * n_starts, (random_state + 1) * n_starts)
-        fits = [run("k-means++", seed) for seed in seeds]
-    best = min(fits, key=lambda fit: fit.inertia_)
+    # k-means has many minima that are nearly alike, and noise decides which is the lowest.  A start
+    # that noise hardly changes leads to like minima in like maps.
+    group = _groups(log_column, second, weights, n_segments)
+    if not np.bincount(group, minlength=n_segments).all():  # a few cells have most of the weight
+        group = _groups(log_column, second, np.ones(len(weights)), n_segments)
+    start = [
+        np.average(sample[group == k], axis=0, weights=weights[group == k])
+        for k in range(n_segments)
+    ]
+    best = KMeans(n_segments, init=np.stack(start), n_init=1).fit(sample, sample_weight=weights)
     mass = np.bincount(best.labels_, weights, minlength=n_segments)
     means = np.bincount(best.labels_, weights * log_column, minlength=n_segments)
     order = np.argsort(means / np.maximum(mass, 1e-30), kind="stable")
@@ -161,9 +153,9 @@ def nearest_center(values, centers):
     return (values @ centers.T - (centers**2).sum(1) / 2).argmax(1)
 
 
-def cluster_stability(centers, sample, log_column, weights, blocks, random_state):
+def cluster_stability(centers, sample, log_column, second, weights, blocks, random_state):
     """Return the mean Jaccard index of each segment with its like in fits to halves of the gas."""
-    # sample (n_samples, n_components); log_column, weights, blocks 1D
+    # sample (n_samples, n_components); log_column, second, weights, blocks 1D
     n_segments = len(centers)
     own = nearest_center(sample, centers)
     rng = keyed_generator(random_state, "halves of the gas")
@@ -174,9 +166,8 @@ def cluster_stability(centers, sample, log_column, weights, blocks, random_state
         half = np.isin(blocks, rng.permutation(n_blocks)[: (n_blocks + 1) // 2])
         if half.sum() < 2 * n_segments:
             continue
-        refit = fit_centers(
-            sample[half], log_column[half], weights[half], n_segments, random_state, n_starts=4
-        )
+        parts = (values[half] for values in (sample, log_column, second, weights))
+        refit = fit_centers(*parts, n_segments)
         other = nearest_center(sample, refit)
         both = np.zeros((n_segments, n_segments))
         np.add.at(both, (own, other), weights)
@@ -283,11 +274,14 @@ class Fit:
         spread = np.sqrt(variance)
         unit = np.where(spread > _LEAST_SPREAD, spread / CHANNEL_SCALES, 0)
         points = np.hstack([tokens[:, : axes.shape[1]], scale_channels(channels, center, unit)])
-        data = (points, column, weights)
+        velocity = (
+            3 if unit[3] > 0 else 1
+        )  # the channel, or a contrast of log N where it is missing
+        data = (points, column, points[:, axes.shape[1] + velocity], weights)
         if n_segments == "auto":
-            centers, stability = _choose(*data, blocks, self.random_state)
+            centers, stability = _choose(*data, blocks=blocks, random_state=self.random_state)
         else:
-            centers = fit_centers(*data, n_segments, self.random_state)
+            centers = fit_centers(*data, n_segments)
             stability = cluster_stability(centers, *data, blocks, self.random_state)
         return SegmentModel(
             mean=mean.astype(np.float32),
@@ -302,17 +296,16 @@ class Fit:
         )
 
 
-def _choose(sample, log_column, weights, blocks, random_state):
+def _choose(*data, blocks, random_state):
     """Return the centers and the stability of the largest number of segments that is stable."""
     found = {}
     for n_segments in CANDIDATES:
-        if 4 * n_segments > len(sample):
+        if 4 * n_segments > len(blocks):
             break
-        centers = fit_centers(sample, log_column, weights, n_segments, random_state, n_starts=8)
-        stability = cluster_stability(centers, sample, log_column, weights, blocks, random_state)
-        found[n_segments] = (centers, stability)
+        centers = fit_centers(*data, n_segments)
+        found[n_segments] = (centers, cluster_stability(centers, *data, blocks, random_state))
     if not found:
-        msg = f"n_segments='auto' needs more than the {len(sample)} cells of gas in the map"
+        msg = f"n_segments='auto' needs more than the {len(blocks)} cells of gas in the map"
         raise ValueError(msg)
     scores = {n: np.nan_to_num(stability).mean() for n, (_, stability) in found.items()}
     stable = [n for n, score in scores.items() if score >= STABLE]

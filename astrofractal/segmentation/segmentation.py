@@ -223,7 +223,7 @@ class Segmentation:
         ``island_table``.  ``stability`` is the mean Jaccard index between the segment and its like in
         fits to halves of the gas.  `print` shows a choice of columns; ``table.colnames`` has all.
         """
-        table = segment_table(self.gas, self._labels, self.n_segments)
+        table = segment_table(self.gas, self._labels, np.arange(1, self.n_segments + 1))
         counts = np.bincount(self.island_segments, minlength=self.n_segments + 1)[1:]
         table.add_column(counts, name="n_islands", index=2)
         if "virial_parameter" in table.colnames:
@@ -233,9 +233,7 @@ class Segmentation:
             info = table["stability"].info
             info.format = ".2f"
             info.description = "mean Jaccard index with refits to half of the gas"
-        meta, table = table.meta, table[table["n_pixels"] > 0]
-        table.meta = meta
-        return show_in_print(table)
+        return show_in_print(table[table["n_pixels"] > 0])
 
     @cached_property
     def island_table(self) -> QTable:
@@ -246,7 +244,7 @@ class Segmentation:
         island in whose hole it lies, 0 if there is none.
         """
         islands, segments = self._numbered
-        table = segment_table(self.gas, islands, len(segments))
+        table = segment_table(self.gas, islands, np.arange(1, len(segments) + 1))
         table.add_column(segments, name="segment", index=1)
         table.add_column(parents(islands), name="parent", index=2)
         return show_in_print(table)

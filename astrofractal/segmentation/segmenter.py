@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,6 +22,7 @@ from astrofractal.segmentation.model import Fit
 from astrofractal.segmentation.segmentation import Segmentation
 from astrofractal.segmentation.working_map import (
     background_level,
+    coarsest,
     find_scale,
     fixed_scale,
     gas_of,
@@ -254,11 +256,6 @@ class FeatureSegmenter(Options, BaseEstimator):
         self : `FeatureSegmenter`
             Later calls of `segment` use what was fitted.
 
-        See Also
-        --------
-        segment : segments a map.
-        save : keeps what was fitted.
-
         Examples
         --------
         >>> from astrofractal import FeatureSegmenter, GasMap
@@ -281,24 +278,12 @@ class FeatureSegmenter(Options, BaseEstimator):
     def _fit(self, maps, progress_bar):
         """Return the model of maps, and the parts of the last one that segmenting it needs."""
         level = float(np.median([self._level(gas) for gas in maps]))
-        found = [find_scale(gas, self.scale) for gas in maps]
-        pixels = [gas.pixel_scale.to_value(u.pc) if gas.has_pixel_scale else np.nan for gas in maps]
-        widths = [scale.token * pixel for scale, pixel in zip(found, pixels, strict=True)]
-        coarsest = int(
-            np.argmax([scale.token for scale in found] if np.isnan(widths).any() else widths)
-        )
-        fit = Fit(len(maps), self.random_state)
+        scales = [find_scale(gas, self.scale) for gas in maps]
         n_views = self.n_views
         if n_views is None:
-            n_views = max(
-                _n_views(self.encoder_, gas, level, scale)
-                for gas, scale in zip(maps, found, strict=True)
-            )
-        fixed = (
-            widths[coarsest],
-            found[coarsest].token,
-            found[coarsest].smoothing / found[coarsest].token,
-        )
+            n_views = max(map(partial(_n_views, self.encoder_, level), maps, scales))
+        fixed = coarsest(maps, scales)
+        fit = Fit(len(maps), self.random_state)
         for gas in maps:
             parts = self._parts(gas, level, fixed_scale(gas, *fixed), n_views, progress_bar)
             working, features, array, channels = parts
@@ -347,10 +332,6 @@ class FeatureSegmenter(Options, BaseEstimator):
         ValueError
             If an option is wrong, the map contains less gas than the segments need, or ``min_area``
             needs a distance or a beam that the map lacks.
-
-        See Also
-        --------
-        fit : makes labels mean the same in several maps.
 
         Examples
         --------
@@ -408,7 +389,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         )
 
     def _parts(self, gas, level, scale, n_views, progress_bar, transform=None):
-        """Return the working map, the features of its windows, the gas and the channels beside them."""
+        """Return the working map, the features of its windows, the gas and its channels."""
         from astrofractal.encoder.dense import dense_features
 
         encoder = self.encoder_
@@ -444,7 +425,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         return working, features, array, pixel_channels(gas, array, scale)
 
 
-def _n_views(encoder, gas, level, scale):
+def _n_views(encoder, level, gas, scale):
     """Return the default number of views: more in maps of few windows."""
     n_pixels = np.count_nonzero(gas.column_density.value > level)
     n_windows = n_pixels / (encoder.image_size / encoder.patch_size * scale.token) ** 2

@@ -117,6 +117,15 @@ def find_scale(gas, scale="auto"):
     return _scale(gas, min(token, max(min(gas.shape) / 8, LEAST_PIXELS)), smoothing)
 
 
+def coarsest(maps, scales):
+    """Return the last arguments of `fixed_scale` that describe the widest token of several maps."""
+    pixels = [gas.pixel_scale.to_value(u.pc) if gas.has_pixel_scale else np.nan for gas in maps]
+    tokens = np.array([scale.token for scale in scales])
+    widths = tokens * pixels
+    widest = np.argmax(tokens if np.isnan(widths).any() else widths)
+    return widths[widest], tokens[widest], scales[widest].smoothing / tokens[widest]
+
+
 def fixed_scale(gas, token_width, token_pixels, smoothing):
     """Return the `Scale` of a map for a fitted model: widths in pc where they are known."""
     token = float(token_pixels)

@@ -237,7 +237,7 @@ def test_isolated_data(encoder):
 def test_real_encoder(gas):
     own = FractalEncoder(weights="random")
     result = FeatureSegmenter(3, background=None, encoder=own).segment(gas)
-    assert result.components.data.shape == (13, *gas.shape)
+    assert result.components.data.shape == (9, *gas.shape)
     assert result.meta["weights_id"] == "random-0"
     np.testing.assert_array_equal(result.labels.data == 0, gas.mask)
 
