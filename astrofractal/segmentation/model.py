@@ -15,7 +15,7 @@ WEIGHT_EXPONENT = 0.7
 
 #: Standard deviations of the channels next to the components, whose total variance is 1: contrasts of
 #: log N on three scales, velocity, log dispersion (docs/research/segments.rst).
-CHANNEL_SCALES = (0.45, 0.45, 0.45, 0.5, 0.4)
+CHANNEL_SCALES = (0.45, 0.45, 0.45, 0.5, 0.3)
 
 #: Cells on which clusters are fitted; components use them all.
 N_SAMPLE = 20_000
@@ -110,19 +110,19 @@ def _layers(values, weights, n):
     return layer
 
 
-def _groups(log_column, second, weights, n):
-    """Return the group, from 0, of each cell: layers of log N, most divided by a second quantity."""
+def _groups(log_column, contrast, weights, n):
+    """Return the group, from 0, of each cell: layers of log N, most divided by contrast."""
     n_layers = n if n < 4 else -(-n // 2)
     group = _layers(log_column, weights, n_layers)
     for k in range(n - n_layers):
         inside = group == k
-        group[inside] += n_layers * _layers(second[inside], weights[inside], 2)
+        group[inside] += n_layers * _layers(contrast[inside], weights[inside], 2)
     return group
 
 
-def fit_centers(sample, log_column, second, weights, n_segments):
+def fit_centers(sample, log_column, contrast, weights, n_segments):
     """Return the centers of k-means, ordered by mean log N; it starts from layers of log N."""
-    # sample (n_samples, n_components); log_column, second, weights 1D
+    # sample (n_samples, n_components); log_column, contrast, weights 1D
     from sklearn.cluster import KMeans
 
     if len(sample) < n_segments:
@@ -134,9 +134,9 @@ def fit_centers(sample, log_column, second, weights, n_segments):
 
     # k-means has many minima that are nearly alike, and noise decides which is the lowest.  A start
     # that noise hardly changes leads to like minima in like maps.
-    group = _groups(log_column, second, weights, n_segments)
+    group = _groups(log_column, contrast, weights, n_segments)
     if not np.bincount(group, minlength=n_segments).all():  # a few cells have most of the weight
-        group = _groups(log_column, second, np.ones(len(weights)), n_segments)
+        group = _groups(log_column, contrast, np.ones(len(weights)), n_segments)
     start = [
         np.average(sample[group == k], axis=0, weights=weights[group == k])
         for k in range(n_segments)
@@ -153,9 +153,9 @@ def nearest_center(values, centers):
     return (values @ centers.T - (centers**2).sum(1) / 2).argmax(1)
 
 
-def cluster_stability(centers, sample, log_column, second, weights, blocks, random_state):
+def cluster_stability(centers, sample, log_column, contrast, weights, blocks, random_state):
     """Return the mean Jaccard index of each segment with its like in fits to halves of the gas."""
-    # sample (n_samples, n_components); log_column, second, weights, blocks 1D
+    # sample (n_samples, n_components); log_column, contrast, weights, blocks 1D
     n_segments = len(centers)
     own = nearest_center(sample, centers)
     rng = keyed_generator(random_state, "halves of the gas")
@@ -166,7 +166,7 @@ def cluster_stability(centers, sample, log_column, second, weights, blocks, rand
         half = np.isin(blocks, rng.permutation(n_blocks)[: (n_blocks + 1) // 2])
         if half.sum() < 2 * n_segments:
             continue
-        parts = (values[half] for values in (sample, log_column, second, weights))
+        parts = (values[half] for values in (sample, log_column, contrast, weights))
         refit = fit_centers(*parts, n_segments)
         other = nearest_center(sample, refit)
         both = np.zeros((n_segments, n_segments))
