@@ -17,8 +17,9 @@ WEIGHT_EXPONENT = 0.7
 #: log N on three scales, velocity, log dispersion (docs/research/segments.rst).
 CHANNEL_SCALES = (0.45, 0.45, 0.45, 0.5, 0.3)
 
-#: Cells on which clusters are fitted; components use them all.
-N_SAMPLE = 20_000
+#: Cells on which clusters are fitted, and refitted for their stability; components use them all.
+N_SAMPLE = 100_000
+N_REFIT = 20_000
 
 #: Candidates of ``n_segments="auto"``, and the stability that segments should have.
 CANDIDATES = range(2, 13)
@@ -157,6 +158,10 @@ def cluster_stability(centers, sample, log_column, contrast, weights, blocks, ra
     """Return the mean Jaccard index of each segment with its like in fits to halves of the gas."""
     # sample (n_samples, n_components); log_column, contrast, weights, blocks 1D
     n_segments = len(centers)
+    few = slice(None, None, -(-len(sample) // N_REFIT))
+    sample, log_column, contrast, weights, blocks = (
+        values[few] for values in (sample, log_column, contrast, weights, blocks)
+    )
     own = nearest_center(sample, centers)
     rng = keyed_generator(random_state, "halves of the gas")
     _, blocks = np.unique(blocks, return_inverse=True)

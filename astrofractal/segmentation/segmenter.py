@@ -86,8 +86,8 @@ class FeatureSegmenter(Options, BaseEstimator):
         The encoder; the bundled weights by default.
 
     random_state : int, optional
-        Seed of the starts of the clusters and, in maps with more than 20,000 cells, of the sample
-        that is clustered.
+        Seed of the halves that ``stability`` is measured with and, in maps with more than 100,000
+        cells of gas, of the sample that is clustered.
 
     Attributes
     ----------

@@ -179,7 +179,6 @@ def fractal(name, encoder):
 def methods(weights):
     """Return the methods by name; those of other packages where they are installed."""
     found = dict(fractal("fractal weights", FractalEncoder(weights=weights)))
-    found |= dict(fractal("random weights", FractalEncoder(weights="random")))
     found["k-means of pixels"] = pixels
     found["k-means of pixels + contrast, weights N^0.5"] = lambda gas: pixels(gas, contrast=True)
     found["levels of log N"] = levels
@@ -193,7 +192,7 @@ def methods(weights):
             print(f"{module} is not installed")
         else:
             found[name] = run
-    return found
+    return found | dict(fractal("random weights", FractalEncoder(weights="random")))
 
 
 def agreement(one, other, none=-1):
