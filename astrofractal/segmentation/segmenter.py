@@ -61,7 +61,7 @@ class FeatureSegmenter(Options, BaseEstimator):
     ----------
     n_segments : int or "auto", optional
         The number of segments.  ``"auto"``: the largest number from 2 to 12 whose segments come back
-        in fits to halves of the gas (a mean ``stability`` of 0.8).
+        in fits to halves of the gas (a mean ``stability`` of 0.8), or the most stable number.
 
     background : "auto", `None` or `~astropy.units.Quantity`, optional
         Pixels with a smaller column density are not segmented.  ``"auto"``: twice the most frequent
