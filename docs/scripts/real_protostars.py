@@ -220,7 +220,7 @@ def measure(folder, name, rows, maps):
         for one, mass in zip(out, virial, strict=True):
             one.update(beam_px=beam, virial=mass, channels=" + ".join(gas.channels))
         estimator = StellarMassEstimator().matched(gas, places, maps=maps)
-        (calibration,) = estimator.calibrations_.values()
+        calibration = estimator.calibrations_[estimator.telescope_.channels]
         table = estimator.catalog(gas, places)
     except (ValueError, OSError, KeyError) as error:
         for one in out:
@@ -343,13 +343,14 @@ def show(path, table):
     ]
     _write_csv(path.with_suffix(".csv"), header, rows)
     symbols = {"column_density": "N", "velocity": "v", "dispersion": "σ"}
-    header = ["map", "channels", "beam (pc)", "R2 per protostar"]
+    header = ["map", "channels", "beam (pc)", "features", "R2 per protostar"]
     _, first = np.unique(table["map"], return_index=True)
     rows = [
         [
             row["map"],
             " ".join(symbols[name] for name in row["channels"].split(" + ")),
             _short(row["beam_px"] * STANDARD_PIXEL.to_value(u.pc), ".3f"),
+            row["features"],
             _short(row["r2_protostar"], ".2f"),
         ]
         for row in table[np.sort(first)]
