@@ -10,6 +10,8 @@ small network is worse than the default on clouds that were held out.
 Training needs the extra ``pretrain``.
 """
 
+import logging
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytorch_lightning as pl
@@ -81,6 +83,7 @@ class Network(pl.LightningModule):
         return [optimizer], [{"scheduler": schedule, "interval": "step"}]
 
 
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 pl.seed_everything(1, verbose=False)
 network = Network(train.images, train.log_masses)
 sampler = WeightedRandomSampler(1 / counts[index], len(train))
