@@ -171,11 +171,9 @@ class LazyMap:
             If there is no such folder, or it is no such group, damaged or too large for memory.
         """
         zarr = require("zarr", extra="dask")
-        path = Path(path)
+        address, path = str(path), Path(path)
         if not path.is_dir():
-            msg = (
-                f"no folder {str(path)!r}: a Zarr group must be a folder (addresses are not opened)"
-            )
+            msg = f"no folder {address!r}: a Zarr group must be a folder (addresses are not opened)"
             raise FileNotFoundError(msg)
         with reading(path):
             group = zarr.open_group(str(path), mode="r")

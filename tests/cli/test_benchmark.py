@@ -24,7 +24,10 @@ def calls(monkeypatch):
     return calls
 
 
-def test_arguments(calls, capsys):
+def test_arguments(calls, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("maps", "a", "b"):
+        (tmp_path / name).mkdir()
     words = ["benchmark", "maps", "--output", "out"]
     assert main([*words, "--quick", "--features-cache", "kept", "--predictions", "a", "b"]) == 0
     (args, kwargs), text = calls[0], capsys.readouterr().out

@@ -42,7 +42,7 @@ def test_the_trap_works(folder):
 def test_the_command(folder):
     done, traces = run(folder, "-m", "astrofractal", "mass", "cloud.fits")
     assert traces == ""
-    assert done.stderr == "astrofractal: error: no such file: 'cloud.fits'\n"
+    assert done.stderr == "astrofractal: error: no such file or folder: 'cloud.fits'\n"
 
 
 def test_spawned_workers(folder, tmp_path):

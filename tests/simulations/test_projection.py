@@ -209,7 +209,7 @@ def test_pixels_without_gas_are_masked():
         ({"center": [1, 2] * u.pc}, "center must be a position"),
         ({"shape": (0, 4)}, "shape must be a positive integer"),
         ({"thermal": True}, "no temperatures"),
-        ({"size": -1 * u.pc}, "positive lengths"),
+        ({"size": -1 * u.pc}, "size must be a positive length"),
     ],
 )
 def test_wrong_options_are_named(options, message):
