@@ -106,7 +106,7 @@ def _draw(maps, n, kind, generator, train):
 
 
 def label_groups(protostars, clouds, *, n_least=4):
-    """Return the groups by which few labels are told apart."""
+    """Return the groups that distinguish few labels."""
     # protostars, clouds 1D
     names, index = np.unique(protostars, return_inverse=True)
     if len(names) >= n_least * len(np.unique(clouds)):

@@ -30,7 +30,7 @@ _AXES = {
     "GLAT": "Galactic latitude",
 }
 
-#: Title, symbol and color map of each channel.  The color-blind tell all their colors apart; that of
+#: Title, symbol and color map of each channel.  The color-blind can distinguish them; that of
 #: the velocity is white in the middle, for the velocity that most of the gas has.
 _CHANNELS = {
     "column_density": ("Column density", r"$N(\mathrm{H}_2)$", "cividis"),

@@ -129,7 +129,7 @@ def describe_diagram(shown):
 
 
 def frame_of(wcs):
-    """Return the celestial frame of a WCS, `None` when it has none that astropy knows."""
+    """Return the celestial frame of a WCS, `None` when it has none that astropy supports."""
     try:
         return wcs_to_celestial_frame(wcs)
     except ValueError:

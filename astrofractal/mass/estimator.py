@@ -183,7 +183,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         What the maps are described by.  By default each combination of channels has its own.
 
     regressor : str, estimator or tuple of these, optional
-        ``"knn"`` (the published head: whitened principal components, five neighbors weighted by
+        ``"knn"`` (of the paper: whitened principal components, five neighbors weighted by
         distance), ``"ridge"``, ``"kernel_ridge"`` or ``"svr"``; any regressor of scikit-learn; or a
         tuple of several, whose predictions are averaged.  By default each combination of channels
         has its own.

@@ -130,7 +130,7 @@ def rings(mask):
     end = corner + _DY[direction] * width + _DX[direction]
     first = np.searchsorted(corner, end)
     several = (first + 1 < len(edges)) & (corner[np.minimum(first + 1, len(edges) - 1)] == end)
-    # Where two pixels touch at a corner only, turn right: go on with the other pixel.
+    # Where two pixels touch at a corner only, turn right: continue with the other pixel.
     right = np.searchsorted(edges, end * 4 + (direction - 1) % 4)
     following = np.where(several, right, first).tolist()
 

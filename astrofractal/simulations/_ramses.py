@@ -1,4 +1,4 @@
-"""The tables of sink particles that RAMSES writes beside a snapshot."""
+"""The tables of sink particles that RAMSES writes next to a snapshot."""
 
 import re
 

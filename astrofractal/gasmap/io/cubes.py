@@ -28,7 +28,7 @@ _HALF_NORMAL = 0.6744897501960817
 def spectrum_noise(data):
     """Return the noise of each spectrum from its negative values; 0 with fewer than five of them."""
     n_negative = (data < 0).sum(axis=0)
-    # Sorted along memory, negative values come first: many times faster than a median beside NaN.
+    # Sorted along memory, negative values come first: many times faster than a median among NaN.
     spectra = np.moveaxis(np.fmin(data, 0), 0, -1)
     spectra = np.sort(np.ascontiguousarray(spectra), axis=-1)
     middle = (np.maximum(n_negative - 1, 0) // 2, n_negative // 2)
@@ -181,7 +181,7 @@ def _moments_of(cube, options):
     width = np.abs(np.gradient(velocity))
     levels = (options.snr, options.snr_edge, options.widen)
     chunk_rows = max(1, CHUNK_VOXELS // (n_channels * n_columns))
-    # As a map holds them: a wide cube becomes a large one, and little else is in memory beside it.
+    # As a map holds them: a wide cube becomes a large one, and little else is in memory.
     columns = np.full((2, n_rows, n_columns), np.nan)
     motions = np.full((4, n_rows, n_columns), np.nan, dtype=np.float32)
     blank = True

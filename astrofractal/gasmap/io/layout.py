@@ -264,7 +264,7 @@ _WEIGHT = re.compile(
     r"(?:.*_)?(?:FOOTPRINT|COVERAGE|COV|WEIGHTS?|WHT|EXPOSURE|EXPTIME|EXP|N_?HITS)"
 )
 
-#: Images beside a map that are none of these.
+#: Other images in the file of a map.
 _OTHER = re.compile(
     r"(?:.*_)?(?:SNR|S_N|FLAGS?|DQ|QUAL|QUALITY|CONTEXT|CTX|CHI2|RESIDUALS?|MODEL|AREA|CON|"
     r"BACKGROUND|BKG|PSF)|VAR_.*"
