@@ -111,19 +111,19 @@ def _layers(values, weights, n):
     return layer
 
 
-def _groups(log_column, contrast, weights, n):
-    """Return the group, from 0, of each cell: layers of log N, most divided by contrast."""
+def _groups(log_column, divisor, weights, n):
+    """Return the group, from 0, of each cell: layers of log N, most of which are divided in two."""
     n_layers = n if n < 4 else -(-n // 2)
     group = _layers(log_column, weights, n_layers)
     for k in range(n - n_layers):
         inside = group == k
-        group[inside] += n_layers * _layers(contrast[inside], weights[inside], 2)
+        group[inside] += n_layers * _layers(divisor[inside], weights[inside], 2)
     return group
 
 
-def fit_centers(sample, log_column, contrast, weights, n_segments):
+def fit_centers(sample, log_column, divisor, weights, n_segments):
     """Return the centers of k-means, ordered by mean log N; it starts from layers of log N."""
-    # sample (n_samples, n_components); log_column, contrast, weights 1D
+    # sample (n_samples, n_components); log_column, divisor, weights 1D
     from sklearn.cluster import KMeans
 
     if len(sample) < n_segments:
@@ -135,9 +135,9 @@ def fit_centers(sample, log_column, contrast, weights, n_segments):
 
     # k-means has many minima that are nearly alike, and noise decides which is the lowest.  A start
     # that noise hardly changes leads to like minima in like maps.
-    group = _groups(log_column, contrast, weights, n_segments)
+    group = _groups(log_column, divisor, weights, n_segments)
     if not np.bincount(group, minlength=n_segments).all():  # a few cells have most of the weight
-        group = _groups(log_column, contrast, np.ones(len(weights)), n_segments)
+        group = _groups(log_column, divisor, np.ones(len(weights)), n_segments)
     start = [
         np.average(sample[group == k], axis=0, weights=weights[group == k])
         for k in range(n_segments)
@@ -154,13 +154,13 @@ def nearest_center(values, centers):
     return (values @ centers.T - (centers**2).sum(1) / 2).argmax(1)
 
 
-def cluster_stability(centers, sample, log_column, contrast, weights, blocks, random_state):
+def cluster_stability(centers, sample, log_column, divisor, weights, blocks, random_state):
     """Return the mean Jaccard index of each segment with its like in fits to halves of the gas."""
-    # sample (n_samples, n_components); log_column, contrast, weights, blocks 1D
+    # sample (n_samples, n_components); log_column, divisor, weights, blocks 1D
     n_segments = len(centers)
     few = slice(None, None, -(-len(sample) // N_REFIT))
-    sample, log_column, contrast, weights, blocks = (
-        values[few] for values in (sample, log_column, contrast, weights, blocks)
+    sample, log_column, divisor, weights, blocks = (
+        values[few] for values in (sample, log_column, divisor, weights, blocks)
     )
     own = nearest_center(sample, centers)
     rng = keyed_generator(random_state, "halves of the gas")
@@ -171,7 +171,7 @@ def cluster_stability(centers, sample, log_column, contrast, weights, blocks, ra
         half = np.isin(blocks, rng.permutation(n_blocks)[: (n_blocks + 1) // 2])
         if half.sum() < 2 * n_segments:
             continue
-        parts = (values[half] for values in (sample, log_column, contrast, weights))
+        parts = (values[half] for values in (sample, log_column, divisor, weights))
         refit = fit_centers(*parts, n_segments)
         other = nearest_center(sample, refit)
         both = np.zeros((n_segments, n_segments))
@@ -279,10 +279,9 @@ class Fit:
         spread = np.sqrt(variance)
         unit = np.where(spread > _LEAST_SPREAD, spread / CHANNEL_SCALES, 0)
         points = np.hstack([tokens[:, : axes.shape[1]], scale_channels(channels, center, unit)])
-        velocity = (
-            3 if unit[3] > 0 else 1
-        )  # the channel, or a contrast of log N where it is missing
-        data = (points, column, points[:, axes.shape[1] + velocity], weights)
+        # Layers of log N are divided by velocity or, where it is missing, by the middle contrast.
+        divisor = 3 if unit[3] > 0 else 1
+        data = (points, column, points[:, axes.shape[1] + divisor], weights)
         if n_segments == "auto":
             centers, stability = _choose(*data, blocks=blocks, random_state=self.random_state)
         else:
