@@ -112,15 +112,14 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("name", OTHER)
 @pytest.mark.parametrize("fitted", [False, True])
-def test_another_segmenter_does_not_return_old_labels(segmenter, files, tmp_path, name, fitted):
-    first, other = copy.copy(segmenter), copy.copy(segmenter).set_params(**{name: OTHER[name]})
-    if not fitted:
-        del first.model_, other.model_
+def test_another_segmenter_does_not_return_old_labels(segmenter, files, tmp_path, fitted):
+    first = segmenter if fitted else clone(segmenter)
     survey_segment(first, files, output=tmp_path)
-    with pytest.raises(ValueError, match=rf"another FeatureSegmenter: .*{name}="):
-        survey_segment(other, files, output=tmp_path)
+    for name, value in OTHER.items():
+        other = copy.copy(first).set_params(**{name: value})
+        with pytest.raises(ValueError, match=rf"another FeatureSegmenter: .*{name}="):
+            survey_segment(other, files, output=tmp_path)
     table = survey_segment(other, files, output=tmp_path, resume=False)
     assert len(table)
 
