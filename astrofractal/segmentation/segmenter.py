@@ -349,6 +349,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         """
         self._validate()
         gas = GasMap.read(gas, distance=distance)
+        smallest = None if self.min_area is None else area_in_pixels(self.min_area, gas)
         is_fitted = hasattr(self, "model_")
         if is_fitted:
             model = self.model_
@@ -362,8 +363,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         working, features, _, channels = parts
         labels, components, colors = _to_pixels(gas, model, working, features, values, channels)
         token = self.encoder_.patch_size * working.factor
-        smallest = 2 * token**2 if self.min_area is None else area_in_pixels(self.min_area, gas)
-        labels = merge_small(labels, smallest)
+        labels = merge_small(labels, 2 * token**2 if smallest is None else smallest)
         components[:, labels == 0] = np.nan
         stability = model.stability
         if not is_fitted:  # otherwise labels mean the same in all maps
