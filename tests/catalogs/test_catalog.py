@@ -1,6 +1,7 @@
 import pickle
 import random
 import tracemalloc
+import warnings
 
 import numpy as np
 import pytest
@@ -347,3 +348,22 @@ def test_positions_beside_the_peak_are_flagged(gas, estimator):
     missed = estimator.catalog(gas, beside)
     assert all("off-center" in flags for flags in missed["flags"])
     assert_allclose(missed["x"], beside[:, 0])
+
+
+@pytest.mark.parametrize("suffix", ["vot", "fits", "csv"])
+def test_glue_reads_tables(tmp_path, suffix):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        factories = pytest.importorskip("glue.core.data_factories")
+    position = SkyCoord([52.1, 52.2] * u.deg, [31.1, 31.2] * u.deg)
+    table = QTable({"id": ["a", "b"], "position": position, "mass": [1, 2] * u.solMass})
+    path = tmp_path / f"masses.{suffix}"
+    write_catalog(table, path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        data = factories.load_data(str(path))
+    (data,) = data if isinstance(data, list) else (data,)
+    assert [component.label for component in data.main_components] == ["id", "ra", "dec", "mass"]
+    assert_allclose(data["ra"], position.ra.deg)
+    assert_allclose(data["dec"], position.dec.deg)
+    assert_allclose(data["mass"], [1, 2])
