@@ -141,10 +141,10 @@ def fit_readout(encoder, n_flames, *, penalty=1e-3, seed=0):
         targets.append(found.flatten(0, 1).numpy())
     X, Y = np.concatenate(tokens).astype(float), np.concatenate(targets).astype(float)
     model = Ridge(penalty * len(X) * X.var(0).mean()).fit(X, Y)
-    readout = torch.nn.Linear(encoder.embed_dim, N_STRUCTURE_TARGETS)
+    layer = torch.nn.Linear(encoder.embed_dim, N_STRUCTURE_TARGETS)
     state = {"weight": model.coef_, "bias": model.intercept_}
-    readout.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
-    encoder.heads["structure"] = readout.eval().requires_grad_(False)
+    layer.load_state_dict({k: torch.from_numpy(v) for k, v in state.items()})
+    encoder.heads["structure"] = layer.eval().requires_grad_(False)
     return encoder
 
 
