@@ -6,10 +6,9 @@ require("numba", extra="pretrain")
 
 from astrofractal.fractals.gas import GasAmplitude, as_gas, draw_amplitude  # noqa: E402
 from astrofractal.fractals.protostars import Protostar, add_protostars  # noqa: E402
-from astrofractal.fractals.random_fields import RandomFieldStream  # noqa: E402
 from astrofractal.fractals.renderer import frame_system, render  # noqa: E402
 from astrofractal.fractals.shards import ShardedFlames, write_contact_sheet, write_shards  # noqa: E402
-from astrofractal.fractals.stream import FlameStream  # noqa: E402
+from astrofractal.fractals.stream import FlameStream, RandomFieldStream  # noqa: E402
 from astrofractal.fractals.systems import VARIATIONS, FlameSystem, random_system  # noqa: E402
 
 __all__ = [

@@ -23,39 +23,11 @@ _LOG4 = _f(1.3862943611)
 
 
 @njit(nogil=True, error_model="numpy")
-def _select(values, rank):
-    """Return the ``rank``-th smallest value, and reorder the array on the way (Hoare's selection)."""
-    left, right = 0, values.size - 1
-    while left < right:
-        pivot = values[(left + right) // 2]
-        i, j = left, right
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if rank <= j:
-            right = j
-        elif rank >= i:
-            left = i
-        else:
-            break
-    return values[rank]
-
-
-@njit(nogil=True, error_model="numpy")
-def _extent(points):
+def _extent(values):
     """Return the middle of, and the distance between, the 2.5th and 97.5th percentiles."""
-    values = np.empty(points.size, np.float32)
-    for i in range(points.size):
-        values[i] = points[i]
-    tail = int(_TAIL * points.size)
-    low = _select(values, tail)
-    high = _select(values, points.size - 1 - tail)
+    first = int(_TAIL * values.size)
+    last = values.size - 1 - first
+    low, high = np.partition(values, first)[first], np.partition(values, last)[last]
     return _f(0.5) * (low + high), high - low
 
 

@@ -74,101 +74,77 @@ def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
     if kind == 0:  # linear
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * x
-            v = w * y
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * x
+            oy[i] += w * y
     elif kind == 1:  # sinusoidal
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * sine(x)
-            v = w * sine(y)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * sine(x)
+            oy[i] += w * sine(y)
     elif kind == 2:  # spherical
         for i in range(n):
             x, y = xs[i], ys[i]
             k = w / (x * x + y * y + _EPS)
-            u = k * x
-            v = k * y
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * x
+            oy[i] += k * y
     elif kind == 3:  # swirl
         for i in range(n):
             x, y = xs[i], ys[i]
             r2 = x * x + y * y
             s, c = sine(r2), cosine(r2)
-            u = w * (x * s - y * c)
-            v = w * (x * c + y * s)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * (x * s - y * c)
+            oy[i] += w * (x * c + y * s)
     elif kind == 4:  # horseshoe
         for i in range(n):
             x, y = xs[i], ys[i]
             k = w / (np.sqrt(x * x + y * y) + _EPS)
-            u = k * (x - y) * (x + y)
-            v = k * _TWO * x * y
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * (x - y) * (x + y)
+            oy[i] += k * _TWO * x * y
     elif kind == 5:  # polar
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * arctan2(x, y) * _INV_PI
-            v = w * (np.sqrt(x * x + y * y) - _ONE)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * arctan2(x, y) * _INV_PI
+            oy[i] += w * (np.sqrt(x * x + y * y) - _ONE)
     elif kind == 6:  # handkerchief
         for i in range(n):
             x, y = xs[i], ys[i]
             r = np.sqrt(x * x + y * y)
             s, c = sine(r), cosine(r)
-            u = w * (x * c + y * s)
-            v = w * (y * c + x * s)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * (x * c + y * s)
+            oy[i] += w * (y * c + x * s)
     elif kind == 7:  # heart
         for i in range(n):
             x, y = xs[i], ys[i]
             r = np.sqrt(x * x + y * y)
             a = arctan2(x, y) * r
-            u = w * r * sine(a)
-            v = w * r * cosine(a)
-            ox[i] += u
-            oy[i] -= v
+            ox[i] += w * r * sine(a)
+            oy[i] -= w * r * cosine(a)
     elif kind == 8:  # disc
         for i in range(n):
             x, y = xs[i], ys[i]
             a = w * arctan2(x, y) * _INV_PI
             r = _PI * np.sqrt(x * x + y * y)
-            u = a * sine(r)
-            v = a * cosine(r)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += a * sine(r)
+            oy[i] += a * cosine(r)
     elif kind == 9:  # spiral
         for i in range(n):
             x, y = xs[i], ys[i]
             r = np.sqrt(x * x + y * y) + _EPS
             k = _ONE / r
-            u = w * k * (y * k + sine(r))
-            v = w * k * (x * k - cosine(r))
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * k * (y * k + sine(r))
+            oy[i] += w * k * (x * k - cosine(r))
     elif kind == 10:  # hyperbolic
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * x / (x * x + y * y + _EPS)
-            v = w * y
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * x / (x * x + y * y + _EPS)
+            oy[i] += w * y
     elif kind == 11:  # diamond
         for i in range(n):
             x, y = xs[i], ys[i]
             r = np.sqrt(x * x + y * y) + _EPS
             k = w / r
-            u = k * x * cosine(r)
-            v = k * y * sine(r)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * x * cosine(r)
+            oy[i] += k * y * sine(r)
     elif kind == 12:  # ex
         for i in range(n):
             x, y = xs[i], ys[i]
@@ -179,10 +155,8 @@ def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
             q = k * (y * c + x * s)
             p = p * p * p
             q = q * q * q
-            u = w * r * (p + q)
-            v = w * r * (p - q)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * r * (p + q)
+            oy[i] += w * r * (p - q)
     elif kind == 13:  # julia
         for i in range(n):
             x, y = xs[i], ys[i]
@@ -190,35 +164,27 @@ def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
             s = np.float32(bits32((np.uint32(i) * _ODD) ^ key) & _BIT)
             k = w * (_ONE - _TWO * s)
             half = np.sqrt(max(_HALF * (r - y), _ZERO))
-            u = k * np.sqrt(max(_HALF * (r + y), _ZERO))
-            v = k * (half if x >= _ZERO else -half)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * np.sqrt(max(_HALF * (r + y), _ZERO))
+            oy[i] += k * (half if x >= _ZERO else -half)
     elif kind == 14:  # bent
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * (x if x >= _ZERO else _TWO * x)
-            v = w * (y if y >= _ZERO else _HALF * y)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * (x if x >= _ZERO else _TWO * x)
+            oy[i] += w * (y if y >= _ZERO else _HALF * y)
     elif kind == 15:  # waves
         p = _ONE / (affine[row, 2] * affine[row, 2] + _EPS)
         q = _ONE / (affine[row, 5] * affine[row, 5] + _EPS)
         b, e = affine[row, 1], affine[row, 4]
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * (x + b * sine(min(max(y * p, -_FAR), _FAR)))
-            v = w * (y + e * sine(min(max(x * q, -_FAR), _FAR)))
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * (x + b * sine(min(max(y * p, -_FAR), _FAR)))
+            oy[i] += w * (y + e * sine(min(max(x * q, -_FAR), _FAR)))
     elif kind == 16:  # fisheye
         for i in range(n):
             x, y = xs[i], ys[i]
             k = _TWO * w / (np.sqrt(x * x + y * y) + _ONE)
-            u = k * y
-            v = k * x
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * y
+            oy[i] += k * x
     elif kind == 17:  # popcorn
         c, f = affine[row, 2], affine[row, 5]
         for i in range(n):
@@ -226,19 +192,15 @@ def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
             p = sine(_THREE * y) / cosine(_THREE * y)
             q = sine(_THREE * x) / cosine(_THREE * x)
             p, q = min(max(p, -_CAP), _CAP), min(max(q, -_CAP), _CAP)
-            u = w * (x + c * sine(p))
-            v = w * (y + f * sine(q))
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * (x + c * sine(p))
+            oy[i] += w * (y + f * sine(q))
     elif kind == 18:  # exponential
         for i in range(n):
             x, y = xs[i], ys[i]
             k = w * exponential(x - _ONE)
             a = _PI * y
-            u = k * cosine(a)
-            v = k * sine(a)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * cosine(a)
+            oy[i] += k * sine(a)
     elif kind == 19:  # power
         for i in range(n):
             x, y = xs[i], ys[i]
@@ -246,94 +208,72 @@ def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
             k = _ONE / r
             s, c = x * k, y * k
             p = w * exponential(s * logarithm(r))
-            u = p * c
-            v = p * s
-            ox[i] += u
-            oy[i] += v
+            ox[i] += p * c
+            oy[i] += p * s
     elif kind == 20:  # cosine
         for i in range(n):
             x, y = xs[i], ys[i]
             e = exponential(y)
             g = _ONE / e
             a = _PI * x
-            u = w * cosine(a) * _HALF * (e + g)
-            v = w * sine(a) * _HALF * (e - g)
-            ox[i] += u
-            oy[i] -= v
+            ox[i] += w * cosine(a) * _HALF * (e + g)
+            oy[i] -= w * sine(a) * _HALF * (e - g)
     elif kind == 24:  # pdj
         p, q = parameters[row, 0], parameters[row, 1]
         s, c = parameters[row, 2], parameters[row, 3]
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * (sine(p * y) - cosine(q * x))
-            v = w * (sine(s * x) - cosine(c * y))
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * (sine(p * y) - cosine(q * x))
+            oy[i] += w * (sine(s * x) - cosine(c * y))
     elif kind == 27:  # eyefish
         for i in range(n):
             x, y = xs[i], ys[i]
             k = _TWO * w / (np.sqrt(x * x + y * y) + _ONE)
-            u = k * x
-            v = k * y
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * x
+            oy[i] += k * y
     elif kind == 28:  # bubble
         for i in range(n):
             x, y = xs[i], ys[i]
             k = _FOUR * w / (x * x + y * y + _FOUR)
-            u = k * x
-            v = k * y
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * x
+            oy[i] += k * y
     elif kind == 29:  # cylinder
         for i in range(n):
             x, y = xs[i], ys[i]
-            u = w * sine(x)
-            v = w * y
-            ox[i] += u
-            oy[i] += v
+            ox[i] += w * sine(x)
+            oy[i] += w * y
     elif kind == 31:  # noise
         for i in range(n):
             x, y = xs[i], ys[i]
             a = _TWO_PI * _random(i, key)
             k = w * _random(i, ~key)
-            u = k * x * cosine(a)
-            v = k * y * sine(a)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * x * cosine(a)
+            oy[i] += k * y * sine(a)
     elif kind == 34:  # blur
         for i in range(n):
             x, y = xs[i], ys[i]
             a = _TWO_PI * _random(i, key)
             k = w * _random(i, ~key)
-            u = k * cosine(a)
-            v = k * sine(a)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * cosine(a)
+            oy[i] += k * sine(a)
     elif kind == 35:  # gaussian
         for i in range(n):
             x, y = xs[i], ys[i]
             a = _TWO_PI * _random(i, key)
             k = _random(i, ~key) + _random(i, key + _ODD)
             k = w * (k + _random(i, ~key + _ODD) + _random(i, key - _ODD) - _TWO)
-            u = k * cosine(a)
-            v = k * sine(a)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * cosine(a)
+            oy[i] += k * sine(a)
     elif kind == 42:  # tangent
         for i in range(n):
             x, y = xs[i], ys[i]
             k = w / cosine(y)
-            u = k * sine(x)
-            v = k * sine(y)
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * sine(x)
+            oy[i] += k * sine(y)
     elif kind == 48:  # cross
         for i in range(n):
             x, y = xs[i], ys[i]
             d = x * x - y * y
             k = w / (abs(d) + _EPS)
-            u = k * x
-            v = k * y
-            ox[i] += u
-            oy[i] += v
+            ox[i] += k * x
+            oy[i] += k * y

@@ -23,32 +23,24 @@ class GasAmplitude(NamedTuple):
     The ranges include those of maps of (0.5 pc)**2 around protostars.
     """
 
+    #: Mean of log10 N(H2) [cm-2] over the map: normal, 22 +- 0.45, within 3.4 deviations.
     mean: float
-    """Mean of log10 N(H2) [cm-2] over the map: normal, 22 +- 0.45, within 3.4 deviations."""
-
+    #: Standard deviation of log10 N over the map: 0.18 to 0.75 dex, log-uniform.
     spread: float
-    """Standard deviation of log10 N over the map: 0.18 to 0.75 dex, log-uniform."""
-
+    #: Standard deviation of the velocity over the map: 0.1 to 0.8 km/s, log-uniform.
     velocity: float
-    """Standard deviation of the velocity over the map: 0.1 to 0.8 km/s, log-uniform."""
-
+    #: The share of a uniform velocity gradient in the velocity field: 0 to 1.
     shear: float
-    """The share of a uniform velocity gradient in the velocity field: 0 to 1."""
-
+    #: The direction of that gradient, in turns.
     angle: float
-    """The direction of that gradient, in turns."""
-
+    #: Velocity dispersion that every pixel has: 0.05 to 0.35 km/s, log-uniform.
     floor: float
-    """Velocity dispersion that every pixel has: 0.05 to 0.35 km/s, log-uniform."""
-
+    #: Root mean square of the dispersion that follows the tracer: 0.5 to 1.5 of ``velocity``.
     turbulence: float
-    """Root mean square of the dispersion that follows the tracer: 0.5 to 1.5 of ``velocity``."""
-
+    #: The power of the tracer's deviation that this dispersion follows: 1 to 2.
     power: float
-    """The power of the tracer's deviation that this dispersion follows: 1 to 2."""
-
+    #: Slope of log10 of the dispersion with log10 N: 0 in a third of the maps, else -0.2 to 0.4.
     coupling: float
-    """Slope of log10 of the dispersion with log10 N: 0 in a third of the maps, else -0.2 to 0.4."""
 
 
 @njit(nogil=True, error_model="numpy")

@@ -13,7 +13,7 @@ from astrofractal.fractals._chaos import WALKERS, play
 from astrofractal.fractals._framing import PILOT_STEPS, VERDICTS, judge
 from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
-from astrofractal.fractals.systems import draw_system, is_blurred, system_buffers
+from astrofractal.fractals.systems import draw_system, system_buffers
 
 __all__ = [
     "CENTERS",
@@ -38,9 +38,12 @@ CENTERS = ("peak", "attractor")
 RENDERINGS = ("moments", "palette")
 MAX_ATTEMPTS = 20_000
 
+_BLURRED = {31, 34, 35}  # variations that scatter points at random
+
 _f = np.float32
 _A, _B, _C = _f(1 / 16), _f(4 / 16), _f(6 / 16)
 _POINTS = _f(50)
+_AMBIENT = _f(0.05)  # the diffuse floor of moments in units of the mean number of points
 _LOG10E = _f(0.4342944819)
 _NO_POINTS, _NO_PIXELS = np.empty((3, 0), np.float32), np.empty((0, 4), np.float32)
 
@@ -52,68 +55,50 @@ _MOMENTS[:, 1] = (np.arange(_ROWS, dtype=np.float32) + _f(0.5)) / _f(_ROWS)
 _MOMENTS[:, 2] = _MOMENTS[:, 1] * _MOMENTS[:, 1]
 
 
-@njit(nogil=True)
-def _mirror(i, n):
-    """Return the index inside of [0, n) that a mirror at the edges shows at ``i``."""
-    i = i % (2 * n)
-    return i if i < n else 2 * n - 1 - i
-
-
 @njit(nogil=True, error_model="numpy")
-def _combine(a, b, c, d, e, out):
+def _combine(a, b, c, d, e):
+    out = np.empty_like(a)
     for i in range(out.size):
         out[i] = (_A * (a[i] + e[i]) + _B * (b[i] + d[i])) + _C * c[i]
+    return out
+
+
+def _binomial(image, gap):
+    """Convolve fields along both axes with (1, 4, 6, 4, 1) / 16, the taps ``gap`` pixels apart."""
+    n = len(image)
+    mirrored = np.pad(np.arange(n), 2 * gap, mode="symmetric")
+    for axis in range(2):
+        padded = image.take(mirrored, axis)
+        slices = [(slice(None),) * axis + (slice(k * gap, k * gap + n),) for k in range(5)]
+        image = _combine(*(padded[own].ravel() for own in slices)).reshape(image.shape)
+    return image
 
 
 @njit(nogil=True, error_model="numpy")
-def _binomial(image, out, gap, between, row):
-    """Convolve interleaved fields with (1, 4, 6, 4, 1) / 16, the taps ``gap`` pixels apart."""
-    n, width = image.shape
-    depth = width // n
-    for y in range(n):
-        a, b, c = image[_mirror(y - 2 * gap, n)], image[_mirror(y - gap, n)], image[y]
-        d, e = image[_mirror(y + gap, n)], image[_mirror(y + 2 * gap, n)]
-        _combine(a, b, c, d, e, between[y])
-    shift = gap * depth
-    for y in range(n):
-        for x in range(-2 * gap, n + 2 * gap):
-            at = _mirror(x, n)
-            for k in range(depth):
-                row[(x + 2 * gap) * depth + k] = between[y, at * depth + k]
-        a, b, c = row[:width], row[shift : shift + width], row[2 * shift : 2 * shift + width]
-        d, e = row[3 * shift : 3 * shift + width], row[4 * shift : 4 * shift + width]
-        _combine(a, b, c, d, e, out[y])
-
-
-@njit(nogil=True, error_model="numpy")
-def _blend(fine, area, depth, out):
+def _blend(fine, area, out):
     """Go from ``out`` toward the finer level where its kernel has enough points."""
     for y in range(out.shape[0]):
-        for i in range(0, out.shape[1], depth):
-            m = fine[y, i] * area
+        for x in range(out.shape[1]):
+            m = fine[y, x, 0] * area
             w = m / (m + _POINTS)
-            for j in range(i, i + depth):
-                out[y, j] += w * (fine[y, j] - out[y, j])
+            for k in range(out.shape[2]):
+                out[y, x, k] += w * (fine[y, x, k] - out[y, x, k])
 
 
 def smooth(image):
     """Smooth accumulated points: narrowly where there are many of them, widely where there are few."""
-    # image 3D
-    n, depth = image.shape[0], image.shape[2]
-    between = np.empty((n, n * depth), np.float32)
-    row = np.empty((n + 16) * depth, np.float32)
-    levels = [np.ascontiguousarray(image, np.float32).reshape(n, n * depth)]
+    # image (size, size, n_fields)
+    levels = [image]
     for k in range(3):
-        levels.append(np.empty((n, n * depth), np.float32))
-        _binomial(levels[k], levels[k + 1], 1 << k, between, row)
+        levels.append(_binomial(levels[k], 1 << k))
     for k in (2, 1):
         # The kernel's effective area is 4 pi sigma**2; sigma**2 is 1 + 4 + ... .
-        _blend(levels[k], _f(4 * np.pi) * _f((4**k - 1) // 3), depth, levels[3])
-    return levels[3].reshape(n, n, depth)
+        _blend(levels[k], _f(4 * np.pi) * _f((4**k - 1) // 3), levels[3])
+    return levels[3]
 
 
 @njit(nogil=True, error_model="numpy")
-def _moments(fields, ambient, out):
+def _moments(fields, out):
     """Turn smoothed sums (n, sum c, sum c**2) into relative log count, mean and deviation."""
     size = fields.shape[0]
     total, color, scatter = 0.0, 0.0, 0.0
@@ -126,7 +111,7 @@ def _moments(fields, ambient, out):
     mean_count = _f(total / (size * size))
     mean_color = _f(color / total)
     mean_square = mean_color * mean_color + _f(0.5 * scatter / total)
-    floor = ambient * mean_count
+    floor = _AMBIENT * mean_count
     unit = _f(1) / (mean_count + floor)
     for y in range(size):
         for x in range(size):
@@ -192,7 +177,7 @@ def find_flame(seed, index, *, coverage, center):
     for attempt in range(MAX_ATTEMPTS):
         candidate = np.uint64(derive_key(key, np.uint64(attempt)))
         n_maps, symmetry, final = draw_system(candidate, *buffers)
-        if is_blurred(buffers[2], n_maps + final):
+        if not _BLURRED.isdisjoint(buffers[2][: n_maps + final].flat):
             continue
         arrays = (*buffers, n_maps, symmetry, final)
         if _pilot(arrays, candidate, center, coverage, frame) == 0:
@@ -202,11 +187,7 @@ def find_flame(seed, index, *, coverage, center):
 
 
 def frame_system(
-    system: FlameSystem,
-    *,
-    seed: int = 0,
-    coverage: float = 0.5,
-    center: Literal["peak", "attractor"] = "attractor",
+    system: FlameSystem, *, seed: int = 0, coverage: float = 0.5
 ) -> tuple[np.ndarray, str]:
     """
     Place the frame of a system and judge whether it makes an image.
@@ -219,7 +200,7 @@ def frame_system(
     seed : int, optional
         The seed of the chaos game.
 
-    coverage, center : optional
+    coverage : float, optional
         See `FlameStream`.
 
     Returns
@@ -233,17 +214,17 @@ def frame_system(
         ``"point or line"``, ``"coverage"``, ``"blob"`` (a quarter of the points in one cell),
         ``"flat"`` (no contrast between cells) or ``"one color"`` (no tracer contrast).
     """
-    one_of("center", center, CENTERS)
     frame = np.full(4, np.nan, np.float32)
-    return frame, VERDICTS[_pilot(system.to_arrays(), key_of(seed), center, coverage, frame)]
+    verdict = _pilot(system.to_arrays(), key_of(seed), "attractor", coverage, frame)
+    return frame, VERDICTS[verdict]
 
 
-def draw_image(arrays, key, frame, size, n_points, rendering, *, ambient=0.05):
+def draw_image(arrays, key, frame, size, n_points, rendering):
     """Render a system that has been framed."""
     # arrays, key, frame 1D
     out = np.empty((3, size, size), np.float32)
     if rendering == "moments":
-        _moments(smooth(accumulate(arrays, key, frame, size, n_points)), _f(ambient), out)
+        _moments(smooth(accumulate(arrays, key, frame, size, n_points)), out)
         return out
     table = np.empty((_ROWS, 4), np.float32)
     _gradient(np.uint64(derive_key(key, np.uint64(3))), table)
@@ -262,7 +243,6 @@ def render(
     *,
     seed: int = 0,
     frame: ArrayLike | None = None,
-    ambient: float = 0.05,
 ) -> np.ndarray:
     """
     Render a system of your own.
@@ -282,9 +262,6 @@ def render(
         Center x and y, half width, and the share of the points inside; by default that of
         `frame_system`.
 
-    ambient : float, optional
-        The diffuse floor of ``"moments"`` in units of the mean number of points.
-
     Returns
     -------
     image : 3D `~numpy.ndarray` of float32
@@ -302,5 +279,4 @@ def render(
     if frame.shape != (4,) or not np.isfinite(frame).all() or not frame[2] > 0:
         msg = f"frame must be (x, y, half width > 0, share inside), got {frame!r}"
         raise ValueError(msg)
-    arrays = system.to_arrays()
-    return draw_image(arrays, key_of(seed), frame, size, n_points, rendering, ambient=ambient)
+    return draw_image(system.to_arrays(), key_of(seed), frame, size, n_points, rendering)

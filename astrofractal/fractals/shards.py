@@ -16,7 +16,7 @@ from astrofractal._utils.atomic import atomic_path, only_writer, remove_dead
 from astrofractal._utils.progress import progress, safe_workers
 from astrofractal._utils.reading import reading, sha256
 from astrofractal._utils.validation import one_of, positive_int
-from astrofractal.fractals.stream import STREAM_RENDERINGS
+from astrofractal.fractals.stream import STREAM_RENDERINGS, Stream
 
 __all__ = ["ShardedFlames", "write_contact_sheet", "write_shards"]
 
@@ -66,6 +66,11 @@ def _write_manifest(folder, manifest):
         path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
+def _planes(offset):
+    """Return the offset of each channel, shaped to be added to images."""
+    return np.asarray(offset, np.float32)[:, None, None]
+
+
 def _name(number):
     return f"flames-{number:06d}.npy"
 
@@ -78,11 +83,10 @@ def _images(manifest, number):
 
 def _unwritten(folder, manifest):
     """Return the numbers of the shards that lack images, judged by the sizes of their files."""
-    records, n_shards = manifest["shards"], -(-manifest["n_images"] // manifest["shard_size"])
-    written = {name for name, record in records.items() if _is_whole(folder / name, record)}
-    for number in range(n_shards):
-        name = _name(number)
-        if name not in written or records[name]["n_images"] < len(_images(manifest, number)):
+    for number in range(-(-manifest["n_images"] // manifest["shard_size"])):
+        name, n_images = _name(number), len(_images(manifest, number))
+        record = manifest["shards"].get(name, {"n_images": 0})
+        if record["n_images"] < n_images or not _is_whole(folder / name, record):
             yield number
 
 
@@ -93,10 +97,7 @@ def _is_whole(path, record):
 
 def _write_shard(path, stream, indices, offset):
     """Render images and write them to a file; return what the manifest keeps of it."""
-    offset = np.asarray(offset, np.float32)[:, None, None]
-    images = np.empty((len(indices), 3, stream.size, stream.size), "<f2")
-    for image, index in zip(images, indices, strict=True):
-        image[...] = stream[index] - offset
+    images = np.array([stream[index] - _planes(offset) for index in indices], "<f2")
     with atomic_path(path) as temporary:
         with temporary.open("wb") as file:
             np.save(file, images, allow_pickle=False)
@@ -217,13 +218,15 @@ def _render(folder, stream, todo, offset, n_workers):
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-class ShardedFlames:
+class ShardedFlames(Stream):
     """Images that `write_shards` wrote into a folder, as a map-style dataset of torch."""
 
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
         self.manifest = _read_manifest(self.folder)
-        self._offset = np.asarray(self.manifest["offset"], np.float32)[:, None, None]
+        super().__init__(
+            *(self.manifest[name] for name in ("seed", "size")), n_images=self.manifest["n_images"]
+        )
         first = next(_unwritten(self.folder, self.manifest), None)
         if first is not None:
             msg = (
@@ -232,25 +235,16 @@ class ShardedFlames:
             )
             raise ValueError(msg)
 
-    def __len__(self) -> int:
-        return self.manifest["n_images"]
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        if not 0 <= index < len(self):
-            msg = f"index must be between 0 and {len(self) - 1}, got {index}"
-            raise IndexError(msg)
-        number, place = divmod(int(index), self.manifest["shard_size"])
+    def _image(self, index):
+        number, place = divmod(index, self.manifest["shard_size"])
         # Mapped anew each time, so that a dataset can be pickled and keeps no files open.
-        path, size = self.folder / _name(number), self.manifest["size"]
+        path, shape = self.folder / _name(number), (3, self.size, self.size)
         with reading(path):
             images = np.load(path, mmap_mode="r", allow_pickle=False)
-            if images.ndim != 4 or images.shape[1:] != (3, size, size) or len(images) <= place:
+            if images.ndim != 4 or images.shape[1:] != shape or len(images) <= place:
                 msg = f"its shape is {images.shape}, which does not fit the manifest"
                 raise ValueError(msg)
-            return images[place].astype(np.float32) + self._offset
-
-    def __repr__(self):
-        return f"ShardedFlames({str(self.folder)!r}): {len(self)} images"
+            return images[place].astype(np.float32) + _planes(self.manifest["offset"])
 
     def verify(self, *, progress_bar: ProgressBar = False) -> None:
         """Compare every file with its checksum, and raise `ValueError` for one that has changed."""
@@ -261,20 +255,19 @@ class ShardedFlames:
                 raise ValueError(msg)
 
 
-_MAPS = ("inferno", "RdBu_r", "viridis")
+#: How the channels of gas and of moments are colored, and whether about the median.
+_MAPS = {"inferno": False, "RdBu_r": True, "viridis": False}
 
-_GAP = 2
+_GAP, _N_COLUMNS = 2, 8
 
 
-def _grid(tiles, n_columns):
+def _grid(tiles):
     """Lay out tiles of shape (size, size, 3) on white."""
-    size = tiles[0].shape[0]
-    n_rows = -(-len(tiles) // n_columns)
-    sheet = np.ones((n_rows * (size + _GAP) + _GAP, n_columns * (size + _GAP) + _GAP, 3))
-    for k, tile in enumerate(tiles):
-        y, x = (_GAP + (size + _GAP) * i for i in divmod(k, n_columns))
-        sheet[y : y + size, x : x + size] = tile[::-1]
-    return sheet
+    around = ((0, -len(tiles) % _N_COLUMNS), (0, _GAP), (0, _GAP), (0, 0))
+    tiles = np.pad(np.asarray(tiles)[:, ::-1], around, constant_values=1.0)
+    tiles = tiles.reshape(-1, _N_COLUMNS, *tiles.shape[1:]).swapaxes(1, 2)
+    sheet = tiles.reshape(tiles.shape[0] * tiles.shape[1], -1, 3)
+    return np.pad(sheet, ((_GAP, 0), (_GAP, 0), (0, 0)), constant_values=1.0)
 
 
 def _stretch(channel, cmap, *, symmetric):
@@ -292,10 +285,9 @@ def write_contact_sheet(
     path: PathLike,
     *,
     rendering: Literal["gas", "moments", "palette"] = "gas",
-    n_columns: int = 8,
 ) -> None:
     """
-    Write many flames as one PNG.
+    Write many flames as one PNG, eight in a row.
 
     Parameters
     ----------
@@ -308,9 +300,6 @@ def write_contact_sheet(
     rendering : {"gas", "moments", "palette"}, optional
         The channels of ``"palette"`` are colors; those of the others are shown side by side, each
         image between its own extremes.
-
-    n_columns : int, optional
-        The number of images in a row.
     """
     from matplotlib import colormaps
     from matplotlib.image import imsave
@@ -323,9 +312,8 @@ def write_contact_sheet(
         sheets = [[np.moveaxis(image, 0, -1) for image in images]]
     else:
         sheets = [
-            [_stretch(image[k], colormaps[name], symmetric=k == 1) for image in images]
-            for k, name in enumerate(_MAPS)
+            [_stretch(image[k], colormaps[name], symmetric=symmetric) for image in images]
+            for k, (name, symmetric) in enumerate(_MAPS.items())
         ]
-    sheet = np.concatenate([_grid(tiles, n_columns) for tiles in sheets], axis=1)
     with atomic_path(path) as temporary:
-        imsave(temporary, sheet, format="png")
+        imsave(temporary, np.concatenate([_grid(tiles) for tiles in sheets], axis=1), format="png")

@@ -43,11 +43,7 @@ class FlameSystem:
 
     Notes
     -----
-    The variations, with the numbers of the flame paper [1]_: 0 linear, 1 sinusoidal,
-    2 spherical, 3 swirl, 4 horseshoe, 5 polar, 6 handkerchief, 7 heart, 8 disc, 9 spiral,
-    10 hyperbolic, 11 diamond, 12 ex, 13 julia, 14 bent, 15 waves, 16 fisheye, 17 popcorn,
-    18 exponential, 19 power, 20 cosine, 24 pdj, 27 eyefish, 28 bubble, 29 cylinder, 31 noise,
-    34 blur, 35 gaussian, 42 tangent, 48 cross.
+    Variations have the numbers of the flame paper [1]_; `VARIATIONS` has their names.
 
     References
     ----------
@@ -165,8 +161,7 @@ def draw_system(key, affine, post, kinds, blend, parameters, weight, color, spee
             kinds[k, j] = _KINDS[m]
             blend[k, j] = _f(0.1) + uniform(key, base + 25 + j)
             norm += blend[k, j]
-        for j in range(n_blend):
-            blend[k, j] /= norm
+        blend[k] /= norm
         for j in range(4):
             parameters[k, j] = _f(3) * (_f(2) * uniform(key, base + 30 + j) - _f(1))
         # Weights follow the area that the affine map covers, times a factor that spreads by e.
@@ -177,19 +172,8 @@ def draw_system(key, affine, post, kinds, blend, parameters, weight, color, spee
         if k < n_maps:
             total += share
             weight[k] = share
-    for k in range(n_maps):
-        weight[k] /= total
+    weight[:n_maps] /= total
     return n_maps, symmetry, final
-
-
-@njit(nogil=True)
-def is_blurred(kinds, rows):
-    """Whether the first rows have one of the variations that scatter points at random."""
-    for k in range(rows):
-        for j in range(kinds.shape[1]):
-            if kinds[k, j] == 31 or kinds[k, j] == 34 or kinds[k, j] == 35:
-                return True
-    return False
 
 
 def random_system(seed: int, index: int, attempt: int = 0) -> FlameSystem:
@@ -207,11 +191,9 @@ def random_system(seed: int, index: int, attempt: int = 0) -> FlameSystem:
     """
     arrays = system_buffers()
     n_maps, symmetry, final = draw_system(key_of(seed, index, attempt), *arrays)
-    affine, post, kinds, blend, parameters, weight, color, speed = (
-        array[: n_maps + bool(final)] for array in arrays
-    )
-    maps = (affine, post, kinds, blend, parameters, weight[:n_maps], color, speed)
-    return FlameSystem(*maps, int(symmetry), bool(final))
+    rows = [array[: n_maps + bool(final)] for array in arrays]
+    rows[5] = rows[5][:n_maps]  # the final transform has no weight
+    return FlameSystem(*rows, int(symmetry), bool(final))
 
 
 def system_buffers():
