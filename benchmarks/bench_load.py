@@ -91,7 +91,7 @@ def catalog(folder, size, bundled):
         features = FeatureSet(pooling=None, profiles="all", contrasts=True)
         estimator = StellarMassEstimator(features=features, regressor="ridge")
         channels = [("column_density", "velocity", "dispersion")]
-        estimator.fit(reference_maps().subsample(200), channels=channels)
+        estimator.fit(reference_maps()[::13], channels=channels)
     where = np.arange(SPACING / 2, size - 0.5, SPACING)
     positions = np.stack(np.meshgrid(where, where), axis=-1).reshape(-1, 2)
 

@@ -59,7 +59,7 @@ def main():
     if args.weights:
         encoder = FractalEncoder(weights=args.weights)
         channels = [("column_density", "velocity", "dispersion")]
-        estimator = StellarMassEstimator(encoder).fit(reference.subsample(200), channels=channels)
+        estimator = StellarMassEstimator(encoder).fit(reference[::13], channels=channels)
     else:
         estimator = StellarMassEstimator()
     rows = np.arange(args.n_maps) % len(reference)

@@ -61,7 +61,7 @@ def make_estimator():
         from astrofractal.mapset import reference_maps
 
         encoder = FractalEncoder(weights="random")
-        maps = reference_maps().subsample(100)
+        maps = reference_maps()[::25]
         return StellarMassEstimator(encoder, features=FeatureSet()).fit(maps)
 
 

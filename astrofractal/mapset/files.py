@@ -15,7 +15,6 @@ Map sets on disk: one FITS file per cloud, or one for several clouds.
 
 import re
 import warnings
-from pathlib import Path
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -25,7 +24,6 @@ from astropy.table import QTable
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.limits import open_bounded
-from astrofractal._utils.reading import reading
 
 # Extension, unit and quantization step of each channel, in the model's order.
 _EXTENSIONS = (
@@ -42,12 +40,8 @@ _PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 
 
 def read_parts(path):
-    """Read a file."""
-    path = Path(path)
-    if not path.exists():
-        msg = f"no such file or folder: {str(path)!r}"
-        raise FileNotFoundError(msg)
-    with reading(path, otherwise=OSError), warnings.catch_warnings():
+    """Return the arguments of a `MapSet` that a file holds."""
+    with warnings.catch_warnings():
         warnings.filterwarnings("error", message=".*truncated.*")
         with open_bounded(path) as file, fits.open(file, memmap=False) as hdus:
             return _from_hdus(hdus, path)

@@ -196,30 +196,12 @@ class MapSet:
             with this set; the mass in solar masses; and the names of protostar and cloud, by which
             a set must be split.
         """
-        from astrofractal.mapset.dataset import LabeledMaps
+        import torch
+        from torch.utils.data import StackDataset
 
-        return LabeledMaps(self)
-
-    def subsample(self, n_maps: int) -> MapSet:
-        """
-        Return a smaller set in which masses, protostars, times and axes are mixed as in this one.
-
-        One map is taken from each of ``n_maps`` runs of equal length, in the order of protostar,
-        time and axis; no random numbers are drawn.
-
-        Parameters
-        ----------
-        n_maps : int
-            The largest number of maps to keep.
-
-        Returns
-        -------
-        maps : `MapSet`
-            The smaller set, in the order of this one.
-        """
-        if positive_int("n_maps", n_maps) >= len(self):
-            return self[:]
-        return self[np.sort(_spread(self._order(), n_maps))]
+        masses = torch.from_numpy(self.masses.value).float()
+        names = self.protostars.tolist(), self.clouds.tolist()
+        return StackDataset(torch.from_numpy(self.images), masses, *names)
 
     def limit(self, n_per_protostar: int) -> MapSet:
         """
@@ -236,23 +218,17 @@ class MapSet:
             The smaller set, in the order of this one.
         """
         positive_int("n_per_protostar", n_per_protostar)
-        order = self._order()
-        kept = []
+        order = np.lexsort((self.axes, np.nan_to_num(self.times.value, nan=-1.0)))
+        represents, rows = self.represents.copy(), []
         for protostar in np.unique(self.protostars):
             own = order[self.protostars[order] == protostar]
-            kept.append(_spread(own, min(n_per_protostar, len(own))))
-        new = self[np.sort(np.concatenate(kept))]
-        _, index = np.unique(self.protostars, return_inverse=True)
-        total = dict(zip(self.protostars.tolist(), np.bincount(index, self.represents)[index]))
-        names, index = np.unique(new.protostars, return_inverse=True)
-        left = np.bincount(index, new.represents)
-        new.represents = new.represents * (np.array([total[n] for n in names]) / left)[index]
+            kept = _spread(own, min(n_per_protostar, len(own)))
+            represents[kept] *= represents[own].sum() / represents[kept].sum()
+            rows.append(kept)
+        rows = np.sort(np.concatenate(rows))
+        new = self[rows]
+        new.represents = represents[rows]
         return new
-
-    def _order(self):
-        """The maps by protostar, time and axis."""
-        times = np.nan_to_num(self.times.value, nan=-1.0)
-        return np.lexsort((self.axes, times, self.protostars))
 
     @classmethod
     def concatenate(cls, mapsets: Iterable[MapSet]) -> MapSet:

@@ -96,30 +96,6 @@ def test_source_convention(tmp_path):
     assert_allclose(maps.log_masses, [0, np.log10(2)])
 
 
-def test_thin_is_representative():
-    # One protostar has three quarters of the maps; three axes at every time.
-    n = 360
-    protostars = np.where(np.arange(n) < 270, "old", "young")
-    maps = MapSet(
-        np.full((n, 3, 8, 8), 22.0),
-        np.where(np.arange(n) < 270, 5.0, 0.2) * u.solMass,
-        clouds=["a"] * n,
-        protostars=protostars,
-        times=(np.arange(n) // 3) * u.Myr,
-        axes=np.array(list("xyz"))[np.arange(n) % 3],
-    )[np.random.default_rng(0).permutation(n)]
-    for n_maps in (40, 60, 120, 170):
-        small = maps.subsample(n_maps)
-        assert len(small) == n_maps
-        assert abs(np.mean(small.protostars == "a/old") - 0.75) < 0.02
-        counts = np.unique(small.axes, return_counts=True)[1]
-        assert len(counts) == 3
-        assert counts.min() > 0.25 * n_maps
-        assert np.max(np.diff(np.unique(small.times.value))) <= 2 * 120 / n_maps + 1
-        assert_array_equal(small.images, maps.subsample(n_maps).images)
-    assert len(maps.subsample(999)) == n
-
-
 @pytest.mark.parametrize(
     "names",
     [["01", "1"], [str(2**31 + 5), str(2**62)], ["Äther", "b c"], [" x ", "a%20"], ["7", "-7"]],

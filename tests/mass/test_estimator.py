@@ -337,7 +337,7 @@ def test_errors(mapset, estimator):
     with pytest.raises(ValueError, match="takes no sample_weight.*set weight_exponent=0"):
         StellarMassEstimator(
             features=PROFILES, regressor=KNeighborsRegressor(), weight_exponent=0.5
-        ).fit(make_mapset(10).subsample(15))
+        ).fit(make_mapset(10)[:15])
     new = StellarMassEstimator(features=PROFILES, regressor="ridge")
     with pytest.raises(TypeError, match="masses must be a Quantity"):
         new.fit(mapset.images, mapset.masses.value)
