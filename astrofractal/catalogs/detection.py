@@ -12,6 +12,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial import cKDTree
 
 from astrofractal._utils.validation import warn
+from astrofractal.gasmap.checks import in_pixels
 from astrofractal.gasmap.moments import STANDARD_WIDTH
 from astrofractal.gasmap.noise import pixel_noise
 from astrofractal.gasmap.units import to_column_density
@@ -83,7 +84,8 @@ def find_protostars(
     from photutils.detection import find_peaks
     from photutils.utils.exceptions import NoDetectionsWarning
 
-    separation = _in_pixels(gas, min_separation)
+    width = u.Quantity(min_separation)
+    separation = in_pixels("min_separation", width, length=gas.pixel_scale, distance=gas.distance)
     threshold = _threshold(threshold)
     column = np.where(gas.mask, 0, gas.column_density.value.astype(float))
     with_limit = isinstance(threshold, u.Quantity)
@@ -136,20 +138,6 @@ def check_detection(options):
             "cutouts are always 0.5 pc wide"
         )
         raise TypeError(msg)
-
-
-def _in_pixels(gas, min_separation):
-    scale = gas.pixel_scale
-    min_separation = u.Quantity(min_separation)
-    if min_separation.unit.is_equivalent(u.deg):
-        if gas.distance is None:
-            msg = f"min_separation {min_separation} is an angle: it needs the map's distance"
-            raise ValueError(msg)
-        min_separation = min_separation.to_value(u.rad) * gas.distance
-    if not min_separation.unit.is_equivalent(u.pc):
-        msg = f"min_separation must be a length or an angle, such as 0.05 pc, got {min_separation}"
-        raise u.UnitConversionError(msg)
-    return (min_separation / scale).to_value(u.one)
 
 
 def _significance(gas, column):

@@ -170,6 +170,23 @@ def need_distance(gas, what):
         raise ValueError(msg)
 
 
+def in_pixels(name, width, *, length=None, angle=None, distance=None):
+    """Return a length, an angle or a number of pixels in pixels of a length or an angle."""
+    what = "a length or an angle"
+    check_quantity(name, width, (u.pc, u.rad, u.pix), "18 * u.arcsec", what=what)
+    if width.unit == u.pix:
+        return width.value
+    is_angle = width.unit.is_equivalent(u.rad)
+    if is_angle and angle is not None:
+        return (width / angle).to_value(u.one)
+    if length is None or (is_angle and distance is None):
+        msg = f"{name} is {width}, which in pixels needs the distance: give distance="
+        raise ValueError(msg)
+    if is_angle:
+        width = width.to_value(u.rad) * distance
+    return (width / length).to_value(u.one)
+
+
 def check_pixels(name, value):
     """Return pixel positions as floats; refuse quantities and words."""
     try:

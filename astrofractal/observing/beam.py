@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from numbers import Real
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from astropy import units as u
@@ -11,22 +13,9 @@ from astropy.stats import gaussian_fwhm_to_sigma
 from radio_beam import Beam
 from scipy.signal import fftconvolve
 
+from astrofractal.gasmap.checks import in_pixels
 from astrofractal.gasmap.moments import mean_velocity, transform, transform_errors
-from astrofractal.gasmap.units import to_column_density, to_velocity
-
-__all__ = [
-    "Pixels",
-    "add_noise",
-    "beam_kernel",
-    "blurred",
-    "column_level",
-    "convolver",
-    "correlate",
-    "filtered_errors",
-    "high_pass",
-    "parse_beam",
-    "velocity_level",
-]
+from astrofractal.gasmap.positions import pixel_direction
 
 #: A kernel whose sigma is below this many pixels changes nothing that the grid could show.
 _NO_SIGMA = 0.1
@@ -57,31 +46,26 @@ def parse_beam(beam):
     raise TypeError(msg)
 
 
+@dataclass
 class Pixels:
     """The pixels of a map or of images: their width as length and angle, and where north is."""
 
-    def __init__(self, length=None, angle=None, distance=None, direction=None):
-        self.length, self.angle, self.distance = length, angle, distance
-        self.direction = direction or (lambda angle: angle + 90 * u.deg)
+    length: u.Quantity | None = None
+    angle: u.Quantity | None = None
+    distance: u.Quantity | None = None
+    direction: Callable | None = None
+
+    @classmethod
+    def of(cls, gas):
+        """Return the pixels at the center of a map."""
+        length = gas.pixel_scale if gas.has_pixel_scale else None
+        angle = None if gas.wcs is None else np.sqrt(gas.pixel_solid_angle.to_value(u.sr)) * u.rad
+        return cls(length, angle, gas.distance, partial(pixel_direction, gas))
 
     def count(self, name, width):
         """Return a length, an angle or a number of pixels in pixels."""
-        if width.unit == u.pix:
-            return width.value
-        if width.unit.is_equivalent(u.rad):
-            if self.angle is not None:
-                return (width / self.angle).to_value(u.one)
-            if self.distance is None:
-                msg = f"{name} is an angle, {width}, which needs the distance: give distance="
-                raise ValueError(msg)
-            width = width.to_value(u.rad) * self.distance
-        elif not width.unit.is_equivalent(u.pc):
-            msg = f"{name} must be an angle or a length such as 18 * u.arcsec, got {width}"
-            raise u.UnitConversionError(msg)
-        if self.length is None:
-            msg = f"{name} is a length, {width}, which needs the distance: give distance="
-            raise ValueError(msg)
-        return (width / self.length).to_value(u.one)
+        known = {"length": self.length, "angle": self.angle, "distance": self.distance}
+        return in_pixels(name, width, **known)
 
     def kernel(self, name, beam, step=1.0):
         """Return the kernel of a beam on pixels that are wider by a factor, `None` for no beam."""
@@ -89,8 +73,8 @@ class Pixels:
             return None
         major, minor, angle = beam
         widths = (self.count(name, width) / step for width in (major, minor))
-        kernel = beam_kernel(*widths, angle=self.direction(angle))
-        return None if kernel is None else kernel.array
+        angle = angle + 90 * u.deg if self.direction is None else self.direction(angle)
+        return beam_kernel(*widths, angle)
 
 
 def beam_kernel(major, minor=None, angle=90 * u.deg):
@@ -108,7 +92,7 @@ def beam_kernel(major, minor=None, angle=90 * u.deg):
         *sigmas, theta=angle.to_value(u.rad), x_size=size, y_size=size, mode=mode
     )
     kernel.normalize()
-    return kernel
+    return kernel.array
 
 
 def convolver(kernel):
@@ -176,30 +160,15 @@ def filtered_errors(channels, errors, left):
     return [None if e is None else e * factor for e, factor in zip(found, (1.0, gain, gain))]
 
 
-def column_level(noise):
-    """Return the level of the noise in column density as (absolute in cm-2, relative)."""
-    if noise is None:
-        return 0.0, 0.0
-    if isinstance(noise, u.Quantity) and noise.unit != u.one:
-        return _level("noise", to_column_density(noise, name="noise").value), 0.0
-    if not isinstance(noise, Real | u.Quantity):
-        msg = f"noise must be a column density or a fraction, got {noise!r}"
-        raise TypeError(msg)
-    return 0.0, _level("noise", float(noise))
-
-
-def velocity_level(name, noise):
-    """Return the level of the noise in a velocity in km/s."""
+def noise_level(name, noise, convert, what):
+    """Return the level of a noise, 0 by default, as one number that is not negative."""
     if noise is None:
         return 0.0
     if not isinstance(noise, u.Quantity):
-        msg = f"{name} must be a velocity such as 0.05 * u.km / u.s, got {noise!r}"
+        msg = f"{name} must be {what}, got {noise!r}"
         raise TypeError(msg)
-    return _level(name, to_velocity(noise, name=name).value)
-
-
-def _level(name, value):
-    if np.ndim(value) or not (np.isfinite(value) and value >= 0):
+    value = convert(noise, name=name).value
+    if np.ndim(value) or not 0 <= value < np.inf:
         msg = f"{name} must be one number that is not negative, got {value}"
         raise ValueError(msg)
     return float(value)

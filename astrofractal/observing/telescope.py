@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
+from numbers import Real
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,9 +16,9 @@ from radio_beam.utils import BeamError
 
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.random import keyed_generator
-from astrofractal._utils.validation import one_of, positive_int
+from astrofractal._utils.validation import one_of
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.checks import check_length, need_distance, need_wcs
+from astrofractal.gasmap.checks import check_length, check_quantity, need_distance, need_wcs
 from astrofractal.gasmap.moments import (
     CHANNEL_SETS,
     CHANNEL_UNITS,
@@ -31,21 +31,23 @@ from astrofractal.gasmap.moments import (
     transform,
 )
 from astrofractal.gasmap.noise import column_steps, median_error, pixel_noise
-from astrofractal.gasmap.positions import pixel_direction
 from astrofractal.gasmap.resample import overlaps
+from astrofractal.gasmap.units import to_column_density, to_velocity
 from astrofractal.observing.beam import (
     Pixels,
     add_noise,
     blurred,
-    column_level,
     correlate,
     filtered_errors,
     high_pass,
+    noise_level,
     parse_beam,
-    velocity_level,
 )
 
 __all__ = ["Telescope"]
+
+#: Images that are handled at once, to limit the memory.
+_BATCH = 256
 
 if TYPE_CHECKING:
     from typing import Self
@@ -133,13 +135,10 @@ class Telescope:
         one_of("channels", self.channels, CHANNEL_SETS)
         self._levels()
         for name in ("pixel_scale", "largest_scale"):
-            value = getattr(self, name)
-            scalar = isinstance(value, u.Quantity) and value.isscalar
-            if value is not None and not (scalar and value.value > 0):
-                msg = (
-                    f"{name} must be a positive angle or length such as 6 * u.arcsec, got {value!r}"
-                )
-                raise TypeError(msg)
+            value, widths = getattr(self, name), (u.rad, u.pc, u.pix)
+            if value is not None:
+                what = "a positive angle or length"
+                check_quantity(name, value, widths, "6 * u.arcsec", what=what, one=True)
 
     def fingerprint(self) -> str:
         """Return a digest of everything."""
@@ -147,11 +146,17 @@ class Telescope:
 
     def _levels(self):
         """Return the levels of the noise in column density, velocity and dispersion."""
-        return (
-            column_level(self.noise),
-            velocity_level("velocity_noise", self.velocity_noise),
-            velocity_level("dispersion_noise", self.dispersion_noise),
+        noise = self.noise * u.one if isinstance(self.noise, Real) else self.noise
+        relative = getattr(noise, "unit", None) == u.one
+        convert = (lambda value, name: value) if relative else to_column_density
+        column = noise_level("noise", noise, convert, "a column density or a fraction")
+        motions = (
+            noise_level(
+                name, getattr(self, name), to_velocity, "a velocity such as 0.05 * u.km / u.s"
+            )
+            for name in ("velocity_noise", "dispersion_noise")
         )
+        return (0.0, column) if relative else (column, 0.0), *motions
 
     @classmethod
     def measure(
@@ -256,7 +261,7 @@ class Telescope:
             gas = _through_beam(gas, self.beam)
         if self.pixel_scale is not None:
             gas = _on_grid(gas, self.pixel_scale)
-        kernel = _pixels_of(gas).kernel("largest_scale", parse_beam(self.largest_scale))
+        kernel = Pixels.of(gas).kernel("largest_scale", parse_beam(self.largest_scale))
         if kernel is not None:
             channels, errors = _planes(gas)
             left = high_pass(*channels, kernel)
@@ -266,7 +271,7 @@ class Telescope:
     def _random(self, gas, n_planes, random_state):
         """Return noise of variance 1 on the pixels of a map (n_planes, ny, nx)."""
         random = np.random.default_rng(random_state).standard_normal((n_planes, *gas.shape))
-        kernel = _pixels_of(gas).kernel("beam", self.beam) if self.correlated else None
+        kernel = Pixels.of(gas).kernel("beam", self.beam) if self.correlated else None
         return correlate(random, kernel)
 
     def _with_noise(self, gas, random_state):
@@ -336,7 +341,6 @@ class Telescope:
         *,
         size: u.Quantity = STANDARD_WIDTH,
         random_state: int | np.random.Generator = 0,
-        batch_size: int = 256,
     ) -> np.ndarray:
         """
         Return images of physical channels as the telescope would see them.
@@ -352,9 +356,6 @@ class Telescope:
 
         random_state : int or `~numpy.random.Generator`, optional
             The seed of noise and footprints.
-
-        batch_size : int, optional
-            Images that are handled at once; the result does not depend on it.
 
         Returns
         -------
@@ -373,18 +374,15 @@ class Telescope:
                 f"{images.dtype} of shape {images.shape}"
             )
             raise ValueError(msg)
-        positive_int("batch_size", batch_size)
-        if not isinstance(size, u.Quantity) or not size.unit.is_equivalent(u.pc):
-            msg = f"size must be a length such as 0.5 * u.pc, got {size!r}"
-            raise u.UnitsError(msg)
+        size = check_quantity("size", size, u.pc, "0.5 * u.pc", what="a length", one=True)
         generator = np.random.default_rng(random_state)
         seen = _image_footprints(self.footprint, images.shape, generator)
         phases = keyed_generator(len(images), "phases of the pixels").random((len(images), 2))
         images = keep_channels(images, self.channels)
         plan = _image_plan(self, images.shape[2:], size)
         result = np.empty(images.shape, dtype=np.float32)
-        for start in range(0, len(images), batch_size):
-            part = slice(start, start + batch_size)
+        for start in range(0, len(images), _BATCH):
+            part = slice(start, start + _BATCH)
             channels = plan(images[part].astype(np.float64), phases[part], generator)
             result[part] = _to_image(channels, True if seen is None else seen(part))
         return result
@@ -467,16 +465,6 @@ def _moved(gas, distance):
     return gas.replace(wcs=wcs, beam=beam, distance=distance)
 
 
-def _pixels_of(gas):
-    """Return the pixels at the center of a map."""
-    return Pixels(
-        length=gas.pixel_scale if gas.has_pixel_scale else None,
-        angle=None if gas.wcs is None else np.sqrt(gas.pixel_solid_angle.to_value(u.sr)) * u.rad,
-        distance=gas.distance,
-        direction=partial(pixel_direction, gas),
-    )
-
-
 def _through_beam(gas, beam):
     """Return the map convolved to a beam."""
     *axes, angle = beam
@@ -491,7 +479,7 @@ def _through_beam(gas, beam):
         if gas.beam is not None:
             missing = _missing(wanted, gas.beam)
     channels, errors = _planes(gas)
-    kernel = _pixels_of(gas).kernel("beam", missing)
+    kernel = Pixels.of(gas).kernel("beam", missing)
     if kernel is not None:
         # noise is taken as independent from pixel to pixel, or as correlated over the map's beam
         independent = 1 / (kernel**2).sum()
@@ -516,7 +504,7 @@ def _missing(wanted, own):
 
 def _on_grid(gas, pixel):
     """Return the map on pixels of another width."""
-    width = _pixels_of(gas).count("pixel_scale", pixel)
+    width = Pixels.of(gas).count("pixel_scale", pixel)
     ny, nx = gas.shape
     scales = np.ones(2)
     if gas.wcs is not None:
