@@ -10,7 +10,7 @@ from astrofractal._utils.reading import filled
 from astrofractal.catalogs.columns import solar_masses
 from astrofractal.flags import trust_of
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.plotting import draw_channel, map_figure, sky_axes
+from astrofractal.gasmap.plotting import draw_channel, draw_scales, map_figure, sky_axes
 
 __all__ = ["plot_catalog", "plot_intervals"]
 
@@ -63,6 +63,7 @@ def plot_catalog(
     figure = map_figure(gas, 1, figure=figure)
     axes = sky_axes(figure, 111, gas)
     draw_channel(axes, gas, "column_density", cmap="gray_r", colorbar=False)
+    draw_scales(axes, gas)
     where = np.transpose(_pixels(catalog, gas))
     seen = gas.contains(where)
     x, y = where[seen].T

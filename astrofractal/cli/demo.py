@@ -139,7 +139,7 @@ def overview(table, result):
     from matplotlib.figure import Figure
 
     from astrofractal.catalogs.plotting import name_points, plot_intervals
-    from astrofractal.gasmap.plotting import draw_channel, draw_scale_bar, limit_to, sky_axes
+    from astrofractal.gasmap.plotting import draw_channel, draw_scales, limit_to, sky_axes
     from astrofractal.segmentation.plotting import draw_rgb, draw_segments
 
     gas, known = result.gas, result.labels.data > 0
@@ -152,13 +152,13 @@ def overview(table, result):
     edges |= {"bottom": 1.4 / size[1], "top": 1 - 0.35 / size[1]}
     cells = figure.add_gridspec(2, 2, wspace=0.6 / shape[0], hspace=0.45 / shape[1], **edges)
     panels = [sky_axes(figure, cell, gas) for cell in (cells[0, 0], cells[0, 1], cells[1, 0])]
-    image = draw_channel(panels[0], gas, colorbar=False, scale_bar=False, beam=False)
+    image = draw_channel(panels[0], gas, colorbar=False)
     draw_segments(panels[1], result)
     draw_rgb(panels[2], result)
     panels[2].images[-1].set_interpolation("gaussian")  # hides the grid of the windows
     for axes in panels:
         limit_to(axes, known)
-    draw_scale_bar(panels[0], gas)
+    draw_scales(panels[0], gas)
     _draw_colorbar(panels[0], image)
     x, y = gas.to_pixel(table["position"])
     panels[0].plot(x, y, "*", markersize=9, mfc="white", mec="black", zorder=5)

@@ -45,12 +45,17 @@ def plausible_beam(beam, wcs, shape, *, where="the map"):
     return None
 
 
+def same_scale(one, other):
+    """Return whether two pixel scales agree."""
+    return 1 / _SAME_SCALE < (one / other).to_value(u.one) < _SAME_SCALE
+
+
 def check_scale(scale, wcs, distance, shape):
     """Suspect a header whose PIXSCALE, DISTANCE and WCS do not fit together."""
     if scale is None:
         return
     expected = np.sqrt(central_solid_angle(wcs, shape)) * distance
-    if not 1 / _SAME_SCALE < (scale / expected).to_value(u.one) < _SAME_SCALE:
+    if not same_scale(scale, expected):
         msg = (
             f"PIXSCALE of the header is {scale:.4g}, but its WCS and DISTANCE give {expected:.4g}, "
             "which is used: give distance= if that is wrong"

@@ -130,10 +130,7 @@ class XFactor(_Conversion):
         check_quantity("XFactor: value", self.value, None, "2e20 * u.cm**-2 / (u.K * u.km / u.s)")
         lines = (u.K, u.Jy / u.beam, _BRIGHTNESS, u.Jy)
         if all(self._per(line * _VELOCITY) is None for line in lines):
-            msg = (
-                "XFactor: value must be a column density per integrated intensity such as "
-                f"cm-2 / (K km/s), got {self.value}"
-            )
+            msg = f"XFactor: value must be a column density per integrated intensity, got {self.value}"
             raise u.UnitConversionError(msg)
         if self.rest_frequency is not None:
             example = "110.2 * u.GHz"
@@ -230,7 +227,8 @@ class DustEmission(_Conversion):
             planck = 2 * const.h * nu**3 / const.c**2 / np.expm1(exponent) / u.sr
         mass = H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS
         per_brightness = (1 / (planck * self.opacity * mass)).to_value(_COLUMN / _BRIGHTNESS)
-        return per_brightness * _surface_brightness(unit, beam, pixel_solid_angle)
+        area = None if beam is None else beam.sr
+        return per_brightness * _surface_brightness(unit, beam=area, pixel=pixel_solid_angle)
 
 
 @dataclass(frozen=True)
@@ -252,10 +250,7 @@ class Abundance(_Conversion):
         except (TypeError, ValueError):
             value = np.nan
         if not 0 < value <= 1:
-            msg = (
-                "abundance must be molecules per H2, between 0 and 1, as in 1e-8, got "
-                f"{self.value!r}"
-            )
+            msg = f"abundance must be molecules per H2, between 0 and 1, as in 1e-8, got {self.value!r}"
             raise ValueError(msg)
         object.__setattr__(self, "value", value)
 
@@ -267,25 +262,18 @@ class Abundance(_Conversion):
 ColumnConversion: TypeAlias = XFactor | Extinction | DustEmission | Abundance
 
 
-def _surface_brightness(unit, beam, pixel_solid_angle):
-    """Return the factor from a unit of continuum maps to Jy/sr."""
-    if unit.is_equivalent(_BRIGHTNESS):
-        return unit.to(_BRIGHTNESS)
-    area = None if beam is None else beam.sr
-    for per, angle, hint in (
-        (u.beam, area, "give beam=, its FWHM"),
-        (u.pix, pixel_solid_angle, "the map has no WCS"),
-        (u.one, pixel_solid_angle, "the map has no WCS"),
-    ):
+def _surface_brightness(unit, *, beam=None, pixel=None, name="column_density"):
+    """Return the Jy/sr of 1 in a unit, which is per solid angle, per beam or per pixel."""
+    # beam, pixel: their solid angles, or None
+    areas = {u.sr: 1 * u.sr, u.beam: beam, u.pix: pixel, u.one: pixel}
+    for per, area in areas.items():
         if (unit * per).is_equivalent(u.Jy):
-            if angle is None:
-                msg = f"column_density is in {unit}, but the solid angle is unknown: {hint}"
+            if area is None:
+                hint = "has no beam: give beam=, its FWHM" if per == u.beam else "has no WCS"
+                msg = f"{name} is in {unit}, but the map {hint}"
                 raise ValueError(msg)
-            return (unit * per).to(u.Jy) / angle.to_value(u.sr)
-    msg = (
-        "DustEmission needs a map of a surface brightness such as MJy/sr or Jy/beam, got the unit "
-        f"{unit.to_string()!r}"
-    )
+            return (unit * per).to(u.Jy) / area.to_value(u.sr)
+    msg = f"{name} must be a surface brightness such as MJy/sr or Jy/beam, got the unit {unit}"
     raise u.UnitConversionError(msg)
 
 
@@ -293,25 +281,18 @@ def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_densit
     """Return the brightness temperature (Rayleigh-Jeans, K) of a surface brightness of 1 ``unit``."""
     if unit.is_equivalent(u.K):
         return unit.to(u.K)
-    per_beam = unit.is_equivalent(u.Jy / u.beam)
-    if not per_beam and not unit.is_equivalent(_BRIGHTNESS):
-        msg = (
-            f"{name} must be in K, Jy/beam or another surface brightness, got the unit "
-            f"{unit.to_string()}"
-        )
-        raise u.UnitConversionError(msg)
+    brightness = _surface_brightness(unit, beam=beam_area, name=name)
     if frequency is None:
         msg = (
             f"{name} is in {unit} and its header has no rest frequency, which is needed for K: "
             "give the rest_frequency of XFactor, e.g. 110.201354 * u.GHz"
         )
         raise ValueError(msg)
-    if per_beam and beam_area is None:
-        msg = f"{name} is in {unit} and its header has no beam: give beam=, its FWHM"
-        raise ValueError(msg)
     hertz = frequency.to(u.Hz, u.spectral())
-    temperature = u.brightness_temperature(hertz, beam_area if per_beam else None)
-    return (np.ones(hertz.shape) * unit).to_value(u.K, temperature)
+    per_brightness = (np.ones(hertz.shape) * _BRIGHTNESS).to_value(
+        u.K, u.brightness_temperature(hertz)
+    )
+    return brightness * per_brightness
 
 
 def optically_thin_x_factor(
@@ -386,10 +367,8 @@ def optically_thin_x_factor(
     line = brightness(excitation_temperature)
     contrast = line / (line - brightness(background_temperature))
     if not contrast > 0:
-        msg = (
-            "excitation_temperature must be above background_temperature for a line in emission, "
-            f"got {excitation_temperature} and {background_temperature}"
-        )
+        got = f"{excitation_temperature} and {background_temperature}"
+        msg = f"excitation_temperature must be above background_temperature, got {got}"
         raise ValueError(msg)
     factor = levels * population * contrast / Abundance(abundance).value
     return factor.to(_COLUMN / (u.K * u.km / u.s))
@@ -416,12 +395,10 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
     else:
         if raw.unit.is_equivalent(_COLUMN):
             check_logarithm(raw.values, raw.unit, "column_density")
-            _check_unit(raw)
         _check_errors(raw)
     if conversion is None or isinstance(conversion, Abundance):
         factor = to_column_density(1.0 * channel.unit).value
-        if raw.is_logarithm:
-            _check_magnitude(raw.values, channel.values * factor)
+        _check_magnitude(raw, channel.values * factor)
     if conversion is not None:
         factor = conversion.to_column_density(
             np.ones(channel.values.shape) << channel.unit,
@@ -441,29 +418,20 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
     return channel
 
 
-def _check_unit(channel):
+def _check_magnitude(raw, column):
     """Refuse numbers that are far too small for any column density in their unit."""
-    median = typical(channel.values)
-    if median * channel.unit.to(_COLUMN) < _TOO_FAINT:
-        msg = (
-            f"column_density is said to be in {channel.unit}, but its values have a median of "
-            f"{median:.3g}, too little for the gas of any molecule: give its unit, as in "
-            "unit='1e21 cm-2'"
-        )
-        raise ValueError(msg)
-
-
-def _check_magnitude(logarithms, values):
-    """Refuse logarithms of what is far too little for a column density, as errors in dex are."""
-    median = typical(values[logarithms != 0])
-    if median < _TOO_FAINT:
-        msg = (
-            "column_density is said to be a logarithm (by its unit), but its values, "
-            f"with a median of {np.nanmedian(logarithms):.3g}, would be {median:.3g} cm-2: is it the "
-            "map of its errors (in dex), or the logarithm in another unit, as in "
-            "unit='dex(1e21 cm-2)'?"
-        )
-        raise ValueError(msg)
+    # column: that of the channel, in cm-2
+    median = typical(column[raw.values != 0])
+    if not median < _TOO_FAINT:
+        return
+    msg = (
+        f"column_density would have a median of {median:.3g} cm-2, too little for the gas of any "
+        f"molecule: give the unit of its values, which are said to be in {raw.unit}, as in "
+    )
+    linear = "unit='1e21 cm-2'"
+    logarithm = "unit='dex(1e21 cm-2)'; or is it the map of its errors?"
+    msg += logarithm if raw.is_logarithm else linear
+    raise ValueError(msg)
 
 
 def _in_dex(channel):

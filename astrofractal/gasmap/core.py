@@ -23,9 +23,11 @@ from astrofractal.gasmap.checks import (
     need_distance,
     need_wcs,
     plausible_beam,
+    same_scale,
 )
 from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
 from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
+from astrofractal.gasmap.io.fits import meta_header, to_hdulist, write
 from astrofractal.gasmap.io.objects import add_object
 from astrofractal.gasmap.io.registry import (
     MapParts,
@@ -35,7 +37,6 @@ from astrofractal.gasmap.io.registry import (
     refuse_unused,
     with_formats,
 )
-from astrofractal.gasmap.io.write import meta_header, to_hdulist, write
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, mean_velocity
 from astrofractal.gasmap.plotting import html, plot
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
@@ -50,11 +51,8 @@ if TYPE_CHECKING:
     from astropy.wcs import WCS
     from radio_beam import Beam
 
-    from astrofractal._utils.annotations import MapSource, PathLike
+    from astrofractal._utils.annotations import MapSource
     from astrofractal.gasmap.column import ColumnConversion, XFactor
-
-#: A pixel scale that is off the one of WCS and distance by a larger factor contradicts it.
-_SAME_SCALE = 1.01
 
 #: The unit of each array of a map.
 _PLANE_UNITS = CHANNEL_UNITS | {f"{name}_uncertainty": CHANNEL_UNITS[name] for name in CHANNELS}
@@ -150,14 +148,12 @@ class GasMap:
                 raise ValueError(msg)
         column = planes["column_density"]
         if mask is not None:
-            array = np.asarray(mask)
-            if array.shape != shape or array.dtype.kind != "b":
-                msg = (
-                    f"mask must be a boolean array of shape {shape}, got {array.dtype} of shape "
-                    f"{array.shape}"
-                )
+            mask = np.asarray(mask)
+            if mask.shape != shape or mask.dtype.kind != "b":
+                got = f"{mask.dtype} of shape {mask.shape}"
+                msg = f"mask must be a boolean array of shape {shape}, got {got}"
                 raise ValueError(msg)
-            column[array] = np.nan
+            column[mask] = np.nan
         if not np.isfinite(column).any():
             msg = (
                 f"column_density has no finite positive value that is not masked (shape {shape}): "
@@ -204,7 +200,7 @@ class GasMap:
         # a function that makes the WCS is not called to compare scales
         if scale is not None and self._is_placed and not callable(wcs):
             parts["pixel_scale"] = None
-            if not 1 / _SAME_SCALE < (scale / self.pixel_scale).to_value(u.one) < _SAME_SCALE:
+            if not same_scale(scale, self.pixel_scale):
                 msg = (
                     f"pixel_scale is {scale}, but WCS and distance give {self.pixel_scale:.4g}: "
                     "leave one of the three out"
@@ -443,8 +439,11 @@ class GasMap:
     cutouts = cutouts
     contains = contains
     plot = plot
+    to_hdulist = to_hdulist
     to_pixel = to_pixel
     to_sky = to_sky
+    write = write
+    _repr_html_ = html
 
     @with_formats
     @classmethod
@@ -568,12 +567,9 @@ class GasMap:
         unit: Any = None,
         hdu: int | str | None = None,
         beam: Beam | u.Quantity | None = None,
-        velocity_convention: str = "radio",
         velocity_range: u.Quantity | None = None,
         noise: u.Quantity | None = None,
         snr: float = 4.0,
-        snr_edge: float = 1.5,
-        widen: float = 0.25,
         line_width: u.Quantity | None = None,
         progress_bar: Any = False,
     ) -> GasMap:
@@ -592,9 +588,6 @@ class GasMap:
         distance, unit, hdu, beam : optional
             See `read`; ``unit`` is that of the intensity.
 
-        velocity_convention : {"radio", "optical", "relativistic"}, optional
-            How frequencies become velocities.
-
         velocity_range : `~astropy.units.Quantity`, optional
             Two velocities: channels outside are used for the noise only.
 
@@ -603,12 +596,9 @@ class GasMap:
             cube (an extension such as ``VARIANCE``), or else the median of the negative values of
             each spectrum, divided by -0.6745.
 
-        snr, snr_edge : float, optional
-            A run of channels above ``snr_edge`` times the noise counts if two adjacent ones are
-            above ``snr`` times the noise.
-
-        widen : float, optional
-            Fraction by which each run is widened on both sides, for the wings of the line.
+        snr : float, optional
+            A run of channels above 1.5 times the noise counts if two adjacent ones are above ``snr``
+            times the noise.  It is widened by a quarter of its length on both sides, for the wings.
 
         line_width : `~astropy.units.Quantity`, optional
             Subtracted from the dispersions in quadrature: the thermal motion of the molecule
@@ -643,6 +633,7 @@ class GasMap:
             N = X \\sum T\\,dv, \\quad v = \\frac{\\sum T v_i\\,dv}{\\sum T\\,dv}, \\quad
             \\sigma^2 = \\frac{\\sum T (v_i - v)^2\\,dv}{\\sum T\\,dv} - \\sigma_\\mathrm{line}^2 .
 
+        Frequencies and wavelengths become velocities in the radio convention.
         Where the noise of adjacent channels is correlated, the errors are 20 to 40 % too small.
 
         Examples
@@ -733,31 +724,6 @@ class GasMap:
             meta=meta_header(self),
         )
 
-    def to_hdulist(self) -> fits.HDUList:
-        """
-        Return the map as FITS extensions.
-
-        Returns
-        -------
-        hdus : `~astropy.io.fits.HDUList`
-            ``COLUMN_DENSITY``, ``V_LOS``, ``SIGMA_V`` and their ``..._ERROR``, as far as present.
-        """
-        return to_hdulist(self)
-
-    def write(self, path: PathLike, *, overwrite: bool = False) -> None:
-        """
-        Write the map to a FITS file, which `read` reads.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-
-        overwrite : bool, optional
-            Whether an existing file may be replaced.
-        """
-        write(self, path, overwrite=overwrite)
-
     def __repr__(self):
         parts = [f"{self.shape[0]} x {self.shape[1]} px", " + ".join(self.channels)]
         if self.has_pixel_scale:
@@ -770,9 +736,6 @@ class GasMap:
             parts.append(f"{self._mask.mean():.0%} masked")
         return f"<GasMap {', '.join(parts)}>"
 
-    def _repr_html_(self):
-        return html(self)
-
 
 def _named(data):
     """Return a context in which errors about a map name its file, if it comes from one."""
@@ -780,7 +743,4 @@ def _named(data):
 
 
 def _check_flags(flags):
-    flags = tuple(flags)
-    for flag in flags:
-        one_of("flags", flag, FLAGS)
-    return flags
+    return tuple(one_of("flags", flag, FLAGS) for flag in flags)

@@ -96,8 +96,6 @@ def draw_channel(
     cmap=None,
     norm=None,
     colorbar=True,
-    scale_bar=True,
-    beam=True,
 ):
     """Draw one channel of a map into axes."""
     title, symbol, colors = _CHANNELS[channel]
@@ -115,15 +113,18 @@ def draw_channel(
     if colorbar:
         label = f"{symbol} [{_UNITS[channel]}]"
         axes.figure.colorbar(image, ax=axes, label=label, shrink=0.8, extend="both")
-    if scale_bar:
-        draw_scale_bar(axes, gas)
-    if beam:
-        draw_beam(axes, gas)
     return image
 
 
-def draw_scale_bar(axes, gas):
-    """Draw a bar of a round length over about a fifth of the width, at the lower left."""
+def draw_scales(axes, gas):
+    """Draw a scale bar at the lower left and the beam at the lower right, as far as they are known."""
+    _draw_scale_bar(axes, gas)
+    if gas.beam is not None and _pixel_angle(gas) is not None:
+        _draw_beam(axes, gas)
+
+
+def _draw_scale_bar(axes, gas):
+    """Draw a bar of a round length over about a fifth of the width."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     pixel = gas.pixel_scale if gas.has_pixel_scale else _pixel_angle(gas)
@@ -157,14 +158,12 @@ def _pixel_angle(gas):
     return np.sqrt(area) * u.rad if area > 0 else None
 
 
-def draw_beam(axes, gas):
-    """Draw the beam at the lower right, for a map that has one and a WCS."""
-    pixel = _pixel_angle(gas)
-    if gas.beam is None or pixel is None:
-        return
+def _draw_beam(axes, gas):
+    """Draw the beam of a map."""
     from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox
     from matplotlib.patches import Ellipse
 
+    pixel = _pixel_angle(gas)
     major, minor = ((axis / pixel).to_value(u.one) for axis in (gas.beam.major, gas.beam.minor))
     angle = pixel_direction(gas, gas.beam.pa).to_value(u.deg)
     child = AuxTransformBox(axes.transData)
@@ -200,8 +199,6 @@ def plot(
     cmap: str | Colormap | None = None,
     norm: Normalize | None = None,
     colorbar: bool = True,
-    scale_bar: bool = True,
-    beam: bool = True,
 ) -> Figure:
     """
     Draw the channels of the map side by side, or one of them.
@@ -221,8 +218,8 @@ def plot(
         From values of ``channel`` in cm-2 or km/s to colors; by default logarithmic for column
         densities, and about the mean velocity of the gas for velocities.
 
-    colorbar, scale_bar, beam : bool, optional
-        Whether to draw them.
+    colorbar : bool, optional
+        Whether to draw color bars.
 
     Returns
     -------
@@ -241,11 +238,11 @@ def plot(
         raise ValueError(msg)
     channels = gas.channels if channel is None else (channel,)
     figure = map_figure(gas, len(channels), figure=figure)
-    options = {"colorbar": colorbar, "scale_bar": scale_bar, "beam": beam}
     grid = figure.add_gridspec(1, len(channels))
     for i, name in enumerate(channels):
         axes = sky_axes(figure, grid[0, i], gas)
-        draw_channel(axes, gas, name, cmap=cmap, norm=norm, **options)
+        draw_channel(axes, gas, name, cmap=cmap, norm=norm, colorbar=colorbar)
+        draw_scales(axes, gas)
     return figure
 
 

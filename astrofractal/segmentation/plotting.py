@@ -5,9 +5,8 @@ import numpy as np
 from astrofractal._utils.html import facts_table, thumbnail
 from astrofractal.gasmap.plotting import (
     color_norm,
-    draw_beam,
     draw_channel,
-    draw_scale_bar,
+    draw_scales,
     limit_to,
     map_figure,
     sky_axes,
@@ -103,9 +102,7 @@ def plot_segmentation(result, *, figure=None, outlines=True):
     column = gas.column_density.value
     norm = color_norm("column_density", column[labels > 0] if labels.any() else column)
     panels = [sky_axes(figure, 131 + number, gas) for number in range(3)]
-    draw_channel(
-        panels[0], gas, cmap="gray_r", norm=norm, scale_bar=False, beam=False, colorbar=False
-    )
+    draw_channel(panels[0], gas, cmap="gray_r", norm=norm, colorbar=False)
     if outlines:
         n = result.n_segments
         draw_outlines(panels[0], result, range(n - n // 3 + 1, n + 1))
@@ -113,8 +110,7 @@ def plot_segmentation(result, *, figure=None, outlines=True):
     draw_rgb(panels[2], result)
     for axes in panels:
         limit_to(axes, labels > 0)
-    draw_scale_bar(panels[0], gas)
-    draw_beam(panels[0], gas)
+    draw_scales(panels[0], gas)
     for axes in panels[1:]:
         if gas.wcs is not None:
             axes.coords[1].set_ticklabel_visible(False)

@@ -20,8 +20,8 @@ from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.checks import check_beam, check_length
+from astrofractal.gasmap.io.fits import to_header
 from astrofractal.gasmap.io.maps import header_parts
-from astrofractal.gasmap.io.write import to_header
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.units import parse_unit
 from astrofractal.gasmap.wcs import celestial_wcs

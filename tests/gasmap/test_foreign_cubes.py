@@ -79,7 +79,7 @@ def test_an_ifu_cube_without_a_spectral_ctype():
     step = rest * 0.1 / 299792.458
     cards = {"CTYPE3": "LINEAR", "CUNIT3": "Angstrom", "CRVAL3": rest, "CDELT3": step}
     column = XFactor(X_FACTOR.value, rest_frequency=rest * u.AA)
-    check(read(cube(**cards), column=column, velocity_convention="optical"))
+    check(read(cube(**cards), column=column))
     with pytest.raises(ValueError, match="no rest frequency"):
         read(cube(**cards))
 

@@ -142,7 +142,7 @@ def test_dust_needs_everything(numbers):
     with pytest.raises(TypeError, match="opacity"):
         DustEmission(10 * u.K, 850 * u.um)
     dust = DustEmission(10 * u.K, 850 * u.um, opacity)
-    with pytest.raises(ValueError, match="solid angle is unknown: give beam="):
+    with pytest.raises(ValueError, match="no beam: give beam="):
         GasMap.read(numbers[0] * u.Jy / u.beam, column=dust)
     with pytest.raises(u.UnitsError, match="surface brightness"):
         GasMap.read(numbers[0] * u.km, column=dust)

@@ -202,9 +202,7 @@ def test_plate_carree_without_unit(real):
 def test_cube_of_four_axes(real):
     pytest.importorskip("spectral_cube", reason="needs the extra cube", exc_type=ImportError)
     name = real("spectralcube_example_cube")
-    gas = GasMap.from_cube(
-        name, column=X_FACTOR, snr=0.5, snr_edge=0, noise=0.05 * u.K, distance=DISTANCE
-    )
+    gas = GasMap.from_cube(name, column=X_FACTOR, snr=0.5, noise=0.05 * u.K, distance=DISTANCE)
     assert gas.shape == fits.getdata(name).shape[-2:]
     assert gas.to_sky(0, 0).ra.deg == pytest.approx(52.2315, abs=1e-3)
 

@@ -12,17 +12,20 @@ from astropy import units as u
 from scipy import ndimage
 
 from astrofractal._utils.progress import progress
-from astrofractal._utils.validation import one_of
+from astrofractal._utils.validation import at_least
 from astrofractal.gasmap.channel import Channel, subtract_line_width
 from astrofractal.gasmap.checks import check_beam, check_line, check_quantity
 from astrofractal.gasmap.column import XFactor, kelvin_per_intensity
 from astrofractal.gasmap.io.fits import used_distance
-from astrofractal.gasmap.io.line_cube import CONVENTIONS, line_cube
+from astrofractal.gasmap.io.line_cube import line_cube
 from astrofractal.gasmap.io.registry import MapParts
 from astrofractal.gasmap.moments import CHANNEL_UNITS
 
 #: Median of the absolute value of the negative half of a Gaussian, in units of its sigma.
 _HALF_NORMAL = 0.6744897501960817
+
+#: A run of channels has signal above this many times the noise, and is widened by this part.
+_EDGE, _WIDER = 1.5, 0.25
 
 
 def spectrum_noise(data):
@@ -37,12 +40,12 @@ def spectrum_noise(data):
     return np.where(n_negative >= 5, median / _HALF_NORMAL, 0.0)
 
 
-def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, widen=0.25):
+def signal_mask(data, noise, snr=4.0):
     """Return where spectra have signal."""
     # data 3D; noise 2D
     with np.errstate(invalid="ignore"):
         core = data > snr * noise
-        edge = data > snr_edge * noise
+        edge = data > _EDGE * noise
     seed = np.zeros_like(core)
     pair = core[1:] & core[:-1]
     seed[1:] |= pair
@@ -50,27 +53,24 @@ def signal_mask(data, noise, *, snr=4.0, snr_edge=1.5, widen=0.25):
     along = np.zeros((3, 3, 3), bool)
     along[:, 1, 1] = True
     mask = ndimage.binary_propagation(seed, structure=along, mask=edge | seed)
-    return _widened(mask, widen) & np.isfinite(data)
+    return _widened(mask) & np.isfinite(data)
 
 
-def _widened(mask, fraction):
-    """Return the runs of a mask along its first axis, widened by a fraction of their length."""
-    if not fraction:
-        return mask
+def _widened(mask):
+    """Return the runs of a mask along its first axis, widened by a part of their length."""
     n_channels = mask.shape[0]
     flat = mask.reshape(n_channels, -1).T
     steps = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     (spectrum, start), end = np.nonzero(steps == 1), np.nonzero(steps == -1)[1]
-    pad = np.ceil(fraction * (end - start)).astype(int)
+    pad = np.ceil(_WIDER * (end - start)).astype(int)
     count = np.zeros((flat.shape[0], n_channels + 1), dtype=np.int32)
     np.add.at(count, (spectrum, np.maximum(start - pad, 0)), 1)
     np.add.at(count, (spectrum, np.minimum(end + pad, n_channels)), -1)
     return (count.cumsum(axis=1)[:, :-1] > 0).T.reshape(mask.shape)
 
 
-def moments(data, velocity, width, noise, levels, *, use):
+def moments(data, velocity, width, noise, snr, *, use):
     """Return W, its error, v, its error, sigma and its error, (6, ny, nx), NaN without signal."""
-    snr, snr_edge, widen = levels
     shape = data.shape[1:]
     noise = np.broadcast_to(noise, shape)
     with np.errstate(invalid="ignore"):
@@ -79,8 +79,7 @@ def moments(data, velocity, width, noise, levels, *, use):
     there = (core[1:] & core[:-1]).any(axis=0)
     planes = np.full((6, *shape), np.nan)
     data, noise = np.where(use[:, None], data[:, there], np.nan), noise[there]
-    mask = signal_mask(data[..., None], noise[:, None], snr=snr, snr_edge=snr_edge, widen=widen)
-    mask = mask[..., 0]
+    mask = signal_mask(data[..., None], noise[:, None], snr)[..., 0]
     dv, v = width[:, None], velocity[:, None]
     weights = np.where(mask, data, 0) * dv
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -114,21 +113,14 @@ class CubeOptions:
     unit: Any = None
     hdu: Any = None
     beam: Any = None
-    velocity_convention: Any = "radio"
     velocity_range: Any = None
     noise: Any = None
     snr: Any = 4.0
-    snr_edge: Any = 1.5
-    widen: Any = 0.25
     line_width: Any = None
     progress_bar: Any = False
 
     def __post_init__(self):
-        one_of("velocity_convention", self.velocity_convention, tuple(CONVENTIONS))
-        for name in ("snr", "snr_edge", "widen"):
-            if not 0 <= getattr(self, name) < np.inf:
-                msg = f"{name} must be a number that is not negative, got {getattr(self, name)!r}"
-                raise ValueError(msg)
+        at_least("snr", self.snr, 0)
         if not isinstance(self.column, XFactor):
             msg = (
                 "column must be XFactor(...), N(H2) per integrated intensity such as "
@@ -164,9 +156,7 @@ def read_cube(cube, options):
 def _moments_of(cube, options):
     """Return N(H2), v and sigma of a cube, each with its error, from slabs of rows."""
     n_channels, n_rows, n_columns = cube.shape
-    velocity, frequency = cube.velocities(
-        options.column.rest_frequency, options.velocity_convention
-    )
+    velocity, frequency = cube.velocities(options.column.rest_frequency)
     if n_channels < 3:
         msg = f"cube must have at least 3 channels, got {n_channels}"
         raise ValueError(msg)
@@ -179,7 +169,6 @@ def _moments_of(cube, options):
         msg = f"cube is one spectrum of {n_channels} channels, not a map of the sky"
         raise ValueError(msg)
     width = np.abs(np.gradient(velocity))
-    levels = (options.snr, options.snr_edge, options.widen)
     chunk_rows = max(1, CHUNK_VOXELS // (n_channels * n_columns))
     # As a map holds them: a wide cube becomes a large one, and little else is in memory.
     columns = np.full((2, n_rows, n_columns), np.nan)
@@ -193,7 +182,7 @@ def _moments_of(cube, options):
         noise = spectrum_noise(data) if rms is None else rms[rows]
         if rms is None and cube.errors is not None:
             noise = _stated_noise(cube.errors(rows) * factor, noise)
-        found = moments(data, velocity, width, noise, levels, use=use)
+        found = moments(data, velocity, width, noise, options.snr, use=use)
         columns[:, rows], motions[:, rows] = found[:2], found[2:]
     if blank:
         msg = f"cube has no finite value (shape {cube.shape}): all of it is NaN"

@@ -1,4 +1,6 @@
-"""FITS files as they are met: damaged ones, images among other extensions, headers."""
+"""FITS: files as they are met, images among other extensions, headers; and maps as FITS files."""
+
+from __future__ import annotations
 
 import math
 import os
@@ -6,8 +8,9 @@ import re
 import shutil
 import tempfile
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -15,11 +18,17 @@ from astropy.io import fits
 from radio_beam import Beam
 from radio_beam.beam import NoBeamException
 
+from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.limits import check_size, open_bounded
 from astrofractal._utils.reading import reading, reason_of
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.header import SCALING, check_numbers
+from astrofractal.gasmap.moments import CHANNELS
+
+if TYPE_CHECKING:
+    from astrofractal import GasMap
+    from astrofractal._utils.annotations import PathLike
 
 #: How files begin that are taken for FITS now and then (lower case).
 _MARKS = {
@@ -221,3 +230,96 @@ def header_rest_frequency(header):
         if isinstance(value, int | float) and np.isfinite(value) and value > 0:
             return (value * unit).to(u.Hz, u.spectral())
     return None
+
+
+#: Endings of the files that are written.
+_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2")
+
+#: The extension of each channel.
+EXTENSIONS = dict(zip(CHANNELS, ("COLUMN_DENSITY", "V_LOS", "SIGMA_V"), strict=True))
+
+
+def to_hdulist(gas: GasMap) -> fits.HDUList:
+    """
+    Return the map as FITS extensions.
+
+    Returns
+    -------
+    hdus : `~astropy.io.fits.HDUList`
+        ``COLUMN_DENSITY``, ``V_LOS``, ``SIGMA_V`` and their ``..._ERROR``, as far as present.
+    """
+    header, tables = to_header(gas), []
+    if gas.wcs is not None and (gas.wcs.cpdis1 is not None or gas.wcs.cpdis2 is not None):
+        whole = gas.wcs.to_fits(relax=True)  # distortions that are tables
+        header, tables = whole[0].header, whole[1:]
+        header.extend(_cards(gas))
+    primary = fits.PrimaryHDU()
+    primary.header.extend(card for card in _cards(gas) if card[2] == "[pc]")
+    for key in ("object", "telescop"):
+        if isinstance(gas.meta.get(key), str):
+            primary.header[key.upper()] = gas.meta[key]
+    hdus = fits.HDUList([primary])
+    for channel, name in EXTENSIONS.items():
+        for part, extension in ((channel, name), (f"{channel}_uncertainty", f"{name}_ERROR")):
+            quantity = getattr(gas, part)
+            if quantity is not None:
+                hdu = fits.ImageHDU(np.array(quantity.value), header.copy(), extension)
+                hdu.header["BUNIT"] = quantity.unit.to_string("fits")
+                hdus.append(hdu)
+    hdus.extend(tables)
+    return hdus
+
+
+def to_header(gas):
+    """Return WCS (distortions by tables left out), beam, distance and scale as one FITS header."""
+    header = fits.Header() if gas.wcs is None else gas.wcs.to_header(relax=True)
+    header.extend(_cards(gas))
+    return header
+
+
+def meta_header(gas):
+    """Return beam, distance and scale, and numbers and texts of the meta, as a FITS header."""
+    header = fits.Header()
+    for key, value in gas.meta.items():
+        if isinstance(value, str | int | float):
+            with suppress(ValueError):  # characters or numbers that FITS cannot hold
+                card = fits.Card(key if len(key) <= 8 else f"HIERARCH {key}", value)
+                header.append(fits.Card.fromstring(card.image))
+    header.extend(_cards(gas), update=True)
+    return header
+
+
+def _cards(gas):
+    """Return beam, distance and, where these do not give it, the width of a pixel as cards."""
+    keywords = {} if gas.beam is None else gas.beam.to_header_keywords()
+    cards = [(key, value, "[deg]") for key, value in keywords.items()]
+    if gas.distance is not None:
+        cards.append(("DISTANCE", gas.distance.to_value(u.pc), "[pc]"))
+    if gas.has_pixel_scale and (gas.wcs is None or gas.distance is None):
+        cards.append(("PIXSCALE", gas.pixel_scale.to_value(u.pc), "[pc]"))
+    return cards
+
+
+def write(gas: GasMap, path: PathLike, *, overwrite: bool = False) -> None:
+    """
+    Write the map to a FITS file, which `read` reads.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+
+    overwrite : bool, optional
+        Whether an existing file may be replaced.
+    """
+    name = os.fspath(path)
+    if not name.lower().endswith(_SUFFIXES):
+        msg = f"path must end in one of {', '.join(_SUFFIXES)}, got {name!r}: a map is written as FITS"
+        raise ValueError(msg)
+    for card in ("crpix", "crval", "cdelt", "pc", "cd"):
+        values = getattr(gas.wcs and gas.wcs.wcs, card, 0.0)  # a WCS has pc or cd
+        if not np.isfinite(values).all():
+            msg = f"the WCS of the map has {card.upper()} = {values}, which FITS cannot hold: correct it"
+            raise ValueError(msg)
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        to_hdulist(gas).writeto(temporary, checksum=True)

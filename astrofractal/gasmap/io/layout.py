@@ -10,7 +10,7 @@ from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import clean_numbers, error_factor
 from astrofractal.gasmap.header import is_celestial, spectral_ctype
-from astrofractal.gasmap.io.fits import hdu_data, header_unit, is_hdu, label
+from astrofractal.gasmap.io.fits import EXTENSIONS, hdu_data, header_unit, is_hdu, label
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.units import logarithmic, parse_unit
 
@@ -174,8 +174,6 @@ _PLANES = {
     "dispersion": ("SIGMA", "WIDTH", "SIGMA_V", "SIGV", "DISPERSION", "FWHM"),
 }
 
-_EXTENSIONS = dict(zip(CHANNELS, ("COLUMN_DENSITY", "V_LOS", "SIGMA_V"), strict=True))
-
 
 def channels_of_planes(hdus, key=None):
     """Return the planes of a cube of fitted parameters as extensions with the names of channels."""
@@ -205,7 +203,7 @@ def channels_of_planes(hdus, key=None):
         values[values == 0] = np.nan
         channel = name.removesuffix("_ERROR")
         unit = "km s-1"
-        if channel == _EXTENSIONS["column_density"]:
+        if channel == EXTENSIONS["column_density"]:
             column = data[found[channel]]
             unit = "dex(cm-2)" if logarithmic(column[column != 0]) else "cm-2"
         plane = fits.ImageHDU(values, header, name=name)
@@ -223,7 +221,7 @@ def _named_planes(image):
         plain = re.sub(r"_?0$", "", (text[1:] if error else text).upper())
         for channel, words in _PLANES.items():
             if plain in words:
-                found.setdefault(_EXTENSIONS[channel] + "_ERROR" * error, index)
+                found.setdefault(EXTENSIONS[channel] + "_ERROR" * error, index)
     several = [name for name in names if re.search(r"[A-Za-z_]1$", name)]
     if found and several:
         msg = (

@@ -35,12 +35,6 @@ from astrofractal.gasmap.units import parse_unit
 
 _VELOCITY = u.km / u.s
 
-CONVENTIONS = {
-    "radio": u.doppler_radio,
-    "optical": u.doppler_optical,
-    "relativistic": u.doppler_relativistic,
-}
-
 #: What the moments of one pixel of the sky take, in bytes.
 _BYTES_PER_PIXEL = 120
 
@@ -61,21 +55,19 @@ class LineCube:
     rest: object = None
     distance: object = None
 
-    def velocities(self, rest_frequency, convention):
+    def velocities(self, rest_frequency):
         """Return the velocities of the channels in km/s, and their frequencies or `None`."""
         axis, rest = self.axis, self.rest if rest_frequency is None else rest_frequency
         rest = None if rest is None else rest.to(u.Hz, u.spectral())
         if axis.unit.is_equivalent(_VELOCITY):
-            own = "optical" if self.kind[:4] in ("VOPT", "FELO") else "radio"
-            frequency = None if rest is None else axis.to(u.Hz, CONVENTIONS[own](rest))
+            optical = self.kind[:4] in ("VOPT", "FELO")
+            convention = u.doppler_optical if optical else u.doppler_radio
+            frequency = None if rest is None else axis.to(u.Hz, convention(rest))
             return axis.to_value(_VELOCITY), frequency
         if axis.unit == u.one and self.kind.startswith("ZOPT"):
             return (axis.value * const.c).to_value(_VELOCITY), None
         if not axis.unit.is_equivalent(u.Hz, u.spectral()):
-            msg = (
-                f"the spectral axis of cube is in {axis.unit}, which is neither velocity nor "
-                "frequency"
-            )
+            msg = f"the spectral axis of cube must be a velocity or a frequency, got {axis.unit}"
             raise u.UnitConversionError(msg)
         if rest is None:
             msg = (
@@ -84,7 +76,7 @@ class LineCube:
             )
             raise ValueError(msg)
         frequency = axis.to(u.Hz, u.spectral())
-        return frequency.to_value(_VELOCITY, CONVENTIONS[convention](rest)), frequency
+        return frequency.to_value(_VELOCITY, u.doppler_radio(rest)), frequency
 
 
 def is_casa_image(source):
