@@ -60,10 +60,7 @@ class Channel:
                 data.wcs,
                 dict(data.meta),
             )
-        if np.ndim(data) and not isinstance(data, str | bytes):
-            msg = f"{name} has no unit: it must be a Quantity or NDData, got {type(data).__name__}"
-        else:
-            msg = f"{name} must be a Quantity or NDData, got {type(data).__name__}: {data!r}"
+        msg = f"{name} has no unit: it must be a Quantity or NDData, got {type(data).__name__}"
         raise TypeError(msg)
 
     @property
@@ -84,15 +81,11 @@ class Channel:
         if len(shape) < 2 or len(axes) < surplus or 0 in shape:
             msg = f"{name} must be a 2D map, got {len(shape)}D data of shape {shape}"
             raise ValueError(msg)
-        planes = {name: getattr(self, name) for name in ("values", "mask", "error")}
-        return replace(
-            self,
-            **{
-                name: np.squeeze(array, axes[:surplus])
-                for name, array in planes.items()
-                if array is not None
-            },
+        values, mask, error = (
+            None if array is None else np.squeeze(array, axes[:surplus])
+            for array in (self.values, self.mask, self.error)
         )
+        return replace(self, values=values, mask=mask, error=error)
 
 
 def clean_numbers(data, name):

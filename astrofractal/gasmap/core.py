@@ -26,13 +26,12 @@ from astrofractal.gasmap.checks import (
     same_scale,
 )
 from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
-from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
+from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits import meta_header, to_hdulist, write
 from astrofractal.gasmap.io.objects import add_object
 from astrofractal.gasmap.io.registry import (
     MapParts,
     ReadOptions,
-    options_of,
     read_source,
     refuse_unused,
     with_formats,
@@ -547,7 +546,7 @@ class GasMap:
         >>> GasMap.read(data_path("example_cloud.fits"))
         <GasMap 320 x 320 px, column_density + velocity + dispersion, 0.007812 pc/px, at 300 pc>
         """
-        options = options_of(ReadOptions, locals())
+        options = ReadOptions.of(locals())
         if isinstance(source, GasMap):
             usable = ("distance", "beam", "pixel_scale")
             given = options.given()
@@ -656,7 +655,7 @@ class GasMap:
         >>> print(f"{np.median(gas.velocity):.2f}, {np.median(gas.dispersion):.2f}")
         0.30 km / s, 0.40 km / s
         """
-        options = options_of(CubeOptions, locals())
+        options = ReadOptions.of(locals())
         with _named(cube):
             return cls._of(read_cube(cube, options))
 

@@ -19,6 +19,9 @@ from astrofractal._utils.limits import check_wcs_cards
 from astrofractal._utils.reading import reading
 from astrofractal.gasmap.header import spectral_ctype, standard_header
 
+#: What an image with one spectral axis is.
+DIAGRAM = "is a position-velocity diagram (CTYPE {}): a map needs two celestial axes"
+
 _CYLINDRICAL = ("CAR", "CEA", "MER", "CYP")
 
 
@@ -104,28 +107,19 @@ def _sliced(view):
 def describe_cube_axes(header):
     """Say what a cube without two celestial axes is."""
     ctypes = [header.get(f"CTYPE{axis}", "") for axis in range(1, header.get("NAXIS", 0) + 1)]
-    instead = "name its axes in its header (CTYPE), if it is one of the sky"
-    return describe_ctypes(ctypes).replace("give (data, wcs) or pixel_scale=", instead)
+    return describe_ctypes(ctypes, "name its axes in its header (CTYPE), if it is one of the sky")
 
 
-def describe_ctypes(ctypes):
+def describe_ctypes(ctypes, remedy="give (data, wcs) or pixel_scale="):
     """Say what an image is whose axes, as named by CTYPE, are not two celestial ones."""
     header = {f"CTYPE{axis}": str(ctype).strip() for axis, ctype in enumerate(ctypes, start=1)}
     shown = ", ".join(map(repr, header.values()))
     spectral = [spectral_ctype(header, axis) for axis in range(1, len(ctypes) + 1)]
     if len(ctypes) == 2 and spectral.count(None) == 1:
-        return describe_diagram(shown)
+        return DIAGRAM.format(shown)
     named = any(re.search("[A-Za-z]", ctype) for ctype in header.values())
     stated = f"CTYPE {shown}" if named else "no CTYPE"
-    return f"has no celestial WCS ({stated}): give (data, wcs) or pixel_scale="
-
-
-def describe_diagram(shown):
-    """Say what an image with one spectral axis is."""
-    return (
-        f"is a position-velocity diagram (CTYPE {shown}), not a map of the sky: a map needs "
-        "two celestial axes"
-    )
+    return f"has no celestial WCS ({stated}): {remedy}"
 
 
 def frame_of(wcs):

@@ -137,7 +137,7 @@ class Telescope:
         for name in ("pixel_scale", "largest_scale"):
             value, widths = getattr(self, name), (u.rad, u.pc, u.pix)
             if value is not None:
-                what = "a positive angle or length"
+                what = "an angle or length"
                 check_quantity(name, value, widths, "6 * u.arcsec", what=what, one=True)
 
     def fingerprint(self) -> str:

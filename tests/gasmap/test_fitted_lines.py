@@ -129,7 +129,7 @@ def test_motions_of_another_line():
         np.testing.assert_allclose(getattr(gas, name).value, np.where(FITTED, value, np.nan))
         error = getattr(gas, f"{name}_uncertainty").value
         np.testing.assert_allclose(error, np.where(FITTED, value + 0.4, np.nan), rtol=1e-6)
-    with pytest.raises(ValueError, match="no cube of fitted parameters with a column density"):
+    with pytest.raises(ValueError, match="is a cube of parameters .*TEX, TAU, CENTER"):
         GasMap.read(fit, column=Abundance(1e-8), format="gbt-ammonia")
 
 

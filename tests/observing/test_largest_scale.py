@@ -20,7 +20,7 @@ def source(fwhm, center=(64, 64)):
 
 def filtered(column, largest_scale, velocity=0.0, dispersion=0.5):
     channels = (column, *(np.broadcast_to(c, column.shape) for c in (velocity, dispersion)))
-    return high_pass(*channels, beam_kernel(largest_scale).array)
+    return high_pass(*channels, beam_kernel(largest_scale))
 
 
 @pytest.mark.parametrize("fwhm", [4.0, 10.0, 20.0])
@@ -77,5 +77,7 @@ def test_maps_and_images_agree():
     for options in (lengths, angles | {"distance": 300 * u.pc}):
         (found,) = Telescope(**options).observe_images(image[None], size=SIZE * SCALE)
         np.testing.assert_allclose(found[0], seen.to_array()[0], atol=1e-4)
-    with pytest.raises(TypeError, match="largest_scale must be a positive angle or length"):
+    with pytest.raises(
+        ValueError, match="largest_scale must be one positive, finite angle or length"
+    ):
         Telescope(largest_scale=-3 * u.arcsec)

@@ -10,7 +10,6 @@ from pathlib import Path
 from astrofractal.gasmap.channel import clean_numbers
 from astrofractal.gasmap.column import Abundance
 from astrofractal.gasmap.io.fits import hdu_data, is_folder, opened
-from astrofractal.gasmap.io.layout import channels_of_planes
 from astrofractal.gasmap.io.maps import image_of, read_fits
 from astrofractal.gasmap.io.registry import register
 from astrofractal.gasmap.moments import CHANNELS
@@ -96,7 +95,6 @@ def read_gas_survey(source, options):
     options = replace(options, no_data=0)
     first = files.pop("column_density")
     if not files:
-        _check_planes(first)
         return read_fits(first, options)
     motions = {name: files.pop(name) for name in CHANNELS[1:]}
     errors = {name.removesuffix("_uncertainty"): path for name, path in files.items()}
@@ -109,16 +107,3 @@ def _is_logarithm(path):
     with opened(path) as hdus:
         values = clean_numbers(hdu_data(image_of(hdus, "column_density"), hdus), str(path))
     return logarithmic(values[values != 0])
-
-
-def _check_planes(data):
-    """Refuse what is not a cube of parameters with a column density."""
-    with opened(data) as hdus:
-        planes = channels_of_planes(hdus)
-        if planes is None or "COLUMN_DENSITY" not in planes:
-            msg = (
-                f"{hdus.filename() or 'data'} is no cube of fitted parameters with a column density "
-                "(no PLANE card of its header is COLUMN or NTOT): give a folder of maps, or the maps "
-                "one by one"
-            )
-            raise ValueError(msg)

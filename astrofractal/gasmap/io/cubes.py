@@ -4,9 +4,6 @@ The spectra are looked at one by one, so that a cube may be read in slabs of row
 gives the same result.
 """
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from astropy import units as u
 from scipy import ndimage
@@ -14,7 +11,7 @@ from scipy import ndimage
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import at_least
 from astrofractal.gasmap.channel import Channel, subtract_line_width
-from astrofractal.gasmap.checks import check_beam, check_line, check_quantity
+from astrofractal.gasmap.checks import check_line, check_quantity
 from astrofractal.gasmap.column import XFactor, kelvin_per_intensity
 from astrofractal.gasmap.io.fits import used_distance
 from astrofractal.gasmap.io.line_cube import line_cube
@@ -104,40 +101,23 @@ _VELOCITY = u.km / u.s
 CHUNK_VOXELS = 2**22
 
 
-@dataclass
-class CubeOptions:
-    """The options of `~astrofractal.GasMap.from_cube`, checked as far as they can be without data."""
-
-    column: Any = None
-    distance: Any = None
-    unit: Any = None
-    hdu: Any = None
-    beam: Any = None
-    velocity_range: Any = None
-    noise: Any = None
-    snr: Any = 4.0
-    line_width: Any = None
-    progress_bar: Any = False
-
-    def __post_init__(self):
-        at_least("snr", self.snr, 0)
-        if not isinstance(self.column, XFactor):
-            msg = (
-                "column must be XFactor(...), N(H2) per integrated intensity such as "
-                f"XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s)), got {self.column!r}"
-            )
-            raise TypeError(msg)
-        limits = self.velocity_range
-        if limits is not None and not (isinstance(limits, u.Quantity) and limits.size == 2):
-            msg = f"velocity_range must be two velocities as one Quantity, got {limits!r}"
-            raise TypeError(msg)
-        if self.noise is not None:
-            check_quantity("noise", self.noise, None, "0.1 * u.K")
-        self.beam = check_beam(self.beam)
-
-
 def read_cube(cube, options):
     """Return the parts of a map of the moments of a cube: see `~astrofractal.GasMap.from_cube`."""
+    at_least("snr", options.snr, 0)
+    if not isinstance(options.column, XFactor):
+        msg = (
+            "column must be XFactor(...), N(H2) per integrated intensity such as "
+            f"XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s)), got {options.column!r}"
+        )
+        raise TypeError(msg)
+    limits = options.velocity_range
+    if limits is not None and not (isinstance(limits, u.Quantity) and limits.size == 2):
+        msg = f"velocity_range must be two velocities as one Quantity, got {limits!r}"
+        raise TypeError(msg)
+    if options.noise is not None:
+        check_quantity("noise", options.noise, None, "0.1 * u.K")
+    if options.wcs is not None:
+        cube = cube, options.wcs
     with line_cube(cube, hdu=options.hdu, unit=options.unit) as spectra:
         if options.beam is not None:
             spectra.beam, spectra.areas = options.beam, None

@@ -69,12 +69,15 @@ def wide_axes(hdu):
     return [n for n in hdu.shape if n > 1]
 
 
+def _wide_numbers(hdu):
+    """Return the numbers (1-based) of the axes of more than one pixel, as FITS counts them."""
+    return [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
+
+
 def spectral_length(hdu):
     """Return the channels along the spectral axis of an image; 0 without one."""
-    for axis, length in enumerate(hdu.shape[::-1], start=1):
-        if length > 1 and spectral_ctype(hdu.header, axis):
-            return length
-    return 0
+    spectral = (axis for axis in _wide_numbers(hdu) if spectral_ctype(hdu.header, axis))
+    return next((hdu.shape[-axis] for axis in spectral), 0)
 
 
 def parameter_names(hdu):
@@ -86,21 +89,20 @@ def parameter_names(hdu):
 
 def check_shape(hdu, where, *, three_planes=False):
     """Refuse an image that is neither a map nor, if these are allowed, three planes."""
-    n_wide, channels = len(wide_axes(hdu)), spectral_length(hdu)
-    if channels > 1 and n_wide == 1:
-        msg = f"{where} is a spectrum of {channels} channels, not a map of the sky"
-        raise ValueError(msg)
-    wide = [axis for axis, n in enumerate(hdu.shape[::-1], start=1) if n > 1]
-    if n_wide == 2 and channels > 1:
+    wide, channels = _wide_numbers(hdu), spectral_length(hdu)
+    what = None
+    if channels and len(wide) == 1:
+        what = f"is a spectrum of {channels} channels, not a map of the sky"
+    elif channels and len(wide) == 2:
         ctypes = ", ".join(repr(str(hdu.header.get(f"CTYPE{axis}", ""))) for axis in wide)
-        msg = f"{where} {_wcs.describe_diagram(ctypes)}"
+        what = _wcs.DIAGRAM.format(ctypes)
+    elif len(hdu.shape) < 2:
+        what = f"must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
+    elif len(wide) > 2 and not (three_planes and is_three_planes(hdu)):
+        what = describe_cube(hdu)
+    if what:
+        msg = f"{where} {what}"
         raise ValueError(msg)
-    if len(hdu.shape) < 2:
-        msg = f"{where} must be a 2D map, got {len(hdu.shape)}D data of shape {hdu.shape}"
-        raise ValueError(msg)
-    if n_wide <= 2 or (three_planes and is_three_planes(hdu)):
-        return
-    raise ValueError(describe_cube(hdu, where))
 
 
 def is_three_planes(hdu):
@@ -123,34 +125,28 @@ def _planes_of(hdu):
     return None
 
 
-def describe_cube(hdu, where):
+def describe_cube(hdu):
     """Say what an image of more than two axes is."""
-    parameters = parameter_names(hdu)
-    wide = len(wide_axes(hdu))
-    if wide == 3 and not parameters and _planes_of(hdu):
-        return f"{where} is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
-    if spectral_length(hdu) > 1 and not parameters:
+    names, wide = parameter_names(hdu), _wide_numbers(hdu)
+    if names:
         return (
-            f"{where} is a position-position-velocity cube of shape {hdu.shape}, not a map: use "
-            "GasMap.from_cube"
+            f"is a cube of parameters of shape {hdu.shape} (planes {', '.join(names)}): if they are of "
+            "fitted lines, give column=Abundance(...), or the cube as velocity= and dispersion= next "
+            "to a column density; else give the planes one by one"
         )
-    if parameters:
+    if len(wide) == 3 and _planes_of(hdu):
+        return f"is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
+    if spectral_length(hdu):
+        return f"is a position-position-velocity cube of shape {hdu.shape}: use GasMap.from_cube"
+    if len(wide) == 3:
+        others = (axis for axis in wide[2:] + wide[:2] if not is_celestial(hdu.header, axis))
+        card = f"CTYPE{next(others, 3)}"
         return (
-            f"{where} is a cube of parameters of shape {hdu.shape} (planes {', '.join(parameters)}), "
-            "neither a map nor a cube of three planes: one of fitted lines needs "
-            "column=Abundance(...), or is given as velocity= and dispersion= next to a column "
-            "density; else give the planes one by one"
-        )
-    if wide == 3:
-        wide = [axis for axis in (3, 4, 1, 2) if hdu.header.get(f"NAXIS{axis}", 1) > 1]
-        axis = next((axis for axis in wide if not is_celestial(hdu.header, axis)), 3)
-        ctype = str(hdu.header.get(f"CTYPE{axis}", ""))
-        return (
-            f"{where} is a cube of parameters of shape {hdu.shape}, or has no spectral axis "
-            f"(CTYPE{axis} = {ctype!r}): correct CTYPE{axis} and CUNIT{axis} of a cube of spectra, or "
+            f"is a cube of parameters of shape {hdu.shape}, or has no spectral axis ({card} = "
+            f"{str(hdu.header.get(card, ''))!r}): correct {card} and CUNIT of a cube of spectra, or "
             "give the planes one by one"
         )
-    return f"{where} must be a 2D map, got {wide}D data of shape {hdu.shape}"
+    return f"must be a 2D map, got {len(wide)}D data of shape {hdu.shape}"
 
 
 def describe_extensions(hdus):

@@ -139,7 +139,8 @@ def _of_file(hdus, key, unit):
         msg = f"{where} {_wcs.describe_cube_axes(header)}"
         raise ValueError(msg.replace("two celestial axes", "a spectral axis"))
     if layout.parameter_names(image) or wcs.wcs.spec < 0:
-        raise ValueError(layout.describe_cube(image, where))
+        msg = f"{where} {layout.describe_cube(image)}"
+        raise ValueError(msg)
     given = unit is not None
     unit = unit if given else header_unit(image, hdus)
     if not unit:

@@ -10,7 +10,6 @@ from astropy.nddata import Cutout2D, NDData
 
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import (
-    MAX_COLUMN_DENSITY,
     Channel,
     blank,
     clean_numbers,
@@ -23,7 +22,7 @@ from astrofractal.gasmap.channel import (
 from astrofractal.gasmap.checks import check_scale, plausible_beam
 from astrofractal.gasmap.column import Abundance, DustEmission, XFactor, column_of
 from astrofractal.gasmap.io import layout
-from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
+from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits import (
     file_wcs,
     hdu_data,
@@ -45,9 +44,6 @@ from astrofractal.gasmap.units import logarithmic, parse_unit, typical
 from astrofractal.gasmap.wcs import as_fits_wcs
 
 _MOTIONS = CHANNELS[1:]
-
-#: Values without a unit that are above this can be column densities in cm-2.
-_LOWEST_COLUMN = 1e15
 
 
 @register("fits", identify=lambda data: is_file(data) and not is_folder(data))
@@ -170,12 +166,9 @@ def _read_line_cube(hdus, cube, options):
             msg = f"{where} {_wcs.describe_cube_axes(cube.header)}"
         raise ValueError(msg)
     used = ("column", "distance", "unit", "hdu", "beam", "line_width")
-    given = options.given()
-    refuse_unused(
-        f"{where}, a position-position-velocity cube,",
-        {name: value for name, value in given.items() if name not in used},
-    )
-    return read_cube(hdus, CubeOptions(**given))
+    unused = {name: value for name, value in options.given().items() if name not in used}
+    refuse_unused(f"{where}, a position-position-velocity cube,", unused)
+    return read_cube(hdus, options)
 
 
 def cube_hdu(hdus, key, *, one_row=False):
@@ -288,21 +281,15 @@ def bunit(hdu, hdus, name="column_density"):
     if not text:
         example = f"as in unit={{{name!r}: 'km/s'}}"
         if name == "column_density":
-            example = _unit_example(clean_numbers(hdu_data(hdu, hdus), where))
+            values = clean_numbers(hdu_data(hdu, hdus), where)
+            example = "as in unit='cm-2', '1e21 cm-2', 'mag' or 'K km/s' "
+            example += f"(their median is {typical(values):.3g})"
+            if logarithmic(values):
+                example = "as in unit='dex(cm-2)': they look like logarithms"
         msg = f"{where} has no BUNIT: give the unit of {name}, {example}"
         raise ValueError(msg)
     example = "cm-2" if name == "column_density" else "km/s"
     return parse_unit(text, name=f"BUNIT of {where}", example=example)
-
-
-def _unit_example(values):
-    """Return the unit that values without one seem to have, for a message."""
-    median = typical(values)
-    if logarithmic(values):
-        return "as in unit='dex(cm-2)': they look like logarithms"
-    if _LOWEST_COLUMN < median < MAX_COLUMN_DENSITY:
-        return "as in unit='cm-2'"
-    return f"such as 'mag', 'MJy/sr', 'K km/s' or '1e21 cm-2' (their median is {median:.3g})"
 
 
 def image_channel(hdu, hdus, given, name):

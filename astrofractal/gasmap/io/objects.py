@@ -10,7 +10,7 @@ from astropy.nddata import Cutout2D, NDData
 from astrofractal.gasmap.channel import is_lazy
 from astrofractal.gasmap.checks import check_beam, check_length
 from astrofractal.gasmap.column import XFactor
-from astrofractal.gasmap.io.cubes import CubeOptions, read_cube
+from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.line_cube import is_casa_image
 from astrofractal.gasmap.io.maps import add_header, finish, load_map, split_planes, units_of
 from astrofractal.gasmap.io.registry import register
@@ -103,6 +103,4 @@ def read_line_cube(source, options):
 
     They need ``column=XFactor(...)``: see `~astrofractal.GasMap.from_cube`.
     """
-    given = options.given()
-    wcs = given.pop("wcs", None)
-    return read_cube(source if wcs is None else (source, wcs), CubeOptions(**given))
+    return read_cube(source, options)

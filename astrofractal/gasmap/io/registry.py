@@ -39,7 +39,7 @@ class MapParts:
 
 @dataclass
 class ReadOptions:
-    """The options of `~astrofractal.GasMap.read`, checked as far as they can be without data."""
+    """The options of a reader, checked as far as they can be without data."""
 
     velocity: Any = None
     dispersion: Any = None
@@ -54,6 +54,16 @@ class ReadOptions:
     dispersion_kind: Any = None
     line_width: Any = None
     wcs: Any = None
+    velocity_range: Any = None
+    noise: Any = None
+    snr: float = 4.0
+    progress_bar: Any = False
+
+    @classmethod
+    def of(cls, arguments):
+        """Return the options among the arguments of a function."""
+        names = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in arguments.items() if name in names})
 
     def __post_init__(self):
         if not isinstance(self.column, ColumnConversion | None):
@@ -72,21 +82,15 @@ class ReadOptions:
             raise ValueError(msg)
 
     def given(self):
-        """Return the options that were given."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        if not self.uncertainty:
-            del values["uncertainty"]
+        """Return the options of `~astrofractal.GasMap.read` that were given."""
+        names = [one.name for one in fields(self)]
+        values = {name: getattr(self, name) for name in names[: names.index("velocity_range")]}
+        values["uncertainty"] = self.uncertainty or None
         return {name: value for name, value in values.items() if value is not None}
 
     def parts(self):
         """Return the parts of a map that are known before anything is read."""
         return MapParts({}, self.wcs, self.distance, self.beam, self.pixel_scale)
-
-
-def options_of(cls, arguments):
-    """Return options of a class from the arguments of a function."""
-    known = {one.name for one in fields(cls)}
-    return cls(**{name: value for name, value in arguments.items() if name in known})
 
 
 @dataclass(frozen=True)
