@@ -5,20 +5,17 @@ import numpy as np
 _LAG = 3
 
 
-def median_error(gas, error):
-    """Return the median of an uncertainty over a map."""
-    if error is None:
-        return None
-    values = error.value[~gas.mask]
-    return float(np.nanmedian(values)) if np.isfinite(values).any() else None
+def median_error(gas, channel):
+    """Return the median uncertainty of a channel over a map, `None` where there is none."""
+    error = getattr(gas, f"{channel}_uncertainty")
+    known = error is not None and np.isfinite(error[~gas.mask]).any()
+    return np.nanmedian(error[~gas.mask]).astype(float) if known else None
 
 
 def pixel_noise(gas):
     """Return the standard deviation of the noise of the column density in a pixel."""
-    error = median_error(gas, gas.column_density_uncertainty)
-    if error is not None:
-        return error
-    return column_steps(gas, lag=_LAG)
+    error = median_error(gas, "column_density")
+    return column_steps(gas, lag=_LAG) if error is None else error.value
 
 
 def column_steps(gas, *, lag):

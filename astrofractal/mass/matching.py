@@ -151,8 +151,8 @@ def expected_score(gas):
     ]
     beam, ratio = _beam_pixels(gas), 1 / max(_relative_noise(gas), 0.01)
     for name in ("velocity", "dispersion"):
-        error = median_error(gas, getattr(gas, f"{name}_uncertainty"))
-        ratio = min(ratio, 0.4 / max(error or 0, 0.004))
+        error = median_error(gas, name)
+        ratio = min(ratio, 0.4 / max(0 if error is None else error.value, 0.004))
 
     def distance(row):
         wider = max(beam, 0.5) / max(float(row["beam_px"]), 0.5)

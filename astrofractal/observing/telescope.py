@@ -200,18 +200,11 @@ class Telescope:
         if gas.beam is not None and gas.distance is not None:
             major, minor, angle = parse_beam(gas.beam)
             beam = (*(a.to_value(u.rad) * gas.distance for a in (major, minor)), angle)
-        velocity_noise, dispersion_noise = (
-            None if value is None else value * u.km / u.s
-            for value in (
-                median_error(gas, getattr(gas, f"{name}_uncertainty")) for name in CHANNELS[1:]
-            )
-        )
         return cls(
             beam,
             gas.pixel_scale.to(u.pc),
             _column_noise(gas),
-            velocity_noise,
-            dispersion_noise,
+            *(median_error(gas, name) for name in CHANNELS[1:]),
             correlated=beam is not None and _is_correlated(gas, beam),
             largest_scale=largest_scale,
             distance=gas.distance,
