@@ -137,10 +137,7 @@ def nddata_error(data, name):
         if not isinstance(deviation, StdDevUncertainty):  # no conversion, which dex units refuse
             deviation = deviation.represent_as(StdDevUncertainty)
     except Exception:  # each class raises its own
-        msg = (
-            f"{name} has an uncertainty of class {type(deviation).__name__}, which gives no "
-            "standard deviation; it is dropped"
-        )
+        msg = f"{name} has an uncertainty that gives no standard deviation: it is dropped"
         warn(msg)
         return None
     error = clean_numbers(deviation.array, name)
@@ -184,7 +181,7 @@ def column_channel(channel, name):
     linear = linear.scaled(to_column_density(1.0 * linear.unit, name=name).value)
     column = np.where(good_columns(linear), linear.values, np.nan)
     if not channel.is_logarithm:
-        check_logarithm(column, channel.unit, name)
+        check_logarithm(column, name)
     return column, linear.error
 
 
@@ -201,10 +198,8 @@ def from_log10(channel, name):
     values, error = channel.values, channel.error
     good = values[np.isfinite(values) & (values > 0)]
     if good.size and np.quantile(good, 0.02) > _MAX_LOGARITHM:
-        msg = (
-            f"{name} is said to be a logarithm (by its unit), but its values have a "
-            f"median of {np.median(good):.4g}: they are no logarithms of a column density"
-        )
+        median = f"a median of {np.median(good):.4g}"
+        msg = f"{name} is a logarithm by its unit, but has {median}: they are no logarithms"
         raise ValueError(msg)
     with np.errstate(over="ignore"):
         values = 10.0**values
@@ -220,24 +215,19 @@ def why_empty(channel):
     if channel.is_logarithm:
         return "all its values are masked, or no logarithms of a column density"
     if not (values > 0).any():
-        return (
-            f"none of its values is positive (they lie from {values.min():g} to {values.max():g})"
-        )
+        return f"none of its values is positive ({values.min():g} to {values.max():g})"
     reached = values.max() * to_column_density(1.0 * channel.unit).value
     if reached > MAX_COLUMN_DENSITY:
         return f"its values, taken to be in {channel.unit}, reach {reached:.2g} cm-2: see its unit"
     return "all that is positive is masked"
 
 
-def check_logarithm(values, unit, name):
+def check_logarithm(values, name):
     """Refuse numbers that look like the logarithm of a column density without saying so."""
     if logarithmic(values):
         good = values[np.isfinite(values) & (values > 0)]
-        msg = (
-            f"{name} is said to be in {unit}, but its values lie between {good.min():.4g} and "
-            f"{good.max():.4g}, which looks like log10 of a column density: give "
-            "unit='dex(cm-2)'"
-        )
+        span = f"between {good.min():.4g} and {good.max():.4g}"
+        msg = f"{name} is {span}, which looks like log10 of a column density: give unit='dex(cm-2)'"
         raise ValueError(msg)
 
 
@@ -305,15 +295,10 @@ def _header_kind(channel):
     if kind == "sigma":
         return kind
     if kind == "unclear":
-        msg = (
-            f"the dispersions are called a line width ({text}), and are taken as standard "
-            "deviations: give dispersion_kind='fwhm' if they are FWHM"
-        )
+        msg = f"the dispersions are called a line width ({text}): give dispersion_kind="
     else:
-        msg = (
-            f"the dispersions are a {kind.replace('fwhm', 'FWHM')} by their header ({text}), and are "
-            "converted: give dispersion_kind= if they are not"
-        )
+        stated = f"{kind.replace('fwhm', 'FWHM')} by their header ({text})"
+        msg = f"the dispersions are a {stated}, and converted: else give dispersion_kind="
     warn(msg)
     return "sigma" if kind == "unclear" else kind
 

@@ -37,10 +37,8 @@ def plausible_beam(beam, wcs, shape, *, where="the map"):
     # a cutout may be smaller than a beam; NaN is where the projection does not reach
     if not beam.major > max(width, _PIXELS_PER_BEAM * pixel):
         return beam
-    msg = (
-        f"the beam of {where} is {beam.major.to(u.arcsec):.5g} wide, the map {width:.3g}: it is left "
-        "out (BMAJ is in degrees); give beam=, its FWHM"
-    )
+    wide = f"{beam.major.to(u.arcsec):.5g} wide, the map {width:.3g}"
+    msg = f"the beam of {where} is {wide}: it is left out (BMAJ is in degrees); give beam="
     warn(msg)
     return None
 
@@ -56,10 +54,8 @@ def check_scale(scale, wcs, distance, shape):
         return
     expected = np.sqrt(central_solid_angle(wcs, shape)) * distance
     if not same_scale(scale, expected):
-        msg = (
-            f"PIXSCALE of the header is {scale:.4g}, but its WCS and DISTANCE give {expected:.4g}, "
-            "which is used: give distance= if that is wrong"
-        )
+        given = f"WCS and DISTANCE give {expected:.4g}, which is used"
+        msg = f"PIXSCALE of the header is {scale:.4g}, but its {given}"
         warn(msg)
 
 
@@ -109,16 +105,10 @@ def check_line(velocity, *, velocity_range):
     width = np.median(np.abs(np.diff(velocity)))
     band = np.ptp(velocity)
     if width > _WIDEST:
-        msg = (
-            f"cube has channels that are {width:.4g} km/s wide, which resolve no line of cold gas: "
-            "it is a cube of a continuum, or its rest frequency is that of another line"
-        )
+        msg = f"cube has channels that are {width:.4g} km/s wide: is it of a continuum?"
         raise ValueError(msg)
     if band > _WIDEST_BAND and velocity_range is None:
-        msg = (
-            f"cube spans {band:.4g} km/s, which holds more than one line: give velocity_range=, "
-            "the velocities of the line, and subtract a continuum before"
-        )
+        msg = f"cube spans {band:.4g} km/s, more than one line: give velocity_range= of one"
         raise ValueError(msg)
 
 

@@ -283,10 +283,7 @@ def kelvin_per_intensity(unit, frequency, *, beam_area=None, name="column_densit
         return unit.to(u.K)
     brightness = _surface_brightness(unit, beam=beam_area, name=name)
     if frequency is None:
-        msg = (
-            f"{name} is in {unit} and its header has no rest frequency, which is needed for K: "
-            "give the rest_frequency of XFactor, e.g. 110.201354 * u.GHz"
-        )
+        msg = f"{name} is in {unit} and has no rest frequency: give the rest_frequency of XFactor"
         raise ValueError(msg)
     hertz = frequency.to(u.Hz, u.spectral())
     per_brightness = (np.ones(hertz.shape) * _BRIGHTNESS).to_value(
@@ -394,7 +391,7 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
         channel = from_log10(_in_dex(raw), "column_density")
     else:
         if raw.unit.is_equivalent(_COLUMN):
-            check_logarithm(raw.values, raw.unit, "column_density")
+            check_logarithm(raw.values, "column_density")
         _check_errors(raw)
     if conversion is None or isinstance(conversion, Abundance):
         factor = to_column_density(1.0 * channel.unit).value
@@ -409,10 +406,8 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
     channel = replace(channel.scaled(factor), unit=_COLUMN)
     median = typical(channel.values)
     if conversion is None and median < _FAINT:
-        msg = (
-            f"column_density has a median of {median:.3g} cm-2, little for H2: if it is "
-            "the column of another molecule, give column=Abundance(...)"
-        )
+        msg = f"column_density has a median of {median:.3g} cm-2, little for H2"
+        msg += ": if it is of another molecule, give column=Abundance(...)"
         warn(msg)
     _warn_of_blanks(raw.values, channel)
     return channel
@@ -424,13 +419,8 @@ def _check_magnitude(raw, column):
     median = typical(column[raw.values != 0])
     if not median < _TOO_FAINT:
         return
-    msg = (
-        f"column_density would have a median of {median:.3g} cm-2, too little for the gas of any "
-        f"molecule: give the unit of its values, which are said to be in {raw.unit}, as in "
-    )
-    linear = "unit='1e21 cm-2'"
-    logarithm = "unit='dex(1e21 cm-2)'; or is it the map of its errors?"
-    msg += logarithm if raw.is_logarithm else linear
+    msg = f"column_density in {raw.unit} has a median of {median:.3g} cm-2, too little for gas: "
+    msg += "is it the map of its errors?" if raw.is_logarithm else "give unit='1e21 cm-2', e.g."
     raise ValueError(msg)
 
 
@@ -449,11 +439,8 @@ def _check_errors(channel):
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = typical(channel.error / channel.values)
     if relative < _TOO_GOOD:
-        msg = (
-            f"column_density_uncertainty is said to be in {channel.unit}, but it is {relative:.2g} "
-            "of the column density, which no telescope reaches: if it is the error of the logarithm, "
-            "give it the unit dex(cm-2)"
-        )
+        msg = f"column_density_uncertainty is only {relative:.2g} of the column density"
+        msg += ": if it is the error of the logarithm, give it the unit dex(cm-2)"
         raise ValueError(msg)
 
 
@@ -469,8 +456,7 @@ def _warn_of_blanks(raw, channel):
             continue
         ratio = values[odd][0] / np.median(values[~odd])
         if not 1 / _FAR < ratio < _FAR:
-            msg = (
-                f"{odd.sum()} pixels of column_density have the value {raw[odd][0]:g}, far from all "
-                f"others: if it means that there is nothing, give no_data={raw[odd][0]:g}"
-            )
+            value = f"{raw[odd][0]:g}"
+            msg = f"{odd.sum()} pixels of column_density are {value}, far from all others"
+            msg += f": if these are missing data, give no_data={value}"
             warn(msg)

@@ -154,10 +154,7 @@ class GasMap:
                 raise ValueError(msg)
             column[mask] = np.nan
         if not np.isfinite(column).any():
-            msg = (
-                f"column_density has no finite positive value that is not masked (shape {shape}): "
-                f"there is no gas in this map; {why_empty(first)}"
-            )
+            msg = f"column_density has no finite positive value: {why_empty(first)}"
             raise ValueError(msg)
         check_motions(planes)
         parts = MapParts(
@@ -200,10 +197,8 @@ class GasMap:
         if scale is not None and self._is_placed and not callable(wcs):
             parts["pixel_scale"] = None
             if not same_scale(scale, self.pixel_scale):
-                msg = (
-                    f"pixel_scale is {scale}, but WCS and distance give {self.pixel_scale:.4g}: "
-                    "leave one of the three out"
-                )
+                given = f"WCS and distance give {self.pixel_scale:.4g}"
+                msg = f"pixel_scale is {scale}, but {given}: leave one of the three out"
                 raise ValueError(msg)
 
     def replace(self, **changes: Any) -> GasMap:

@@ -102,9 +102,7 @@ def check_numbers(header, where, keys=_NUMBER):
         if words and (not value.strip() or key[0] in "BR"):  # no beam, no rest frequency
             header.remove(key, ignore_missing=True)
         elif isinstance(value, str):
-            msg = (
-                f"{where} has the text {key} = {value!r}, which must be a number: remove its quotes"
-            )
+            msg = f"{where} has the text {key} = {value!r}: remove its quotes"
             raise ValueError(msg)
         elif isinstance(value, int | float) and not np.isfinite(value):
             msg = f"{where} has {key} = {value}, which must be finite"
@@ -170,10 +168,8 @@ def _check_step(header, axis, where):
     elif row and step not in (None, 0, 1):
         width = np.linalg.norm(row)
         if not 1 / _SAME_STEP < abs(step) / max(width, np.finfo(float).tiny) < _SAME_STEP:
-            msg = (
-                f"{where} has CDELT{axis} = {step:g}, and a step of {width:g} by its CD matrix, "
-                "which is used"
-            )
+            used = f"a step of {width:g} by its CD matrix, which is used"
+            msg = f"{where} has CDELT{axis} = {step:g}, and {used}"
             warn(msg)
     elif not row:
         other = any(re.fullmatch(rf"PC{axis}_\d+|(?:CD|PC)00{axis}00\d", key) for key in header)

@@ -94,10 +94,7 @@ def cutout(
     (cutout,) = Resampler(gas, size=size, shape=shape)(positions)
     if "outside" in cutout.flags:
         x, y = cutout.meta["pixel"]
-        msg = (
-            f"position {where} is not on the map: pixel (x, y) = ({x:.1f}, {y:.1f}), the shape "
-            f"(ny, nx) is {gas.shape}"
-        )
+        msg = f"position {where} is not on the map: pixel ({x:.1f}, {y:.1f}) of shape {gas.shape}"
         raise ValueError(msg)
     return cutout
 
@@ -127,10 +124,7 @@ def cutouts(
     else:
         positions = check_pixels("positions", positions)
         if positions.size and (positions.ndim != 2 or positions.shape[1] != 2):
-            msg = (
-                "positions must be a SkyCoord or pixels (x, y) of shape (n, 2), got shape "
-                f"{positions.shape}"
-            )
+            msg = f"positions must be a SkyCoord or of shape (n, 2), got shape {positions.shape}"
             raise ValueError(msg)
     return Resampler(gas, size=size, shape=shape)(positions) if positions.size else []
 

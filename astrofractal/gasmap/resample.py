@@ -340,10 +340,8 @@ def regrid_motions(channels, beam=None):
     names = [name for name in CHANNELS if name in channels and grid_offset(channels[name], first)]
     for name in names:
         if channels[name].wcs is None or first.wcs is None:
-            msg = (
-                f"{name} has shape {channels[name].values.shape}, column_density has "
-                f"{first.values.shape}, and one of them has no WCS: reproject them to one grid"
-            )
+            shapes = f"shape {channels[name].values.shape}, column_density {first.values.shape}"
+            msg = f"{name} has {shapes}, and one of them has no WCS: reproject them to one grid"
             raise ValueError(msg)
     together = len(names) == 2 and not grid_offset(channels[names[1]], channels[names[0]])
     for group in [names] if together else [[name] for name in names]:
@@ -384,26 +382,12 @@ def _regrid(channels, names, beam):
                 new[name].error[part] = error
     known = np.isfinite(new[names[0]].values) & np.isfinite(column)
     if not known.any():
-        msg = (
-            f"{names[0]} is on another grid than column_density, and the two do not overlap: see "
-            "their coordinates"
-        )
+        msg = f"the grids of {names[0]} and column_density do not overlap: see their coordinates"
         raise ValueError(msg)
     channels |= new
-    part_known = known.sum() / np.isfinite(column).sum()
-    msg = (
-        f"{' and '.join(names)} {'are' if len(names) > 1 else 'is'} on another grid than "
-        f"column_density ({_describe(source)} against {_describe(first)}) and regridded to it; "
-        f"{100 * part_known:.2g} % of its pixels have one"
-    )
+    grid = f"{'are' if len(names) > 1 else 'is'} on another grid than column_density"
+    msg = f"{' and '.join(names)} {grid} and regridded to it"
     warn(msg)
-
-
-def _describe(channel):
-    """Return shape and pixel scale of a channel, for a message."""
-    shape = channel.values.shape
-    scale = np.degrees(_scale(channel.wcs, shape)) * 3600
-    return f"{shape[0]} x {shape[1]} px of {scale:.3g} arcsec"
 
 
 def _cleaned(channel):

@@ -57,10 +57,8 @@ def to_column_density(quantity, *, name="column_density"):
         if product.is_equivalent(_COLUMN):
             factor = product.to(_COLUMN) * getattr(scale, "value", scale)
             return (quantity.value * factor) << _COLUMN
-    msg = (
-        f"{name} must be a column density such as cm-2 (N(H2)), g/cm2 or Msun/pc2, got the unit "
-        f"{_text(quantity.unit)!r}{_remedy(quantity.unit)}"
-    )
+    got = f"the unit {_text(quantity.unit)!r}{_remedy(quantity.unit)}"
+    msg = f"{name} must be a column density such as cm-2, g/cm2 or Msun/pc2, got {got}"
     raise u.UnitConversionError(msg)
 
 
@@ -207,10 +205,7 @@ def _what_else(plain):
     if molecule:
         return f"counts {molecule['name']}, not H2: give unit='cm-2' and column=Abundance(...)"
     if _NUCLEI.search(plain):
-        return (
-            "counts hydrogen nuclei, not H2 molecules: give half of the unit, as in "
-            "unit='0.5 cm-2' (where all hydrogen is molecular)"
-        )
+        return "counts hydrogen nuclei, not H2: give half of the unit, as in unit='0.5 cm-2'"
     return None
 
 

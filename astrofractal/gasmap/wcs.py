@@ -269,10 +269,7 @@ def _fitted(source, shape, name):
     y, x = (grid.ravel() for grid in np.mgrid[0 : shape[0] - 1 : 15j, 0 : shape[1] - 1 : 15j])
     sky = source.pixel_to_world(x, y) if source.low_level_wcs.pixel_n_dim == 2 else None
     if not isinstance(sky, SkyCoord):
-        msg = (
-            f"{name} is a {type(source).__name__} with the axes {kinds}: a map needs two pixel axes "
-            "and two of the sky; slice it, or give an astropy.wcs.WCS"
-        )
+        msg = f"{name} has the axes {kinds}: a map needs two of the sky; give an astropy.wcs.WCS"
         raise ValueError(msg)
     known = np.isfinite(sky.spherical.lon) & np.isfinite(sky.spherical.lat)
     if known.sum() < 2 * _DEGREES[-1] ** 2:
@@ -292,9 +289,6 @@ def _fitted(source, shape, name):
         if error < _GOOD:
             break
     if not error < _WORST:
-        msg = (
-            f"{name} is a {type(source).__name__} that no FITS WCS fits: the best is off by {error:.2g} "
-            "pixels; reproject the map to an astropy.wcs.WCS"
-        )
+        msg = f"{name} is one that no FITS WCS fits: the best is off by {error:.2g} pixels"
         raise ValueError(msg)
     return celestial_wcs(best, name=name), {"wcs_fit_error": error}

@@ -58,10 +58,7 @@ def _from_hdus(hdus, path):
     channels = _channels(hdus)
     missing = not {"sink", "mass"} <= set(table.colnames)
     if missing or len(table) != len(channels[0]) or len({c.shape for c in channels}) > 1:
-        msg = (
-            f"{str(path)!r} is not a map set: SINKS needs the columns sink and mass and one row per "
-            f"map, got {len(table)} rows of {table.colnames} for {len(channels[0])} maps"
-        )
+        msg = f"{str(path)!r} is not a map set: SINKS needs sink, mass and one row per map"
         raise ValueError(msg)
     clouds = np.full(len(table), primary.get("CLOUD", path.name.split(".")[0]))
     clouds = table["cloud"] if "cloud" in table.colnames else clouds

@@ -128,11 +128,9 @@ class MapSet:
 
     def __repr__(self):
         ny, nx = self.images.shape[2:]
-        n_clouds = len(set(self.clouds.tolist()))
-        return (
-            f"<MapSet: {len(self)} maps of {nx} x {ny} px, {len(set(self.protostars.tolist()))} "
-            f"protostars, {n_clouds} cloud{'s' if n_clouds != 1 else ''}>"
-        )
+        n_protostars, n_clouds = (len(set(x.tolist())) for x in (self.protostars, self.clouds))
+        names = f"{n_protostars} protostars, {n_clouds} cloud{'s' if n_clouds != 1 else ''}"
+        return f"<MapSet: {len(self)} maps of {nx} x {ny} px, {names}>"
 
     def __getitem__(self, index: int | slice | np.ndarray | list[int]) -> MapSet:
         """Return the selected maps as a `MapSet`; a single number gives a set of one."""
@@ -253,11 +251,9 @@ class MapSet:
         for other in mapsets[1:]:
             same = other.images.shape[1:] == first.images.shape[1:]
             if not same or not u.isclose(other.pixel_scale, first.pixel_scale, rtol=1e-4):
-                msg = (
-                    "mapsets must agree in shape and pixel size, got "
-                    f"{first.images.shape[2:]} at {first.pixel_scale:.4g} and "
-                    f"{other.images.shape[2:]} at {other.pixel_scale:.4g}"
-                )
+                shapes = f"{first.images.shape} and {other.images.shape}"
+                scales = f"{first.pixel_scale:.4g} and {other.pixel_scale:.4g}"
+                msg = f"mapsets must agree in shape and pixel size, got {shapes}, {scales}"
                 raise ValueError(msg)
         new = first[:]
         for name in _COLUMNS:

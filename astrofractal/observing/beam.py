@@ -39,10 +39,7 @@ def parse_beam(beam):
                 msg = f"beam must have axes of positive FWHM, the major one first, got {beam}"
                 raise ValueError(msg)
             return major, minor.to(major.unit), angle.to(u.deg)
-    msg = (
-        "beam must be a FWHM such as 18 * u.arcsec, or (major, minor, position angle), got "
-        f"{beam!r}"
-    )
+    msg = f"beam must be a FWHM, or (major, minor, position angle), as Quantities, got {beam!r}"
     raise TypeError(msg)
 
 

@@ -362,10 +362,8 @@ class Telescope:
         """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype.kind != "f":
-            msg = (
-                "images must be a float array of shape (n, 3, ny, nx), got "
-                f"{images.dtype} of shape {images.shape}"
-            )
+            got = f"{images.dtype} of shape {images.shape}"
+            msg = f"images must be a float array of shape (n, 3, ny, nx), got {got}"
             raise ValueError(msg)
         size = check_quantity("size", size, u.pc, "0.5 * u.pc", what="a length", one=True)
         generator = np.random.default_rng(random_state)
@@ -529,10 +527,8 @@ def _checked(footprint, *shapes):
     """Return a footprint as a boolean array that ends in one of the shapes."""
     footprint = np.asarray(footprint)
     if footprint.dtype.kind != "b" or footprint.shape not in shapes or not len(footprint):
-        msg = (
-            "footprint must be a region or a boolean array of shape "
-            f"{' or '.join(map(str, shapes))}, got {footprint.dtype} of shape {footprint.shape}"
-        )
+        wanted, got = " or ".join(map(str, shapes)), f"{footprint.dtype} of shape {footprint.shape}"
+        msg = f"footprint must be a region or a boolean array of shape {wanted}, got {got}"
         raise ValueError(msg)
     return footprint
 

@@ -47,20 +47,15 @@ def survey_files(path):
     complete = {group: files for group, files in sets.items() if set(CHANNELS) <= set(files)}
     sets = complete or cubes or sets
     if not sets:
-        msg = (
-            f"{str(folder)!r} is a folder, but holds no maps of the GBT Ammonia Survey, such as "
-            "L1688_N_NH3_DR1_rebase3_flag.fits, L1688_Vlsr_... and L1688_Sigma_...: give the maps "
-            "one by one"
-        )
+        example = "L1688_N_NH3_DR1_rebase3_flag.fits, L1688_Vlsr_..., L1688_Sigma_..."
+        msg = f"{str(folder)!r} holds no maps of the GBT Ammonia Survey, such as {example}"
         raise IsADirectoryError(msg)
     chosen = [files for files in sets.values() if path == folder or path in files.values()]
     if len(chosen) != 1:
         names = ", ".join(" ".join(filter(None, group)) for group in sets)
         example = next(iter(sets.values()))["column_density"].name
-        msg = (
-            f"{str(path)!r} holds the maps of {names}: give one of the files, such as {example}, with "
-            "format='gbt-ammonia'"
-        )
+        remedy = f"give a file, such as {example}, with format='gbt-ammonia'"
+        msg = f"{str(path)!r} holds the maps of {names}: {remedy}"
         raise ValueError(msg)
     (files,) = chosen
     missing = [name for name in CHANNELS if name not in files] if sets is not cubes else []
@@ -87,10 +82,7 @@ def read_gas_survey(source, options):
     folder = isinstance(source, str | os.PathLike) and not _CUBE.fullmatch(Path(source).name)
     files = survey_files(Path(source)) if folder else {"column_density": source}
     if not isinstance(options.column, Abundance):
-        msg = (
-            "the maps hold N(NH3), not N(H2): give column=Abundance(...), NH3 molecules per H2 as in "
-            "1e-8"
-        )
+        msg = "the maps hold N(NH3), not N(H2): give column=Abundance(...), NH3 molecules per H2"
         raise ValueError(msg)
     options = replace(options, no_data=0)
     first = files.pop("column_density")

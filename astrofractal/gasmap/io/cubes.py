@@ -105,10 +105,7 @@ def read_cube(cube, options):
     """Return the parts of a map of the moments of a cube: see `~astrofractal.GasMap.from_cube`."""
     at_least("snr", options.snr, 0)
     if not isinstance(options.column, XFactor):
-        msg = (
-            "column must be XFactor(...), N(H2) per integrated intensity such as "
-            f"XFactor(2e20 * u.cm**-2 / (u.K * u.km / u.s)), got {options.column!r}"
-        )
+        msg = f"column must be XFactor(...), N(H2) per integrated intensity, got {options.column!r}"
         raise TypeError(msg)
     limits = options.velocity_range
     if limits is not None and not (isinstance(limits, u.Quantity) and limits.size == 2):
@@ -168,10 +165,7 @@ def _moments_of(cube, options):
         msg = f"cube has no finite value (shape {cube.shape}): all of it is NaN"
         raise ValueError(msg)
     if not np.isfinite(columns[0]).any():
-        msg = (
-            f"cube has no spectrum with two adjacent channels above snr={options.snr} times the "
-            "noise: lower snr, or give noise="
-        )
+        msg = f"cube has no spectrum with two adjacent channels above snr={options.snr}: lower snr"
         raise ValueError(msg)
     return [*(columns * per_line), *motions]
 
@@ -183,10 +177,8 @@ def _inside(velocity, velocity_range):
     low, high = np.sort(velocity_range.to_value(_VELOCITY))
     use = (velocity >= low) & (velocity <= high)
     if use.sum() < 3:
-        msg = (
-            f"velocity_range {velocity_range} holds {use.sum()} channels of the cube, which goes "
-            f"from {velocity.min():.4g} to {velocity.max():.4g} km/s"
-        )
+        span = f"{velocity.min():.4g} to {velocity.max():.4g} km/s"
+        msg = f"velocity_range {velocity_range} holds {use.sum()} channels of the cube, {span}"
         raise ValueError(msg)
     return use
 

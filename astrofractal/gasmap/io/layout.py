@@ -129,11 +129,8 @@ def describe_cube(hdu):
     """Say what an image of more than two axes is."""
     names, wide = parameter_names(hdu), _wide_numbers(hdu)
     if names:
-        return (
-            f"is a cube of parameters of shape {hdu.shape} (planes {', '.join(names)}): if they are of "
-            "fitted lines, give column=Abundance(...), or the cube as velocity= and dispersion= next "
-            "to a column density; else give the planes one by one"
-        )
+        planes = f"is a cube of parameters ({', '.join(names)})"
+        return f"{planes}: give column=Abundance(...) for fitted lines, else the planes one by one"
     if len(wide) == 3 and _planes_of(hdu):
         return f"is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"
     if spectral_length(hdu):
@@ -141,11 +138,8 @@ def describe_cube(hdu):
     if len(wide) == 3:
         others = (axis for axis in wide[2:] + wide[:2] if not is_celestial(hdu.header, axis))
         card = f"CTYPE{next(others, 3)}"
-        return (
-            f"is a cube of parameters of shape {hdu.shape}, or has no spectral axis ({card} = "
-            f"{str(hdu.header.get(card, ''))!r}): correct {card} and CUNIT of a cube of spectra, or "
-            "give the planes one by one"
-        )
+        text = f"{card} = {str(hdu.header.get(card, ''))!r}"
+        return f"is a cube of parameters, or has no spectral axis ({text}): correct {card}, CUNIT"
     return f"must be a 2D map, got {len(wide)}D data of shape {hdu.shape}"
 
 
@@ -189,10 +183,8 @@ def channels_of_planes(hdus, key=None):
     planes = fits.HDUList([fits.PrimaryHDU()])
     names = parameter_names(image)
     if len(names) != len(data):
-        msg = (
-            f"{where} has {len(data)} planes, but {len(names)} cards PLANE1, ..., so that it is unclear "
-            "which is which: correct these cards, or give the planes one by one"
-        )
+        cards = f"{len(names)} cards PLANE1, ..."
+        msg = f"{where} has {len(data)} planes, but {cards}: correct them, or give single planes"
         raise ValueError(msg)
     for name, index in found.items():
         values = clean_numbers(data[index], where)
@@ -220,11 +212,8 @@ def _named_planes(image):
                 found.setdefault(EXTENSIONS[channel] + "_ERROR" * error, index)
     several = [name for name in names if re.search(r"[A-Za-z_]1$", name)]
     if found and several:
-        msg = (
-            f"{image.name or 'the cube'} holds fits of several components ({several[0]!r} ...), which "
-            "are no moments of the line: give a fit of one component, or a cube of spectra to "
-            "GasMap.from_cube"
-        )
+        what = f"fits of several components ({several[0]!r} ...)"
+        msg = f"{image.name or 'the cube'} holds {what}: give a fit of one component"
         raise ValueError(msg)
     return found
 
@@ -398,9 +387,7 @@ def find_mask(hdus, hdu, shape):
             data = hdu_data(other, hdus).reshape(shape)
             masks.append(data.astype(bool) if is_mask else ~(data > 0))
         else:
-            msg = (
-                f"{label(other, hdus)} has shape {other.shape}, {label(hdu, hdus)} has "
-                f"{hdu.shape}: the mask is not used"
-            )
+            shapes = f"shape {other.shape}, {label(hdu, hdus)} has {hdu.shape}"
+            msg = f"{label(other, hdus)} has {shapes}: the mask is not used"
             warn(msg)
     return np.any(masks, axis=0) if masks else None

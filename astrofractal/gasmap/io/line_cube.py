@@ -70,10 +70,7 @@ class LineCube:
             msg = f"the spectral axis of cube must be a velocity or a frequency, got {axis.unit}"
             raise u.UnitConversionError(msg)
         if rest is None:
-            msg = (
-                f"the spectral axis of cube is in {axis.unit} and its header has no rest "
-                "frequency: give the rest_frequency of XFactor, e.g. 110.201354 * u.GHz"
-            )
+            msg = f"cube, in {axis.unit}, has no rest frequency: give the rest_frequency of XFactor"
             raise ValueError(msg)
         frequency = axis.to(u.Hz, u.spectral())
         return frequency.to_value(_VELOCITY, u.doppler_radio(rest)), frequency
@@ -199,10 +196,8 @@ def _ordered(data, wcs, where):
     keep = [axis for axis in (wcs.wcs.spec, y, x) if axis < data.ndim]
     others = np.delete(data.shape[::-1], keep)
     if len(keep) < 3 or (others > 1).any():
-        msg = (
-            f"{where} must have two celestial axes and a spectral one, got data of shape "
-            f"{data.shape} with the axes {[str(ctype) for ctype in wcs.wcs.ctype]}"
-        )
+        got = f"{[str(ctype) for ctype in wcs.wcs.ctype]} of shape {data.shape}"
+        msg = f"{where} must have two celestial axes and a spectral one, got {got}"
         raise ValueError(msg)
     data = np.moveaxis(data, [data.ndim - 1 - axis for axis in keep], (0, 1, 2))
     return data.reshape(data.shape[:3])  # of axes of one pixel, no copy

@@ -145,10 +145,7 @@ def _with_temperature(conversion, first, no_data):
     if no_data is not None:
         blank(channel, no_data)
     if grid_offset(channel, first):
-        msg = (
-            "DustEmission: temperature is on another grid than the map (shapes "
-            f"{channel.values.shape} and {first.values.shape}): reproject it to that grid"
-        )
+        msg = "DustEmission: temperature is on another grid than the map: reproject it to that grid"
         raise ValueError(msg)
     return replace(conversion, temperature=channel.values << channel.unit)
 
@@ -157,11 +154,8 @@ def _read_line_cube(hdus, cube, options):
     """Read a cube of a file, or refuse what is not one of the sky, and options that it cannot use."""
     where = label(cube, hdus)
     if not isinstance(options.column, XFactor):
-        msg = (
-            f"{where} is a position-position-velocity cube of shape {cube.shape}: give "
-            "column=XFactor(...), the column density per integrated intensity, such as "
-            "'2e20 cm-2 / (K km s-1)'"
-        )
+        example = "such as '2e20 cm-2 / (K km s-1)'"
+        msg = f"{where} is a position-position-velocity cube: give column=XFactor(...), {example}"
         if not _wcs.read_wcs(cube.header, hdus=hdus, name=where).has_celestial:
             msg = f"{where} {_wcs.describe_cube_axes(cube.header)}"
         raise ValueError(msg)

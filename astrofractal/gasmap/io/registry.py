@@ -67,10 +67,8 @@ class ReadOptions:
 
     def __post_init__(self):
         if not isinstance(self.column, ColumnConversion | None):
-            msg = (
-                "column must be an XFactor, Extinction, DustEmission or Abundance (of "
-                f"astrofractal.gasmap), got {self.column!r}"
-            )
+            kind = type(self.column).__name__
+            msg = f"column must be an XFactor, Extinction, DustEmission or Abundance, got {kind}"
             raise TypeError(msg)
         self.beam = check_beam(self.beam)
         if self.dispersion_kind is not None:
@@ -160,10 +158,8 @@ def read_source(source, format, options):
         # the newest first, so that a special layout comes before the general one
         reader = next((one for one in reversed(_READERS.values()) if one.identify(source)), None)
     if reader is None:
-        msg = (
-            "source must be a path, a file, an HDU, an HDUList, NDData, Cutout2D, a Quantity, a cube, "
-            f"(data, wcs) or a GasMap, got {type(source).__name__}: {source!r}"
-        )
+        kinds = "a path, a file, HDUs, NDData, a Quantity, a cube, (data, wcs) or a GasMap"
+        msg = f"source must be {kinds}, got {type(source).__name__}: {source!r}"
         raise TypeError(msg)
     unused = {name: value for name, value in options.given().items() if name in reader.unused}
     refuse_unused(f"a source of format {reader.name!r}", unused)
