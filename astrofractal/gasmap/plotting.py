@@ -250,12 +250,11 @@ def html(gas):
     """Return what a notebook shows of a map: a small picture of each channel, and what is known."""
     pictures = []
     for channel in gas.channels:
-        values = getattr(gas, channel).value
-        norm = color_norm(channel, values, gas.column_density.value)
+        values = getattr(gas, channel)
+        norm = color_norm(channel, values.value, gas.column_density.value)
         title, _, colors = _CHANNELS[channel]
-        unit = getattr(gas, channel).unit.to_string("fits")
-        caption = f"{title}, {norm.vmin:.3g} to {norm.vmax:.3g} {unit}"
-        picture = thumbnail(values, f"{title}.", cmap=colors, norm=norm)
+        caption = f"{title}, {norm.vmin:.3g} to {norm.vmax:.3g} {values.unit:fits}"
+        picture = thumbnail(values.value, f"{title}.", cmap=colors, norm=norm)
         pictures.append(
             '<figure style="display:inline-block;margin:0 1em 0.5em 0;max-width:180px">'
             f'{picture}<figcaption style="font-size:small">{caption}</figcaption></figure>'

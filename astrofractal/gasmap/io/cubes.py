@@ -111,8 +111,6 @@ def read_cube(cube, options):
     if limits is not None and not (isinstance(limits, u.Quantity) and limits.size == 2):
         msg = f"velocity_range must be two velocities as one Quantity, got {limits!r}"
         raise TypeError(msg)
-    if options.noise is not None:
-        check_quantity("noise", options.noise, None, "0.1 * u.K")
     if options.wcs is not None:
         cube = cube, options.wcs
     with line_cube(cube, hdu=options.hdu, unit=options.unit) as spectra:
@@ -197,15 +195,12 @@ def _intensity(cube, frequency, x_factor):
 def _given_noise(noise, intensity, shape):
     if noise is None:
         return None
-    try:
-        values = noise.to_value(intensity)
-    except u.UnitConversionError:
-        msg = f"noise must be in the unit of the intensities, {intensity}, got {noise.unit}"
-        raise u.UnitConversionError(msg) from None
-    if np.shape(values) not in ((), shape):
-        msg = f"noise has shape {np.shape(values)}, the map has {shape}"
+    what = "in the unit of the intensities"
+    check_quantity("noise", noise, intensity, f"0.1 * {intensity}", what=what)
+    if noise.shape not in ((), shape):
+        msg = f"noise has shape {noise.shape}, the map has {shape}"
         raise ValueError(msg)
-    return np.broadcast_to(values, shape)
+    return np.broadcast_to(noise.to_value(intensity), shape)
 
 
 def _stated_noise(errors, otherwise):

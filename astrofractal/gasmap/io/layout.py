@@ -129,7 +129,7 @@ def describe_cube(hdu):
     """Say what an image of more than two axes is."""
     names, wide = parameter_names(hdu), _wide_numbers(hdu)
     if names:
-        planes = f"is a cube of parameters ({', '.join(names)})"
+        planes = f"is a cube of parameters (planes {', '.join(names)})"
         return f"{planes}: give column=Abundance(...) for fitted lines, else the planes one by one"
     if len(wide) == 3 and _planes_of(hdu):
         return f"is {_planes_of(hdu)} of shape {hdu.shape}, not a map of the gas"

@@ -8,6 +8,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 
+from astrofractal._utils.validation import one_of
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import (
     Channel,
@@ -211,13 +212,10 @@ def only_image(hdus, images, found):
         main = columns if len(columns) == 1 else main
     if len(main) == 1:
         return main[0]
-    if not main:
-        msg = f"data holds no image of a column density; {layout.describe_extensions(hdus)}"
-    else:
-        msg = (
-            f"data holds {len(main)} images and none is named COLUMN_DENSITY; "
-            f"{layout.describe_extensions(hdus)}: give hdu="
-        )
+    what, remedy = "no image of a column density", ""
+    if main:
+        what, remedy = f"{len(main)} images, none named COLUMN_DENSITY", ": give hdu="
+    msg = f"data holds {what}; {layout.describe_extensions(hdus)}{remedy}"
     raise ValueError(msg)
 
 
@@ -259,10 +257,8 @@ def units_of(unit, names):
         unit = dict(zip(names, unit, strict=True))
     elif not isinstance(unit, dict):
         unit = {"column_density": unit}
-    unknown = set(unit) - set(CHANNELS)
-    if unknown:
-        msg = f"unit has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
-        raise ValueError(msg)
+    for name in unit:
+        one_of("unit", name, CHANNELS)
     if unit and not set(unit) & set(names):
         refuse_unused(f"a map of {', '.join(names)}", {"unit": unit})
     return {name: parse_unit(value) for name, value in unit.items()}

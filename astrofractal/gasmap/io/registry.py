@@ -74,10 +74,8 @@ class ReadOptions:
         if self.dispersion_kind is not None:
             one_of("dispersion_kind", self.dispersion_kind, DISPERSION_KINDS)
         self.uncertainty = dict(self.uncertainty or {})
-        unknown = set(self.uncertainty) - set(CHANNELS)
-        if unknown:
-            msg = f"uncertainty has unknown channels {sorted(unknown)}, known are {list(CHANNELS)}"
-            raise ValueError(msg)
+        for name in self.uncertainty:
+            one_of("uncertainty", name, CHANNELS)
 
     def given(self):
         """Return the options of `~astrofractal.GasMap.read` that were given."""
