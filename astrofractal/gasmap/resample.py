@@ -141,12 +141,10 @@ class Resampler:
             "other-pixel-scale": abs(ratio - 1) > _SAME_SCALE,
             "beam": self._resolution(ratio) > _BEAM_PIXELS,
         }
-        parts = {}
-        for name, values, error in zip(CHANNELS, channels, errors, strict=True):
-            for part, plane in ((name, values), (f"{name}_uncertainty", error)):
-                parts[part] = None if plane is None else plane << CHANNEL_UNITS[name]
-        return self.gas.replace(
-            **parts,
+        return replaced(
+            self.gas,
+            channels,
+            errors,
             wcs=wcs,
             pixel_scale=None if self.angular else self.pixel_scale,
             flags=[flag for flag, found in flags.items() if found],
@@ -225,6 +223,15 @@ class Resampler:
 
 def _value(quantity):
     return None if quantity is None else quantity.value
+
+
+def replaced(gas, channels, errors, **parts):
+    """Return a map with other values (cm-2, km/s) in the channels that it has, and other parts."""
+    for (name, unit), channel, error in zip(CHANNEL_UNITS.items(), channels, errors, strict=True):
+        if name in gas.channels:
+            parts[name] = channel << unit
+            parts[f"{name}_uncertainty"] = None if error is None else error << unit
+    return gas.replace(**parts)
 
 
 def _polynomial(fit, half, right, up):

@@ -31,7 +31,7 @@ from astrofractal.gasmap.moments import (
     transform,
 )
 from astrofractal.gasmap.noise import column_steps, median_error, pixel_noise
-from astrofractal.gasmap.resample import overlaps
+from astrofractal.gasmap.resample import overlaps, replaced
 from astrofractal.gasmap.units import to_column_density, to_velocity
 from astrofractal.observing.beam import (
     Pixels,
@@ -258,7 +258,7 @@ class Telescope:
         if kernel is not None:
             channels, errors = _planes(gas)
             left = high_pass(*channels, kernel)
-            gas = _replaced(gas, left, filtered_errors(channels, errors, left))
+            gas = replaced(gas, left, filtered_errors(channels, errors, left))
         return gas if self.footprint is None else _within(gas, self.footprint)
 
     def _random(self, gas, n_planes, random_state):
@@ -279,7 +279,7 @@ class Telescope:
             for error, level in zip(errors, added, strict=True)
         ]
         noisy = add_noise(channels, levels, self._random(gas, 3, random_state))
-        return _replaced(gas, noisy, errors)
+        return replaced(gas, noisy, errors)
 
     def observe_cube(
         self,
@@ -427,15 +427,6 @@ def _planes(gas):
     return channels, errors
 
 
-def _replaced(gas, channels, errors, **changes):
-    """Return a map with other values in its channels."""
-    for (name, unit), channel, error in zip(CHANNEL_UNITS.items(), channels, errors, strict=True):
-        if name in gas.channels:
-            changes[name] = channel * unit
-            changes[f"{name}_uncertainty"] = None if error is None else error * unit
-    return gas.replace(**changes)
-
-
 def _moved(gas, distance):
     """Return the map at another distance: the same lengths, other angles."""
     beam, wcs = gas.beam, gas.wcs
@@ -477,7 +468,7 @@ def _through_beam(gas, beam):
         if gas.beam is not None:
             independent = min(independent, (wanted.sr / gas.beam.sr).to_value(u.one))
         channels, errors = blurred(channels, kernel, errors, independent)
-    return _replaced(gas, channels, errors, beam=wanted)
+    return replaced(gas, channels, errors, beam=wanted)
 
 
 def _missing(wanted, own):

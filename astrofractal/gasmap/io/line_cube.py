@@ -193,7 +193,7 @@ def _check_memory(image):
 def _ordered(data, wcs, where):
     """Return data whose axes a WCS describes, in any order, as (channel, row, column)."""
     x, y = sorted((wcs.wcs.lng, wcs.wcs.lat))
-    keep = [axis for axis in (wcs.wcs.spec, y, x) if axis < data.ndim]
+    keep = [axis for axis in (wcs.wcs.spec, y, x) if 0 <= axis < data.ndim]
     others = np.delete(data.shape[::-1], keep)
     if len(keep) < 3 or (others > 1).any():
         got = f"{[str(ctype) for ctype in wcs.wcs.ctype]} of shape {data.shape}"
@@ -285,9 +285,6 @@ def _of_nddata(cube, unit):
         msg = f"cube, a {type(cube).__name__}, has no {missing}"
         raise ValueError(msg)
     wcs = _wcs.read_wcs(cube.wcs, name="cube")
-    if not wcs.has_celestial or wcs.wcs.spec < 0:
-        msg = f"cube must have two celestial axes and a spectral one, got {list(wcs.wcs.ctype)}"
-        raise ValueError(msg)
     data = np.asarray(cube.data)
     if cube.mask is not None:
         data = np.where(cube.mask, np.nan, data)
