@@ -223,9 +223,9 @@ class MapSet:
             kept = _spread(own, min(n_per_protostar, len(own)))
             represents[kept] *= represents[own].sum() / represents[kept].sum()
             rows.append(kept)
-        rows = np.sort(np.concatenate(rows))
-        new = self[rows]
-        new.represents = represents[rows]
+        chosen = np.sort(np.concatenate(rows))
+        new = self[chosen]
+        new.represents = represents[chosen]
         return new
 
     @classmethod
