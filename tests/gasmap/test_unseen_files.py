@@ -99,8 +99,8 @@ def test_other_blanks_are_suspected():
 @pytest.mark.parametrize(
     ("data", "cards", "match"),
     [
-        (COLUMN * np.nan, {}, "no gas in this map; all its values are NaN"),
-        (-COLUMN, {}, r"none of its values is positive \(they lie from -2"),
+        (COLUMN * np.nan, {}, "no finite positive value: all its values are NaN"),
+        (-COLUMN, {}, r"none of its values is positive \(-2"),
         (COLUMN, {"BUNIT": "10^21 cm-2"}, r"reach 2.1e\+43 cm-2: see its unit"),
         (COLUMN / 1e21, {}, "median of 2.97, too little for the gas.*unit='1e21 cm-2'"),
         (np.log10(COLUMN), {}, "looks like log10.*unit=.dex"),
