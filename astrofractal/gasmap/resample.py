@@ -12,7 +12,7 @@ from astrofractal._utils.optional import require
 from astrofractal._utils.validation import positive_int, warn
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import Channel, good_columns
-from astrofractal.gasmap.checks import check_quantity, need_distance, need_wcs
+from astrofractal.gasmap.checks import check_quantity, need_wcs
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS, transform, transform_errors
 
 #: The widest ratio of output to input pixels that is reached by sub-sampling alone; beyond it the
@@ -57,10 +57,6 @@ class Resampler:
         self.on_sky = gas.wcs is not None and (self.angular or gas.distance is not None)
         if self.angular:
             need_wcs(gas, "a cutout of a size given as an angle")
-        elif not gas.has_pixel_scale:
-            need_wcs(gas, "a cutout of a size given as a length")
-            need_distance(gas, "a cutout of a size given as a length")
-        if self.angular:
             width = np.tan(self.size.to_value(u.rad) / 2) * 2
         else:
             unit = gas.distance if self.on_sky else gas.pixel_scale

@@ -102,7 +102,7 @@ def test_other_blanks_are_suspected():
         (COLUMN * np.nan, {}, "no finite positive value: all its values are NaN"),
         (-COLUMN, {}, r"none of its values is positive \(-2"),
         (COLUMN, {"BUNIT": "10^21 cm-2"}, r"reach 2.1e\+43 cm-2: see its unit"),
-        (COLUMN / 1e21, {}, "median of 2.97, too little for the gas.*unit='1e21 cm-2'"),
+        (COLUMN / 1e21, {}, "median of 2.97 cm-2, too little for gas: give unit='1e21 cm-2'"),
         (np.log10(COLUMN), {}, "looks like log10.*unit=.dex"),
         (COLUMN, {"BUNIT": "log10(cm-2)"}, "no logarithms of a column density"),
         (COLUMN, {"BUNIT": "N(H) cm-2"}, "counts hydrogen nuclei"),
