@@ -609,9 +609,6 @@ class GasMap:
 
         Raises
         ------
-        ImportError
-            If spectral-cube is not installed (the extra ``cube``), for a folder of CASA.
-
         ValueError
             If the data are no cube of the sky, or no spectrum has signal.
 

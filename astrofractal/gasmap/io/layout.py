@@ -1,6 +1,7 @@
 """What the images of a file are: channels, their errors and masks, planes of parameters, cubes."""
 
 import re
+from functools import partial
 
 import numpy as np
 from astropy import units as u
@@ -293,9 +294,10 @@ def main_images(hdus):
     ]
 
 
-def error_images(hdus, hdu, name, *, alone=False, shapes=None):
-    """Return the images with uncertainties of an image, and the kind of each; say what is not used."""
-    # alone: whether the file has one image that they can be of; shapes: those that are of use
+def error_images(hdus, hdu, name, channel, *, stated=True, alone=False, shapes=None):
+    """Yield images with uncertainties of an image, and what converts each; warn of those not used."""
+    # stated: whether their headers give their units; alone: whether the file has one image that they
+    # can be of; shapes: those that are of use
     alone = alone or name == "column_density" or len(main_images(hdus)) == 1
     images = [(other, *_statistic(other)) for other in image_hdus(hdus) if other is not hdu]
     images = [one for one in images if one[1] is not None]
@@ -310,9 +312,10 @@ def error_images(hdus, hdu, name, *, alone=False, shapes=None):
         names = ", ".join(other.name for other, *_ in images)
         warn_unused(names, f"has no name that belongs to {hdu.name or 'the map'}")
     matching.sort(key=lambda one: getattr(one[0], "ver", 1) != getattr(hdu, "ver", 1))
-    found = []
     for other, kind in matching:
         where = label(other, hdus)
+        text = str(other.header.get("BUNIT", "") or "").strip() if stated else ""
+        convert = partial(deviation, kind=kind, text=text, channel=channel)
         if wide_axes(other) not in (shapes or [wide_axes(hdu)]):
             warn_unused(where, f"has shape {other.shape}, its map {hdu.shape}")
         elif kind == "unknown":
@@ -320,21 +323,20 @@ def error_images(hdus, hdu, name, *, alone=False, shapes=None):
                 where, f"is of a class that is no standard deviation ({_stated_class(other)})"
             )
         else:
-            found.append((other, kind))
-    return found
+            try:
+                convert(np.ones(1))
+            except ValueError as error:  # of units as well
+                warn_unused(where, f"cannot be converted ({error})")
+            else:
+                yield other, convert
 
 
 def find_error(hdus, hdu, name, channel, unit, *, plane=None):
     """Return the standard deviation of a channel (or a plane) from its own extension, or `None`."""
-    for other, kind in error_images(hdus, hdu, name, alone=plane is not None):
-        where = label(other, hdus)
-        values = clean_numbers(hdu_data(other, hdus), where)
-        values = values.reshape(-1, *channel.values.shape)[plane or 0]
-        text = "" if unit is not None else str(other.header.get("BUNIT", "") or "").strip()
-        try:
-            return deviation(values, kind, text, channel)
-        except ValueError as error:  # of units as well
-            warn_unused(where, f"cannot be converted ({error})")
+    options = {"stated": unit is None, "alone": plane is not None}
+    for other, convert in error_images(hdus, hdu, name, channel, **options):
+        values = clean_numbers(hdu_data(other, hdus), label(other, hdus))
+        return convert(values.reshape(-1, *channel.values.shape)[plane or 0])
     return None
 
 

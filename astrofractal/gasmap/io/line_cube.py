@@ -161,20 +161,15 @@ def _of_file(hdus, key, unit):
 def _errors_of(hdus, image, wcs, cube, *, stated):
     """Return what reads rows of the errors of a cube from an extension, or `None` without one."""
     shapes = [layout.wide_axes(image), [n for n in cube.shape[1:] if n > 1]]
-    for other, kind in layout.error_images(hdus, image, "column_density", shapes=shapes):
-        where, channel = label(other, hdus), Channel(np.ones(1), cube.unit)
-        text = str(other.header.get("BUNIT", "") or "").strip() if stated else ""
-        try:
-            layout.deviation(np.ones(1), kind, text, channel)
-        except ValueError as error:  # of units as well
-            layout.warn_unused(where, f"cannot be converted ({error})")
-            continue
+    options = {"stated": stated, "shapes": shapes}
+    unit = Channel(np.ones(1), cube.unit)
+    for other, convert in layout.error_images(hdus, image, "column_density", unit, **options):
         _check_memory(other)
         if layout.wide_axes(other) == shapes[0]:
-            data = _ordered(np.reshape(other.data, image.shape), wcs, where)
+            data = _ordered(np.reshape(other.data, image.shape), wcs, label(other, hdus))
         else:
             data = np.reshape(other.data, (1, *cube.shape[1:]))
-        return lambda part: layout.deviation(_rows_of(data, part), kind, text, channel)
+        return lambda part: convert(_rows_of(data, part))
     return None
 
 
