@@ -104,7 +104,7 @@ def test_other_blanks_are_suspected():
         (COLUMN, {"BUNIT": "10^21 cm-2"}, r"reach 2.1e\+43 cm-2: see its unit"),
         (COLUMN / 1e21, {}, "median of 2.97 cm-2, too little for gas: give unit='1e21 cm-2'"),
         (np.log10(COLUMN), {}, "looks like log10.*unit=.dex"),
-        (COLUMN, {"BUNIT": "log10(cm-2)"}, "no logarithms of a column density"),
+        (COLUMN, {"BUNIT": "log10(cm-2)"}, "they are no logarithms"),
         (COLUMN, {"BUNIT": "N(H) cm-2"}, "counts hydrogen nuclei"),
         (COLUMN, {"BUNIT": "A_V"}, "column=Extinction"),
         (COLUMN, {"BUNIT": "K km/s"}, "column=XFactor"),
