@@ -78,24 +78,21 @@ def check_band(axis, *, unit_card, stated, where):
     """Refuse a spectral axis whose numbers cannot be in the unit that they are read in."""
     # axis: 1D Quantity, a velocity, frequency or wavelength of each channel
     low, high = np.sort(np.abs(u.Quantity([axis[0], axis[-1]])))
-    set_unit = f"set {unit_card} in its header, e.g. to "
-    problem = None
+    problem = unit = None
     if axis.unit.is_equivalent(u.m / u.s):
         width = np.abs(np.median(np.diff(axis.to_value(u.m / u.s))))
         band = width * axis.size
         unclear = width < 10 or (width < 50 and band < _NARROWEST_BAND)
         if width < _NARROWEST or (unclear and not stated):
             problem = f"its channels would be {width:g} m/s wide (a band of {band:g} m/s)"
-            set_unit += "'km/s'"
+            unit = "km/s"
     elif axis.unit.is_equivalent(u.Hz) and high < 1 * u.MHz:
-        problem = f"its frequencies would be {high:g}"
-        set_unit += "'GHz'"
+        problem, unit = f"its frequencies would be {high:g}", "GHz"
     elif axis.unit.is_equivalent(u.m) and low > 100 * u.m:
-        problem = f"its wavelengths would be {low:g}"
-        set_unit += "'Angstrom'"
+        problem, unit = f"its wavelengths would be {low:g}", "Angstrom"
     if problem:
-        missing = "" if stated else f"no {unit_card}, and "
-        msg = f"{where} has {missing}{'' if missing else 'a wrong unit: '}{problem}: {set_unit}"
+        fault = "a wrong unit: " if stated else f"no {unit_card}, and "
+        msg = f"{where} has {fault}{problem}: set {unit_card} in its header, e.g. to {unit!r}"
         raise ValueError(msg)
 
 

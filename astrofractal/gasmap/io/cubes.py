@@ -116,8 +116,7 @@ def read_cube(cube, options):
     with line_cube(cube, hdu=options.hdu, unit=options.unit) as spectra:
         if options.beam is not None:
             spectra.beam, spectra.areas = options.beam, None
-        total, total_error, *motions = _moments_of(spectra, options)
-    planes = iter([total, total_error, *motions])
+        planes = iter(_moments_of(spectra, options))
     channels = {
         name: Channel(next(planes), unit, error=next(planes))
         for name, unit in CHANNEL_UNITS.items()
