@@ -81,22 +81,14 @@ def color_norm(channel, values, column=None):
         low, high = np.percentile(good, [1, 99.8])
         return LogNorm(low, max(high, 1.01 * low))
     if channel == "velocity":
-        middle = good.mean() if column is None else float(mean_velocity(values, column).squeeze())
+        middle = float(mean_velocity(values, column).squeeze())
         half = max(float(np.percentile(np.abs(good - middle), 99)), 1e-3)
         return Normalize(middle - half, middle + half)
     low, high = np.percentile(good, [1, 99])
     return Normalize(low, max(high, low + 1e-3))
 
 
-def draw_channel(
-    axes,
-    gas,
-    channel="column_density",
-    *,
-    cmap=None,
-    norm=None,
-    colorbar=True,
-):
+def draw_channel(axes, gas, channel="column_density", *, cmap=None, norm=None, colorbar=True):
     """Draw one channel of a map into axes."""
     title, symbol, colors = _CHANNELS[channel]
     values = getattr(gas, channel).value
