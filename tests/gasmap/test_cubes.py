@@ -163,7 +163,7 @@ def test_velocity_range_and_line_width(cube, truth):
 def test_errors(cube):
     with pytest.raises(TypeError, match="column must be XFactor"):
         GasMap.from_cube(cube)
-    with pytest.raises(TypeError, match="column must be XFactor"):
+    with pytest.raises(TypeError, match="column must be an XFactor"):
         GasMap.from_cube(cube, column=2e20)
     with pytest.raises(
         u.UnitsError, match="XFactor: value must be a column density per integrated"

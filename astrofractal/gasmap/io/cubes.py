@@ -195,7 +195,7 @@ def _given_noise(noise, intensity, shape):
     if noise is None:
         return None
     what = "in the unit of the intensities"
-    check_quantity("noise", noise, intensity, f"0.1 * {intensity}", what=what)
+    check_quantity("noise", noise, intensity, f"0.1 {intensity}", what=what)
     if noise.shape not in ((), shape):
         msg = f"noise has shape {noise.shape}, the map has {shape}"
         raise ValueError(msg)

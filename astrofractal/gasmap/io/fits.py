@@ -27,7 +27,7 @@ from astrofractal.gasmap.header import SCALING, check_numbers
 from astrofractal.gasmap.moments import CHANNELS
 
 if TYPE_CHECKING:
-    from astrofractal import GasMap
+    import astrofractal
     from astrofractal._utils.annotations import PathLike
 
 #: How files begin that are taken for FITS now and then (lower case).
@@ -239,7 +239,7 @@ _SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2")
 EXTENSIONS = dict(zip(CHANNELS, ("COLUMN_DENSITY", "V_LOS", "SIGMA_V"), strict=True))
 
 
-def to_hdulist(gas: GasMap) -> fits.HDUList:
+def to_hdulist(gas: astrofractal.GasMap) -> fits.HDUList:
     """
     Return the map as FITS extensions.
 
@@ -300,7 +300,7 @@ def _cards(gas):
     return cards
 
 
-def write(gas: GasMap, path: PathLike, *, overwrite: bool = False) -> None:
+def write(gas: astrofractal.GasMap, path: PathLike, *, overwrite: bool = False) -> None:
     """
     Write the map to a FITS file, which `read` reads.
 
