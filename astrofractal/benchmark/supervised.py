@@ -45,7 +45,7 @@ class Scratch:
     patience: int = 4
     batch_size: int = 128
     weight_exponent: float = 1.0
-    precision: str = "32-true"
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Tuned:
     max_epochs: int = 5
     patience: int = 2
     weight_exponent: float = 0.5
-    precision: str = "bf16-mixed"
+    precision: str = "bfloat16"
 
 
 # Symmetric views over which the predictions of fine-tuned encoders are averaged.
@@ -74,7 +74,7 @@ SUPERVISED = {
     "small CNN": Scratch("cnn", 1.0, 24, 2e-3),
     "ViT fine-tuned, last block": Tuned("bundled", 1),
     "ResNet-18": Scratch(
-        "resnet18", 2.0, 64, 1e-3, n_views=16, weight_exponent=0.5, precision="bf16-mixed"
+        "resnet18", 2.0, 64, 1e-3, n_views=16, weight_exponent=0.5, precision="bfloat16"
     ),
     "ViT fine-tuned, all blocks": Tuned("bundled", "all", max_epochs=8),
     "ViT from scratch": Tuned("random", "all", learning_rate=5e-4, max_epochs=20, patience=5),
@@ -103,11 +103,9 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
     import torch
 
     from astrofractal.mass.fine_tuning import (
-        SYMMETRIES,
         FreshViews,
         hold_out,
-        make_views,
-        regress,
+        predict_views,
         train_network,
     )
 
@@ -126,8 +124,7 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
     for train, test in splits:
         generator = keyed_generator(random_state, "views of a network")
         held = hold_out(maps.clouds[train], maps.protostars[train], _HELD, generator)
-        held = np.isin(maps.clouds[train], held)
-        _, *validation = views.part(train[held]).draw(generator)
+        validation = views.part(train[held]).draw(generator)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(random_state)
             network = make_network(settings.make, maps.log_masses[train[~held]].mean())
@@ -142,13 +139,7 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
             random_state=random_state,
             progress_bar=progress_bar,
         )
-        total = np.zeros(len(test))
-        for start in range(0, len(test), 256):
-            some = test[start : start + 256]
-            for pose in SYMMETRIES:
-                seen = make_views(images[some], np.tile(pose, (len(some), 1)), **look)
-                total[start : start + 256] += regress(network, seen) / len(SYMMETRIES)
-        yield test, total, best_epoch
+        yield test, predict_views(network, images[test], **look), best_epoch
 
 
 def make_network(kind, mean):

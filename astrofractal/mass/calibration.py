@@ -11,7 +11,7 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.identity import fields_of, fingerprint
-from astrofractal._utils.validation import one_of
+from astrofractal._utils.validation import one_of, warn
 from astrofractal.catalogs.columns import positive_masses
 from astrofractal.exceptions import AstrofractalWarning
 from astrofractal.flags import skill_flags
@@ -35,10 +35,10 @@ from astrofractal.mass.weights import (
 __all__ = [
     "Calibration",
     "NoSkillWarning",
-    "References",
     "default_options",
     "fit_calibrations",
     "log_solar",
+    "reference_id",
 ]
 
 if TYPE_CHECKING:
@@ -79,17 +79,9 @@ class Calibration:
     features : `~astrofractal.mass.FeatureSet`
         What the maps are described by.
 
-    regressor : str, estimator or tuple of these
-        As `~astrofractal.mass.make_regressor` takes it.
-
-    weight_exponent : float, optional
-        A map has the weight ``n ** -weight_exponent`` where its protostar has n maps, in the
-        regressor and in the intervals: with 0 each map counts the same, with 1 each protostar.
-
-    prior : str, table or `~astrofractal.mass.Prior`, optional
-        The distribution of masses that regressor and intervals are made for, as
-        `~astrofractal.StellarMassEstimator` takes it; that of the reference masses by default.
-        ``skill_`` counts the reference protostars as they are.
+    regressor, weight_exponent, prior
+        As `~astrofractal.StellarMassEstimator` takes them, for regressor and intervals; ``skill_``
+        counts the reference protostars as they are.
 
     Attributes
     ----------
@@ -148,25 +140,8 @@ class Calibration:
         protostars: ArrayLike | None = None,
         represents: ArrayLike | None = None,
     ) -> Self:
-        """
-        Fit on the reference maps; without ``clouds`` each protostar is left out by itself.
-
-        Parameters
-        ----------
-        X, y, appearance : `~numpy.ndarray`
-            Features, log10 masses, and what `~astrofractal.mass.appearance` returns.
-
-        blocks : list of int
-            The number of features of each kind.
-
-        clouds, protostars, represents : array-like, optional
-            As in `~astrofractal.mapset.MapSet`; without ``protostars`` each map has its own.
-
-        Returns
-        -------
-        self : `Calibration`
-            Fitted.
-        """
+        """Fit on the reference maps; without ``clouds`` each protostar is left out by itself."""
+        # X features, y log10 masses, blocks the number of features of each kind; the rest as in a MapSet
         self.scaler_ = Scaler(list(blocks)).fit(X)
         self.X_ = _rounded(self.scaler_.transform(X))
         self.y_ = np.asarray(y, dtype=float)
@@ -439,37 +414,37 @@ def log_solar(masses):
     return np.log10(positive_masses(masses))
 
 
-@dataclass(frozen=True)
-class References:
-    """Maps of known masses."""
-
-    images: np.ndarray  # float32, the model's channels (n_maps, 3, ny, nx)
-    log_masses: np.ndarray
-    clouds: object = None
-    protostars: object = None
-    represents: np.ndarray | None = None  # how many maps each map stands for
-
-    def __post_init__(self):
-        n = len(self.images)
-        if n < _LEAST_MAPS:
-            msg = f"maps must be at least {_LEAST_MAPS} for a calibration, got {n}"
-            raise ValueError(msg)
-        given = {"masses": self.log_masses, "clouds": self.clouds, "protostars": self.protostars}
-        for name, values in given.items():
-            if values is not None and len(values) != n:
-                msg = f"{name} must have one entry per map, got {len(values)} for {n}"
-                raise ValueError(msg)
-
-    @property
-    def id(self):
-        """The number and the digest of the maps (`str`)."""
-        values = (np.asarray(self.images, np.float32), self.log_masses.astype(np.float32))
-        return f"{len(self.images)}maps-{fingerprint(*values, self.represents)[:8]}"
+def reference_id(images, log_masses, represents):
+    """Return the number and the digest of maps."""
+    values = (np.asarray(images, np.float32), log_masses.astype(np.float32))
+    return f"{len(images)}maps-{fingerprint(*values, represents)[:8]}"
 
 
-def fit_calibrations(reference, options, *, channels, encoder, progress_bar):
+def _several(clouds):
+    """Return the clouds of maps, `None` where there are fewer than two, with a warning."""
+    n_clouds = 0 if clouds is None else len(np.unique(np.asarray(clouds, str)))
+    if n_clouds > 1:
+        return clouds
+    found = "all maps are of one cloud" if n_clouds else "clouds= is not given"
+    warn(
+        f"{found}: protostars are left out in turn in place of clouds, so that scores and intervals "
+        "are too good for another cloud; add maps of other clouds (simulations), with clouds="
+    )
+    return None
+
+
+def fit_calibrations(images, log_masses, options, *, channels, encoder, progress_bar, **known):
     """Calibrate on maps of known masses, once for each combination of channels."""
-    images = reference.images
+    # images (n_maps, 3, ny, nx); known: clouds, protostars and represents, or None
+    n = len(images)
+    if n < _LEAST_MAPS:
+        msg = f"maps must be at least {_LEAST_MAPS} for a calibration, got {n}"
+        raise ValueError(msg)
+    for name, values in {"masses": log_masses, **known}.items():
+        if values is not None and len(values) != n:
+            msg = f"{name} must have one entry per map, got {len(values)} for {n}"
+            raise ValueError(msg)
+    known["clouds"] = _several(known["clouds"])
     common = set.intersection(*(set(found) for found in set(channels_of(images))))
     if channels is None:
         channels = [c for c in CHANNEL_SETS if common.issuperset(c)]
@@ -482,13 +457,7 @@ def fit_calibrations(reference, options, *, channels, encoder, progress_bar):
             raise ValueError(msg)
         features, *others = options(wanted)
         X, blocks = features.compute(images, wanted, encoder=encoder, progress_bar=progress_bar)
-        calibrations[wanted] = Calibration(wanted, features, *others).fit(
-            X,
-            reference.log_masses,
-            blocks=blocks,
-            appearance=appearance(keep_channels(images, wanted)),
-            clouds=reference.clouds,
-            protostars=reference.protostars,
-            represents=reference.represents,
-        )
+        known["appearance"] = appearance(keep_channels(images, wanted))
+        calibration = Calibration(wanted, features, *others)
+        calibrations[wanted] = calibration.fit(X, log_masses, blocks=blocks, **known)
     return calibrations

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Sized
-from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -34,11 +32,10 @@ from astrofractal.gasmap.moments import CHANNEL_SETS, STANDARD_SHAPE, STANDARD_W
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass.calibration import (
     Calibration,
-    NoSkillWarning,
-    References,
     default_options,
     fit_calibrations,
     log_solar,
+    reference_id,
 )
 from astrofractal.mass.evaluation import Evaluation, evaluate_batch, warn_of_doubts
 from astrofractal.mass.explanation import find_analogs, measure_sensitivity
@@ -84,7 +81,6 @@ def _make_catalog(estimator, gas, positions, *, level, progress_bar, **detection
     """Estimate the masses of the protostars of a map."""
     check_level(level)
     check_detection(detection)
-    gas = GasMap.read(gas)
     detected = positions is None  # a peak of the map is moved to that of its cutout
     if detected:
         places = Places(find_protostars(gas, **detection))
@@ -97,20 +93,18 @@ def _make_catalog(estimator, gas, positions, *, level, progress_bar, **detection
         if reason is not None:
             warn(reason)
     positions, n = places.where, len(places)
-    x, y = np.array(gas.to_pixel(positions) if n else np.empty((2, 0)))
+    pixels = np.empty((n, 2))
     estimated, unusable, off_center, known = [], {}, set(), []
     options = {"size": estimator.size, "shape": estimator.map_shape}
 
     def maps():
         # In batches, so that a long list of positions needs little memory.
         for start in range(0, n, _BATCH):
-            batch = slice(start, min(start + _BATCH, n))
-            cutouts = gas.cutouts(positions[batch], **options)
+            cutouts = gas.cutouts(positions[start : start + _BATCH], **options)
             if detected:
-                moved = [_moved(gas, cutout) for cutout in cutouts]
-                x[batch], y[batch] = np.transpose(moved)
-                cutouts = gas.cutouts(np.transpose([x[batch], y[batch]]), **options)
+                cutouts = gas.cutouts([_moved(gas, cutout) for cutout in cutouts], **options)
             for row, cutout in enumerate(cutouts, start):
+                pixels[row] = cutout.meta["pixel"]
                 if "outside" in cutout.flags:
                     unusable[row] = "outside"
                 elif cutout.mask.all():
@@ -126,43 +120,26 @@ def _make_catalog(estimator, gas, positions, *, level, progress_bar, **detection
     for flags, row in zip(result.flags, estimated, strict=True):
         flags += ["off-center"] if row in off_center else []
     table = result.expand(estimated, unusable).to_table(level=level, meta=estimator.meta)
-    ids = np.arange(1, n + 1) if places.ids is None else np.asarray(places.ids)
-    table.add_column(ids, 0, "id")
+    table.add_column(np.arange(1, n + 1) if places.ids is None else np.asarray(places.ids), 0, "id")
     if gas.wcs is not None:
         given = isinstance(positions, SkyCoord) and not detected
-        sky = positions if given else gas.to_sky(x, y)
-        table.add_column(to_icrs(sky), 1, "position")
+        table.add_column(to_icrs(positions if given else gas.to_sky(*pixels.T)), 1, "position")
     where = table.colnames.index("channels")
-    pixels = [measured(pixel, np.isfinite(pixel)) for pixel in (x, y)]
-    table.add_columns(pixels, indexes=[where, where], names=["x", "y"])
+    columns = [measured(column, np.isfinite(column)) for column in pixels.T]
+    table.add_columns(columns, indexes=[where, where], names=["x", "y"])
     return carry(describe(table, level), places.columns), unlike_references(gas, known)
 
 
 def _moved(gas, cutout):
     """The pixel of a map where the local peak of a cutout lies."""
-    dx, dy = 0.0, 0.0
-    if "outside" not in cutout.flags:
-        dx, dy = peak_offset(cutout.to_array())
-    if not dx and not dy:
+    shift = (0, 0) if "outside" in cutout.flags else peak_offset(cutout.to_array())
+    if not any(shift):
         return cutout.meta["pixel"]
     if gas.wcs is None:
         ratio = (cutout.pixel_scale / gas.pixel_scale).to_value(u.one)
-        return np.array(cutout.meta["pixel"]) + ratio * np.array([dx, dy])
+        return np.array(cutout.meta["pixel"]) + ratio * np.array(shift)
     middle = (np.array(cutout.shape[::-1]) - 1) / 2
-    return np.ravel(gas.to_pixel(cutout.to_sky(*np.atleast_2d(middle + [dx, dy]).T)))
-
-
-def _several(clouds):
-    """Return the clouds of maps, `None` where there are fewer than two, with a warning."""
-    n_clouds = 0 if clouds is None else len(np.unique(np.asarray(clouds, str)))
-    if n_clouds > 1:
-        return clouds
-    found = "all maps are of one cloud" if n_clouds else "clouds= is not given"
-    warn(
-        f"{found}: protostars are left out in turn in place of clouds, so that scores and intervals "
-        "are too good for another cloud; add maps of other clouds (simulations), with clouds="
-    )
-    return None
+    return np.ravel(gas.to_pixel(cutout.to_sky(*np.atleast_2d(middle + shift).T)))
 
 
 class StellarMassEstimator(Options, BaseEstimator):
@@ -360,17 +337,11 @@ class StellarMassEstimator(Options, BaseEstimator):
         maps : `~astrofractal.mapset.MapSet` or list of maps
             Maps centered on their protostars, as `predict` takes them.
 
-        masses : `~astropy.units.Quantity`, optional
-            The mass in each map; not needed for a `~astrofractal.mapset.MapSet`.
-
-        clouds : array-like, optional
-            The cloud (simulation) of each map, taken from a `~astrofractal.mapset.MapSet`.  Scores and
-            intervals are measured on whole clouds left out; without clouds, or with one, they are
-            too good for a new cloud, and a warning is issued.
-
-        protostars : array-like, optional
-            The protostar of each map, taken from a `~astrofractal.mapset.MapSet`; without it each map
-            has its own.
+        masses, clouds, protostars : `~astropy.units.Quantity` and array-like, optional
+            Mass, cloud (simulation) and protostar of each map; by default those of a
+            `~astrofractal.mapset.MapSet`.  Scores and intervals are measured on whole clouds left
+            out; without clouds, or with one, they are too good for a new cloud, and a warning is
+            issued.  Without ``protostars`` each map has its own.
 
         channels : list of tuple of str, optional
             The combinations of channels to calibrate; by default all that the maps have.
@@ -382,11 +353,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         self : `StellarMassEstimator`
             Calibrated.
-
-        Raises
-        ------
-        TypeError, ValueError
-            If an option, the masses or the clouds are not what they should be.
 
         Examples
         --------
@@ -413,21 +379,21 @@ class StellarMassEstimator(Options, BaseEstimator):
         encoder = self._encoder() if uses_encoder else None
         shape = self._shape(maps, encoder)
         images = [batch for batch, _ in standard_batches(maps, size=self.size, shape=shape)]
-        reference = References(
-            np.concatenate(images) if images else np.empty((0, 3, 1, 1), np.float32),
-            log_solar(masses),
-            clouds,
-            protostars,
-            maps.represents if isinstance(maps, MapSet) else None,
-        )
+        images = np.concatenate([np.empty((0, 3, *shape), np.float32), *images])
+        log_masses = log_solar(masses)
+        represents = maps.represents if isinstance(maps, MapSet) else None
         self._calibrations = fit_calibrations(
-            replace(reference, clouds=_several(clouds)),
+            images,
+            log_masses,
             self._options,
             channels=channels,
             encoder=encoder,
             progress_bar=progress_bar,
+            clouds=clouds,
+            protostars=protostars,
+            represents=represents,
         )
-        self._reference_id, self._bundled = reference.id, False
+        self._reference_id, self._bundled = reference_id(images, log_masses, represents), False
         self.__dict__.pop("choice_", None)
         return self
 
@@ -469,11 +435,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         estimator : `StellarMassEstimator`
             A new one; the encoder's features of the other clouds are not computed again.
-
-        Raises
-        ------
-        ValueError
-            If the reference maps have no such cloud, or there is no calibration for the channels.
         """
         new = copy.copy(self)
         channels = list(self.calibrations_) if channels is None else [tuple(c) for c in channels]
@@ -497,11 +458,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         estimator : `StellarMassEstimator`
             A new one, on the same reference maps; features are not computed again.
-
-        Raises
-        ------
-        ValueError, TypeError, `~astropy.units.UnitsError`
-            If it is not a prior, or has nothing where the reference masses are.
         """
         new = copy.copy(self)
         new.prior = as_prior(prior)
@@ -557,7 +513,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             Whether the calibration is kept on disk, for maps that were observed alike.
 
         progress_bar : bool or callable, optional
-            Whether to show progress.
+            As in `fit`.
 
         Returns
         -------
@@ -615,21 +571,13 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         Parameters
         ----------
-        maps : map or iterable of maps
-            As `predict` takes them.
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
+        maps, progress_bar
+            As in `predict`.
 
         Returns
         -------
         result : `~astrofractal.mass.Evaluation`
             One entry per map.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-            If the estimator is not calibrated.
         """
         shape = self._shape(maps, self.encoder_)
         batches = standard_batches(maps, size=self.size, shape=shape)
@@ -637,15 +585,11 @@ class StellarMassEstimator(Options, BaseEstimator):
         if isinstance(maps, Sized) and not is_single(maps):
             total = -(-len(maps) // BATCH_SIZE)
         batches = progress(batches, progress_bar, total=total, desc="estimate")
-        options = {
-            "calibrations": self.calibrations_,
-            "encoder": self.encoder_,
-            "ood_threshold": self.ood_threshold,
-        }
+        options = (self.calibrations_, self.encoder_, self.ood_threshold)
         # NumPy's threads keep spinning after a product, in the way of the network's: a quarter of
         # the time.
         with one_blas_thread():
-            parts = [evaluate_batch(images, flags, **options) for images, flags in batches]
+            parts = [evaluate_batch(images, flags, *options) for images, flags in batches]
         result = Evaluation.concatenate(parts)
         if "choice_" in vars(self):  # it was matched: its reference maps have the beam
             result.flags = [[flag for flag in own if flag != "beam"] for own in result.flags]
@@ -703,71 +647,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         mass = 10 ** self.evaluate(maps, progress_bar=progress_bar).log_mass * u.solMass
         return mass[0] if is_single(maps) else mass
 
-    def predict_interval(
-        self,
-        maps: GasMap | MapSource | Iterable[GasMap | MapSource],
-        level: float = 0.68,
-        *,
-        progress_bar: ProgressBar = False,
-    ) -> tuple[u.Quantity, u.Quantity]:
-        """
-        Predict an interval that holds the mass with a given probability.
-
-        The intervals are conformal: their widths held the masses of whole clouds left out of the
-        calibration.  They are wider where similar reference maps disagree or there are none.
-
-        Parameters
-        ----------
-        maps : map or iterable of maps
-            As in `predict`.
-
-        level : float, optional
-            The probability.
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
-
-        Returns
-        -------
-        lower, upper : `~astropy.units.Quantity`
-            The ends, shaped as by `predict`.
-        """
-        check_level(level)
-        result, single = self.evaluate(maps, progress_bar=progress_bar), is_single(maps)
-        ends = (10**end * u.solMass for end in result.interval(level))
-        return tuple(end[0] if single else end for end in ends)
-
-    def ood_score(
-        self,
-        maps: GasMap | MapSource | Iterable[GasMap | MapSource],
-        *,
-        progress_bar: ProgressBar = False,
-    ) -> float | np.ndarray:
-        """
-        Measure how unlike the reference maps a map is.
-
-        The larger of two distances to the nearest reference maps, by features and by level, contrast
-        and smoothness, each in units of the distance that one in a hundred maps of a cloud left out
-        exceeds.  Scores above ``ood_threshold`` are out of distribution.
-
-        Parameters
-        ----------
-        maps : map or iterable of maps
-            As in `predict`.
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
-
-        Returns
-        -------
-        score : float or 1D `~numpy.ndarray`
-            A number for one map.
-        """
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NoSkillWarning)
-            score = self.evaluate(maps, progress_bar=progress_bar).ood_score
-        return float(score[0]) if is_single(maps) else score
-
     def score(
         self,
         maps: MapSet | Sequence[GasMap | MapSource],
@@ -780,14 +659,8 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         Parameters
         ----------
-        maps : `~astrofractal.mapset.MapSet` or list of maps
+        maps, masses, protostars
             As in `fit`.
-
-        masses : `~astropy.units.Quantity`, optional
-            The true masses; not needed for a `~astrofractal.mapset.MapSet`.
-
-        protostars : array-like, optional
-            The protostar of each map; without it each map has its own.
 
         Returns
         -------
@@ -827,14 +700,11 @@ class StellarMassEstimator(Options, BaseEstimator):
             the centroids), or pixels (x, y) of shape (n, 2).  By default photutils looks for peaks
             of the column density, and each is moved to the peak of its own cutout.
 
-        distance : `~astropy.units.Quantity`, optional
-            Distance to the gas, for a map that has none.
+        distance, progress_bar
+            As in `predict`.
 
         level : float, optional
             The probability of the intervals.
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
 
         **detection : dict
             ``min_separation`` (a length), ``threshold`` (a column density or a signal-to-noise
@@ -873,18 +743,13 @@ class StellarMassEstimator(Options, BaseEstimator):
           1    1.93      0.506       7.38
           2    2.58        0.6       11.1
         """
-        table, reasons = _make_catalog(
-            self,
-            at_distance(gas, distance),
-            positions,
-            level=level,
-            progress_bar=progress_bar,
-            **detection,
-        )
+        gas = GasMap.read(at_distance(gas, distance))
+        options = {"level": level, "progress_bar": progress_bar, **detection}
+        table, reasons = _make_catalog(self, gas, positions, **options)
         if reasons and self._bundled:
             warn(
                 f"the map has {', '.join(reasons)}, which the calibration does not allow for: use "
-                f"StellarMassEstimator.matched (--match); {expected_score(GasMap.read(gas))}"
+                f"StellarMassEstimator.matched (--match); {expected_score(gas)}"
             )
         return table
 
@@ -935,14 +800,11 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         Parameters
         ----------
-        gas : map
-            One map, as `predict` takes it.
+        gas, progress_bar
+            As in `predict`, of one map.
 
         patch : int, optional
             The width of a patch in pixels of the cutout (0.0078 pc).
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
 
         Returns
         -------
@@ -964,11 +826,6 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         overwrite : bool, optional
             Whether an existing file may be replaced.
-
-        Raises
-        ------
-        TypeError
-            If the regressor cannot be described by plain values.
         """
         write_calibrations(self, path, overwrite=overwrite)
 
@@ -990,11 +847,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         estimator : `StellarMassEstimator`
             Calibrated.
-
-        Raises
-        ------
-        ValueError
-            If the file is damaged, of another format version, or for another encoder.
         """
         new = cls(encoder)
         new._load(path)

@@ -54,7 +54,9 @@ class Evaluation:
         The widths of the intervals relative to the others.
 
     ood_score : 1D `~numpy.ndarray`
-        See `StellarMassEstimator.ood_score`.
+        How unlike the reference maps a map is: the larger of two distances to the nearest of them, by
+        features and by level, contrast and smoothness, each in units of the distance that one in a
+        hundred maps of a cloud left out exceeds.
 
     velocity_known : 1D `~numpy.ndarray`
         The part of the column density's pixels in which velocity and dispersion are known: the
@@ -136,11 +138,8 @@ class Evaluation:
         masses : `~astropy.units.Quantity`
             The true mass in each map.
 
-        protostars : array-like, optional
-            The protostar of each map; without it each map has its own.
-
-        represents : array-like, optional
-            How many maps each map stands for; see `~astrofractal.mapset.MapSet.limit`.
+        protostars, represents : array-like, optional
+            As in a `~astrofractal.mapset.MapSet`; without ``protostars`` each map has its own.
 
         Returns
         -------
@@ -148,11 +147,6 @@ class Evaluation:
             Per map ``r2``, ``rmse`` and ``mae`` (dex), and ``coverage_68`` and ``coverage_90``, the
             part of the masses within these intervals; the same but ``mae`` with ``_protostar``
             appended, in which each protostar has the same weight; ``n_maps`` and ``n_protostars``.
-
-        Raises
-        ------
-        ValueError
-            If there is not one mass or protostar per map.
         """
         true = log_solar(masses)
         protostars = np.arange(len(self)) if protostars is None else np.asarray(protostars)
@@ -188,11 +182,6 @@ class Evaluation:
         combined : `Evaluation`
             One entry per protostar, in the order of their first appearance, with the flags of all
             its maps and the largest score.
-
-        Raises
-        ------
-        ValueError
-            If there is not one protostar per map.
         """
         protostars = np.zeros(len(self)) if protostars is None else np.asarray(protostars)
         if len(protostars) != len(self):
@@ -277,7 +266,7 @@ class Evaluation:
         return describe(table, level)
 
 
-def evaluate_batch(images, flags, *, calibrations, encoder, ood_threshold):
+def evaluate_batch(images, flags, calibrations, encoder, ood_threshold):
     """Predict the masses of some maps."""
     # images (n_maps, 3, ny, nx)
     n = len(images)

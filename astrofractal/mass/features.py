@@ -153,28 +153,19 @@ class FeatureSet:
 
         Parameters
         ----------
-        images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-            The model's channels.
+        images, channels : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx), and tuple of str
+            The model's channels, and which of them to use.
 
-        channels : tuple of str
-            The channels to use; the others are ignored.
-
-        encoder : `~astrofractal.FractalEncoder`, optional
-            What encodes the maps.
-
-        encoded : 2D `~numpy.ndarray`, optional
-            The encoder's features, where they are known already.
+        encoder, encoded : `~astrofractal.FractalEncoder` or 2D `~numpy.ndarray`
+            What encodes the maps, or its features where they are known already.
 
         progress_bar : bool or callable, optional
             Whether to show progress.
 
         Returns
         -------
-        features : 2D float32 `~numpy.ndarray`, shape (n_maps, n_features)
+        features, blocks : 2D float32 `~numpy.ndarray`, shape (n_maps, n_features), and list of int
             The encoder's features, then profiles and contrasts.
-
-        blocks : list of int
-            The number of features of each kind.
         """
         images = keep_channels(images, channels)
         parts: list[np.ndarray] = []

@@ -132,13 +132,6 @@ def _ring_std(values, rings):
     return np.sqrt(np.maximum(_masked_mean(values**2, rings) - mean**2, 0))
 
 
-def _weighted_mean(values, weights):
-    """Return the weighted mean over the pixels of each map, (n, k) to (n,), ignoring NaN."""
-    weights = np.where(np.isfinite(values), weights, 0)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (np.where(weights > 0, values, 0) * weights).sum(1) / weights.sum(1)
-
-
 #: Where the contrast of center and border is among the numbers.
 CONTRAST = 3
 
@@ -201,7 +194,9 @@ def appearance(images: np.ndarray) -> np.ndarray:
 def _mean(values, weights):
     """Return the mean over the pixels of each map, NaN where none has a weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.einsum("ijk,ijk->i", values, weights) / weights.sum((1, 2))
+        return np.einsum("i...,i...->i", values, weights) / weights.sum(
+            tuple(range(1, weights.ndim))
+        )
 
 
 def virial_mass(
@@ -240,11 +235,11 @@ def virial_mass(
     [21.7 24.7] solMass
     """
     log_n, velocity, dispersion = _in_aperture(images, pixel_scale, radius)
-    column = np.where(np.isfinite(log_n), 10 ** (np.nan_to_num(log_n) - 22), 0)
-    mean = _weighted_mean(velocity, column)[:, None]
-    variance = _weighted_mean((velocity - mean) ** 2, column) + _weighted_mean(
-        dispersion**2, column
-    )
+    column = np.nan_to_num(10 ** (log_n - 22))
+    moving, spread = column * np.isfinite(velocity), column * np.isfinite(dispersion)
+    velocity, dispersion = np.nan_to_num(velocity), np.nan_to_num(dispersion)
+    mean = _mean(velocity, moving)[:, None]
+    variance = _mean((velocity - mean) ** 2, moving) + _mean(dispersion**2, spread)
     sigma2 = variance * (units.km / units.s) ** 2
     return (5 * sigma2 * radius / constants.G).to(units.solMass)
 
@@ -257,14 +252,8 @@ def aperture_mass(
 
     Parameters
     ----------
-    images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
-        The model's channels.
-
-    pixel_scale : `~astropy.units.Quantity`
-        The width of a pixel.
-
-    radius : `~astropy.units.Quantity`, optional
-        The radius of the aperture.
+    images, pixel_scale, radius
+        As for `virial_mass`.
 
     Returns
     -------

@@ -100,14 +100,14 @@ for channels, calibration in estimator.calibrations_.items():
 # (:doc:`/understand/accuracy`). Estimates for a toy that was not used in the calibration:
 
 new = map_set(toy("new", seed=99), lines_of_sight="z")
-mass = estimator.predict(new)
-lower, upper = estimator.predict_interval(new, 0.68)
+table = estimator.evaluate(new).to_table(level=0.68)
+mass = table["mass"]
 figure, axes = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
-bars = [(mass - lower).value, (upper - mass).value]
+bars = [mass - table["mass_lower"], table["mass_upper"] - mass]
 axes.errorbar(
     new.masses.value,
     mass.value,
-    yerr=bars,
+    yerr=[bar.value for bar in bars],
     fmt="o",
     capsize=2,
     color="#0072B2",

@@ -40,8 +40,9 @@ def test_round_trip(tmp_path, mapset, new_maps, regressor):
     estimator.save(path)
     back = StellarMassEstimator.load(path)
     assert_allclose(back.predict(new_maps), estimator.predict(new_maps), rtol=1e-5)
-    assert_allclose(back.predict_interval(new_maps)[0], estimator.predict_interval(new_maps)[0])
-    assert_allclose(back.ood_score(new_maps), estimator.ood_score(new_maps), rtol=1e-4)
+    one, other = back.evaluate(new_maps), estimator.evaluate(new_maps)
+    assert_allclose(10 ** one.interval(0.68)[0], 10 ** other.interval(0.68)[0])
+    assert_allclose(one.ood_score, other.ood_score, rtol=1e-4)
     assert back.reference_id_ == estimator.reference_id_
     assert back.calibrations_[ALL].skill_ == estimator.calibrations_[ALL].skill_
     assert back.leave_out("cloud0").calibrations_[ALL].skill_["n_clouds"] == 2

@@ -64,15 +64,14 @@ def test_wide_map_is_cut_out(estimator, new_maps):
 
 
 def test_interval(estimator, new_maps):
-    lower, upper = estimator.predict_interval(new_maps, 0.68)
-    wide_lower, wide_upper = estimator.predict_interval(new_maps, 0.95)
-    mass = estimator.predict(new_maps)
-    assert np.all((lower < mass) & (mass < upper))
+    result = estimator.evaluate(new_maps)
+    (lower, upper), (wide_lower, wide_upper) = (result.interval(level) for level in (0.68, 0.95))
+    assert np.all((lower < result.log_mass) & (result.log_mass < upper))
     assert np.all((wide_lower <= lower) & (upper <= wide_upper))
-    inside = (wide_lower < new_maps.masses) & (new_maps.masses < wide_upper)
+    inside = (wide_lower < new_maps.log_masses) & (new_maps.log_masses < wide_upper)
     assert inside.mean() > 0.8
     with pytest.raises(ValueError, match="level"):
-        estimator.predict_interval(new_maps, 68)
+        result.interval(68)
 
 
 def test_channels_choose_the_calibration(estimator, new_maps):
@@ -162,8 +161,7 @@ def test_strange_maps_are_flagged(estimator, new_maps, kind, n_channels):
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
 def test_alike_maps_are_not_flagged(estimator, new_maps):
-    assert (estimator.ood_score(new_maps) < estimator.ood_threshold).mean() > 0.9
-    assert isinstance(estimator.ood_score(new_maps.gasmap(0)), float)
+    assert (estimator.evaluate(new_maps).ood_score < estimator.ood_threshold).mean() > 0.9
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")
@@ -377,15 +375,11 @@ def test_masses_stay_within_the_reference_masses(estimator, new_maps):
     images = new_maps.images[:2].copy()
     images[0, 2] *= 1e4
     result = estimator.evaluate(images)
-    lower, upper = estimator.predict_interval(images, 0.99)
-    assert (lower >= 0.049 * u.solMass).all()
-    assert (upper <= max(30, mapset_top(estimator)) * 1.001 * u.solMass).all()
+    lower, upper = result.interval(0.99)
+    assert (lower >= np.log10(0.049)).all()
+    assert (upper <= max(np.log10(30.03), estimator.calibrations_[ALL].y_.max())).all()
     assert "extrapolated" in result.flags[0]
-    assert (lower <= estimator.predict(images)).all()
-
-
-def mapset_top(estimator):
-    return 10 ** estimator.calibrations_[ALL].y_.max()
+    assert (lower <= result.log_mass).all()
 
 
 def test_arrays_pass_the_checks_of_maps(estimator, new_maps):
