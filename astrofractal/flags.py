@@ -1,4 +1,4 @@
-"""All flags that a map or a row of a table can carry: meaning, severity, what to do, who sets it."""
+"""All flags that a map or a row of a table can carry: meaning, severity, what to do."""
 
 import math
 from dataclasses import dataclass
@@ -31,9 +31,6 @@ class Flag:
 
     remedy : str
         What to do.
-
-    set_by : str
-        The functions that set it.
     """
 
     name: str
@@ -41,10 +38,7 @@ class Flag:
     short: str
     description: str
     remedy: str
-    set_by: str
 
-
-_EVALUATE = "StellarMassEstimator.evaluate"
 
 #: Every flag by its name, in the order in which a table is summarized.
 FLAGS = {
@@ -56,7 +50,6 @@ FLAGS = {
             "outside the map",
             "the position is not on the map; nothing is measured there",
             "check the position and its frame against the map",
-            "GasMap.cutouts, StellarMassEstimator.catalog",
         ),
         Flag(
             "unlike-references",
@@ -65,7 +58,6 @@ FLAGS = {
             "out of distribution: unlike the reference maps, the score is above the threshold",
             "check units, distance and beam of the map; calibrate for its telescope "
             "(StellarMassEstimator.matched, --match)",
-            _EVALUATE,
         ),
         Flag(
             "no-skill",
@@ -74,7 +66,6 @@ FLAGS = {
             "from these channels, masses on an unseen cloud are hardly better than the mean "
             "(R2 per protostar below 0.1)",
             "add velocity and dispersion, or use a sharper map",
-            _EVALUATE,
         ),
         Flag(
             "weak-skill",
@@ -83,7 +74,6 @@ FLAGS = {
             "from these channels, masses on an unseen cloud are little better than the mean "
             "(R2 per protostar 0.1 to 0.25)",
             "add velocity and dispersion, or use a sharper map",
-            _EVALUATE,
         ),
         Flag(
             "extrapolated",
@@ -92,7 +82,6 @@ FLAGS = {
             "the mass or an end of its interval is beyond the reference masses, and is cut at "
             "0.05 or 30 solMass",
             "read the mass as a limit",
-            _EVALUATE,
         ),
         Flag(
             "off-center",
@@ -101,7 +90,6 @@ FLAGS = {
             "no peak of the column density, nor of N sigma^2, within one pixel of the center: if the "
             "position is off, the mass is too low",
             "check the position; a peak of the gas that is near may be the protostar",
-            "StellarMassEstimator.catalog",
         ),
         Flag(
             "beam",
@@ -109,7 +97,6 @@ FLAGS = {
             "from a map with a large beam",
             "the map resolves less than three pixels of the cutout, by its beam or its pixels",
             "calibrate for its telescope (StellarMassEstimator.matched, --match)",
-            f"GasMap.cutout, {_EVALUATE}",
         ),
         Flag(
             "masked",
@@ -117,7 +104,6 @@ FLAGS = {
             "partly without data",
             "a part of the cutout has no data",
             "use a map that covers 0.25 pc around the protostar",
-            f"GasMap.cutout, {_EVALUATE}",
         ),
         Flag(
             "edge",
@@ -125,7 +111,6 @@ FLAGS = {
             "at the border of the map",
             "the cutout reaches over the border of the map",
             "use a map that covers 0.25 pc around the protostar",
-            "GasMap.cutout",
         ),
         Flag(
             "sparse-velocity",
@@ -134,7 +119,6 @@ FLAGS = {
             "velocity or dispersion are known in less than a fifth of the cutout's pixels; in 5 % or "
             "less they are not used",
             "use a line that is detected in more of the gas",
-            _EVALUATE,
         ),
         Flag(
             "no-velocity",
@@ -142,7 +126,6 @@ FLAGS = {
             "without velocity",
             "the velocity is missing; a calibration without it was used",
             "add it if there is one (velocity=, --velocity)",
-            _EVALUATE,
         ),
         Flag(
             "no-dispersion",
@@ -150,7 +133,6 @@ FLAGS = {
             "without velocity dispersion",
             "the velocity dispersion is missing; a calibration without it was used",
             "add it if there is one (dispersion=, --dispersion)",
-            _EVALUATE,
         ),
         Flag(
             "other-pixel-scale",
@@ -158,26 +140,13 @@ FLAGS = {
             "with other pixels than the cutout",
             "the pixels of map and cutout differ by more than 5 % in width",
             "nothing: mass and momentum are conserved",
-            "GasMap.cutout",
         ),
     )
 }
 
 
 def skill_flags(r2: float) -> list[str]:
-    """
-    Return the flag of masses from a calibration.
-
-    Parameters
-    ----------
-    r2 : float
-        Its R2 per protostar on clouds left out.
-
-    Returns
-    -------
-    flags : list of str
-        ``["no-skill"]`` below 0.1 (or not a number), ``["weak-skill"]`` below 0.25, else none.
-    """
+    """Return the flags of masses by R2 per protostar: no-skill (also for NaN), weak-skill or none."""
     if not r2 >= WEAK_R2:
         return ["no-skill"]
     return ["weak-skill"] if r2 < GOOD_R2 else []
@@ -185,20 +154,9 @@ def skill_flags(r2: float) -> list[str]:
 
 def trust_of(flags: list[str], *numbers: float) -> str:
     """
-    Return whether a mass can be trusted.
+    Return whether a mass can be trusted: "yes", "doubt" or "no", the worst of its flags.
 
-    Parameters
-    ----------
-    flags : list of str
-        Its flags.
-
-    *numbers : float
-        Its score and the ends of its interval: a mass without them is not to be trusted.
-
-    Returns
-    -------
-    trust : {"yes", "doubt", "no"}
-        The worst of its flags.
+    ``numbers`` are its score and the ends of its interval: without them it is not to be trusted.
     """
     found = {FLAGS[name].trust for name in flags if name in FLAGS}
     if "no" in found or not all(map(math.isfinite, numbers)):

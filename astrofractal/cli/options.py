@@ -35,7 +35,7 @@ def add_weights(parser, *, default="bundled"):
 
 def _page(path):
     """Return the path of a page that `write_report` can write."""
-    from astrofractal.report.page import check_page
+    from astrofractal.report.report import check_page
 
     return _checked(check_page, path)
 

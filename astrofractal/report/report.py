@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from astropy.table import Table
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.html import data_table, facts_table, figure_image
@@ -14,7 +20,6 @@ from astrofractal.catalogs.columns import channel_code, verdict
 from astrofractal.flags import FLAGS
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.plotting import map_figure
-from astrofractal.report.page import check_page, make_page
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,7 +32,7 @@ if TYPE_CHECKING:
     from astrofractal.segmentation import Segmentation
 
 
-__all__ = ["write_report"]
+__all__ = ["check_page", "write_report"]
 
 _PACKAGES = ("astrofractal", "astropy", "numpy", "photutils", "scikit-learn", "timm", "torch")
 _MEASURES = {
@@ -49,6 +54,13 @@ _WHY = (
     "Above: the change of log M where a patch of a channel has the mean of its surroundings. Below: the "
     "reference protostars that look most alike, and their true masses."
 )
+
+
+def check_page(path):
+    """Raise an error if a page cannot have that name."""
+    if Path(path).suffix.lower() not in (".html", ".htm"):
+        msg = f"path must end in .html or .htm, got {str(path)!r}"
+        raise ValueError(msg)
 
 
 def write_report(
@@ -113,9 +125,7 @@ def write_report(
     maps = [maps] if isinstance(maps, GasMap) else list(maps)
     if not maps and segmentation is not None:
         maps = [segmentation.gas]
-    parts = []
-    if catalog is not None:
-        parts += _masses(catalog, maps)
+    parts = [] if catalog is None else [*_masses(catalog, maps)]
     why = [figure_image(figure, _WHY) for figure in explanations]
     parts += ["<h2>Why these masses</h2>", *why] if why else []
     if segmentation is not None:
@@ -131,9 +141,28 @@ def write_report(
         title = " and ".join(name for name, own in have.items() if own is not None).capitalize()
     now = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
     footer = f"Made by astrofractal {html.escape(version('astrofractal'))}, {now}."
-    page = make_page(title, "\n".join(part for part in parts if part), footer=footer)
+    page = _page(title, "\n".join(part for part in parts if part), footer)
     with atomic_path(path, overwrite=overwrite) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def _page(title, body, footer):
+    """Return a page that needs nothing else, and that its browser lets load nothing else."""
+    folder = files("astrofractal.report")
+    style, script = ((folder / f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    policy = (
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+        f"script-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    )
+    title = html.escape(title)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<h1>{title}</h1>\n"
+        f"{body}\n<footer>{footer}</footer>\n<script>{script}</script>\n</body>\n</html>\n"
+    )
 
 
 def _masses(catalog, maps):
@@ -215,17 +244,14 @@ def _flags(catalog, maps):
         found += [name for text in catalog["flags"] for name in str(text).split(",") if name]
     if not found:
         return "" if catalog is None else "<h2>Flags</h2><p>None is set.</p>"
-    rows = "".join(
-        f'<tr id="flag-{name}"><th scope="row">{name}</th><td class="number">{found.count(name)}</td>'
-        f"<td>{html.escape(flag.description)}</td><td>{html.escape(flag.remedy)}</td></tr>"
+    rows = [
+        (name, found.count(name), flag.description, flag.remedy)
         for name, flag in FLAGS.items()
         if name in found
-    )
-    return (
-        '<h2>Flags</h2><table><thead><tr><th scope="col">flag</th><th scope="col">times</th>'
-        '<th scope="col">meaning</th><th scope="col">what to do</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table>"
-    )
+    ]
+    table = Table(rows=rows, names=("flag", "times", "meaning", "what to do"))
+    shown = data_table(table, marked={"flag": '<span id="flag-{0}">{0}</span>'.format})
+    return f'<h2>Flags</h2><div class="text">{shown}</div>'
 
 
 def _calibration(catalog, estimator):
@@ -233,13 +259,9 @@ def _calibration(catalog, estimator):
     used = {channel_code(c): one for c, one in estimator.calibrations_.items()}
     if "channels" in catalog.colnames:
         used = {code: one for code, one in used.items() if code in set(catalog["channels"])} or used
-    heads = "".join(f'<th scope="col">{html.escape(code)}</th>' for code in used)
-    rows = "".join(
-        f'<tr><th scope="row">{html.escape(what)}</th>'
-        + "".join(f'<td class="number">{_number(c.skill_.get(n))}</td>' for c in used.values())
-        + "</tr>"
-        for n, what in _MEASURES.items()
-    )
+    table = Table({"on clouds that were left out": list(_MEASURES.values())})
+    for code, one in used.items():
+        table[code] = [_number(one.skill_.get(name)) for name in _MEASURES]
     options = {
         code: f"{one.features!r}; regressor {one.regressor!r}; weight exponent {one.weight_exponent:g}"
         for code, one in used.items()
@@ -247,16 +269,14 @@ def _calibration(catalog, estimator):
     return (
         "<h2>Calibration</h2><p>Each reference cloud was left out in turn, and its masses were "
         "estimated by a calibration on the others. N is the column density, v the velocity, sigma "
-        "its dispersion.</p>"
-        f'<div class="wide"><table><thead><tr><th scope="col">on clouds that were left out</th>{heads}'
-        f"</tr></thead><tbody>{rows}</tbody></table></div>{facts_table(options)}"
+        f"its dispersion.</p>{data_table(table)}{facts_table(options)}"
     )
 
 
 def _number(value):
     if isinstance(value, list | tuple):
         return ", ".join(_number(one) for one in value)
-    return "—" if value is None else str(value) if isinstance(value, int) else f"{value:.2f}"
+    return "—" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
 def _origin(catalog, segmentation, command):
