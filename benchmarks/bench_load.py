@@ -88,7 +88,7 @@ def catalog(folder, size, bundled):
     if bundled:
         estimator = StellarMassEstimator()
     else:
-        features = FeatureSet(pooling=None, profiles="all", contrasts=True)
+        features = FeatureSet(pooling=None, profiles=True, contrasts=True)
         estimator = StellarMassEstimator(features=features, regressor="ridge")
         channels = [("column_density", "velocity", "dispersion")]
         estimator.fit(reference_maps()[::13], channels=channels)

@@ -80,7 +80,7 @@ HAND_MADE = "contrasts + profiles"
 ALIKE = f"{HAND_MADE}, the default's regressor"
 
 #: The features of these methods.
-HAND_MADE_FEATURES = FeatureSet(pooling=None, profiles="all", contrasts=True)
+HAND_MADE_FEATURES = FeatureSet(pooling=None, profiles=True, contrasts=True)
 
 _BOTH = ("ridge", "svr")
 
@@ -137,7 +137,7 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
             ALIKE, HAND_MADE_FEATURES, default.regressor, weight_exponent=default.weight_exponent
         ),
         Method("contrasts", FeatureSet(pooling=None, contrasts=True), _BOTH),
-        Method("profiles", FeatureSet(pooling=None, profiles="all", contrasts=False), _BOTH),
+        Method("profiles", FeatureSet(pooling=None, profiles=True, contrasts=False), _BOTH),
         Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
         Method("aperture gas mass, best radius", ClassicalMasses("aperture"), BestRadius()),
         Method("nested virial masses", ClassicalMasses("virial"), LinearRegression()),
@@ -149,13 +149,13 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
     kinds = {
         "tokens, symmetrized": (FeatureSet(**tokens), _BOTH),
         "tokens, symmetrized, + contrasts + profiles": (
-            FeatureSet(pooling=_TOKENS, zoom=_ZOOM, profiles="all", contrasts=True),
+            FeatureSet(pooling=_TOKENS, zoom=_ZOOM, profiles=True, contrasts=True),
             _BOTH,
         ),
         "tokens, symmetrized, neighbors": (FeatureSet(**tokens), "knn"),
         "class token, symmetrized": (FeatureSet(**tokens | {"pooling": ("class",)}), "ridge"),
         "tokens": (FeatureSet(**tokens | {"symmetrize": False}), _BOTH),
-        "readout + profiles": (FeatureSet(**structure, profiles="all"), _BOTH),
+        "readout + profiles": (FeatureSet(**structure, profiles=True), _BOTH),
         "readout": (FeatureSet(**structure), _BOTH),
         "class token, neighbors (published head)": (
             FeatureSet(pooling=("class",), **plain),

@@ -14,7 +14,6 @@ from astrofractal._utils.identity import fields_of, fingerprint
 from astrofractal._utils.validation import one_of, warn
 from astrofractal.catalogs.columns import positive_masses
 from astrofractal.exceptions import AstrofractalWarning
-from astrofractal.flags import skill_flags
 from astrofractal.gasmap.moments import CHANNEL_SETS, channels_of, keep_channels
 from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.intervals import ConformalIntervals, Domain, Scaler
@@ -236,11 +235,6 @@ class Calibration:
     def _reference(self):
         """The regressor and the domain; after loading they are fitted at the first use."""
         return _Reference(self, slice(None))
-
-    @property
-    def has_skill(self) -> bool:
-        """Whether R2 per protostar on clouds left out is at least 0.1 (bool)."""
-        return "no-skill" not in skill_flags(self.skill_["r2_protostar"])
 
     @property
     def mass_range(self) -> np.ndarray:

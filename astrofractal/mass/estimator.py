@@ -472,7 +472,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         *,
         largest_scale: u.Quantity | None = None,
         maps: MapSet | None = None,
-        n_per_protostar: int = 2,
         random_state: int = 0,
         cache: bool = True,
         progress_bar: ProgressBar = False,
@@ -493,18 +492,14 @@ class StellarMassEstimator(Options, BaseEstimator):
             (`astrofractal.observing.Telescope.measure`), or a telescope.
 
         positions : optional
-            The protostars of a map, as `catalog` takes them; by default the peaks of the column
-            density.
+            The protostars of a map, as `catalog` takes them.
 
         largest_scale : `~astropy.units.Quantity`, optional
             The largest scale, an angle or a length, that the map of an interferometer holds.
 
         maps : `~astrofractal.mapset.MapSet`, optional
-            Maps of known masses; by default `~astrofractal.mapset.reference_maps`.  The clouds that
-            `leave_out` has left out are not used.
-
-        n_per_protostar : int, optional
-            How many maps of each protostar are used.
+            Maps of known masses, of which two of each protostar are used; by default
+            `~astrofractal.mapset.reference_maps` without the clouds that `leave_out` has left out.
 
         random_state : int, optional
             The seed of noise and footprints.
@@ -520,12 +515,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         estimator : `StellarMassEstimator`
             A new one.  ``telescope_`` is what was matched, ``choice_`` has the features that were
             chosen and the R2 per protostar of each set.
-
-        Raises
-        ------
-        ValueError
-            If no position has data around it, or this estimator was calibrated on other maps,
-            which must then be given.
 
         Examples
         --------
@@ -550,7 +539,6 @@ class StellarMassEstimator(Options, BaseEstimator):
             self,
             as_telescope(gas, positions, largest_scale=largest_scale),
             self._kept(maps),
-            n_per_protostar=n_per_protostar,
             random_state=random_state,
             cache=cache,
             progress_bar=progress_bar,

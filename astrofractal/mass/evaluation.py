@@ -103,9 +103,10 @@ class Evaluation:
     def without_skill(self) -> dict[str, float]:
         """The channels whose masses have no predictive power, and their R2 per protostar (dict)."""
         found = {}
-        for calibration in self.calibrations:
-            if calibration and not calibration.has_skill:
-                found[" + ".join(calibration.channels)] = calibration.skill_["r2_protostar"]
+        for calibration in filter(None, self.calibrations):
+            r2 = calibration.skill_["r2_protostar"]
+            if "no-skill" in skill_flags(r2):
+                found[" + ".join(calibration.channels)] = r2
         return {name: found[name] for name in sorted(found, key=len)}
 
     def half_width(self, level: float) -> np.ndarray:

@@ -15,7 +15,7 @@ from astrofractal.encoder.pooling import check_pooling
 from astrofractal.encoder.structure import N_CENTER_TARGETS, structure_at_center
 from astrofractal.encoder.weights import HEADS
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
-from astrofractal.mass.measures import PROFILES, batched, check_names, radial_profiles
+from astrofractal.mass.measures import N_RINGS, PROFILES, batched, radial_profiles
 
 __all__ = ["CONTRASTS", "FeatureSet", "aperture_contrasts", "for_encoder"]
 
@@ -93,36 +93,31 @@ class FeatureSet:
         Whether the encoder's features are averaged over the sixteen symmetries of the sky.  Without
         it the encoder processes each map once, in a sixteenth of the time.
 
-    profiles : tuple of str, optional
-        Names of radial profiles, ``"all"`` for all; see `~astrofractal.mass.radial_profiles`.
-
-    contrasts : bool, optional
-        Whether the sixteen `~astrofractal.mass.aperture_contrasts` are added.
+    profiles, contrasts : bool, optional
+        Whether the thirty `~astrofractal.mass.radial_profiles` and the sixteen
+        `~astrofractal.mass.aperture_contrasts` are added.
 
     Raises
     ------
     ValueError
-        If a name is unknown, ``zoom`` is below one, or there is no feature at all.
+        If a pooling is unknown, ``zoom`` is below one, or there is no feature at all.
 
     Examples
     --------
     >>> from astrofractal.mass import FeatureSet
-    >>> str(FeatureSet(profiles="all"))
+    >>> str(FeatureSet(profiles=True))
     'central+scatter@4x(symmetrized)+profiles'
     """
 
     pooling: tuple[str, ...] | str | None = ("central", "scatter")
     zoom: float = 4.0
     symmetrize: bool = True
-    profiles: tuple[str, ...] | str = ()
+    profiles: bool = False
     contrasts: bool = False
 
     def __post_init__(self):
         object.__setattr__(self, "pooling", check_pooling(self.pooling) if self.pooling else ())
-        names = PROFILES if self.profiles == "all" else self.profiles or ()
-        names = (names,) if isinstance(names, str) else tuple(names)
-        check_names("profiles", names, PROFILES)
-        object.__setattr__(self, "profiles", names)
+        object.__setattr__(self, "profiles", bool(self.profiles))  # a tuple in older files
         at_least("zoom", self.zoom, 1)
         if not (self.pooling or self.profiles or self.contrasts):
             msg = (
@@ -183,15 +178,12 @@ class FeatureSet:
         if self.pooling:
             parts.append(np.asarray(encoded))
         physics = []
-        names = [name for name in self.profiles if PROFILES[name] in channels]
-        if names:
-            physics.append(radial_profiles(images, names))
+        if self.profiles:
+            keep = np.repeat([name in channels for name in PROFILES.values()], N_RINGS)
+            physics.append(radial_profiles(images)[:, keep])
         if self.contrasts:
-            keep = [i for i, name in enumerate(CONTRASTS) if name in channels]
+            keep = np.isin(CONTRASTS, channels)
             physics.append(aperture_contrasts(images, self.zoom)[:, keep])
         if physics:
             parts.append(np.hstack(physics))
-        if not parts:
-            msg = f"none of the features can be computed from the channels {', '.join(channels)}"
-            raise ValueError(msg)
         return np.hstack(parts).astype(np.float32), [part.shape[1] for part in parts]

@@ -11,7 +11,6 @@ from astropy import units as u
 
 import astrofractal
 from astrofractal._utils.identity import fingerprint
-from astrofractal._utils.validation import positive_int
 from astrofractal.catalogs.detection import find_protostars
 from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.data import data_path
@@ -48,7 +47,7 @@ _STANDARD_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 #: with pixels of twice the width: R2 and intervals of one on sharp maps are then not true.
 _LARGEST_BEAM, _LARGEST_PIXEL, _LARGEST_NOISE, _LARGEST_HOLES = 2.0, 1.5, 0.1, 0.1
 
-_GAS = FeatureSet(pooling=None, contrasts=True, profiles="all")
+_GAS = FeatureSet(pooling=None, contrasts=True, profiles=True)
 
 #: The features between which each match chooses.
 CANDIDATES = {
@@ -58,6 +57,8 @@ CANDIDATES = {
 
 #: Of ridge, support vectors and kernel ridge this one has the highest R2 per protostar.
 _REGRESSOR, _WEIGHT_EXPONENT = "kernel_ridge", 0.6
+
+_N_PER_PROTOSTAR = 2
 
 
 def as_telescope(gas, positions=None, *, largest_scale=None):
@@ -75,14 +76,13 @@ def as_telescope(gas, positions=None, *, largest_scale=None):
     return Telescope.measure(gas, places, largest_scale=largest_scale)
 
 
-def match(estimator, telescope, maps, *, n_per_protostar, random_state, cache, progress_bar):
+def match(estimator, telescope, maps, *, random_state, cache, progress_bar):
     """Return an estimator like another one, calibrated on maps as a telescope shows them."""
-    positive_int("n_per_protostar", n_per_protostar)
     options = estimator.get_params(deep=False) | {"prior": as_prior(estimator.prior)}
     defaults = {"regressor": _REGRESSOR, "weight_exponent": _WEIGHT_EXPONENT}
     options |= {name: value for name, value in defaults.items() if options[name] is None}
     candidates = CANDIDATES if estimator.features is None else {"given": estimator.features}
-    maps = maps.limit(n_per_protostar)
+    maps = maps.limit(_N_PER_PROTOSTAR)
     # Two maps stand for the code that describes them: a calibration of another version of it is not
     # taken from the cache.
     two = telescope.observe_images(maps.images[:2], random_state=random_state)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import constants, units
@@ -13,26 +12,25 @@ from astrofractal.gasmap.moments import CHANNELS
 
 __all__ = [
     "CONTRAST",
+    "N_RINGS",
     "PROFILES",
     "aperture_mass",
     "appearance",
     "batched",
-    "check_names",
     "radial_profiles",
     "virial_mass",
 ]
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 #: Edges of the rings of the radial profiles, as fractions of half the width of the map: on 64 px
 #: these are 0, 1, 2, 4, 8, 16 and 32 px.
 _RING_EDGES = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 
+N_RINGS = len(_RING_EDGES) - 1
+
 # Velocities (km/s) below this are noise; it keeps their logarithms finite.
 _FLOOR = 0.02
 
-#: Names of the radial profiles and the channel that each needs; each has six rings.
+#: The radial profiles and the channel that each needs; each has six rings.
 PROFILES = {
     "column_density": "column_density",
     "velocity": "velocity",
@@ -75,7 +73,7 @@ def _masked_mean(values, weights):
 
 
 @batched
-def radial_profiles(images: np.ndarray, names: Iterable[str] = CHANNELS) -> np.ndarray:
+def radial_profiles(images: np.ndarray) -> np.ndarray:
     """
     Describe each channel in six rings around the protostar.
 
@@ -86,44 +84,26 @@ def radial_profiles(images: np.ndarray, names: Iterable[str] = CHANNELS) -> np.n
     images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
         The model's channels; NaN where there is no data.
 
-    names : iterable of str, optional
-        Which profiles: ``"column_density"`` (mean of log10 N), ``"velocity"`` (log10 of the
-        standard deviation of the line-of-sight velocity over the ring, km/s), ``"dispersion"``
-        (log10 of the mean velocity dispersion, km/s), ``"column_density_scatter"`` (standard
-        deviation of log10 N), ``"dispersion_scatter"`` (log10 of the standard deviation of the
-        dispersion).
-
     Returns
     -------
-    profiles : 2D float32 `~numpy.ndarray`, shape (n_maps, 6 len(names))
-        From the inner to the outer ring of each profile in turn; NaN where a ring has no data.
-
-    Raises
-    ------
-    ValueError
-        If a name is unknown.
+    profiles : 2D float32 `~numpy.ndarray`, shape (n_maps, 30)
+        From the inner to the outer ring of each profile in turn, NaN where a ring has no data: the
+        mean of log10 N; log10 of the standard deviation of the line-of-sight velocity over the ring
+        (km/s); log10 of the mean velocity dispersion (km/s); the standard deviation of log10 N; log10
+        of the standard deviation of the dispersion.
     """
-    check_names("profiles", names, PROFILES)
     radius = _normalized_radius(images.shape[2:]).ravel()
     masks = [(radius >= a) & (radius < b) for a, b in zip(_RING_EDGES, _RING_EDGES[1:])]
     rings = np.stack(masks, axis=1).astype(np.float32)
-    blocks = [np.empty((len(images), 0))]
-    for name in names:
-        channel = images[:, CHANNELS.index(PROFILES[name])].reshape(len(images), -1)
+    blocks = []
+    for name, needed in PROFILES.items():
+        channel = images[:, CHANNELS.index(needed)].reshape(len(images), -1)
         statistic = _ring_std if name in _SCATTERS else _masked_mean
         values = statistic(channel, rings)
-        if PROFILES[name] != "column_density":  # whose channel is a logarithm already
+        if needed != "column_density":  # whose channel is a logarithm already
             values = np.log10(np.maximum(values, 0) + _FLOOR)
         blocks.append(values)
     return np.hstack(blocks).astype(np.float32)
-
-
-def check_names(parameter, names, known):
-    """Raise `ValueError` if one of ``names`` is not ``known``."""
-    unknown = [name for name in names if name not in known]
-    if unknown:
-        msg = f"{parameter} must be among {', '.join(map(repr, known))}, got {unknown[0]!r}"
-        raise ValueError(msg)
 
 
 def _ring_std(values, rings):

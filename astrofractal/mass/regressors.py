@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import numbers
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,9 +16,13 @@ from sklearn.linear_model import BayesianRidge, Ridge
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVR
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter, validate_data
-
-from astrofractal.mass.weights import check_training
+from sklearn.utils.validation import (
+    check_array,
+    check_consistent_length,
+    check_is_fitted,
+    has_fit_parameter,
+    validate_data,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,13 +44,44 @@ __all__ = [
 _ALPHAS = tuple(float(alpha) for alpha in 10 ** np.arange(-5, 2.1, 0.5))
 
 
-class GroupRidge(RegressorMixin, BaseEstimator):
+class _Regressor(RegressorMixin, BaseEstimator):
+    """A regressor with weights and groups of its maps."""
+
+    def fit(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+    ) -> Self:
+        """Fit, with weights and groups (clouds) of the maps where they are given."""
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        weights = np.ones(len(y))
+        if sample_weight is not None and not isinstance(sample_weight, numbers.Real):
+            weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64)
+        check_consistent_length(y, weights)
+        keep = weights > 0
+        if weights.ndim != 1 or not keep.any() or (weights < 0).any():
+            msg = "sample_weight must have one dimension and be positive or, for some maps, zero"
+            raise ValueError(msg)
+        groups = None if groups is None else np.asarray(groups)[keep]
+        weights = weights[keep]
+        self._fit(X[keep], y[keep].astype(float), weights / weights.mean(), groups)
+        return self
+
+    def predict(self, X: ArrayLike) -> np.ndarray:
+        """Return the predictions."""
+        check_is_fitted(self)
+        return self._predict(validate_data(self, X, reset=False, dtype=np.float64))
+
+
+class GroupRidge(_Regressor):
     """
     Ridge regression within groups, whose penalty is chosen by leaving whole groups out.
 
     The slopes are those of the maps of one cloud about that cloud's mean (the fixed-effects
     estimator): how a few clouds differ from one another in features and in mass is chance, and
-    does not carry over to the next cloud.
+    does not carry over to the next cloud.  Without groups five interleaved folds are left out.
 
     Parameters
     ----------
@@ -56,15 +92,7 @@ class GroupRidge(RegressorMixin, BaseEstimator):
     def __init__(self, alphas: ArrayLike = _ALPHAS) -> None:
         self.alphas = alphas
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> Self:
-        """Fit; without ``groups`` the penalty is chosen by five interleaved folds."""
-        x, target, weights, labels = check_training(self, X, y, sample_weight, groups)
+    def _fit(self, x, target, weights, labels):
         labels = np.arange(len(target)) % 5 if labels is None else labels
         members = [np.flatnonzero(labels == label) for label in np.unique(labels)]
         centered, targets = x.copy(), target.copy()
@@ -92,7 +120,6 @@ class GroupRidge(RegressorMixin, BaseEstimator):
         self.alpha_ = float(alphas[np.argmin(errors)])
         self.coef_ = self._path(gram, cross, np.array([self.alpha_]))[:, 0]
         self.intercept_ = float((total - sums @ self.coef_) / weights.sum())
-        return self
 
     @staticmethod
     def _path(gram, cross, alphas):
@@ -101,13 +128,11 @@ class GroupRidge(RegressorMixin, BaseEstimator):
         scale = max(values.mean(), 1e-12)
         return vectors @ ((vectors.T @ cross)[:, None] / (values[:, None] + scale * alphas))
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the linear prediction."""
-        check_is_fitted(self)
-        return validate_data(self, X, reset=False, dtype=np.float64) @ self.coef_ + self.intercept_
+    def _predict(self, X):
+        return X @ self.coef_ + self.intercept_
 
 
-class KernelRidgeRegression(RegressorMixin, BaseEstimator):
+class KernelRidgeRegression(_Regressor):
     """
     Kernel ridge regression with a Gaussian kernel and an offset, the mean of a Gaussian process.
 
@@ -124,31 +149,19 @@ class KernelRidgeRegression(RegressorMixin, BaseEstimator):
         self.alpha = alpha
         self.gamma = gamma
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> Self:
-        """Fit; ``groups`` are not used."""
-        x, target, weights, _ = check_training(self, X, y, sample_weight, groups)
+    def _fit(self, x, target, weights, _):
         mean = np.average(x, axis=0, weights=weights)
         variance = np.average((x - mean) ** 2, axis=0, weights=weights).sum()
         self.gamma_ = self.gamma / max(variance, 1e-12)
         self.intercept_ = float(np.average(target, weights=weights))
         self.model_ = KernelRidge(alpha=self.alpha, kernel="rbf", gamma=self.gamma_)
         self.model_.fit(x, target - self.intercept_, sample_weight=weights)
-        return self
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the prediction."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+    def _predict(self, X):
         return self.model_.predict(X) + self.intercept_
 
 
-class AveragedRegressor(RegressorMixin, BaseEstimator):
+class AveragedRegressor(_Regressor):
     """
     The mean of the predictions of several regressors.
 
@@ -161,25 +174,13 @@ class AveragedRegressor(RegressorMixin, BaseEstimator):
     def __init__(self, members: tuple[BaseEstimator, ...]) -> None:
         self.members = members
 
-    def fit(
-        self,
-        X: ArrayLike,
-        y: ArrayLike,
-        sample_weight: ArrayLike | None = None,
-        groups: ArrayLike | None = None,
-    ) -> Self:
-        """Fit a copy of each member."""
-        validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+    def _fit(self, x, target, weights, groups):
         self.members_ = [
-            fit_regressor(clone(m), X, y, sample_weight=sample_weight, groups=groups)
-            for m in self.members
+            fit_regressor(clone(member), x, target, sample_weight=weights, groups=groups)
+            for member in self.members
         ]
-        return self
 
-    def predict(self, X: ArrayLike) -> np.ndarray:
-        """Return the mean of the members' predictions."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
+    def _predict(self, X):
         return np.mean([member.predict(X) for member in self.members_], axis=0)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +10,6 @@ import numpy as np
 from astropy import units as u
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import GroupKFold
-from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
 from astrofractal._utils.tables import read_table
 from astrofractal.catalogs.columns import need_columns, solar_masses
@@ -21,7 +19,6 @@ __all__ = [
     "PRIORS",
     "Prior",
     "as_prior",
-    "check_training",
     "folds_of",
     "importance",
     "protostar_weights",
@@ -32,9 +29,7 @@ __all__ = [
 
 
 def protostar_weights(protostars, exponent, represents=None):
-    """
-    Return the weight of each map, so that protostars with many maps do not outweigh the others.
-    """
+    """Return the weight of each map; protostars with many maps do not outweigh the others."""
     # represents 1D
     _, index = np.unique(protostars, return_inverse=True)
     represents = np.ones(len(index)) if represents is None else np.asarray(represents, float)
@@ -104,22 +99,6 @@ def weighted_quantile(values, weights, level):
     cumulative = np.cumsum(np.asarray(weights, float)[order])
     place = np.searchsorted(cumulative, level * cumulative[-1] * (1 - 1e-9))
     return float(values[order[min(place, len(order) - 1)]])
-
-
-def check_training(estimator, X, y, sample_weight, groups):
-    """Validate what a regressor is fitted on, as scikit-learn does."""
-    X, y = validate_data(estimator, X, y, dtype=np.float64, y_numeric=True)
-    weights = np.ones(len(y))
-    if sample_weight is not None and not isinstance(sample_weight, numbers.Real):
-        weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64)
-    check_consistent_length(y, weights)
-    keep = weights > 0
-    if weights.ndim != 1 or not keep.any() or (weights < 0).any():
-        msg = "sample_weight must have one dimension and be positive or, for some maps, zero"
-        raise ValueError(msg)
-    groups = None if groups is None else np.asarray(groups)[keep]
-    weights = weights[keep]
-    return X[keep], y[keep].astype(float), weights / weights.mean(), groups
 
 
 if TYPE_CHECKING:

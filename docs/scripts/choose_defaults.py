@@ -28,8 +28,8 @@ TOKENS = ("central", "scatter")
 FEATURES = {
     "tokens": FeatureSet(pooling=TOKENS, contrasts=False),
     "tokens + contrasts": FeatureSet(pooling=TOKENS, contrasts=True),
-    "tokens + profiles": FeatureSet(pooling=TOKENS, contrasts=False, profiles="all"),
-    "tokens + contrasts + profiles": FeatureSet(pooling=TOKENS, contrasts=True, profiles="all"),
+    "tokens + profiles": FeatureSet(pooling=TOKENS, contrasts=False, profiles=True),
+    "tokens + contrasts + profiles": FeatureSet(pooling=TOKENS, contrasts=True, profiles=True),
     HAND_MADE: HAND_MADE_FEATURES,
 }
 #: Regressors, and exponents of the weights of maps.

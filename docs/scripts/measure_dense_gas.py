@@ -23,7 +23,7 @@ from astrofractal import GasMap, StellarMassEstimator
 from astrofractal.mapset import MapSet
 from astrofractal.mass import FeatureSet
 
-FEATURES = FeatureSet(pooling=None, contrasts=True, profiles="all")
+FEATURES = FeatureSet(pooling=None, contrasts=True, profiles=True)
 SETS = [("column_density",), ("column_density", "velocity", "dispersion")]
 
 

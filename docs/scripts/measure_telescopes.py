@@ -135,7 +135,7 @@ def main():
     warnings.simplefilter("ignore")
     features = None
     if args.features == "gas":
-        features = FeatureSet(pooling=None, contrasts=True, profiles="all")
+        features = FeatureSet(pooling=None, contrasts=True, profiles=True)
     estimator, maps = StellarMassEstimator(features=features), reference_maps().limit(2)
     args.output.parent.mkdir(parents=True, exist_ok=True)
     every, found = list(rows()), {}

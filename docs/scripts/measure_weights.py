@@ -121,7 +121,7 @@ def measure(maps, weights, conditions, cache, n_per_protostar):
         seen = observed(maps, CONDITIONS[condition])
         images, score = seen.images, partial(r2_score, seen.log_masses)
         shares = {"sample_weight": protostar_shares(seen, 1)}
-        contrasts, profiles = aperture_contrasts(images), radial_profiles(images, PROFILES)
+        contrasts, profiles = aperture_contrasts(images), radial_profiles(images)
         reference = predict_clouds([np.hstack([contrasts, profiles])], seen)
         rows[HAND_MADE] |= {
             f"r2_{condition}": score(reference, **shares),

@@ -88,7 +88,7 @@ positions = sinks["id", "ra", "dec"]
 maps = reference_maps()
 maps = maps[maps.clouds != "cloud04"]
 estimator = StellarMassEstimator(
-    features=FeatureSet(pooling=None, contrasts=True, profiles="all")
+    features=FeatureSet(pooling=None, contrasts=True, profiles=True)
 )
 matched = estimator.matched(seen, positions, maps=maps)
 skill = matched.calibrations_[seen.channels].skill_

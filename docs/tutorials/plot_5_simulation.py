@@ -85,7 +85,7 @@ maps
 # With hand-made features, which is fast; ``StellarMassEstimator().fit(maps)`` uses the
 # network. Each cloud is predicted by a calibration on the others.
 
-features = FeatureSet(pooling=None, profiles="all", contrasts=True)
+features = FeatureSet(pooling=None, profiles=True, contrasts=True)
 estimator = StellarMassEstimator(features=features, regressor="ridge").fit(
     maps
 )

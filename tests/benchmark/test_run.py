@@ -21,10 +21,10 @@ from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mass import FeatureSet
 from tests.factories import make_mapset
 
-PROFILES = FeatureSet(pooling=None, profiles="all")
+PROFILES = FeatureSet(pooling=None, profiles=True)
 METHODS = (
     Method("default", PROFILES, "ridge"),
-    Method(HAND_MADE, FeatureSet(pooling=None, profiles="all", contrasts=True), ("ridge", "svr")),
+    Method(HAND_MADE, FeatureSet(pooling=None, profiles=True, contrasts=True), ("ridge", "svr")),
     Method("nested virial masses", ClassicalMasses("virial"), Ridge()),
     Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
     Method("mean mass", PROFILES, DummyRegressor()),

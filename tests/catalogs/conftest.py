@@ -9,5 +9,5 @@ def estimator():
     from astrofractal import StellarMassEstimator
     from astrofractal.mass import FeatureSet
 
-    features = FeatureSet(pooling=None, profiles="all")
+    features = FeatureSet(pooling=None, profiles=True)
     return StellarMassEstimator(features=features, regressor="ridge").fit(make_mapset(90, n_maps=1))

@@ -7,7 +7,7 @@ from astrofractal.cli import main
 from astrofractal.mass import FeatureSet
 from tests.factories import make_mapset
 
-FEATURES = FeatureSet(pooling=None, profiles="all")
+FEATURES = FeatureSet(pooling=None, profiles=True)
 
 
 @pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarning")

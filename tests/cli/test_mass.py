@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
     maps = make_mapset(18)
     maps[:6].write(folder / "maps.fits")
     estimator = StellarMassEstimator(
-        features=FeatureSet(pooling=None, profiles="all"), regressor="ridge"
+        features=FeatureSet(pooling=None, profiles=True), regressor="ridge"
     )
     estimator.fit(maps).save(folder / "my.astrofractal")
     y, x = np.mgrid[:128, :160]

@@ -3,7 +3,7 @@ import pytest
 from astrofractal.mass import FeatureSet
 from tests.factories import make_mapset
 
-PROFILES = FeatureSet(pooling=None, profiles="all")
+PROFILES = FeatureSet(pooling=None, profiles=True)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ ALL = ("column_density", "velocity", "dispersion")
 
 
 def fitted(mapset, regressor, **options):
-    options = {"features": FeatureSet(pooling=None, profiles="dispersion"), **options}
+    options = {"features": FeatureSet(pooling=None, profiles=True), **options}
     return StellarMassEstimator(regressor=regressor, **options).fit(mapset, channels=[ALL])
 
 

@@ -16,7 +16,7 @@ from astrofractal.mass.files import write_matched
 from astrofractal.observing import Telescope
 from tests.factories import make_mapset
 
-GAS = FeatureSet(pooling=None, profiles="all", contrasts=True)
+GAS = FeatureSet(pooling=None, profiles=True, contrasts=True)
 
 
 def quick(**options):

@@ -61,7 +61,7 @@ def segmentation(gas):
 
 @pytest.fixture(scope="module")
 def estimator():
-    features = FeatureSet(pooling=None, profiles="all")
+    features = FeatureSet(pooling=None, profiles=True)
     return StellarMassEstimator(features=features, regressor="ridge").fit(make_mapset(18))
 
 

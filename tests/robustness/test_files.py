@@ -82,7 +82,7 @@ def calibration(folder):
     from safetensors import safe_open
 
     path = folder / "sound.astrofractal"
-    features = FeatureSet(pooling=None, profiles="all")
+    features = FeatureSet(pooling=None, profiles=True)
     estimator = StellarMassEstimator(features=features, regressor="ridge")
     estimator.fit(make_mapset(30, n_maps=1)).save(path)
     with safe_open(path, framework="numpy") as file:

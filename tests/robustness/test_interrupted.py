@@ -41,7 +41,7 @@ def make_map(shape):
 def make_writers():
     """Return for each kind of file a function that writes it, and one that reads it whole."""
     gas, maps = make_map((160, 160)), make_mapset(24, n_maps=1)
-    features = FeatureSet(pooling=None, profiles="all")
+    features = FeatureSet(pooling=None, profiles=True)
     estimator = StellarMassEstimator(features=features, regressor="ridge")
     estimator.fit(maps, channels=[gas.channels])
     with warnings.catch_warnings():

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarnin
 def estimator():
     """An estimator whose features are of the network as well, and quick."""
     encoder = FractalEncoder(weights="random")
-    features = FeatureSet(("central", "scatter"), symmetrize=False, profiles="all")
+    features = FeatureSet(("central", "scatter"), symmetrize=False, profiles=True)
     estimator = StellarMassEstimator(encoder, features=features, regressor="ridge")
     return estimator.fit(make_mapset(36, n_maps=1), channels=[ALL])
 

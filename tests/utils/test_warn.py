@@ -30,7 +30,7 @@ def test_detection():
 
 @pytest.mark.parametrize("progress_bar", [False, True])
 def test_masses(progress_bar):
-    features, options = FeatureSet(pooling=None, profiles="all"), {"progress_bar": progress_bar}
+    features, options = FeatureSet(pooling=None, profiles=True), {"progress_bar": progress_bar}
     estimator = StellarMassEstimator(features=features, regressor="ridge").fit(make_mapset(18))
     column = make_column((100, 100), [(50, 50, 1e23, 4)], roughness=0.05)
     velocity = np.full(column.shape, np.nan)
