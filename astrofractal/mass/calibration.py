@@ -155,10 +155,8 @@ class Calibration:
         own = np.array([]) if self.clouds_ is None else self.clouds_
         known = sorted(set(own.tolist()))
         clouds = [str(cloud) for cloud in clouds]
-        unknown = [cloud for cloud in clouds if cloud not in known]
-        if unknown:
-            msg = f"clouds must be among {', '.join(known) or 'none'}, got {unknown[0]!r}"
-            raise ValueError(msg)
+        for cloud in clouds:
+            one_of("clouds", cloud, known or ["none"])
         keep = ~np.isin(own, clouds)
         if keep.sum() < _LEAST_MAPS:
             msg = f"clouds: {keep.sum()} maps remain, a calibration needs {_LEAST_MAPS}"

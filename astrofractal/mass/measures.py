@@ -174,9 +174,7 @@ def appearance(images: np.ndarray) -> np.ndarray:
 def _mean(values, weights):
     """Return the mean over the pixels of each map, NaN where none has a weight."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.einsum("i...,i...->i", values, weights) / weights.sum(
-            tuple(range(1, weights.ndim))
-        )
+        return np.einsum("ijk,ijk->i", values, weights) / weights.sum((1, 2))
 
 
 def virial_mass(
@@ -218,7 +216,7 @@ def virial_mass(
     column = np.nan_to_num(10 ** (log_n - 22))
     moving, spread = column * np.isfinite(velocity), column * np.isfinite(dispersion)
     velocity, dispersion = np.nan_to_num(velocity), np.nan_to_num(dispersion)
-    mean = _mean(velocity, moving)[:, None]
+    mean = _mean(velocity, moving)[:, None, None]
     variance = _mean((velocity - mean) ** 2, moving) + _mean(dispersion**2, spread)
     sigma2 = variance * (units.km / units.s) ** 2
     return (5 * sigma2 * radius / constants.G).to(units.solMass)
@@ -241,12 +239,12 @@ def aperture_mass(
         One mass per map, of the pixels that have data.
     """
     log_n = _in_aperture(images, pixel_scale, radius)[0]
-    column = np.nansum(10**log_n, axis=1) / units.cm**2
+    column = np.nansum(10**log_n, axis=(1, 2)) / units.cm**2
     return column_to_mass(column, pixel_scale**2).to(units.solMass)
 
 
 def _in_aperture(images, pixel_scale, radius):
-    """Return the channels of the pixels within the radius, shape (3, n_maps, n_pixels)."""
+    """Return the channels of the pixels within the radius, shape (3, n_maps, 1, n_pixels)."""
     images = np.asarray(images, dtype=float)
     shape = images.shape[2:]
     width = max(shape) * units.Quantity(pixel_scale)
@@ -254,4 +252,4 @@ def _in_aperture(images, pixel_scale, radius):
     if not inside.any():
         msg = f"radius must be larger than half a pixel ({pixel_scale / 2:.3g}), got {radius}"
         raise ValueError(msg)
-    return np.moveaxis(images[:, :, inside], 1, 0)
+    return np.moveaxis(images[:, :, None, inside], 1, 0)
