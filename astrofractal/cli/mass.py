@@ -270,7 +270,7 @@ def _explanations(table, gas, estimator):
         if np.any(getattr(row["mass"], "mask", False)):
             continue
         place = (float(row["x"]), float(row["y"]))
-        cutout = gas.cutout(place, size=estimator.size, shape=estimator.map_shape)
+        cutout = gas.cutout(place, shape=estimator.map_shape)
         figure = Figure(figsize=(10, 5.5), layout="constrained")
         plot_explanation(estimator.analogs(cutout), estimator.sensitivity(cutout), figure=figure)
         figure.suptitle(f"{row['id']}: {row['mass']:.3g}", parse_math=False)

@@ -28,7 +28,7 @@ from astrofractal.catalogs.positions import Places, nothing_to_measure, resolve_
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.moments import CHANNEL_SETS, STANDARD_SHAPE, STANDARD_WIDTH
+from astrofractal.gasmap.moments import CHANNEL_SETS, STANDARD_SHAPE
 from astrofractal.mapset import MapSet, reference_maps
 from astrofractal.mass.calibration import (
     Calibration,
@@ -95,14 +95,14 @@ def _make_catalog(estimator, gas, positions, *, level, progress_bar, **detection
     positions, n = places.where, len(places)
     pixels = np.empty((n, 2))
     estimated, unusable, off_center, known = [], {}, set(), []
-    options = {"size": estimator.size, "shape": estimator.map_shape}
+    shape = estimator.map_shape
 
     def maps():
         # In batches, so that a long list of positions needs little memory.
         for start in range(0, n, _BATCH):
-            cutouts = gas.cutouts(positions[start : start + _BATCH], **options)
+            cutouts = gas.cutouts(positions[start : start + _BATCH], shape=shape)
             if detected:
-                cutouts = gas.cutouts([_moved(gas, cutout) for cutout in cutouts], **options)
+                cutouts = gas.cutouts([_moved(gas, cutout) for cutout in cutouts], shape=shape)
             for row, cutout in enumerate(cutouts, start):
                 pixels[row] = cutout.meta["pixel"]
                 if "outside" in cutout.flags:
@@ -198,9 +198,6 @@ class StellarMassEstimator(Options, BaseEstimator):
     See `catalog` for masses of the protostars of a map, `fit` for a calibration of your own.
     """
 
-    #: The width of the maps.
-    size = STANDARD_WIDTH
-
     # Whether the calibrations are the bundled ones, and the clouds that they were made without.
     _bundled = False
     _without: frozenset[str] = frozenset()
@@ -292,7 +289,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             options["reference_id"] = self.reference_id_
         elif self.encoder is not None:
             options["encoder"] = self.encoder
-        return fingerprint(options, self.size, self.ood_threshold)
+        return fingerprint(options, self.ood_threshold)
 
     def _options(self, channels):
         """Return features, regressor, weight exponent and prior for a combination of channels."""
@@ -378,7 +375,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         uses_encoder = any(self._options(c)[0].pooling for c in CHANNEL_SETS)
         encoder = self._encoder() if uses_encoder else None
         shape = self._shape(maps, encoder)
-        images = [batch for batch, _ in standard_batches(maps, size=self.size, shape=shape)]
+        images = [batch for batch, _ in standard_batches(maps, shape)]
         images = np.concatenate([np.empty((0, 3, *shape), np.float32), *images])
         log_masses = log_solar(masses)
         represents = maps.represents if isinstance(maps, MapSet) else None
@@ -568,7 +565,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             One entry per map.
         """
         shape = self._shape(maps, self.encoder_)
-        batches = standard_batches(maps, size=self.size, shape=shape)
+        batches = standard_batches(maps, shape)
         total = None
         if isinstance(maps, Sized) and not is_single(maps):
             total = -(-len(maps) // BATCH_SIZE)
@@ -581,7 +578,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         result = Evaluation.concatenate(parts)
         if "choice_" in vars(self):  # it was matched: its reference maps have the beam
             result.flags = [[flag for flag in own if flag != "beam"] for own in result.flags]
-        warn_of_doubts(result, self.size)
+        warn_of_doubts(result)
         return result
 
     def predict(

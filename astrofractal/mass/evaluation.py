@@ -17,6 +17,7 @@ from astrofractal.gasmap.moments import (
     CHANNELS,
     ENOUGH_KNOWN,
     LEAST_KNOWN,
+    STANDARD_WIDTH,
     channels_of,
     known_parts,
 )
@@ -310,7 +311,7 @@ def best_calibration(calibrations, channels):
     return calibrations[max(usable, key=len)]
 
 
-def warn_of_doubts(result, size):
+def warn_of_doubts(result):
     """Warn of masses that are worth little."""
     for channels, r2 in result.without_skill.items():
         msg = (
@@ -332,7 +333,7 @@ def warn_of_doubts(result, size):
     small = np.isinf(result.ood_score).sum()
     if small:
         msg = (
-            f"{small} of {len(result)} maps are smaller than a cutout of {size}, or blank "
+            f"{small} of {len(result)} maps are smaller than a cutout of {STANDARD_WIDTH}, or blank "
             "about its center: there are no data beyond its central quarter, or none in it, and "
             "the mass is not to be trusted"
         )

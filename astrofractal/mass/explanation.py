@@ -30,13 +30,12 @@ def _image_of(estimator, gas):
     if not is_single(gas):
         msg = f"gas must be one map, got {type(gas).__name__}"
         raise ValueError(msg)
-    options = {"size": estimator.size, "shape": estimator.map_shape}
     if isinstance(gas, np.ndarray) and not isinstance(gas, u.Quantity):
         wcs = None
     else:
-        gas = standard_map(gas, **options)
+        gas = standard_map(gas, estimator.map_shape)
         wcs = gas.wcs
-    ((images, _),) = standard_batches(gas, **options)
+    ((images, _),) = standard_batches(gas, estimator.map_shape)
     (channels,) = channels_of(images)
     return images[0], best_calibration(estimator.calibrations_, channels), wcs
 

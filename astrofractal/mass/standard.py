@@ -7,7 +7,7 @@ from astropy.nddata import NDData
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.io.registry import is_pair
-from astrofractal.gasmap.moments import CHANNELS
+from astrofractal.gasmap.moments import CHANNELS, STANDARD_WIDTH
 from astrofractal.mapset.mapset import MapSet
 
 __all__ = ["BATCH_SIZE", "at_distance", "is_single", "standard_batches", "standard_map"]
@@ -26,12 +26,12 @@ _LARGEST_LOG = 30
 _MASKED_FRACTION = 0.05
 
 
-def standard_batches(maps, *, size, shape):
+def standard_batches(maps, shape):
     """Yield images and flags in batches."""
     if isinstance(maps, MapSet):
         width = maps.pixel_scale * maps.images.shape[-1]
-        if not _is_standard(width, size):
-            msg = f"maps are {width:.3g} wide, the estimator needs {size:.3g}"
+        if not _is_standard(width):
+            msg = f"maps are {width:.3g} wide, the estimator needs {STANDARD_WIDTH:.3g}"
             raise ValueError(msg)
         maps = maps.images
     if isinstance(maps, np.ndarray) and maps.ndim == 3 and len(maps) == 3:
@@ -59,7 +59,7 @@ def standard_batches(maps, *, size, shape):
     images, flags = [], []
     for number, gas in enumerate([maps] if single else maps):
         try:
-            image, flag = _standard(gas, size, shape)
+            image, flag = _standard(gas, shape)
         except (ValueError, TypeError) as error:
             if single:
                 raise
@@ -97,34 +97,34 @@ def is_single(maps):
     return not hasattr(maps, "__iter__") or hasattr(maps, "header")
 
 
-def standard_map(gas, size, shape):
+def standard_map(gas, shape):
     """Return a map cut to the width and the shape of a standard one, around its center."""
     gas = GasMap.read(gas)
     # A map of unknown width is taken as a standard one if it has the shape of it.
-    fits = not gas.has_pixel_scale or _is_standard(gas.pixel_scale * gas.shape[1], size)
+    fits = not gas.has_pixel_scale or _is_standard(gas.pixel_scale * gas.shape[1])
     if gas.shape != shape or not fits:
         if not gas.has_pixel_scale:
             missing = "WCS" if gas.wcs is None else "distance"
             msg = (
-                f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing})"
-                f" so that the {size:.3g} around its center can be taken; give them to GasMap, or "
-                f"give a map of shape {shape} of that width"
+                f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing}) "
+                f"to be cut to {STANDARD_WIDTH:.3g}; give them to GasMap, or give a map of that width "
+                f"and the shape {shape}"
             )
             raise ValueError(msg)
         width = gas.pixel_scale * gas.shape[1]
-        if width > _WIDE * size:
+        if width > _WIDE * STANDARD_WIDTH:
             msg = (
-                f"a map that is {width:.3g} wide is cut to the {size:.3g} around its center: for the "
-                "protostars of a whole map use catalog"
+                f"a map that is {width:.3g} wide is cut to the {STANDARD_WIDTH:.3g} around its "
+                "center: for the protostars of a whole map use catalog"
             )
             warn(msg)
         center = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
-        gas = gas.cutout(center, size=size, shape=shape)
+        gas = gas.cutout(center, shape=shape)
     return gas
 
 
-def _standard(gas, size, shape):
-    gas = standard_map(gas, size, shape)
+def _standard(gas, shape):
+    gas = standard_map(gas, shape)
     image = gas.to_array()
     flags = list(gas.flags)
     absent = ~np.isfinite(image).any((1, 2))
@@ -134,10 +134,10 @@ def _standard(gas, size, shape):
         flags.append("masked")
     if gas.beam is not None and gas.distance is not None and "beam" not in flags:
         width = (gas.beam.major.to_value(u.rad) * gas.distance).to_value(u.pc)
-        if width > 3 * size.to_value(u.pc) / shape[1]:
+        if width > 3 * STANDARD_WIDTH.to_value(u.pc) / shape[1]:
             flags.append("beam")
     return image, flags
 
 
-def _is_standard(width, size):
-    return abs((width / size).to_value(u.one) - 1) < _TOLERANCE
+def _is_standard(width):
+    return abs((width / STANDARD_WIDTH).to_value(u.one) - 1) < _TOLERANCE

@@ -22,6 +22,7 @@ from astrofractal.catalogs import find_protostars
 from astrofractal.catalogs.detection import COLUMN_THRESHOLD
 from astrofractal.catalogs.files import SUFFIXES, write_catalog, write_hats
 from astrofractal.catalogs.positions import resolve_positions
+from astrofractal.gasmap.moments import STANDARD_WIDTH
 from astrofractal.gasmap.wcs import pixel_solid_angle, sky_to_pixel
 from astrofractal.surveys.lazymap import LazyMap
 from astrofractal.surveys.survey import (
@@ -329,7 +330,7 @@ def _border(lazy, estimator, detection):
         msg = f"the map {lazy.name!r} has no pixel on the sky"
         raise ValueError(msg)
     reach = max(
-        estimator.size.to_value(u.pc) * 0.5**0.5,
+        STANDARD_WIDTH.to_value(u.pc) * 0.5**0.5,
         2 * u.Quantity(detection.get("min_separation", 0.05 * u.pc)).to_value(u.pc),
     )
     return int(np.ceil(reach / min(scales))) + 3

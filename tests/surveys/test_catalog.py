@@ -171,10 +171,6 @@ class Deadly:
     def meta(self):
         return self.estimator.meta
 
-    @property
-    def size(self):
-        return self.estimator.size
-
     def fingerprint(self):
         return self.estimator.fingerprint()
 
