@@ -81,23 +81,20 @@ def measure_sensitivity(estimator, gas, patch, progress_bar):
     def predict(images):
         return calibration.evaluate_images(images, encoder, progress_bar=progress_bar)[0]
 
-    reach = None
-    if not features.profiles:
-        reach = image.shape[-1] / 2 / features.zoom + _MARGIN
+    magnified = image.shape[-1] / 2 / features.zoom + _MARGIN
+    reach = np.inf if features.profiles else magnified
     changes = occlude(image, predict, patch, calibration.channels, reach)
     return {name: NDData(change, unit=u.dex, wcs=wcs) for name, change in changes.items()}
 
 
-def occlude(image, predict, patch, channels=CHANNELS, reach=None):
+def occlude(image, predict, patch, channels=CHANNELS, reach=np.inf):
     """Return by channel how much a prediction changes where patches have the mean around them."""
     # image (3, ny, nx); reach in pixels from the center, beyond which nothing is predicted from
     ny, nx = image.shape[1:]
     changed, places = [image], []
     for c, name in enumerate(CHANNELS):
-        for y in _patches(ny, patch) if name in channels else ():
-            for x in _patches(nx, patch):
-                if reach is not None and not (_within(y, ny, reach) and _within(x, nx, reach)):
-                    continue
+        for y in _patches(ny, patch, reach) if name in channels else ():
+            for x in _patches(nx, patch, reach):
                 around = image[c, _wider(y, patch), _wider(x, patch)].copy()
                 inside = np.isfinite(image[c, y, x])
                 total = np.nansum(around) - np.nansum(image[c, y, x])
@@ -118,15 +115,11 @@ def occlude(image, predict, patch, channels=CHANNELS, reach=None):
     return changes
 
 
-def _patches(n, patch):
-    """Return slices along an axis, one of which is about the middle."""
-    first = (n - patch) // 2 % patch - patch
-    starts = range(first, n, patch)
-    return [slice(max(s, 0), min(s + patch, n)) for s in starts if s + patch > 0]
-
-
-def _within(part, n, reach):
-    return part.stop > n / 2 - reach and part.start < n / 2 + reach
+def _patches(n, patch, reach):
+    """Return slices along an axis, one of which is about the middle, up to a distance from it."""
+    starts = range((n - patch) // 2 % patch - patch, n, patch)
+    parts = [slice(max(s, 0), min(s + patch, n)) for s in starts if s + patch > 0]
+    return [p for p in parts if p.stop > n / 2 - reach and p.start < n / 2 + reach]
 
 
 def _wider(part, patch):

@@ -22,6 +22,7 @@ from astrofractal.gasmap.moments import (
     channels_of,
 )
 from astrofractal.gasmap.noise import median_error, pixel_noise
+from astrofractal.mapset import MapSet
 from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.files import read_matched, write_matched
 from astrofractal.mass.measures import appearance
@@ -131,8 +132,10 @@ def _observed(maps, telescope, random_state):
     known = np.isfinite(images[:, 0]).any((1, 2))
     known &= [set(telescope.channels) <= set(channels) for channels in channels_of(images)]
     maps = maps[known]
-    maps.images = images[known]
-    return maps
+    return MapSet(  # the velocities have a new mean
+        images[known], maps.masses, clouds=maps.clouds, protostars=maps.protostars,
+        represents=maps.represents, pixel_scale=maps.pixel_scale,
+    )  # fmt: skip
 
 
 def expected_score(gas):
