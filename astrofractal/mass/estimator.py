@@ -375,8 +375,8 @@ class StellarMassEstimator(Options, BaseEstimator):
         uses_encoder = any(self._options(c)[0].pooling for c in CHANNEL_SETS)
         encoder = self._encoder() if uses_encoder else None
         shape = self._shape(maps, encoder)
-        images = [batch for batch, _ in standard_batches(maps, shape)]
-        images = np.concatenate([np.empty((0, 3, *shape), np.float32), *images])
+        batches = (batch for batch, _ in standard_batches(maps, shape))
+        images = np.concatenate([np.empty((0, 3, *shape), np.float32), *batches])
         log_masses = log_solar(masses)
         represents = maps.represents if isinstance(maps, MapSet) else None
         self._calibrations = fit_calibrations(

@@ -55,18 +55,18 @@ class _Regressor(RegressorMixin, BaseEstimator):
         groups: ArrayLike | None = None,
     ) -> Self:
         """Fit, with weights and groups (clouds) of the maps where they are given."""
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-        weights = np.ones(len(y))
+        x, target = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        weights = np.ones(len(target))
         if sample_weight is not None and not isinstance(sample_weight, numbers.Real):
             weights = check_array(sample_weight, ensure_2d=False, dtype=np.float64)
-        check_consistent_length(y, weights)
+        check_consistent_length(target, weights)
         keep = weights > 0
         if weights.ndim != 1 or not keep.any() or (weights < 0).any():
             msg = "sample_weight must have one dimension and be positive or, for some maps, zero"
             raise ValueError(msg)
         groups = None if groups is None else np.asarray(groups)[keep]
         weights = weights[keep]
-        self._fit(X[keep], y[keep].astype(float), weights / weights.mean(), groups)
+        self._fit(x[keep], target[keep].astype(float), weights / weights.mean(), groups)
         return self
 
     def predict(self, X: ArrayLike) -> np.ndarray:
