@@ -728,7 +728,7 @@ class StellarMassEstimator(Options, BaseEstimator):
           1    1.93      0.506       7.38
           2    2.58        0.6       11.1
         """
-        gas = GasMap.read(at_distance(gas, distance))
+        gas = GasMap.read(gas, distance=distance)
         options = {"level": level, "progress_bar": progress_bar, **detection}
         table, reasons = _make_catalog(self, gas, positions, **options)
         if reasons and self._bundled:

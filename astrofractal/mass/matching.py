@@ -64,12 +64,9 @@ _N_PER_PROTOSTAR = 2
 def as_telescope(gas, positions=None, *, largest_scale=None):
     """Return a telescope as it is, or that of a map, within the footprint around protostars."""
     if isinstance(gas, Telescope):
-        for name, value in (("positions", positions), ("largest_scale", largest_scale)):
-            if value is not None:
-                msg = (
-                    f"{name} must not be given with a Telescope: it belongs to a map, got {value!r}"
-                )
-                raise ValueError(msg)
+        if positions is not None or largest_scale is not None:
+            msg = "positions and largest_scale must not be given with a Telescope, but with a map"
+            raise ValueError(msg)
         return gas
     gas = GasMap.read(gas)
     places = find_protostars(gas) if positions is None else resolve_positions(positions).where

@@ -181,14 +181,12 @@ def as_prior(value):
     need_columns(value, ("mass", "number"), "prior")
     mass = u.Quantity(value["mass"], value["mass"].unit or u.solMass)
     mass, number = solar_masses(mass, "prior: mass"), np.asarray(value["number"], float)
-    known = np.isfinite(mass) & np.isfinite(number)
-    if len(mass) < 2 or not known.all() or (mass <= 0).any() or (np.diff(mass) <= 0).any():
+    fits = (np.diff(mass, prepend=0) > 0).all() and (number >= 0).all() and number.any()
+    if len(mass) < 2 or not fits or not np.isfinite([mass, number]).all():
         msg = (
-            "prior must have at least two masses that are positive and increase, and their numbers"
+            "prior must have at least two masses that are positive and increase, and numbers of at "
+            f"least zero, one above it; got the masses {mass} and the numbers {number}"
         )
-        raise ValueError(msg)
-    if (number < 0).any() or not number.any():
-        msg = "prior must have numbers of at least zero, and one above it"
         raise ValueError(msg)
     return Prior("table", np.log10(mass), number)
 

@@ -164,7 +164,9 @@ def test_features_are_chosen_by_their_scores(maps, tmp_path):
     assert text.startswith(f"{network} the network, by {matched.choice_['features']}")
     assert all(f"{name} {r2:.2f}" in text for name, r2 in scores.items())
     np.testing.assert_allclose(again.predict(maps[:3]), matched.predict(maps[:3]), rtol=1e-3)
-    with pytest.raises(ValueError, match="positions must not be given with a Telescope"):
+    with pytest.raises(
+        ValueError, match="positions and largest_scale must not be given with a Telescope"
+    ):
         StellarMassEstimator().matched(telescope, [(31.5, 31.5)], maps=maps)
 
 
