@@ -307,14 +307,9 @@ class _Network(nn.Module):
         features, held = (features - mean) / scale, (held - mean) / scale
         probes = [Ridge(p * views_per_star).fit(features, log_masses) for p in _PENALTIES]
         best = min(probes, key=lambda one: np.mean((one.predict(held) - known[1].numpy()) ** 2))
-        with torch.no_grad():
-            for tensor, value in (
-                (self.mean, mean),
-                (self.scale, scale),
-                (self.head.weight, best.coef_),
-                (self.head.bias, best.intercept_),
-            ):
-                tensor.copy_(torch.as_tensor(value))
+        state = {"mean": mean, "scale": scale, "head.weight": best.coef_[None]}
+        state["head.bias"] = np.atleast_1d(best.intercept_)
+        self.load_state_dict({k: torch.as_tensor(v) for k, v in state.items()}, strict=False)
 
     def parameter_groups(self, learning_rate):
         """Return the parameters for AdamW: rates by layer, no decay of vectors and tokens."""
