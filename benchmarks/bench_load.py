@@ -105,7 +105,7 @@ def catalog(folder, size, bundled):
 def segment(folder, size, bundled):
     """Return what segments a map."""
     from astrofractal import FeatureSegmenter, FractalEncoder
-    from astrofractal.surveys import survey_segment
+    from astrofractal.surveys import LazyMap, survey_segment
 
     encoder = FractalEncoder()
     if not bundled:
@@ -119,13 +119,11 @@ def segment(folder, size, bundled):
         encoder.patch_features = means
 
     def run():
-        table = survey_segment(
-            FeatureSegmenter(6, encoder=encoder),
-            folder / "map.zarr",
-            output=folder / "survey",
-            distance=DISTANCE,
-            n_fit=2,
-        )
+        gas = LazyMap.open_zarr(folder / "map.zarr", distance=DISTANCE)
+        tiles = gas.tiles()
+        parts = [gas.read(tile.rows, tile.columns) for tile in (tiles[0], tiles[-1])]
+        segmenter = FeatureSegmenter(6, encoder=encoder).fit(parts)
+        table = survey_segment(segmenter, gas, output=folder / "survey")
         return f"{len(table)} segments", size**2
 
     return run

@@ -117,7 +117,7 @@ def catalog(table):
     mass = Masked([0.5, 3, 1, 1] * u.solMass, mask=[False, False, True, False])
     table["mass"], table["mass_lower"], table["mass_upper"] = mass, mass / 2, mass * 2
     table["id"] = ["A", "B", "none", "beyond"]
-    table["flags"] = ["other-pixel-scale", "edge,unlike-references", "masked", "other-pixel-scale"]
+    table["trust"] = ["yes", "no", "doubt", "yes"]
     table["position"][2:] = SkyCoord([51.99, 80], [31.0, 31], unit="deg")
     return table
 

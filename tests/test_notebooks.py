@@ -1,6 +1,7 @@
 """What a notebook shows of a map, its segments, an estimator and an encoder."""
 
 import base64
+import html
 import io
 import re
 from xml.etree import ElementTree
@@ -85,20 +86,20 @@ def test_a_large_map_has_a_small_picture():
 def test_a_tool_shows_every_option(tool):
     bundle = tool._repr_mimebundle_()
     assert bundle["text/plain"] == repr(tool)
-    shown = facts(bundle["text/html"])
+    assert bundle["text/html"] == f"<pre>{html.escape(repr(tool))}</pre>"
     for name, value in tool.get_params(deep=False).items():
-        assert shown[name] == repr(value)
+        assert f"{name}={value!r}" in repr(tool)
 
 
 def test_an_estimator_that_is_not_calibrated():
     estimator = StellarMassEstimator(regressor="ridge")
-    assert facts(estimator._repr_html_())["calibration"] == "none: call fit"
+    assert "calibration: none: call fit" in estimator._repr_html_()
 
 
 def test_the_bundled_estimator_shows_how_good_it_is():
-    shown = facts(StellarMassEstimator()._repr_html_())
-    assert "bundled" in shown["calibration"]
-    assert shown["on unseen clouds, N+v+sigma"].startswith("R2 0.32 ")
+    shown = StellarMassEstimator()._repr_html_()
+    assert "calibration: bundled" in shown
+    assert "on unseen clouds, N+v+sigma: R2 0.32 " in shown
 
 
 def test_a_calibrated_estimator_shows_its_skill():
@@ -107,15 +108,12 @@ def test_a_calibrated_estimator_shows_its_skill():
     features = FeatureSet(pooling=None, contrasts=True)
     estimator = StellarMassEstimator(features=features, regressor="ridge")
     estimator.fit(make_mapset(), channels=[("column_density",)])
-    shown = facts(estimator._repr_html_())
+    shown = estimator._repr_html_()
     skill = estimator.calibrations_[("column_density",)].skill_
-    assert shown["on unseen clouds, N"].startswith(f"R2 {skill['r2_protostar']:.2f} ")
-    assert shown["calibration"] == estimator.reference_id_
+    assert f"on unseen clouds, N: R2 {skill['r2_protostar']:.2f} " in shown
+    assert f"calibration: {estimator.reference_id_}" in shown
 
 
 def test_an_encoder_shows_its_weights():
     encoder = FractalEncoder(weights="random", random_state=7, device="cpu")
-    shown = facts(encoder._repr_html_())
-    assert shown["weights"] == "random-7"
-    assert shown["parameters"] == "5,390,016"
-    assert "pretrained" not in shown
+    assert "weights_id='random-7'" in html.unescape(encoder._repr_html_())

@@ -20,11 +20,10 @@ def facts_table(facts):
     return f"<table>{rows}</table>"
 
 
-def data_table(table, columns=None, *, marked=None):
+def data_table(table, *, marked=None):
     """Return an astropy table as a table that a script may sort."""
-    columns = table.colnames if columns is None else [n for n in columns if n in table.colnames]
     heads, cells = [], []
-    for name in columns:
+    for name in table.colnames:
         info = table[name].info
         title = html.escape(str(info.description or ""), quote=True)
         unit = "" if not info.unit else f"<br><small>{html.escape(str(info.unit))}</small>"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import html
 import inspect
 import json
 import numbers
@@ -12,7 +13,6 @@ import numpy as np
 from astropy import units as u
 
 from astrofractal._utils.atomic import atomic_path
-from astrofractal._utils.html import facts_table
 from astrofractal._utils.reading import reading, reason_of
 
 try:
@@ -110,7 +110,7 @@ def put_together(cls, arrays, card, prefix="", **kinds):
 
 
 class Options:
-    """A `repr` of every option of the constructor, and a table of them for notebooks."""
+    """A `repr` of every option of the constructor, which notebooks show as well."""
 
     def _shown(self):
         """Return the options by name."""
@@ -125,12 +125,7 @@ class Options:
         return f"{type(self).__name__}({shown})"
 
     def _repr_html_(self):
-        facts = {name: repr(value) for name, value in self._shown().items()} | self._known()
-        return f"<div><strong>{type(self).__name__}</strong>{facts_table(facts)}</div>"
-
-    def _known(self):
-        """Return what else a notebook shows, by name."""
-        return {}
+        return f"<pre>{html.escape(repr(self))}</pre>"
 
     def _repr_mimebundle_(self, **kwargs):
         # Notebooks ask for this first, and scikit-learn's has its own diagram.

@@ -78,26 +78,25 @@ def check_size(n_bytes, what):
 
 
 @contextmanager
-def open_bounded(path, *, only_fits=True):
-    """Open a FITS file after checking what its headers ask for; a packed one is unpacked once."""
+def open_bounded(path):
+    """Open a file, unpacked once, after checking what its headers ask for if it is a FITS file."""
     with ExitStack() as stack:
         file = stack.enter_context(Path(path).open("rb"))
         unpack = _unpacker(file)
-        if unpack is None:
-            _walk(file, os.fstat(file.fileno()).st_size)
-            file.seek(0)
-        else:
+        if unpack is not None:
             copy = stack.enter_context(tempfile.TemporaryFile())
             packed = stack.enter_context(unpack(file))
-            _walk(packed, None, copy)
-            if not only_fits:
-                _copy(packed, copy)
+            while part := packed.read(1 << 20):
+                copy.write(part)
+                check_size(copy.tell(), "unpacked, it")
             copy.seek(0)
             # A file object that carries the name of the packed one, for messages.
             file = stack.enter_context(open(path, "rb", opener=lambda *_: os.dup(copy.fileno())))
             if _unpacker(file) is not None:  # its reader would unpack it again
                 msg = "it is packed twice: unpack it first"
                 raise OSError(msg)
+        _walk(file)
+        file.seek(0)
         yield file
 
 
@@ -114,58 +113,32 @@ def _unpacker(file):
 
 def read_bounded(path):
     """Return the bytes of a table or of regions, unpacked once, if there is memory to parse them."""
-    with open_bounded(path, only_fits=False) as file:
+    with open_bounded(path) as file:
         is_text = not file.peek(6).startswith((b"SIMPLE", b"\x89HDF", b"PAR1"))
         size = os.fstat(file.fileno()).st_size
         check_size(size * (_PARSED_TEXT if is_text else _PARSED), "what is read of it")
         return file.read()
 
 
-def _walk(file, length, copy=None):
-    """Check header after header; with ``copy``, write all that belongs to the file there."""
-    total, first = 0, True
-    while True:
-        text = _header_text(file, b"SIMPLE" if first else b"XTENSION", copy)
-        if text is None:
-            return
-        first = False
+def _walk(file):
+    """Check the headers of a FITS file; what is wrong with other files is for their readers to say."""
+    length, mark = os.fstat(file.fileno()).st_size, b"SIMPLE"
+    while (text := _header_text(file, mark)) is not None:
         size = _data_size(fits.Header.fromstring(text), text)
-        size += -size % _BLOCK
-        total += len(text) + size
-        if copy is None:
-            if file.tell() + size > length:  # astropy says that it is truncated
-                return
-            file.seek(size, os.SEEK_CUR)
-            continue
-        check_size(total, "unpacked, it")
-        _copy(file, copy, size)
-
-
-def _copy(file, copy, n_bytes=None):
-    """Copy so many bytes, or all that are left."""
-    while n_bytes is None or n_bytes > 0:
-        part = file.read(1 << 20 if n_bytes is None else min(n_bytes, 1 << 20))
-        if not part:
+        if size > length:  # astropy says that it is truncated
             return
-        copy.write(part)
-        check_size(copy.tell(), "unpacked, it")
-        n_bytes = None if n_bytes is None else n_bytes - len(part)
+        file.seek(size + -size % _BLOCK, os.SEEK_CUR)
+        mark = b"XTENSION"
 
 
-def _header_text(file, mark, copy):
+def _header_text(file, mark):
     """Return the blocks of a header, or `None` where none begins, or the file ends."""
     text = b""
     for _ in range(_MOST_BLOCKS):
         block = file.read(_BLOCK)
-        if not text and not block.startswith(mark):
-            if copy is not None and mark == b"SIMPLE":
-                copy.write(block)  # astropy says what it is not
+        if len(block) < _BLOCK or not (text or block.startswith(mark)):
             return None
-        if copy is not None:
-            copy.write(block)
         text += block
-        if len(block) < _BLOCK:
-            return None
         if re.search(rb"^(?:.{80})*END {5}", block, re.S):
             return text
     msg = f"a header has no END in its first {_MOST_BLOCKS * _BLOCK // 2**20} MiB"

@@ -25,8 +25,10 @@ _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-
 _RULE = re.compile(r"[-=+|:;,.\s]*(--|==)[-=+|:;,.\s]*")
 _NUMBER = re.compile(r"[+\-−]?\d[\d.:,hmsd°º'\"′″]*(e[+-]?\d+)?$", re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([ed][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
-_DECIMAL_COMMA = re.compile(r"([+-]?\d+),(\d+)")
+_DECIMAL_COMMA = re.compile(r"^([+-]?\d+),(\d+)$")
 _LEADING_ZERO = re.compile(r"[+-]?0\d+|-0")
+#: More digits than an integer has.
+_LONG = re.compile(r"[+-]?\d{19,}")
 _ANGLE_UNIT = re.compile(
     r"[\W_]*(deg(rees?)?|rad(ians?)?|arcsec|arcmin|mas|hms|dms|h(ou)?rs?|hourangle|pix(els?)?|"
     r"(h|hh)[: ]?(m|mm)[: ]?(s|ss)|(d|dd)[: ]?(m|mm)[: ]?(s|ss))[\W_]*",
@@ -210,26 +212,21 @@ def _divided(rows):
     marks = [mark for mark in "\t;|," if mark in first]
     even = [mark for mark in marks if first.count(mark) == second.count(mark)]
     delimiter = next(iter(even or marks), None)
-    if delimiter not in (None, "|"):
-        ended = (f"{row}\n" for row in rows)  # a name in quotes may go on in the next line
-        quoted = csv.reader(ended, delimiter=delimiter, skipinitialspace=delimiter != "\t")
-        cells = [[cell.strip() for cell in row] for row in quoted]
-        if delimiter == "\t" and len({len(row) for row in cells}) > 1:
-            delimiter = None
-    if delimiter in (None, "|"):
-        cells = [_split(row, delimiter) for row in rows]
+    cells = _split(rows, delimiter)
+    if delimiter == "\t" and len({len(row) for row in cells}) > 1:
+        return None, _split(rows, None)
     return delimiter, cells
 
 
-def _split(line, delimiter):
+def _split(lines, delimiter):
+    """Return the values of each line; a name in quotes may go on in the next one."""
     if delimiter is None:
-        if '"' not in line:
-            return line.split()
-        return [c for c in next(csv.reader([line], delimiter=" ", skipinitialspace=True)) if c]
-    if delimiter == "|":
-        line = line.strip()
-        return [cell.strip() for cell in line.removeprefix("|").removesuffix("|").split("|")]
-    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter))]
+        lines = (" ".join(line.split()) for line in lines)
+    elif delimiter == "|":
+        lines = (line.strip().removeprefix("|").removesuffix("|") for line in lines)
+    ended = (f"{line}\n" for line in lines)
+    rows = csv.reader(ended, delimiter=delimiter or " ", skipinitialspace=delimiter != "\t")
+    return [[cell.strip() for cell in row] for row in rows]
 
 
 def _is_row(cells):
@@ -246,7 +243,7 @@ def _commented(comments, n_columns, delimiter):
     units = [None] * n_columns
     for comment in reversed(comments):
         for text in (comment, re.sub(r"\s*[\[(][^\])]*[\])]", "", comment)):
-            for parts in (_split(text, delimiter) if text else [], re.split(r"[\s,;|]+", text)):
+            for parts in (*_split([text], delimiter), re.split(r"[\s,;|]+", text)):
                 if len(parts) != n_columns:
                     continue
                 if not _are_units(parts):
@@ -288,21 +285,17 @@ def _fitting(row, names, number, delimiter):
 def _column(cells, *, decimal_comma=False):
     """Return a column of integers, numbers or text; numbers that begin with a zero stay text."""
     if decimal_comma:
-        cells = [
-            _DECIMAL_COMMA.sub(r"\1.\2", c) if _DECIMAL_COMMA.fullmatch(c) else c for c in cells
-        ]
+        cells = [_DECIMAL_COMMA.sub(r"\1.\2", cell) for cell in cells]
     cells = [cell.replace("−", "-") for cell in cells]
     mask = np.array([cell.lower() in _BLANKS for cell in cells], bool)
     known = [cell for cell, hidden in zip(cells, mask, strict=True) if not hidden]
-    numbers = known and all(_DECIMAL.fullmatch(cell) for cell in known)
-    if not numbers or any(_LEADING_ZERO.fullmatch(cell) for cell in known):
+    is_text = not known or not all(map(_DECIMAL.fullmatch, known))
+    if is_text or any(map(_LEADING_ZERO.fullmatch, known)) or all(map(_LONG.fullmatch, known)):
         # As write_catalog writes text that a spreadsheet would take for a formula.
-        cells = [cell[1:] if re.match("'[=+@-]", cell) else cell for cell in cells]
-        mask = np.array([cell == "" for cell in cells], bool)
-        return MaskedColumn(cells, mask=mask) if mask.any() else Column(cells)
-    kind = int if all(re.fullmatch(r"[+-]?\d{1,18}", cell) for cell in known) else float
-    if kind is float and all(re.fullmatch(r"[+-]?\d{19,}", cell) for cell in known):
-        return Column(cells)
-    plain = ["0" if hidden else cell for cell, hidden in zip(cells, mask, strict=True)]
-    values = np.array([kind(cell.lower().replace("d", "e")) for cell in plain])
+        values = np.array([c[1:] if re.match("'[=+@-]", c) else c for c in cells], str)
+        mask = values == ""
+    else:
+        kind = int if all(re.fullmatch(r"[+-]?\d{1,18}", cell) for cell in known) else float
+        plain = ["0" if hidden else cell for cell, hidden in zip(cells, mask, strict=True)]
+        values = np.array([kind(cell.lower().replace("d", "e")) for cell in plain])
     return MaskedColumn(values, mask=mask) if mask.any() else Column(values)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
-from astropy.table import QTable
+from astropy.table import QTable, vstack
 
 from astrofractal._utils.reading import filled
 from astrofractal.catalogs.columns import (
@@ -18,7 +18,7 @@ from astrofractal.catalogs.columns import (
     need_columns,
     solar_masses,
 )
-from astrofractal.catalogs.matching import join_keys, keys_of, match_keys
+from astrofractal.catalogs.matching import match_rows
 
 __all__ = ["COMMON_ERROR", "combine", "combine_estimates"]
 
@@ -116,7 +116,7 @@ def combine(
     Examples
     --------
     >>> from astropy import units as u
-    >>> from astropy.table import QTable
+    >>> from astropy.table import QTable, vstack
     >>> from astrofractal.catalogs import combine
     >>> line = QTable({"id": ["A"], "mass": [0.4] * u.solMass})
     >>> line["mass_lower"], line["mass_upper"] = line["mass"] / 2, line["mass"] * 2
@@ -130,28 +130,40 @@ def combine(
          0.299 0.566       1.07
     """
     level = _common_level(catalogs)
-    places = _matched(catalogs, max_separation)
-    first = [group[0] for group in places]
-    table = QTable({"id": [catalogs[k]["id"][row] for k, row in first]})
-    if first and all("position" in catalogs[k].colnames for k, _ in first):
-        table["position"] = SkyCoord([catalogs[k]["position"][row] for k, row in first])
-    half, log_mass = zip(*map(_estimates, catalogs), strict=True)
-    numbers, used = np.full((2, len(places)), np.nan), []
-    for i, group in enumerate(places):
-        used.append([(k, row) for k, row in group if np.isfinite(log_mass[k][row])])
-        if used[-1]:
-            values = ([values[k][row] for k, row in used[-1]] for values in (log_mass, half))
-            numbers[:, i] = combine_estimates(*values, correlation=correlation)[:2]
-    table["n_maps"] = [len(group) for group in used]
-    known = np.array([bool(group) for group in used], bool)
+    groups = _matched(catalogs, max_separation)
+    first = np.array([rows[0] for rows in groups], int)
+    table = QTable({"id": _column(catalogs, "id")[first]})
+    if all("position" in catalog.colnames for catalog in catalogs):
+        where = [catalog["position",] for catalog in catalogs]
+        table["position"] = vstack(where, metadata_conflicts="silent")["position"][first]
+    lower, log_mass, upper = (
+        np.log10(np.concatenate([solar_masses(catalog[name]) for catalog in catalogs]))
+        for name in ("mass_lower", "mass", "mass_upper")
+    )
+    half, numbers = (upper - lower) / 2, np.full((2, len(groups)), np.nan)
+    used = [rows[np.isfinite(log_mass[rows])] for rows in groups]
+    for i, rows in enumerate(used):
+        if len(rows):
+            found = combine_estimates(log_mass[rows], half[rows], correlation=correlation)
+            numbers[:, i] = found[:2]
+    table["n_maps"] = [len(rows) for rows in used]
+    known = table["n_maps"] > 0
     for name, sign in (("mass", 0), ("mass_lower", -1), ("mass_upper", 1)):
         values = 10 ** (numbers[0] + sign * numbers[1]) * u.solMass
         table[name] = measured(values, known)
-    _add_others(table, catalogs, places, used, known)
+    for name, function in (("ood_score", max), ("velocity_known", np.mean)):
+        if (column := _column(catalogs, name)) is not None:
+            values = [function(column[rows]) if len(rows) else np.nan for rows in used]
+            table[name] = measured(np.array(values, float), known)
+    for name, own, mark in (("channels", used, "; "), ("flags", groups, ",")):
+        if (column := _column(catalogs, name)) is not None:
+            cells = [mark.join(map(str, column[rows])).split(mark) for rows in own]
+            texts = [mark.join(dict.fromkeys(filter(None, parts))) for parts in cells]
+            table[name] = np.array(texts, dtype=str)
     table.meta.update(_common_meta(catalogs), level=level, correlation=correlation)
     others = [name for name in catalogs[0].colnames if name not in COLUMNS]
-    if others and all(k == 0 for k, _ in first):
-        carry(table, catalogs[0][others][[row for _, row in first]])
+    if others and first.max(initial=0) < len(catalogs[0]):
+        carry(table, catalogs[0][others][first])
     return describe(table, level)
 
 
@@ -184,16 +196,8 @@ def _common_meta(catalogs):
     return meta
 
 
-def _estimates(catalog):
-    """Half the widths of the intervals and log10 masses, NaN where there are none."""
-    lower, mass, upper = (
-        np.log10(solar_masses(catalog[name])) for name in ("mass_lower", "mass", "mass_upper")
-    )
-    return (upper - lower) / 2, mass
-
-
 def _matched(catalogs, max_separation):
-    """Return, for each protostar, the catalogs and rows that are of it."""
+    """Return, for each protostar, the rows that are of it, counted through all catalogs."""
     numbered = any(np.asarray(catalog["id"]).dtype.kind in "iu" for catalog in catalogs)
     if max_separation is None and len(catalogs) > 1 and numbered:
         msg = (
@@ -201,34 +205,12 @@ def _matched(catalogs, max_separation):
             "max_separation= to match by position, or positions with names to catalog"
         )
         raise ValueError(msg)
-    groups, known = [], None
-    for k, catalog in enumerate(catalogs):
-        keys = keys_of(catalog, "catalogs", max_separation)
-        found = match_keys(keys, keys[:0] if known is None else known, max_separation)
-        for row, place in enumerate(found.tolist()):
-            if place >= 0:
-                groups[place].append((k, row))
-            else:
-                groups.append([(k, row)])
-        new = keys[found < 0]
-        known = new if known is None else join_keys(known, new)
-    return groups
+    numbers = np.concatenate(match_rows(catalogs, repeat("catalogs"), max_separation))
+    return [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]
 
 
-def _add_others(table, catalogs, places, used, known):
-    """Add scores, channels and flags of what is combined."""
-
-    def cells(name, groups):
-        return [[filled(catalogs[k][name])[row] for k, row in group] for group in groups]
-
-    for name, function in (("ood_score", max), ("velocity_known", np.mean)):
-        if all(name in catalog.colnames for catalog in catalogs):
-            values = [function(own) if own else np.nan for own in cells(name, used)]
-            table[name] = measured(np.array(values, float), known)
-    for name, groups, mark in (("channels", used, "; "), ("flags", places, ",")):
-        if all(name in catalog.colnames for catalog in catalogs):
-            texts = [
-                dict.fromkeys(part for cell in own for part in str(cell).split(mark) if part)
-                for own in cells(name, groups)
-            ]
-            table[name] = np.array([mark.join(text) for text in texts], dtype=str)
+def _column(catalogs, name):
+    """Return the cells of a column in all catalogs, or `None` if one lacks it."""
+    if all(name in catalog.colnames for catalog in catalogs):
+        return np.concatenate([np.asarray(filled(catalog[name])) for catalog in catalogs])
+    return None

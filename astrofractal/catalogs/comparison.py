@@ -11,7 +11,8 @@ from astropy.table import QTable
 
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import check_level, need_columns, positive_masses, solar_masses
-from astrofractal.catalogs.matching import keys_of, match_keys, names_of
+from astrofractal.catalogs.matching import match_rows, names_of
+from astrofractal.catalogs.positions import resolve_positions
 
 __all__ = ["Comparison", "compare"]
 
@@ -128,44 +129,15 @@ class Comparison:
         self.table = table
         self.level = table.meta["level"]
 
-    def __len__(self) -> int:
-        return len(self.table)
-
-    @property
-    def log_ratio(self) -> np.ndarray:
-        """log10 of estimated over true mass (1D `~numpy.ndarray`); NaN without an estimate."""
-        return np.log10(self.table["ratio"])
-
-    @property
-    def median_error(self) -> float:
-        """Median of the absolute log10 ratio, in dex (float)."""
-        return float(np.nanmedian(np.abs(self.log_ratio)))
-
-    @property
-    def bias(self) -> float:
-        """Median of the log10 ratio, in dex (float)."""
-        return float(np.nanmedian(self.log_ratio))
-
-    @property
-    def n_inside(self) -> int:
-        """How many intervals hold the true mass (int)."""
-        return int(np.sum(self.table["inside"]))
-
     def __repr__(self):
+        log_ratio = np.log10(self.table["ratio"])
         return (
-            f"<Comparison: {len(self)} protostars, median |log ratio| {self.median_error:.2f} dex, "
-            f"{self.n_inside} of {int(np.isfinite(self.log_ratio).sum())} in the "
-            f"{100 * self.level:.3g} % intervals>"
+            f"<Comparison: {len(self.table)} protostars, median |log ratio| "
+            f"{np.nanmedian(np.abs(log_ratio)):.2f} dex, {np.sum(self.table['inside'])} of "
+            f"{np.isfinite(log_ratio).sum()} in the {100 * self.level:.3g} % intervals>"
         )
 
-    def plot(
-        self,
-        axes: Axes | None = None,
-        *,
-        names: bool = True,
-        color: Any | None = None,
-        label: str | None = None,
-    ) -> Axes:
+    def plot(self, axes: Axes | None = None, *, names: bool = True, **style: Any) -> Axes:
         """
         Draw the estimates over the masses to compare with.
 
@@ -177,11 +149,8 @@ class Comparison:
         names : bool, optional
             Whether the protostars are named.
 
-        color : color, optional
-            The color of the points.
-
-        label : str, optional
-            For the legend.
+        **style : dict
+            ``color``, ``label`` and whatever else `~matplotlib.axes.Axes.errorbar` takes.
 
         Returns
         -------
@@ -194,25 +163,16 @@ class Comparison:
             _, axes = plt.subplots(figsize=(5, 5), layout="constrained")
         values = {n: self.table[n].to_value(u.solMass) for n in self.table.colnames if "mass" in n}
         mass, true = values["mass"], values["true_mass"]
-        low = np.nan_to_num(true - values["true_mass_lower"])
-        high = np.nan_to_num(values["true_mass_upper"] - true)
-        axes.errorbar(
-            true,
-            mass,
-            xerr=[low, high],
-            yerr=[mass - values["mass_lower"], values["mass_upper"] - mass],
-            fmt="o",
-            capsize=2,
-            color=color,
-            label=label,
-        )
+        xerr = np.nan_to_num([true - values["true_mass_lower"], values["true_mass_upper"] - true])
+        yerr = [mass - values["mass_lower"], values["mass_upper"] - mass]
+        axes.errorbar(true, mass, xerr=xerr, yerr=yerr, **{"fmt": "o", "capsize": 2, **style})
         axes.set(xlabel="mass to compare with [M$_\\odot$]", ylabel="estimated mass [M$_\\odot$]")
         axes.set(xscale="log", yscale="log")
         axes.axline((1, 1), (10, 10), ls="--", color="0.3", lw=1)
-        style: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 7}
+        place: dict[str, Any] = {"xytext": (4, 4), "textcoords": "offset points", "fontsize": 7}
         for name, x, y in zip(self.table["id"], true, mass, strict=True):
             if names and np.isfinite(y):
-                axes.annotate(str(name), (x, y), **style)
+                axes.annotate(str(name), (x, y), **place)
         return axes
 
 
@@ -233,25 +193,25 @@ def _matched(catalog, masses, max_separation):
     ends = [true - error, true + error]
     if "mass_error" not in given and {"mass_lower", "mass_upper"} <= set(given):
         ends = [given["mass_lower"], given["mass_upper"]]
-    own = keys_of(catalog, "catalog", max_separation)
-    others = keys_of(masses, "masses", max_separation)
-    entries = match_keys(own, others, max_separation)
-    rows = np.flatnonzero(entries >= 0)
+    of_masses, own = match_rows([masses, catalog], ("masses", "catalog"), max_separation)
+    rows = np.flatnonzero(own < len(of_masses))
     if not rows.size:
-        raise ValueError(_nothing_matches(own, others, max_separation))
-    entries = entries[rows]
+        raise ValueError(_nothing_matches(catalog, masses, max_separation))
+    entries = own[rows]
     left = np.delete(names_of(masses), entries)
     if left.size:
         warn(f"masses that match nothing in the catalog: {', '.join(left)}")
     return rows, [values[entries] for values in (true, *ends)]
 
 
-def _nothing_matches(own, others, max_separation):
+def _nothing_matches(catalog, masses, max_separation):
     if max_separation is None:
+        own, others = (", ".join(names_of(table)[:3]) for table in (catalog, masses))
         return (
-            f"no name of masses ({', '.join(others[:3])}, ...) is in the catalog "
-            f"({', '.join(own[:3])}, ...): give max_separation= to match by position"
+            f"no name of masses ({others}, ...) is in the catalog ({own}, ...): give max_separation= "
+            "to match by position"
         )
+    own, others = (resolve_positions(table).where for table in (catalog, masses))
     nearest = own.match_to_catalog_sky(others)[1].min().to(max_separation.unit)
     return (
         f"no position of masses is within max_separation = {max_separation} of one of the catalog; "

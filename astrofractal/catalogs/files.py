@@ -20,7 +20,7 @@ from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import COLUMNS, solar_masses
 from astrofractal.catalogs.positions import to_icrs
 
-__all__ = ["SUFFIXES", "check_suffix", "write_catalog", "write_hats", "write_regions"]
+__all__ = ["check_suffix", "write_catalog", "write_hats", "write_regions"]
 
 if TYPE_CHECKING:
     from astropy.table import QTable
@@ -49,9 +49,6 @@ _KEYWORDS = {
     "weights_id": "WEIGHTS", "reference_id": "REFMAPS", "fingerprint": "ESTIMATR",
     "no_skill": "NOSKILL", "end_bias": "ENDBIAS", "systematic": "SYSTEMAT",
 }  # fmt: skip
-
-#: The suffixes of catalogs.
-SUFFIXES = tuple(_FORMATS)
 
 
 def check_suffix(path):
@@ -98,7 +95,7 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
         if path.suffix == ".csv":
             _quote_formulas(table)
         if path.suffix == ".fits":
-            _encode(table)
+            table.convert_unicode_to_bytestring()  # in UTF-8
             table.meta = {_KEYWORDS.get(k, k): _ascii(v) for k, v in table.meta.items()}
         if _FORMATS[path.suffix] == "votable":
             _write_votable(table, temporary)
@@ -132,16 +129,6 @@ def _quote_formulas(table):
         quoted = [f"'{t}" if _FORMULA.match(t) and not _NUMBER.fullmatch(t) else t for t in texts]
         if quoted != texts:
             table[name] = quoted
-
-
-def _encode(table):
-    """Turn text into the bytes of UTF-8: FITS has no other text than bytes."""
-    for name in _texts(table):
-        texts = np.asarray(table[name], str)
-        if not all(map(str.isascii, texts.tolist())):
-            description = table[name].info.description
-            table[name] = np.char.encode(texts, "utf-8")
-            table[name].info.description = description
 
 
 def _ascii(value):

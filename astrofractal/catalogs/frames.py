@@ -46,19 +46,16 @@ def frame_of(system=None, equinox=None, epoch=None):
 def _time(text):
     """Return a Besselian or Julian year."""
     text = str(text).strip().upper()
-    if re.fullmatch(r"[BJ]\d+(\.\d*)?", text):
-        kind, year = {"B": "byear", "J": "jyear"}[text[0]], float(text[1:])
-    else:
-        try:
-            year = float(text)
-        except ValueError as error:
-            msg = f"equinox or epoch must be a year such as J2000 or B1950, got {text!r}"
-            raise ValueError(msg) from error
-        kind = "byear" if year < 1984 else "jyear"
+    number = text.lstrip("BJ")
+    year = float(number) if re.fullmatch(r"\d+\.?\d*", number) else 0.0
     if not 1800 <= year <= 2100:
-        msg = f"equinox or epoch must be between 1800 and 2100, got {text!r}"
+        msg = (
+            "equinox or epoch must be a year such as J2000 or B1950, between 1800 and 2100, got "
+            f"{text!r}"
+        )
         raise ValueError(msg)
-    return Time(year, format=kind, scale="tt")
+    is_besselian = text[0] == "B" or (text[0] != "J" and year < 1984)
+    return Time(year, format="byear" if is_besselian else "jyear", scale="tt")
 
 
 def mentioned_frame(texts):

@@ -1,11 +1,13 @@
 """Rows of tables that are of one protostar: they have its name, or lie near it."""
 
 import numpy as np
+from astropy import units as u
 from astropy.coordinates import SkyCoord
+from scipy.spatial import cKDTree
 
 from astrofractal.catalogs.positions import resolve_positions
 
-__all__ = ["join_keys", "keys_of", "match_keys", "names_of"]
+__all__ = ["match_rows", "names_of"]
 
 
 def names_of(table):
@@ -15,14 +17,29 @@ def names_of(table):
     return np.array([str(name) for name in names], dtype=str)
 
 
-def keys_of(table, what, max_separation):
-    """Return what rows are matched by: positions, or names where ``max_separation`` is `None`."""
+def match_rows(tables, what, max_separation):
+    """Return the number of the protostar of each row of each table; new ones are counted on."""
+    # what: the name of each table in messages
+    numbers, known = [], None
+    for table, name in zip(tables, what):
+        keys = _keys(table, name, max_separation)
+        known = keys[:0] if known is None else known
+        found = _match(keys, known, max_separation)
+        new = found < 0
+        found[new] = len(known) + np.arange(new.sum())
+        known = np.concatenate([known, keys[new]])
+        numbers.append(found)
+    return numbers
+
+
+def _keys(table, what, max_separation):
+    """Return what rows are matched by: directions on the sky (n, 3), or names."""
     if max_separation is not None:
         where = resolve_positions(table).where
         if not isinstance(where, SkyCoord):
             msg = f"{what} must have sky positions for max_separation, got pixels"
             raise ValueError(msg)
-        return where.icrs
+        return where.icrs.represent_as("unitspherical").to_cartesian().xyz.value.T
     if not {"id", "name"} & set(table.colnames):
         msg = f"{what} must have a column 'id' or 'name', or give max_separation="
         raise ValueError(msg)
@@ -34,24 +51,14 @@ def keys_of(table, what, max_separation):
     return names
 
 
-def join_keys(keys, others):
-    """Return the keys of two tables in a row."""
-    if isinstance(keys, np.ndarray):
-        return np.concatenate([keys, others])
-    lon, lat = np.r_[keys.ra.deg, others.ra.deg], np.r_[keys.dec.deg, others.dec.deg]
-    return SkyCoord(lon, lat, unit="deg")
-
-
-def match_keys(keys, others, max_separation):
-    """Return, for each row, the number of the other that it belongs to, or -1."""
-    found = np.full(len(keys), -1)
-    if not len(keys) or not len(others):
-        return found
+def _match(keys, known, max_separation):
+    """Return, for each key, the number of the known one that it belongs to, or -1."""
     if max_separation is None:
-        numbers = {str(name): number for number, name in enumerate(others)}
-        return np.array([numbers.get(str(name), -1) for name in keys])
-    nearest, separation, _ = keys.match_to_catalog_sky(others)
-    found = np.where(separation <= max_separation, nearest, -1)
+        numbers = {name: number for number, name in enumerate(known.tolist())}
+        return np.array([numbers.get(name, -1) for name in keys.tolist()], int)
+    reach = 2 * np.sin(u.Quantity(max_separation).to_value(u.rad) / 2)  # a chord
+    distance, nearest = cKDTree(known).query(keys)
+    found = np.where(distance <= reach, nearest, -1)
     if np.bincount(found[found >= 0], minlength=1).max() > 1:
         msg = f"max_separation = {max_separation} matches several rows to one protostar"
         raise ValueError(msg)

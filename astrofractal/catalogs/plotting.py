@@ -8,7 +8,6 @@ import numpy as np
 
 from astrofractal._utils.reading import filled
 from astrofractal.catalogs.columns import solar_masses
-from astrofractal.flags import trust_of
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.plotting import draw_channel, draw_scales, map_figure, sky_axes
 
@@ -39,7 +38,7 @@ def plot_catalog(
     Parameters
     ----------
     catalog : `~astropy.table.QTable`
-        ``position``, or ``x`` and ``y``; ``mass``; perhaps ``id`` and ``flags``.
+        ``position``, or ``x`` and ``y``; ``mass``; perhaps ``id`` and ``trust``.
 
     gas : `~astrofractal.GasMap`
         The map, or what `GasMap.read` takes.
@@ -153,7 +152,7 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None) -> Axes:
     Parameters
     ----------
     catalog : `~astropy.table.QTable`
-        ``mass``, ``mass_lower``, ``mass_upper``; perhaps ``id``, ``flags`` and ``mass_true`` (stars).
+        ``mass``, ``mass_lower``, ``mass_upper``; perhaps ``id``, ``trust`` and ``mass_true`` (stars).
 
     axes : `~matplotlib.axes.Axes`, optional
         Where; a new figure by default.
@@ -214,5 +213,4 @@ def _doubtful(catalog):
     """Return which masses are not to be trusted, or only with doubt."""
     if "trust" in catalog.colnames:
         return np.array([str(trust) != "yes" for trust in catalog["trust"]], bool)
-    flags = catalog["flags"] if "flags" in catalog.colnames else [""] * len(catalog)
-    return np.array([trust_of(str(text).split(",")) != "yes" for text in flags], bool)
+    return np.zeros(len(catalog), bool)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,10 +47,6 @@ class Places:
             None if self.ids is None else [self.ids[row] for row in rows],
             None if self.columns is None else self.columns[rows],
         )
-
-    def at(self, where):
-        """Return the same protostars at other coordinates."""
-        return replace(self, where=where)
 
     def fingerprint(self):
         """Return a digest of positions (in ICRS), names and other columns."""

@@ -43,8 +43,7 @@ _SUFFIXES = {".reg": "ds9", ".ds9": "ds9", ".crtf": "crtf", ".rgn": "crtf"}
 
 _SHAPE = r"(?:(?:circle|box|boxcircle|diamond|cross|x|arrow)\s+)?(?P<shape>[a-z]+)"
 _DS9 = re.compile(
-    rf"[\s;]*(?P<sign>[!+-]?)\s*{_SHAPE}\s*(?:\((?P<values>[^()]*)\)|(?P<bare>(?:\s+[-+.\d][^\s#;&|]*)+))"
-    r"\s*(?P<join>\|\|?|&&?)?",
+    rf"(?P<sign>[!+-]?)\s*{_SHAPE}\s*(?:\((?P<values>[^()]*)\)|(?P<bare>(?:\s+[-+.\d][^\s&|]*)+))",
     re.IGNORECASE,
 )
 _DS9_FRAME = re.compile(
@@ -52,7 +51,8 @@ _DS9_FRAME = re.compile(
     r"wcs[a-z]?)(?=[\s;]|$)",
     re.IGNORECASE,
 )
-_PROPERTIES = re.compile(r"\s*#((?:\{[^}]*\}|\"[^\"]*\"|'[^']*'|[^;])*)")
+#: A frame or a region, and its properties.
+_COMMAND = re.compile(r"([^;#]+)(?:#((?:\{[^}]*\}|\"[^\"]*\"|'[^']*'|[^;])*))?")
 _CRTF = re.compile(rf"(?P<sign>[+-]?)\s*(?P<ann>ann\s+)?{_SHAPE}\s*\[", re.IGNORECASE)
 _CRTF_PAIR = re.compile(r"\[\s*([^\[\],]+?)\s*,\s*([^\[\],]+?)\s*\]")
 _TEXT = re.compile(
@@ -143,38 +143,29 @@ def read_regions(path, kind):
 
 
 def _read_ds9(text, centers):
-    frame, joined, physical, common = None, False, False, ""
+    frame, joined, common = None, False, ""
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         composite = re.match(r"\s*#\s*(?=composite)", line, re.IGNORECASE)
-        if line.lstrip().lower().startswith("global"):
+        line = line[composite.end() :] if composite else line.strip()
+        if line.lower().startswith("global"):
             common = line
+        if line.startswith("#") or line is common:
             continue
-        if line.lstrip().startswith("#") and not composite:
-            continue
-        place = composite.end() if composite else 0
-        while place < len(line):
-            own_frame = _DS9_FRAME.match(line, place)
-            shape = _DS9.match(line, place)
-            if own_frame is not None:
-                frame, place = own_frame[1].lower(), own_frame.end()
-                physical |= frame == "physical"
+        for region, properties in _COMMAND.findall(line):
+            stated = _DS9_FRAME.match(region)
+            if stated is not None:
+                frame, region = stated[1].lower(), region[stated.end() :]
+            region = region.strip()
+            if not region or region.lower().startswith("tile"):
                 continue
+            what, shape = f"line {number}: {region[:60]}", _DS9.match(region)
             if shape is None:
-                rest = line[place:].strip(" ;\t")
-                if rest and not re.match(r"tile|#", rest, re.IGNORECASE):
-                    centers.odd.append(f"line {number}: {rest[:60]!r}")
-                break
-            properties = _PROPERTIES.match(line, shape.end())
-            place = shape.end() if properties is None else properties.end()
-            properties = "" if properties is None else properties[1]
-            if composite:
-                properties, place = line[place:], len(line)
-            first_of_joined = not joined
-            joined = bool(shape["join"])
-            if first_of_joined:
-                what = f"line {number}: {shape[0].strip()[:60]}"
-                _add_ds9(shape, frame, f"{properties} {common}", what, centers)
-    if physical and any(own[0] is _PIXELS for own in centers.found):
+                centers.odd.append(what)
+            elif not joined:
+                _add_ds9(shape, frame, f"{region} {properties} {common}", what, centers)
+            joined = bool(composite) or region.endswith(("|", "&"))
+    is_physical = re.search(r"(?:^|[;\r\n])\s*physical\b", text, re.IGNORECASE)
+    if is_physical and any(own[0] is _PIXELS for own in centers.found):
         warn(
             f"positions: {centers.where} has physical pixels, which are taken as those of the map: "
             "save it with the coordinate system image or fk5 if the map was cut or binned"
@@ -200,16 +191,13 @@ def _add_ds9(shape, frame, properties, what, centers):
     try:
         if frame in ("image", "physical") or re.fullmatch(r"[-+.\de]+[ip]", values[0]):
             numbers, frame = [float(value.rstrip("ip")) - 1 for value in values[:n]], _PIXELS
-        elif frame in ("linear", "amplifier", "detector") or frame.startswith("wcs"):
-            centers.odd.append(f"{what} (the coordinate system {frame} is not supported)")
-            return
         else:
             frame = frame_of(frame)
             in_hours = frame.name in ("icrs", "fk5", "fk4")
             numbers = [_angle(v, in_hours and i % 2 == 0) for i, v in enumerate(values[:n])]
         centers.add(frame, np.reshape(numbers, (-1, 2)).T, _label(properties), name, what)
-    except ValueError:
-        centers.odd.append(what)
+    except ValueError as error:
+        centers.odd.append(f"{what} ({error})")
 
 
 def _label(text):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from astropy import units as u
@@ -75,8 +76,8 @@ class _Candidate:
     qualifiers: str = ""
 
     @property
-    def year(self):
-        return "B1950" if re.search("1950|fk4", self.qualifiers) else ""
+    def is_b1950(self):
+        return bool(re.search("1950|fk4", self.qualifiers))
 
     @property
     def is_j2000(self):
@@ -85,10 +86,8 @@ class _Candidate:
     @property
     def unit(self):
         """The unit that the name of a column states, such as "RA (rad)"."""
-        words = set(self.qualifiers.split())
-        if {"rad", "radian", "radians"} & words:
-            return "rad"
-        return "h" if {"h", "hour", "hours"} & words else ""
+        found = re.search(r"\b(rad|h)(?:ian|our)?s?\b", self.qualifiers)
+        return found[1] if found else ""
 
 
 class NoPositionsError(ValueError):
@@ -142,7 +141,7 @@ def _positions(table, where, given):
         if isinstance(table[name], SkyCoord):
             sky = table[name].reshape(-1)
             angles = np.stack([sky.spherical.lon.deg, sky.spherical.lat.deg])
-            own.refuse_empty(~np.isfinite(np.ma.filled(angles, np.nan)).all(0), name)
+            own.refuse(~np.isfinite(np.ma.filled(angles, np.nan)).all(0), name)
             return sky, [name]
     if table.colnames and all(map(UNNAMED.fullmatch, table.colnames)):
         return _without_names(own)
@@ -189,12 +188,11 @@ def _by_ucd(table, name):
 def _best_pair(found, axes):
     """Return the pair of columns whose names state a frame of J2000, no frame, or B1950."""
     pairs = []
-    for first in (one for one in found if one.axis == axes[0]):
-        for second in (one for one in found if one.axis == axes[1]):
-            if first.year == second.year:
-                unlike = first.qualifiers != second.qualifiers
-                rank = (not first.is_j2000) + 2 * bool(first.year)
-                pairs.append((rank, unlike, first, second))
+    for first, second in product(*([one for one in found if one.axis == axis] for axis in axes)):
+        if first.is_b1950 == second.is_b1950:
+            unlike = first.qualifiers != second.qualifiers
+            rank = (not first.is_j2000) + 2 * first.is_b1950
+            pairs.append((rank, unlike, first, second))
     return min(pairs, key=lambda pair: pair[:2])[2:] if pairs else None
 
 
@@ -285,20 +283,15 @@ class _Cells:
     def __init__(self, table, where):
         self.table, self.where = table, where
 
-    def refuse(self, bad, name, reason, values):
+    def refuse(self, bad, name, reason=None, values=()):
+        """Raise an error for the first of the bad rows, which are empty if no reason is given."""
         if np.any(bad):
-            self.refuse_row(
-                np.argmax(bad), f": {name!r} is {values[np.argmax(bad)]!s}, which {reason}"
-            )
-
-    def refuse_empty(self, empty, name):
-        if np.any(empty):
-            remedy = "fill it in or leave the row out"
-            self.refuse_row(np.argmax(empty), f" has no {name!r}: {remedy}")
-
-    def refuse_row(self, row, reason, cause=None):
-        msg = f"positions: row {row + 1} of {self.where}{reason}"
-        raise ValueError(msg) from cause
+            row = int(np.argmax(bad))
+            text = f" has no {name!r}: fill it in or leave the row out"
+            if reason is not None:
+                text = f": {name!r} is {np.asarray(values).tolist()[row]!r}, which {reason}"
+            msg = f"positions: row {row + 1} of {self.where}{text}"
+            raise ValueError(msg)
 
     def refuse_column(self, name, reason, error=ValueError):
         msg = f"positions: column {name!r} of {self.where} {reason}"
@@ -313,7 +306,7 @@ class _Cells:
             self.refuse_column(name, "must hold numbers or text")
         if values.dtype.kind == "f":
             empty |= ~np.isfinite(values)
-        self.refuse_empty(empty, name)
+        self.refuse(empty, name)
         return values
 
     def numbers(self, name):
@@ -339,16 +332,12 @@ class _Cells:
         if values.dtype.kind != "U":
             return values.astype(float) * self.degrees(name, stated, hours=hours)
         for pattern, standard in _SPELLINGS:
-            values = np.array(
-                [pattern.sub(standard, value) for value in values.tolist()], dtype=str
-            )
+            values = np.array([pattern.sub(standard, v) for v in values.tolist()], dtype=str)
         kinds = [_kind_of(value.lower()) for value in values.tolist()]
         if len(set(kinds)) > 1:
             row = next(row for row, kind in enumerate(kinds) if kind != kinds[0])
             what = f"{str(values[0])!r} in row 1, {str(values[row])!r} in row {row + 1}"
-            self.refuse_column(
-                name, f"mixes spellings of angles, and must have one meaning: {what}"
-            )
+            self.refuse_column(name, f"mixes angles, which must have one meaning: {what}")
         if "decimal" in kinds:
             return values.astype(float) * self.degrees(name, stated, hours=hours)
         kind = "".join(kinds[:1]) or stated[:1]
@@ -358,23 +347,15 @@ class _Cells:
             try:
                 degrees[row] = Angle(value, u.hourangle if in_hours else u.deg).deg
             except (ValueError, TypeError, u.UnitsError) as error:
-                reason = (
-                    f": {name!r} is {value!r}, which is no angle ({str(error).splitlines()[0]})"
-                )
-                self.refuse_row(row, reason, error)
+                reason = f"is no angle ({str(error).splitlines()[0]})"
+                self.refuse(np.arange(len(values)) == row, name, reason, values)
         return degrees
 
     def degrees(self, name, stated, *, hours):
         """Return how many degrees a unit is; hours are an angle for a right ascension."""
-        if not stated:
-            return 1.0
-        try:
-            unit = u.Unit(stated)
-        except ValueError:
-            unit = None
-        if hours and unit in (u.hour, u.hourangle):
-            return 15.0
-        if unit is None or not unit.is_equivalent(u.deg):
+        unit = u.Unit(stated or "deg", parse_strict="silent")
+        unit = u.hourangle if hours and unit == u.hour else unit
+        if not unit.is_equivalent(u.deg):
             self.refuse_column(name, f"must be an angle, its unit is {stated}", u.UnitsError)
         return unit.to(u.deg)
 
@@ -391,7 +372,7 @@ class _Cells:
     def sky(self, lon, lat, names, frame):
         for angle, name, limit in ((lon, names[0], 360), (lat, names[1], 90)):
             bad = np.abs(angle) > limit
-            self.refuse(bad, name, f"is beyond {limit} degrees", angle.astype(str))
+            self.refuse(bad, name, f"is beyond {limit} degrees", angle)
         return SkyCoord(lon, lat, unit=u.deg, frame=frame)
 
     def frame(self, first):
@@ -404,7 +385,7 @@ class _Cells:
                 return stated
             if first.axis in ("l", "elon"):
                 return frame_of("galactic" if first.axis == "l" else "ecliptic")
-            if first.year or mentioned_frame([str(info.description or "")]) == "fk4":
+            if first.is_b1950 or mentioned_frame([str(info.description or "")]) == "fk4":
                 return frame_of("fk4", "B1950")
             if first.is_j2000:
                 return frame_of("icrs")

@@ -222,15 +222,6 @@ class FractalEncoder(Options):
         shown = {name: getattr(self, name) for name in names}
         return {**shown, "device": str(self.device), "version": astrofractal.__version__}
 
-    def _known(self):
-        recipe, seen = self.card["recipe"], self.card["images_seen"]
-        return {
-            "weights": self.weights_id,
-            "parameters": f"{sum(p.numel() for p in self.model.parameters()):,}",
-            "pretrained": None if recipe is None else f"{recipe}, {seen:,} images seen",
-            "heads": ", ".join(self.heads) or None,
-        }
-
     def fingerprint(self, *, precision: str | None = None) -> str:
         """
         Return a digest of the architecture, the weights, the normalization and the precision.

@@ -19,7 +19,6 @@ from astrofractal._utils.progress import one_blas_thread, progress
 from astrofractal._utils.validation import at_least, one_of, warn
 from astrofractal.catalogs.columns import carry, channel_code, check_level, describe, measured
 from astrofractal.catalogs.detection import (
-    check_detection,
     find_protostars,
     is_off_center,
     peak_offset,
@@ -80,7 +79,6 @@ _BATCH = 64
 def _make_catalog(estimator, gas, positions, *, level, progress_bar, **detection):
     """Estimate the masses of the protostars of a map."""
     check_level(level)
-    check_detection(detection)
     detected = positions is None  # a peak of the map is moved to that of its cutout
     if detected:
         places = Places(find_protostars(gas, **detection))

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,25 +13,16 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, vstack
 
-from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.identity import fingerprint
-from astrofractal._utils.optional import require
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs import find_protostars
 from astrofractal.catalogs.detection import COLUMN_THRESHOLD
-from astrofractal.catalogs.files import SUFFIXES, write_catalog, write_hats
+from astrofractal.catalogs.files import write_catalog
 from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.gasmap.moments import STANDARD_WIDTH
 from astrofractal.gasmap.wcs import pixel_solid_angle, sky_to_pixel
 from astrofractal.surveys.lazymap import LazyMap
-from astrofractal.surveys.survey import (
-    Part,
-    SurveyFolder,
-    named_maps,
-    plan,
-    positions_fingerprint,
-    run_survey,
-)
+from astrofractal.surveys.survey import Part, named_maps, run_survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,8 +36,6 @@ if TYPE_CHECKING:
 
 
 __all__ = ["survey_catalog"]
-
-_HATS = ".hats"
 
 
 def survey_catalog(
@@ -97,10 +85,8 @@ def survey_catalog(
         same result.
 
     output : path-like, optional
-        A folder that keeps each finished tile and, at the end, ``catalog.ecsv``; or a catalog in
-        the format of its suffix: ``.hats`` (a folder of Parquet files; needs the extra ``hats``) or
-        one of `~astrofractal.catalogs.write_catalog`.  Finished tiles are then kept in a folder of
-        that name with ``.survey`` behind it.
+        A folder that keeps each finished tile and, at the end, ``catalog.ecsv``.  For other formats
+        see `~astrofractal.catalogs.write_catalog` and `~astrofractal.catalogs.write_hats`.
 
     resume : bool, optional
         Whether tiles that are finished in ``output`` are taken from there.
@@ -124,50 +110,40 @@ def survey_catalog(
     ValueError
         If no map could be used, or ``output`` holds another survey.
 
-    FileExistsError
-        If ``output`` is a catalog that exists and that no survey of this name has written.
-
     Warns
     -----
     AstrofractalWarning
         If some maps could not be used.
     """
-    catalog, output = (None, None) if output is None else _outputs(output)
     named = named_maps(maps)
-    by_name = positions if isinstance(positions, dict) else dict.fromkeys(named, positions)
-    absent = set(by_name) - set(named)
-    if absent:
-        msg = f"positions names maps that are not there: {sorted(absent)[:3]}"
-        raise ValueError(msg)
-    digests = {}
+    if isinstance(positions, dict):
+        absent = set(positions) - set(named)
+        if absent:
+            msg = f"positions names maps that are not there: {sorted(absent)[:3]}"
+            raise ValueError(msg)
+        by_name = {name: _resolved(own) for name, own in positions.items()}
+    else:
+        by_name = dict.fromkeys(named, _resolved(positions))
 
     def divide(name, item):
-        own = by_name.get(name)
+        places, digest = by_name.get(name) or _resolved(None)
         if isinstance(item, LazyMap):
-            return _tiles(name, item, estimator, tile_shape, own, detection)
-        if id(own) not in digests:
-            digests[id(own)] = positions_fingerprint(own)
-        return [Part(name, item, positions=own, digest=digests[id(own)])]
+            return _tiles(name, item, estimator, tile_shape, places, detection)
+        return [Part(name, item, positions=places, digest=digest)]
 
+    how = {"output": output, "resume": resume, "client": client, "progress_bar": progress_bar}
+    settings = {
+        "kind": "catalog",
+        "level": level,
+        "detection": {key: str(value) for key, value in detection.items()},
+        "tile_shape": list(tile_shape),
+    }
     job = _Catalog(level, distance, detection)
-    parts, failed = plan(named, distance, divide)
-    folder = None
-    if output is not None:
-        settings = {
-            "kind": "catalog",
-            "level": level,
-            "distance": None if distance is None else str(distance),
-            "detection": {key: str(value) for key, value in detection.items()},
-            "tile_shape": list(tile_shape),
-        }
-        folder = SurveyFolder(output, estimator, settings, resume=resume)
-    results, failed = run_survey(
-        job, estimator, parts, failed, folder, client=client, progress_bar=progress_bar
-    )
+    parts, results, failed = run_survey(job, estimator, named, divide, **how, **settings)
     table = _join(results, parts, detection.get("max_sources"))
     table.meta = {**estimator.meta, "level": level, "failed": failed}
-    if catalog is not None:
-        _write(table, catalog)
+    if output is not None:
+        write_catalog(table, Path(output) / "catalog.ecsv", overwrite=True)
     return table
 
 
@@ -189,9 +165,8 @@ class _Catalog:
         corner = np.array([part.tile.outer_columns.start, part.tile.outer_rows.start])
         if part.positions is not None:
             places, order = part.positions
-            table = estimator.catalog(gas, places.at(places.where - corner), level=self.level)
-            if places.ids is None:
-                table["id"] = order + 1
+            places = replace(places, where=places.where - corner)
+            table = estimator.catalog(gas, places, level=self.level)
             table["_order"] = order
         else:
             detection = {"threshold": COLUMN_THRESHOLD, **self.detection}
@@ -219,12 +194,9 @@ class _Catalog:
         return table[np.asarray(table["flags"]) != "outside"]
 
     def save(self, path, table, identity):
-        """Write a finished table."""
+        """Write a finished table and return it."""
         table.meta["input"] = identity
         table.write(path, format="ascii.ecsv")
-
-    def kept(self, _, table):
-        """Return what is kept of a table: all of it."""
         return table
 
     def load(self, path):
@@ -250,45 +222,20 @@ def _no_advice():
         yield
 
 
-def _outputs(output):
-    """Return the catalog and the folder of finished tiles; reject what could not be written later."""
-    path = Path(output)
-    if path.suffix not in (*SUFFIXES, _HATS) or (path / "survey.json").is_file():
-        return path / "catalog.ecsv", path
-    if path.suffix == _HATS and find_spec("hats_import") is None:
-        require("hats_import", extra="hats")
-    folder = path.with_name(path.name + ".survey")
-    if path.exists() and not (folder / "survey.json").is_file():
-        msg = f"output {str(path)!r} exists and is of no survey: give another name, or remove it"
-        raise FileExistsError(msg)
-    return path, folder
+def _resolved(positions):
+    """Return positions, resolved once for all maps, and their identity."""
+    if positions is None or _is_center(positions):
+        return positions, fingerprint(positions)
+    places = resolve_positions(positions)
+    return places, places.fingerprint()
 
 
-def _write(table, path):
-    """Write the catalog in the format of its suffix."""
-    if path.name == "catalog.ecsv":  # with all its formats and reasons
-        with atomic_path(path) as temporary:
-            table.write(temporary, format="ascii.ecsv")
-        return
-    if path.suffix != ".ecsv":
-        table = table.copy(copy_data=False)
-        table.meta = {key: value for key, value in table.meta.items() if key != "failed"}
-    write = write_hats if path.suffix == _HATS else write_catalog
-    write(table, path, overwrite=True)
-
-
-def _tiles(name, lazy, estimator, tile_shape, positions, detection):
+def _tiles(name, lazy, estimator, tile_shape, places, detection):
     """Yield the tiles of a map with the positions in each; tiles without one are left out."""
     border = _border(lazy, estimator, detection)
-    places = None
-    if _is_center(positions):
+    if _is_center(places):
         places = resolve_positions(_center(lazy))
-    elif positions is not None:
-        places = resolve_positions(positions)
-        if isinstance(places.where, SkyCoord):
-            pixels = sky_to_pixel(lazy.wcs, places.where, shape=lazy.shape)
-            places = places.at(np.column_stack(pixels))
-    else:
+    if places is None:
         threshold = detection.get("threshold")
         if threshold is not None and not isinstance(threshold, u.Quantity):
             msg = (
@@ -296,6 +243,12 @@ def _tiles(name, lazy, estimator, tile_shape, positions, detection):
                 f"part, whose noise is not known, got {threshold!r}"
             )
             raise ValueError(msg)
+    else:
+        if isinstance(places.where, SkyCoord):
+            pixels = sky_to_pixel(lazy.wcs, places.where, shape=lazy.shape)
+            places = replace(places, where=np.column_stack(pixels))
+        if places.ids is None:
+            places = replace(places, ids=list(range(1, len(places) + 1)))
     for tile in lazy.tiles(tile_shape, overlap=border):
         if places is None:
             yield Part(name, lazy, tile)
@@ -309,12 +262,8 @@ def _tiles(name, lazy, estimator, tile_shape, positions, detection):
 
 def _inside(tile, x, y):
     """Whether pixels belong to a tile; the outer half of the first and last pixels is theirs."""
-    return (
-        (x >= tile.columns.start - 0.5)
-        & (x < tile.columns.stop - 0.5)
-        & (y >= tile.rows.start - 0.5)
-        & (y < tile.rows.stop - 0.5)
-    )
+    sides = ((x, tile.columns), (y, tile.rows))
+    return np.logical_and(*((v >= s.start - 0.5) & (v < s.stop - 0.5) for v, s in sides))
 
 
 def _border(lazy, estimator, detection):
@@ -345,20 +294,16 @@ def _join(results, parts, max_sources):
             by_map.setdefault(part.name, []).append(results[key])
     joined = []
     for name, tables in by_map.items():
-        table = _merge_tiles(_stack(tables), max_sources)
+        table = _merge_tiles(vstack(tables, metadata_conflicts="silent"), max_sources)
         table.add_column(np.full(len(table), name), name="map", index=0)
         joined.append(table)
     if joined:
-        return _stack(joined)
+        return vstack(joined, metadata_conflicts="silent")
     msg = f"no protostar was found in {len(results)} tiles: lower threshold, or give positions"
     warn(msg)
     table = next((t.copy() for t in results.values() if t.colnames), QTable())
     table.add_column(np.empty(0, dtype="U1"), name="map", index=0)
     return table
-
-
-def _stack(tables):
-    return vstack(tables, metadata_conflicts="silent") if len(tables) > 1 else tables[0]
 
 
 def _merge_tiles(table, max_sources):

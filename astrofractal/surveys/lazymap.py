@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -75,10 +74,8 @@ class LazyMap:
     ----------
     column_density, velocity, dispersion : array or `~astropy.nddata.NDData`
         2D, of one shape: anything that can be sliced, such as a `dask.array.Array`, a `zarr.Array` or
-        a `numpy.memmap`, or an NDData around one, whose standard deviations are kept.
-
-    unit, velocity_unit : `~astropy.units.Unit` or str, optional
-        Units of plain arrays: column density (cm-2 by default) and velocities (km/s by default).
+        a `numpy.memmap`, in cm-2 and km/s; or an NDData around one, whose unit and standard
+        deviations are kept.
 
     wcs : `~astropy.wcs.WCS`, optional
         The celestial WCS; taken from an NDData.
@@ -91,8 +88,8 @@ class LazyMap:
 
     Raises
     ------
-    ValueError, astropy.units.UnitsError
-        If the arrays are not 2D, differ in shape, or have other units than those that are given.
+    ValueError
+        If the arrays are not 2D or differ in shape.
 
     Examples
     --------
@@ -113,8 +110,6 @@ class LazyMap:
         velocity: ArrayLike | NDData | None = None,
         dispersion: ArrayLike | NDData | None = None,
         *,
-        unit: u.UnitBase | str | None = None,
-        velocity_unit: u.UnitBase | str | None = None,
         wcs: WCS | None = None,
         distance: u.Quantity | None = None,
         beam: Beam | u.Quantity | None = None,
@@ -125,8 +120,7 @@ class LazyMap:
         for channel, value in zip(CHANNELS, (column_density, velocity, dispersion)):
             if value is None:
                 continue
-            own = _channel(channel, value, unit if channel == CHANNELS[0] else velocity_unit)
-            self._channels[channel] = own
+            own = self._channels[channel] = _channel(channel, value)
             wcs = own.wcs if wcs is None else wcs
         shapes = {tuple(own.data.shape) for own in self._channels.values()}
         if len(shapes) != 1:
@@ -199,7 +193,7 @@ class LazyMap:
         gas : `~astrofractal.GasMap` or None
             The part, `None` where it holds no usable pixel.
         """
-        with nullcontext() if self._path is None else reading(self._path):
+        with reading(self._path):
             channels = {name: _part(own, rows, columns) for name, own in self._channels.items()}
             column = channels["column_density"].data
             if not np.any(np.isfinite(column) & (column > 0)):
@@ -243,20 +237,17 @@ class LazyMap:
         ]
 
 
-def _channel(name, value, unit):
-    """Return NDData around an array that is not read yet; its unit must agree with a given one."""
+def _channel(name, value):
+    """Return NDData around an array that is not read yet."""
     data = value if isinstance(value, NDData) else NDData(value)
     if len(data.data.shape) != 2:
         msg = f"{name} must be 2D, got the shape {tuple(data.data.shape)}"
         raise ValueError(msg)
-    chosen = parse_unit(unit or data.unit or _UNITS[name], name=name)
-    if data.unit is not None and chosen != data.unit:
-        msg = f"unit {unit!r} disagrees with the unit of {name}, {data.unit}"
-        raise u.UnitsError(msg)
     error = data.uncertainty
     if error is not None:  # one that does not keep the NDData it came with
         error = type(error)(error.array, unit=error.unit, copy=False)
-    return NDData(data.data, unit=chosen, wcs=data.wcs, mask=data.mask, uncertainty=error)
+    options = {"wcs": data.wcs, "mask": data.mask, "uncertainty": error}
+    return NDData(data.data, unit=data.unit or _UNITS[name], **options)
 
 
 def _part(channel, rows, columns):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +10,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from astropy.io import fits
 from astropy.table import QTable
+from sklearn.utils.validation import check_is_fitted
 
 from astrofractal._utils.atomic import atomic_path
-from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import positive_int
-from astrofractal.segmentation import FeatureSegmenter
 from astrofractal.surveys.lazymap import LazyMap
-from astrofractal.surveys.survey import (
-    DATA_ERRORS,
-    Part,
-    SurveyFolder,
-    named_maps,
-    plan,
-    run_survey,
-)
+from astrofractal.surveys.survey import Part, named_maps, run_survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +25,7 @@ if TYPE_CHECKING:
 
     from astrofractal._utils.annotations import MapSource, PathLike, ProgressBar
     from astrofractal.gasmap import GasMap
+    from astrofractal.segmentation import FeatureSegmenter
 
 
 __all__ = ["survey_segment"]
@@ -47,7 +39,6 @@ def survey_segment(
     distance: u.Quantity | None = None,
     tile_shape: tuple[int, ...] = (1024, 1024),
     overlap: int = 192,
-    n_fit: int = 16,
     client: Client | None = None,
     resume: bool = True,
     progress_bar: ProgressBar = False,
@@ -58,8 +49,7 @@ def survey_segment(
     Parameters
     ----------
     segmenter : `~astrofractal.FeatureSegmenter`
-        The segmenter.  One that is not fitted is fitted first, here, on ``n_fit`` of the maps or
-        tiles, evenly spread.
+        The segmenter, fitted on some of the maps; on parts of a large map (`LazyMap.read`).
 
     maps : iterable of maps, path of a folder, `LazyMap`, or one map
         As for `survey_catalog`.
@@ -75,9 +65,6 @@ def survey_segment(
         Pixels that are read beyond a tile: three windows of the encoder by default, where the map
         has the encoder's pixel scale.
 
-    n_fit : int, optional
-        Number of maps or tiles for a fit.
-
     Returns
     -------
     table : `~astropy.table.QTable`
@@ -87,7 +74,7 @@ def survey_segment(
     Raises
     ------
     ValueError
-        If no map could be used, or ``output`` holds another survey.
+        If the segmenter is not fitted, no map could be used, or ``output`` holds another survey.
 
     Notes
     -----
@@ -95,37 +82,25 @@ def survey_segment(
     tile the features are the same, too; small islands are merged within each tile and its border, so
     that an island that reaches further than ``overlap`` beyond a tile can have another label there.
     """
-    named = named_maps(maps)
+    check_is_fitted(segmenter)
     positive_int("overlap", overlap, minimum=0)
+    named = named_maps(maps)
 
     def divide(name, item):
         if not isinstance(item, LazyMap):
             return [Part(name, item)]
         return [Part(name, item, tile) for tile in item.tiles(tile_shape, overlap=overlap)]
 
-    parts, failed = plan(named, distance, divide)
-    is_fitted = hasattr(segmenter, "model_")
-    chosen = [] if is_fitted else _spread(parts, positive_int("n_fit", n_fit))
-    settings = {
-        "kind": "segment",
-        "fitted_on": None if is_fitted else _identities(chosen, distance),
-        "distance": None if distance is None else str(distance),
-        "tile_shape": list(tile_shape),
-        "overlap": overlap,
-    }
-    folder = SurveyFolder(output, segmenter, settings, resume=resume)
-    if not is_fitted:
-        segmenter = _fitted(segmenter, folder, chosen, distance)
-    job = _Segment(distance)
-    done, failed = run_survey(
-        job, segmenter, parts, failed, folder, client=client, progress_bar=progress_bar
-    )
+    how = {"output": output, "resume": resume, "client": client, "progress_bar": progress_bar}
+    settings = {"kind": "segment", "tile_shape": list(tile_shape), "overlap": overlap}
+    job, output = _Segment(distance), Path(output)
+    parts, done, failed = run_survey(job, segmenter, named, divide, **how, **settings)
     rows = []
     for name in named:
         own = {key: part for key, part in parts.items() if part.name == name and key in done}
         if own:
             file = f"labels/{name.replace('/', '_')}.fits"
-            counts = _write_labels(folder.path / file, own, done)
+            counts = _write_labels(output / file, own, done)
             rows += [(name, label, n, file) for label, n in enumerate(counts) if label]
     names = ("map", "segment", "n_pixels", "labels")
     table = QTable(rows=rows, names=names, dtype=("U128", int, int, "U160"))
@@ -134,7 +109,7 @@ def survey_segment(
         "segmenter": segmenter.fingerprint(),
         "failed": failed,
     }
-    with atomic_path(folder.path / "segments.ecsv") as temporary:
+    with atomic_path(output / "segments.ecsv") as temporary:
         table.write(temporary, format="ascii.ecsv")
     return table
 
@@ -166,10 +141,6 @@ class _Segment:
         """Write finished labels."""
         np.savez_compressed(path, **result, input=identity)
 
-    def kept(self, path, _):
-        """Return what is kept of labels: their file."""
-        return path
-
     def load(self, path):
         """Return the file of finished labels, and the identity of their input."""
         with np.load(path) as stored:
@@ -177,44 +148,6 @@ class _Segment:
                 msg = f"labels must be 2D, got the shape {stored['labels'].shape}"
                 raise ValueError(msg)
             return path, str(stored["input"])
-
-
-def _spread(parts, n_fit):
-    """Return parts for a fit, evenly spread."""
-    index = np.linspace(0, len(parts) - 1, min(n_fit, len(parts))).round().astype(int)
-    return [list(parts.values())[i] for i in np.unique(index)]
-
-
-def _identities(parts, distance):
-    """Return one digest of the parts that a segmenter is fitted on."""
-    found = []
-    for part in parts:
-        try:
-            found.append(part.read(distance, need_gas=False)[1])
-        except DATA_ERRORS:
-            found.append(None)
-    return fingerprint(found)
-
-
-def _fitted(segmenter, folder, parts, distance):
-    """Return the segmenter of the folder; a new one is fitted on a few parts and kept there."""
-    path = folder.tiles / "segmenter.safetensors"
-    if path.is_file():
-        return FeatureSegmenter.load(path, encoder=segmenter.encoder_)
-    maps = []
-    for part in parts:
-        try:
-            gas, _ = part.read(distance)
-        except DATA_ERRORS:
-            continue  # the run itself reports what is wrong with it
-        if gas is not None:
-            maps.append(gas)
-    if not maps:
-        msg = f"none of {len(parts)} maps could be read to fit the segmenter"
-        raise ValueError(msg)
-    fitted = copy.copy(segmenter).fit(maps)
-    fitted.save(path)
-    return fitted
 
 
 def _write_labels(path, parts, done):

@@ -1,6 +1,5 @@
 """The engine of surveys: named maps, their parts, work here or on a cluster, a folder to resume from."""
 
-import io
 import itertools
 import json
 import logging
@@ -19,17 +18,12 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.reading import reading, sha256
 from astrofractal._utils.validation import warn
-from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.gasmap import GasMap
 from astrofractal.surveys.lazymap import LazyMap, Tile
 
 __all__ = [
-    "DATA_ERRORS",
     "Part",
-    "SurveyFolder",
     "named_maps",
-    "plan",
-    "positions_fingerprint",
     "run_survey",
     "run_tasks",
 ]
@@ -77,19 +71,6 @@ def _is_path(item):
     return isinstance(item, (str, Path))
 
 
-def positions_fingerprint(positions):
-    """Return the identity of positions."""
-    if positions is None or (isinstance(positions, str) and positions == "center"):
-        return fingerprint(positions)
-    if _is_path(positions) and Path(positions).is_file():
-        return sha256(positions)
-    if hasattr(positions, "colnames"):
-        text = io.StringIO()
-        positions.write(text, format="ascii.ecsv")
-        return fingerprint(text.getvalue())
-    return resolve_positions(positions).fingerprint()
-
-
 def named_maps(maps):
     """Return the maps of a survey by names of their own."""
     if _is_path(maps) and Path(maps).is_dir() and not _is_lazy(maps):
@@ -130,51 +111,51 @@ def _is_lazy(item):
     return hasattr(item.data if isinstance(item, NDData) else item, "dask")
 
 
-def plan(named, distance, divide):
-    """Return the parts that ``divide(name, map)`` makes of each map, and why some have none."""
-    parts, failed = {}, {}
+def run_survey(job, tool, named, divide, *, output, resume, client, progress_bar, **settings):
+    """
+    Return the parts of maps, the results by part, and why some maps or parts have none.
+
+    ``divide(name, map)`` returns the parts of a map.  A job has a ``distance`` and ``run(tool, gas,
+    part)``, which a worker calls, and for a folder a ``suffix``, ``save(path, result, identity)``,
+    and ``load(path)``, which returns the result and the identity.  Of a result that ``save`` does
+    not return only the path is kept.
+    """
+    parts, failed, results = {}, {}, {}
     for name, item in named.items():
         try:
             if _is_lazy(item) and not isinstance(item, LazyMap):
                 make = LazyMap.open_zarr if _is_path(item) else LazyMap
-                item = make(item, distance=distance)
+                item = make(item, distance=job.distance)
             parts.update((part.key, part) for part in divide(name, item))
         except DATA_ERRORS as error:
             failed[name] = _reason(error)
             logger.warning("%s: %s", name, failed[name])
-    return parts, failed
-
-
-def run_survey(job, tool, parts, failed, folder=None, *, client=None, progress_bar=False):
-    """
-    Return the results by part, and why some maps or parts (also those of ``failed``) have none.
-
-    A job has a ``distance``, ``run(tool, gas, part)`` (on a worker), and for a folder a ``suffix``,
-    ``save(path, result, identity)``, ``kept(path, result)``, which returns what is kept of a result,
-    and ``load(path)``, which returns that and the identity.
-    """
-    results = {} if folder is None else _finished(job, parts, folder)
+    folder = None
+    if output is not None:
+        distance = None if job.distance is None else str(job.distance)
+        settings = {**settings, "distance": distance}
+        folder = _open_folder(output, tool, settings, resume=resume)
+        results = _finished(job, parts, folder)
 
     def keep(key, found):
         result, identity = found
         if folder is not None:
-            path = folder.tile(key, job.suffix)
+            path = _tile(folder, key, job)
             with atomic_path(path, tidy=False) as temporary:
-                job.save(temporary, result, identity)
-            result = job.kept(path, result)
+                kept = job.save(temporary, result, identity)
+            result = path if kept is None else kept
         results[key] = result
 
     left = {key: (job, part) for key, part in parts.items() if key not in results}
     n_parts = len(parts) + len(failed)
-    options = {"client": client, "progress_bar": progress_bar}
-    failed = failed | run_tasks(_do, tool, left, keep, **options)
+    failed |= run_tasks(_do, tool, left, keep, client=client, progress_bar=progress_bar)
     if failed:
         key, reason = next(iter(failed.items()))
         if not results:
             msg = f"none of {len(failed)} maps could be used; {key}: {reason}"
             raise ValueError(msg)
         warn(f"{len(failed)} of {n_parts} tiles could not be used, e.g. {key}: {reason}")
-    return results, failed
+    return parts, results, failed
 
 
 def _do(tool, job, part):
@@ -186,7 +167,7 @@ def _finished(job, parts, folder):
     """Return the results of the parts that are finished and whose input has not changed."""
     found = {}
     for key, part in parts.items():
-        path = folder.tile(key, job.suffix)
+        path = _tile(folder, key, job)
         if not path.is_file():
             continue
         try:
@@ -273,48 +254,44 @@ def _on_cluster(function, tool, tasks, client):
         client.cancel(list(keys))
 
 
-class SurveyFolder:
-    """A folder that keeps each finished tile, so that a survey can go on after an interruption."""
+def _open_folder(path, tool, settings, *, resume):
+    """Return the folder of the finished tiles of a survey, emptied unless it goes on."""
+    path = Path(path)
+    tiles, manifest = path / "tiles", path / "survey.json"
+    settings = {**settings, "tool": tool.fingerprint(), "version": astrofractal.__version__}
+    about = {"made_with": repr(tool), "settings": json.loads(json.dumps(settings))}
+    if manifest.is_file() and resume:
+        with reading(manifest):
+            old = json.loads(manifest.read_text(encoding="utf-8"))
+            before = dict(old["settings"])
+        _compare(path, before, about["settings"], old.get("made_with"), tool)
+    elif not manifest.is_file() and path.exists() and any(path.iterdir()):
+        msg = f"output folder {str(path)!r} is neither empty nor a survey"
+        raise ValueError(msg)
+    else:
+        shutil.rmtree(tiles, ignore_errors=True)
+    with atomic_path(manifest) as temporary:
+        temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    tiles.mkdir(exist_ok=True)
+    remove_dead(tiles)
+    return tiles
 
-    def __init__(self, path, tool, settings, *, resume):
-        self.path = Path(path)
-        self.tiles = self.path / "tiles"
-        settings = {**settings, "tool": tool.fingerprint(), "version": astrofractal.__version__}
-        settings = json.loads(json.dumps(settings))
-        manifest = self.path / "survey.json"
-        if manifest.is_file() and resume:
-            with reading(manifest):
-                old = json.loads(manifest.read_text(encoding="utf-8"))
-                old_settings = dict(old["settings"])
-            self._compare(old_settings, settings, old.get("made_with"), tool)
-        elif not manifest.is_file() and self.path.exists() and any(self.path.iterdir()):
-            msg = f"output folder {str(self.path)!r} is neither empty nor a survey"
-            raise ValueError(msg)
-        else:
-            shutil.rmtree(self.tiles, ignore_errors=True)
-        about = {"made_with": repr(tool), "settings": settings}
-        with atomic_path(manifest) as temporary:
-            temporary.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
-        self.tiles.mkdir(exist_ok=True)
-        remove_dead(self.tiles)
 
-    def _compare(self, old, new, made_with, tool):
-        different = sorted(key for key in {*old, *new} if old.get(key) != new.get(key))
-        if not different:
-            return
-        key = different[0]
-        in_words = {  # settings whose values are digests
-            "tool": f"made with another {type(tool).__name__}: {made_with}, not {tool!r}",
-            "fitted_on": "whose segmenter was fitted on other maps: to add maps later, fit it "
-            "yourself first",
-        }
-        what = in_words.get(key, f"with {key}={old.get(key)!r}, not {new.get(key)!r}")
+def _compare(path, before, now, made_with, tool):
+    """Raise `ValueError` if a folder is of a survey with other settings, or with another tool."""
+    for key in sorted({*before, *now}):
+        if before.get(key) == now.get(key):
+            continue
+        what = f"with {key}={before.get(key)!r}, not {now.get(key)!r}"
+        if key == "tool":  # of which there is a digest
+            what = f"made with another {type(tool).__name__}: {made_with}, not {tool!r}"
         msg = (
-            f"output folder {str(self.path)!r} holds a survey {what}; choose another folder, "
-            "or resume=False to start again"
+            f"output folder {str(path)!r} holds a survey {what}; choose another folder, or "
+            "resume=False to start again"
         )
         raise ValueError(msg)
 
-    def tile(self, key, suffix):
-        """Return the file of a tile."""
-        return self.tiles / f"{key.replace('/', '_')}{suffix}"
+
+def _tile(folder, key, job):
+    """Return the file of a tile."""
+    return folder / f"{key.replace('/', '_')}{job.suffix}"

@@ -27,10 +27,7 @@ def test_ratios_pulls_and_coverage():
     # A factor of two is one standard deviation at the level of one sigma.
     assert np.allclose(result.table["pull"][:2], [1, -2])
     assert result.table["inside"].tolist() == [True, False, False]
-    assert np.isclose(result.median_error, np.log10(2 * 4) / 2)
-    assert np.isclose(result.bias, np.log10(2 / 4) / 2)
-    assert result.n_inside == 1
-    assert "1 of 2 in the 68.3 % intervals" in repr(result)
+    assert "median |log ratio| 0.45 dex, 1 of 2 in the 68.3 % intervals" in repr(result)
     assert result.table["flags"][1] == "beam"
 
 
@@ -64,7 +61,7 @@ def test_positions():
 def test_what_matches_nothing_is_said():
     masses = QTable({"name": ["A", "Z"], "mass": [0.2, 1] * u.solMass})
     with pytest.warns(AstrofractalWarning, match="nothing in the catalog: Z"):
-        assert len(compare(catalog(), masses)) == 1
+        assert len(compare(catalog(), masses).table) == 1
     with pytest.raises(ValueError, match="no name of masses"):
         compare(catalog(), masses[1:])
 

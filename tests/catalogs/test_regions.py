@@ -120,7 +120,7 @@ def test_frames_of_the_examples():
     [
         ("in.crtf", CRTF + "circle [[52deg, 31deg], 5arcsec]\n", "no frame: add coord="),
         ("in.reg", DS9 + 'circle(52,31,5")\n', "no coordinate system before 'line 2.*'fk5'"),
-        ("in.reg", DS9 + "wcsa\npoint(52,31)\n", "line 3.*wcsa is not supported"),
+        ("in.reg", DS9 + "wcsa\npoint(52,31)\n", "line 3.*'wcsa' is not supported"),
         ("in.crtf", CRTF + "circle [[52deg, 31deg], 1deg] coord=AZEL\n", "'AZEL' is not supported"),
         ("in.reg", DS9 + "fk5\nline(52,31,53,32)\n", "line 3: line"),
         ("in.reg", DS9 + "image\npoint(1,2)\nfk5\npoint(1,2)\n", "mixes sky and pixel regions"),

@@ -12,10 +12,8 @@ from tests.factories import make_column, make_gas
 PART = (slice(2, 20), slice(5, 30))
 
 
-def test_units_are_spelled_as_in_files():
-    gas = LazyMap(np.full((20, 30), 5.0), unit="10^21 cm^-2").read(*PART)
-    np.testing.assert_allclose(gas.column_density.value, 5e21)
-    gas = LazyMap(np.full((20, 30), 5e21), unit="N(H2) [cm-2]").read(*PART)
+def test_units_are_those_of_nddata():
+    gas = LazyMap(NDData(np.full((20, 30), 5e25), unit="m-2")).read(*PART)
     np.testing.assert_allclose(gas.column_density.value, 5e21)
 
 
@@ -25,7 +23,6 @@ def test_units_are_spelled_as_in_files():
         ({"distance": -5 * u.pc}, ValueError, "distance must be one positive"),
         ({"distance": 5}, TypeError, "distance must be a Quantity"),
         ({"beam": 5 * u.pc}, u.UnitsError, "beam must be an angle"),
-        ({"unit": "bananas"}, ValueError, "bananas"),
     ],
 )
 def test_wrong_options(options, error, match):
@@ -74,8 +71,6 @@ def test_uncertainties_have_units(uncertainty):
 
 def test_what_contradicts_is_refused():
     data = NDData(np.full((20, 30), 1e22), unit="cm-2")
-    with pytest.raises(u.UnitsError, match="disagrees with the unit of column_density"):
-        LazyMap(data, unit="m-2")
     gas = make_gas(data.data)
     lazy = LazyMap(data, wcs=gas.wcs, distance=gas.distance, pixel_scale=1 * u.pc)
     with pytest.raises(ValueError, match="pixel_scale is 1.0 pc, but WCS and distance give"):

@@ -1,7 +1,6 @@
 """Labels of many maps and of a tiled map are those of the segmenter."""
 
 import copy
-import warnings
 
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from astropy import units as u
 from astropy.io import fits
 from astropy.wcs import WCS
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from astrofractal import FeatureSegmenter, FractalEncoder
 from astrofractal.exceptions import AstrofractalWarning
@@ -38,20 +38,25 @@ def segmenter():
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("maps")
     for k in range(2):
-        make_map((96, 96), seed=k).write(folder / f"cloud{k}.fits")
+        make_map((64, 72), seed=k).write(folder / f"cloud{k}.fits")
     return folder
 
 
-def test_files(segmenter, files, tmp_path):
+@pytest.fixture(scope="module")
+def labels(segmenter, files):
+    """The labels of the files, made here."""
+    return [segmenter.segment(files / f"cloud{k}.fits").labels.data for k in range(2)]
+
+
+def test_files(segmenter, files, labels, tmp_path):
     table = survey_segment(segmenter, files, output=tmp_path / "run")
     assert sorted(set(table["map"])) == ["cloud0", "cloud1"]
     for k in range(2):
-        expected = segmenter.segment(files / f"cloud{k}.fits").labels.data
         with fits.open(tmp_path / "run" / "labels" / f"cloud{k}.fits", checksum=True) as hdus:
-            assert np.array_equal(hdus["LABELS"].data, expected)
+            assert np.array_equal(hdus["LABELS"].data, labels[k])
             assert WCS(hdus["LABELS"].header).has_celestial
         rows = table[table["map"] == f"cloud{k}"]
-        assert rows["n_pixels"].sum() == (expected > 0).sum()
+        assert rows["n_pixels"].sum() == (labels[k] > 0).sum()
     # nothing is done again
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / "tiles").iterdir()}
     assert {path.suffix for path in before} == {".npz"}
@@ -62,45 +67,33 @@ def test_files(segmenter, files, tmp_path):
 
 
 def test_tiles_of_a_lazy_map(segmenter, tmp_path):
-    gas = make_map((260, 300), seed=7)
+    gas = make_map((64, 320), seed=7)
     expected = segmenter.segment(gas).labels.data
     lazy = LazyMap(gas.column_density.value, wcs=gas.wcs, distance=DISTANCE, name="plane")
-    survey_segment(segmenter, lazy, output=tmp_path / "run", tile_shape=(130, 150), overlap=128)
+    survey_segment(segmenter, lazy, output=tmp_path / "run", tile_shape=(32, 160), overlap=96)
     found = fits.getdata(tmp_path / "run" / "labels" / "plane.fits", "LABELS")
     assert found.shape == expected.shape
     assert (found == expected).mean() > 0.995
 
 
-def test_two_workers(segmenter, files, tmp_path):
-    distributed = pytest.importorskip("distributed")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        cluster = distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
-        )
-        client = distributed.Client(cluster)
-        survey_segment(segmenter, files, output=tmp_path / "there", client=client)
-        client.close()
-        cluster.close()
+def test_two_workers(segmenter, files, labels, client, tmp_path):
+    survey_segment(segmenter, files, output=tmp_path / "there", client=client)
     for k in range(2):
-        expected = segmenter.segment(files / f"cloud{k}.fits").labels.data
         found = fits.getdata(tmp_path / "there" / "labels" / f"cloud{k}.fits", "LABELS")
-        assert (found == expected).mean() > 0.999
+        assert (found == labels[k]).mean() > 0.999
 
 
-def test_a_segmenter_is_fitted_on_the_survey(files, tmp_path):
+def test_a_bad_file_and_another_overlap(segmenter, files, tmp_path):
     bad = tmp_path / "bad.fits"
     bad.write_text("nothing")
-    segmenter = FeatureSegmenter(
-        2, n_views=2, encoder=FractalEncoder(weights="random", device="cpu")
-    )
     maps = [*sorted(files.iterdir()), bad]
     with pytest.warns(AstrofractalWarning, match="1 of 3 tiles could not be used"):
         table = survey_segment(segmenter, maps, output=tmp_path / "run")
     assert list(table.meta["failed"]) == ["bad"]
-    assert not hasattr(segmenter, "model_")  # the one given stays as it was
     with pytest.raises(ValueError, match="holds a survey with overlap=192, not 64"):
         survey_segment(segmenter, maps, output=tmp_path / "run", overlap=64)
+    with pytest.raises(NotFittedError):
+        survey_segment(clone(segmenter), maps, output=tmp_path / "other")
 
 
 OTHER = {
@@ -112,40 +105,24 @@ OTHER = {
 }
 
 
-@pytest.mark.parametrize("fitted", [False, True])
-def test_another_segmenter_does_not_return_old_labels(segmenter, files, tmp_path, fitted):
-    first = segmenter if fitted else clone(segmenter)
-    survey_segment(first, files, output=tmp_path)
+def test_another_segmenter_does_not_return_old_labels(segmenter, files, tmp_path):
+    survey_segment(segmenter, files, output=tmp_path)
     for name, value in OTHER.items():
-        other = copy.copy(first).set_params(**{name: value})
+        other = copy.copy(segmenter).set_params(**{name: value})
         with pytest.raises(ValueError, match=rf"another FeatureSegmenter: .*{name}="):
             survey_segment(other, files, output=tmp_path)
     table = survey_segment(other, files, output=tmp_path, resume=False)
     assert len(table)
 
 
-def test_labels_of_a_longer_list_have_one_meaning(segmenter, files, tmp_path):
-    unfitted = clone(segmenter)
-    maps = [make_map((96, 96), seed=k) for k in range(3)]
-    survey_segment(unfitted, maps[:2], output=tmp_path)
-    with pytest.raises(ValueError, match="fitted on other maps"):
-        survey_segment(unfitted, maps, output=tmp_path)
-    # one that was fitted may go on
-    fitted = clone(segmenter).fit(maps[:2])
-    survey_segment(fitted, maps[:2], output=tmp_path / "fitted")
-    table = survey_segment(fitted, maps, output=tmp_path / "fitted")
+def test_other_content_and_more_maps_are_segmented(segmenter, tmp_path):
+    maps = [make_map((64, 72), seed=k) for k in range(2)]
+    survey_segment(segmenter, maps, output=tmp_path)
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "tiles").iterdir()}
+    survey_segment(segmenter, [make_map((64, 72), seed=0), maps[1]], output=tmp_path)
+    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "tiles").iterdir()}
+    maps[1:] = [make_map((64, 72), seed=8), make_map((64, 72), seed=2)]
+    table = survey_segment(segmenter, maps, output=tmp_path)
     assert len(set(table["map"])) == 3
-
-
-def test_a_fit_is_kept_and_other_content_is_segmented_anew(segmenter, tmp_path):
-    unfitted = clone(segmenter)
-    maps = [make_map((96, 96), seed=k) for k in range(2)]
-    survey_segment(unfitted, maps, output=tmp_path / "a", n_fit=1)
-    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "tiles").iterdir()}
-    survey_segment(unfitted, [make_map((96, 96), seed=0), maps[1]], output=tmp_path / "a", n_fit=1)
-    assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "a" / "tiles").iterdir()}
-    maps[1] = make_map((96, 96), seed=8)
-    survey_segment(unfitted, maps, output=tmp_path / "a", n_fit=1)
-    found = fits.getdata(tmp_path / "a" / "labels" / "map00001.fits", "LABELS")
-    expected = clone(segmenter).fit(maps[:1]).segment(maps[1]).labels.data
-    assert np.array_equal(found, expected)
+    found = fits.getdata(tmp_path / "labels" / "map00001.fits", "LABELS")
+    assert np.array_equal(found, segmenter.segment(maps[1]).labels.data)
