@@ -11,7 +11,7 @@ from astropy.table import QTable
 
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import check_level, need_columns, positive_masses, solar_masses
-from astrofractal.catalogs.matching import match_rows, names_of
+from astrofractal.catalogs.combination import match_rows, names_of
 from astrofractal.catalogs.positions import resolve_positions
 
 __all__ = ["Comparison", "compare"]

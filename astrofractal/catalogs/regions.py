@@ -52,7 +52,7 @@ _DS9_FRAME = re.compile(
     re.IGNORECASE,
 )
 #: A frame or a region, and its properties.
-_COMMAND = re.compile(r"([^;#]+)(?:#((?:\{[^}]*\}|\"[^\"]*\"|'[^']*'|[^;])*))?")
+_COMMAND = re.compile(r"([^;#]*)(?:#((?:\{[^}]*\}|\"[^\"]*\"|'[^']*'|[^;])*))?")
 _CRTF = re.compile(rf"(?P<sign>[+-]?)\s*(?P<ann>ann\s+)?{_SHAPE}\s*\[", re.IGNORECASE)
 _CRTF_PAIR = re.compile(r"\[\s*([^\[\],]+?)\s*,\s*([^\[\],]+?)\s*\]")
 _TEXT = re.compile(
@@ -161,7 +161,8 @@ def _read_ds9(text, centers):
             what, shape = f"line {number}: {region[:60]}", _DS9.match(region)
             if shape is None:
                 centers.odd.append(what)
-            elif not joined:
+                break  # it may be a frame
+            if not joined:
                 _add_ds9(shape, frame, f"{region} {properties} {common}", what, centers)
             joined = bool(composite) or region.endswith(("|", "&"))
     is_physical = re.search(r"(?:^|[;\r\n])\s*physical\b", text, re.IGNORECASE)
