@@ -21,12 +21,7 @@ from astrofractal._utils.validation import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.surveys.lazymap import LazyMap, Tile
 
-__all__ = [
-    "Part",
-    "named_maps",
-    "run_survey",
-    "run_tasks",
-]
+__all__ = ["Part", "named_maps", "run_survey", "run_tasks"]
 
 logger = logging.getLogger(__name__)
 

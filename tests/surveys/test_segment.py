@@ -67,10 +67,10 @@ def test_files(segmenter, files, labels, tmp_path):
 
 
 def test_tiles_of_a_lazy_map(segmenter, tmp_path):
-    gas = make_map((64, 320), seed=7)
+    gas = make_map((64, 256), seed=7)
     expected = segmenter.segment(gas).labels.data
     lazy = LazyMap(gas.column_density.value, wcs=gas.wcs, distance=DISTANCE, name="plane")
-    survey_segment(segmenter, lazy, output=tmp_path / "run", tile_shape=(32, 160), overlap=96)
+    survey_segment(segmenter, lazy, output=tmp_path / "run", tile_shape=(32, 128), overlap=64)
     found = fits.getdata(tmp_path / "run" / "labels" / "plane.fits", "LABELS")
     assert found.shape == expected.shape
     assert (found == expected).mean() > 0.995
