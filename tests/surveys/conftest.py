@@ -3,7 +3,7 @@ import warnings
 import pytest
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def client():
     """Two workers with one thread each."""
     distributed = pytest.importorskip("distributed")
