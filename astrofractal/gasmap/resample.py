@@ -7,6 +7,7 @@ from astropy import units as u
 from astropy.coordinates import SkyCoord
 from numpy.polynomial.chebyshev import chebpts1
 from numpy.polynomial.polynomial import polygrid2d, polyvander2d
+from scipy.ndimage import map_coordinates
 
 from astrofractal._utils.optional import require
 from astrofractal._utils.validation import positive_int, warn
@@ -197,9 +198,8 @@ class Resampler:
             px, py = ((value - at + 0.5) / block - 0.5 for value, at in ((x, x0), (y, y0)))
 
             def operator(planes):
-                stack = np.stack(list(planes), axis=-1)
-                stack = _blocks(stack, block) if block > 1 else stack
-                return np.moveaxis(_mean(_bilinear(stack, px, py, within), n_sub), -1, 0)
+                planes = _blocks(planes, block) if block > 1 else planes
+                return _mean(_bilinear(planes, px, py, within), n_sub)
 
         channels, errors = (
             [None if plane is None else plane[part] for plane in planes]
@@ -266,41 +266,27 @@ def overlaps(centers, width, n):
     return (high - low) / width
 
 
-def _mean(array, n_sub):
-    """Return the mean over blocks of n_sub x n_sub of the first two axes."""
+def _mean(planes, n_sub):
+    """Return the mean over blocks of n_sub x n_sub pixels."""
     if n_sub == 1:
-        return array
-    height, width = (n // n_sub for n in array.shape[:2])
-    return array.reshape(height, n_sub, width, n_sub, *array.shape[2:]).mean(axis=(1, 3))
+        return planes
+    height, width = (n // n_sub for n in planes.shape[-2:])
+    return planes.reshape(*planes.shape[:-2], height, n_sub, width, n_sub).mean(axis=(-3, -1))
 
 
-def _blocks(stack, block):
+def _blocks(planes, block):
     """Return the mean over blocks; what is left over at the far border is averaged by itself."""
-    rows = np.arange(0, stack.shape[0], block)
-    columns = np.arange(0, stack.shape[1], block)
-    total = np.add.reduceat(np.add.reduceat(stack, rows, axis=0), columns, axis=1)
-    counts = np.outer(
-        np.diff(np.append(rows, stack.shape[0])), np.diff(np.append(columns, stack.shape[1]))
-    )
-    return total / counts[..., None]
+    rows, columns = (np.arange(0, n, block) for n in planes.shape[-2:])
+    total = np.add.reduceat(np.add.reduceat(planes, rows, axis=-2), columns, axis=-1)
+    ends = zip((rows, columns), planes.shape[-2:], strict=True)
+    return total / np.outer(*(np.diff(np.append(starts, n)) for starts, n in ends))
 
 
-def _bilinear(stack, x, y, within):
-    """Return the planes (..., n) of a stack (ny, nx, n) at (x, y); zero where not ``within``."""
-    height, width, n_planes = stack.shape
-    x = np.clip(np.where(within, x, 0), 0, width - 1).ravel()
-    y = np.clip(np.where(within, y, 0), 0, height - 1).ravel()
-    left = np.minimum(x.astype(np.intp), max(width - 2, 0))
-    low = np.minimum(y.astype(np.intp), max(height - 2, 0))
-    fx, fy = (x - left)[:, None], (y - low)[:, None]
-    right, high = min(1, width - 1), min(1, height - 1) * width
-    flat = stack.reshape(-1, n_planes)
-    index = low * width + left
-    below = flat[index] * (1 - fx) + flat[index + right] * fx
-    above = flat[index + high] * (1 - fx) + flat[index + high + right] * fx
-    sampled = below * (1 - fy) + above * fy
-    sampled[~within.ravel()] = 0
-    return sampled.reshape(*within.shape, n_planes)
+def _bilinear(planes, x, y, within):
+    """Return planes (n, ny, nx) at (x, y), interpolated; zero where not ``within``."""
+    at = np.where(within, [y, x], 0)
+    sampled = [map_coordinates(plane, at, order=1, mode="nearest") for plane in planes]
+    return np.where(within, sampled, 0)
 
 
 def _shape(shape):
