@@ -52,11 +52,10 @@ def to_column_density(quantity, *, name="column_density"):
     """Return a quantity as N(H2) in cm-2."""
     if isinstance(quantity.unit, u.function.FunctionUnitBase):
         quantity = quantity.physical
-    for scale in (1, 1 / (H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS)):
-        product = quantity.unit * getattr(scale, "unit", u.one)
-        if product.is_equivalent(_COLUMN):
-            factor = product.to(_COLUMN) * getattr(scale, "value", scale)
-            return (quantity.value * factor) << _COLUMN
+    if quantity.unit.is_equivalent(_COLUMN):
+        return quantity.to(_COLUMN)
+    if quantity.unit.is_equivalent(u.kg * _COLUMN):
+        return (quantity / (H2_MEAN_MOLECULAR_WEIGHT * HYDROGEN_MASS)).to(_COLUMN)
     got = f"the unit {_text(quantity.unit)!r}{_remedy(quantity.unit)}"
     msg = f"{name} must be a column density such as cm-2, g/cm2 or Msun/pc2, got {got}"
     raise u.UnitConversionError(msg)
@@ -64,10 +63,8 @@ def to_column_density(quantity, *, name="column_density"):
 
 def to_velocity(quantity, *, name="velocity"):
     """Return a quantity in km/s."""
-    try:
+    if quantity.unit.is_equivalent(_VELOCITY):
         return quantity.to(_VELOCITY)
-    except u.UnitConversionError:
-        pass
     hint = ""
     if quantity.unit.is_equivalent(_VELOCITY**2):
         hint = "; a map of variances (moment 2) needs dispersion_kind='variance'"

@@ -91,13 +91,10 @@ def _sliced(view):
     parts = [
         part if isinstance(part, slice) else slice(part, part + 1) for part in view._slices_array
     ]
-    whole, known = view._wcs, view._wcs.pixel_shape
-    if known is None:  # astropy before 7 cannot slice three axes of unknown length
-        whole = whole.deepcopy()
-        whole.pixel_shape = (2**31 - 1,) * whole.naxis
+    whole = view._wcs.deepcopy()
+    whole.pixel_shape = (2**31 - 1,) * whole.naxis  # astropy 6 does not slice an unknown length
     wcs = whole.slice(parts)
-    if known is None:
-        wcs.pixel_shape = None
+    wcs.pixel_shape = None
     kept = [
         axis + 1 for axis, part in enumerate(view._slices_array[::-1]) if isinstance(part, slice)
     ]
