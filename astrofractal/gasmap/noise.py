@@ -8,8 +8,8 @@ _LAG = 3
 def median_error(gas, channel):
     """Return the median uncertainty of a channel over a map, `None` where there is none."""
     error = getattr(gas, f"{channel}_uncertainty")
-    known = error is not None and np.isfinite(error[~gas.mask]).any()
-    return np.nanmedian(error[~gas.mask]).astype(float) if known else None
+    known = error is not None and np.isfinite(error).any()
+    return np.nanmedian(error).astype(float) if known else None
 
 
 def pixel_noise(gas):
@@ -20,7 +20,7 @@ def pixel_noise(gas):
 
 def column_steps(gas, *, lag):
     """Return the standard deviation of white noise that has the steps between pixels of a map."""
-    column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
+    column = gas.column_density.value
     if min(gas.shape) <= 2 * lag:
         return 0.0
     middle = column[:, lag:-lag]

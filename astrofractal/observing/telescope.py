@@ -395,14 +395,11 @@ def _known_around(gas, positions):
 
 def _column_noise(gas):
     """Return the noise of the column density: a fraction where it follows it, or absolute."""
-    error = gas.column_density_uncertainty
-    if error is not None:
-        column, error = (
-            np.where(gas.mask, np.nan, one.value) for one in (gas.column_density, error)
-        )
-        with np.errstate(invalid="ignore", divide="ignore"):
-            good = np.isfinite(error / column) & (error > 0)
-            error, ratio = np.log10(error[good]), np.log10((error / column)[good])
+    if gas.column_density_uncertainty is not None:
+        error = gas.column_density_uncertainty.value
+        ratio = error / gas.column_density.value
+        good = np.isfinite(ratio) & (error > 0)
+        error, ratio = np.log10(error[good]), np.log10(ratio[good])
         if good.any() and np.std(ratio) < np.std(error):
             return float(min(10 ** np.median(ratio), 1.0))
     return pixel_noise(gas) / u.cm**2
