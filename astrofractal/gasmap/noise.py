@@ -2,8 +2,6 @@
 
 import numpy as np
 
-_LAG = 3
-
 
 def median_error(gas, channel):
     """Return the median uncertainty of a channel over a map, `None` where there is none."""
@@ -15,10 +13,10 @@ def median_error(gas, channel):
 def pixel_noise(gas):
     """Return the standard deviation of the noise of the column density in a pixel."""
     error = median_error(gas, "column_density")
-    return column_steps(gas, lag=_LAG) if error is None else error.value
+    return column_steps(gas) if error is None else error.value
 
 
-def column_steps(gas, *, lag):
+def column_steps(gas, *, lag=3):
     """Return the standard deviation of white noise that has the steps between pixels of a map."""
     column = gas.column_density.value
     if min(gas.shape) <= 2 * lag:

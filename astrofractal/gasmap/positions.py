@@ -82,15 +82,12 @@ def cutout(
             raise ValueError(msg)
         return _bounding_box(gas, position)
     if isinstance(position, SkyCoord):
-        if position.size != 1:
-            msg = f"position must be one SkyCoord, got {position.size}: use cutouts"
-            raise ValueError(msg)
-        positions, where = position.reshape(1), position.to_string("decimal")
+        positions, where = position.reshape(-1), position.to_string("decimal")
     else:
         positions, where = np.atleast_2d(check_pixels("position", position)), position
-        if positions.shape != (1, 2):
-            msg = f"position must be a SkyCoord or a pixel (x, y), got {position!r}"
-            raise ValueError(msg)
+    if positions.shape not in ((1,), (1, 2)):
+        msg = f"position must be one SkyCoord or pixel (x, y), got {position!r}: use cutouts"
+        raise ValueError(msg)
     (cutout,) = Resampler(gas, size=size, shape=shape)(positions)
     if "outside" in cutout.flags:
         x, y = cutout.meta["pixel"]

@@ -407,7 +407,7 @@ def _column_noise(gas):
 
 def _is_correlated(gas, beam):
     """Return whether neighboring pixels have noise in common, as the beam would give it."""
-    distant, near = column_steps(gas, lag=3), column_steps(gas, lag=1)
+    distant, near = column_steps(gas), column_steps(gas, lag=1)
     sigma = (beam[1] / gas.pixel_scale).to_value(u.one) / np.sqrt(8 * np.log(2))
     one, two = np.exp(-np.array([1, 4]) / (4 * max(sigma, 1e-3) ** 2))
     expected = np.sqrt(1 - (4 * one - two) / 3)  # of the second difference, relative to white noise
