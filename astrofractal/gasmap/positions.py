@@ -86,7 +86,7 @@ def cutout(
     else:
         positions, where = np.atleast_2d(check_pixels("position", position)), position
     if positions.shape not in ((1,), (1, 2)):
-        msg = f"position must be one SkyCoord or pixel (x, y), got {position!r}: use cutouts"
+        msg = f"position must be one SkyCoord or pixel (x, y), got {where!r}: use cutouts"
         raise ValueError(msg)
     (cutout,) = Resampler(gas, size=size, shape=shape)(positions)
     if "outside" in cutout.flags:

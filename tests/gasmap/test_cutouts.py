@@ -200,7 +200,7 @@ def test_wrong_arguments(exact, numbers):
         exact.cutouts(np.zeros((3, 4)))
     with pytest.raises(TypeError, match="positions must be a SkyCoord or pixels"):
         exact.cutouts("here")
-    with pytest.raises(ValueError, match="position must be one SkyCoord or pixel .*use cutouts"):
+    with pytest.raises(ValueError, match="position must be one SkyCoord or pixel"):
         exact.cutout(SkyCoord([1, 2], [3, 4], unit="deg"))
     with pytest.raises(u.UnitsError, match="size must be a length or an angle"):
         exact.cutout((50, 40), size=3 * u.s)
