@@ -25,11 +25,10 @@ _SPEED_OF_LIGHT = 299792.458
 
 @dataclass
 class Channel:
-    """Numbers with their unit, mask and standard deviation."""
+    """Numbers with their unit and standard deviation."""
 
-    values: np.ndarray  #: native float64
+    values: np.ndarray  #: native float64, NaN where masked
     unit: object
-    mask: np.ndarray | None = None  #: `True` is masked
     error: np.ndarray | None = None  #: in the unit of the values; in dex where that is a dex unit
     wcs: object = None
     meta: dict | None = None
@@ -46,16 +45,14 @@ class Channel:
             if hasattr(mask, "include"):  # of spectral-cube, where True is not masked
                 mask = ~mask.include()
             data = getattr(data, "unmasked", data)
-            values = clean_numbers(data.value, name)
-            return cls(values, data.unit, _mask(mask, data.shape, name), wcs=wcs)
+            return cls(clean_numbers(data.value, name, mask), data.unit, wcs=wcs)
         if isinstance(data, NDData):
             if data.unit is None:
                 msg = f"{name} has no unit; give the {type(data).__name__} a unit, or pass unit="
                 raise ValueError(msg)
             return cls(
-                clean_numbers(data.data, name),
+                clean_numbers(data.data, name, data.mask),
                 parse_unit(data.unit, name=name),
-                _mask(data.mask, np.shape(data.data), name),
                 nddata_error(data, name),
                 data.wcs,
                 dict(data.meta),
@@ -81,15 +78,15 @@ class Channel:
         if len(shape) < 2 or len(axes) < surplus or 0 in shape:
             msg = f"{name} must be a 2D map, got {len(shape)}D data of shape {shape}"
             raise ValueError(msg)
-        values, mask, error = (
+        values, error = (
             None if array is None else np.squeeze(array, axes[:surplus])
-            for array in (self.values, self.mask, self.error)
+            for array in (self.values, self.error)
         )
-        return replace(self, values=values, mask=mask, error=error)
+        return replace(self, values=values, error=error)
 
 
-def clean_numbers(data, name):
-    """Return any real array (integer, float16, big-endian, masked) as native float64."""
+def clean_numbers(data, name, mask=None):
+    """Return any real array (integer, float16, big-endian) as native float64, NaN where masked."""
     array = np.asarray(data)  # of a masked array, without its mask
     if array.dtype.kind not in "iuf":
         msg = f"{name} must hold real numbers, got data of type {array.dtype}"
@@ -97,6 +94,8 @@ def clean_numbers(data, name):
     array = array.astype(np.float64)
     if isinstance(data, np.ma.MaskedArray):
         array[np.ma.getmaskarray(data)] = np.nan
+    if mask is not None and mask is not np.ma.nomask:
+        array[_mask(mask, array.shape, name)] = np.nan
     return array
 
 
@@ -115,14 +114,12 @@ def blank(channel, no_data):
 
 
 def _mask(mask, shape, name):
-    if mask is None or mask is np.ma.nomask:
-        return None
     mask = np.asarray(mask)
     if mask.dtype.kind not in "biu":
         msg = f"the mask of {name} must be boolean, got data of type {mask.dtype}"
         raise TypeError(msg)
     try:
-        return np.broadcast_to(mask.astype(bool), shape).copy()
+        return np.broadcast_to(mask.astype(bool), shape)
     except ValueError:
         msg = f"the mask of {name} has shape {mask.shape}, the data have {tuple(shape)}"
         raise ValueError(msg) from None
@@ -189,8 +186,7 @@ def good_columns(channel):
     """Return which values of a channel in cm-2 are column densities."""
     smallest = np.finfo(np.float32).tiny
     with np.errstate(invalid="ignore"):
-        good = (channel.values >= smallest) & (channel.values <= MAX_COLUMN_DENSITY)
-    return good if channel.mask is None else good & ~channel.mask
+        return (channel.values >= smallest) & (channel.values <= MAX_COLUMN_DENSITY)
 
 
 def from_log10(channel, name):
@@ -211,7 +207,7 @@ def why_empty(channel):
     """Say why a channel holds no usable column density."""
     values = channel.values[np.isfinite(channel.values)]
     if not values.size:
-        return "all its values are NaN"
+        return "all its values are NaN or masked"
     if channel.is_logarithm:
         return "all its values are masked, or no logarithms of a column density"
     if not (values > 0).any():
@@ -238,8 +234,6 @@ def velocity_channel(channel, name):
     lowest = 0 if name == "dispersion" else -_SPEED_OF_LIGHT  # what is beyond means "nothing here"
     with np.errstate(invalid="ignore"):
         good = (channel.values >= lowest) & (channel.values <= _SPEED_OF_LIGHT)
-    if channel.mask is not None:
-        good &= ~channel.mask
     return np.where(good, channel.values, np.nan), channel.error
 
 

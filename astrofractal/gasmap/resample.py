@@ -357,7 +357,7 @@ def _regrid(channels, names, beam):
         target, shape = first.wcs.slice(part), column[part].shape
         operator = _operator(source.wcs, source.values.shape, target, shape)
         arrays = [_seen_by(column[part], target, source)]
-        arrays += [_cleaned(old[name]) if name in names else None for name in CHANNELS[1:]]
+        arrays += [old[name].values if name in names else None for name in CHANNELS[1:]]
         moved = transform(*arrays, operator, full=1.0)
         resolution = 0 if beam is None else np.sqrt(beam.sr.value)
         correlated = max(_scale(source.wcs, source.values.shape), resolution)
@@ -377,12 +377,6 @@ def _regrid(channels, names, beam):
     grid = f"{'are' if len(names) > 1 else 'is'} on another grid than column_density"
     msg = f"{' and '.join(names)} {grid} and regridded to it"
     warn(msg)
-
-
-def _cleaned(channel):
-    """Return the values of a channel, NaN where there are none."""
-    values = channel.values
-    return values if channel.mask is None else np.where(channel.mask, np.nan, values)
 
 
 def _part_within(source, first):

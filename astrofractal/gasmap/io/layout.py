@@ -378,7 +378,7 @@ def deviation(values, kind, text, channel):
 
 
 def find_mask(hdus, hdu, shape):
-    """Return the mask of a channel of a shape from its own extension, or `None`."""
+    """Return the mask of a channel of a shape from its own extension."""
     masks = []
     for other in image_hdus(hdus):
         name = _plain(other.name)
@@ -392,4 +392,4 @@ def find_mask(hdus, hdu, shape):
             shapes = f"shape {other.shape}, {label(hdu, hdus)} has {hdu.shape}"
             msg = f"{label(other, hdus)} has {shapes}: the mask is not used"
             warn(msg)
-    return np.any(masks, axis=0) if masks else None
+    return np.any(masks, axis=0) if masks else np.zeros(shape, bool)

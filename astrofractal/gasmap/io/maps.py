@@ -237,12 +237,12 @@ def split_planes(channel, units):
     shape = (3, *channel.values.shape[-2:])
     channels = {}
     for plane, (name, usual) in enumerate(CHANNEL_UNITS.items()):
-        values, mask, error = (
+        values, error = (
             None if array is None else np.reshape(array, shape)[plane].copy()
-            for array in (channel.values, channel.mask, channel.error)
+            for array in (channel.values, channel.error)
         )
         unit = channel.unit if plane == 0 else units.get(name, usual)
-        channels[name] = Channel(values, unit, mask, error, channel.wcs, channel.meta)
+        channels[name] = Channel(values, unit, error, channel.wcs, channel.meta)
     return channels
 
 
@@ -290,7 +290,7 @@ def image_channel(hdu, hdus, given, name):
     values = clean_numbers(hdu_data(hdu, hdus), where)
     channel = Channel(values, unit, meta=meta).squeezed(where)
     channel.error = layout.find_error(hdus, hdu, name, channel, given)
-    channel.mask = layout.find_mask(hdus, hdu, channel.values.shape)
+    channel.values[layout.find_mask(hdus, hdu, channel.values.shape)] = np.nan
     return channel
 
 
