@@ -7,7 +7,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from astrofractal.gasmap.channel import clean_numbers
 from astrofractal.gasmap.column import Abundance
 from astrofractal.gasmap.io.fits import hdu_data, is_folder, opened
 from astrofractal.gasmap.io.maps import image_of, read_fits
@@ -92,12 +91,7 @@ def read_gas_survey(source, options):
         return read_fits(first, options)
     motions = {name: files.pop(name) for name in CHANNELS[1:]}
     errors = {name.removesuffix("_uncertainty"): path for name, path in files.items()}
-    unit = {"column_density": "dex(cm-2)"} if _is_logarithm(first) else None
+    with opened(first) as hdus:
+        is_logarithm = logarithmic(hdu_data(image_of(hdus, "column_density"), hdus))
+    unit = {"column_density": "dex(cm-2)"} if is_logarithm else None
     return read_fits(first, replace(options, **motions, uncertainty=errors, unit=unit))
-
-
-def _is_logarithm(path):
-    """Return whether a map holds logarithms of a column density."""
-    with opened(path) as hdus:
-        values = clean_numbers(hdu_data(image_of(hdus, "column_density"), hdus), str(path))
-    return logarithmic(values[values != 0])

@@ -23,6 +23,7 @@ from astrofractal._utils.limits import check_size, open_bounded
 from astrofractal._utils.reading import reading, reason_of
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
+from astrofractal.gasmap.channel import clean_numbers
 from astrofractal.gasmap.header import SCALING, check_numbers
 from astrofractal.gasmap.moments import CHANNELS
 
@@ -131,20 +132,19 @@ def is_hdu(data):
     return isinstance(data, fits.PrimaryHDU | fits.ImageHDU | fits.CompImageHDU)
 
 
-def hdu_data(hdu, hdus=None):
-    """Return the data of an HDU; a damaged one is an OSError."""
-    name = (hdus.filename() if hdus is not None else None) or hdu.name or "the HDU"
-    check_numbers(hdu.header.copy(), name if hdus is None else label(hdu, hdus), SCALING)
-    with _strict(name):
+def hdu_data(hdu, hdus):
+    """Return the data of an HDU as native float64; a damaged one is an OSError."""
+    check_numbers(hdu.header.copy(), label(hdu, hdus), SCALING)
+    with _strict(hdus.filename() or hdu.name or "the HDU"):
         check_size(math.prod(hdu.shape) * _BYTES_PER_PIXEL, "the image")
-        data = hdu.data
-        return None if data is None else np.asarray(data)
+        data = np.asarray(hdu.data)
+    return clean_numbers(data, label(hdu, hdus))
 
 
 def label(hdu, hdus):
     """Return how messages call an HDU."""
     name = hdu.name or f"HDU {hdus.index_of(hdu) if hdu in hdus else 0}"
-    file = hdus.filename() if hdus is not None else None
+    file = hdus.filename()
     return f"{Path(file).name}[{name}]" if file else f"HDU {name}"
 
 

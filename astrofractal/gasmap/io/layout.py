@@ -9,7 +9,7 @@ from astropy.io import fits
 
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
-from astrofractal.gasmap.channel import clean_numbers, error_factor
+from astrofractal.gasmap.channel import error_factor
 from astrofractal.gasmap.header import is_celestial, spectral_ctype
 from astrofractal.gasmap.io.fits import EXTENSIONS, hdu_data, header_unit, is_hdu, label
 from astrofractal.gasmap.moments import CHANNELS
@@ -175,7 +175,6 @@ def channels_of_planes(hdus, key=None):
     found = _named_planes(image)
     if not found:
         return None
-    where = label(image, hdus)
     data = hdu_data(image, hdus)
     data = data.reshape(-1, *data.shape[-2:])
     header = image.header.copy()
@@ -185,16 +184,15 @@ def channels_of_planes(hdus, key=None):
     names = parameter_names(image)
     if len(names) != len(data):
         cards = f"{len(names)} cards PLANE1, ..."
+        where = label(image, hdus)
         msg = f"{where} has {len(data)} planes, but {cards}: correct them, or give single planes"
         raise ValueError(msg)
     for name, index in found.items():
-        values = clean_numbers(data[index], where)
-        values[values == 0] = np.nan
+        values = np.where(data[index] == 0, np.nan, data[index])
         channel = name.removesuffix("_ERROR")
         unit = "km s-1"
         if channel == EXTENSIONS["column_density"]:
-            column = data[found[channel]]
-            unit = "dex(cm-2)" if logarithmic(column[column != 0]) else "cm-2"
+            unit = "dex(cm-2)" if logarithmic(data[found[channel]]) else "cm-2"
         plane = fits.ImageHDU(values, header, name=name)
         plane.header["BUNIT"] = unit
         plane.header["BTYPE"] = names[index]
@@ -335,8 +333,8 @@ def find_error(hdus, hdu, name, channel, unit, *, plane=None):
     """Return the standard deviation of a channel (or a plane) from its own extension, or `None`."""
     options = {"stated": unit is None, "alone": plane is not None}
     for other, convert in error_images(hdus, hdu, name, channel, **options):
-        values = clean_numbers(hdu_data(other, hdus), label(other, hdus))
-        return convert(values.reshape(-1, *channel.values.shape)[plane or 0])
+        values = hdu_data(other, hdus).reshape(-1, *channel.values.shape)
+        return convert(values[plane or 0])
     return None
 
 
@@ -347,7 +345,7 @@ def as_deviation(hdu, hdus, channel):
     if kind == "unknown":
         msg = f"{where} is of a class that is no standard deviation ({_stated_class(hdu)})"
         raise ValueError(msg)
-    values = clean_numbers(np.squeeze(hdu_data(hdu, hdus)), where)
+    values = np.squeeze(hdu_data(hdu, hdus))
     text, physical = header_unit(hdu, hdus), getattr(channel.unit, "physical_unit", None)
     if physical is not None and text not in ("", "dex") and parse_unit(text) == physical:
         text = ""  # a header that was copied: the numbers are in dex

@@ -225,7 +225,7 @@ def _three_planes(hdu, hdus, units):
     if not units and "," in text:
         units = units_of([part.strip() for part in text.split(",")], CHANNELS)
     unit = units.get("column_density") or bunit(hdu, hdus)
-    whole = Channel(clean_numbers(hdu_data(hdu, hdus), label(hdu, hdus)), unit)
+    whole = Channel(hdu_data(hdu, hdus), unit)
     channels = split_planes(whole, units)
     for plane, (name, channel) in enumerate(channels.items()):
         channel.error = layout.find_error(hdus, hdu, name, channel, units.get(name), plane=plane)
@@ -271,7 +271,7 @@ def bunit(hdu, hdus, name="column_density"):
     if not text:
         example = f"as in unit={{{name!r}: 'km/s'}}"
         if name == "column_density":
-            values = clean_numbers(hdu_data(hdu, hdus), where)
+            values = hdu_data(hdu, hdus)
             example = "as in unit='cm-2', '1e21 cm-2', 'mag' or 'K km/s' "
             example += f"(their median is {typical(values):.3g})"
             if logarithmic(values):
@@ -285,10 +285,8 @@ def bunit(hdu, hdus, name="column_density"):
 def image_channel(hdu, hdus, given, name):
     """Return the channel of an image HDU with its error and mask, axes of one pixel dropped."""
     unit = bunit(hdu, hdus, name) if given is None else given
-    where = label(hdu, hdus)
     meta = {"header": hdu.header, "file": hdus.filename()} if name == "dispersion" else None
-    values = clean_numbers(hdu_data(hdu, hdus), where)
-    channel = Channel(values, unit, meta=meta).squeezed(where)
+    channel = Channel(hdu_data(hdu, hdus), unit, meta=meta).squeezed(label(hdu, hdus))
     channel.error = layout.find_error(hdus, hdu, name, channel, given)
     channel.values[layout.find_mask(hdus, hdu, channel.values.shape)] = np.nan
     return channel
