@@ -111,10 +111,9 @@ def finish(parts, options, units):
             msg = f"uncertainty has {name!r}, but the map has {', '.join(channels)}"
             raise ValueError(msg)
         channels[name].error = _load_error(error, name, channels[name])
-    for name, channel in channels.items():
-        if no_data is not None:
+    if no_data is not None:
+        for channel in channels.values():
             blank(channel, no_data)
-        channels[name] = channel.squeezed(name)
     channels["column_density"] = column_of(
         channels["column_density"],
         _with_temperature(options.column, channels["column_density"], no_data),
@@ -353,9 +352,8 @@ def load_map(data, name, unit, *, planes=1):
     channel = Channel.of(data, name)
     if planes == 1:
         channel = channel.squeezed(name)
-    channel = replace(
-        channel, values=channel.values.copy(), unit=unit if logarithm else channel.unit
-    )
+    if logarithm:
+        channel.unit = unit
     return channel if channel.wcs is None else _with_wcs(channel, channel.wcs, name)
 
 
@@ -386,7 +384,7 @@ def _load_error(data, name, channel):
             unit = channel.unit
     else:
         error = Channel.of(data, where).squeezed(where)
-        values, unit = error.values.copy(), error.unit
+        values, unit = error.values, error.unit
     if values.shape != channel.values.shape:
         msg = f"the {where} has shape {values.shape}, {name} has {channel.values.shape}"
         raise ValueError(msg)
