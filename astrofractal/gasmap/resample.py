@@ -341,42 +341,40 @@ def regrid_motions(channels, beam=None):
 def _regrid(channels, names, beam):
     """Bring channels that are on one grid to that of the column density."""
     first, source = channels["column_density"], channels[names[0]]
-    column = np.where(good_columns(first), first.values, np.nan)
-    old = {name: channels[name].scaled(channels[name].unit.to(source.unit)) for name in names}
-    new = {
-        name: Channel(
-            np.full(column.shape, np.nan),
-            source.unit,
-            error=None if channel.error is None else np.full(column.shape, np.nan),
-            wcs=first.wcs,
-        )
-        for name, channel in old.items()
-    }
-    part = _part_within(source, first)
+    part, known = _part_within(source, first), False
     if part is not None:
-        target, shape = first.wcs.slice(part), column[part].shape
-        operator = _operator(source.wcs, source.values.shape, target, shape)
-        arrays = [_seen_by(column[part], target, source)]
+        column = np.where(good_columns(first), first.values, np.nan)[part]
+        target = first.wcs.slice(part)
+        operator = _operator(source.wcs, source.values.shape, target, column.shape)
+        old = {name: channels[name].scaled(channels[name].unit.to(source.unit)) for name in names}
+        arrays = [_seen_by(column, target, source)]
         arrays += [old[name].values if name in names else None for name in CHANNELS[1:]]
         moved = transform(*arrays, operator, full=1.0)
         resolution = 0 if beam is None else np.sqrt(beam.sr.value)
         correlated = max(_scale(source.wcs, source.values.shape), resolution)
-        independent = max(1.0, (_scale(target, shape) / correlated) ** 2)
+        independent = max(1.0, (_scale(target, column.shape) / correlated) ** 2)
         errors = [old[name].error if name in names else None for name in CHANNELS]
         errors = transform_errors(arrays, errors, moved, operator, independent=independent)
-        for name, values, error in zip(CHANNELS, moved, errors, strict=True):
+        for name, *planes in zip(CHANNELS, moved, errors, strict=True):
             if name in names:
-                new[name].values[part] = values
-            if error is not None:
-                new[name].error[part] = error
-    known = np.isfinite(new[names[0]].values) & np.isfinite(column)
-    if not known.any():
+                values, error = (_placed(plane, part, first.values.shape) for plane in planes)
+                channels[name] = Channel(values, source.unit, error, first.wcs)
+                known = known | (np.isfinite(values[part]) & np.isfinite(column))
+    if not np.any(known):
         msg = f"the grids of {names[0]} and column_density do not overlap: see their coordinates"
         raise ValueError(msg)
-    channels |= new
     grid = f"{'are' if len(names) > 1 else 'is'} on another grid than column_density"
     msg = f"{' and '.join(names)} {grid} and regridded to it"
     warn(msg)
+
+
+def _placed(plane, part, shape):
+    """Return a plane in a part of a larger one that is NaN elsewhere, `None` without one."""
+    if plane is None:
+        return None
+    whole = np.full(shape, np.nan)
+    whole[part] = plane
+    return whole
 
 
 def _part_within(source, first):
