@@ -47,8 +47,8 @@ class Resampler:
 
     def __init__(self, gas, *, size, shape):
         self.gas = gas
-        self.channels = [_value(getattr(gas, name)) for name in CHANNELS]
-        self.errors = [_value(getattr(gas, f"{name}_uncertainty")) for name in CHANNELS]
+        names = [*CHANNELS, *(f"{name}_uncertainty" for name in CHANNELS)]
+        self.planes = [getattr(getattr(gas, name), "value", None) for name in names]
         self.shape = _shape(shape)
         what = "a length or an angle"
         self.size = check_quantity("size", size, (u.pc, u.rad), "0.5 * u.pc", what=what, one=True)
@@ -176,11 +176,8 @@ class Resampler:
         within = on_map(x, y, self.gas.shape)
         if not within.any():
             nothing = np.full(self.shape, np.nan)
-            channels, errors = (
-                [None if plane is None else nothing for plane in planes]
-                for planes in (self.channels, self.errors)
-            )
-            return channels, errors, np.zeros(self.shape)
+            planes = [None if plane is None else nothing for plane in self.planes]
+            return planes[:3], planes[3:], np.zeros(self.shape)
         block = int(ratio / 2) if n_sub == _MAX_SUBSAMPLES and ratio > _MAX_SUBSAMPLES else 1
         margin = int(np.ceil(max(ratio, 1))) + 1
         x0, x1 = _reach(x[within], margin, width)
@@ -201,13 +198,11 @@ class Resampler:
                 planes = _blocks(planes, block) if block > 1 else planes
                 return _mean(_bilinear(planes, px, py, within), n_sub)
 
-        channels, errors = (
-            [None if plane is None else plane[part] for plane in planes]
-            for planes in (self.channels, self.errors)
-        )
+        planes = [None if plane is None else plane[part] for plane in self.planes]
+        channels = planes[:3]
         moved = transform(*channels, operator, full=1.0)
         independent = max(1.0, ratio**2 / self._pixels_per_resolution(ratio))
-        errors = transform_errors(channels, errors, moved, operator, independent=independent)
+        errors = transform_errors(channels, planes[3:], moved, operator, independent=independent)
         return moved, errors, covered
 
     def _pixels_per_resolution(self, ratio):
@@ -215,10 +210,6 @@ class Resampler:
         if self.gas.beam is None or not self.on_sky:
             return 1.0
         return max(1.0, self.gas.beam.sr.to_value(u.sr) / (self.step / ratio) ** 2)
-
-
-def _value(quantity):
-    return None if quantity is None else quantity.value
 
 
 def replaced(gas, channels, errors, **parts):
