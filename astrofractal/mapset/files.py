@@ -106,9 +106,7 @@ def _properties(hdus, clouds, decode):
         return {c: dict(cards) for c in np.unique(clouds).tolist()}
     return {
         decode(str(row["cloud"]).strip()): {
-            k.upper(): getattr(row[k], "item", lambda k=k, row=row: row[k])()
-            for k in row.colnames
-            if k != "cloud"
+            k.upper(): row[k].item() for k in row.colnames if k != "cloud"
         }
         for row in QTable.read(hdus["CLOUDS"])
     }
