@@ -113,7 +113,7 @@ def segment(folder, size, bundled):
         def means(images, **_):
             n, side, patch = len(images), encoder.image_size, encoder.patch_size
             shape = (n, 3, side // patch, patch, side // patch, patch)
-            patches = encoder.normalize(images).reshape(shape).mean((3, 5))
+            patches = encoder.normalization(images).reshape(shape).mean((3, 5))
             return np.tile(np.moveaxis(patches, 1, -1), encoder.embed_dim // 3)
 
         encoder.patch_features = means

@@ -64,7 +64,10 @@ def main():
         estimator = StellarMassEstimator()
     rows = np.arange(args.n_maps) % len(reference)
     gases = [reference.gasmap(i) for i in rows]
-    model, images = estimator.encoder_.model, estimator.encoder_.normalize(reference.images[rows])
+    model, images = (
+        estimator.encoder_.model,
+        estimator.encoder_.normalization(reference.images[rows]),
+    )
     images = torch.from_numpy(images)
 
     def forward(start, end):

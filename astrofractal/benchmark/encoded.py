@@ -136,7 +136,7 @@ def fit_readout(encoder, n_flames, *, penalty=1e-3, seed=0):
     for start in range(0, n_flames, 64):
         gas = np.stack([stream[i] for i in range(start, min(start + 64, n_flames))])
         tokens.append(encoder.patch_features(gas).reshape(-1, encoder.embed_dim))
-        views = torch.from_numpy(encoder.normalize(gas))
+        views = torch.from_numpy(encoder.normalization(gas))
         found = structure_targets(views, encoder.patch_size, encoder.normalization)
         targets.append(found.flatten(0, 1).numpy())
     X, Y = np.concatenate(tokens).astype(float), np.concatenate(targets).astype(float)

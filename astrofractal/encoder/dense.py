@@ -1,13 +1,15 @@
-"""Dense features: one feature vector every few pixels of a map of any size."""
+"""Dense features: one feature vector every few pixels of a map of any size, and their components."""
 
 from dataclasses import dataclass
+from math import gcd
 
 import numpy as np
+from astropy.nddata import NDData
 
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
 
-__all__ = ["DenseFeatures", "dense_features"]
+__all__ = ["DenseFeatures", "dense_features", "principal_components"]
 
 
 @dataclass(frozen=True)
@@ -40,59 +42,62 @@ def dense_features(
 ):
     """Encode overlapping windows of a map and blend their patch tokens."""
     # array (n_channels, height, width)
-    array = np.asarray(array)
-    if array.ndim != 3 or 0 in array.shape:
-        msg = f"array must have the shape (n_channels, height, width), got {array.shape}"
-        raise ValueError(msg)
     window, patch = encoder.image_size, encoder.patch_size
-    stride = positive_int("stride", patch if stride is None else stride)
-    if patch % stride:
+    stride = patch if stride is None else stride
+    if stride < 1 or patch % stride:
         msg = f"stride must divide the patch size of {patch} pixels, got {stride}"
         raise ValueError(msg)
-    phases = patch // stride
-    if step is None:
-        step = max(window // max(2, phases) // patch, 1) * patch
-    step = positive_int("step", step)
-    if step % stride or step + stride * (phases > 1) > window:
+    if step is None:  # about half a window, at all places within a patch
+        numbers = range(1, max(window // 2 // stride, 1) + 1)
+        step = stride * max(n for n in numbers if gcd(n, patch // stride) == 1)
+    if step % stride or not 0 < step <= window:
         msg = (
             f"step must be a multiple of stride={stride} and leave no gap between windows of "
             f"{window} pixels, got {step}"
         )
         raise ValueError(msg)
-    if not 0 <= min_good_fraction <= 1:
-        msg = f"min_good_fraction must be between 0 and 1, got {min_good_fraction!r}"
-        raise ValueError(msg)
 
     good = np.isfinite(array[0])
-    filled = _fill(array[: encoder.in_chans])
     axes = [
-        _Axis(length, window, step, stride, phases, point)
+        _Axis(length, window, step, stride, point)
         for length, point in zip(good.shape, anchor, strict=True)
     ]
-    windows = _useful_windows(good, axes, min_good_fraction)
-    blender = _Blender(axes, patch // stride, window // patch, dtype, with_squares=with_scatter)
-    squares = 0.0
+    windows = [
+        (y, x)
+        for y in axes[0].number
+        for x in axes[1].number
+        if _is_useful(good[max(y, 0) : y + window, max(x, 0) : x + window], min_good_fraction)
+    ]
+    # Windows that stick out of the map contain its reflection.
+    around = ((0, 0), (window, window), (window, window))
+    filled = np.pad(_fill(array[: encoder.in_chans]), around, mode="reflect")
+    good = np.pad(good, around[1:], mode="reflect")
+    n_features, squares = encoder.embed_dim, 0.0
+    if transform is not None:
+        n_features = transform(np.zeros((1, 1, 1, n_features), np.float32)).shape[-1]
+    blender = _Blender(
+        axes, patch // stride, window // patch, n_features, dtype, with_squares=with_scatter
+    )
     batches = range(0, len(windows), encoder.batch_size)
     for start in progress(batches, progress_bar, desc="dense features"):
-        batch = windows[start : start + encoder.batch_size]
-        turns = [_orientation(axes, *place) if turn else 0 for place in batch]
-        images = np.stack(
-            [
-                _turned(filled[:, axes[0].index(y)][:, :, axes[1].index(x)], own, (1, 2))
-                for (y, x), own in zip(batch, turns, strict=True)
-            ]
-        )
-        tokens = encoder.patch_features(images)
+        images, turns, seen = [], [], []
+        for y, x in windows[start : start + encoder.batch_size]:
+            place = slice(y + window, y + 2 * window), slice(x + window, x + 2 * window)
+            # All orientations in turn along rows and columns, the same ones on any cut of a map.
+            turns.append((axes[0].number[y] + 3 * axes[1].number[x]) % 8 if turn else 0)
+            images.append(_turned(filled[:, *place], turns[-1], (1, 2)))
+            n = window // patch
+            seen.append(good[place].reshape(n, patch, n, patch).mean((1, 3)))
+        tokens = encoder.patch_features(np.stack(images))
         if transform is not None:
             tokens = transform(tokens)
-        for (y, x), token, own in zip(batch, tokens, turns, strict=True):
+        for (y, x), token, own, share in zip(windows[start:], tokens, turns, seen):
             token = _turned_back(token, own)
-            weight = blender.add(y, x, token, _share_seen(good, axes, y, x, patch))
+            weight = blender.add(y, x, token, share)
             if with_scatter:
                 token = token.reshape(len(weight), -1).astype(np.float64)
                 squares = squares + (token.T * weight) @ token
-    none = np.zeros((1, 1, 1, encoder.embed_dim), np.float32)
-    values, valid = blender.finish((none if transform is None else transform(none)).shape[-1])
+    values, valid = blender.finish()
     scatter = None
     if with_scatter and windows:
         scatter = (squares - blender.squares) / blender.total_weight
@@ -103,33 +108,20 @@ def dense_features(
 class _Axis:
     """Windows and cells along one axis of the map, anchored to a point."""
 
-    def __init__(self, length, window, step, stride, phases, anchor):
-        self.length, self.window, self.stride = length, window, stride
-        # Window k begins at k steps, plus (k mod phases) strides where steps are whole patches:
-        # neighbors have other phases.
-        shift = stride if phases > 1 and step % (stride * phases) == 0 else 0
-        gap = step + shift
+    def __init__(self, length, window, step, stride, anchor):
+        self.window, self.stride = window, stride
         # Windows stick out of the map by half at most; whatever the steps, all pixels are covered.
-        needed = min(window - max(gap, window // 2) + 1, length)
+        needed = min(window - max(step, window // 2) + 1, length)
         first = -((anchor + 2 * window) // step) - 2
         last = (length - anchor + 2 * window) // step + 2
-        begins = {anchor + k * step + (k % phases) * shift: k for k in range(first, last + 1)}
+        #: Number of a window by the pixel where it begins.
         self.number = {
-            begin: number
-            for begin, number in begins.items()
-            if min(begin + window, length) - max(begin, 0) >= needed
+            anchor + k * step: k
+            for k in range(first, last + 1)
+            if min(anchor + k * step + window, length) - max(anchor + k * step, 0) >= needed
         }
-        self.windows = list(self.number)
         self.first_cell = anchor % stride - (stride if anchor % stride else 0)
         self.n_cells = -(-(length - self.first_cell) // stride)
-
-    def index(self, begin):
-        """Pixel indices of a window, reflected at the ends of the map."""
-        index = np.arange(begin, begin + self.window)
-        if self.length == 1:
-            return np.zeros_like(index)
-        index = np.abs(index) % (2 * self.length - 2)
-        return np.where(index < self.length, index, 2 * self.length - 2 - index)
 
     def cells(self, begin):
         """Slices of the map's cells and of the window's cells that are the same ones."""
@@ -139,19 +131,10 @@ class _Axis:
         return slice(low, high), slice(low - start, high - start)
 
 
-def _useful_windows(good, axes, min_good_fraction):
-    """List the (y, x) of the windows with enough good pixels, row by row."""
-    total = np.pad(good, ((1, 0), (1, 0))).astype(np.int32).cumsum(0).cumsum(1)
-    windows = []
-    size = axes[0].window
-    for y in axes[0].windows:
-        y0, y1 = max(y, 0), min(y + size, axes[0].length)
-        for x in axes[1].windows:
-            x0, x1 = max(x, 0), min(x + size, axes[1].length)
-            n_good = total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]
-            if n_good > 0 and n_good >= min_good_fraction * (y1 - y0) * (x1 - x0):
-                windows.append((y, x))
-    return windows
+def _is_useful(good, min_good_fraction):
+    """Return whether enough pixels of a window are good."""
+    n_good = np.count_nonzero(good)
+    return n_good > 0 and n_good >= min_good_fraction * good.size
 
 
 def _fill(array):
@@ -174,18 +157,6 @@ def _fill(array):
     return filled
 
 
-def _share_seen(good, axes, y, x, patch):
-    """Share of good pixels in each patch of a window."""
-    seen = good[axes[0].index(y)][:, axes[1].index(x)]
-    n = len(seen) // patch
-    return seen.reshape(n, patch, n, patch).mean((1, 3))
-
-
-def _orientation(axes, y, x):
-    """One of eight orientations: all in turn along rows and columns, the same on any cut of a map."""
-    return (axes[0].number[y] + 3 * axes[1].number[x]) % 8
-
-
 def _turned(image, orientation, axes):
     """Quarter turns, and mirrored from the fourth orientation on."""
     image = np.rot90(image, orientation % 4, axes)
@@ -200,24 +171,19 @@ def _turned_back(tokens, orientation):
 class _Blender:
     """Weighted mean of overlapping windows; only one band of windows is held in 32 bit."""
 
-    def __init__(self, axes, spread, tokens_per_side, dtype, *, with_squares=False):
+    def __init__(self, axes, spread, tokens_per_side, n_features, dtype, *, with_squares):
         self.rows, self.columns = axes
-        self.spread, self.dtype = spread, dtype
-        n_cells = tokens_per_side * spread
-        fade = np.sin(np.pi * (np.arange(n_cells) + 0.5) / n_cells) ** 2
+        self.spread, self.with_squares = spread, with_squares
+        self.height = tokens_per_side * spread
+        fade = np.sin(np.pi * (np.arange(self.height) + 0.5) / self.height) ** 2
         self.fade = np.outer(fade, fade).astype(np.float32)
-        self.height = n_cells
         self.top = 0  # the map's row of cells at the top of the band
-        self.band = self.weight = self.values = None
-        self.with_squares = with_squares
-        self.squares, self.total_weight = 0.0, 0.0
-        self.valid = np.zeros((self.rows.n_cells, self.columns.n_cells), dtype=bool)
-
-    def _start(self, n_features):
-        width = self.columns.n_cells
+        n_rows, width = self.rows.n_cells, self.columns.n_cells
         self.band = np.zeros((self.height, width, n_features), np.float32)
         self.weight = np.zeros((self.height, width), np.float32)
-        self.values = np.zeros((self.rows.n_cells, width, n_features), self.dtype)
+        self.values = np.zeros((n_rows, width, n_features), dtype)
+        self.valid = np.zeros((n_rows, width), dtype=bool)
+        self.squares, self.total_weight = 0.0, 0.0
 
     def _flush(self, top):
         """Finish the rows above ``top``, where no window will follow, and move the band there."""
@@ -240,8 +206,6 @@ class _Blender:
     def add(self, y, x, tokens, seen):
         """Add the tokens of one window, weighted by their share of good pixels; return their weights."""
         # tokens (rows, columns, features)
-        if self.values is None:
-            self._start(tokens.shape[-1])
         rows, own_rows = self.rows.cells(y)
         columns, own_columns = self.columns.cells(x)
         if rows.start > self.top:
@@ -258,9 +222,41 @@ class _Blender:
         n = len(whole) // self.spread
         return inside.reshape(n, self.spread, n, self.spread).sum((1, 3)).ravel()
 
-    def finish(self, n_features):
+    def finish(self):
         """Return the features and where they are valid."""
-        if self.values is None:
-            self._start(n_features)
         self._flush(self.top + self.height)
         return self.values, self.valid
+
+
+def principal_components(encoder, gas, n, *, progress_bar=False):
+    """Return the first ``n`` components of the patch tokens of a map, from 0 to 1, on its pixels."""
+    from sklearn.decomposition import PCA
+
+    n = positive_int("n", n)
+    array = gas.to_array()
+    dense = dense_features(encoder, array, progress_bar=progress_bar)
+    tokens = dense.values[dense.valid].astype(np.float64)
+    if n > min(tokens.shape):
+        msg = (
+            f"n must be at most {min(tokens.shape)}, the number of tokens of the map or of their "
+            f"features, got {n}"
+        )
+        raise ValueError(msg)
+    with np.errstate(invalid="ignore"):  # tokens that are all the same
+        model = PCA(n, svd_solver="covariance_eigh").fit(tokens)
+    cells = np.full((*dense.valid.shape, n), np.nan)
+    cells[dense.valid] = model.transform(tokens)
+    height, width = gas.shape
+    pixels = cells.repeat(dense.stride, 0).repeat(dense.stride, 1)[:height, :width]
+    pixels[~np.isfinite(array[0])] = np.nan
+    good = np.isfinite(pixels[..., 0])
+    column = array[0][good] - array[0][good].mean()
+    for k in range(n):
+        values = pixels[good, k]
+        # The sign of a component is arbitrary: brighter where there is more gas.
+        values *= -1 if values @ column < 0 else 1
+        low, high = np.percentile(values, [1, 99])
+        pixels[good, k] = np.clip((values - low) / max(high - low, 1e-12), 0, 1)
+    ratios = np.nan_to_num(model.explained_variance_ratio_)
+    meta = {"explained_variance_ratio": ratios, "weights_id": encoder.weights_id}
+    return NDData(pixels.astype(np.float32), wcs=gas.wcs, mask=np.isnan(pixels), meta=meta)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from astropy.io import fits
 
 import astrofractal
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
+from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import at_least, one_of, positive_int
 from astrofractal.data import data_path
 from astrofractal.encoder.backbone import (
@@ -21,8 +24,7 @@ from astrofractal.encoder.backbone import (
     create_backbone,
     read_checkpoint,
 )
-from astrofractal.encoder.components import principal_components
-from astrofractal.encoder.maps import as_images
+from astrofractal.encoder.dense import principal_components
 from astrofractal.encoder.pooling import pool_tokens
 from astrofractal.encoder.weights import (
     HEADS,
@@ -34,6 +36,7 @@ from astrofractal.encoder.weights import (
     save_weights,
 )
 from astrofractal.gasmap import GasMap
+from astrofractal.mapset import MapSet
 
 if TYPE_CHECKING:
     from typing import Any
@@ -41,7 +44,8 @@ if TYPE_CHECKING:
     from astropy.nddata import NDData
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
-    from astrofractal.encoder.maps import Maps
+
+    Maps = GasMap | MapSet | PathLike | np.ndarray | list[GasMap]
 
 __all__ = ["BUNDLED_WEIGHTS", "FractalEncoder", "magnify"]
 
@@ -302,10 +306,6 @@ class FractalEncoder(Options):
             return self.model.patch_embed.img_size[0]
         return self.model.default_cfg["input_size"][-1]
 
-    def normalize(self, images: np.ndarray) -> np.ndarray:
-        """Normalize physical channels; see `~astrofractal.encoder.ChannelNormalization`."""
-        return self.normalization(images)
-
     def _forward(self, batch):
         """Tokens (n, n_tokens, d) and grid (height, width) of one normalized torch batch."""
         model, dtype = self.model, torch.float32
@@ -324,10 +324,10 @@ class FractalEncoder(Options):
         return out.float(), (height, width)
 
     def _batches(self, maps, progress_bar):
-        images = as_images(maps, self.in_chans)
+        images = _images(maps, self.in_chans)
         starts = range(0, len(images), self.batch_size)
         for start in progress(starts, progress_bar, desc="encode"):
-            batch = self.normalize(images[start : start + self.batch_size])
+            batch = self.normalization(images[start : start + self.batch_size])
             yield torch.from_numpy(np.ascontiguousarray(batch))
 
     def tokens(self, maps: Maps, *, progress_bar: ProgressBar = False) -> np.ndarray:
@@ -450,15 +450,36 @@ def _heads(state, path):
     for name, prefix in HEADS.items():
         if f"{prefix}.weight" not in state:
             continue
-        weight, bias = (state.get(f"{prefix}.{part}") for part in ("weight", "bias"))
-        if bias is None or weight.ndim != 2 or bias.shape != weight.shape[:1]:
-            msg = f"weights: {str(path)!r} has a head {prefix!r} whose tensors do not fit together"
-            raise ValueError(msg)
-        # Without initial weights, which would come from torch's global generator.
-        head = torch.nn.utils.skip_init(torch.nn.Linear, weight.shape[1], weight.shape[0])
-        head.load_state_dict({"weight": weight, "bias": bias})
-        heads[name] = head
+        with reading(path, f"the head {prefix!r}"):
+            own = {part: state[f"{prefix}.{part}"] for part in ("weight", "bias")}
+            n_outputs, n_inputs = own["weight"].shape
+            # Without initial weights, which would come from torch's global generator.
+            heads[name] = torch.nn.utils.skip_init(torch.nn.Linear, n_inputs, n_outputs)
+            heads[name].load_state_dict(own)
     return heads
+
+
+def _images(maps, n_channels):
+    """Return maps as an array of physical channels, of shape (n_maps, n_channels, height, width)."""
+    if isinstance(maps, (str, os.PathLike)):
+        maps = MapSet.read(maps) if _is_map_set(Path(maps)) else GasMap.read(maps)
+    if isinstance(maps, MapSet):
+        return maps.images[:, :n_channels]
+    if isinstance(maps, np.ndarray):
+        return maps
+    several = maps if type(maps) is list else [maps]
+    return np.stack([GasMap.read(gas).to_array()[:n_channels] for gas in several])
+
+
+def _is_map_set(path):
+    if path.is_dir():
+        return any(path.glob("*.fits*"))
+    with reading(path, otherwise=OSError), open(path, "rb") as file:
+        if file.read(6) != b"SIMPLE":
+            return False
+        file.seek(0)
+        with fits.open(file) as hdus:
+            return "LOG_NH2" in hdus
 
 
 def magnify(batch, zoom):

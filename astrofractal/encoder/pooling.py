@@ -2,6 +2,8 @@
 
 import torch
 
+from astrofractal.encoder.weights import HEADS
+
 __all__ = [
     "LATTICE",
     "POOLINGS",
@@ -14,9 +16,6 @@ __all__ = [
 
 #: Apertures along a side of a patch of the head "structure": at its edges and its middle.
 LATTICE = 3
-
-# Names in calibrations of earlier versions.
-_RENAMED = {"spread": "scatter", "hidden_mass": "protostar_mass"}
 
 
 def center_patches(grid):
@@ -59,24 +58,16 @@ def _scatter(tokens, grid, n_prefix, _heads):
     return _inner(tokens, grid, n_prefix).flatten(1, 2).std(1, correction=0)
 
 
-def _head(heads, name):
-    if name not in heads:
-        msg = f"pooling {name!r} needs weights with a head for it; these have none"
-        raise ValueError(msg)
-    return heads[name]
-
-
 def _protostar_mass(tokens, grid, n_prefix, heads):
-    head = _head(heads, "protostar_mass")
-    return head(torch.cat([tokens[:, 0], center_features(tokens, grid, n_prefix)], 1))
+    features = torch.cat([tokens[:, 0], center_features(tokens, grid, n_prefix)], 1)
+    return heads["protostar_mass"](features)
 
 
 def _structure(tokens, grid, n_prefix, heads):
-    head = _head(heads, "structure")
     if any(length % 2 for length in grid):
         msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
         raise ValueError(msg)
-    found = head(_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
+    found = heads["structure"](_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
     # The four tokens meet at the center of the map: the last lattice point of the upper left one,
     # the first of the lower right one.
     corners = [found[:, y, x, :, y - 1, x - 1] for y in range(2) for x in range(2)]
@@ -96,7 +87,6 @@ POOLINGS = {
 def check_pooling(pooling):
     """Return the names of poolings as a tuple."""
     names = (pooling,) if isinstance(pooling, str) else tuple(pooling)
-    names = tuple(_RENAMED.get(name, name) for name in names)
     if not names or any(name not in POOLINGS for name in names):
         known = ", ".join(map(repr, POOLINGS))
         msg = f"pooling must be one of {known} or a tuple of several, got {pooling!r}"
@@ -107,5 +97,9 @@ def check_pooling(pooling):
 def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
     """Pool the tokens of each map into one vector."""
     # tokens (n_images, n_tokens, embed_dim)
-    arguments = (tokens, grid, n_prefix_tokens, heads or {})
-    return torch.cat([POOLINGS[name](*arguments) for name in check_pooling(pooling)], dim=1)
+    names, heads = check_pooling(pooling), heads or {}
+    for name in names:
+        if name in HEADS and name not in heads:
+            msg = f"pooling {name!r} needs weights with a head for it; these have none"
+            raise ValueError(msg)
+    return torch.cat([POOLINGS[name](tokens, grid, n_prefix_tokens, heads) for name in names], 1)

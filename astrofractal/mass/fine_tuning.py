@@ -163,7 +163,7 @@ def fine_tune(
         raise ValueError(msg)
     network = _Network(encoder, blocks, maps.images.shape[-1]).to(encoder.device)
     views = FreshViews(
-        torch.from_numpy(encoder.normalize(maps.images)),
+        torch.from_numpy(encoder.normalization(maps.images)),
         maps.log_masses,
         maps.protostars,
         zoom=network.zoom,
@@ -251,7 +251,7 @@ class FineTuned:
         images = np.asarray(maps.images if isinstance(maps, MapSet) else maps)
         log_mass = predict_views(
             self.network,
-            torch.from_numpy(self.encoder.normalize(images)),
+            torch.from_numpy(self.encoder.normalization(images)),
             zoom=self.network.zoom,
             size=images.shape[-1],
             n_views=n_views,

@@ -30,14 +30,13 @@ class CutMaps:
 
     def __init__(self, path):
         self.path = Path(path)
-        self._n_images = len(self._images())
 
     def _images(self):
         # Mapped anew each time, so that a dataset can be pickled and keeps no files open.
         return np.load(self.path, mmap_mode="r", allow_pickle=False)
 
     def __len__(self):
-        return self._n_images
+        return len(self._images())
 
     def __getitem__(self, index):
         return self._images()[index].astype(np.float32) + _OFFSET
@@ -99,9 +98,10 @@ def _of_map(file, recipe):
     places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     if recipe.images.center == "peak":
         places = _to_peaks(gas, places, step)
-    cutouts = gas.cutouts(places, size=width, shape=(recipe.images.source_size,) * 2)
+    shape = (recipe.images.source_size,) * 2
+    cutouts = gas.cutouts(places, size=width, shape=shape)
     kept = [cutout.to_array() for cutout in cutouts if cutout.masked_fraction <= 1 - _LEAST_SHARE]
-    return np.array(kept, np.float32).reshape(-1, 3, *(recipe.images.source_size,) * 2)
+    return np.array(kept, np.float32).reshape(-1, 3, *shape)
 
 
 def _places(n, step):
@@ -166,8 +166,8 @@ class Flames(Dataset):
     def _check(self, shards):
         """Reject flames that the recipe would not have rendered."""
         values = {"seed": self.recipe.seed, **asdict(self.recipe.images)}
-        for name in ("rendering", "seed", "size", "n_points", "center", "coverage"):
-            own = "source_size" if name == "size" else name
+        for own in ("rendering", "seed", "source_size", "n_points", "center", "coverage"):
+            name = own.removeprefix("source_")
             found = self.source.manifest[name]
             if found != values[own]:
                 msg = (

@@ -372,15 +372,9 @@ class DINOv2(pl.LightningModule):
     def on_train_batch_end(self, _outputs, _batch, _batch_index):
         """Move the teacher toward the student."""
         momentum = self._cosine(self.recipe.optimizer.momentum, 1.0)
-        if self._device_mesh is None:
-            from lightly.models.utils import update_momentum
-
-            update_momentum(self.student, self.teacher, momentum)
-            return
-        # The same in place: sharded parameters must keep their storage.
-        with torch.no_grad():
+        with torch.no_grad():  # in place: sharded parameters must keep their storage
             for own, average in zip(self.student.parameters(), self.teacher.parameters()):
-                average.mul_(momentum).add_(own * (1.0 - momentum))
+                average.mul_(momentum).add_(own, alpha=1.0 - momentum)
 
     def on_save_checkpoint(self, checkpoint):
         """Keep the recipe with the weights."""

@@ -38,22 +38,6 @@ class Geometry:
     symmetry: torch.Tensor  # number of one of the eight rotations and reflections of the square
     sign: torch.Tensor  # -1 where the line of sight is reversed, else 1
 
-    def apply(self, images, size, *, signed):
-        """Cut the views out of their images, by bicubic interpolation."""
-        # images (batch, n_channels, source_size, source_size)
-        source = images.shape[-1]
-        with full_precision(images.device):
-            scale = size / source / self.zoom
-            turn = scale[:, None, None] * _SYMMETRIES.to(scale.device)[self.symmetry]
-            theta = torch.cat([turn, 2 * self.center[:, :, None] / source], 2)
-            grid = F.affine_grid(theta, (*images.shape[:2], size, size), align_corners=False)
-            views = F.grid_sample(
-                images, grid, mode="bicubic", padding_mode="border", align_corners=False
-            )
-            if signed:
-                views[:, 1] *= self.sign[:, None, None]
-        return views
-
     def tokens_in(self, other, grid):
         """Return the patches of these views that show those of other views of the same places."""
         return _same_patches(grid).to(self.symmetry.device)[self.symmetry, other.symmetry]
@@ -134,9 +118,20 @@ class ViewSampler:
         return Geometry(zoom, center, *self._symmetry())
 
     def cut(self, images, geometry, size=None):
-        """Cut views out of a batch of images."""
+        """Cut views out of a batch of images, by bicubic interpolation."""
         # images (batch, n_channels, source_size, source_size)
-        return geometry.apply(images, size or self.recipe.views.image_size, signed=self.is_gas)
+        size, source = size or self.recipe.views.image_size, images.shape[-1]
+        with full_precision(images.device):
+            scale = size / source / geometry.zoom
+            turn = scale[:, None, None] * _SYMMETRIES.to(scale.device)[geometry.symmetry]
+            theta = torch.cat([turn, 2 * geometry.center[:, :, None] / source], 2)
+            grid = F.affine_grid(theta, (*images.shape[:2], size, size), align_corners=False)
+            views = F.grid_sample(
+                images, grid, mode="bicubic", padding_mode="border", align_corners=False
+            )
+            if self.is_gas:
+                views[:, 1] *= geometry.sign[:, None, None]
+        return views
 
     # ---------------------------------------------------------------- degradation
 

@@ -111,17 +111,11 @@ def test_input_is_not_changed_and_half_precision_is_close(array):
         ({"stride": 0}, "stride"),
         ({"stride": 4, "step": 6}, "step must be a multiple of stride=4"),
         ({"step": 40}, "leave no gap"),
-        ({"min_good_fraction": 2}, "min_good_fraction must be between 0 and 1, got 2"),
     ],
 )
 def test_wrong_arguments(array, options, match):
     with pytest.raises(ValueError, match=match):
         dense_features(Positions(), array, **options)
-
-
-def test_wrong_shape(array):
-    with pytest.raises(ValueError, match="array must have the shape"):
-        dense_features(Positions(), array[0])
 
 
 def test_scatter_is_what_windows_do_not_agree_in(array):
