@@ -5,7 +5,7 @@ Image i depends on the seed and i alone. An interrupted command is resumed by
 the same command, and a larger --n-images adds to a folder. The folder gets:
 
   flames-000000.npy, ...   16-bit images of shape (n, 3, size, size)
-  flames.json              the settings, and the SHA-256 of each file
+  flames.json              the settings
 """
 
 from astrofractal.cli.options import add_output, check_files, check_folder, refuse

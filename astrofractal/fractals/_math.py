@@ -7,35 +7,12 @@ Relative errors are some 1e-6, far below the width of a pixel.
 """
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
 
 from astrofractal._utils.compiled import njit
 
-__all__ = ["arctan2", "as_float", "as_int", "cosine", "exponential", "logarithm", "sine"]
+__all__ = ["arctan2", "cosine", "exponential", "logarithm", "sine"]
 
 _f = np.float32
-
-
-@intrinsic
-def as_int(typingctx, value):
-    """Return the bits of a float32 as an int32."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.IntType(32))
-
-    return types.int32(types.float32), codegen
-
-
-@intrinsic
-def as_float(typingctx, value):
-    """Return the float32 that has the bits of an int32."""
-
-    def codegen(context, builder, signature, args):
-        return builder.bitcast(args[0], ir.FloatType())
-
-    return types.float32(types.int32), codegen
 
 
 _MAGIC = _f(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, kept in the low bits
@@ -69,7 +46,8 @@ def sine(x):
     r = ((x - n * _PI_A) - n * _PI_B) - n * _PI_C
     z = r * r
     s = r + r * z * (_S3 + z * (_S5 + z * (_S7 + z * _S9)))
-    return as_float(as_int(s) ^ (as_int(shifted) << np.int32(31)))
+    sign = np.int32(np.float32(shifted).view(np.int32) << np.int32(31))
+    return np.int32(np.float32(s).view(np.int32) ^ sign).view(np.float32)
 
 
 @njit(forceinline=True, error_model="numpy")
@@ -86,16 +64,16 @@ def exponential(x):
     n = shifted - _MAGIC
     r = (x - n * _LN2_A) - n * _LN2_B
     p = _ONE + r + r * r * (_E2 + r * (_E3 + r * (_E4 + r * (_E5 + r * _E6))))
-    scale = as_float((np.int32(n) + np.int32(127)) << np.int32(23))
-    return p * scale
+    scale = np.int32((np.int32(n) + np.int32(127)) << np.int32(23))
+    return p * scale.view(np.float32)
 
 
 @njit(forceinline=True, error_model="numpy")
 def logarithm(x):
     """Natural logarithm of a positive number."""
-    bits = as_int(max(x, _TINY))
+    bits = np.float32(max(x, _TINY)).view(np.int32)
     exponent = np.float32((bits >> np.int32(23)) - np.int32(127))
-    m = as_float((bits & _MANTISSA) | _UNIT)
+    m = np.int32((bits & _MANTISSA) | _UNIT).view(np.float32)
     high = m > _SQRT2
     m = m * _HALF if high else m
     exponent = exponent + _ONE if high else exponent

@@ -1,10 +1,9 @@
-"""Flames on disk: files of many images each, with a manifest."""
+"""Flames on disk: files of many images each, and a manifest of their settings."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
-import re
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import numpy as np
 from astrofractal import __version__
 from astrofractal._utils.atomic import atomic_path, only_writer, remove_dead
 from astrofractal._utils.progress import progress, safe_workers
-from astrofractal._utils.reading import reading, sha256
+from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.stream import STREAM_RENDERINGS, Stream
 
@@ -40,7 +39,7 @@ _SETTINGS = ("seed", "size", "n_points", "rendering", "coverage", "center")
 
 def _read_manifest(folder):
     path = folder / _MANIFEST
-    keys = {"n_images", "shard_size", "offset", "shards", *_SETTINGS}
+    keys = {"n_images", "shard_size", "offset", *_SETTINGS}
     with reading(path):
         manifest = json.loads(path.read_text(encoding="utf-8"))
         is_one = isinstance(manifest, dict) and keys <= manifest.keys()
@@ -52,18 +51,7 @@ def _read_manifest(folder):
         if np.shape(np.asarray(manifest["offset"], float)) != (3,):
             msg = f"offset must be three numbers, got {manifest['offset']!r}"
             raise ValueError(msg)
-        for name, record in manifest["shards"].items():
-            if not re.fullmatch(r"flames-\d{6,12}\.npy", name):
-                msg = f"{name!r} is not the name of a file of flames"
-                raise ValueError(msg)
-            positive_int(f"n_images of {name}", record["n_images"])
-            positive_int(f"n_bytes of {name}", record["n_bytes"])
     return manifest
-
-
-def _write_manifest(folder, manifest):
-    with atomic_path(folder / _MANIFEST) as path:
-        path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
 def _planes(offset):
@@ -71,41 +59,42 @@ def _planes(offset):
     return np.asarray(offset, np.float32)[:, None, None]
 
 
-def _name(number):
-    return f"flames-{number:06d}.npy"
+def _path(folder, number):
+    return folder / f"flames-{number:06d}.npy"
 
 
-def _images(manifest, number):
+def _indices(manifest, number):
     """Return the indices of the images of a shard."""
     first = number * manifest["shard_size"]
     return range(first, min(first + manifest["shard_size"], manifest["n_images"]))
 
 
+def _load(path, size):
+    """Return the images of a file, mapped to memory."""
+    with reading(path):
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+        if images.shape[1:] != (3, size, size):
+            msg = f"its shape is {images.shape}, which does not fit the manifest"
+            raise ValueError(msg)
+        return images
+
+
 def _unwritten(folder, manifest):
-    """Return the numbers of the shards that lack images, judged by the sizes of their files."""
+    """Yield the numbers of the shards whose files are missing, cut short or have too few images."""
     for number in range(-(-manifest["n_images"] // manifest["shard_size"])):
-        name, n_images = _name(number), len(_images(manifest, number))
-        record = manifest["shards"].get(name, {"n_images": 0})
-        if record["n_images"] < n_images or not _is_whole(folder / name, record):
+        try:
+            n_images = len(_load(_path(folder, number), manifest["size"]))
+        except (OSError, ValueError):
+            n_images = 0
+        if n_images < len(_indices(manifest, number)):
             yield number
 
 
-def _is_whole(path, record):
-    """Whether a file is there as it was written, judged by its size."""
-    return path.is_file() and path.stat().st_size == record["n_bytes"]
-
-
 def _write_shard(path, stream, indices, offset):
-    """Render images and write them to a file; return what the manifest keeps of it."""
+    """Render images and write them to a file."""
     images = np.array([stream[index] - _planes(offset) for index in indices], "<f2")
-    with atomic_path(path) as temporary:
-        with temporary.open("wb") as file:
-            np.save(file, images, allow_pickle=False)
-        return {
-            "n_images": len(indices),
-            "n_bytes": temporary.stat().st_size,
-            "sha256": sha256(temporary),
-        }
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, images, allow_pickle=False)
 
 
 def _start(folder, stream, shard_size):
@@ -113,7 +102,7 @@ def _start(folder, stream, shard_size):
     wanted = {"format": _FORMAT, "generator": _GENERATOR, "shard_size": shard_size}
     wanted |= {name: getattr(stream, name) for name in _SETTINGS}
     wanted["offset"] = list(_OFFSETS[stream.rendering])
-    shards, n_images = {}, len(stream)
+    n_images = len(stream)
     if (folder / _MANIFEST).exists():
         manifest = _read_manifest(folder)
         for name, value in wanted.items():
@@ -123,11 +112,9 @@ def _start(folder, stream, shard_size):
                     f"{str(folder)!r}, got {value!r}"
                 )
                 raise ValueError(msg)
-        # Files beyond a shorter stream are kept: they may have taken days.
-        shards = {n: r for n, r in manifest["shards"].items() if _is_whole(folder / n, r)}
         if not any(_unwritten(folder, manifest)):
             n_images = max(n_images, manifest["n_images"])
-    return {**wanted, "version": __version__, "n_images": n_images, "shards": shards}
+    return {**wanted, "version": __version__, "n_images": n_images}
 
 
 def write_shards(
@@ -178,7 +165,7 @@ def write_shards(
     Notes
     -----
     A file is an array of 16-bit floats of shape (n, 3, size, size) in NumPy's format, less the
-    ``offset`` of each channel that the manifest ``flames.json`` has, with the SHA-256 of each file.
+    ``offset`` of each channel that the manifest ``flames.json`` has.
     """
     folder = Path(folder)
     shard_size = positive_int("shard_size", shard_size)
@@ -188,32 +175,32 @@ def write_shards(
         raise NotADirectoryError(msg)
     with only_writer(folder):
         manifest = _start(folder, stream, shard_size)
-        todo = {_name(k): _images(manifest, k) for k in _unwritten(folder, manifest)}
         remove_dead(folder, alone=True)
-        _write_manifest(folder, manifest)
-        done = _render(folder, stream, todo, manifest["offset"], min(n_workers, len(todo)))
-        for name, record in progress(done, progress_bar, total=len(todo), desc="shards of flames"):
-            manifest["shards"][name] = record
-            _write_manifest(folder, manifest)
+        with atomic_path(folder / _MANIFEST) as path:
+            path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+        todo = [
+            (_path(folder, number), stream, _indices(manifest, number), manifest["offset"])
+            for number in _unwritten(folder, manifest)
+        ]
+        done = _render(todo, min(n_workers, len(todo)))
+        for _ in progress(done, progress_bar, total=len(todo), desc="shards of flames"):
+            pass
     return ShardedFlames(folder)
 
 
-def _render(folder, stream, todo, offset, n_workers):
-    """Write shards, images by name, in this process or in others; yield name and record of each."""
+def _render(todo, n_workers):
+    """Write shards in this process or in others; yield after each."""
     if n_workers <= 1:
-        for name, indices in todo.items():
-            yield name, _write_shard(folder / name, stream, indices, offset)
+        for arguments in todo:
+            yield _write_shard(*arguments)
         return
-    stream[0]  # compiles the renderer, which the workers then find in the cache
+    todo[0][1][0]  # compiles the renderer, which the workers then find in the cache
     context = multiprocessing.get_context("spawn")
     with safe_workers(), ProcessPoolExecutor(n_workers, mp_context=context) as pool:
         try:
-            futures = {
-                pool.submit(_write_shard, folder / name, stream, indices, offset): name
-                for name, indices in todo.items()
-            }
+            futures = [pool.submit(_write_shard, *arguments) for arguments in todo]
             for future in as_completed(futures):
-                yield futures[future], future.result()
+                yield future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -224,35 +211,21 @@ class ShardedFlames(Stream):
     def __init__(self, folder: PathLike) -> None:
         self.folder = Path(folder)
         self.manifest = _read_manifest(self.folder)
-        super().__init__(
-            *(self.manifest[name] for name in ("seed", "size")), n_images=self.manifest["n_images"]
-        )
+        own = {name: self.manifest[name] for name in ("seed", "size", "n_images")}
+        super().__init__(**own)
         first = next(_unwritten(self.folder, self.manifest), None)
         if first is not None:
             msg = (
-                f"{str(self.folder)!r} lacks images ({_name(first)!r} is missing or cut short): run "
-                "the command that wrote it again"
+                f"{str(self.folder)!r} lacks images ({_path(self.folder, first).name!r} is missing or "
+                "cut short): run the command that wrote it again"
             )
             raise ValueError(msg)
 
     def _image(self, index):
         number, place = divmod(index, self.manifest["shard_size"])
         # Mapped anew each time, so that a dataset can be pickled and keeps no files open.
-        path, shape = self.folder / _name(number), (3, self.size, self.size)
-        with reading(path):
-            images = np.load(path, mmap_mode="r", allow_pickle=False)
-            if images.ndim != 4 or images.shape[1:] != shape or len(images) <= place:
-                msg = f"its shape is {images.shape}, which does not fit the manifest"
-                raise ValueError(msg)
-            return images[place].astype(np.float32) + _planes(self.manifest["offset"])
-
-    def verify(self, *, progress_bar: ProgressBar = False) -> None:
-        """Compare every file with its checksum, and raise `ValueError` for one that has changed."""
-        records = self.manifest["shards"]
-        for name in progress(list(records), progress_bar, desc="checksums"):
-            if sha256(self.folder / name) != records[name]["sha256"]:
-                msg = f"{str(self.folder / name)!r} has changed since it was written: delete it"
-                raise ValueError(msg)
+        image = _load(_path(self.folder, number), self.size)[place]
+        return image.astype(np.float32) + _planes(self.manifest["offset"])
 
 
 #: How the channels of gas and of moments are colored, and whether about the median.

@@ -125,13 +125,11 @@ def _to_peaks(gas, places, step):
     return np.array(sorted(peaks), float).reshape(-1, 2)
 
 
-#: Normalization of palette images in [0, 1], which have no physical units.
-PALETTE_NORMALIZATION = ChannelNormalization(center=(0.5,) * 3, scale=(0.25,) * 3)
-
-
 def recipe_normalization(recipe):
-    """Return the normalization of a recipe's images."""
-    return ChannelNormalization() if recipe.images.rendering == "gas" else PALETTE_NORMALIZATION
+    """Return the normalization of a recipe's images; those that are not gas have no units."""
+    if recipe.images.rendering == "gas":
+        return ChannelNormalization()
+    return ChannelNormalization(center=(0.5,) * 3, scale=(0.25,) * 3)
 
 
 class Flames(Dataset):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from astrofractal._utils.reading import reading
 from astrofractal.data import data_path
 from astrofractal.encoder import ChannelNormalization, load_weights, save_weights
 from astrofractal.encoder.encoder import BUNDLED_WEIGHTS
@@ -44,12 +45,9 @@ def read_run(folder):
     if not path.is_file():
         msg = f"{str(folder)!r} has no pretraining run (no {RECIPE})"
         raise FileNotFoundError(msg)
-    try:
+    with reading(path, "the recipe of a run"):
         settings = json.loads(path.read_text(encoding="utf-8"))
         return {**settings, "recipe": Recipe.of(settings["recipe"])}
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        msg = f"{str(path)!r} is not the recipe of a run: {error}"
-        raise ValueError(msg) from error
 
 
 def read_checkpoint(folder):
@@ -58,13 +56,9 @@ def read_checkpoint(folder):
     if not path.is_file():
         msg = f"{str(folder)!r} has no checkpoint yet"
         raise FileNotFoundError(msg)
-    try:
+    with reading(path, "the checkpoint of a run"):
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        steps, networks = checkpoint["global_step"], checkpoint["state_dict"]
-    except Exception as error:  # unpickling raises whatever damaged bytes ask for
-        msg = f"{str(path)!r} is not a checkpoint of a run, or is damaged: {error}"
-        raise ValueError(msg) from error
-    return steps, networks
+        return checkpoint["global_step"], checkpoint["state_dict"]
 
 
 def check_fit(module, networks, folder):

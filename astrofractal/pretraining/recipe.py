@@ -324,7 +324,6 @@ class Recipe(_Table):
                 raise ValueError(msg)
             for key, entry in (value if name in _TABLES else {name: value}).items():
                 flat[_RENAMED.get(key, key)] = entry
-        flat |= {_RENAMED.get(key, key): value for key, value in overrides.items()}
         for name, constant in _CONSTANT.items():
             if flat.pop(name, constant) != constant:
                 msg = f"recipe value {name} is {constant} in all recipes and can no longer be set"

@@ -98,11 +98,6 @@ class RunFolder:
         path = self.path / CHECKPOINT
         return path if path.exists() and not self.is_new else None
 
-    @property
-    def unfinished(self):
-        """The path of a checkpoint until it is complete."""
-        return (self.path / CHECKPOINT).with_suffix(".tmp")
-
     def refuse_other(self):
         """Refuse to write into the folder of another run."""
         if rank_zero_only.rank == 0 and self.is_new and (self.path / RECIPE).exists():
@@ -134,7 +129,6 @@ class RunFolder:
         """Clear away what failed starts have left, and write images and settings."""
         self.refuse_other()
         remove_dead(self.path, alone=True)
-        self.unfinished.unlink(missing_ok=True)
         self.remove_empty_logs()
         if maps is not None:
             n_images = cut_maps(self.path / _MAPS, maps, self.recipe)
@@ -146,9 +140,9 @@ class RunFolder:
 
     def logger(self):
         """Return a logger to ``log-N/metrics.csv``, N counting the starts that logged something."""
-        names = [path.parent.name for path in self.path.glob(f"log-*/{_METRICS}")]
-        numbers = [int(name[4:]) for name in names if name[4:].isdecimal()]
-        return CSVLogger(self.path, name="", version=f"log-{max(numbers, default=-1) + 1}")
+        names = [path.parent.name[4:] for path in self.path.glob(f"log-*/{_METRICS}")]
+        last = max((int(name) for name in names if name.isdecimal()), default=-1)
+        return CSVLogger(self.path, name="", version=f"log-{last + 1}")
 
     def remove_empty_logs(self):
         """Remove the logs of starts that failed before anything was logged."""
@@ -180,18 +174,14 @@ def fastest_precision(recipe, *, repeats=3):
 class _Checkpoint(Callback):
     """Replace the run's checkpoint after every ``steps_per_checkpoint`` steps, or at the end."""
 
-    def __init__(self, run):
-        self.run = run
+    def __init__(self, path):
+        self.path = path
 
     def on_train_epoch_end(self, trainer, _module):
-        temporary = self.run.unfinished
-        try:
+        # All processes come here; only the first one writes.
+        own = atomic_path(self.path) if trainer.is_global_zero else nullcontext(self.path)
+        with own as temporary:
             trainer.save_checkpoint(temporary)
-            if trainer.is_global_zero:
-                os.replace(temporary, temporary.with_name(CHECKPOINT))
-        finally:
-            if trainer.is_global_zero:
-                temporary.unlink(missing_ok=True)
 
 
 def pretrain(
@@ -333,7 +323,7 @@ def pretrain(
         run = RunFolder.new(output, recipe, maps=maps, **settings)
     steps = min(max_steps or run.recipe.n_steps, run.recipe.n_steps)
     options = {"devices": devices, "strategy": _strategy(strategy), "num_nodes": n_nodes}
-    options |= {"max_steps": steps, "callbacks": [*callbacks, _Checkpoint(run)]}
+    options |= {"max_steps": steps, "callbacks": [*callbacks, _Checkpoint(run.path / CHECKPOINT)]}
     before = torch.get_float32_matmul_precision()
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):

@@ -33,7 +33,6 @@ def test_round_trip(tmp_path, rendering):
     assert found.dtype == again.dtype == np.float32
     np.testing.assert_allclose(found, images, atol=2e-3)
     np.testing.assert_allclose(again, images, atol=2e-3)
-    flames.verify()
     with pytest.raises(IndexError, match="between 0 and 9, got 10"):
         flames[10]
 
@@ -61,15 +60,13 @@ def test_killed_and_resumed(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "cut").glob("*.npy")}
     with pytest.raises(ValueError, match="lacks .* run the command that wrote it again"):
         ShardedFlames(tmp_path / "cut")
-    # A file that was cut short is made again; those in the manifest are kept.
-    kept = set(json.loads((tmp_path / "cut" / "flames.json").read_text())["shards"])
+    # A file that was cut short is made again; the others are kept.
     stream = FlameStream(**_OPTIONS, n_images=100)
     write_shards(tmp_path / "cut", stream, shard_size=20)
     write_shards(tmp_path / "whole", stream, shard_size=20)
     cut = _files(tmp_path / "cut")
     assert {name: cut[name] for name in _files(tmp_path / "whole")} == _files(tmp_path / "whole")
-    assert kept
-    before = {path: mtime for path, mtime in before.items() if path.name in kept}
+    assert before
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert not list((tmp_path / "cut").glob(".tmp-*"))
 
@@ -95,7 +92,6 @@ def test_a_shorter_stream_throws_nothing_away(tmp_path):
     (tmp_path / "flames-000001.npy").unlink()
     times = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("*.npy")}
     flames = write_shards(tmp_path, FlameStream(**_OPTIONS, n_images=5), shard_size=3)
-    flames.verify()
     assert len(flames) == 5
     assert len(write_shards(tmp_path, FlameStream(**_OPTIONS, n_images=10), shard_size=3)) == 10
     assert _files(tmp_path) == before
@@ -119,22 +115,19 @@ def test_second_writer_is_refused_until_the_first_is_dead(tmp_path):
     finally:
         process.kill()
         process.wait()
-    write_shards(tmp_path, stream, shard_size=1).verify()
+    assert len(write_shards(tmp_path, stream, shard_size=1)) == 2
     assert not list(tmp_path.glob(".tmp-*"))
 
 
 def test_damaged_files(tmp_path):
     stream = FlameStream(**_OPTIONS, n_images=8)
-    flames = write_shards(tmp_path, stream, shard_size=4)
+    write_shards(tmp_path, stream, shard_size=4)
     path = tmp_path / "flames-000001.npy"
     whole = path.read_bytes()
-    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-    with pytest.raises(ValueError, match="flames-000001.npy' has changed"):
-        flames.verify()
     path.write_bytes(whole[:-10])
     with pytest.raises(ValueError, match="lacks images .*flames-000001.npy"):
         ShardedFlames(tmp_path)
-    write_shards(tmp_path, stream, shard_size=4).verify()
+    write_shards(tmp_path, stream, shard_size=4)
     assert path.read_bytes() == whole
 
 

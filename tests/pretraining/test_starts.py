@@ -131,7 +131,6 @@ def test_next_start_clears_what_failed_ones_left(half_run, tmp_path):
     (tmp_path / "log-3").mkdir()
     (tmp_path / "log-3" / "metrics.csv").write_text("step\n")
     (tmp_path / "log-7" / "hparams.yaml").write_text("{}\n")
-    (tmp_path / "checkpoint.tmp").write_text("half")
     values = {"precision": "32-true", "max_steps": 2, **OPTIONS, **SMALL}
     pretrain("compact", output=tmp_path, **values)
     found = {path.name for path in tmp_path.iterdir()}
@@ -148,7 +147,7 @@ def test_full_disk_leaves_the_last_checkpoint_alone(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pl.Trainer, "save_checkpoint", save)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match="no space is left on the disk"):
         pretrain(resume=tmp_path / "run", **OPTIONS)
     assert _files(tmp_path / "run") == before
 
@@ -163,7 +162,7 @@ def test_damaged_file_is_named(half_run, tmp_path, name):
     for file in ("recipe.json", "checkpoint.ckpt"):
         (tmp_path / file).write_bytes((half_run / file).read_bytes())
     (tmp_path / name).write_bytes((half_run / name).read_bytes()[:100])
-    with pytest.raises(ValueError, match=rf"{name}' is not "):
+    with pytest.raises(ValueError, match=rf"cannot read the .* of a run of '.*{name}': it is"):
         pretrain(resume=tmp_path, **OPTIONS)
-    with pytest.raises(ValueError, match=rf"{name}' is not "):
+    with pytest.raises(ValueError, match=rf"cannot read the .* of a run of '.*{name}': it is"):
         export_run(tmp_path, tmp_path / "weights.safetensors")
