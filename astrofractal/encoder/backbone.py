@@ -74,10 +74,7 @@ def astrofractal_vit_large_patch16_336(**options):
 
 def _vision_transformer(name, *, pretrained=False, **options):
     if pretrained:
-        msg = (
-            "pretrained=True is not for timm.create_model here: the bundled weights are loaded "
-            "and verified by astrofractal.FractalEncoder()"
-        )
+        msg = "pretrained must be False: astrofractal.FractalEncoder() loads the bundled weights"
         raise ValueError(msg)
     # create_model passes these for models of a hub; they have no meaning for these ones.
     for option in ("pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"):

@@ -51,10 +51,7 @@ def dense_features(
         numbers = range(1, max(window // 2 // stride, 1) + 1)
         step = stride * max(n for n in numbers if gcd(n, patch // stride) == 1)
     if step % stride or not 0 < step <= window:
-        msg = (
-            f"step must be a multiple of stride={stride} and leave no gap between windows of "
-            f"{window} pixels, got {step}"
-        )
+        msg = f"step must be a multiple of stride={stride} and leave no gap in {window} px, got {step}"
         raise ValueError(msg)
 
     good = np.isfinite(array[0])
@@ -237,10 +234,7 @@ def principal_components(encoder, gas, n, *, progress_bar=False):
     dense = dense_features(encoder, array, progress_bar=progress_bar)
     tokens = dense.values[dense.valid].astype(np.float64)
     if n > min(tokens.shape):
-        msg = (
-            f"n must be at most {min(tokens.shape)}, the number of tokens of the map or of their "
-            f"features, got {n}"
-        )
+        msg = f"n must be at most {min(tokens.shape)}, the tokens or their features, got {n}"
         raise ValueError(msg)
     with np.errstate(invalid="ignore"):  # tokens that are all the same
         model = PCA(n, svd_solver="covariance_eigh").fit(tokens)

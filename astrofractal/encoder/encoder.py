@@ -136,8 +136,7 @@ class FractalEncoder(Options):
         self.normalization = ChannelNormalization(**self.card["normalization"])
         if self.normalization.n_channels != self.in_chans:
             msg = (
-                f"normalization must have one value for each of the in_chans={self.in_chans} "
-                f"channels, got {self.normalization}"
+                f"normalization must have in_chans={self.in_chans} values, got {self.normalization}"
             )
             raise ValueError(msg)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
@@ -157,20 +156,10 @@ class FractalEncoder(Options):
         """
         Load an encoder with its architecture and normalization.
 
-        Parameters
-        ----------
-        source : path-like
-            A folder that `~astrofractal.encoder.export.export_timm` wrote, a ``.safetensors`` file
-            with its card, or ``"owner/name"`` of such a folder on the Hugging Face Hub.  Local
-            files and the cache of the hub come first; the network is used only if neither has it.
-
-        **options : dict
-            ``device``, ``batch_size`` and ``precision`` of `FractalEncoder`.
-
-        Raises
-        ------
-        FileNotFoundError, ValueError
-            If there is none here nor on the hub, or a file is damaged or not astrofractal's.
+        The source is a folder or a ``.safetensors`` file with its card as of `FractalEncoder`, or
+        ``"owner/name"`` of such a folder on the Hugging Face Hub.  Local files and the cache of the
+        hub come first; the network is used only if neither has it.  Options are ``device``,
+        ``batch_size`` and ``precision``.
         """
         path = find_pretrained(source)
         card = read_folder(path)[1] if path.is_dir() else read_card(path)
@@ -182,8 +171,7 @@ class FractalEncoder(Options):
         if isinstance(weights, str) and weights == "bundled":
             if self.model_name != BUNDLED_MODEL:
                 msg = (
-                    f"weights='bundled' are for {BUNDLED_MODEL!r}; give the path of the weights "
-                    f"of {self.model_name!r}, or weights='random'"
+                    f"weights='bundled' are for {BUNDLED_MODEL!r}: give a path or weights='random'"
                 )
                 raise ValueError(msg)
             path = data_path(BUNDLED_WEIGHTS)
@@ -199,10 +187,8 @@ class FractalEncoder(Options):
             self.weights_id = path.stem
             return read_checkpoint(path), False
         if self.card["architecture"] != self.model_name:
-            msg = (
-                f"weights: {str(path)!r} are for the model {self.card['architecture']!r}, "
-                f"not {self.model_name!r}"
-            )
+            own = self.card["architecture"]
+            msg = f"weights: {str(path)!r} are for the model {own!r}, not {self.model_name!r}"
             raise ValueError(msg)
         return state, True
 

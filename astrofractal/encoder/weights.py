@@ -78,9 +78,7 @@ class ChannelNormalization:
         for name in ("center", "scale"):
             object.__setattr__(self, name, tuple(float(value) for value in getattr(self, name)))
         if len(self.center) != len(self.scale):
-            msg = (
-                f"center and scale must have one value per channel, got {self.center}, {self.scale}"
-            )
+            msg = f"center and scale must have one length, got {self.center} and {self.scale}"
             raise ValueError(msg)
         if not all(value > 0 for value in self.scale):
             msg = f"scale must be positive, got {self.scale}"
@@ -96,10 +94,8 @@ class ChannelNormalization:
         # images (n_images, n_channels, height, width)
         images = np.asarray(images, dtype=np.float32)
         if images.ndim != 4 or images.shape[1] != self.n_channels:
-            msg = (
-                f"images must have the shape (n_images, {self.n_channels}, height, width), "
-                f"got {images.shape}"
-            )
+            shape = f"(n_images, {self.n_channels}, height, width)"
+            msg = f"images must have the shape {shape}, got {images.shape}"
             raise ValueError(msg)
         center, scale = np.array([self.center, self.scale], np.float32)[:, :, None, None]
         normalized = (images - center) / scale
@@ -210,11 +206,8 @@ def find_pretrained(source):
     try:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except Exception as error:  # the hub's, the network's and those of names that it does not allow
-        msg = (
-            f"source: there is no folder {name!r}, no model of that name in the cache of the Hugging "
-            f"Face Hub, and the hub did not return one ({reason_of(error)}): check the name and the "
-            "network, or give the path of a folder or a .safetensors file"
-        )
+        why = reason_of(error)
+        msg = f"source: no folder {name!r}, no model of that name on the hub ({why}): give the path"
         raise FileNotFoundError(msg) from error
 
 
@@ -228,10 +221,7 @@ def read_folder(folder):
         config = json.loads(path.read_text(encoding="utf-8"))
         own = config.get("astrofractal") if isinstance(config, dict) else None
         if not isinstance(own, dict) or not isinstance(own.get("card"), dict):
-            msg = (
-                f"{str(path)!r} has no card of astrofractal: load models of others by "
-                "FractalEncoder('timm:NAME', weights=FILE, normalization=...)"
-            )
+            msg = f"'{path}' has no card of astrofractal: use FractalEncoder('timm:NAME', weights=...)"
             raise ValueError(msg)
         checksums = dict(own.get("sha256", {}))
     card, state = _check_card(own["card"], path), {}

@@ -106,11 +106,8 @@ def _start(folder, stream, shard_size):
     if (folder / _MANIFEST).exists():
         manifest = _read_manifest(folder)
         for name, value in wanted.items():
-            if manifest.get(name) != value:
-                msg = (
-                    f"{name} must be {manifest.get(name)!r} to continue the flames in "
-                    f"{str(folder)!r}, got {value!r}"
-                )
+            if (old := manifest.get(name)) != value:
+                msg = f"{name} must be {old!r} to continue the flames in {folder}, got {value!r}"
                 raise ValueError(msg)
         if not any(_unwritten(folder, manifest)):
             n_images = max(n_images, manifest["n_images"])
@@ -215,9 +212,9 @@ class ShardedFlames(Stream):
         super().__init__(**own)
         first = next(_unwritten(self.folder, self.manifest), None)
         if first is not None:
+            name = _path(self.folder, first).name
             msg = (
-                f"{str(self.folder)!r} lacks images ({_path(self.folder, first).name!r} is missing or "
-                "cut short): run the command that wrote it again"
+                f"{str(self.folder)!r} lacks images of {name}: run the command that wrote it again"
             )
             raise ValueError(msg)
 

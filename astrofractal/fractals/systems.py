@@ -193,7 +193,7 @@ def random_system(seed: int, index: int, attempt: int = 0) -> FlameSystem:
     n_maps, symmetry, final = draw_system(key_of(seed, index, attempt), *arrays)
     rows = [array[: n_maps + bool(final)] for array in arrays]
     rows[5] = rows[5][:n_maps]  # the final transform has no weight
-    return FlameSystem(*rows, int(symmetry), bool(final))
+    return FlameSystem(*[*rows, int(symmetry), bool(final)])
 
 
 def system_buffers():

@@ -74,9 +74,8 @@ def _of_set(file, recipe):
     size, shape = recipe.images.source_size, maps.images.shape[2:]
     if min(shape) < size or not np.isclose(maps.pixel_scale.to_value(u.pc), PIXEL_SCALE, rtol=0.02):
         msg = (
-            f"maps: the maps of {str(file)!r} must have at least {size} x {size} pixels of "
-            f"{PIXEL_SCALE:.4g} pc (source_size of the recipe), got {shape[0]} x {shape[1]} of "
-            f"{maps.pixel_scale:.4g}"
+            f"maps: {str(file)!r} must have at least {size} x {size} pixels of {PIXEL_SCALE:.4g} pc, "
+            f"got {shape[0]} x {shape[1]} of {maps.pixel_scale:.4g}"
         )
         raise ValueError(msg)
     row, column = ((n - size) // 2 for n in shape)
@@ -87,10 +86,7 @@ def _of_map(file, recipe):
     """Cutouts all over a map, half their width apart."""
     gas = GasMap.read(file)
     if not gas.has_pixel_scale:
-        msg = (
-            f"maps: the map {str(file)!r} has no scale: write it with its distance, "
-            "GasMap.read(file, distance=...).write(...)"
-        )
+        msg = f"maps: the map {str(file)!r} has no scale: write it with its distance"
         raise ValueError(msg)
     width = recipe.images.source_size * PIXEL_SCALE * u.pc
     step = (0.5 * width / gas.pixel_scale).to_value(u.one)
@@ -166,12 +162,9 @@ class Flames(Dataset):
         values = {"seed": self.recipe.seed, **asdict(self.recipe.images)}
         for own in ("rendering", "seed", "source_size", "n_points", "center", "coverage"):
             name = own.removeprefix("source_")
-            found = self.source.manifest[name]
-            if found != values[own]:
-                msg = (
-                    f"shards: {name} of {str(shards)!r} must be the recipe's {own}={values[own]!r}, "
-                    f"got {found!r}"
-                )
+            found, wanted = self.source.manifest[name], values[own]
+            if found != wanted:
+                msg = f"shards: {name} of {shards} must be the recipe's {own}={wanted!r}, got {found!r}"
                 raise ValueError(msg)
 
     def __len__(self):
@@ -193,10 +186,8 @@ class StepSampler(Sampler):
 
     def __init__(self, recipe, current_step, *, rank=0, world_size=1):
         if recipe.batch_size % world_size:
-            msg = (
-                f"batch_size must be a multiple of the {world_size} processes, "
-                f"got {recipe.batch_size}"
-            )
+            size = recipe.batch_size
+            msg = f"batch_size must be a multiple of the {world_size} processes, got {size}"
             raise ValueError(msg)
         self.recipe, self.current_step = recipe, current_step
         self.rank, self.world_size = rank, world_size

@@ -10,6 +10,7 @@ import time
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from timeit import repeat
 from typing import TYPE_CHECKING
 
 import pytorch_lightning as pl
@@ -80,10 +81,9 @@ class RunFolder:
         """Return the folder of a run to continue; ``changes`` that are None leave its settings."""
         path, settings = Path(path), read_run(path)
         recipe = Recipe.of((before := settings.pop("recipe")).to_dict(), **overrides)
-        if recipe.images.source != before.images.source:
-            msg = (
-                f"source must be {before.images.source!r} to continue, got {recipe.images.source!r}"
-            )
+        old, new = before.images.source, recipe.images.source
+        if new != old:
+            msg = f"source must be {old!r} to continue, got {new!r}"
             raise ValueError(msg)
         sharded_now = changes["strategy"] == "fsdp" and settings.get("strategy") != "fsdp"
         if sharded_now and (path / CHECKPOINT).exists():
@@ -151,7 +151,7 @@ class RunFolder:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def fastest_precision(recipe, *, repeats=3):
+def fastest_precision(recipe):
     """Time one transformer block in 32-bit and in bfloat16 on this machine."""
     if torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "32-true"
@@ -159,13 +159,8 @@ def fastest_precision(recipe, *, repeats=3):
     tokens = torch.randn(recipe.batch_size, 32, block.norm1.normalized_shape[0])
     seconds = {}
     for precision in ("32-true", "bf16-mixed"):
-        times = []
-        for _ in range(repeats + 1):
-            start = time.perf_counter()
-            with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
-                out = block(tokens)
-            out.float().sum().backward()
-            times.append(time.perf_counter() - start)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
+            times = repeat(lambda: block(tokens).float().sum().backward(), number=1, repeat=4)
         seconds[precision] = min(times[1:])
         log.info("one block takes %.1f ms in %s", 1e3 * seconds[precision], precision)
     return min(seconds, key=seconds.get)
@@ -300,7 +295,6 @@ def pretrain(
     """
     if n_workers is not None:
         n_workers = positive_int("n_workers", n_workers, minimum=0)
-    n_nodes = positive_int("n_nodes", n_nodes)
     if max_steps is not None:
         max_steps = positive_int("max_steps", max_steps)
     settings = {
