@@ -31,7 +31,7 @@ CONDITIONS = {
     "sn10": telescope(ALL, 0, 10, 0),
     "beam2": telescope(ALL, 2, 30, 0),
     "beam2_sn10": telescope(ALL, 2, 10, 0),
-    "beam3": telescope(ALL, 3, 30, 0),
+    "beam4": telescope(ALL, 4, 30, 0),
 }
 HAND_MADE = "hand-made"
 PROFILES = (
