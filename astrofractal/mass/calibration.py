@@ -190,15 +190,21 @@ class Calibration:
             spread[test], distance[test] = others.domain.measure(X_test, self.appearance_[test])
         if self.folds_.max() == 0:
             spread, distance = self._reference.domain.measure(self._filled, self.appearance_)
-        alike = 1 / np.bincount(self.folds_)[self.folds_]  # each cloud has the same total weight
-        scales = [weighted_quantile(column, alike, _DOMAIN_QUANTILE) for column in distance.T]
-        self.domain_scale_ = np.maximum(scales, 1e-6)
+        self.domain_scale_ = self._domain_scale(distance)
         self.predicted_ = predicted
         self.spread_scale_ = float(np.median(spread)) or 1.0
         self.difficulty_ = self._difficulty(spread)
         self.check_ = self._reference.model.predict(self._filled[:_N_CHECKED])
         self.skill_ = self._skill()
         return self
+
+    def _domain_scale(self, distance):
+        """Return the scales of both distances: the larger one is above 1 for one map in a hundred."""
+        alike = self._protostar_weights(1)  # each cloud, and in it each protostar, counts the same
+        alike = alike / np.bincount(self.folds_, alike)[self.folds_]
+        scales = [weighted_quantile(column, alike, _DOMAIN_QUANTILE) for column in distance.T]
+        scales = np.maximum(scales, 1e-6)
+        return scales * weighted_quantile((distance / scales).max(1), alike, _DOMAIN_QUANTILE)
 
     def derive(self):
         """Set what follows from the fields: after a fit, and when a file is read."""

@@ -287,7 +287,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             options["reference_id"] = self.reference_id_
         elif self.encoder is not None:
             options["encoder"] = self.encoder
-        return fingerprint(options, self.ood_threshold)
+        return fingerprint(options)
 
     def _options(self, channels):
         """Return features, regressor, weight exponent and prior for a combination of channels."""
@@ -396,16 +396,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         if encoder is not None:
             return (encoder.image_size,) * 2
         return maps.images.shape[2:] if isinstance(maps, MapSet) else STANDARD_SHAPE
-
-    @property
-    def ood_threshold(self) -> float:
-        """
-        The `ood_score` above which a map is out of distribution: 1, or 1.1 where this was matched.
-
-        Noise brings the reference clouds closer together than another cloud is to them: at 1, up to
-        15 % of the maps of a cloud that was left out are flagged at S/N 3, and 5 % at 1.1.
-        """
-        return 1.1 if "choice_" in vars(self) else 1.0
 
     @property
     def map_shape(self) -> tuple[int, int]:
@@ -568,7 +558,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         if isinstance(maps, Sized) and not is_single(maps):
             total = -(-len(maps) // BATCH_SIZE)
         batches = progress(batches, progress_bar, total=total, desc="estimate")
-        options = (self.calibrations_, self.encoder_, self.ood_threshold)
+        options = (self.calibrations_, self.encoder_)
         # NumPy's threads keep spinning after a product, in the way of the network's: a quarter of
         # the time.
         with one_blas_thread():
@@ -629,6 +619,40 @@ class StellarMassEstimator(Options, BaseEstimator):
         maps = at_distance(maps, distance)
         mass = 10 ** self.evaluate(maps, progress_bar=progress_bar).log_mass * u.solMass
         return mass[0] if is_single(maps) else mass
+
+    def predict_interval(
+        self,
+        maps: GasMap | MapSource | Iterable[GasMap | MapSource],
+        level: float = 0.68,
+        *,
+        progress_bar: ProgressBar = False,
+    ) -> tuple[u.Quantity, u.Quantity]:
+        """
+        Predict an interval that holds the mass with a given probability.
+
+        The intervals are conformal: their widths held the masses of whole clouds left out of the
+        calibration.  They are wider where similar reference maps disagree or there are none.
+
+        Parameters
+        ----------
+        maps : map or iterable of maps
+            As in `predict`.
+
+        level : float, optional
+            The probability.
+
+        progress_bar : bool or callable, optional
+            Whether to show progress.
+
+        Returns
+        -------
+        lower, upper : `~astropy.units.Quantity`
+            The ends, shaped as by `predict`.
+        """
+        check_level(level)
+        result, single = self.evaluate(maps, progress_bar=progress_bar), is_single(maps)
+        ends = (10**end * u.solMass for end in result.interval(level))
+        return tuple(end[0] if single else end for end in ends)
 
     def score(
         self,

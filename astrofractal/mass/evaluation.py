@@ -268,7 +268,7 @@ class Evaluation:
         return describe(table, level)
 
 
-def evaluate_batch(images, flags, calibrations, encoder, ood_threshold):
+def evaluate_batch(images, flags, calibrations, encoder):
     """Predict the masses of some maps."""
     # images (n_maps, 3, ny, nx)
     n = len(images)
@@ -293,7 +293,7 @@ def evaluate_batch(images, flags, calibrations, encoder, ood_threshold):
     for i, calibration in enumerate(used):
         if 0 < velocity_known[i] < ENOUGH_KNOWN and "sparse-velocity" not in flags[i]:
             flags[i].append("sparse-velocity")
-        if not (ood[i] <= ood_threshold and np.isfinite(log_mass[i] + difficulty[i])):
+        if not (ood[i] <= 1 and np.isfinite(log_mass[i] + difficulty[i])):
             flags[i].append("unlike-references")
         if not in_range[i]:
             flags[i].append("extrapolated")
