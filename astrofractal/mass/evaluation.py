@@ -55,9 +55,9 @@ class Evaluation:
         The widths of the intervals relative to the others.
 
     ood_score : 1D `~numpy.ndarray`
-        How unlike the reference maps a map is: the larger of two distances to the nearest of them, by
-        features and by level, contrast and smoothness, each in units of the distance that one in a
-        hundred maps of a cloud left out exceeds.
+        How unlike the reference maps a map is: the larger of two scaled distances to the nearest of
+        them, by features and by level, contrast and smoothness.  One in a hundred maps of a cloud
+        left out exceeds 1, above which a map is out of distribution.
 
     velocity_known : 1D `~numpy.ndarray`
         The part of the column density's pixels in which velocity and dispersion are known: the
