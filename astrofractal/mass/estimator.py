@@ -18,11 +18,7 @@ from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import one_blas_thread, progress
 from astrofractal._utils.validation import at_least, one_of, warn
 from astrofractal.catalogs.columns import carry, channel_code, check_level, describe, measured
-from astrofractal.catalogs.detection import (
-    find_protostars,
-    is_off_center,
-    peak_offset,
-)
+from astrofractal.catalogs.detection import find_protostars, is_off_center, peak_offset
 from astrofractal.catalogs.positions import Places, nothing_to_measure, resolve_positions, to_icrs
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
