@@ -13,13 +13,12 @@ from astropy.table import MaskedColumn, QTable
 from astropy.utils.masked import Masked
 
 from astrofractal._utils.reading import filled, sky_format
-from astrofractal.flags import FLAGS, Flag, trust_of
+from astrofractal.flags import FLAGS, trust_of
 from astrofractal.gasmap.moments import CHANNELS
 
 __all__ = [
     "COLUMNS",
     "Catalog",
-    "Verdict",
     "carry",
     "channel_code",
     "check_level",
@@ -136,37 +135,10 @@ def closing_lines(table):
     return [textwrap.fill(line, _WIDTH, subsequent_indent="    ") for line in lines if sentence]
 
 
-class Verdict(NamedTuple):
-    """What can be used of a catalog: a sentence, and the flags that occur with their meaning."""
-
-    sentence: str
-    flags: list[Flag]
-
-
-def verdict(table: QTable) -> Verdict:
-    """
-    Return which masses of a catalog can be used.
-
-    Parameters
-    ----------
-    table : `~astropy.table.QTable`
-        A catalog, with the columns ``trust`` and ``flags``.
-
-    Returns
-    -------
-    verdict : `~astrofractal.catalogs.columns.Verdict`
-        A sentence, empty for another table, and the flags that occur.
-
-    Examples
-    --------
-    >>> from astropy.table import QTable
-    >>> from astrofractal.catalogs import verdict
-    >>> table = QTable({"trust": ["yes", "no", "no"], "flags": ["", "outside", "outside"]})
-    >>> verdict(table).sentence
-    '1 of 3 masses can be used: 2 are outside the map.'
-    """
+def verdict(table):
+    """Return which masses of a catalog can be used, and the flags that occur; of others, nothing."""
     if "trust" not in table.colnames or not len(table):
-        return Verdict("", [])
+        return "", []
     trust = [str(value) for value in table["trust"]]
     rows = [set(str(f).split(",")) for f in table["flags"]] if "flags" in table.colnames else []
     present = [flag for name, flag in FLAGS.items() if any(name in own for own in rows)]
@@ -182,7 +154,7 @@ def verdict(table: QTable) -> Verdict:
     if reasons:
         parts = [f"{k} {'is' if k == 1 else 'are'} {reason}" for reason, k in reasons.items()]
         sentence += f": {', '.join(parts)}"
-    return Verdict(f"{sentence}.", present)
+    return f"{sentence}.", present
 
 
 def describe(table, level):

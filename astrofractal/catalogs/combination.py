@@ -27,53 +27,20 @@ __all__ = ["COMMON_ERROR", "combine", "combine_estimates", "match_rows", "names_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
-
 #: The correlation of the errors of two maps of one protostar in clouds that are held out: 0.59 in
 #: units of the intervals and 0.69 in dex for two lines of sight at one time, 0.70 and 0.73 for one
 #: line of sight at two times in a row (docs/scripts/measure_combination.py).
 COMMON_ERROR = 0.7
 
 
-def combine_estimates(
-    log_mass: ArrayLike, half_width: ArrayLike, *, correlation: float = COMMON_ERROR
-) -> tuple[float, float, np.ndarray]:
-    """
-    Combine estimates of one mass by their mean, with weights in inverse proportion to their widths.
-
-    Parameters
-    ----------
-    log_mass, half_width : 1D array-like
-        log10 masses, and half the widths of their intervals, all of one level, in dex.
-
-    correlation : float, optional
-        That of the errors of two of the estimates, from 0 to 1.
-
-    Returns
-    -------
-    log_mass, half_width : float
-        The combination, and half the width of its interval, of the same level.
-
-    weights : 1D `~numpy.ndarray`
-        Of each estimate; they add up to one.
-
-    Raises
-    ------
-    ValueError
-        If the correlation is not within 0 to 1, or there is nothing.
-
-    Notes
-    -----
-    Inverse-covariance weights are not used: with so much error in common they give nearly all the
-    weight to the narrowest interval, and intervals are narrow at small masses.
-    """
+def combine_estimates(log_mass, half_width, *, correlation=COMMON_ERROR):
+    """Return the mean of estimates of one mass, half the width of its interval, and the weights."""
+    # Inverse-covariance weights would give nearly all the weight to the narrowest interval, since so
+    # much error is common, and intervals are narrow at small masses.
     if not 0 <= correlation <= 1:
         msg = f"correlation must be between 0 and 1, got {correlation!r}"
         raise ValueError(msg)
     log_mass, half_width = np.asarray(log_mass, float), np.asarray(half_width, float)
-    if not len(log_mass) or log_mass.shape != half_width.shape:
-        msg = f"log_mass must have one entry for each of half_width, got {log_mass.shape}"
-        raise ValueError(msg)
     weights = 1 / np.maximum(half_width, 1e-9)
     weights = weights / weights.sum()
     own = weights * half_width
@@ -106,8 +73,9 @@ def combine(
     -------
     table : `~astropy.table.QTable`
         One row per protostar, in the order of their first appearance: a catalog without pixels, and
-        ``n_maps``, the number of estimates.  Masses are those of `combine_estimates`, flags those of
-        all maps, ``ood_score`` the largest; other columns are from the first map.
+        ``n_maps``, the number of estimates.  Masses are means of log10 mass with weights in inverse
+        proportion to the widths of the intervals, flags those of all maps, ``ood_score`` the largest;
+        other columns are from the first map.
 
     Raises
     ------

@@ -33,10 +33,10 @@ _PIXELS = "pixels"
 #: Shapes of DS9 and CASA that have a center, and those that are drawn but are no source.
 _CENTERED = {
     "circle", "ellipse", "box", "rotbox", "centerbox", "point", "annulus", "ellipsoid", "symbol",
-    "panda", "epanda", "bpanda", "cpanda", "pie", "rectangle", "rotrectangle", "elliptannulus",
-    "boxannulus",
+    "panda", "epanda", "bpanda", "cpanda", "pie", "diamond", "elliptannulus", "boxannulus",
 }  # fmt: skip
-_POLYGONS = {"polygon", "poly"}
+#: Those that are where their corners are.
+_POLYGONS = {"polygon", "poly", "rectangle"}
 _ANNOTATIONS = {"text", "compass", "ruler", "projection", "segment", "illustrate"}
 
 _SUFFIXES = {".reg": "ds9", ".ds9": "ds9", ".crtf": "crtf", ".rgn": "crtf"}
@@ -235,7 +235,7 @@ def _read_crtf(text, centers):
         if name not in _CENTERED | _POLYGONS or not pairs:
             centers.odd.append(what)
             continue
-        n = len(pairs) if name in _POLYGONS else 2 if name == "box" else 1
+        n = len(pairs) if name in _POLYGONS else 2 if name == "box" else 1  # a box has two corners
         try:
             values = [[_crtf_value(v, is_lon) for v, is_lon in zip(p, (1, 0))] for p in pairs[:n]]
             units = {unit for pair in values for _, unit in pair}
@@ -256,8 +256,7 @@ def _read_crtf(text, centers):
                 "GALACTIC, B1950) to it, or a line 'global coord=J2000'"
             )
             raise ValueError(msg)
-        points = numbers.mean(1, keepdims=True) if name == "box" else numbers
-        centers.add(frame, points, _label(line), name, what)
+        centers.add(frame, numbers, _label(line), name, what)
 
 
 def _crtf_value(text, is_longitude):
@@ -303,11 +302,9 @@ def centers_of_table(table, where):
         pixels = np.array([np.ravel(np.ma.filled(pixel, np.nan)) for pixel in pixels], float)
         if shape in _POLYGONS:
             pixels = pixels[:, np.isfinite(pixels).all(0) & (pixels != 0).any(0)]  # 0: filled up
-        elif shape in _CENTERED | {"diamond"}:
-            pixels = pixels[:, :1]
         else:
-            pixels = pixels[:, :0]
-        if pixels.size:
+            pixels = pixels[:, :1]
+        if pixels.size and shape in _CENTERED | _POLYGONS:
             centers.add(_PIXELS, pixels - first_pixel, "", shape, what)
         else:
             centers.odd.append(what)

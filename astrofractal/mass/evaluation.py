@@ -168,8 +168,8 @@ class Evaluation:
         """
         Combine the maps of each protostar (lines, epochs or lines of sight).
 
-        See `~astrofractal.catalogs.combine_estimates`; the interval takes into account that several
-        maps of one protostar share most of their error.
+        See `~astrofractal.catalogs.combine`; the interval takes into account that several maps of one
+        protostar share most of their error.
 
         Parameters
         ----------

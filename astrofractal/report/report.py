@@ -186,7 +186,7 @@ def _masses(catalog, maps):
     yield f'<div class="pictures">{"".join(pictures)}</div>'
     yield f"<h2>Masses of {len(catalog)} protostars</h2>"
     yield data_table(catalog, marked={"flags": _links})
-    yield f"<p><strong>{html.escape(verdict(catalog).sentence)}</strong></p>"
+    yield f"<p><strong>{html.escape(verdict(catalog)[0])}</strong></p>"
     if "matched" in catalog.meta:
         yield f"<p>Matched calibration: {html.escape(str(catalog.meta['matched']))}.</p>"
     level = catalog.meta.get("level")

@@ -64,6 +64,7 @@ def check(places, expected):
         ("b1950;point(52.0,31.0)\n", [B1950]),
         ("galactic\npoint(159.15,-20.65)\n", [(52.8945, 30.7359)]),
         ("image\ncircle(10,20,3)\n", [(9, 19)]),
+        ("image\nrectangle(10,20,14,26)\n", [(11, 22)]),
         ("fk5\npoint(10i,20i)\n", [(9, 19)]),
         ("fk5\npolygon(52,31,52.02,31,52.02,31.02,52,31.02)\n", [B]),
         ("global color=green\nfk5\npoint(52.0,31.0)\nfk4\npoint(52.0,31.0)\n", [A, B1950]),
@@ -91,6 +92,7 @@ def test_ds9(tmp_path, text, expected):
             [A],
         ),
         ("box [[52.0deg, 31.0deg], [52.02deg, 31.02deg]] coord=J2000\n", [B]),
+        ("box [[359.98deg, 31.0deg], [0.04deg, 31.02deg]] coord=J2000\n", [(0.01, 31.01)]),
         ("rotbox [[52.0deg, 31.0deg], [5arcsec, 3arcsec], 30deg] coord=J2000\n", [A]),
         ("ellipse [[0.907571211rad, 0.541052068rad], [5arcsec, 3arcsec], 0deg] coord=J2000\n", [A]),
         (
