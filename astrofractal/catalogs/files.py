@@ -117,9 +117,7 @@ def _split_position(table):
 
 def _texts(table):
     """Return the names of the columns of text."""
-    return [
-        n for n in table.colnames if getattr(getattr(table[n], "dtype", None), "kind", "") == "U"
-    ]
+    return [name for name in table.colnames if table[name].info.dtype.kind == "U"]
 
 
 def _quote_formulas(table):

@@ -229,7 +229,7 @@ def _without_names(cells):
     axes = {"galactic": ("l", "b"), "ecliptic": ("elon", "elat")}.get(frame, ("ra", "dec"))
     for axis, names in zip(axes, (numbers[:half], numbers[half:]), strict=True):
         parts = zip(*(texts[name] for name in names), strict=True)
-        table[axis] = table[names[0]] if half == 1 else [" ".join(row) for row in parts]
+        table[axis] = [" ".join(row) for row in parts]
     if ids:
         table.rename_column(ids[0], "id")
     return cells.pair([_Candidate(axis, axis) for axis in axes]), [*numbers, *axes]
