@@ -26,8 +26,9 @@ from astrofractal.cli import COMMANDS, main
 from astrofractal.flags import FLAGS
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# The tutorials must show the results and not the progress of an import.
+# The tutorials, some of which are run by other processes, must show no warnings of an import.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
+os.environ.setdefault("PYTHONWARNINGS", "ignore::DeprecationWarning")
 
 project = "astrofractal"
 author = "The Astrofractal Developers"
@@ -153,6 +154,7 @@ sphinx_gallery_conf = {
     "show_memory": False,
     "write_computation_times": False,
     "show_signature": False,
+    "parallel": True,  # as many at once as -j of Sphinx allows
     "min_reported_time": 0,
     "matplotlib_animations": False,
     "capture_repr": ("_repr_html_", "__repr__"),

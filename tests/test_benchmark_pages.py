@@ -112,8 +112,7 @@ def test_limits_weigh_each_protostar_alike(pages):
     assert [cell.strip() for cell in rows[2].split("\n      - ")] == [
         "**all**", "2", "4", "50%", "75%", "50%", "75%"
     ]  # fmt: skip
-    ranges = QTable({"log_mass_min": [0.0], "log_mass_max": [1.0]})
-    masses = pages.limits_masses({"intervals": intervals, "mass_ranges": ranges})
+    masses = pages.limits_masses({"intervals": intervals})
     assert [cell.strip() for cell in masses.split("    * - ")[2].split("\n      - ")] == [
-        "1 to 10", "4", "+0.45", "0.57", "50%"
+        "1 to 3.2", "1", "+0.80", "0.80", "0%"
     ]  # fmt: skip

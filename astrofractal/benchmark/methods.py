@@ -128,7 +128,7 @@ def default_method(store: FeatureStore, channels: tuple[str, ...]) -> Method:
 
 
 def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
-    """List the methods, the default first; those whose encoder the store lacks are left out."""
+    """List the methods, the default first."""
     default = default_method(store, channels)
     methods = [
         default,
@@ -164,16 +164,11 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
     }
     heads = store.encoder("fractal").heads
     for kind, (features, regressor) in kinds.items():
-        if "structure" in features.pooling and "structure" not in heads:
-            continue
-        for source in ("fractal", "random"):
-            fitted = source == "random" and "structure" in features.pooling
-            encoder = "random, fitted readout" if fitted else source
-            twin = None if source == "random" else f"random {kind}"
-            exponent = 0 if regressor == "knn" else 0.5  # neighbors take no weights
-            name = f"{source} {kind}"
-            methods.append(Method(name, features, regressor, encoder, twin, exponent))
-    if store.has("natural"):
-        features = FeatureSet(**tokens | {"pooling": ("class",), "symmetrize": False})
-        methods.append(Method("EfficientNet of natural images", features, "ridge", "natural"))
+        exponent = 0 if regressor == "knn" else 0.5  # neighbors take no weights
+        if "structure" not in features.pooling:
+            twin = Method(f"random {kind}", features, regressor, "random", None, exponent)
+            own = Method(f"fractal {kind}", features, regressor, "fractal", twin.name, exponent)
+            methods += [own, twin]
+        elif "structure" in heads:  # which an untrained network has not
+            methods.append(Method(f"fractal {kind}", features, regressor, "fractal"))
     return methods

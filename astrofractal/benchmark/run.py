@@ -24,7 +24,7 @@ from astrofractal.benchmark.studies import (
     DEGRADATIONS,
     N_PROTOSTARS,
     degradation_rows,
-    interval_rows,
+    interval_table,
     learning_rows,
     paired_with,
     score_rows,
@@ -80,10 +80,9 @@ COLUMNS = {
     "predicted": "its prediction, with that cloud held out",
     "half_68": "half the width of the 68 % interval",
     "half_90": "half the width of the 90 % interval",
-    "coverage_68": "part of the masses within the 68 % intervals",
 }
 
-_DEX = {"rmse", "rmse_protostar", "rmse_published", "rmse_clouds", "half_68", "half_90", "bias"}
+_DEX = {"rmse", "rmse_protostar", "rmse_published", "rmse_clouds", "half_68", "half_90"}
 
 
 class Journal:
@@ -183,8 +182,7 @@ def run_benchmark(
         The folder of the tables, each of which is written anew whenever it grows: ``scores.ecsv``
         (methods, all clouds together and each), ``paired.ecsv`` (differences of methods on the same
         maps), ``predictions.ecsv`` (``cloud``, ``row``, ``log_mass``, ``method``; see
-        `read_predictions`), ``learning.ecsv``, ``degradation.ecsv``, ``intervals.ecsv`` and
-        ``mass_ranges.ecsv``.
+        `read_predictions`), ``learning.ecsv``, ``degradation.ecsv`` and ``intervals.ecsv``.
 
     weights : str or path-like, optional
         The weights of the encoder under test.
@@ -236,7 +234,7 @@ def run_benchmark(
     if quick:
         maps, known = maps.limit(2), {}
     headline = make_protocol("leave-cloud-out", maps)
-    makers = encoder_makers(weights, n_flames=128 if quick else 2304)
+    makers = encoder_makers(weights)
     store = FeatureStore(makers, folder=features_cache, progress_bar=progress_bar)
     scorer = Scorer(maps, store, n_per_protostar=n_per_protostar)
     methods = list_methods(store, CHANNELS) if methods is None else list(methods)
@@ -274,9 +272,7 @@ def run_benchmark(
                     journal.add("degradation", [row])
     if "intervals" in parts:
         with journal.attempt("intervals"):
-            table, ranges = interval_rows(scorer, methods[0], headline)
-            journal.keep("intervals", table)
-            journal.add("mass_ranges", ranges)
+            journal.keep("intervals", interval_table(scorer, methods[0], headline))
     return journal
 
 

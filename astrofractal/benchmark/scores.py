@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-__all__ = ["Bootstrap", "effective_sample_size", "mass_range_scores", "paired_rows", "score"]
+__all__ = ["Bootstrap", "effective_sample_size", "paired_rows", "score"]
 
 
 class Bootstrap:
@@ -126,27 +126,3 @@ def paired_rows(
                 row[name] = float(difference[0])
                 row[f"{name}_err"] = float(np.nanstd(difference[1:]))
             yield row
-
-
-def mass_range_scores(
-    true: np.ndarray,
-    predicted: np.ndarray,
-    half_68: np.ndarray,
-    weights: np.ndarray,
-    *,
-    edges: tuple[float, ...] = (-1.5, -0.5, 0.0, 0.5, 1.0, 1.6),
-) -> Iterator[dict[str, Any]]:
-    """Yield bias, scatter and coverage by ranges of the true log10 mass."""
-    for low, high in zip(edges, edges[1:]):
-        inside = (true >= low) & (true < high)
-        if inside.any():
-            residual, own = (predicted - true)[inside], weights[inside]
-            covered = np.abs(residual) <= half_68[inside]
-            yield {
-                "log_mass_min": low,
-                "log_mass_max": high,
-                "n_maps": int(inside.sum()),
-                "bias": float(np.average(residual, weights=own)),
-                "rmse": float(np.sqrt(np.average(residual**2, weights=own))),
-                "coverage_68": float(np.average(covered, weights=own)),
-            }

@@ -10,10 +10,9 @@ from scipy.ndimage import gaussian_filter
 from astrofractal._utils.random import keyed_generator
 from astrofractal.benchmark.methods import HAND_MADE
 from astrofractal.benchmark.scorer import Scorer, make_protocol
-from astrofractal.benchmark.scores import Bootstrap, mass_range_scores, score
+from astrofractal.benchmark.scores import Bootstrap, score
 from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet
-from astrofractal.mass.weights import protostar_weights
 from astrofractal.observing import Telescope
 
 __all__ = [
@@ -21,7 +20,7 @@ __all__ = [
     "N_PROTOSTARS",
     "degradation_rows",
     "degraded",
-    "interval_rows",
+    "interval_table",
     "label_groups",
     "learning_rows",
     "off_center",
@@ -200,12 +199,10 @@ def degradation_rows(scorer, methods, degradation, *, random_state=0):
         yield row
 
 
-def interval_rows(scorer, method, protocol):
+def interval_table(scorer, method, protocol):
     """Predict with intervals, as the package does for its users."""
     maps, result = scorer.maps, scorer.evaluate(method, protocol, intervals=True)
     table = QTable({"cloud": maps.clouds, "sink": maps.protostars, "log_mass": maps.log_masses})
     table["predicted"] = result.log_mass
     table["half_68"], table["half_90"] = result.half_68, result.half_90
-    weights = protostar_weights(maps.protostars, 1)
-    ranges = mass_range_scores(maps.log_masses, result.log_mass, result.half_68, weights)
-    return table, list(ranges)
+    return table

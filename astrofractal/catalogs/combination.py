@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 #: The correlation of the errors of two maps of one protostar in clouds that are held out: 0.59 in
 #: units of the intervals and 0.69 in dex for two lines of sight at one time, 0.70 and 0.73 for one
-#: line of sight at two times in a row (docs/scripts/measure_combination.py).
+#: line of sight at two times in a row (docs/research/studies.rst).
 COMMON_ERROR = 0.7
 
 

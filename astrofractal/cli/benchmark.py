@@ -8,7 +8,6 @@ MAPS is a folder of labeled maps (or a file). Written to the output folder:
   learning.ecsv      scores against the number of labeled protostars
   degradation.ecsv   scores on maps of lower quality
   intervals.ecsv     the masses by the default with their intervals
-  mass_ranges.ecsv   bias and scatter by mass
 
 With --protocol paper only paper.ecsv: the published methods by the published
 protocol (a random quarter of the maps), and with whole clouds held out; several

@@ -164,22 +164,6 @@ def _parse_quantity(text):
         return None
 
 
-def number_or_text(*texts):
-    """Return a type for `argparse`: an integer or one of some words."""
-
-    def convert(text):
-        if text in texts:
-            return text
-        try:
-            return int(text)
-        except ValueError:
-            words = " or ".join(repr(word) for word in texts)
-            msg = f"must be a number or {words}, got {text!r}"
-            raise argparse.ArgumentTypeError(msg) from None
-
-    return convert
-
-
 def setting(convert, names=None):
     """Return a type for `argparse`: NAME=VALUE, as a pair whose value is converted."""
 
@@ -238,7 +222,7 @@ def add_map_arguments(group):
         "--uncertainty", metavar="FILE", action="append", default=[],
         help="map of the error of the column density; given again, of velocity and dispersion",
     )  # fmt: skip
-    add("--hdu", metavar="NAME", type=_extension, help="extension with the map or cube")
+    add("--hdu", metavar="NAME", type=number_or_text, help="extension with the map or cube")
     add_quantity(group, "--distance", "0.3 kpc", "of the gas, in pc or with a unit", bare="pc")
     add_quantity(group, "--pixel-scale", "0.01 pc", "pixel of a map without WCS")
     add(
@@ -268,7 +252,8 @@ def add_map_arguments(group):
     add("--snr", type=float, help="lowest signal-to-noise ratio in a cube (default: 4)")
 
 
-def _extension(text):
+def number_or_text(text):
+    """Return an integer where a text is one, or the text."""
     return int(text) if text.isdigit() else text
 
 

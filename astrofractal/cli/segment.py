@@ -56,7 +56,7 @@ def add_arguments(parser):
     add_report(parser)
     add_map_arguments(_Hidden(parser))
     add(
-        "--n-segments", "-n", type=number_or_text("auto"), default=8, metavar="N",
+        "--n-segments", "-n", type=number_or_text, default=8, metavar="N",
         help="how many segments, or 'auto' (default: %(default)s)",
     )  # fmt: skip
     add(

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
 
-#: What shifts many masses together, with the bundled calibration (docs/scripts/measure_invariance.py).
+#: What shifts many masses together, with the bundled calibration (docs/research/studies.rst).
 _SYSTEMATIC = (
     "twice the column density: -0.08 dex (median); the sky rotated by other than multiples of 90 deg: "
     "0.10 dex (rms)"

@@ -2,7 +2,7 @@
 
 from astrofractal.simulations.labeled_maps import map_set, sink_maps
 from astrofractal.simulations.projection import line_of_sight_basis, project, thermal_dispersion
-from astrofractal.simulations.readers import find_snapshots, read_snapshot, snapshot_format
+from astrofractal.simulations.readers import find_snapshots, read_snapshot
 from astrofractal.simulations.snapshot import Snapshot
 
 __all__ = [
@@ -13,6 +13,5 @@ __all__ = [
     "project",
     "read_snapshot",
     "sink_maps",
-    "snapshot_format",
     "thermal_dispersion",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from astropy import units as u
 
 from astrofractal.simulations._units import code_units
+from astrofractal.simulations.snapshot import sink_table
 
 if TYPE_CHECKING:
     from typing import Any
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from astrofractal.simulations.snapshot import Snapshot
 
 
-__all__ = ["find_snapshots", "read_snapshot", "snapshot_format"]
+__all__ = ["find_snapshots", "read_snapshot"]
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _PHANTOM_MAGIC = 60769
@@ -29,22 +31,8 @@ _CODES = (
 _SEVERAL_FILES = re.compile(r"\.(\d+)\.(hdf5|h5)$")
 
 
-def snapshot_format(path: PathLike) -> str | None:
-    """
-    Return the code that wrote a snapshot.
-
-    Parameters
-    ----------
-    path : path-like
-        A file, or the folder ``output_NNNNN`` of RAMSES.
-
-    Returns
-    -------
-    name : str or None
-        ``"gadget"`` (GADGET, GIZMO and AREPO HDF5), ``"flash"``, ``"athena++"``, ``"enzo"``,
-        ``"ramses"``, ``"phantom"``, or `None` for anything else.
-    """
-    path = Path(path)
+def snapshot_format(path: Path) -> str | None:
+    """Return the name of the code that wrote a file, or a folder of RAMSES; `None` if unknown."""
     if path.is_dir():
         return "ramses" if any(path.glob("info_[0-9]*.txt")) else None
     if not path.is_file():
@@ -61,9 +49,7 @@ def snapshot_format(path: PathLike) -> str | None:
         return _hdf5_format(path)
     for order in ("little", "big"):
         # a Fortran record that begins with Phantom's first magic number, of 4 or 8 bytes
-        if int.from_bytes(start[4:8], order) == _PHANTOM_MAGIC:
-            return "phantom"
-        if len(start) > 12 and int.from_bytes(start[4:12], order) == _PHANTOM_MAGIC:
+        if _PHANTOM_MAGIC in (int.from_bytes(start[4:end], order) for end in (8, 12)):
             return "phantom"
     return None
 
@@ -72,14 +58,11 @@ def _hdf5_format(path):
     from astrofractal._utils.optional import require
 
     h5py = require("h5py", extra="simulations")
-    try:
-        with h5py.File(path, "r") as file:
-            if "Header" in file and "PartType0" in file:
-                return "gadget"
-            if "bounding box" in file:
-                return "flash"
-    except OSError:
-        return None
+    with contextlib.suppress(OSError), h5py.File(path, "r") as file:
+        if "Header" in file and "PartType0" in file:
+            return "gadget"
+        if "bounding box" in file:
+            return "flash"
     return None
 
 
@@ -219,4 +202,6 @@ def read_snapshot(
     else:
         msg = "region, temperatures, molecular and reservoir are not supported for Phantom dumps"
         raise ValueError(msg)
-    return snapshot if sinks is None else snapshot.with_sinks(sinks)
+    if sinks is not None:
+        snapshot.sinks = sink_table(sinks)
+    return snapshot

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,8 +12,6 @@ from astrofractal._utils.tables import read_table
 
 if TYPE_CHECKING:
     from typing import Any
-
-    from astrofractal._utils.annotations import PathLike
 
 
 __all__ = ["Snapshot"]
@@ -37,11 +34,13 @@ def _checked(name, value, unit, shape):
     return array << unit
 
 
-def _sink_table(sinks):
-    """Return a QTable with the columns sink (str), mass, x, y and z."""
-    table = QTable(
-        {name: [] * unit for name, unit in _SINK_UNITS.items()} if sinks is None else sinks
-    )
+def sink_table(sinks):
+    """Return a QTable with the columns sink (str), mass, x, y and z, from one or a file of one."""
+    if sinks is None:
+        sinks = {name: [] * unit for name, unit in _SINK_UNITS.items()}
+    elif not isinstance(sinks, (Table, dict)):
+        sinks = read_table(sinks, cls=QTable)
+    table = QTable(sinks)
     missing = [name for name in _SINK_UNITS if name not in table.colnames]
     if missing:
         msg = f"sinks needs the columns mass, x, y and z, got {table.colnames}"
@@ -152,7 +151,7 @@ class Snapshot:
             raise ValueError(msg)
         if temperatures is not None:
             self.temperatures = _checked("temperatures", temperatures, u.K, (n,))
-        self.sinks = _sink_table(sinks)
+        self.sinks = sink_table(sinks)
         self.time = None if time is None else u.Quantity(time).to(u.Myr)
         self.box_size = None
         if box_size is not None:
@@ -182,23 +181,3 @@ class Snapshot:
     def center(self) -> u.Quantity:
         """Center of mass of the gas, (3,), in pc."""
         return np.average(self.positions.value, axis=0, weights=self.masses.value) * u.pc
-
-    def with_sinks(self, sinks: QTable | PathLike) -> Snapshot:
-        """
-        Return the same gas with other sink particles.
-
-        Parameters
-        ----------
-        sinks : `~astropy.table.QTable` or path-like
-            As for the constructor, or a file of a table with units (ECSV, FITS, VOTable).
-
-        Returns
-        -------
-        snapshot : `Snapshot`
-            A snapshot that shares the gas with this one.
-        """
-        if not isinstance(sinks, (Table, dict)):
-            sinks = read_table(sinks, cls=QTable)
-        other = copy.copy(self)
-        other.sinks = _sink_table(sinks)
-        return other

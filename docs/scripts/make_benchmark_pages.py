@@ -43,6 +43,8 @@ LIMITS = {
     "fractal tokens, symmetrized": "fractal tokens alone",
     REFERENCE: "hand-made features, no network",
 }
+#: The ends of the ranges of log10 of the true mass.
+MASSES = (-1.5, -0.5, 0.0, 0.5, 1.0, 1.6)
 KINDS = {
     "none": "unchanged",
     "signal-to-noise": "S/N {:g}",
@@ -279,10 +281,10 @@ def limits_clouds(tables):
 
 def limits_masses(tables):
     """Return error and coverage in ranges of the true mass, per protostar."""
-    table, ranges = tables["intervals"], tables["mass_ranges"]
+    table = tables["intervals"]
     header = ["true mass (solar masses)", "maps", "bias (dex)", "RMSE (dex)", "inside 68 %"]
     rows = []
-    for low, high in zip(ranges["log_mass_min"], ranges["log_mass_max"]):
+    for low, high in zip(MASSES, MASSES[1:]):
         part = table[(table["log_mass"] >= low) & (table["log_mass"] < high)]
         if not len(part):
             continue
@@ -343,7 +345,7 @@ PAGES = {
     "everything": (everything, "scores"),
     "supervised_scores": (supervised, "supervised_scores"),
     "limits_clouds": (limits_clouds, "intervals"),
-    "limits_masses": (limits_masses, "mass_ranges"),
+    "limits_masses": (limits_masses, "intervals"),
     "limits_maps": (limits_maps, "degradation"),
     "limits_labels": (limits_labels, "learning"),
 }

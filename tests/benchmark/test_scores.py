@@ -4,7 +4,7 @@ from numpy.testing import assert_allclose
 from sklearn.metrics import r2_score
 
 from astrofractal.benchmark import Bootstrap, paired_rows
-from astrofractal.benchmark.scores import effective_sample_size, mass_range_scores, score
+from astrofractal.benchmark.scores import effective_sample_size, score
 
 
 @pytest.fixture(scope="module")
@@ -56,16 +56,6 @@ def test_paired_differences_are_surer_than_scores(sample):
     assert_allclose(rows[0]["r2"], a["r2"] - b["r2"])
     assert rows[0]["r2"] > 2 * rows[0]["r2_err"] > 0
     assert rows[0]["r2_err"] < 0.5 * a["r2_err"]
-
-
-def test_mass_ranges():
-    true = np.array([-1.0, -0.8, 0.2, 0.3])
-    weights = np.array([3.0, 1.0, 1.0, 1.0])
-    predicted = true + [0.4, 0.0, -0.1, -0.1]
-    rows = list(mass_range_scores(true, predicted, np.full(4, 0.2), weights))
-    assert [row["n_maps"] for row in rows] == [2, 2]
-    assert_allclose([row["bias"] for row in rows], [0.3, -0.1])
-    assert_allclose([row["coverage_68"] for row in rows], [0.25, 1])
 
 
 def test_a_map_that_stands_for_others_counts_as_often():

@@ -20,7 +20,7 @@ def maps():
 @pytest.fixture
 def tiny(monkeypatch):
     short = Scratch(
-        "cnn", zoom=1.0, size=24, learning_rate=5e-3, n_views=8, max_epochs=5, batch_size=32
+        "cnn", zoom=1.0, size=24, learning_rate=5e-3, n_views=8, max_epochs=4, batch_size=32
     )
     monkeypatch.setitem(SUPERVISED, "tiny", short)
     return "tiny"
@@ -65,7 +65,7 @@ def test_some_clouds_are_held_out_and_the_rest_later(maps, monkeypatch, tmp_path
 
 @pytest.mark.parametrize("blocks", [1, "all"])
 def test_fine_tuned_encoders_predict_each_split(maps, blocks, monkeypatch):
-    few = maps[:36]
+    few = maps[:18]
     quick = Tuned("random", blocks, n_views=1, max_epochs=1)
     monkeypatch.setitem(SUPERVISED, "quick", quick)
     rows = np.arange(len(few))

@@ -1,8 +1,11 @@
-"""No command reaches the network."""
+"""No command reaches the network, and segments are made of few views."""
 
 import socket
+from functools import partial
 
 import pytest
+
+import astrofractal
 
 
 class NoSocket(socket.socket):
@@ -17,4 +20,13 @@ class NoSocket(socket.socket):
 def _offline():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "socket", NoSocket)
+        yield
+
+
+@pytest.fixture(scope="module")
+def few_views():
+    """Four views of each pixel; the default is that of tests/segmentation and of README's commands."""
+    quick = partial(astrofractal.FeatureSegmenter, n_views=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(astrofractal, "FeatureSegmenter", quick)
         yield

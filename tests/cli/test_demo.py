@@ -13,7 +13,7 @@ from astrofractal.data import data_path
 
 
 @pytest.fixture(scope="module")
-def shown_and_output(tmp_path_factory):
+def shown_and_output(tmp_path_factory, few_views):
     """What a demo prints, and its folder, which has a file of an earlier one."""
     folder = tmp_path_factory.mktemp("demo") / "out"
     folder.mkdir()

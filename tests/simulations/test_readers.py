@@ -6,7 +6,7 @@ from astropy import constants as const
 from astropy import units as u
 from astropy.table import QTable
 
-from astrofractal.simulations import find_snapshots, read_snapshot, snapshot_format
+from astrofractal.simulations import find_snapshots, read_snapshot
 from astrofractal.simulations._ramses import read_table_of_sinks
 
 PC, MSUN = (1 * u.pc).to_value(u.cm), (1 * u.solMass).to_value(u.g)
@@ -50,8 +50,8 @@ def test_gadget_family(tmp_path, writers, particles, flavour):
         path, positions, masses, velocities, flavour=flavour, density=density, sinks=SINKS,
         units=(PC, MSUN, 1e5), **stored
     )  # fmt: skip
-    assert snapshot_format(path) == "gadget"
     snapshot = read_snapshot(path)
+    assert snapshot.meta["code"] == "gadget"
     order = np.argsort(snapshot.positions[:, 0])
     expected = np.argsort(positions[:, 0])
     assert np.allclose(snapshot.positions[order].value, positions[expected], rtol=1e-6)
