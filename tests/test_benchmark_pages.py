@@ -72,7 +72,7 @@ def tables(pages):
 
 
 @figure_test
-@pytest.mark.parametrize("name", ["paired", "learning", "degradation", "predicted", "coverage"])
+@pytest.mark.parametrize("name", ["paired", "learning", "degradation", "predicted"])
 def test_figure_of_the_benchmark(pages, tables, name):
     return pages.FIGURES[name][0](tables)
 

@@ -99,23 +99,6 @@ class Scorer:
         )  # fmt: skip
         return lambda X: model.predict(scale(X))
 
-    def calibrate_intervals(
-        self,
-        method: Method,
-        train: np.ndarray,
-        groups: np.ndarray,
-        represents: np.ndarray | None = None,
-    ) -> Calibration:
-        """Fit a method with its conformal intervals, as the package does for its users."""
-        X, blocks = self.features(method)
-        calibration = Calibration(
-            self.channels, method.features, method.regressor, weight_exponent=method.weight_exponent
-        )
-        return calibration.fit(
-            X[train], self.maps.log_masses[train], blocks=blocks, appearance=self.appearance[train],
-            clouds=groups, protostars=self.maps.protostars[train], represents=represents,
-        )  # fmt: skip
-
     def evaluate(
         self,
         method: Method,
@@ -126,7 +109,7 @@ class Scorer:
     ) -> Prediction:
         """Predict all test maps of a protocol; ``intervals`` take many more fits."""
         # choose returns, of the maps that may calibrate, those that do and the group of each.
-        X, _ = self.features(method)
+        X, blocks = self.features(method)
         log_mass, half_68, half_90 = np.full((3, len(self.maps)), np.nan)
         result = Prediction(log_mass, half_68=half_68, half_90=half_90)
         for train, test in protocol.splits:
@@ -138,7 +121,14 @@ class Scorer:
                 if len(np.unique(self.maps.protostars[train])) == len(train):
                     represents = None  # single maps stand for themselves
             if intervals:
-                calibration = self.calibrate_intervals(method, train, groups, represents)
+                calibration = Calibration(
+                    self.channels, method.features, method.regressor,
+                    weight_exponent=method.weight_exponent,
+                ).fit(
+                    X[train], self.maps.log_masses[train], blocks=blocks,
+                    appearance=self.appearance[train], clouds=groups,
+                    protostars=self.maps.protostars[train], represents=represents,
+                )  # fmt: skip
                 log_mass[test], difficulty, _ = calibration.evaluate(X[test], self.appearance[test])
                 half_68[test] = calibration.half_width(0.68, difficulty)
                 half_90[test] = calibration.half_width(0.9, difficulty)

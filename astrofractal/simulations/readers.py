@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from astropy import units as u
 
+from astrofractal._utils.optional import require
 from astrofractal.simulations._units import code_units
 from astrofractal.simulations.snapshot import sink_table
 
@@ -46,23 +47,15 @@ def snapshot_format(path: Path) -> str | None:
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith(_HDF5_SIGNATURE):
-        return _hdf5_format(path)
+        h5py = require("h5py", extra="simulations")
+        with contextlib.suppress(OSError), h5py.File(path, "r") as file:
+            if "Header" in file and "PartType0" in file:
+                return "gadget"
+            return "flash" if "bounding box" in file else None
     for order in ("little", "big"):
         # a Fortran record that begins with Phantom's first magic number, of 4 or 8 bytes
         if _PHANTOM_MAGIC in (int.from_bytes(start[4:end], order) for end in (8, 12)):
             return "phantom"
-    return None
-
-
-def _hdf5_format(path):
-    from astrofractal._utils.optional import require
-
-    h5py = require("h5py", extra="simulations")
-    with contextlib.suppress(OSError), h5py.File(path, "r") as file:
-        if "Header" in file and "PartType0" in file:
-            return "gadget"
-        if "bounding box" in file:
-            return "flash"
     return None
 
 

@@ -231,23 +231,6 @@ def plot_predicted(tables):
     return figure
 
 
-def plot_coverage(tables):
-    """Draw the share of the masses inside their intervals in each cloud."""
-    table = tables["intervals"]
-    clouds = np.unique(table["cloud"])
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
-    for level, column, color in ((0.68, "half_68", "#0072B2"), (0.9, "half_90", "#D55E00")):
-        inside = np.abs(table["predicted"] - table["log_mass"]) <= table[column].value
-        shares = [np.mean(inside[table["cloud"] == cloud]) for cloud in clouds]
-        axes.plot(range(len(clouds)), shares, "o", color=color, label=f"{level:.0%} intervals")
-        axes.axhline(level, color=color, lw=1)
-    axes.set_xticks(range(len(clouds)), clouds.tolist(), rotation=45)
-    axes.set(ylim=(0, 1.02), ylabel="share of the masses inside")
-    axes.legend(loc="lower left")
-    return figure
-
-
 def _shares(table):
     """Return the weights that give each protostar of a table the same total weight."""
     names = np.char.add(np.char.add(table["cloud"].astype(str), "/"), table["sink"].astype(str))
@@ -311,19 +294,6 @@ def limits_maps(tables):
     return list_table(["maps", *LIMITS.values()], rows)
 
 
-def limits_labels(tables):
-    """Return the scores of the default against the number of labeled protostars."""
-    rows = []
-    table = pick(tables["learning"], method="default")
-    for n in dict.fromkeys(table["n_labels"].tolist()):
-        cells = [f"{n:.0f}"]
-        for maps in ("one", "all"):
-            found = pick(table, n_labels=n, maps=maps)
-            cells += [number(r["r2_protostar"], r["r2_protostar_scatter"]) for r in found] or [""]
-        rows.append(cells)
-    return list_table(["labeled protostars", "one map of each", "all maps of each"], rows)
-
-
 def supervised(tables):
     """Return the scores of networks that were trained end to end, paired on the same maps."""
     header = ["network", "clouds", "seeds", "weights", "R2 per protostar",
@@ -347,14 +317,12 @@ PAGES = {
     "limits_clouds": (limits_clouds, "intervals"),
     "limits_masses": (limits_masses, "intervals"),
     "limits_maps": (limits_maps, "degradation"),
-    "limits_labels": (limits_labels, "learning"),
 }
 FIGURES = {
     "paired": (plot_paired, "paired"),
     "learning": (plot_learning, "learning"),
     "degradation": (plot_degradation, "degradation"),
     "predicted": (plot_predicted, "intervals"),
-    "coverage": (plot_coverage, "intervals"),
 }
 
 

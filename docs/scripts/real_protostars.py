@@ -37,32 +37,27 @@ KMS = u.km / u.s
 ABUNDANCE = 1e-8
 STANDARD_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 
-#: The columns of the table: name, key of what is found, unit (none: text), format and description.
+#: The columns of the table.
 COLUMNS = (
-    ("object", "id", None, None, None),
-    ("map", "map", None, None, None),
-    ("channels", "channels", None, None, None),
-    ("features", "features", None, None, None),
-    ("beam_px", "beam_px", u.one, ".2f", "beam in pixels of the reference maps (0.5 pc / 64)"),
-    ("flags", "flags", None, None, None),
-    ("estimate", "estimate", u.solMass, ".3g", None),
-    ("lower", "lower", u.solMass, ".3g", None),
-    ("upper", "upper", u.solMass, ".3g", None),
-    ("estimate_half_abundance", "estimate_0.5", u.solMass, ".3g", None),
-    ("estimate_double_abundance", "estimate_2", u.solMass, ".3g", None),
-    ("dynamical_mass", "mass", u.solMass, ".3g", None),
-    ("dynamical_mass_error", "error", u.solMass, ".3g", None),
-    ("virial_mass", "virial", u.solMass, ".3g", None),
-    ("r2", "r2", u.one, ".2f", "of the matched calibration, clouds left out, per map"),
-    ("r2_protostar", "r2_protostar", u.one, ".2f", "the same, each protostar of equal weight"),
-    ("ratio_dex", "ratio_dex", u.one, ".2f", "log10 of estimate over dynamical mass"),
-    ("inside", "inside", None, None, "whether the 68 % interval has the dynamical mass"),
-    ("method", "method", None, None, None),
-    ("reference", "reference", None, None, None),
-    ("mass_checked", "checked", None, None, "whether the abstract of the paper has this mass"),
-    ("separation", "separation", u.arcsec, ".2f", "from the nearest young star of the catalog"),
-    ("verdict", "verdict", None, None, None),
-)
+    "object", "map", "channels", "features", "beam_px", "flags", "estimate", "lower", "upper",
+    "estimate_half_abundance", "estimate_double_abundance", "dynamical_mass",
+    "dynamical_mass_error", "virial_mass", "r2", "r2_protostar", "ratio_dex", "inside", "method",
+    "reference", "mass_checked", "separation", "verdict",
+)  # fmt: skip
+#: Those that are numbers: unit and format.
+NUMBERS = dict.fromkeys(COLUMNS[6:14], (u.solMass, ".3g")) | {
+    "beam_px": (u.one, ".2f"), "r2": (u.one, ".2f"), "r2_protostar": (u.one, ".2f"),
+    "ratio_dex": (u.one, ".2f"), "separation": (u.arcsec, ".2f"),
+}  # fmt: skip
+DESCRIPTIONS = {
+    "beam_px": "beam in pixels of the reference maps (0.5 pc / 64)",
+    "r2": "of the matched calibration, clouds left out, per map",
+    "r2_protostar": "the same, each protostar of equal weight",
+    "ratio_dex": "log10 of estimate over dynamical mass",
+    "inside": "whether the 68 % interval has the dynamical mass",
+    "mass_checked": "whether the abstract of the paper has this mass",
+    "separation": "from the nearest young star of the catalog",
+}
 
 #: Name, map, position, dynamical mass, its error, method, reference, and whether the mass was
 #: read in the abstract of the paper.  A mass of None is taken from protostar_masses.csv: the sum of
@@ -178,10 +173,11 @@ MAPS = {
 
 def dynamical_masses(published):
     """Return the protostars, one dict each, with masses and errors in solar masses, NaN if unknown."""
-    keys = ("id", "map", "position", "mass", "error", "method", "reference", "checked")
+    keys = ("object", "map", "position", "dynamical_mass", "dynamical_mass_error", "method",
+            "reference", "mass_checked")  # fmt: skip
     rows = [dict(zip(keys, values, strict=True)) for values in PROTOSTARS]
     for row in rows:
-        if row["mass"] is None:
+        if row["dynamical_mass"] is None:
             found = []
             for name in row["method"]:
                 same = [one for one in published if one["name"] == name]
@@ -189,12 +185,11 @@ def dynamical_masses(published):
                     msg = f"published has {len(same)} masses of {name!r}, not one"
                     raise ValueError(msg)
                 found += same
-            row["mass"] = float(sum(one["mass_msun"] for one in found))
+            row["dynamical_mass"] = float(sum(one["mass_msun"] for one in found))
             ends = [_number(one[key]) for one in found for key in ("err_lo", "err_hi")]
-            row["error"] = float(np.mean(ends)) if len(found) == 1 else np.nan
+            row["dynamical_mass_error"] = float(np.mean(ends)) if len(found) == 1 else np.nan
             row["method"] = " + ".join(dict.fromkeys(str(one["method"]) for one in found))
             row["reference"] = str(found[0]["reference"])
-        row["error"] = np.nan if row["error"] is None else row["error"]
     return rows
 
 
@@ -218,7 +213,7 @@ def measure(folder, name, rows, maps):
         beam = float(beam.to_value(u.rad) * gas.distance / STANDARD_PIXEL)
         virial = _virial(gas, places)
         for one, mass in zip(out, virial, strict=True):
-            one.update(beam_px=beam, virial=mass, channels=" + ".join(gas.channels))
+            one.update(beam_px=beam, virial_mass=mass, channels=" + ".join(gas.channels))
         estimator = StellarMassEstimator().matched(gas, places, maps=maps)
         calibration = estimator.calibrations_[estimator.telescope_.channels]
         table = estimator.catalog(gas, places)
@@ -226,9 +221,9 @@ def measure(folder, name, rows, maps):
         for one in out:
             one["failure"] = f"failed: {error}"
         return out, None
-    table["id"] = [row["id"] for row in rows]
+    table["id"] = [row["object"] for row in rows]
     true = QTable({"id": table["id"]})
-    true["mass"] = [row["mass"] for row in rows] * u.solMass
+    true["mass"] = [row["dynamical_mass"] for row in rows] * u.solMass
     side = compare(table, true).table
     for one, entry, ratio, inside in zip(out, table, side["ratio"], side["inside"], strict=True):
         one.update(
@@ -292,11 +287,11 @@ def main():
             places = SkyCoord([row["position"] for row in rows], unit=("hourangle", "deg"))
             for result, angle in zip(results, separations(args.folder, places), strict=True):
                 result["separation"] = angle.to_value(u.arcsec)
-            for factor in (0.5, 2.0) if estimator is not None else ():
+            for part, factor in (("half", 0.5), ("double", 2.0)) if estimator is not None else ():
                 gas = l1688(args.folder, factor * ABUNDANCE)
                 masses = estimator.catalog(gas, places)["mass"].to_value(u.solMass)
                 for result, mass in zip(results, masses, strict=True):
-                    result[f"estimate_{factor:g}"] = mass
+                    result[f"estimate_{part}_abundance"] = mass
         found += [{**row, **result} for row, result in zip(rows, results, strict=True)]
     for one in found:
         numbers = (one.get("estimate", np.nan), one.get("r2_protostar", np.nan))
@@ -307,29 +302,21 @@ def main():
 def write(path, found):
     """Write the table and what the page shows of it."""
     table = QTable()
-    for name, key, unit, form, description in COLUMNS:
-        if unit is None:
-            table[name] = [one.get(key, "") for one in found]
-        else:
-            values = np.array([one.get(key, np.nan) for one in found], dtype=float)
-            table[name] = values if unit is u.one else values * unit
-        table[name].info.format, table[name].info.description = form, description
+    for name in COLUMNS:
+        unit, form = NUMBERS.get(name, (None, None))
+        values = [one.get(name, "" if unit is None else np.nan) for one in found]
+        if unit is not None:
+            values = np.array(values, dtype=float)  # NaN for None
+        table[name] = values if unit in (None, u.one) else values * unit
+        table[name].info.format, table[name].info.description = form, DESCRIPTIONS.get(name)
     table.write(path, format="ascii.ecsv", overwrite=True)
     show(path, table)
 
 
 def show(path, table):
     """Write the tables and the sentences of the page."""
-    header = [
-        "protostar",
-        "map",
-        "estimate",
-        "lower",
-        "upper",
-        "dynamical",
-        "ratio (dex)",
-        "within",
-    ]
+    header = ["protostar", "map", "estimate", "lower", "upper", "dynamical", "ratio (dex)",
+              "within"]  # fmt: skip
     rows = [
         [
             row["object"],

@@ -236,7 +236,7 @@ def test_isolated_data(encoder):
 
 def test_real_encoder(gas):
     own = FractalEncoder(weights="random")
-    result = FeatureSegmenter(3, background=None, encoder=own).segment(gas)
+    result = FeatureSegmenter(3, background=None, n_views=4, encoder=own).segment(gas)
     assert result.components.data.shape == (9, *gas.shape)
     assert result.meta["weights_id"] == "random-0"
     np.testing.assert_array_equal(result.labels.data == 0, gas.mask)

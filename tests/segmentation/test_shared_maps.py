@@ -78,8 +78,9 @@ def test_halves_of_a_simulated_cloud(shared_data, encoder):
 @pytest.mark.filterwarnings("ignore::astropy.wcs.FITSFixedWarning")
 @pytest.mark.filterwarnings("ignore::astrofractal.exceptions.AstrofractalWarning")
 def test_segments_of_a_real_map_stay_where_the_gas_stays(shared_data):
-    """NGC 1333 turned by 90 degrees, its first rows cut off, with another grid of windows."""
+    """The middle of NGC 1333 turned by 90 degrees, its first rows cut off, with other windows."""
     gas = GasMap.read(shared_data / "real" / "ngc1333_SE_H2.fits", distance=293 * u.pc)
+    gas = gas[109:328, 96:290]
     labels = FeatureSegmenter().segment(gas).labels.data[8:]
     column = np.rot90(gas.column_density[8:])
     step = np.sqrt(gas.pixel_solid_angle.to_value(u.deg**2))
