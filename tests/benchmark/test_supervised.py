@@ -65,7 +65,7 @@ def test_some_clouds_are_held_out_and_the_rest_later(maps, monkeypatch, tmp_path
 
 @pytest.mark.parametrize("blocks", [1, "all"])
 def test_fine_tuned_encoders_predict_each_split(maps, blocks, monkeypatch):
-    few = maps[:18]
+    few = maps[:36]
     quick = Tuned("random", blocks, n_views=1, max_epochs=1)
     monkeypatch.setitem(SUPERVISED, "quick", quick)
     rows = np.arange(len(few))

@@ -10,7 +10,7 @@ from tests.factories import make_mapset
 @pytest.fixture
 def maps(tmp_path):
     path = tmp_path / "maps.fits"
-    make_mapset(6, n_maps=1).write(path)
+    make_mapset(6).write(path)
     return path
 
 
