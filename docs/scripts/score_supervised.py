@@ -5,7 +5,7 @@
 With ``--train``, each cloud is held out once, and ``supervised.ecsv`` gets what it lacks: a run that was
 interrupted continues. Networks that were trained for some clouds alone, in ``supervised_clouds.ecsv``,
 are compared on these. The default's masses are those of ``predictions.ecsv`` (``astrofractal
-benchmark``); hand-made features weigh maps as the network does. ``supervised_scores.ecsv`` is written.
+benchmark``). ``supervised_scores.ecsv`` is written.
 """
 
 import argparse
@@ -15,16 +15,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
-from astrofractal.benchmark import (
-    HAND_MADE,
-    HAND_MADE_FEATURES,
-    Bootstrap,
-    Method,
-    Scorer,
-    make_protocol,
-    placed,
-    read_predictions,
-)
+from astrofractal.benchmark import Bootstrap, placed, read_predictions
 from astrofractal.benchmark.supervised import SUPERVISED, train_supervised
 from astrofractal.mapset import MapSet
 
@@ -32,20 +23,11 @@ SCORES = ("r2_protostar", "r2")
 DESCRIPTIONS = {
     "r2": "R2 of log10 mass, each map of the same weight, the mean of the seeds",
     "r2_protostar": "R2 of log10 mass, each protostar of the same weight, the mean of the seeds",
-    "r2_together": "R2 of the mean log10 mass of all seeds",
     "r2_scatter": "standard deviation over seeds",
     "minutes": "of one core for one cloud and seed, where it was measured",
     "beside_default_r2": "of the mean of default and network, less the default",
     "less_default_r2": "less the default on the same maps, the mean of the seeds",
-    "less_formulas_r2": "difference from contrasts and profiles with the same weights and maps",
 }
-
-
-def hand_made(maps, exponent):
-    """Return the masses of each cloud by contrasts and profiles, calibrated on the others."""
-    scorer = Scorer(maps, None, n_per_protostar=10)
-    method = Method(HAND_MADE, HAND_MADE_FEATURES, ("ridge", "svr"), weight_exponent=exponent)
-    return scorer.evaluate(method, make_protocol("leave-cloud-out", maps)).log_mass
 
 
 def networks(maps, table):
@@ -59,17 +41,16 @@ def networks(maps, table):
             yield method, same, np.mean(same, axis=0), own
 
 
-def scores(maps, seeds, mean, default, reference):
-    """Return the scores of a network, and its differences from the default and hand-made features."""
+def scores(maps, seeds, mean, default):
+    """Return the scores of a network, and its differences from the default."""
     tested = np.isfinite(mean)
     bootstrap = Bootstrap(maps.protostars[tested], maps.clouds[tested])
 
     def scored(log_mass):
         return bootstrap.scores(maps.log_masses[tested], log_mass[tested])
 
-    each, together = [scored(one) for one in seeds], scored(mean)
+    each, together, reference = [scored(one) for one in seeds], scored(mean), scored(default)
     both = scored((default + mean) / 2)  # what the default gains by the network
-    others = {"default": scored(default), "formulas": scored(reference)}
     row = {
         "n_clouds": len(np.unique(maps.clouds[tested])),
         "n_protostars": len(np.unique(maps.protostars[tested])),
@@ -79,15 +60,14 @@ def scores(maps, seeds, mean, default, reference):
         values = [float(one[name][0]) for one in each]
         row[name], row[f"{name}_err"] = np.mean(values), float(np.std(together[name][1:]))
         row[f"{name}_scatter"] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
-        row[f"{name}_together"] = float(together[name][0])
-        # The mean of the differences of the seeds, which share clouds and protostars.
-        differences = {f"beside_default_{name}": both[name] - others["default"][name]}
-        for title, other in others.items():
-            row[f"{title}_{name}"] = float(other[name][0])
-            pairs = [one[name] - other[name] for one in each]
-            differences[f"less_{title}_{name}"] = np.mean(pairs, axis=0)
-        for title, values in differences.items():
-            row[title], row[f"{title}_err"] = float(values[0]), float(np.std(values[1:]))
+        differences = {
+            "beside_default": both[name] - reference[name],
+            # The mean of the differences of the seeds, which share clouds and protostars.
+            "less_default": np.mean([one[name] - reference[name] for one in each], axis=0),
+        }
+        for title, found in differences.items():
+            row[f"{title}_{name}"] = float(found[0])
+            row[f"{title}_{name}_err"] = float(np.std(found[1:]))
     return row
 
 
@@ -108,7 +88,6 @@ def main():
     tables = [Table.read(path) for path in paths if path.exists()]
     exponents = {n: x for t in tables for n, x in t.meta.pop("weight_exponent").items()}
     default = placed(maps, read_predictions(args.folder / "predictions.ecsv", "default"))
-    references = {exponent: hand_made(maps, exponent) for exponent in set(exponents.values())}
     rows = []
     for method, seeds, mean, own in networks(maps, vstack(tables, metadata_conflicts="silent")):
         minutes = own["minutes"][(own["row"] == 0) & np.isfinite(own["minutes"])]
@@ -118,7 +97,7 @@ def main():
             "weight_exponent": exponents[method],
             "minutes": float(np.mean(minutes)) if len(minutes) else np.nan,
         }
-        rows.append(row | scores(maps, seeds, mean, default, references[exponents[method]]))
+        rows.append(row | scores(maps, seeds, mean, default))
         print(*(f"{v:.3f}" if isinstance(v, float) else v for v in rows[-1].values()), flush=True)
     found = Table(rows=rows)
     for name in found.colnames:
