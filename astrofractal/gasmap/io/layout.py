@@ -58,11 +58,15 @@ def image_hdus(hdus, key=None):
 def pick(hdus, key):
     """Return the HDU of a number or name."""
     try:
-        return hdus[key]
+        hdu = hdus[key]
     except (KeyError, IndexError):
         names = [hdu.name for hdu in hdus]
         msg = f"hdu {key!r} is not in the file, which has {names}"
         raise ValueError(msg) from None
+    if not is_hdu(hdu) or not hdu.shape:
+        msg = f"hdu {key!r} ({hdu.name}) holds no image"
+        raise ValueError(msg)
+    return hdu
 
 
 def wide_axes(hdu):
@@ -169,12 +173,10 @@ _PLANES = {
 def channels_of_planes(hdus, key=None):
     """Return the planes of a cube of fitted parameters as extensions with the names of channels."""
     images = image_hdus(hdus, key)
-    image = images[0] if images else None
-    if image is None or len(image.shape) < 3 or not parameter_names(image):
-        return None
-    found = _named_planes(image)
+    found = _named_planes(images[0]) if images and len(images[0].shape) > 2 else {}
     if not found:
         return None
+    image = images[0]
     data = hdu_data(image, hdus)
     data = data.reshape(-1, *data.shape[-2:])
     header = image.header.copy()

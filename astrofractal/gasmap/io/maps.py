@@ -33,7 +33,6 @@ from astrofractal.gasmap.io.fits import (
     header_unit,
     is_file,
     is_folder,
-    is_hdu,
     label,
     opened,
     used_distance,
@@ -179,23 +178,13 @@ def cube_hdu(hdus, key, *, one_row=False):
 
 def find_channels(hdus, key):
     """Return the HDU of each channel, the column density first; refuse what is no map."""
-    found = {}
-    if key is not None:
-        first = layout.pick(hdus, key)
-        if not is_hdu(first) or not first.shape:
-            msg = f"hdu {key!r} ({first.name}) holds no image"
-            raise ValueError(msg)
-        found = {"column_density": first}
-    else:
-        images = layout.image_hdus(hdus)
-        for hdu in images:
-            name = layout.channel_name(hdu.name)
-            if name is not None:
-                found.setdefault(name, hdu)
-        if len(hdus) == 1 and images:
-            found = {"column_density": images[0]}
-        elif "column_density" not in found:
-            found = {"column_density": only_image(hdus, images, found)} | found
+    images = layout.image_hdus(hdus, key)
+    found = {layout.channel_name(hdu.name): hdu for hdu in images[::-1]}  # the first of a name
+    found.pop(None, None)
+    if images and (key is not None or len(hdus) == 1):
+        found = {"column_density": images[0]}
+    elif "column_density" not in found:
+        found = {"column_density": only_image(hdus, images, found)} | found
     first = found["column_density"]
     layout.check_shape(first, label(first, hdus), three_planes=len(found) == 1)
     return found
@@ -366,11 +355,8 @@ def _with_wcs(channel, wcs, name):
 def image_of(hdus, name):
     """Return the image of a file that holds one quantity."""
     images = layout.image_hdus(hdus)
-    named = [hdu for hdu in images if layout.channel_name(hdu.name) == name]
-    if len(images) == 1 or len(named) == 1:
-        hdu = (images if len(images) == 1 else named)[0]
-    else:
-        hdu = only_image(hdus, images, {})
+    named = [hdu for hdu in images if len(images) == 1 or layout.channel_name(hdu.name) == name]
+    hdu = named[0] if len(named) == 1 else only_image(hdus, images, {})
     layout.check_shape(hdu, f"{name}: {label(hdu, hdus)}")
     return hdu
 
