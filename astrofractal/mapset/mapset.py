@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
     from astrofractal._utils.annotations import PathLike
-    from astrofractal.gasmap import GasMap
 
 _COLUMNS = (
     "images", "masses", "clouds", "protostars", "times", "axes", "positions", "represents",
