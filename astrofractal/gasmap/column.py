@@ -420,7 +420,8 @@ def _check_magnitude(raw, column):
     if not median < _TOO_FAINT:
         return
     msg = f"column_density in {raw.unit} has a median of {median:.3g} cm-2, too little for gas: "
-    msg += "is it the map of its errors?" if raw.is_logarithm else "give unit='1e21 cm-2', e.g."
+    logarithm = "is it the map of its errors, or in unit='dex(1e21 cm-2)'?"
+    msg += logarithm if raw.is_logarithm else "give unit='1e21 cm-2', e.g."
     raise ValueError(msg)
 
 
