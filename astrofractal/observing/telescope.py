@@ -150,13 +150,10 @@ class Telescope:
         relative = getattr(noise, "unit", None) == u.one
         convert = (lambda value, name: value) if relative else to_column_density
         column = noise_level("noise", noise, convert, "a column density or a fraction")
-        motions = (
-            noise_level(
-                name, getattr(self, name), to_velocity, "a velocity such as 0.05 * u.km / u.s"
-            )
-            for name in ("velocity_noise", "dispersion_noise")
-        )
-        return (0.0, column) if relative else (column, 0.0), *motions
+        what = "a velocity such as 0.05 * u.km / u.s"
+        velocity = noise_level("velocity_noise", self.velocity_noise, to_velocity, what)
+        dispersion = noise_level("dispersion_noise", self.dispersion_noise, to_velocity, what)
+        return (0.0, column) if relative else (column, 0.0), velocity, dispersion
 
     @classmethod
     def measure(
