@@ -83,19 +83,21 @@ def open_bounded(path):
     with ExitStack() as stack:
         file = stack.enter_context(Path(path).open("rb"))
         unpack = _unpacker(file)
-        if unpack is not None:
+        if unpack is None:
+            _walk(file)
+        else:
             copy = stack.enter_context(tempfile.TemporaryFile())
             packed = stack.enter_context(unpack(file))
             while part := packed.read(1 << 20):
                 copy.write(part)
                 check_size(copy.tell(), "unpacked, it")
             copy.seek(0)
-            # A file object that carries the name of the packed one, for messages.
-            file = stack.enter_context(open(path, "rb", opener=lambda *_: os.dup(copy.fileno())))
-            if _unpacker(file) is not None:  # its reader would unpack it again
+            if _unpacker(copy) is not None:  # its reader would unpack it again
                 msg = "it is packed twice: unpack it first"
                 raise OSError(msg)
-        _walk(file)
+            copy.truncate(_walk(copy))
+            # A file object that carries the name of the packed one, for messages.
+            file = stack.enter_context(open(path, "rb", opener=lambda *_: os.dup(copy.fileno())))
         file.seek(0)
         yield file
 
@@ -121,14 +123,15 @@ def read_bounded(path):
 
 
 def _walk(file):
-    """Check the headers of a FITS file; what is wrong with other files is for their readers to say."""
-    length, mark = os.fstat(file.fileno()).st_size, b"SIMPLE"
+    """Check the headers of a FITS file; return where it ends, or the length of another file."""
+    length, end, mark = os.fstat(file.fileno()).st_size, 0, b"SIMPLE"
     while (text := _header_text(file, mark)) is not None:
         size = _data_size(fits.Header.fromstring(text), text)
         if size > length:  # astropy says that it is truncated
-            return
-        file.seek(size + -size % _BLOCK, os.SEEK_CUR)
+            return length
+        end = file.seek(size + -size % _BLOCK, os.SEEK_CUR)
         mark = b"XTENSION"
+    return min(end or length, length)
 
 
 def _header_text(file, mark):
