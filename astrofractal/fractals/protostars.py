@@ -29,9 +29,8 @@ The star and its envelope move with a velocity of their own.
 **Mixture.** A line of sight crosses both the flame and the envelope: column densities add, and so do N v
 and N (sigma^2 + v^2), the sums over which velocity and dispersion are means.
 
-**Draws** are much broader than what is known of protostars, so that no simulation and no telescope is
-outside of them (domain randomization; Tobin et al. 2017, arXiv:1703.06907). All are functions of the
-seed and the number of the image alone.
+**Draws** are broader than what is known of protostars (domain randomization; Tobin et al. 2017,
+arXiv:1703.06907), and functions of the seed and the number of the image alone.
 """
 
 from __future__ import annotations

@@ -15,17 +15,7 @@ from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
 from astrofractal.fractals.systems import draw_system, system_buffers
 
-__all__ = [
-    "CENTERS",
-    "RENDERINGS",
-    "VERDICTS",
-    "accumulate",
-    "draw_image",
-    "find_flame",
-    "frame_system",
-    "render",
-    "smooth",
-]
+__all__ = ["CENTERS", "accumulate", "draw_image", "find_flame", "frame_system", "render", "smooth"]
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -35,7 +25,6 @@ if TYPE_CHECKING:
     from astrofractal.fractals.systems import FlameSystem
 
 CENTERS = ("peak", "attractor")
-RENDERINGS = ("moments", "palette")
 MAX_ATTEMPTS = 20_000
 
 _BLURRED = {31, 34, 35}  # variations that scatter points at random
@@ -267,7 +256,7 @@ def render(
     image : 3D `~numpy.ndarray` of float32
         Shape (3, size, size).
     """
-    one_of("rendering", rendering, RENDERINGS)
+    one_of("rendering", rendering, ("moments", "palette"))
     size = positive_int("size", size, minimum=8)
     n_points = positive_int("n_points", n_points)
     if frame is None:

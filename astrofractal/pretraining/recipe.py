@@ -75,20 +75,15 @@ class _Table:
 
 def _documented(cls):
     """Complete a table's docstring by the parameters that its fields declare."""
-    lines = []
+    text = f"{cls.__doc__.rstrip()}\n\n    Parameters\n    ----------"
     for entry in fields(cls):
-        kind = entry.type.__name__
-        if isinstance(entry.metadata.get("allowed"), tuple):
-            kind = "{" + ", ".join(f'"{choice}"' for choice in entry.metadata["allowed"]) + "}"
+        allowed, kind = entry.metadata.get("allowed"), entry.type.__name__
+        if isinstance(allowed, tuple):
+            kind = "{" + ", ".join(f'"{choice}"' for choice in allowed) + "}"
         optional = "" if entry.default is MISSING else ", optional"
-        lines += [
-            "",
-            f"    {entry.name} : {kind}{optional}",
-            f"        {entry.metadata.get('description', 'A table of values.')}",
-        ]
-    cls.__doc__ = (
-        f"{cls.__doc__.rstrip()}\n\n    Parameters\n    ----------" + "\n".join(lines) + "\n    "
-    )
+        description = entry.metadata.get("description", "A table of values.")
+        text += f"\n    {entry.name} : {kind}{optional}\n        {description}\n"
+    cls.__doc__ = f"{text}    "
     return cls
 
 
