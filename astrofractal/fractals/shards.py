@@ -73,8 +73,8 @@ def _load(path, size):
     """Return the images of a file, mapped to memory."""
     with reading(path):
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-        if images.shape[1:] != (3, size, size):
-            msg = f"its shape is {images.shape}, which does not fit the manifest"
+        if images.dtype != "<f2" or images.shape[1:] != (3, size, size):
+            msg = f"its images of shape {images.shape[1:]}, {images.dtype}, do not fit the manifest"
             raise ValueError(msg)
         return images
 
@@ -92,7 +92,9 @@ def _unwritten(folder, manifest):
 
 def _write_shard(path, stream, indices, offset):
     """Render images and write them to a file."""
-    images = np.array([stream[index] - _planes(offset) for index in indices], "<f2")
+    images = np.empty((len(indices), 3, stream.size, stream.size), "<f2")
+    for image, index in zip(images, indices, strict=True):
+        image[...] = stream[index] - _planes(offset)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.save(file, images, allow_pickle=False)
 
