@@ -168,7 +168,11 @@ class RandomFieldStream(Stream):
         # Philox is counter-based: the numbers of an image do not depend on those drawn before.
         random = np.random.Generator(np.random.Philox(key=self.seed, counter=[0, 0, 4, index]))
         fields = np.stack([self._field(random, *slopes) for slopes in _SLOPES])
-        moments = _centered(fields, self.size).astype(np.float32)
+        # The fields are periodic: the peak of the first one is moved to the center.
+        row, column = np.unravel_index(fields[0].argmax(), fields[0].shape)
+        half = self.size // 2
+        moved = np.roll(fields, (half - row, half - column), axis=(1, 2))
+        moments = moved[:, : self.size, : self.size].astype(np.float32)
         moments[2] = np.exp(random.uniform(0.2, 0.8) * moments[2])
         return as_gas(moments, draw_amplitude(self.seed, index))
 
@@ -186,11 +190,3 @@ class RandomFieldStream(Stream):
         noise = np.fft.rfft2(random.standard_normal((width, width)))
         field = np.fft.irfft2(amplitude * noise, (width, width))
         return field / field.std()
-
-
-def _centered(fields, size):
-    """Cut the middle out of periodic fields, after moving a peak of the first one there."""
-    row, column = np.unravel_index(fields[0].argmax(), fields[0].shape)
-    half = size // 2
-    moved = np.roll(fields, (half - row, half - column), axis=(1, 2))
-    return moved[:, :size, :size]

@@ -33,17 +33,13 @@ _SHARE /= _SHARE[-1]
 @dataclass(frozen=True)
 class FlameSystem:
     """
-    An iterated function system of the fractal flame kind.
+    An iterated function system of the fractal flame kind [1]_.
 
     Map ``k`` takes a point through an affine map, a weighted sum of variations, and a second
     affine map, and pulls the point's color coordinate toward the map's color:
 
     ``p' = Post_k(sum_j blend[k, j] * V_j(Affine_k(p)))``,
     ``c' = (1 - speed_k) c + speed_k color_k``.
-
-    Notes
-    -----
-    Variations have the numbers of the flame paper [1]_; `VARIATIONS` has their names.
 
     References
     ----------
@@ -54,7 +50,7 @@ class FlameSystem:
     affine: np.ndarray
     #: Those of the second affine map.
     post: np.ndarray
-    #: Numbers of the variations, a row per map; -1 ends a row that has fewer than three.
+    #: Numbers of up to three variations (`VARIATIONS`), a row per map; -1 where there are fewer.
     kinds: np.ndarray
     #: Weights of the variations.
     blend: np.ndarray

@@ -87,8 +87,6 @@ class DINOv2(pl.LightningModule):
         fully_shard(self, mesh=mesh)
         register_fsdp_forward_method(self, "training_step")
 
-    # ---------------------------------------------------------------- tokens
-
     def _encode(self, backbone, images, *, kept=None, masked=None):
         """Tokens after the last norm; of the ``kept`` patches alone, or with some ``masked``."""
         # A contrast of one per cent, as a protostar leaves it, is below what half precision resolves.
@@ -102,8 +100,6 @@ class DINOv2(pl.LightningModule):
             visible = _take(tokens[:, self.n_prefix :], kept)
             tokens = torch.cat([tokens[:, : self.n_prefix], visible], 1)
         return backbone.norm(backbone.blocks(tokens))
-
-    # ---------------------------------------------------------------- one step
 
     def training_step(self, batch, _batch_index):
         """Return the loss of one batch of normalized flames."""
@@ -310,8 +306,6 @@ class DINOv2(pl.LightningModule):
             features = teacher_tokens[:, token]
             self.log(f"std_{name}", features.float().std(0).mean())
             self.log(f"rank_{name}", effective_rank(features))
-
-    # ---------------------------------------------------------------- schedules
 
     def _progress(self):
         return min(1.0, self.global_step / self.recipe.n_steps)

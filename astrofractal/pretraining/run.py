@@ -51,12 +51,7 @@ _MAPS, _METRICS = "maps.npy", "metrics.csv"
 
 @dataclass
 class RunFolder:
-    """
-    The folder of a run that is about to start or to continue.
-
-    Each process of a distributed run has one; only the first one compares it with what is there and
-    writes.
-    """
+    """The folder of a run to start or to continue, in each process, of which the first one writes."""
 
     path: Path
     recipe: Recipe  # as it was resolved

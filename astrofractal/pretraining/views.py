@@ -78,8 +78,6 @@ class ViewSampler:
         """Draw one boolean per image, shaped to multiply a batch of images."""
         return (self.uniform() < probability)[:, None, None, None]
 
-    # ---------------------------------------------------------------- geometry
-
     def geometry(self, source_size):
         """Draw a place on each image, a symmetry of the square and the sense of the line of sight."""
         views = self.recipe.views
@@ -132,8 +130,6 @@ class ViewSampler:
             if self.is_gas:
                 views[:, 1] *= geometry.sign[:, None, None]
         return views
-
-    # ---------------------------------------------------------------- degradation
 
     def degraded(self, images):
         """Make clean images look observed: beam, noise, ragged borders, missing velocities."""
@@ -192,8 +188,6 @@ class ViewSampler:
             turns = across / (12.0 / (k + 1)) + phase
             along = along + 3.0 / (k + 1) * amplitude * torch.sin(2 * math.pi * turns)
         return self.chance(self.recipe.views.border_probability) & (along > edge)[:, None]
-
-    # ---------------------------------------------------------------- tokens
 
     def scattered_tokens(self, grid, n_keep):
         """Draw patch tokens all over each image for the student to see."""
