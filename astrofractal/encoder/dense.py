@@ -138,14 +138,12 @@ def _fill(array):
     """Replace missing values of each channel by the nearest good one."""
     from scipy.ndimage import distance_transform_edt
 
-    filled = np.asarray(array, dtype=np.float32)
+    filled = np.array(array, dtype=np.float32)
     nearest, nearest_of = None, None
     for number, channel in enumerate(filled):
         bad = ~np.isfinite(channel)
         if not bad.any() or bad.all():
             continue
-        if filled is array:
-            filled = filled.copy()
         if nearest is None or not np.array_equal(bad, nearest_of):
             nearest_of = bad
             nearest = distance_transform_edt(bad, return_distances=False, return_indices=True)

@@ -2,8 +2,6 @@
 
 import torch
 
-from astrofractal.encoder.weights import HEADS
-
 __all__ = [
     "LATTICE",
     "POOLINGS",
@@ -13,6 +11,9 @@ __all__ = [
     "mean_and_scatter",
     "pool_tokens",
 ]
+
+#: Token or statistic of tokens, or what a linear map from pretraining makes of them.
+POOLINGS = ("class", "central", "scatter", "structure", "protostar_mass")
 
 #: Apertures along a side of a patch of the head "structure": at its edges and its middle.
 LATTICE = 3
@@ -38,50 +39,12 @@ def center_features(tokens, grid, n_prefix):
     return mean_and_scatter(_inner(tokens, grid, n_prefix).flatten(1, 2))
 
 
-def _class(tokens, _grid, n_prefix, _heads):
-    return tokens[:, 0] if n_prefix else tokens.mean(1)
-
-
 def _inner(tokens, grid, n_prefix):
     """Return the middle two rows and columns of an even grid, the middle one or three of an odd one."""
     widths = [min(2 + length % 2, length) for length in grid]
     starts = [(length - width) // 2 for length, width in zip(grid, widths)]
     rows, columns = (slice(start, start + width) for start, width in zip(starts, widths))
     return tokens[:, n_prefix:].unflatten(1, grid)[:, rows, columns]
-
-
-def _central(tokens, grid, n_prefix, _heads):
-    return _inner(tokens, grid, n_prefix).mean((1, 2))
-
-
-def _scatter(tokens, grid, n_prefix, _heads):
-    return _inner(tokens, grid, n_prefix).flatten(1, 2).std(1, correction=0)
-
-
-def _protostar_mass(tokens, grid, n_prefix, heads):
-    features = torch.cat([tokens[:, 0], center_features(tokens, grid, n_prefix)], 1)
-    return heads["protostar_mass"](features)
-
-
-def _structure(tokens, grid, n_prefix, heads):
-    if any(length % 2 for length in grid):
-        msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
-        raise ValueError(msg)
-    found = heads["structure"](_inner(tokens, grid, n_prefix)).unflatten(-1, (-1, LATTICE, LATTICE))
-    # The four tokens meet at the center of the map: the last lattice point of the upper left one,
-    # the first of the lower right one.
-    corners = [found[:, y, x, :, y - 1, x - 1] for y in range(2) for x in range(2)]
-    return torch.stack(corners).mean(0)
-
-
-#: Name to function of (tokens, grid, number of prefix tokens, pretrained heads).
-POOLINGS = {
-    "class": _class,
-    "central": _central,
-    "scatter": _scatter,
-    "structure": _structure,
-    "protostar_mass": _protostar_mass,
-}
 
 
 def check_pooling(pooling):
@@ -94,12 +57,32 @@ def check_pooling(pooling):
     return names
 
 
+def _pool(name, tokens, grid, n_prefix, heads):
+    if name == "class":
+        return tokens[:, 0] if n_prefix else tokens.mean(1)
+    inner = _inner(tokens, grid, n_prefix)
+    if name == "central":
+        return inner.mean((1, 2))
+    if name == "scatter":
+        return inner.flatten(1, 2).std(1, correction=0)
+    if name not in heads:
+        msg = f"pooling {name!r} needs weights with a head for it; these have none"
+        raise ValueError(msg)
+    if name == "protostar_mass":
+        features = torch.cat([tokens[:, 0], mean_and_scatter(inner.flatten(1, 2))], 1)
+        return heads[name](features)
+    if any(length % 2 for length in grid):
+        msg = f"pooling 'structure' needs an even number of patches along each side, got {grid}"
+        raise ValueError(msg)
+    found = heads[name](inner).unflatten(-1, (-1, LATTICE, LATTICE))
+    # The four tokens meet at the center of the map: the last lattice point of the upper left one,
+    # the first of the lower right one.
+    corners = [found[:, y, x, :, y - 1, x - 1] for y in range(2) for x in range(2)]
+    return torch.stack(corners).mean(0)
+
+
 def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
     """Pool the tokens of each map into one vector."""
     # tokens (n_images, n_tokens, embed_dim)
-    names, heads = check_pooling(pooling), heads or {}
-    for name in names:
-        if name in HEADS and name not in heads:
-            msg = f"pooling {name!r} needs weights with a head for it; these have none"
-            raise ValueError(msg)
-    return torch.cat([POOLINGS[name](tokens, grid, n_prefix_tokens, heads) for name in names], 1)
+    arguments = (tokens, grid, n_prefix_tokens, heads or {})
+    return torch.cat([_pool(name, *arguments) for name in check_pooling(pooling)], dim=1)
