@@ -143,15 +143,9 @@ class Flames(Dataset):
         elif values.source == "maps":
             self.source = CutMaps(maps)
         elif shards is None:
-            self.source = FlameStream(
-                recipe.seed,
-                values.source_size,
-                values.n_points,
-                rendering=values.rendering,
-                coverage=values.coverage,
-                center=values.center,
-                n_images=n_distinct,
-            )
+            names = ("n_points", "rendering", "coverage", "center")
+            own = {name: getattr(values, name) for name in names}
+            self.source = FlameStream(recipe.seed, values.source_size, **own, n_images=n_distinct)
         else:
             self.source = ShardedFlames(shards)
             self._check(shards)

@@ -63,16 +63,14 @@ def read_checkpoint(folder):
 
 def check_fit(module, networks, folder):
     """Reject networks of other shapes than those of the checkpoint to resume from."""
-    own, stored = (
-        {name: tuple(value.shape) for name, value in state.items()}
-        for state in (module.state_dict(), networks)
-    )
-    for name in sorted(n for n in own.keys() | stored.keys() if own.get(n) != stored.get(n)):
-        msg = (
-            "the values of a recipe that are replaced on resuming must leave the networks as they are: "
-            f"{name} is {own.get(name, 'absent')} and {stored.get(name, 'absent')} in {str(folder)!r}"
+    own = module.state_dict()
+    for name in sorted(own.keys() | networks.keys()):
+        new, old = (
+            tuple(state[name].shape) if name in state else "absent" for state in (own, networks)
         )
-        raise ValueError(msg)
+        if new != old:
+            msg = f"networks must stay as they are: {name} is {new} and {old} in {str(folder)!r}"
+            raise ValueError(msg)
 
 
 def take_over(module, state, folder):

@@ -370,10 +370,6 @@ class DINOv2(pl.LightningModule):
             for own, average in zip(self.student.parameters(), self.teacher.parameters()):
                 average.mul_(momentum).add_(own, alpha=1.0 - momentum)
 
-    def on_save_checkpoint(self, checkpoint):
-        """Keep the recipe with the weights."""
-        checkpoint["recipe"] = self.recipe.to_dict()
-
 
 def _network(recipe, *, drop_path):
     backbone = create_backbone(

@@ -87,12 +87,9 @@ def projection_head(recipe, embed_dim):
     with warnings.catch_warnings():
         # lightly still uses the hook-based weight norm that torch deprecates.
         warnings.simplefilter("ignore", FutureWarning)
-        return DINOProjectionHead(
-            embed_dim,
-            recipe.terms.head_hidden,
-            recipe.terms.head_bottleneck,
-            recipe.terms.n_prototypes,
-        )
+        terms = recipe.terms
+        sizes = terms.head_hidden, terms.head_bottleneck, terms.n_prototypes
+        return DINOProjectionHead(embed_dim, *sizes)
 
 
 class Predictor(nn.Module):
