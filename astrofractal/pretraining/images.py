@@ -74,8 +74,8 @@ def _of_set(file, recipe):
     size, shape = recipe.images.source_size, maps.images.shape[2:]
     if min(shape) < size or not np.isclose(maps.pixel_scale.to_value(u.pc), PIXEL_SCALE, rtol=0.02):
         msg = (
-            f"maps: {str(file)!r} must have at least {size} x {size} pixels of {PIXEL_SCALE:.4g} pc, "
-            f"got {shape[0]} x {shape[1]} of {maps.pixel_scale:.4g}"
+            f"maps: {str(file)!r} must have at least {size} x {size} pixels of {PIXEL_SCALE:.4g} pc "
+            f"each, got {shape[0]} x {shape[1]} of {maps.pixel_scale:.4g}"
         )
         raise ValueError(msg)
     row, column = ((n - size) // 2 for n in shape)
