@@ -152,14 +152,10 @@ def read_checkpoint(path: PathLike) -> dict[str, torch.Tensor]:
 
 
 def convert_state_dict(state: dict[str, Any], model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """
-    Convert the weights of a vision backbone to the names of a timm model, without heads.
-
-    The layouts of timm, of DINOv2 (released or from training), of lightly's modules, which wrap a
-    Vision Transformer of timm or torchvision, and any of these inside the dictionaries of trainers
-    (``state_dict``, ``model``, ``module.``) are recognized.  Of a teacher and a student the teacher
-    is taken.  timm's ``checkpoint_filter_fn`` does the rest, and interpolates position embeddings.
-    """
+    """Convert the weights of a vision backbone to the names of a timm model, without heads."""
+    # Layouts of timm, DINOv2 (released or from training), lightly and torchvision, also inside the
+    # dictionaries of trainers; of a teacher and a student the teacher is taken. timm's
+    # checkpoint_filter_fn does the rest, and interpolates position embeddings.
     tensors = _tensors(state)
     prefix = _prefix(tensors)
     renamed = {}

@@ -50,7 +50,7 @@ class FlameSystem:
     affine: np.ndarray
     #: Those of the second affine map.
     post: np.ndarray
-    #: Numbers of up to three variations (`VARIATIONS`), a row per map; -1 where there are fewer.
+    #: Numbers of up to three variations (``VARIATIONS``), a row per map; -1 where there are fewer.
     kinds: np.ndarray
     #: Weights of the variations.
     blend: np.ndarray
