@@ -146,7 +146,7 @@ def verdict(table):
     sentence = f"{n_yes or 'None'} of {n} masses can be used"
     if n_doubt:
         sentence += f", {n_doubt} {'is' if n_doubt == 1 else 'are'} doubtful"
-    reasons: Counter[str] = Counter()
+    reasons = Counter()
     for own, value in zip(rows, trust):
         worst = (flag.short for flag in present if flag.name in own and flag.trust == value)
         if value != "yes":
