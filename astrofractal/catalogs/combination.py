@@ -194,7 +194,7 @@ def names_of(table):
 
 
 def match_rows(tables, what, max_separation):
-    """Return the number of the protostar of each row of each table; new ones are counted on."""
+    """Return the number of the protostar of each row of each table, in order of appearance."""
     # what: the name of each table in messages
     numbers, known = [], None
     for table, name in zip(tables, what):
