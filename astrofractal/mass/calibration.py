@@ -287,23 +287,8 @@ class Calibration:
     def evaluate(
         self, X: np.ndarray, appearance: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """
-        Return log10 masses, the relative widths of their intervals, and the distances to the references.
-
-        Parameters
-        ----------
-        X : 2D `~numpy.ndarray`
-            Features, not scaled.
-
-        appearance : 2D `~numpy.ndarray`
-            As `~astrofractal.mass.appearance` returns it.
-
-        Returns
-        -------
-        log_mass, difficulty, ood_score : 1D `~numpy.ndarray`
-            The score is 1 at the threshold, and infinite for a map without data in its central quarter
-            or beyond it, as no reference map is.
-        """
+        """Return log10 masses, relative widths of their intervals, and scores (1 at the threshold)."""
+        # X 2D, not scaled; without data in its central quarter, or beyond it, a map's score is infinite
         self.verify()
         reference = self._reference
         X = np.nan_to_num(self.scaler_.transform(X))

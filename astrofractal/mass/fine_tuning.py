@@ -109,11 +109,9 @@ def fine_tune(
         The names of the clouds that are held out, or the least part of the protostars for which
         whole clouds are taken at random.
 
-    n_views : int, optional
-        Views of each protostar (on average) per epoch.
-
-    max_epochs, patience : int, optional
-        The number of epochs, and of those without improvement after which the training ends.
+    n_views, max_epochs, patience : int, optional
+        Views of each protostar (on average) per epoch; the number of epochs, and of those without
+        improvement after which the training ends.
 
     learning_rate : float, optional
         Of the last block and of the head.
@@ -134,14 +132,9 @@ def fine_tune(
 
     Raises
     ------
-    TypeError
-        If ``maps`` is not a `~astrofractal.mapset.MapSet`.
-
-    ValueError
-        If ``blocks`` does not fit the encoder, or too few maps or clouds are left to train on.
-
-    FloatingPointError
-        If the training diverges.
+    TypeError, ValueError, FloatingPointError
+        If ``maps`` is no MapSet, ``blocks`` does not fit the encoder, too few maps or clouds are left
+        to train on, or the training diverges.
 
     Notes
     -----

@@ -135,16 +135,16 @@ def test_central_pooling_takes_the_four_tokens_around_the_center():
 
 
 def test_structure_pooling_reads_where_the_central_tokens_meet():
-    # One feature a token; the readout copies it to one of the nine points of the lattice.
+    # One feature a token; the layer copies it to one of the nine points of the lattice.
     tokens = torch.zeros(1, 1 + 4, 1)
     tokens[0, 1:, 0] = torch.tensor([1.0, 2.0, 4.0, 8.0])
     meeting_points = {8: 1.0, 6: 2.0, 2: 4.0, 0: 8.0}
     for point in range(9):
-        readout = torch.nn.Linear(1, 9, bias=False)
-        torch.nn.init.zeros_(readout.weight)
+        layer = torch.nn.Linear(1, 9, bias=False)
+        torch.nn.init.zeros_(layer.weight)
         with torch.no_grad():
-            readout.weight[point] = 1.0
-        found = pool_tokens(tokens, (2, 2), 1, "structure", {"structure": readout})
+            layer.weight[point] = 1.0
+        found = pool_tokens(tokens, (2, 2), 1, "structure", {"structure": layer})
         assert found.tolist() == [[meeting_points.get(point, 0.0) / 4]]
 
 
