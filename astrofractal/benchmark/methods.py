@@ -14,7 +14,6 @@ from sklearn.linear_model import LinearRegression
 from astrofractal.gasmap.moments import CHANNELS, STANDARD_WIDTH
 from astrofractal.mass import FeatureSet, aperture_mass, virial_mass
 from astrofractal.mass.calibration import default_options
-from astrofractal.mass.features import for_encoder
 
 if TYPE_CHECKING:
     from astrofractal.benchmark.encoded import FeatureStore
@@ -123,7 +122,6 @@ class Method:
 def default_method(store: FeatureStore, channels: tuple[str, ...]) -> Method:
     """Return the default of the package as a method."""
     features, regressor, exponent = default_options(channels)
-    features = for_encoder(features, store.encoder("fractal"))
     return Method("default", features, regressor, "fractal", ALIKE, exponent)
 
 

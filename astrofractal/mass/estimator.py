@@ -34,7 +34,7 @@ from astrofractal.mass.calibration import (
 )
 from astrofractal.mass.evaluation import Evaluation, evaluate_batch, warn_of_doubts
 from astrofractal.mass.explanation import find_analogs, measure_sensitivity
-from astrofractal.mass.features import FeatureSet, for_encoder
+from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.files import read_calibrations, write_calibrations
 from astrofractal.mass.matching import (
     as_telescope,
@@ -151,7 +151,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         The encoder; the bundled one by default.
 
     features : `~astrofractal.mass.FeatureSet`, optional
-        What the maps are described by.  By default each combination of channels has its own.
+        What the maps are described by; by default tokens and contrasts.
 
     regressor : str, estimator or tuple of these, optional
         ``"knn"`` (of the paper: whitened principal components, five neighbors weighted by
@@ -161,8 +161,7 @@ class StellarMassEstimator(Options, BaseEstimator):
 
     weight_exponent : float, optional
         A map has the weight ``n ** -weight_exponent`` where its protostar has n maps: with 0 each
-        map counts the same, with 1 each protostar.  By default each combination of channels has
-        its own.
+        map counts the same, with 1 each protostar; 0.6 by default.
 
     prior : str, table or path-like, optional
         The masses that are expected: "kroupa" or "chabrier" (initial mass functions), or a table, or
@@ -288,12 +287,8 @@ class StellarMassEstimator(Options, BaseEstimator):
     def _options(self, channels):
         """Return features, regressor, weight exponent and prior for a combination of channels."""
         features, regressor, exponent = default_options(channels)
-        if self.features is not None:
-            features = self.features
-        elif self.encoder is not None:
-            features = for_encoder(features, self.encoder)
-        if self.regressor is not None:
-            regressor = self.regressor
+        features = self.features or features
+        regressor = regressor if self.regressor is None else self.regressor
         if self.weight_exponent is not None:
             exponent = self.weight_exponent
         elif not takes_weights(make_regressor(regressor)):

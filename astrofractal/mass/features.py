@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,11 +13,14 @@ from astrofractal.encoder import ChannelNormalization
 from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.pooling import check_pooling
 from astrofractal.encoder.structure import N_CENTER_TARGETS, structure_at_center
-from astrofractal.encoder.weights import HEADS
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mass.measures import N_RINGS, PROFILES, batched, radial_profiles
 
-__all__ = ["CONTRASTS", "FeatureSet", "aperture_contrasts", "for_encoder"]
+if TYPE_CHECKING:
+    from astrofractal._utils.annotations import ProgressBar
+    from astrofractal.encoder import FractalEncoder
+
+__all__ = ["CONTRASTS", "FeatureSet", "aperture_contrasts"]
 
 #: The channel that each of the contrasts needs.
 CONTRASTS = tuple(
@@ -57,21 +60,6 @@ def aperture_contrasts(images: np.ndarray, zoom: float = 4.0) -> np.ndarray:
     known = np.isfinite(images).any((2, 3))
     contrasts[~known[:, [CHANNELS.index(name) for name in CONTRASTS]]] = np.nan
     return contrasts
-
-
-if TYPE_CHECKING:
-    from astrofractal._utils.annotations import ProgressBar
-    from astrofractal.encoder import FractalEncoder
-
-
-def for_encoder(features, encoder):
-    """Return features that an encoder has: without a head of structure, the central tokens."""
-    heads = getattr(encoder, "heads", {})
-    lacking = [name for name in HEADS if name in features.pooling and name not in heads]
-    if not lacking:
-        return features
-    others = tuple(name for name in features.pooling if name not in lacking)
-    return replace(features, pooling=others or ("central",))
 
 
 @dataclass(frozen=True)
