@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from astropy import units as u
 
-from astrofractal._utils.identity import fields_of, fingerprint
+from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import one_of, warn
 from astrofractal.catalogs.columns import positive_masses
 from astrofractal.exceptions import AstrofractalWarning
@@ -321,10 +321,6 @@ class Calibration:
 
     def _difficulty(self, spread):
         return 0.5 + 0.5 * spread / self.spread_scale_
-
-    def fingerprint(self) -> str:
-        """Return a digest of the options and the reference maps."""
-        return fingerprint(fields_of(self))
 
     def check(self):
         """Refuse arrays that no calibration has: a file may come from anybody."""

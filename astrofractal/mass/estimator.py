@@ -751,7 +751,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             )
         return table
 
-    def analogs(self, gas: GasMap | MapSource, n: int = 5, *, maps: MapSet | None = None) -> QTable:
+    def analogs(self, gas: GasMap | MapSource, n: int = 5) -> QTable:
         """
         Find the reference protostars that look most like the one of a map.
 
@@ -763,15 +763,12 @@ class StellarMassEstimator(Options, BaseEstimator):
         n : int, optional
             The number of protostars.
 
-        maps : `~astrofractal.mapset.MapSet`, optional
-            The maps of this calibration, for the images; not needed for the bundled one.
-
         Returns
         -------
         table : `~astropy.table.QTable`
             ``protostar``, ``cloud``, ``mass`` (true), ``distance`` (between whitened features, in the
             units of `ood_score`), ``index`` (the row of the nearest map among those of the
-            calibration) and, where they are known, ``image`` (its channels); the nearest first.
+            calibration) and, of the bundled one, ``image`` (its channels); the nearest first.
 
         Examples
         --------
@@ -782,10 +779,11 @@ class StellarMassEstimator(Options, BaseEstimator):
         >>> bool(table["protostar"][0] == maps.protostars[7])
         True
         """
-        self.calibrations_  # noqa: B018 - loads the bundled ones
-        if maps is None and self._bundled:
-            maps = self._kept(reference_maps())
-        return find_analogs(self, gas, n, maps)
+        table = find_analogs(self, gas, n)
+        if self._bundled:
+            table["image"] = self._kept(reference_maps()).images[table["index"]]
+            table.pprint_exclude_names = ("image",)
+        return table
 
     def sensitivity(
         self, gas: GasMap | MapSource, *, patch: int = 4, progress_bar: ProgressBar = False

@@ -40,7 +40,7 @@ def _image_of(estimator, gas):
     return images[0], best_calibration(estimator.calibrations_, channels), wcs
 
 
-def find_analogs(estimator, gas, n, maps):
+def find_analogs(estimator, gas, n):
     """Return the nearest reference protostars of a map."""
     positive_int("n", n)
     image, calibration, _ = _image_of(estimator, gas)
@@ -63,12 +63,6 @@ def find_analogs(estimator, gas, n, maps):
         }
     )
     table["mass"].info.format = table["distance"].info.format = ".2f"
-    if maps is not None:
-        if len(maps) != len(calibration.y_):
-            msg = f"maps must be the {len(calibration.y_)} maps of the calibration, got {len(maps)}"
-            raise ValueError(msg)
-        table["image"] = maps.images[rows]
-        table.pprint_exclude_names = ("image",)
     return table
 
 

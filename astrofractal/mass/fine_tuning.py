@@ -26,15 +26,11 @@ from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.weights import protostar_weights
 
 __all__ = [
-    "SYMMETRIES",
     "FineTuned",
     "FreshViews",
-    "draw_rows",
     "fine_tune",
     "hold_out",
-    "make_views",
     "predict_views",
-    "random_poses",
     "train_network",
 ]
 

@@ -3,6 +3,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.dummy import DummyRegressor
 
+from astrofractal._utils.identity import fingerprint
 from astrofractal.mass import Calibration, FeatureSet
 from astrofractal.mass.intervals import ConformalIntervals, Scaler, Whitener
 from astrofractal.mass.measures import appearance
@@ -76,7 +77,7 @@ def test_weights_reach_the_regressor_and_the_intervals(data, exponent):
     predicted, difficulty, _ = calibration.evaluate(data[0][:1], data[2]["appearance"][:1])
     assert_allclose(predicted, np.average(y, weights=weights), atol=1e-6)
     assert calibration.half_width(0.68, difficulty)[0] > 0
-    assert len({calibrate(data, e).fingerprint() for e in (0, 0.5, 1)}) == 3
+    assert len({fingerprint(calibrate(data, e)) for e in (0, 0.5, 1)}) == 3
 
 
 def test_skill_counts_maps_and_protostars(data):
