@@ -119,7 +119,7 @@ class Method:
         return features.compute(images, channels, encoded=encoded)
 
 
-def default_method(store: FeatureStore, channels: tuple[str, ...]) -> Method:
+def default_method(channels: tuple[str, ...]) -> Method:
     """Return the default of the package as a method."""
     features, regressor, exponent = default_options(channels)
     return Method("default", features, regressor, "fractal", ALIKE, exponent)
@@ -127,7 +127,7 @@ def default_method(store: FeatureStore, channels: tuple[str, ...]) -> Method:
 
 def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
     """List the methods, the default first."""
-    default = default_method(store, channels)
+    default = default_method(channels)
     methods = [
         default,
         Method(HAND_MADE, HAND_MADE_FEATURES, _BOTH),
@@ -153,8 +153,8 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
         "tokens, symmetrized, neighbors": (FeatureSet(**tokens), "knn"),
         "class token, symmetrized": (FeatureSet(**tokens | {"pooling": ("class",)}), "ridge"),
         "tokens": (FeatureSet(**tokens | {"symmetrize": False}), _BOTH),
-        "readout + profiles": (FeatureSet(**structure, profiles=True), _BOTH),
-        "readout": (FeatureSet(**structure), _BOTH),
+        "structure + profiles": (FeatureSet(**structure, profiles=True), _BOTH),
+        "structure": (FeatureSet(**structure), _BOTH),
         "class token, neighbors (published head)": (
             FeatureSet(pooling=("class",), **plain),
             "knn",

@@ -114,7 +114,7 @@ def run_paper(
             journal.add("paper", [_row(name, one, method.name, found)])
         if default:
             few = one.limit(_N_PER_PROTOSTAR)
-            scorer, method = Scorer(few, store), default_method(store, CHANNELS)
+            scorer, method = Scorer(few, store), default_method(CHANNELS)
             found = [scorer.evaluate(method, p).log_mass for p in _protocols(few, random_state)]
             journal.add("paper", [_row(name, few, method.name, found)])
         for network in networks:

@@ -151,7 +151,7 @@ _FOLLOWED = (
     "fractal tokens, symmetrized",
     "random tokens, symmetrized",
     "fractal tokens, symmetrized, + contrasts + profiles",
-    "fractal readout + profiles",
+    "fractal structure + profiles",
 )
 
 

@@ -57,7 +57,7 @@ KINDS = {
 
 def shown(method):
     """Return what a method of the tables is called on the page."""
-    name = str(method).replace(REFERENCE, "hand-made features").replace("readout", "structure")
+    name = str(method).replace(REFERENCE, "hand-made features")
     return name.replace("neighbors (published head)", "kNN").replace("neighbors", "kNN")
 
 

@@ -186,4 +186,4 @@ def test_methods_have_names_of_their_own():
     assert all(method.twin in (None, *names) for method in methods)
     assert HAND_MADE in names
     makers["fractal"] = Counting
-    assert not any("readout" in m.name for m in list_methods(FeatureStore(makers), CHANNELS))
+    assert not any("structure" in m.name for m in list_methods(FeatureStore(makers), CHANNELS))
