@@ -412,11 +412,12 @@ class StellarMassEstimator(Options, BaseEstimator):
         estimator : `StellarMassEstimator`
             A new one; the encoder's features of the other clouds are not computed again.
         """
+        known = self.calibrations_  # loads the bundled ones, before the copy
         new = copy.copy(self)
-        channels = list(self.calibrations_) if channels is None else [tuple(c) for c in channels]
+        channels = list(known) if channels is None else [tuple(c) for c in channels]
         for wanted in channels:
-            one_of("channels", wanted, tuple(self.calibrations_))
-        new._calibrations = {c: self.calibrations_[c].leave_out(clouds) for c in channels}
+            one_of("channels", wanted, tuple(known))
+        new._calibrations = {c: known[c].leave_out(clouds) for c in channels}
         new._reference_id = f"{self.reference_id_}-without-{'-'.join(clouds)}"
         new._without = self._without.union(clouds)
         return new
@@ -435,10 +436,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         estimator : `StellarMassEstimator`
             A new one, on the same reference maps; features are not computed again.
         """
+        known = self.calibrations_  # loads the bundled ones, before the copy
         new = copy.copy(self)
         new.prior = as_prior(prior)
-        new._calibrations = {c: own.with_prior(prior) for c, own in self.calibrations_.items()}
-        new._reference_id = self.reference_id_
+        new._calibrations = {c: own.with_prior(prior) for c, own in known.items()}
         return new
 
     def matched(

@@ -106,3 +106,4 @@ def test_bundled_analogs_have_images():
     table = estimator.analogs(maps.images[maps.clouds != "cloud04"][7], n=2)
     np.testing.assert_array_equal(table["image"][0], maps.images[maps.clouds != "cloud04"][7])
     assert "image" not in str(table)
+    assert "systematic" in estimator.meta
