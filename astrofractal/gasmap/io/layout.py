@@ -313,22 +313,22 @@ def error_images(hdus, hdu, name, channel, *, stated=True, alone=False, shapes=N
         warn_unused(names, f"has no name that belongs to {hdu.name or 'the map'}")
     matching.sort(key=lambda one: getattr(one[0], "ver", 1) != getattr(hdu, "ver", 1))
     for other, kind in matching:
-        where = label(other, hdus)
         text = str(other.header.get("BUNIT", "") or "").strip() if stated else ""
         convert = partial(deviation, kind=kind, text=text, channel=channel)
+        reason = None
         if wide_axes(other) not in (shapes or [wide_axes(hdu)]):
-            warn_unused(where, f"has shape {other.shape}, its map {hdu.shape}")
+            reason = f"has shape {other.shape}, its map {hdu.shape}"
         elif kind == "unknown":
-            warn_unused(
-                where, f"is of a class that is no standard deviation ({_stated_class(other)})"
-            )
+            reason = f"is of a class that is no standard deviation ({_stated_class(other)})"
         else:
             try:
                 convert(np.ones(1))
             except ValueError as error:  # of units as well
-                warn_unused(where, f"cannot be converted ({error})")
-            else:
-                yield other, convert
+                reason = f"cannot be converted ({error})"
+        if reason:
+            warn_unused(label(other, hdus), reason)
+        else:
+            yield other, convert
 
 
 def find_error(hdus, hdu, name, channel, unit, *, plane=None):

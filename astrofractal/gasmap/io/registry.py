@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import inspect
 import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from astropy.io import fits
 from astropy.table import Table
@@ -19,9 +20,6 @@ from astrofractal.gasmap.channel import DISPERSION_KINDS
 from astrofractal.gasmap.checks import check_beam
 from astrofractal.gasmap.column import ColumnConversion
 from astrofractal.gasmap.moments import CHANNELS
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass
