@@ -192,13 +192,13 @@ def test_noise_is_measured_beside_lines(cube):
 
 
 def test_signal_mask():
-    data = np.zeros((12, 1, 2))
-    data[3:7, 0, 0] = [2, 5, 5, 2]  # a line
-    data[9, 0, 0] = 2  # not connected with it
-    data[5, 0, 1] = 9  # one channel alone is a spike
-    mask = signal_mask(data, np.ones((1, 2)))
-    np.testing.assert_array_equal(np.flatnonzero(mask[:, 0, 0]), range(2, 8))  # a quarter wider
-    assert not mask[:, 0, 1].any()
+    data = np.zeros((12, 2))
+    data[3:7, 0] = [2, 5, 5, 2]  # a line
+    data[9, 0] = 2  # not connected with it
+    data[5, 1] = 9  # one channel alone is a spike
+    mask = signal_mask(data, np.ones(2))
+    np.testing.assert_array_equal(np.flatnonzero(mask[:, 0]), range(2, 8))  # a quarter wider
+    assert not mask[:, 1].any()
 
 
 def test_simulated_cloud(shared_data):

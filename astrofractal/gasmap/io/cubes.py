@@ -39,7 +39,7 @@ def spectrum_noise(data):
 
 def signal_mask(data, noise, snr=4.0):
     """Return where spectra have signal."""
-    # data 3D; noise 2D
+    # data (n_channels, n_spectra); noise (n_spectra,)
     with np.errstate(invalid="ignore"):
         core = data > snr * noise
         edge = data > _EDGE * noise
@@ -47,23 +47,22 @@ def signal_mask(data, noise, snr=4.0):
     pair = core[1:] & core[:-1]
     seed[1:] |= pair
     seed[:-1] |= pair
-    along = np.zeros((3, 3, 3), bool)
-    along[:, 1, 1] = True
+    along = np.zeros((3, 3), bool)
+    along[:, 1] = True
     mask = ndimage.binary_propagation(seed, structure=along, mask=edge | seed)
     return _widened(mask) & np.isfinite(data)
 
 
 def _widened(mask):
     """Return the runs of a mask along its first axis, widened by a part of their length."""
-    n_channels = mask.shape[0]
-    flat = mask.reshape(n_channels, -1).T
-    steps = np.diff(np.pad(flat, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    n_channels, n_spectra = mask.shape
+    steps = np.diff(np.pad(mask.T, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     (spectrum, start), end = np.nonzero(steps == 1), np.nonzero(steps == -1)[1]
     pad = np.ceil(_WIDER * (end - start)).astype(int)
-    count = np.zeros((flat.shape[0], n_channels + 1), dtype=np.int32)
+    count = np.zeros((n_spectra, n_channels + 1), dtype=np.int32)
     np.add.at(count, (spectrum, np.maximum(start - pad, 0)), 1)
     np.add.at(count, (spectrum, np.minimum(end + pad, n_channels)), -1)
-    return (count.cumsum(axis=1)[:, :-1] > 0).T.reshape(mask.shape)
+    return (count.cumsum(axis=1)[:, :-1] > 0).T
 
 
 def moments(data, velocity, width, noise, snr, *, use):
@@ -76,7 +75,7 @@ def moments(data, velocity, width, noise, snr, *, use):
     there = (core[1:] & core[:-1]).any(axis=0)
     planes = np.full((6, *shape), np.nan)
     data, noise = np.where(use[:, None], data[:, there], np.nan), noise[there]
-    mask = signal_mask(data[..., None], noise[:, None], snr)[..., 0]
+    mask = signal_mask(data, noise, snr)
     dv, v = width[:, None], velocity[:, None]
     weights = np.where(mask, data, 0) * dv
     with np.errstate(invalid="ignore", divide="ignore"):
