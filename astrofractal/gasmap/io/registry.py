@@ -9,7 +9,7 @@ import inspect
 import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from astropy.io import fits
 from astropy.table import Table
@@ -133,14 +133,32 @@ def describe_format(format: str | None = None) -> None:
         print(f"{inspect.getdoc(reader.read)}\n\nOptions: {', '.join(options)}\n")
 
 
-_Method = TypeVar("_Method")
+_P = ParamSpec("_P")
+_R = TypeVar("_R", covariant=True)
 
+if TYPE_CHECKING:
 
-def with_formats(method: _Method) -> _Method:
-    """Give a class method that reads the attributes ``list_formats`` and ``help``."""
-    function: Any = method
-    function.__func__.list_formats, function.__func__.help = list_formats, describe_format
-    return method
+    class _Read(Generic[_P, _R]):
+        """A class method that reads, with the functions about formats as its attributes."""
+
+        list_formats = staticmethod(list_formats)
+        help = staticmethod(describe_format)
+
+        def __call__(self, *args: _P.args, **kwargs: _P.kwargs) -> _R: ...
+
+    class with_formats(Generic[_P, _R]):  # noqa: N801
+        """The decorator below, for type checkers."""
+
+        def __init__(self, method: Callable[Concatenate[Any, _P], _R]) -> None: ...
+
+        def __get__(self, instance: object, owner: type) -> _Read[_P, _R]: ...
+
+else:
+
+    def with_formats(method):
+        """Give a class method that reads the attributes ``list_formats`` and ``help``."""
+        method.__func__.list_formats, method.__func__.help = list_formats, describe_format
+        return method
 
 
 def read_source(source, format, options):
