@@ -620,21 +620,18 @@ class StellarMassEstimator(Options, BaseEstimator):
         progress_bar: ProgressBar = False,
     ) -> tuple[u.Quantity, u.Quantity]:
         """
-        Predict an interval that holds the mass with a given probability.
+        Predict an interval that contains the mass with a given probability.
 
-        The intervals are conformal: their widths held the masses of whole clouds left out of the
+        The intervals are conformal: their widths are measured on whole clouds left out of the
         calibration.  They are wider where similar reference maps disagree or there are none.
 
         Parameters
         ----------
-        maps : map or iterable of maps
+        maps, progress_bar
             As in `predict`.
 
         level : float, optional
             The probability.
-
-        progress_bar : bool or callable, optional
-            Whether to show progress.
 
         Returns
         -------
