@@ -18,14 +18,15 @@ def pixel_noise(gas):
 
 def column_steps(gas, *, lag=3):
     """Return the standard deviation of white noise that has the steps between pixels of a map."""
-    column = gas.column_density.value
-    if min(gas.shape) <= 2 * lag:
+    column = np.where(gas.mask, np.nan, gas.column_density.value.astype(float))
+    if min(gas.shape) <= 2 * lag or gas.mask.all():
         return 0.0
-    middle = column[:, lag:-lag]
-    steps = middle - (column[:, : -2 * lag] + column[:, 2 * lag :]) / 2
-    if not np.isfinite(steps).any():
-        return 0.0
-    faint = middle < np.nanquantile(column, 0.25)
-    if np.isfinite(steps[faint]).any():
-        steps = steps[faint]
-    return float(1.4826 * np.nanmedian(np.abs(steps)) / np.sqrt(1.5))
+    level = np.nanquantile(column, 0.25)
+    found = []
+    for plane in (column, column.T):  # both, so that a turned map has the same noise
+        middle = plane[:, lag:-lag]
+        steps = middle - (plane[:, : -2 * lag] + plane[:, 2 * lag :]) / 2
+        faint = np.isfinite(steps) & (middle < level)
+        found.append(steps[faint] if faint.any() else steps[np.isfinite(steps)])
+    steps = np.concatenate(found)
+    return float(1.4826 * np.median(np.abs(steps)) / np.sqrt(1.5)) if len(steps) else 0.0

@@ -1,5 +1,6 @@
 """Components of tokens and clusters of pixels: fitted on a sample, applied to any number of pixels."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +17,9 @@ WEIGHT_EXPONENT = 0.7
 #: Standard deviations of the channels next to the components, whose total variance is 1: contrasts of
 #: log N on three scales, velocity, log dispersion (docs/research/segments.rst).
 CHANNEL_SCALES = (0.45, 0.45, 0.45, 0.5, 0.3)
+
+#: Relative widths of log N, velocity and log dispersion where the centers of segments start.
+START_SCALES = (1.0, 0.8, 0.8)
 
 #: Cells on which clusters are fitted, and refitted for their stability; components use them all.
 N_SAMPLE = 100_000
@@ -102,28 +106,31 @@ def _signed(axes, with_column):
     return axes * np.where(with_column @ axes < 0, -1, 1)
 
 
-def _layers(values, weights, n):
-    """Return the layer, from 0, of each value: ``n`` of like weight, in the order of the values."""
-    order = np.argsort(values, kind="stable")
-    below = np.cumsum(weights[order]) - weights[order]
-    layer = np.empty(len(values), np.intp)
-    layer[order] = np.minimum(below / max(weights.sum(), 1e-300) * n, n - 1)
-    return layer
+@functools.cache
+def _normal_centers(n_segments, n_axes):
+    """Return the centers of k-means of a normal distribution, in its standard deviations."""
+    # (n_segments, n_axes)
+    from sklearn.cluster import KMeans
+
+    widths = START_SCALES[:n_axes]
+    points = np.random.default_rng(0).normal(size=(20_000, n_axes)) * widths
+    return KMeans(n_segments, n_init=20, random_state=0).fit(points).cluster_centers_ / widths
 
 
-def _groups(log_column, divisor, weights, n):
-    """Return the group, from 0, of each cell: layers of log N, most of which are divided in two."""
-    n_layers = n if n < 4 else -(-n // 2)
-    group = _layers(log_column, weights, n_layers)
-    for k in range(n - n_layers):
-        inside = group == k
-        group[inside] += n_layers * _layers(divisor[inside], weights[inside], 2)
-    return group
+def _start(sample, quantities, weights, n_segments):
+    """Return centers at fixed values of the quantities, by a linear regression of the sample."""
+    mean = np.average(quantities, axis=0, weights=weights)
+    spread = np.sqrt(np.average((quantities - mean) ** 2, axis=0, weights=weights))
+    scaled = (quantities - mean) / np.where(spread > 0, spread, 1)
+    mean = np.average(sample, axis=0, weights=weights)
+    root = np.sqrt(weights / weights.max())[:, None]
+    slopes = np.linalg.lstsq(root * scaled, root * (sample - mean))[0]
+    return mean + _normal_centers(n_segments, scaled.shape[1]) @ slopes
 
 
-def fit_centers(sample, log_column, divisor, weights, n_segments):
-    """Return the centers of k-means, ordered by mean log N; it starts from layers of log N."""
-    # sample (n_samples, n_components); log_column, divisor, weights 1D
+def fit_centers(sample, quantities, weights, n_segments):
+    """Return the centers of segments, ordered by mean log N, the first of the quantities."""
+    # sample (n_samples, n_components); quantities (n_samples, n_quantities); weights 1D
     from sklearn.cluster import KMeans
 
     if len(sample) < n_segments:
@@ -133,20 +140,20 @@ def fit_centers(sample, log_column, divisor, weights, n_segments):
         )
         raise ValueError(msg)
 
-    # k-means has many minima that are nearly alike, and noise decides which is the lowest.  A start
-    # that noise hardly changes leads to like minima in like maps.
-    group = _groups(log_column, divisor, weights, n_segments)
-    if not np.bincount(group, minlength=n_segments).all():  # a few cells have most of the weight
-        group = _groups(log_column, divisor, np.ones(len(weights)), n_segments)
-    start = [
-        np.average(sample[group == k], axis=0, weights=weights[group == k])
-        for k in range(n_segments)
-    ]
-    best = KMeans(n_segments, init=np.stack(start), n_init=1).fit(sample, sample_weight=weights)
-    mass = np.bincount(best.labels_, weights, minlength=n_segments)
-    means = np.bincount(best.labels_, weights * log_column, minlength=n_segments)
-    order = np.argsort(means / np.maximum(mass, 1e-30), kind="stable")
-    return best.cluster_centers_[order].astype(np.float32)
+    # k-means has many minima that are nearly alike: noise, or a row of pixels more, decides which
+    # is found.  The starting centers count as points that weigh as much as the gas.
+    start = _start(sample, quantities, weights, n_segments)
+    found = KMeans(n_segments, init=start, n_init=1).fit(
+        np.vstack([sample, start]),
+        sample_weight=np.append(weights, np.full(n_segments, weights.sum() / n_segments)),
+    )
+    labels = found.labels_[: len(sample)]
+    if not np.bincount(labels, minlength=n_segments).all():  # a start where there is no gas
+        found = KMeans(n_segments, init=start, n_init=1).fit(sample, sample_weight=weights)
+        labels = found.labels_
+    mass = np.bincount(labels, weights, minlength=n_segments)
+    means = np.bincount(labels, weights * quantities[:, 0], minlength=n_segments) / mass
+    return found.cluster_centers_[np.argsort(means, kind="stable")].astype(np.float32)
 
 
 def nearest_center(values, centers):
@@ -154,13 +161,13 @@ def nearest_center(values, centers):
     return (values @ centers.T - (centers**2).sum(1) / 2).argmax(1)
 
 
-def cluster_stability(centers, sample, log_column, divisor, weights, blocks, random_state):
+def cluster_stability(centers, sample, quantities, weights, blocks, random_state):
     """Return the mean Jaccard index of each segment with its like in fits to halves of the gas."""
-    # sample (n_samples, n_components); log_column, divisor, weights, blocks 1D
+    # sample (n_samples, n_components); quantities (n_samples, n_quantities); weights, blocks 1D
     n_segments = len(centers)
     few = slice(None, None, -(-len(sample) // N_REFIT))
-    sample, log_column, divisor, weights, blocks = (
-        values[few] for values in (sample, log_column, divisor, weights, blocks)
+    sample, quantities, weights, blocks = (
+        values[few] for values in (sample, quantities, weights, blocks)
     )
     own = nearest_center(sample, centers)
     rng = keyed_generator(random_state, "halves of the gas")
@@ -171,7 +178,7 @@ def cluster_stability(centers, sample, log_column, divisor, weights, blocks, ran
         half = np.isin(blocks, rng.permutation(n_blocks)[: (n_blocks + 1) // 2])
         if half.sum() < 2 * n_segments:
             continue
-        parts = (values[half] for values in (sample, log_column, divisor, weights))
+        parts = (values[half] for values in (sample, quantities, weights))
         refit = fit_centers(*parts, n_segments)
         other = nearest_center(sample, refit)
         both = np.zeros((n_segments, n_segments))
@@ -279,9 +286,14 @@ class Fit:
         spread = np.sqrt(variance)
         unit = np.where(spread > _LEAST_SPREAD, spread / CHANNEL_SCALES, 0)
         points = np.hstack([tokens[:, : axes.shape[1]], scale_channels(channels, center, unit)])
-        # Layers of log N are divided by velocity or, where it is missing, by the middle contrast.
-        divisor = 3 if unit[3] > 0 else 1
-        data = (points, column, points[:, axes.shape[1] + divisor], weights)
+        others = points[:, axes.shape[1] :]
+        if unit[3:].any():
+            others = others[:, 3:][:, unit[3:] > 0]
+        else:  # what the middle contrast has apart from log N
+            line = np.polyfit(column, others[:, 1], 1, w=np.sqrt(weights))
+            others = (others[:, 1] - np.polyval(line, column))[:, None]
+        quantities = np.hstack([column[:, None], others])
+        data = (points, quantities, weights)
         if n_segments == "auto":
             centers, stability = _choose(*data, blocks=blocks, random_state=self.random_state)
         else:

@@ -41,7 +41,7 @@ _MOST_SEGMENTS = 64
 
 # Windows that a small map has, and views of a pixel.
 _N_WINDOWS = 500
-_LEAST_VIEWS, _MOST_VIEWS = 8, 64
+_LEAST_VIEWS, _MOST_VIEWS = 5, 64
 
 # Windows of which less than this share is gas are left out.
 _LEAST_GAS = 0.03
@@ -80,7 +80,7 @@ class FeatureSegmenter(Options, BaseEstimator):
 
     n_views : int, optional
         About how many windows of the encoder cover each pixel, each in another orientation.  The time
-        is proportional to it.  By default 8, and up to 64 in maps of fewer than 500 windows.
+        is proportional to it.  By default 5, and up to 64 in maps of fewer than 500 windows.
 
     encoder : `~astrofractal.FractalEncoder`, optional
         The encoder; the bundled weights by default.
