@@ -189,12 +189,12 @@ def keyhole(outline):
     return polygon
 
 
-def polygon_regions(outlines, segments, *, holes, wcs=None, colors=None):
+def polygon_regions(outlines, segments, *, wcs=None, colors=None):
     """Make regions of outlines."""
     # outlines 2D
     from regions import PixCoord, PolygonPixelRegion, PolygonSkyRegion, Regions
 
-    polygons = [keyhole(o) if holes == "keyhole" else o[0] for o in outlines]
+    polygons = [keyhole(outline) for outline in outlines]
     if not polygons:
         return Regions([])
     # All vertices at once: a transformation costs the same for one as for thousands.

@@ -151,24 +151,16 @@ class Segmentation:
         """List of one color per segment, the same in the plot and in the regions."""
         return segment_colors(self.n_segments)
 
-    def to_regions(
-        self,
-        kind: Literal["sky", "pixel"] = "sky",
-        *,
-        holes: Literal["keyhole", "fill"] = "keyhole",
-    ) -> Regions:
+    def to_regions(self, kind: Literal["sky", "pixel"] = "sky") -> Regions:
         """
-        Return the outlines as regions.
+        Return the outlines as regions, which hold exactly the pixels of their islands.
+
+        The polygon of an island runs to its holes and back along a line of no width.
 
         Parameters
         ----------
         kind : {"sky", "pixel"}, optional
             Sky regions need a WCS.
-
-        holes : {"keyhole", "fill"}, optional
-            ``"keyhole"``: the polygon of an island runs to its holes and back along a line of no
-            width, so that the region holds exactly the pixels of the island.  ``"fill"``: the outer
-            outline alone, which covers the holes.
 
         Returns
         -------
@@ -181,14 +173,12 @@ class Segmentation:
             If sky regions are asked for and the map has no WCS.
         """
         one_of("kind", kind, ("sky", "pixel"))
-        one_of("holes", holes, ("keyhole", "fill"))
         if kind == "sky" and self.gas.wcs is None:
             msg = "kind='sky' needs a WCS, the map has none: use kind='pixel' or give wcs="
             raise ValueError(msg)
         return polygon_regions(
             self.outlines,
             self.island_segments.tolist(),
-            holes=holes,
             wcs=self.gas.wcs if kind == "sky" else None,
             colors=self.colors,
         )
@@ -308,31 +298,6 @@ class Segmentation:
         part = self.gas[box]
         column = np.where(inside[box], part.column_density.value, np.nan)
         return part.replace(column_density=column * part.column_density.unit)
-
-    def write_segment(self, label: int, path: PathLike, *, overwrite: bool = False) -> None:
-        """
-        Write one segment as a map: `cutout` as FITS.
-
-        Parameters
-        ----------
-        label : int
-            The segment.
-
-        path : path-like
-            The FITS file.
-
-        overwrite : bool, optional
-            Whether an existing file may be replaced.
-
-        Raises
-        ------
-        FileExistsError
-            If the file exists and ``overwrite`` is `False`.
-
-        ValueError
-            If no pixel has this label.
-        """
-        self.cutout(label).write(path, overwrite=overwrite)
 
     def plot(self, *, figure: Figure | None = None, outlines: bool = True) -> Figure:
         """

@@ -41,7 +41,10 @@ _MOST_SEGMENTS = 64
 
 # Windows that a small map has, and views of a pixel.
 _N_WINDOWS = 500
-_LEAST_VIEWS, _MOST_VIEWS = 5, 64
+_LEAST_VIEWS, _MOST_VIEWS = 8, 64
+
+# Maps of more windows of gas than this (384 x 384 px full of gas have 576) have fewer views.
+_MANY_WINDOWS, _FEW_VIEWS = 400, 5
 
 # Windows of which less than this share is gas are left out.
 _LEAST_GAS = 0.03
@@ -80,7 +83,8 @@ class FeatureSegmenter(Options, BaseEstimator):
 
     n_views : int, optional
         About how many windows of the encoder cover each pixel, each in another orientation.  The time
-        is proportional to it.  By default 5, and up to 64 in maps of fewer than 500 windows.
+        is proportional to it.  By default 8, up to 64 in small maps, and 5 where gas fills more than
+        320 x 320 px.
 
     encoder : `~astrofractal.FractalEncoder`, optional
         The encoder; the bundled weights by default.
@@ -429,6 +433,8 @@ def _n_views(encoder, level, gas, scale):
     """Return the default number of views: more in maps of few windows."""
     n_pixels = np.count_nonzero(gas.column_density.value > level)
     n_windows = n_pixels / (encoder.image_size / encoder.patch_size * scale.token) ** 2
+    if n_windows > _MANY_WINDOWS:
+        return float(_FEW_VIEWS)
     return float(np.clip(_N_WINDOWS / max(n_windows, 1), _LEAST_VIEWS, _MOST_VIEWS))
 
 

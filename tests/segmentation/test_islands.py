@@ -36,7 +36,7 @@ def test_thin_diagonal_filaments_stay_connected():
     islands, segments = connected_islands(labels)
     assert segments.tolist() == [1, 2]
     np.testing.assert_array_equal(merge_small(labels, 10), labels)
-    (region,) = polygon_regions([island_rings(islands)[1]], [2], holes="keyhole")
+    (region,) = polygon_regions([island_rings(islands)[1]], [2])
     y, x = np.indices(labels.shape)
     np.testing.assert_array_equal(region.contains(PixCoord(x, y)), labels == 2)
 
@@ -107,7 +107,7 @@ def test_keyhole_polygon_leaves_the_hole_out():
     mask = np.ones((9, 9), bool)
     mask[2:4, 2:5] = mask[6, 6] = False
     found = keyhole(sorted(rings(mask), key=signed_area, reverse=True))
-    (region,) = polygon_regions([[found]], [1], holes="keyhole")
+    (region,) = polygon_regions([[found]], [1])
     y, x = np.indices(mask.shape)
     np.testing.assert_array_equal(region.contains(PixCoord(x, y)), mask)
 
@@ -116,6 +116,6 @@ def test_regions_of_islands_are_the_islands(labels):
     islands, segments = connected_islands(labels)
     outlines = island_rings(islands)
     y, x = np.indices(labels.shape)
-    for number, region in enumerate(polygon_regions(outlines, segments, holes="keyhole"), start=1):
+    for number, region in enumerate(polygon_regions(outlines, segments), start=1):
         np.testing.assert_array_equal(region.contains(PixCoord(x, y)), islands == number)
         assert region.meta["text"] == f"segment {segments[number - 1]} island {number}"
