@@ -57,8 +57,9 @@ class FeatureSegmenter(Options, BaseEstimator):
     Windows of the encoder cover the gas of a map, and each pixel is described by the tokens of
     several of them.  What the tokens agree in is reduced to four components; together with the local
     contrast of log N, the velocity relative to the surroundings and the dispersion they are clustered
-    by k-means, weighted by the column density to the power of 0.7.  No label is used (Hirashima,
-    Nozaki & Harada 2025, arXiv:2510.24159).
+    by k-means, weighted by the column density to the power of 0.7; its centers stay near fixed values
+    of log N, velocity and dispersion.  No label is used (Hirashima, Nozaki & Harada 2025,
+    arXiv:2510.24159).
 
     Parameters
     ----------
