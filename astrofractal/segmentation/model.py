@@ -210,11 +210,6 @@ class SegmentModel:
     stability: np.ndarray  # (n_segments,)
     scales: np.ndarray  # (5,): background in cm-2, views, and the arguments of `fixed_scale`
 
-    @property
-    def n_segments(self):
-        """The number of segments."""
-        return len(self.centers)
-
     def project(self, tokens):
         """Return the components of tokens (..., n_features), those of the colors last."""
         flat = tokens.reshape(-1, tokens.shape[-1])
@@ -224,14 +219,6 @@ class SegmentModel:
             part = slice(start, start + 65536)
             projected[part] = flat[part].astype(np.float32, copy=False) @ self.axes - offset
         return projected.reshape(*tokens.shape[:-1], -1)
-
-    def scaled(self, channels):
-        """Return channels (n, n_channels) in the units of the clustering; 0 where one is missing."""
-        return scale_channels(channels, self.channel_mean, self.channel_unit)
-
-    def label(self, values):
-        """Return the segment, from 1, of each point (n, n_components + n_channels)."""
-        return nearest_center(values, self.centers).astype(np.int32) + 1
 
 
 def scale_channels(channels, mean, unit):

@@ -43,7 +43,7 @@ def color_image(rgb):
     return np.concatenate([np.nan_to_num(rgb), known], axis=-1)
 
 
-def draw_outlines(axes, result, segments, *, halo="white"):
+def draw_outlines(axes, result, segments):
     """Draw the outlines of some segments over a map."""
     from matplotlib.collections import LineCollection
     from matplotlib.patheffects import Normal, Stroke
@@ -59,7 +59,7 @@ def draw_outlines(axes, result, segments, *, halo="white"):
             lines,
             colors=result.colors[segment - 1],
             linewidths=0.9,
-            path_effects=[Stroke(linewidth=1.8, foreground=halo), Normal()],
+            path_effects=[Stroke(linewidth=1.8, foreground="white"), Normal()],
             zorder=2 + segment / 100,
         )
         axes.add_collection(collection, autolim=False)

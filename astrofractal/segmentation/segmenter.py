@@ -18,7 +18,7 @@ from astrofractal.gasmap import GasMap
 from astrofractal.segmentation.files import read_segmenter, write_segmenter
 from astrofractal.segmentation.islands import merge_small, number_by_density
 from astrofractal.segmentation.measures import area_in_pixels
-from astrofractal.segmentation.model import Fit
+from astrofractal.segmentation.model import Fit, nearest_center, scale_channels
 from astrofractal.segmentation.segmentation import Segmentation
 from astrofractal.segmentation.working_map import (
     background_level,
@@ -455,9 +455,10 @@ def _to_pixels(gas, model, working, features, values, channels):
     planes = working.to_pixels(planes, features, gas.shape)
     n_colors = len(model.rgb_limits)
     good = np.isfinite(planes[0]) & np.isfinite(channels[0])
-    points = np.hstack([planes[:-n_colors, good].T, model.scaled(channels[:, good].T)])
+    others = scale_channels(channels[:, good].T, model.channel_mean, model.channel_unit)
+    points = np.hstack([planes[:-n_colors, good].T, others])
     labels = np.zeros(gas.shape, np.int32)
-    labels[good] = model.label(points)
+    labels[good] = nearest_center(points, model.centers) + 1
     components = np.full((points.shape[1], *gas.shape), np.nan, np.float32)
     components[:, good] = points.T
     colors = np.full((*gas.shape, 3), np.nan, np.float32)
