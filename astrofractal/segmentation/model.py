@@ -277,8 +277,9 @@ class Fit:
         if unit[3:].any():
             others = others[:, 3:][:, unit[3:] > 0]
         else:  # what the middle contrast has apart from log N
-            line = np.polyfit(column, others[:, 1], 1, w=np.sqrt(weights))
-            others = (others[:, 1] - np.polyval(line, column))[:, None]
+            away = weights * (column - np.average(column, weights=weights))
+            slope = away @ others[:, 1] / max(away @ column, 1e-30)
+            others = (others[:, 1] - slope * column)[:, None]
         quantities = np.hstack([column[:, None], others])
         data = (points, quantities, weights)
         if n_segments == "auto":
