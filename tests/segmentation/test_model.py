@@ -121,6 +121,19 @@ def test_noise_changes_few_labels(n):
     assert n == 1 or adjusted_rand_score(one, other) > 0.8
 
 
+@pytest.mark.parametrize("n", [3, 5, 8])
+@pytest.mark.parametrize("axis", [1, 2])
+def test_gas_that_is_cut_off_changes_few_other_labels(n, axis):
+    """The lowest inertia of k-means from eight starts has 0.5 for eight segments."""
+    points = np.random.default_rng(2).normal(size=(4000, 4)) * [1, 0.8, 0.6, 0.4]
+    left = points[:, axis] < np.quantile(points[:, axis], 0.95)
+    one, other = (
+        nearest_center(points[left], fit_centers(part, part[:, :3], np.exp(part[:, 0]), n))
+        for part in (points, points[left])
+    )
+    assert adjusted_rand_score(one, other) > 0.85
+
+
 @pytest.mark.parametrize("n", range(1, 13))
 def test_few_cells_and_one_of_most_weight(n):
     points = np.random.default_rng(4).normal(size=(n, 2))
