@@ -152,8 +152,9 @@ def fit_centers(sample, quantities, weights, n_segments):
         found = KMeans(n_segments, init=start, n_init=1).fit(sample, sample_weight=weights)
         labels = found.labels_
     mass = np.bincount(labels, weights, minlength=n_segments)
-    means = np.bincount(labels, weights * quantities[:, 0], minlength=n_segments) / mass
-    return found.cluster_centers_[np.argsort(means, kind="stable")].astype(np.float32)
+    means = np.bincount(labels, weights * quantities[:, 0], minlength=n_segments)
+    order = np.argsort(means / np.maximum(mass, 1e-30), kind="stable")
+    return found.cluster_centers_[order].astype(np.float32)
 
 
 def nearest_center(values, centers):
