@@ -3,7 +3,7 @@
 from astrofractal.benchmark.encoded import FeatureStore
 from astrofractal.benchmark.methods import Method, list_methods
 from astrofractal.benchmark.paper import run_paper
-from astrofractal.benchmark.run import placed, read_predictions, run_benchmark
+from astrofractal.benchmark.run import placed, run_benchmark
 from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, paired_rows
 from astrofractal.benchmark.studies import off_center
@@ -18,7 +18,6 @@ __all__ = [
     "off_center",
     "paired_rows",
     "placed",
-    "read_predictions",
     "run_benchmark",
     "run_paper",
 ]

@@ -37,7 +37,6 @@ __all__ = [
     "PARTS",
     "Journal",
     "placed",
-    "read_predictions",
     "row_numbers",
     "run_benchmark",
 ]
@@ -181,8 +180,8 @@ def run_benchmark(
     output : path-like
         The folder of the tables, each of which is written anew whenever it grows: ``scores.ecsv``
         (methods, all clouds together and each), ``paired.ecsv`` (differences of methods on the same
-        maps), ``predictions.ecsv`` (``cloud``, ``row``, ``log_mass``, ``method``; see
-        `read_predictions`), ``learning.ecsv``, ``degradation.ecsv`` and ``intervals.ecsv``.
+        maps), ``predictions.ecsv`` (``cloud``, ``row``, ``log_mass``, ``method``),
+        ``learning.ecsv``, ``degradation.ecsv`` and ``intervals.ecsv``.
 
     weights : str or path-like, optional
         The weights of the encoder under test.
@@ -319,21 +318,6 @@ def row_numbers(maps):
     for cloud in np.unique(maps.clouds):
         rows[maps.clouds == cloud] = np.arange((maps.clouds == cloud).sum())
     return rows
-
-
-def read_predictions(path: PathLike, method: str) -> QTable:
-    """
-    Read the predictions of one method from ``predictions.ecsv``.
-
-    Returns ``cloud``, ``row`` and ``log_mass``: write it to a file to compare it elsewhere.
-    """
-    table = QTable.read(path)
-    own = table[table["method"] == method]
-    if len(own) == 0:
-        known = ", ".join(dict.fromkeys(table["method"].tolist()))
-        msg = f"method must be one of {known}, got {method!r}"
-        raise ValueError(msg)
-    return own["cloud", "row", "log_mass"]
 
 
 def placed(maps: MapSet, table: QTable) -> np.ndarray:

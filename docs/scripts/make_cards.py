@@ -6,7 +6,6 @@ writes ``docs/cards/*.rst``, which docs/data_card.rst and docs/model_card.rst in
 header, a table or a card holds has a row: a field that is not described here is an error.
 """
 
-import argparse
 import hashlib
 import json
 import textwrap
@@ -378,12 +377,7 @@ PARTS = {
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument(
-        "--output", type=Path, default=Path(__file__).parents[1] / "cards", help="folder"
-    )
-    folder = parser.parse_args().output
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(__file__).parents[1] / "cards"
     for name, make in PARTS.items():
         (folder / f"{name}.rst").write_text(make(), encoding="utf-8")
 

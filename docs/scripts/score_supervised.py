@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table, vstack
 
-from astrofractal.benchmark import Bootstrap, placed, read_predictions
+from astrofractal.benchmark import Bootstrap, placed
 from astrofractal.benchmark.supervised import SUPERVISED, train_supervised
 from astrofractal.mapset import MapSet
 
@@ -87,7 +87,8 @@ def main():
     paths = [args.folder / f"{name}.ecsv" for name in ("supervised", "supervised_clouds")]
     tables = [Table.read(path) for path in paths if path.exists()]
     exponents = {n: x for t in tables for n, x in t.meta.pop("weight_exponent").items()}
-    default = placed(maps, read_predictions(args.folder / "predictions.ecsv", "default"))
+    known = Table.read(args.folder / "predictions.ecsv")
+    default = placed(maps, known[known["method"] == "default"])
     rows = []
     for method, seeds, mean, own in networks(maps, vstack(tables, metadata_conflicts="silent")):
         minutes = own["minutes"][(own["row"] == 0) & np.isfinite(own["minutes"])]
