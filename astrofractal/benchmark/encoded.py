@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,17 +42,14 @@ class FeatureStore:
         folder: PathLike | None = None,
         progress_bar: ProgressBar = False,
     ) -> None:
-        self._makers = dict(encoders)
-        self._encoders: dict[str, Any] = {}
+        self._encoders = {name: cache(make) for name, make in encoders.items()}
         self._tables: dict[tuple[str, str, float, bool], dict[str, np.ndarray]] = {}
         self.folder = None if folder is None else Path(folder)
         self.progress_bar = progress_bar
 
     def encoder(self, source: str) -> Any:
         """Return the encoder of a name."""
-        if source not in self._encoders:
-            self._encoders[source] = self._makers[source]()
-        return self._encoders[source]
+        return self._encoders[source]()
 
     def encode(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +58,6 @@ class Scorer:
         self.n_per_protostar = n_per_protostar
         self._images = keep_channels(maps.images, self.channels)
         self._features: dict[tuple[str | None, Any], Any] = {}
-        self._appearance: np.ndarray | None = None
 
     def features(self, method: Method) -> tuple[np.ndarray, list[int] | None]:
         """Return the features of all maps and the number of each kind; see `Method.compute`."""
@@ -66,12 +66,10 @@ class Scorer:
             self._features[key] = method.compute(self.store, self._images, self.channels)
         return self._features[key]
 
-    @property
+    @cached_property
     def appearance(self) -> np.ndarray:
         """The measures of what the maps look like, of `~astrofractal.mass.measures`."""
-        if self._appearance is None:
-            self._appearance = appearance(self._images)
-        return self._appearance
+        return appearance(self._images)
 
     def calibrate(
         self,
