@@ -6,7 +6,7 @@ a line), --extinction, --dust and --abundance convert other maps.
 
 The protostars are at --positions (a table, a DS9, CASA or FITS region file, or
 RA,DEC in degrees), or at the peaks of the column density. With --cutouts each
-FILE is a map centered on a protostar.
+FILE is a map centered on a protostar, or a set of labeled maps.
 
 examples:
   astrofractal mass cloud.fits --distance 300 --report masses.html
@@ -41,7 +41,8 @@ _MAX_RATIO = 1e6  # a larger "signal-to-noise ratio" is a column density whose u
 _NOT_OF_CUTOUTS = ("positions", "columns", "min_separation", "threshold", "regions")
 
 _SHOWN = (
-    "id", "position", "n_maps", "mass", "mass_lower", "mass_upper", "trust", "ood_score", "flags",
+    "id", "position", "n_maps", "mass_true", "mass", "mass_lower", "mass_upper", "trust",
+    "ood_score", "flags",
 )  # fmt: skip
 
 
@@ -108,17 +109,17 @@ def _check(args):
         "--columns needs --positions": args.columns is not None and args.positions is None,
         f"one FILE is taken at a time, got {len(args.FILE)}; or add --combine or --cutouts":
             maps and several and not args.combine,
-        "--combine needs several FILEs": args.combine and not several,
+        "--combine needs several FILEs, or --cutouts": maps and args.combine and not several,
         "--combine needs --positions: peaks of different maps are different ones":
             maps and several and args.positions is None,
         "--threshold without a unit is a signal-to-noise ratio, not a column density":
             isinstance(args.threshold, float) and args.threshold > _MAX_RATIO,
     })  # fmt: skip
-    for name in given(args, ("velocity", "dispersion") if several else ()):
-        msg = f"--{name} is for one FILE, got {len(args.FILE)}: give files that hold their own"
-        raise ValueError(msg)
     for name in given(args, _NOT_OF_CUTOUTS if args.cutouts else ()):
         msg = f"--{name.replace('_', '-')} is not taken with --cutouts"
+        raise ValueError(msg)
+    for name in given(args, ("velocity", "dispersion") if maps and several else ()):
+        msg = f"--{name} is for one FILE, got {len(args.FILE)}: give files that hold their own"
         raise ValueError(msg)
     check_inputs(*args.FILE, args.calibration)
 
@@ -208,14 +209,54 @@ def _estimate_map(args, path, positions, make_estimator):
 
 def _estimate_cutouts(args):
     """Return the catalog, no map and the estimator."""
-    estimator, names = _estimator(args), args.FILE
-    maps = (read_map(args, path) for path in args.FILE)  # one batch in memory at a time
+    from astrofractal.mapset import MapSet
+
+    labeled = None
+    if len(args.FILE) == 1 and _is_mapset(args.FILE[0]):
+        maps = labeled = MapSet.read(args.FILE[0])
+        names, groups = [f"{args.FILE[0]}[{i}]" for i in range(len(maps))], maps.protostars.tolist()
+    else:
+        maps = (read_map(args, path) for path in args.FILE)  # one batch in memory at a time
+        names, groups = list(args.FILE), ["combined"] * len(args.FILE)
+    estimator = _estimator(args)
     result = estimator.evaluate(maps, progress_bar=not args.quiet)
     if args.combine:
-        result, names = result.combine(["combined"] * len(names)), ["combined"]
+        result, names = result.combine(groups), list(dict.fromkeys(groups))
     table = result.to_table(meta=estimator.meta)
     table.add_column(names, 0, "id")
+    if labeled is not None:
+        _add_truth(table, labeled, combined=args.combine)
     return table, (), estimator
+
+
+def _add_truth(table, maps, *, combined):
+    """Add the true masses of labeled maps, of combinations the mean of log10 mass."""
+    import numpy as np
+
+    log_masses = maps.log_masses
+    if combined:
+        _, first, index = np.unique(maps.protostars, return_index=True, return_inverse=True)
+        log_masses = (np.bincount(index, log_masses) / np.bincount(index))[np.argsort(first)]
+    where = table.colnames.index("mass")
+    table.add_column(10**log_masses * table["mass"].unit, where, "mass_true")
+    table["mass_true"].info.format = ".3g"
+    table["mass_true"].info.description = "true mass of the label"
+
+
+def _is_mapset(path):
+    from pathlib import Path
+
+    from astropy.io import fits
+
+    from astrofractal._utils.limits import open_bounded
+
+    if Path(path).is_dir():
+        return True
+    try:
+        with open_bounded(path) as file, fits.open(file) as hdus:
+            return "LOG_NH2" in hdus and "SINKS" in hdus
+    except Exception:  # whatever it is, the reader of a map reports it
+        return False
 
 
 def _explanations(table, gas, estimator):

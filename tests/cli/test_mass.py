@@ -5,9 +5,11 @@ import pytest
 from astropy import units as u
 from astropy.io import fits
 from astropy.table import QTable
+from scipy.stats import gmean
 
 from astrofractal import StellarMassEstimator
 from astrofractal.cli import main
+from astrofractal.mapset import MapSet
 from astrofractal.mass import FeatureSet, NoSkillWarning
 from tests.factories import make_header, make_mapset
 
@@ -16,11 +18,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::astrofractal.mass.NoSkillWarnin
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A calibration, three cutouts and a map of a field with two peaks."""
+    """A calibration, a map set and a map of a field with two peaks."""
     folder = tmp_path_factory.mktemp("mass")
     maps = make_mapset(18)
-    for i in range(3):
-        maps.gasmap(i).write(folder / f"cutout{i}.fits")
+    maps[:6].write(folder / "maps.fits")
     estimator = StellarMassEstimator(
         features=FeatureSet(pooling=None, profiles=True), regressor="ridge"
     )
@@ -114,20 +115,17 @@ def test_two_maps_of_the_same_protostars(folder, tmp_path):
     assert np.allclose(widths[0], widths[1] * np.sqrt(0.7 + 0.3 / 2))
 
 
-@pytest.fixture(scope="module")
-def cutouts(folder):
-    return [folder / f"cutout{i}.fits" for i in range(3)]
-
-
-@pytest.mark.parametrize(("options", "rows"), [([], 3), (["--combine"], 1)])
-def test_cutouts(folder, cutouts, tmp_path, options, rows):
+@pytest.mark.parametrize(("options", "rows"), [([], 6), (["--combine"], 3)])
+def test_cutouts(folder, tmp_path, options, rows):
     output = tmp_path / "masses.fits"
-    assert run(folder, *cutouts, "--cutouts", "--output", output, *options) == 0
+    assert run(folder, folder / "maps.fits", "--cutouts", "--output", output, *options) == 0
     table = QTable.read(output)
     assert len(table) == rows
     assert np.all(table["mass_lower"] < table["mass_upper"])
-    if not options:
-        assert table["id"].tolist() == [str(path) for path in cutouts]
+    maps = MapSet.read(folder / "maps.fits")
+    for row, name in zip(table, dict.fromkeys(maps.protostars.tolist() if options else range(6))):
+        true = maps.masses[maps.protostars == name] if options else maps.masses[name]
+        assert row["mass_true"].to_value(u.solMass) == pytest.approx(gmean(np.ravel(true.value)))
 
 
 @pytest.mark.parametrize("separation", ["1.2", "0.0012 kpc", "825 arcsec"])
@@ -152,9 +150,9 @@ def test_no_skill_is_said_aloud(folder, tmp_path, capsys):
     assert table.meta["NOSKILL"].startswith("column_density (leave-cloud-out R2")
 
 
-def test_cutouts_tell_what_they_come_from(folder, cutouts, tmp_path):
+def test_cutouts_tell_what_they_come_from(folder, tmp_path):
     output = tmp_path / "masses.ecsv"
-    assert run(folder, *cutouts, "--cutouts", "--output", output) == 0
+    assert run(folder, folder / "maps.fits", "--cutouts", "--output", output) == 0
     meta = QTable.read(output).meta
     assert {"weights_id", "reference_id", "version", "level"} <= set(meta)
     assert "no_skill" not in meta
@@ -168,7 +166,7 @@ def test_cutouts_tell_what_they_come_from(folder, cutouts, tmp_path):
         (["cloud.fits", "--distance", "300", "--positions", "none.csv"], "none.csv"),
         (["cloud.fits", "--distance", "300", "--positions", "1,2,3"], "--positions"),
         (["cloud.fits", "--distance", "300", "--positions", "10,100"], "RA,DEC in degrees"),
-        (["cloud.fits", "--distance", "300", "--combine"], "--combine needs several FILEs"),
+        (["cloud.fits", "--distance", "300", "--combine"], "--cutouts"),
         (["cloud.fits", "--distance", "300", "--threshold", "1e22"], "without a unit is a signal"),
         (["cloud.fits", "--distance", "300", "--min-separation", "1 K"], "a length or an angle"),
         (["cloud.fits", "cloud.fits"], "one FILE"),
@@ -209,12 +207,12 @@ def test_columns_of_the_positions(folder, tmp_path, capsys):
     assert "--columns needs --positions" in capsys.readouterr().err
 
 
-def test_prior(folder, cutouts, tmp_path):
+def test_prior(folder, tmp_path):
     masses = []
     for prior in ([], ["--prior", "kroupa"], ["--prior", tmp_path / "mine.csv"]):
         (tmp_path / "mine.csv").write_text("mass,number\n0.1,1\n1,0.001\n")
         output = tmp_path / f"{len(masses)}.ecsv"
-        arguments = [*cutouts, "--cutouts", "--output", output]
+        arguments = [folder / "maps.fits", "--cutouts", "--output", output]
         assert run(folder, *arguments, *prior) == 0
         masses.append(QTable.read(output)["mass"])
     assert not u.allclose(masses[0], masses[1])
