@@ -19,16 +19,12 @@ class Flag:
     ----------
     name : str
         What maps and tables show.
-
     trust : {"yes", "doubt", "no"}
         Whether a mass with this flag can be trusted.
-
     short : str
         What a mass is that has it, for the sentence that closes a table.
-
     description : str
         What it warns of, as the documentation says it.
-
     remedy : str
         What to do.
     """

@@ -68,20 +68,15 @@ def run_paper(
     maps : iterable of path-like, or dict of `~astrofractal.mapset.MapSet`
         Labeled maps: folders or files, each of which is a set of its own, such as slabs of 0.5 pc
         (the paper's) and whole boxes; or sets by name.
-
     output : path-like
         The folder of ``paper.ecsv``.
-
     default : bool, optional
         Whether the package's default is scored as well, on at most six maps of each protostar: its
         sixteen views take most of the time.
-
     networks : iterable of str, optional
         Networks to train on the same splits (hours): ``"small CNN"``, ``"ResNet-18"``.
-
     n_maps : int, optional
         Use so many maps, drawn at random; fewer near-copies make the random split harder.
-
     weights, features_cache, random_state, overwrite, progress_bar : optional
         As of `run_benchmark`.
 

@@ -176,42 +176,31 @@ def run_benchmark(
     ----------
     maps : `~astrofractal.mapset.MapSet` or path-like
         The labeled maps, or a folder or file of them.
-
     output : path-like
         The folder of the tables, each of which is written anew whenever it grows: ``scores.ecsv``
         (methods, all clouds together and each), ``paired.ecsv`` (differences of methods on the same
         maps), ``predictions.ecsv`` (``cloud``, ``row``, ``log_mass``, ``method``),
         ``learning.ecsv``, ``degradation.ecsv`` and ``intervals.ecsv``.
-
     weights : str or path-like, optional
         The weights of the encoder under test.
-
     parts : iterable of str, optional
         Which of ``PARTS`` to run; the tables of the others stay as they are.
-
     methods : iterable of `Method`, optional
         The methods, the default and hand-made features among them; by default those of
         `~astrofractal.benchmark.list_methods`.
-
     quick : bool, optional
         Use a part of the maps and of the questions: minutes instead of hours.
-
     n_per_protostar : int, optional
         The largest number of maps of a protostar that methods are calibrated on, which stand for the
         others; by default all.  All maps are tested.
-
     features_cache : path-like, optional
         A folder for the features of the encoders, so that no later run encodes a map again.
-
     predictions : iterable of path-like, optional
         Tables like ``predictions.ecsv`` of methods that were run elsewhere, such as trained networks.
-
     random_state : int, optional
         The seed of everything.
-
     overwrite : bool, optional
         Whether tables of an existing folder may be replaced.
-
     progress_bar : bool or callable, optional
         Whether to show progress.
 

@@ -67,7 +67,6 @@ class FractalEncoder(Options):
     ----------
     model : str, optional
         Name of the architecture: the bundled one, or ``"timm:<name>"`` for any timm backbone.
-
     weights : {"bundled", "random"} or path-like, optional
         ``"bundled"`` weights (only for the bundled architecture), ``"random"`` initial weights
         drawn with ``random_state`` (the baseline of every score), a ``.safetensors`` file with its
@@ -75,17 +74,13 @@ class FractalEncoder(Options):
         `~astrofractal.encoder.export.export_timm`.  Plain checkpoints (``.safetensors``, ``.pt``,
         ``.pth``; timm, lightly or DINOv2 layout) without a card are accepted too and are read
         without executing code.
-
     random_state : int, optional
         Seed of ``weights="random"``.
-
     in_chans, normalization : optional
         The number of channels and their `~astrofractal.encoder.ChannelNormalization`, for ``weights``
         that have no card.
-
     device, batch_size : optional
         A torch device, by default a GPU where there is one, and the maps of a forward pass.
-
     precision : {"float32", "bfloat16"}, optional
         The arithmetic of the passes.  Processors with instructions for bfloat16 are nearly twice as
         fast with it, others many times slower; masses change by less than 0.01 dex.  Calibrations
@@ -356,20 +351,16 @@ class FractalEncoder(Options):
             map set or its path; or physical channels of shape (n_maps, n_channels, height, width),
             NaN where there is no data.  Maps are encoded as they are: take a
             `~astrofractal.GasMap.cutout` of 0.5 pc on 64 x 64 pixels of a larger one.
-
         pooling : str or tuple of str, optional
             How the tokens become one vector; see `~astrofractal.encoder.pooling.pool_tokens`.
             Several are concatenated.
-
         zoom : float, optional
             Magnification about the center, at least 1: at 4 the encoder is given the inner quarter
             of the width.  A protostar changes its gas within a few pixels, a fraction of a patch.
-
         symmetrize : bool, optional
             Average the features over the eight rotations and reflections of the sky and the two
             signs of the line-of-sight velocity, under which a mass does not change.  It costs 16
             times the forward passes, 8 times without velocities.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 

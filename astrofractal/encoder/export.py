@@ -36,10 +36,8 @@ def export_onnx(encoder, path, *, overwrite=False):
     ----------
     encoder : `~astrofractal.encoder.FractalEncoder`
         The encoder.
-
     path : path-like
         The ``.onnx`` file.  It takes the extra ``onnx`` to write it.
-
     overwrite : bool, optional
         Whether an existing file may be replaced.
 
@@ -114,10 +112,8 @@ def export_timm(encoder, folder, *, overwrite=False):
     ----------
     encoder : `~astrofractal.encoder.FractalEncoder`
         The encoder.
-
     folder : path-like
         The folder to write.
-
     overwrite : bool, optional
         Whether an existing folder may be replaced.
 

@@ -124,7 +124,6 @@ def as_gas(moments: np.ndarray, amplitude: GasAmplitude) -> np.ndarray:
     ----------
     moments : 3D `~numpy.ndarray`
         The ``"moments"`` rendering of a flame, shape (3, size, size).
-
     amplitude : `GasAmplitude`
         The physical scales.
 

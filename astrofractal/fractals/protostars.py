@@ -187,7 +187,6 @@ def add_protostars(gas: np.ndarray, seed: int, index: int) -> tuple[np.ndarray, 
     ----------
     gas : 3D `~numpy.ndarray`, shape (3, size, size)
         log10 N(H2) [cm-2], velocity [km/s] and velocity dispersion [km/s], on pixels of 0.5 pc / 64.
-
     seed, index : int
         The seed of the stream and the index of the image, which define the stars.
 
@@ -195,7 +194,6 @@ def add_protostars(gas: np.ndarray, seed: int, index: int) -> tuple[np.ndarray, 
     -------
     gas : 3D float32 `~numpy.ndarray`
         The map with its stars; the velocity again less its column-weighted mean.
-
     log_mass : float
         log10 of the mass in solMass of the star at the center.
 

@@ -185,10 +185,8 @@ def frame_system(
     ----------
     system : `FlameSystem`
         The system.
-
     seed : int, optional
         The seed of the chaos game.
-
     coverage : float, optional
         See `FlameStream`.
 
@@ -197,7 +195,6 @@ def frame_system(
     frame : 1D `~numpy.ndarray`
         Center x and y, half width, and the share of the points inside; NaN where a point, a line or
         a runaway has none.
-
     verdict : str
         ``"accepted"``, or why `FlameStream` would reject the system: ``"runaway"``,
         ``"point or line"``, ``"coverage"``, ``"blob"`` (a quarter of the points in one cell),
@@ -240,13 +237,10 @@ def render(
     ----------
     system : `FlameSystem`
         The system.
-
     size, n_points, rendering : optional
         See `FlameStream`.
-
     seed : int, optional
         The seed of the chaos game and of the palette.
-
     frame : 1D array_like, optional
         Center x and y, half width, and the share of the points inside; by default that of
         `frame_system`.

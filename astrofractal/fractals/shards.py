@@ -134,17 +134,13 @@ def write_shards(
     ----------
     folder : path-like
         The folder; made if it does not exist.
-
     stream : `FlameStream`
         The images, of which all ``n_images`` are written.
-
     shard_size : int, optional
         The number of images in a file.
-
     n_workers : int, optional
         The number of processes.  They are spawned: a script that asks for more than one needs the
         usual ``if __name__ == "__main__":``.
-
     progress_bar : bool or callable, optional
         Whether to show progress, in files.
 
@@ -157,7 +153,6 @@ def write_shards(
     ------
     ValueError
         If the folder has images with other settings.
-
     BlockingIOError
         If another process is writing to the folder.
 
@@ -265,10 +260,8 @@ def write_contact_sheet(
     ----------
     images : sequence of 3D `~numpy.ndarray`
         Images of shape (3, size, size).
-
     path : path-like
         The file to write.
-
     rendering : {"gas", "moments", "palette"}, optional
         The channels of ``"palette"`` are colors; those of the others are shown side by side, each
         image between its own extremes.

@@ -61,28 +61,22 @@ class FlameStream(Stream):
     ----------
     seed : int
         The seed of the series.
-
     size : int, optional
         Pixels on a side.
-
     n_points : int, optional
         The number of points wanted in the frame.  At most four times as many are played, for
         flames that lie mostly outside of it.
-
     rendering : {"gas", "moments", "palette"}, optional
         What the three channels are.  ``"moments"``: log10 of the number of points relative to its
         mean, mean and standard deviation of the tracer that points carry.  ``"gas"``: the same as
         log10 N(H2) [cm-2], velocity [km/s] and velocity dispersion [km/s], with physical scales
         drawn once per image (`GasAmplitude`).  ``"palette"``: the classic flame, RGB in [0, 1].
-
     coverage : float, optional
         The least share of 16 x 16 cells of the frame that must receive points of an 8192-point
         pilot run; other candidates are rejected.
-
     center : {"peak", "attractor"}, optional
         ``"peak"`` centers the frame on a density peak, as gas maps are on a protostar, and zooms in
         by a factor of 1 to 4, drawn per image.  ``"attractor"`` shows the whole flame.
-
     n_images : int, optional
         The length of the dataset.
 

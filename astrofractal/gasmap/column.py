@@ -50,7 +50,6 @@ def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantit
     ----------
     frequency : `~astropy.units.Quantity`
         Frequency or wavelength.
-
     beta : float, optional
         The emissivity index.
 
@@ -85,13 +84,10 @@ class _Conversion:
         ----------
         values : `~astropy.units.Quantity`
             What was measured: a number or a map.
-
         beam : `~radio_beam.Beam`, optional
             The beam, for values per beam.
-
         pixel_solid_angle : `~astropy.units.Quantity`, optional
             The solid angle of a pixel, for values per pixel.
-
         rest_frequency : `~astropy.units.Quantity`, optional
             Rest frequency of the line, for a line in Jy/beam or MJy/sr.
 
@@ -118,7 +114,6 @@ class XFactor(_Conversion):
     value : `~astropy.units.Quantity`
         Column density per integrated intensity, e.g. in cm-2 / (K km/s).  There is no default: it
         depends on the line.  `optically_thin_x_factor` computes it for an optically thin one.
-
     rest_frequency : `~astropy.units.Quantity`, optional
         Rest frequency (or wavelength) of the line; replaces that of the header.
     """
@@ -198,10 +193,8 @@ class DustEmission(_Conversion):
     ----------
     temperature : `~astropy.units.Quantity` or path-like, HDU or `~astropy.nddata.NDData`
         Temperature of the dust: one value, or a map of it on the pixels of the emission.
-
     frequency : `~astropy.units.Quantity`
         Frequency or wavelength.
-
     opacity : `~astropy.units.Quantity`
         Opacity per mass of gas and dust, e.g. that of `hildebrand_opacity`.
     """
@@ -316,16 +309,12 @@ def optically_thin_x_factor(
     ----------
     frequency, einstein_a : `~astropy.units.Quantity`
         Rest frequency and Einstein coefficient (1/s) of the line.
-
     upper_energy, upper_degeneracy : `~astropy.units.Quantity`, float
         Energy (as a temperature) and statistical weight of the upper level.
-
     partition_function, excitation_temperature : float, `~astropy.units.Quantity`
         Excitation temperature, and the partition function at it.
-
     abundance : float
         Molecules per H2.
-
     background_temperature : `~astropy.units.Quantity`, optional
         Temperature behind the gas: the cosmic microwave background.
 

@@ -66,31 +66,22 @@ class GasMap:
     column_density : `~astropy.units.Quantity` or `~astropy.nddata.NDData`
         2D column density: N(H2) (cm-2), or mass per area (2.8 hydrogen masses per H2 molecule).
         Values that are not finite, not positive or above 1e29 cm-2 are masked.
-
     velocity : `~astropy.units.Quantity` or `~astropy.nddata.NDData`, optional
         2D mean line-of-sight velocity (km/s, m/s, ...), in any rest frame.
-
     dispersion : `~astropy.units.Quantity` or `~astropy.nddata.NDData`, optional
         2D velocity dispersion: a standard deviation.  Negative values count as missing.
-
     wcs : `~astropy.wcs.WCS` or `~astropy.io.fits.Header`, optional
         The WCS, by default that of ``column_density``; its celestial part is kept.
-
     distance : `~astropy.units.Quantity`, optional
         Distance to the gas.
-
     mask : 2D `~numpy.ndarray` of bool, optional
         `True` is masked; joined with the masks of the data.
-
     beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
         The beam; a Quantity is the FWHM of a round one.
-
     pixel_scale : `~astropy.units.Quantity`, optional
         Width of a pixel (a length), for a map that has no WCS or no distance.
-
     flags : sequence of str, optional
         Warnings attached to the map, names of `~astrofractal.flags.FLAGS`.
-
     meta : dict, optional
         Anything else.
 
@@ -98,10 +89,8 @@ class GasMap:
     ------
     ValueError
         If the shapes disagree, there is no positive column density, or the WCS is not celestial.
-
     TypeError
         If a channel is neither Quantity nor NDData.
-
     astropy.units.UnitsError
         If a unit does not fit its parameter.
 
@@ -222,7 +211,6 @@ class GasMap:
         ------
         TypeError
             If there is no such part.
-
         ValueError
             If the channels disagree in shape, or a ``pixel_scale`` contradicts WCS and distance.
         """
@@ -470,44 +458,32 @@ class GasMap:
             The column density, and perhaps velocities, errors and a mask: what the formats describe,
             ``(data, wcs)`` or ``(data, header)``, where the WCS replaces that of the data, or a
             `GasMap`, returned as it is (with ``distance``, ``beam`` and ``pixel_scale`` if given).
-
         velocity, dispersion : path-like, HDU, NDData or Quantity, optional
             Maps of the mean velocity and of the velocity dispersion, or cubes of fitted parameters.
             Those on another grid are regridded to that of the column density, with a warning.
-
         uncertainty : dict, optional
             Maps of the standard deviation of ``"column_density"``, ``"velocity"`` or
             ``"dispersion"``.
-
         column : `~astrofractal.gasmap.XFactor`, `~astrofractal.gasmap.Extinction`, \
                 `~astrofractal.gasmap.DustEmission` or `~astrofractal.gasmap.Abundance`, optional
             How to convert the map of another quantity to N(H2).
-
         distance : `~astropy.units.Quantity`, optional
             Distance to the gas.  By default the header's ``DISTANCE`` with a comment ``[pc]``.
-
         beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
             The beam, or the FWHM of a round one.  By default that of the header.
-
         pixel_scale : `~astropy.units.Quantity`, optional
             Width of a pixel (a length), for a map that has no WCS.
-
         unit : unit, str, or sequence or dict of these, optional
             Unit of the column density, or of each map (in order, or by name); replaces ``BUNIT``.
             ``"dex(cm-2)"`` is that of a decimal logarithm.
-
         hdu : int or str, optional
             The extension with the column density.
-
         no_data : float, optional
             A value that marks missing data, in all maps and errors.
-
         dispersion_kind : {"sigma", "fwhm", "variance", "doppler"}, optional
             What ``dispersion`` holds.  By default the header decides, else a standard deviation.
-
         line_width : `~astropy.units.Quantity`, optional
             Subtracted from the dispersions in quadrature: see `from_cube`.
-
         format : str, optional
             A name of ``GasMap.read.list_formats()``.  By default it follows from ``source``.
 
@@ -520,10 +496,8 @@ class GasMap:
         ------
         OSError
             If a file is missing, damaged or no FITS.
-
         ValueError
             If the data are no map of the sky, or cannot use one of the options.
-
         astropy.units.UnitsError
             If a unit does not fit.
 
@@ -575,30 +549,23 @@ class GasMap:
         cube : path-like, HDU, `~astropy.io.fits.HDUList`, `~spectral_cube.SpectralCube` or NDData
             The cube (also a folder of CASA, with the extra ``cube``), in K, Jy/beam or another
             surface brightness.  Axes of one pixel are dropped.
-
         column : `~astrofractal.gasmap.XFactor`
             N(H2) per integrated intensity and, where the header has none, the rest frequency.
-
         distance, unit, hdu, beam : optional
             See `read`; ``unit`` is that of the intensity.
-
         velocity_range : `~astropy.units.Quantity`, optional
             Two velocities: channels outside are used for the noise only.
-
         noise : `~astropy.units.Quantity`, optional
             The rms of a channel, one value or a map.  By default that of the uncertainties of the
             cube (an extension such as ``VARIANCE``), or else the median of the negative values of
             each spectrum, divided by -0.6745.
-
         snr : float, optional
             A run of channels above 1.5 times the noise counts if two adjacent ones are above ``snr``
             times the noise.  It is widened by a quarter of its length on both sides, for the wings.
-
         line_width : `~astropy.units.Quantity`, optional
             Subtracted from the dispersions in quadrature: the thermal motion of the molecule
             (`~astrofractal.simulations.thermal_dispersion`) and the spectrometer (a channel's width
             / sqrt(12)), neither of which is in the reference maps.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 
@@ -611,7 +578,6 @@ class GasMap:
         ------
         ValueError
             If the data are no cube of the sky, or no spectrum has signal.
-
         astropy.units.UnitsError
             If ``column`` does not fit the intensities.
 

@@ -199,17 +199,13 @@ def plot(
     ----------
     channel : {"column_density", "velocity", "dispersion"}, optional
         The channel; all that the map has by default.
-
     figure : `~matplotlib.figure.Figure`, optional
         The figure to draw in; a new one by default.
-
     cmap : str or `~matplotlib.colors.Colormap`, optional
         The colors of ``channel``.
-
     norm : `~matplotlib.colors.Normalize`, optional
         From values of ``channel`` in cm-2 or km/s to colors; by default logarithmic for column
         densities, and about the mean velocity of the gas for velocities.
-
     colorbar : bool, optional
         Whether to draw color bars.
 

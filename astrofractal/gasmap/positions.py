@@ -40,10 +40,8 @@ def cutout(
     position : `~astropy.coordinates.SkyCoord`, tuple of float or `~regions.Region`
         The center: a sky position in any frame, or a 0-based pixel (x, y).  With a region, the
         pixels of its bounding box are returned as they are.
-
     size : `~astropy.units.Quantity`, optional
         Width of the cutout: a length, or an angle.
-
     shape : tuple of int, optional
         Shape (ny, nx) of the cutout.  Pixels are square; for ny different from nx, ``size`` is
         the width along x.

@@ -34,7 +34,6 @@ def column_to_mass(column_density: u.Quantity, area: u.Quantity) -> u.Quantity:
     ----------
     column_density : `~astropy.units.Quantity`
         Column density: N(H2) (e.g. cm-2) or mass per area (e.g. g/cm2, Msun/pc2).
-
     area : `~astropy.units.Quantity`
         Area, e.g. in pc2; broadcast against ``column_density``.
 

@@ -41,31 +41,22 @@ class MapSet:
     images : array-like
         4D array (n_maps, 3, ny, nx) of the model's channels: log10 of N(H2) in cm-2, velocity and
         dispersion in km/s, NaN where unknown.  The mean velocity of each map is subtracted.
-
     masses : `~astropy.units.Quantity`
         The (n_maps,) masses of the protostars.
-
     clouds : array-like of str
         The simulation that each map comes from: the unit that is held out whole.
-
     protostars : array-like of str
         The protostar that each map is centered on; the name of the cloud is put before it.
-
     times : `~astropy.units.Quantity`, optional
         The simulation time of each map.
-
     axes : array-like of str, optional
         The line of sight of each map ("x", "y", "z").
-
     positions : `~astropy.units.Quantity`, optional
         The (n_maps, 3) positions of the protostars in the simulation.
-
     represents : array-like, optional
         How many maps of a larger set each map stands for, see `limit`; one by default.
-
     pixel_scale : `~astropy.units.Quantity`, optional
         The width of a pixel; 0.5 pc / 64 by default.
-
     meta : dict, optional
         Anything else; ``meta["clouds"]`` maps the name of a cloud to its properties.
 
@@ -280,7 +271,6 @@ class MapSet:
         ------
         OSError
             If there is no such file, or a file is not FITS or is truncated.
-
         ValueError
             If a file is FITS but not of this format.
         """
@@ -302,7 +292,6 @@ class MapSet:
         ----------
         path : path-like
             The file.
-
         overwrite : bool, optional
             Whether an existing file may be replaced.
 
@@ -310,7 +299,6 @@ class MapSet:
         ------
         FileExistsError
             If the file exists and ``overwrite`` is `False`.
-
         ValueError
             If a value does not fit into the quantized 16-bit integers.
         """

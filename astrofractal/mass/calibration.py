@@ -74,10 +74,8 @@ class Calibration:
     ----------
     channels : tuple of str
         The channels that the maps have.
-
     features : `~astrofractal.mass.FeatureSet`
         What the maps are described by.
-
     regressor, weight_exponent, prior
         As `~astrofractal.StellarMassEstimator` takes them, for regressor and intervals; ``skill_``
         counts the reference protostars as they are.
@@ -89,7 +87,6 @@ class Calibration:
         `Evaluation.scores`; ``r2_protostar_err``, the standard deviation of R2 over draws of clouds and
         of the protostars in them; ``coverage_68_thirds`` and ``bias_thirds`` (dex, predicted less true)
         by the thirds of the predicted mass; ``n_clouds``.
-
     X_, y_, appearance_, clouds_, protostars_, represents_ : `~numpy.ndarray`
         The reference maps: scaled features (16 bit), log10 masses, appearance, cloud (or `None`),
         protostar and number of maps stood for.

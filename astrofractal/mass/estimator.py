@@ -149,20 +149,16 @@ class StellarMassEstimator(Options, BaseEstimator):
     ----------
     encoder : `~astrofractal.FractalEncoder`, optional
         The encoder; the bundled one by default.
-
     features : `~astrofractal.mass.FeatureSet`, optional
         What the maps are described by; by default tokens and contrasts.
-
     regressor : str, estimator or tuple of these, optional
         ``"knn"`` (of the paper: whitened principal components, five neighbors weighted by
         distance), ``"ridge"``, ``"kernel_ridge"`` or ``"svr"``; any regressor of scikit-learn; or a
         tuple of several, whose predictions are averaged.  By default each combination of channels
         has its own.
-
     weight_exponent : float, optional
         A map has the weight ``n ** -weight_exponent`` where its protostar has n maps: with 0 each
         map counts the same, with 1 each protostar; 0.6 by default.
-
     prior : str, table or path-like, optional
         The masses that are expected: "kroupa" or "chabrier" (initial mass functions), or a table, or
         the path of one, with ``mass`` and ``number`` (of protostars per decade).  Reference
@@ -322,16 +318,13 @@ class StellarMassEstimator(Options, BaseEstimator):
         ----------
         maps : `~astrofractal.mapset.MapSet` or list of maps
             Maps centered on their protostars, as `predict` takes them.
-
         masses, clouds, protostars : `~astropy.units.Quantity` and array-like, optional
             Mass, cloud (simulation) and protostar of each map; by default those of a
             `~astrofractal.mapset.MapSet`.  Scores and intervals are measured on whole clouds left
             out; without clouds, or with one, they are too good for a new cloud, and a warning is
             issued.  Without ``protostars`` each map has its own.
-
         channels : list of tuple of str, optional
             The combinations of channels to calibrate; by default all that the maps have.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 
@@ -403,7 +396,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         ----------
         *clouds : str
             Names of clouds of the reference maps.
-
         channels : list of tuple of str, optional
             The combinations of channels that are needed; all by default.
 
@@ -467,23 +459,17 @@ class StellarMassEstimator(Options, BaseEstimator):
         gas : map or `~astrofractal.observing.Telescope`
             A map with a WCS and a distance, from which the telescope is measured
             (`astrofractal.observing.Telescope.measure`), or a telescope.
-
         positions : optional
             The protostars of a map, as `catalog` takes them.
-
         largest_scale : `~astropy.units.Quantity`, optional
             The largest scale, an angle or a length, that the map of an interferometer holds.
-
         maps : `~astrofractal.mapset.MapSet`, optional
             Maps of known masses, of which two of each protostar are used; by default
             `~astrofractal.mapset.reference_maps` without the clouds that `leave_out` has left out.
-
         random_state : int, optional
             The seed of noise and footprints.
-
         cache : bool, optional
             Whether the calibration is kept on disk, for maps that were observed alike.
-
         progress_bar : bool or callable, optional
             As in `fit`.
 
@@ -578,10 +564,8 @@ class StellarMassEstimator(Options, BaseEstimator):
             an iterable of these; a `~astrofractal.mapset.MapSet`; an array (n_maps, 3, ny,
             nx) of the model's channels.  A map that is wider than 0.5 pc is cut out around its
             center; one of unknown scale must be of the standard shape and is taken as 0.5 pc wide.
-
         distance : `~astropy.units.Quantity`, optional
             Distance to the gas, for maps that have none.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 
@@ -629,7 +613,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         ----------
         maps, progress_bar
             As in `predict`.
-
         level : float, optional
             The probability.
 
@@ -689,19 +672,15 @@ class StellarMassEstimator(Options, BaseEstimator):
         gas : map
             As in `predict`, with a WCS and a distance.  For many maps see
             `astrofractal.surveys.survey_catalog`.
-
         positions : optional
             Where the protostars are: a `~astropy.coordinates.SkyCoord`, a table with sky or pixel
             positions, the path of such a table or of a region file, `regions.Regions` (of polygons
             the centroids), or pixels (x, y) of shape (n, 2).  By default photutils looks for peaks
             of the column density, and each is moved to the peak of its own cutout.
-
         distance, progress_bar
             As in `predict`.
-
         level : float, optional
             The probability of the intervals.
-
         **detection : dict
             ``min_separation`` (a length), ``threshold`` (a column density or a signal-to-noise
             ratio) and ``max_sources`` of `~astrofractal.catalogs.find_protostars`.
@@ -757,7 +736,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         ----------
         gas : map
             One map, as `predict` takes it.
-
         n : int, optional
             The number of protostars.
 
@@ -796,7 +774,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         ----------
         gas, progress_bar
             As in `predict`, of one map.
-
         patch : int, optional
             The width of a patch in pixels of the cutout (0.0078 pc).
 
@@ -817,7 +794,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         ----------
         path : path-like
             The file; ``.astrofractal`` is the custom.
-
         overwrite : bool, optional
             Whether an existing file may be replaced.
         """
@@ -832,7 +808,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         ----------
         path : path-like
             A file of `save`.
-
         encoder : `~astrofractal.FractalEncoder`, optional
             The encoder that it was calibrated with; needed if that was neither the bundled nor a
             random one.

@@ -50,25 +50,19 @@ class Evaluation:
     ----------
     log_mass : 1D `~numpy.ndarray`
         log10 of the masses in solar masses.
-
     difficulty : 1D `~numpy.ndarray`
         The widths of the intervals relative to the others.
-
     ood_score : 1D `~numpy.ndarray`
         How unlike the reference maps a map is: the larger of two scaled distances to the nearest of
         them, by features and by level, contrast and smoothness.  One in a hundred maps of a cloud
         left out exceeds 1, above which a map is out of distribution.
-
     velocity_known : 1D `~numpy.ndarray`
         The part of the column density's pixels in which velocity and dispersion are known: the
         smaller one where a map has both, 0 where it has none.
-
     flags : list of list of str
         The flags of each map.
-
     calibrations : list of `~astrofractal.mass.Calibration`
         The one that was used for each map; `None` where there was nothing to estimate.
-
     n_maps : 1D `~numpy.ndarray` or None
         After `combine`: the number of maps in each entry.
     """
@@ -139,7 +133,6 @@ class Evaluation:
         ----------
         masses : `~astropy.units.Quantity`
             The true mass in each map.
-
         protostars, represents : array-like, optional
             As in a `~astrofractal.mapset.MapSet`; without ``protostars`` each map has its own.
 
@@ -175,7 +168,6 @@ class Evaluation:
         ----------
         protostars : array-like, optional
             Which protostar each map shows; by default all maps show one.
-
         correlation : float, optional
             That of the errors of two maps of one protostar, from 0 to 1.
 
@@ -229,7 +221,6 @@ class Evaluation:
         ----------
         level : float, optional
             The probability of the intervals.
-
         meta : dict, optional
             What the masses come from: `StellarMassEstimator.meta`.
 

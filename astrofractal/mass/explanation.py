@@ -130,10 +130,8 @@ def plot_explanation(
     ----------
     analogs : `~astropy.table.QTable`
         What `~astrofractal.StellarMassEstimator.analogs` returns, with or without images.
-
     sensitivity : dict
         What `~astrofractal.StellarMassEstimator.sensitivity` returns.
-
     figure : `~matplotlib.figure.Figure`, optional
         The figure to draw in; a new one by default.
 

@@ -42,7 +42,6 @@ def aperture_contrasts(images: np.ndarray, zoom: float = 4.0) -> np.ndarray:
     ----------
     images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
         The model's channels; NaN where there is no data.
-
     zoom : float, optional
         The magnification about the center; the apertures are 0.7 to 5.6 px wide after it.
 
@@ -72,15 +71,12 @@ class FeatureSet:
     pooling : tuple of str, optional
         The poolings of the encoder's tokens; see `~astrofractal.encoder.pooling.pool_tokens`.  One
         name may stand for a tuple of one.  Empty or `None`: the encoder is not used.
-
     zoom : float, optional
         The magnification about the protostar, of the map that the encoder receives and for the
         contrasts; see `~astrofractal.FractalEncoder.encode`.
-
     symmetrize : bool, optional
         Whether the encoder's features are averaged over the sixteen symmetries of the sky.  Without
         it the encoder processes each map once, in a sixteenth of the time.
-
     profiles, contrasts : bool, optional
         Whether the thirty `~astrofractal.mass.radial_profiles` and the sixteen
         `~astrofractal.mass.aperture_contrasts` are added.
@@ -138,10 +134,8 @@ class FeatureSet:
         ----------
         images, channels : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx), and tuple of str
             The model's channels, and which of them to use.
-
         encoder, encoded : `~astrofractal.FractalEncoder` or 2D `~numpy.ndarray`
             What encodes the maps, or its features where they are known already.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 

@@ -90,34 +90,25 @@ def fine_tune(
     ----------
     encoder : `~astrofractal.FractalEncoder`
         The encoder to start from, pretrained or random; a Vision Transformer.  It is not changed.
-
     maps : `~astrofractal.mapset.MapSet`
         Labeled maps.
-
     blocks : int or "all", optional
         How many of the last transformer blocks are trained, with the last normalization.
-
     weight_exponent : float, optional
         A map is drawn with the number of maps of its protostar to the power of minus this: with 1
         all protostars are drawn equally often, with 0 all maps.
-
     validation : float or sequence of str, optional
         The names of the clouds that are held out, or the least part of the protostars for which
         whole clouds are taken at random.
-
     n_views, max_epochs, patience : int, optional
         Views of each protostar (on average) per epoch; the number of epochs, and of those without
         improvement after which the training ends.
-
     learning_rate : float, optional
         Of the last block and of the head.
-
     precision : {"float32", "bfloat16"}, optional
         ``"bfloat16"`` is more than twice as fast on processors with instructions for it.
-
     random_state : int, optional
         The seed.
-
     progress_bar : bool or callable, optional
         Whether to show progress.
 
@@ -199,12 +190,10 @@ class FineTuned:
     ----------
     encoder : `~astrofractal.FractalEncoder`
         The tuned encoder.
-
     history : `~astropy.table.QTable`
         One row per epoch: ``epoch`` (0 is the linear probe), ``learning_rate``, ``loss``, and on the
         clouds held out ``validation_rmse`` (dex) and ``validation_r2``, in which protostars are weighted
         as in the training.
-
     best_epoch : int
         The epoch whose weights were kept.
     """
@@ -224,10 +213,8 @@ class FineTuned:
         ----------
         maps : `~astrofractal.mapset.MapSet` or 4D `~numpy.ndarray`, shape (n_maps, 3, width, width)
             Standard maps, or the model's channels of such.
-
         n_views : int, optional
             Over how many of the sixteen symmetric views the logarithm of the mass is averaged.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 

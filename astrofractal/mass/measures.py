@@ -191,10 +191,8 @@ def virial_mass(
     ----------
     images : 4D `~numpy.ndarray`, shape (n_maps, 3, ny, nx)
         The model's channels.
-
     pixel_scale : `~astropy.units.Quantity`
         The width of a pixel.
-
     radius : `~astropy.units.Quantity`, optional
         The radius of the sphere.
 

@@ -140,7 +140,6 @@ class KernelRidgeRegression(_Regressor):
     ----------
     alpha : float, optional
         The variance of the noise, in units of that of the process.
-
     gamma : float, optional
         The inverse square width of the kernel, in units of the inverse total variance of ``X``.
     """

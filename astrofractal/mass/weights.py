@@ -136,7 +136,6 @@ class Prior:
     ----------
     name : str
         One of `PRIORS`, or "table".
-
     log_mass, density : tuple of float
         Of a table: log10 of the masses in solar masses, in increasing order, and the number of
         protostars per decade there, in any unit.

@@ -71,35 +71,27 @@ class Telescope:
         The beam, or its FWHM, an angle or a length, or (major, minor, position angle), the last
         from north to east (without a WCS: from the y axis, counter-clockwise).  A map that has a
         beam already is convolved with what is missing.  Images also take pixels (``u.pix``).
-
     pixel_scale : `~astropy.units.Quantity`, optional
         Width of the pixels, an angle or a length.  A map on a new grid has north up and covers the
         same area.  Images come back on their own grid, interpolated from the telescope's pixels
         as cutouts of a map with such pixels are.
-
     noise : `~astropy.units.Quantity` or float, optional
         Standard deviation of the column density in a pixel: a column density, or a fraction of
         the pixel's value.
-
     velocity_noise, dispersion_noise : `~astropy.units.Quantity`, optional
         Standard deviations of velocity and dispersion in a pixel.
-
     correlated : bool, optional
         Whether the noise is correlated over the beam (at the same standard deviation), as in maps
         with pixels smaller than the beam.
-
     largest_scale : `~astropy.units.Quantity`, optional
         The scale, an angle or a length, beyond which an interferometer filters out emission: a
         source at the uv distance k keeps the part
         :math:`1 - \\exp(-(\\pi k L)^2 / (4 \\ln 2))` of its amplitude, so that a Gaussian of FWHM L
         keeps half of its peak.  Each channel is filtered: negative bowls remain.
-
     distance : `~astropy.units.Quantity`, optional
         Where the cloud is put; lengths in the cloud stay, angles change.
-
     channels : tuple of str, optional
         The channels that are observed.
-
     footprint : `~numpy.ndarray` of bool or `~regions.Region`, optional
         The part that is observed (`True` is observed): a region or an array of shape (ny, nx) on
         the grid of the result.  For images also one of shape (n_images, ny, nx), or several of
@@ -170,11 +162,9 @@ class Telescope:
         ----------
         gas : `~astrofractal.GasMap`, or what `~astrofractal.GasMap.read` takes
             The map, with its uncertainties where they are known.
-
         positions : `~astropy.coordinates.SkyCoord` or pixels (n, 2), optional
             Protostars: the footprint is that of the 0.5 pc around each, and the channels are those
             that are known there.
-
         largest_scale : `~astropy.units.Quantity`, optional
             As the class takes it; maps do not show it.
 
@@ -220,7 +210,6 @@ class Telescope:
         ----------
         gas : `~astrofractal.GasMap`, or what `~astrofractal.GasMap.read` takes
             The map, usually a simulated one.
-
         random_state : int or `~numpy.random.Generator`, optional
             The seed of the noise.
 
@@ -297,10 +286,8 @@ class Telescope:
         cube : `~astropy.io.fits.PrimaryHDU`
             Brightness temperatures (n_channels, ny, nx) without a beam, as
             `astrofractal.simulations.project` returns them with ``velocities``.
-
         noise : `~astropy.units.Quantity`, optional
             Standard deviation of the brightness temperature in a channel.
-
         random_state : int or `~numpy.random.Generator`, optional
             The seed of the noise.
 
@@ -341,10 +328,8 @@ class Telescope:
         images : 4D `~numpy.ndarray`
             Images of shape (n, 3, ny, nx) as `astrofractal.GasMap.to_array` gives them: log10 N(H2)
             in cm-2, velocity and dispersion in km/s; NaN where unknown.
-
         size : `~astropy.units.Quantity`, optional
             Width of an image along x, a length.
-
         random_state : int or `~numpy.random.Generator`, optional
             The seed of noise and footprints.
 

@@ -290,7 +290,6 @@ class Recipe(_Table):
         ----------
         name : str or path-like
             One of `recipe_names`, or the path of a ``.toml`` or ``.json`` file.
-
         **overrides : dict
             Values that replace the file's, of any table.
         """

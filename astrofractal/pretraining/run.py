@@ -203,44 +203,33 @@ def pretrain(
     ----------
     recipe : str, path-like or `~astrofractal.pretraining.Recipe`, optional
         A recipe, its name or its file.
-
     output : path-like, optional
         The new run's folder; it must not contain a run.  Default ``runs/<recipe name>``.
-
     resume : path-like, optional
         The folder of a run to continue by its own recipe.
-
     start_from : path-like, optional
         The folder of a finished run, a ``.safetensors`` file of exported weights, or ``"bundled"``:
         networks that the new run starts from, with schedules of its own.  Weights have no projection
         heads: these start anew.
-
     shards : path-like, optional
         Flames rendered beforehand by ``astrofractal fractals`` with the settings of the recipe;
         otherwise they are rendered on the way.  A resumed run uses the same ones.
-
     maps : path-like, optional
         For recipes whose ``source`` is "maps", such as "adapt": a FITS file or a folder of them, map
         sets or maps of gas with WCS and ``DISTANCE``.  Images are cut out of them and kept in
         the run's folder.  No mass is read.
-
     precision : str, optional
         Lightning's precision; by default the faster one on this machine, measured at the start.
-
     n_workers : int, optional
         Processes that render flames for each process that trains; by default as many as the cores
         allow.
-
     devices, strategy, n_nodes, callbacks : optional
         Passed to `pytorch_lightning.Trainer`: several devices, several machines, ``"ddp"``.
         ``"fsdp"`` shards student, teacher and optimizer within each machine.
-
     max_steps : int, optional
         Stop after this step, without changing the schedules; ``resume`` continues.
-
     progress_bar : bool, optional
         Whether to show progress.
-
     **overrides : dict
         Values of the recipe to replace.
 
@@ -253,11 +242,9 @@ def pretrain(
     ------
     FileExistsError, FileNotFoundError
         If ``output`` already has a run, or ``resume`` or ``start_from`` has none.
-
     ValueError
         If a value is out of its range, or if ``start_from``, the checkpoint, ``shards`` or ``maps`` do
         not fit the recipe.
-
     BlockingIOError
         If another process trains in this folder.
 

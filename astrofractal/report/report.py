@@ -85,28 +85,20 @@ def write_report(
     ----------
     path : path-like
         The file, ``.html``.
-
     catalog : `~astropy.table.QTable`, optional
         What `~astrofractal.StellarMassEstimator.catalog` returned.
-
     segmentation : `~astrofractal.segmentation.Segmentation`, optional
         What `~astrofractal.FeatureSegmenter.segment` returned.
-
     maps : `~astrofractal.GasMap` or sequence of these, optional
         The maps of the catalog; by default that of the segmentation.
-
     estimator : `~astrofractal.StellarMassEstimator` or sequence of these, optional
         What estimated the masses; the calibrations that were used are described.
-
     explanations : iterable of `~matplotlib.figure.Figure`, optional
         Figures of `~astrofractal.mass.plot_explanation`.
-
     command : str, optional
         The command that made the result.
-
     title : str, optional
         The title; by default what is in the page.
-
     overwrite : bool, optional
         Whether an existing file may be replaced.
 
@@ -114,7 +106,6 @@ def write_report(
     ------
     ValueError
         If there is neither a catalog nor a segmentation, or ``path`` has another suffix.
-
     FileExistsError
         If the file exists and ``overwrite`` is `False`.
     """

@@ -39,13 +39,10 @@ def sink_maps(
     ----------
     snapshot : `Snapshot`
         Gas and sink particles.
-
     lines_of_sight : sequence or dict, optional
         Axes, vectors or rotations, see `line_of_sight_basis`; the keys of a dictionary name them.
-
     mass_range : `~astropy.units.Quantity`, optional
         Smallest and largest mass of the sinks that get a map, `None` for all.
-
     **projection : dict
         Options of `project`, such as ``size``, ``shape``, ``depth``, ``thermal`` and ``densities``.
 
@@ -101,13 +98,10 @@ def map_set(
     snapshots : iterable of `Snapshot` or path-like, or one of these
         Snapshots, or files that `read_snapshot` understands; read one at a time.  Snapshots of one
         simulation must have one ``name``, and a sink one name at all times.
-
     lines_of_sight, mass_range : optional
         As for `sink_maps`.
-
     progress_bar : bool or callable, optional
         Whether to show progress over the snapshots.
-
     **projection : dict
         Options of `project`.
 

@@ -96,7 +96,6 @@ def thermal_dispersion(temperature: u.Quantity, *, molecular_weight: float = 2.3
     ----------
     temperature : `~astropy.units.Quantity`
         Gas temperature.
-
     molecular_weight : float, optional
         In hydrogen masses: 2.37 for the mean particle of molecular gas [1]_, which gives the
         isothermal sound speed; 17 for NH3 or 29 for N2H+ for a line of that molecule.
@@ -264,38 +263,28 @@ def project(
     ----------
     snapshot : `Snapshot`
         The gas.
-
     line_of_sight : str, array-like or `~scipy.spatial.transform.Rotation`, optional
         An axis, a vector or a rotation, see `line_of_sight_basis`.
-
     center : `~astropy.units.Quantity`, optional
         Position (3,) of the middle of the map; the center of mass by default.  In a periodic box
         the nearest image of each particle or cell is taken.
-
     size : `~astropy.units.Quantity`, optional
         Width of the map (along columns).
-
     shape : tuple of int, optional
         Shape (ny, nx) of the map; pixels are square.
-
     depth : `~astropy.units.Quantity`, optional
         Depth of the slab around ``center`` that is seen; all the gas by default, as for a
         telescope.  A particle or cell that straddles a face counts by the part of its mass inside.
-
     thermal : bool or `~astropy.units.Quantity`, optional
         What is added in quadrature to the velocity dispersion: nothing by default (as in the
         bundled maps), `True` for the snapshot's temperatures, or a temperature or a sound speed.
-
     densities : tuple of `~astropy.units.Quantity`, optional
         Lowest and highest number density of H2 of the gas that counts, such as
         ``(1e4 / u.cm**3, None)`` for lines of N2H+ or NH3.  That of a particle is m (1.2 / h)^3.
-
     distance : `~astropy.units.Quantity`, optional
         Distance of the cloud: the map then has a WCS (TAN, about 0, 0), for telescopes and cubes.
-
     velocities : `~astropy.units.Quantity`, optional
         The centers of evenly spaced velocity channels: a cube is made in place of a map.
-
     x_factor : `~astropy.units.Quantity`, optional
         For a cube: N(H2) per integrated intensity, which states the (fixed) abundance.
 

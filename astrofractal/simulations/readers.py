@@ -132,32 +132,24 @@ def read_snapshot(
     ----------
     path : path-like
         The snapshot: a file; for Enzo the parameter file; for RAMSES the folder ``output_NNNNN``.
-
     sinks : `~astropy.table.QTable` or path-like, optional
         Sink particles, in place of those of the snapshot: a table as for `Snapshot`.  By default
         ``sink_NNNNN.csv`` or ``sink`` (RAMSES), ``PartType5``, then ``PartType4`` (GADGET, GIZMO,
         AREPO), all particles (Enzo, FLASH); Athena++ and plot files of FLASH have none.
-
     units : dict, optional
         What one code unit is, as Quantities: ``length``, and two of ``mass`` or ``density``,
         ``velocity`` or ``time``.  Needed where the file does not state it: Athena++, and GADGET
         files without units in their header.
-
     name : str, optional
         Name of the simulation; by default the name of the folder that holds the snapshot.
-
     region : tuple of `~astropy.units.Quantity`, optional
         Lower and upper corner (3,) of the part of the box to read; not for Phantom.
-
     temperatures : bool, optional
         Whether to read gas temperatures, for the thermal part of the dispersion; not for Phantom.
-
     periodic : bool, optional
         Whether the box repeats; by default what the snapshot says.
-
     molecular : bool, optional
         Whether only molecular gas counts, by ``MolecularMassFraction`` (GIZMO, STARFORGE).
-
     reservoir : bool, optional
         Whether the mass of a sink (``BH_Mass``) includes the gas that waits in it to reach the star,
         ``BH_Mass_AlphaDisk`` (GIZMO, STARFORGE).

@@ -67,30 +67,22 @@ class Snapshot:
     ----------
     positions, masses, velocities : `~astropy.units.Quantity`
         Of the particles, or of the cells (positions are their centers): (n, 3), (n,), (n, 3).
-
     smoothing_lengths : `~astropy.units.Quantity`, optional
         For particles: h of the M4 cubic spline, (n,), whose kernel vanishes at 2 h, as in Phantom
         (GADGET and GIZMO write 2 h).
-
     cell_widths : `~astropy.units.Quantity`, optional
         For cells: widths along x, y and z, (n, 3), or (n,) for cubes.
-
     temperatures : `~astropy.units.Quantity`, optional
         Gas temperatures, (n,), for the thermal part of the velocity dispersion.
-
     sinks : `~astropy.table.QTable`, optional
         Sink (star) particles: ``mass``, ``x``, ``y``, ``z`` with units, in the frame of
         ``positions``, and ``sink``, a name that is the same in all snapshots (default: the row).
-
     time : `~astropy.units.Quantity`, optional
         Time of the snapshot.
-
     box_size : `~astropy.units.Quantity`, optional
         Side of a periodic box, a scalar or (3,).  Without it the gas ends where it ends.
-
     name : str, optional
         Name of the simulation, which becomes the cloud of its maps.
-
     meta : dict, optional
         Anything else; it is carried along.
 

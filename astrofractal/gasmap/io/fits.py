@@ -308,7 +308,6 @@ def write(gas: astrofractal.GasMap, path: PathLike, *, overwrite: bool = False) 
     ----------
     path : path-like
         The file.
-
     overwrite : bool, optional
         Whether an existing file may be replaced.
     """
