@@ -17,7 +17,13 @@ from astrofractal.gasmap.moments import STANDARD_WIDTH
 from astrofractal.gasmap.noise import pixel_noise
 from astrofractal.gasmap.units import to_column_density
 
-__all__ = ["COLUMN_THRESHOLD", "find_protostars", "is_off_center", "peak_offset"]
+__all__ = [
+    "COLUMN_THRESHOLD",
+    "check_detection",
+    "find_protostars",
+    "is_off_center",
+    "peak_offset",
+]
 
 if TYPE_CHECKING:
     from astrofractal.gasmap import GasMap
@@ -25,12 +31,14 @@ if TYPE_CHECKING:
 #: The smallest column density of a peak where the noise is not known, as of a map read part by part.
 COLUMN_THRESHOLD = 3e22 / u.cm**2
 
+_OPTIONS = ("min_separation", "threshold", "max_sources")
+
 
 def find_protostars(
     gas: GasMap,
     *,
     min_separation: u.Quantity = 0.05 * u.pc,
-    threshold: u.Quantity | float = 5.0,
+    threshold: u.Quantity | str | float = 5.0,
     max_sources: int | None = None,
 ) -> np.ndarray:
     """
@@ -44,9 +52,9 @@ def find_protostars(
     min_separation : `~astropy.units.Quantity`, optional
         The smallest separation of two peaks: a length or an angle.
 
-    threshold : `~astropy.units.Quantity` or float, optional
-        The smallest ratio of signal to noise of a peak as a number, or its smallest column density.
-
+    threshold : `~astropy.units.Quantity`, str or float, optional
+        The smallest ratio of signal to noise of a peak as a number, or its smallest column density
+        (text such as "5e22 cm-2" as well).
     max_sources : int, optional
         Keep only the highest peaks.
 
@@ -76,6 +84,7 @@ def find_protostars(
 
     width = u.Quantity(min_separation)
     separation = in_pixels("min_separation", width, length=gas.pixel_scale, distance=gas.distance)
+    threshold = _threshold(threshold)
     column = np.where(gas.mask, 0, gas.column_density.value.astype(float))
     with_limit = isinstance(threshold, u.Quantity)
     if with_limit:
@@ -83,7 +92,7 @@ def find_protostars(
         limit = to_column_density(threshold, name="threshold").to_value(u.cm**-2)
         what = f"{limit:.3g} cm-2"
     else:
-        data, limit = _significance(gas, column), float(threshold)
+        data, limit = _significance(gas, column), threshold
         what = f"{limit:g} (signal to noise)"
     inside = binary_erosion(~np.asarray(gas.mask), np.ones((3, 3)))
     with warnings.catch_warnings():
@@ -104,6 +113,29 @@ def find_protostars(
             "threshold, or give positions"
         )
     return pixels[:max_sources]
+
+
+def _threshold(threshold):
+    """Return a threshold, a number or a column density, from either or from text of either."""
+    try:
+        value = u.Quantity(threshold)
+    except (TypeError, ValueError) as error:
+        msg = (
+            f"threshold must be a number or a column density such as '5e22 cm-2', got {threshold!r}"
+        )
+        raise ValueError(msg) from error
+    return float(value) if value.unit == u.one else value
+
+
+def check_detection(options):
+    """Raise `TypeError` if there is an option that `find_protostars` does not have."""
+    unknown = [name for name in options if name not in _OPTIONS]
+    if unknown:
+        msg = (
+            f"catalog has no parameter {unknown[0]!r}: the detection takes {', '.join(_OPTIONS)}, and "
+            "cutouts are always 0.5 pc wide"
+        )
+        raise TypeError(msg)
 
 
 def _significance(gas, column):

@@ -152,8 +152,11 @@ class Calibration:
         own = np.array([]) if self.clouds_ is None else self.clouds_
         known = sorted(set(own.tolist()))
         clouds = [str(cloud) for cloud in clouds]
+        if not known:
+            msg = f"clouds must be none: the calibration was fitted without clouds, got {clouds}"
+            raise ValueError(msg)
         for cloud in clouds:
-            one_of("clouds", cloud, known or ["none"])
+            one_of("clouds", cloud, known)
         keep = ~np.isin(own, clouds)
         if keep.sum() < _LEAST_MAPS:
             msg = f"clouds: {keep.sum()} maps remain, a calibration needs {_LEAST_MAPS}"

@@ -18,7 +18,12 @@ from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import one_blas_thread, progress
 from astrofractal._utils.validation import at_least, one_of, warn
 from astrofractal.catalogs.columns import carry, channel_code, check_level, describe, measured
-from astrofractal.catalogs.detection import find_protostars, is_off_center, peak_offset
+from astrofractal.catalogs.detection import (
+    check_detection,
+    find_protostars,
+    is_off_center,
+    peak_offset,
+)
 from astrofractal.catalogs.positions import Places, nothing_to_measure, resolve_positions, to_icrs
 from astrofractal.data import data_path
 from astrofractal.encoder import FractalEncoder
@@ -75,6 +80,7 @@ _BATCH = 64
 def _make_catalog(estimator, gas, positions, *, level, progress_bar, **detection):
     """Estimate the masses of the protostars of a map."""
     check_level(level)
+    check_detection(detection)
     detected = positions is None  # a peak of the map is moved to that of its cutout
     if detected:
         places = Places(find_protostars(gas, **detection))

@@ -299,6 +299,21 @@ class Segmentation:
         column = np.where(inside[box], part.column_density.value, np.nan)
         return part.replace(column_density=column * part.column_density.unit)
 
+    def write_segment(self, label: int, path: PathLike, *, overwrite: bool = False) -> None:
+        """
+        Write one segment as a map: `cutout` as FITS.
+
+        Parameters
+        ----------
+        label : int
+            The segment.
+        path : path-like
+            The FITS file.
+        overwrite : bool, optional
+            Whether an existing file may be replaced.
+        """
+        self.cutout(label).write(path, overwrite=overwrite)
+
     def plot(self, *, figure: Figure | None = None, outlines: bool = True) -> Figure:
         """
         Draw the column density, the segments, and principal components of the tokens as colors.

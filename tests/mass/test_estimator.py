@@ -209,7 +209,7 @@ def test_maps_without_clouds(mapset, new_maps):
     with pytest.warns(AstrofractalWarning, match="clouds= is not given"):
         estimator.fit(mapset.images, mapset.masses, channels=[ALL])
     assert estimator.score(new_maps) > 0.8
-    with pytest.raises(ValueError, match="clouds must be one of 'none'"):
+    with pytest.raises(ValueError, match="clouds must be none"):
         estimator.leave_out("cloud0")
 
 

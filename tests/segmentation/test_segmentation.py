@@ -268,10 +268,12 @@ def test_a_segment_is_a_map(result, gas, tmp_path):
     y, x = np.nonzero(inside)
     corner = part.wcs.pixel_to_world(0, 0).separation(gas.wcs.pixel_to_world(x.min(), y.min()))
     assert corner < 1e-6 * u.deg
-    part.write(tmp_path / "core.fits")
+    result.write_segment(3, tmp_path / "core.fits")
     np.testing.assert_allclose(
         GasMap.read(tmp_path / "core.fits").column_density.value, part.column_density.value
     )
+    with pytest.raises(FileExistsError):
+        result.write_segment(3, tmp_path / "core.fits")
     with pytest.raises(ValueError, match=r"label must be one of \[1, 2, 3\], got 9"):
         result.cutout(9)
 
