@@ -34,13 +34,6 @@ CONDITIONS = {
     "beam4": telescope(ALL, 4, 30, 0),
 }
 HAND_MADE = "hand-made"
-PROFILES = (
-    "column_density",
-    "velocity",
-    "dispersion",
-    "column_density_scatter",
-    "dispersion_scatter",
-)
 
 
 def protostar_shares(maps, exponent):
