@@ -749,7 +749,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         -------
         table : `~astropy.table.QTable`
             ``protostar``, ``cloud``, ``mass`` (true), ``distance`` (between whitened features, in the
-            units of `ood_score`), ``index`` (the row of the nearest map among those of the
+            units of ``ood_score``), ``index`` (the row of the nearest map among those of the
             calibration) and, of the bundled one, ``image`` (its channels); the nearest first.
 
         Examples
