@@ -6,7 +6,7 @@ import hashlib
 import re
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,6 @@ __all__ = ["FeatureStore", "encoder_makers"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
 

@@ -6,7 +6,7 @@ import logging
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -43,7 +43,6 @@ __all__ = [
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from typing import Any
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
 
@@ -279,26 +278,22 @@ def _run_scores(journal, scorer, methods, known, random_state, progress_bar):
                 journal.add("scores", rows)
                 if headline:
                     found[method.name] = prediction
-        if headline:
-            _compare(journal, maps, {name: p.log_mass for name, p in found.items()},
-                     paired_with([*methods, *given]), random_state)  # fmt: skip
-
-
-def _compare(journal, maps, found, pairs, random_state):
-    """Write the predictions, and the differences of methods."""
-    table = QTable()
-    table["cloud"] = np.tile(maps.clouds, len(found))
-    table["row"] = np.tile(row_numbers(maps), len(found))
-    table["log_mass"] = np.concatenate(list(found.values()))
-    table["method"] = np.repeat(list(found), len(maps))
-    journal.keep("predictions", table)
-    # A method may have failed.
-    pairs = [pair for pair in pairs if all(name in found for name in pair)]
-    rows = paired_rows(
-        maps.log_masses, found, pairs, protostars=maps.protostars, clouds=maps.clouds,
-        random_state=random_state,
-    )  # fmt: skip
-    journal.add("paired", rows)
+        if not headline:
+            continue
+        masses = {name: prediction.log_mass for name, prediction in found.items()}
+        table = QTable()
+        table["cloud"] = np.tile(maps.clouds, len(found))
+        table["row"] = np.tile(row_numbers(maps), len(found))
+        table["log_mass"] = np.concatenate(list(masses.values()))
+        table["method"] = np.repeat(list(found), len(maps))
+        journal.keep("predictions", table)
+        # A method may have failed.
+        pairs = [pair for pair in paired_with([*methods, *given]) if found.keys() >= {*pair}]
+        rows = paired_rows(
+            maps.log_masses, masses, pairs, protostars=maps.protostars, clouds=maps.clouds,
+            random_state=random_state,
+        )  # fmt: skip
+        journal.add("paired", rows)
 
 
 def row_numbers(maps):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,6 @@ __all__ = ["PROTOCOLS", "Prediction", "Protocol", "Scorer", "make_protocol"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
     from astrofractal.benchmark.encoded import FeatureStore
     from astrofractal.benchmark.methods import Method

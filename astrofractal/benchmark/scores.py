@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 
 from astrofractal._utils.random import keyed_generator
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any
-
 
 __all__ = ["Bootstrap", "effective_sample_size", "paired_rows", "score"]
 
@@ -20,10 +16,8 @@ class Bootstrap:
     """
     Resamplings of clouds, and of the protostars in each of them.
 
-    A protostar is resampled with all its maps, which are near-copies of one another, each of which may
-    represent several (see `~astrofractal.mapset.MapSet.limit`).  All sums that a score needs are
-    taken per protostar once; a resampling only counts protostars.  The first "resampling" is the
-    sample itself.
+    A protostar is resampled with all its maps, each of which may represent several (see
+    `~astrofractal.mapset.MapSet.limit`).  The first "resampling" is the sample itself.
     """
 
     def __init__(

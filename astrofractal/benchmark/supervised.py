@@ -7,15 +7,23 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import torch
 from astropy import units as u
 from astropy.table import Table
+from torch import nn
 
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import one_of
 from astrofractal.benchmark.run import row_numbers
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
-from astrofractal.mass.fine_tuning import fine_tune
+from astrofractal.mass.fine_tuning import (
+    FreshViews,
+    fine_tune,
+    hold_out,
+    predict_views,
+    train_network,
+)
 
 __all__ = [
     "SUPERVISED",
@@ -83,7 +91,6 @@ SUPERVISED = {
 
 def supervised_predictions(name, maps, splits, *, random_state=0, progress_bar=False):
     """Train a network on each split and predict its test maps."""
-    # splits 1D
     settings = SUPERVISED[one_of("name", name, SUPERVISED)]
     run = _scratch if isinstance(settings, Scratch) else _tuned
     yield from run(settings, maps, splits, random_state, progress_bar)
@@ -100,15 +107,6 @@ def _tuned(settings, maps, splits, random_state, progress_bar):
 
 
 def _scratch(settings, maps, splits, random_state, progress_bar):
-    import torch
-
-    from astrofractal.mass.fine_tuning import (
-        FreshViews,
-        hold_out,
-        predict_views,
-        train_network,
-    )
-
     look = {"zoom": settings.zoom, "size": settings.size}
     images = torch.from_numpy(ChannelNormalization()(maps.images))
     views = FreshViews(
@@ -144,8 +142,6 @@ def _scratch(settings, maps, splits, random_state, progress_bar):
 
 def make_network(kind, mean):
     """Make a network whose first guess is the mean mass."""
-    from torch import nn
-
     if kind == "cnn":
         layers, width = [], 3
         for i, n in enumerate((32, 32, 64, 64)):

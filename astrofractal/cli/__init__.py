@@ -12,8 +12,6 @@ import shlex
 import sys
 from importlib import import_module
 
-from astrofractal.cli.options import add_quiet
-
 __all__ = ["COMMANDS", "as_command", "main", "make_parser"]
 
 #: The subcommands, in the order in which they interest a newcomer.
@@ -110,18 +108,18 @@ def make_parser(commands=None):
             formatter_class=_Help,
         )
         module.add_arguments(subparser)
-        add_quiet(subparser)
+        subparser.add_argument(
+            "--quiet", "-q", action="store_true", help="print nothing but warnings and errors"
+        )
         subparser.set_defaults(run=module.run)
     return parser
 
 
 def _one_line(error):
     """Return the message of an error as one line."""
-    if isinstance(error, KeyError) and len(error.args) == 1:
-        message = str(error.args[0])  # str() of a KeyError is the repr of its argument
-    else:
-        message = str(error)
-    return " ".join(message.split()) or type(error).__name__
+    # str() of a KeyError is the repr of its argument
+    text = error.args[0] if isinstance(error, KeyError) and len(error.args) == 1 else error
+    return " ".join(str(text).split()) or type(error).__name__
 
 
 def main(argv=None, *, commands=None):

@@ -10,6 +10,9 @@ calibration that is used. Written to the output folder:
   report.html    all of it as a page for the browser
 """
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
 from astrofractal.cli.options import check_folder, show_table
@@ -39,13 +42,13 @@ def add_arguments(parser):
 
 def run(args):
     """Run ``astrofractal demo``."""
-    from pathlib import Path
-
+    check_folder(args)
     folder = Path(args.output)
-    _check_folder(args, folder)
-
-    import tempfile
-
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    others = sorted(names - set(_FILES))
+    if others:  # not an earlier demo's
+        msg = f"--output {str(folder)!r} has other files, e.g. {others[0]!r}: name another folder"
+        raise FileExistsError(msg)
     from astrofractal import FeatureSegmenter, GasMap
     from astrofractal._utils.atomic import atomic_path
     from astrofractal.catalogs import write_catalog
@@ -76,19 +79,6 @@ def run(args):
         )
     if shown:
         _report(table, result, folder)
-
-
-def _check_folder(args, folder):
-    """Refuse to replace what is not an earlier demo's."""
-    check_folder(args)
-    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-    others = sorted(names - set(_FILES))
-    if others:
-        msg = (
-            f"--output {str(folder)!r} has other files, such as {others[0]!r}: it would be "
-            "replaced; name another folder"
-        )
-        raise FileExistsError(msg)
 
 
 def estimate_masses(gas, *, progress_bar=False):
@@ -159,7 +149,11 @@ def overview(table, result):
     for axes in panels:
         limit_to(axes, known)
     draw_scales(panels[0], gas)
-    _draw_colorbar(panels[0], image)
+    inset = panels[0].inset_axes([0.62, 0.07, 0.34, 0.025])  # within the panel, at the lower right
+    bar = figure.colorbar(image, cax=inset, orientation="horizontal", extend="both")
+    bar.set_label(r"$N(\mathrm{H}_2)$ [cm$^{-2}$]", color="white")
+    inset.xaxis.set_label_position("top")
+    inset.tick_params(which="both", colors="white")
     x, y = gas.to_pixel(table["position"])
     panels[0].plot(x, y, "*", markersize=9, mfc="white", mec="black", zorder=5)
     name_points(panels[0], table["id"], x, y)
@@ -173,12 +167,3 @@ def overview(table, result):
     figure.legends[-1].remove()
     axes.legend(loc="lower right", fontsize="small")
     return figure
-
-
-def _draw_colorbar(axes, image):
-    """Draw the scale of the column density within a panel, at the lower right."""
-    inset = axes.inset_axes([0.62, 0.07, 0.34, 0.025])
-    bar = axes.figure.colorbar(image, cax=inset, orientation="horizontal", extend="both")
-    bar.set_label(r"$N(\mathrm{H}_2)$ [cm$^{-2}$]", color="white")
-    inset.xaxis.set_label_position("top")
-    inset.tick_params(which="both", colors="white")

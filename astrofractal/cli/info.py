@@ -48,7 +48,11 @@ def run(args):
         return
     print(f"Python {platform.python_version()}, {platform.platform()}\n\nPackages")
     for name in _PACKAGES:
-        print(f"  {name:<18} {_version(name)}")
+        try:
+            found = version(name)
+        except PackageNotFoundError:
+            found = "not installed"
+        print(f"  {name:<18} {found}")
     folder = data_path("__init__.py").parent
     files = sorted(p for p in folder.iterdir() if p.is_file() and p.suffix != ".py")
     print("\nBundled files")
@@ -62,10 +66,3 @@ def run(args):
         for key, value in json.loads(card.read_text(encoding="utf-8")).items():
             text = json.dumps(value) if isinstance(value, (dict, list)) else str(value)
             print(f"  {key:<18} {text if len(text) <= 70 else text[:67] + '...'}")
-
-
-def _version(name):
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "not installed"

@@ -127,8 +127,33 @@ def _check(args):
 def run(args):
     """Run ``astrofractal mass``."""
     _check(args)
+    from astrofractal.catalogs import write_catalog, write_regions
+    from astrofractal.catalogs.columns import closing_lines
+
     table, maps, estimator = _estimate_cutouts(args) if args.cutouts else _estimate_maps(args)
-    _finish(args, table, maps, estimator)
+    if args.output is not None:
+        write_catalog(table, args.output, overwrite=args.overwrite)
+    if args.regions is not None:
+        write_regions(table, args.regions, overwrite=args.overwrite)
+    if args.report is not None:
+        from astrofractal.report import write_report
+
+        write_report(
+            args.report,
+            catalog=table,
+            maps=maps,
+            estimator=estimator,
+            explanations=_explanations(table, maps[0], estimator[0]) if args.explain else (),
+            command=args.command,
+            overwrite=args.overwrite,
+        )
+    if args.quiet:
+        return
+    show_table(table, _SHOWN)
+    print("\n".join(closing_lines(table)))
+    for path in (args.output, args.regions, args.report):
+        if path is not None:
+            print(f"written to {path}")
 
 
 def _estimator(args):
@@ -275,33 +300,3 @@ def _explanations(table, gas, estimator):
         plot_explanation(estimator.analogs(cutout), estimator.sensitivity(cutout), figure=figure)
         figure.suptitle(f"{row['id']}: {row['mass']:.3g}", parse_math=False)
         yield figure
-
-
-def _finish(args, table, maps, estimator):
-    """Write and print the catalog."""
-    from astrofractal.catalogs import write_catalog, write_regions
-    from astrofractal.catalogs.columns import closing_lines
-
-    if args.output is not None:
-        write_catalog(table, args.output, overwrite=args.overwrite)
-    if args.regions is not None:
-        write_regions(table, args.regions, overwrite=args.overwrite)
-    if args.report is not None:
-        from astrofractal.report import write_report
-
-        write_report(
-            args.report,
-            catalog=table,
-            maps=maps,
-            estimator=estimator,
-            explanations=_explanations(table, maps[0], estimator[0]) if args.explain else (),
-            command=args.command,
-            overwrite=args.overwrite,
-        )
-    if args.quiet:
-        return
-    show_table(table, _SHOWN)
-    print("\n".join(closing_lines(table)))
-    for path in (args.output, args.regions, args.report):
-        if path is not None:
-            print(f"written to {path}")

@@ -6,13 +6,6 @@ import re
 from pathlib import Path
 
 
-def add_quiet(parser):
-    """Declare ``--quiet``, which every subcommand has."""
-    parser.add_argument(
-        "--quiet", "-q", action="store_true", help="print nothing but warnings and errors"
-    )
-
-
 def add_output(parser, metavar, help, **options):
     """Declare ``--output`` and ``--overwrite``."""
     parser.add_argument("--output", "-o", metavar=metavar, help=help, **options)
@@ -116,11 +109,7 @@ def _check_writable(option, path, folder):
 
 
 def quantity(example, *, bare=None, check=True, words=()):
-    """
-    Return a type for `argparse`: a number with a unit, or one of some words.
-
-    A number without a unit has the unit ``bare``, or stays a number if that is `float`.
-    """
+    """Return a type for `argparse`: a number with a unit (``bare`` if it has none), or a word."""
 
     def convert(text):
         from astropy import units as u
@@ -209,8 +198,6 @@ _OF_READ = (
 _OF_CUBES = ("velocity_range", "snr")
 _OF_BOTH = {"distance", "unit", "hdu", "beam", "column", "line_width"}
 
-_OPACITY = "0.02 cm2/g"
-
 
 def add_map_arguments(group):
     """Declare the arguments of `read_map`: parameters of `GasMap.read` and its conversions."""
@@ -287,10 +274,7 @@ def read_map(args, path):
         return GasMap.read(path, **options)
     wrong = set(options) - _OF_BOTH
     if wrong:
-        msg = (
-            f"{_option(min(wrong))} describes maps and {_option(min(of_cubes))} a cube: one of "
-            f"them is not for {path!r}"
-        )
+        msg = f"{_option(min(wrong))} describes maps and {_option(min(of_cubes))} cubes: leave one out"
         raise ValueError(msg)
     if "velocity_range" in of_cubes:
         of_cubes["velocity_range"] = u.Quantity(args.velocity_range)
@@ -307,7 +291,13 @@ def _column(args):
     """Return the conversion to a column density that was asked for, or `None`."""
     from astrofractal.gasmap import Abundance, Extinction, XFactor
 
-    asked = given(args, ("x_factor", "extinction", "dust", "abundance"))
+    kinds = {
+        "x_factor": lambda factor: XFactor(factor, args.rest_frequency),
+        "extinction": Extinction,
+        "dust": lambda words: _dust(*words),
+        "abundance": Abundance,
+    }
+    asked = given(args, kinds)
     if len(asked) > 1:
         options = " and ".join(_option(name) for name in asked)
         msg = f"{options} exclude one another: give the one that describes the map"
@@ -315,13 +305,7 @@ def _column(args):
     if args.rest_frequency is not None and args.x_factor is None:
         msg = "--rest-frequency is that of a line: give --x-factor as well"
         raise ValueError(msg)
-    if args.x_factor is not None:
-        return XFactor(args.x_factor, args.rest_frequency)
-    if args.extinction is not None:
-        return Extinction(args.extinction)
-    if args.dust is not None:
-        return _dust(*args.dust)
-    return None if args.abundance is None else Abundance(args.abundance)
+    return next((kinds[name](value) for name, value in asked.items()), None)
 
 
 def _dust(temperature, frequency, opacity):
@@ -336,7 +320,7 @@ def _dust(temperature, frequency, opacity):
         if name == "hildebrand":
             kappa = hildebrand_opacity(frequency, beta=float(beta or 2))
         else:
-            kappa = quantity(_OPACITY)(opacity)
+            kappa = quantity("0.02 cm2/g")(opacity)
     except argparse.ArgumentTypeError as error:
         msg = f"--dust: a part {error}"
         raise ValueError(msg) from None

@@ -11,6 +11,7 @@ On several GPUs or machines start it with torchrun and --trainer strategy=ddp.
 """
 
 import json
+import logging
 
 from astrofractal.cli.options import (
     add_output,
@@ -71,8 +72,6 @@ def json_or_text(text):
 
 def run(args):
     """Run ``astrofractal pretrain``."""
-    import logging
-
     refuse({"--export needs --output FILE": args.export and args.output is None})
     if args.export:
         check_files(args, "output")

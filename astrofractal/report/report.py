@@ -49,7 +49,6 @@ _MEASURES = {
     "n_maps": "maps of them",
 }
 
-
 _WHY = (
     "Above: the change of log M where a patch of a channel has the mean of its surroundings. Below: the "
     "reference protostars that look most alike, and their true masses."

@@ -61,9 +61,8 @@ def _columns(path, header, width):
         if width in _PLAIN_COLUMNS:
             return names, in_code_units
         msg = (
-            f"{str(path)!r} has no header and {width} columns, not {_PLAIN_COLUMNS} (code units) or "
-            f"{_SOLAR_COLUMNS} (solar masses): put '# id,msink,x,y,z,...' and '# 1,m,l,l,l,...' "
-            "before it, or give sinks="
+            f"{str(path)!r} has no header and {width} columns, whose units are not known: put "
+            "'# id,msink,x,y,z,...' and '# 1,m,l,l,l,...' before it, or give sinks="
         )
         raise ValueError(msg)
     titles = [title.lower() for title in header[0]]

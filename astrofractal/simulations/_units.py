@@ -2,6 +2,8 @@
 
 from astropy import units as u
 
+from astrofractal._utils.optional import require
+
 _CGS = {"length": "cm", "mass": "g", "velocity": "cm / s", "time": "s", "density": "g / cm3"}
 _HEADER_NAMES = {
     "length": ("UnitLength_in_cm", "UnitLength_In_CGS"),
@@ -22,10 +24,7 @@ def code_units(units):
         or ("mass" in values) == ("density" in values)
         or ("velocity" in values) == ("time" in values)
     ):
-        msg = (
-            "units needs length, one of mass and density, and one of velocity and time, got "
-            f"{sorted(units)}"
-        )
+        msg = f"units needs length, mass or density, and one of velocity and time, got {sorted(units)}"
         raise ValueError(msg)
     length = values["length"]
     mass = values["mass"] if "mass" in values else values["density"] * length**3
@@ -35,8 +34,6 @@ def code_units(units):
 
 def header_attributes(path, *groups):
     """Return the attributes of some groups of an HDF5 snapshot, the first group first."""
-    from astrofractal._utils.optional import require
-
     h5py = require("h5py", extra="simulations")
     found = {}
     with h5py.File(path, "r") as file:

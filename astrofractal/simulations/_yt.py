@@ -188,9 +188,7 @@ def _molecular_fraction(data, code):
     """Return the fraction of the gas that is molecular, which GIZMO and STARFORGE write."""
     name = "MolecularMassFraction"
     if code != "gadget" or name not in _on_disk(data, _GAS):
-        msg = (
-            f"molecular is True, but the snapshot has no {name}: only GIZMO and STARFORGE write it"
-        )
+        msg = f"molecular is True, but there is no {name}: only GIZMO and STARFORGE write it"
         raise ValueError(msg)
     return np.clip(np.array(data[_GAS, name].d, dtype=float), 0, 1)
 
@@ -223,10 +221,7 @@ def _sink_masses(data, kind, *, reservoir):
     """Return masses in Msun: of the star where the file has it apart from what is bound to it."""
     on_disk = _on_disk(data, kind)
     if reservoir and _RESERVOIR not in on_disk:
-        msg = (
-            f"reservoir is True, but sinks of type {kind!r} have no {_RESERVOIR}: only GIZMO and "
-            "STARFORGE write it"
-        )
+        msg = f"reservoir is True, but {kind!r} has no {_RESERVOIR}: only GIZMO and STARFORGE do"
         raise ValueError(msg)
     if _STAR not in on_disk:
         return _value(data[kind, "particle_mass"], "Msun")

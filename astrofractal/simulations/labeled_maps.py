@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sized
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -12,11 +12,11 @@ from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import warn
 from astrofractal.mapset.mapset import MapSet
 from astrofractal.simulations.projection import line_of_sight_basis, project
+from astrofractal.simulations.readers import read_snapshot
 from astrofractal.simulations.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any
 
     from astrofractal._utils.annotations import PathLike, ProgressBar
     from astrofractal.gasmap import GasMap
@@ -120,8 +120,6 @@ def map_set(
     AstrofractalWarning
         If some snapshots hold no such sink.
     """
-    from astrofractal.simulations.readers import read_snapshot
-
     if isinstance(snapshots, Snapshot) or not hasattr(snapshots, "__iter__"):
         snapshots = [snapshots]
     options = {"lines_of_sight": lines_of_sight, "mass_range": mass_range, **projection}

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
     from scipy.spatial.transform import Rotation
 
-    from astrofractal.gasmap import GasMap
     from astrofractal.simulations.snapshot import Snapshot
 
 

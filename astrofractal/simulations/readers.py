@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astropy import units as u
 
@@ -14,8 +14,6 @@ from astrofractal.simulations._units import code_units
 from astrofractal.simulations.snapshot import sink_table
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from astropy.table import QTable
 
     from astrofractal._utils.annotations import PathLike

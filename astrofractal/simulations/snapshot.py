@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable, Table
 
 from astrofractal._utils.tables import read_table
-
-if TYPE_CHECKING:
-    from typing import Any
-
 
 __all__ = ["Snapshot"]
 

@@ -6,7 +6,7 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
@@ -26,7 +26,6 @@ from astrofractal.surveys.survey import Part, named_maps, run_survey
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Any
 
     from distributed import Client
 
@@ -59,41 +58,31 @@ def survey_catalog(
     ----------
     estimator : `~astrofractal.StellarMassEstimator`
         The estimator, calibrated.
-
     maps : iterable of maps, path of a folder, `LazyMap`, or one map
         FITS paths, HDUs, NDData, `~astrofractal.GasMap`; Zarr groups (paths ending in ``.zarr``),
         `LazyMap` and NDData around a Dask array, which are read tile by tile.
-
     positions : optional
         Where the protostars are: as for `~astrofractal.StellarMassEstimator.catalog`, on all maps
         (positions off a map are left out there); a dictionary of map name to such positions; or
         ``"center"``, for files that are cut out around their protostars.  By default photutils
         looks for peaks of the column density.
-
     level : float, optional
         The probability of the intervals.
-
     distance : `~astropy.units.Quantity`, optional
         Distance of the gas, for maps that do not state it.
-
     tile_shape : tuple of int, optional
         Shape (ny, nx) of the tiles of a map that is read part by part, without the border that the
         maps around its protostars need.
-
     client : `distributed.Client`, optional
         A Dask cluster, where paths must be readable.  Without it everything runs here, with the
         same result.
-
     output : path-like, optional
         A folder that keeps each finished tile and, at the end, ``catalog.ecsv``.  For other formats
         see `~astrofractal.catalogs.write_catalog` and `~astrofractal.catalogs.write_hats`.
-
     resume : bool, optional
         Whether tiles that are finished in ``output`` are taken from there.
-
     progress_bar : bool or callable, optional
         Whether to show progress over the tiles.
-
     **detection : dict
         ``min_separation``, ``threshold`` and ``max_sources`` (for each map) of
         `~astrofractal.catalogs.find_protostars`.  The threshold of a map that is read part by part,

@@ -50,7 +50,6 @@ class Tile:
     ----------
     rows, columns : slice
         The part that the tile covers; the tiles of a map do not overlap.
-
     outer_rows, outer_columns : slice
         The part that is read.
     """
@@ -76,13 +75,10 @@ class LazyMap:
         2D, of one shape: anything that can be sliced, such as a `dask.array.Array`, a `zarr.Array` or
         a `numpy.memmap`, in cm-2 and km/s; or an NDData around one, whose unit and standard
         deviations are kept.
-
     wcs : `~astropy.wcs.WCS`, optional
         The celestial WCS; taken from an NDData.
-
     distance, beam, pixel_scale : optional
         As `~astrofractal.GasMap` takes them.
-
     name : str, optional
         Name of the map in tables and files.
 
@@ -150,7 +146,6 @@ class LazyMap:
             standard deviations (``..._uncertainty``), each with an attribute ``unit`` (cm-2 and km/s
             without); WCS, beam, distance and pixel scale are read from the group's ``header``, a
             FITS header as text.
-
         distance : `~astropy.units.Quantity`, optional
             Distance, in the place of the group's own.
 
@@ -214,7 +209,6 @@ class LazyMap:
         ----------
         shape : tuple of int, optional
             Shape (ny, nx) of the tiles without overlap; the last ones are smaller.
-
         overlap : int, optional
             Pixels that are read beyond a tile on every side.
 
@@ -308,13 +302,10 @@ def write_zarr(
     ----------
     gas : `~astrofractal.GasMap`
         The map.
-
     path : path-like
         The folder.
-
     chunks : tuple of int, optional
         Shape of the chunks.
-
     overwrite : bool, optional
         Whether an existing folder may be replaced.
     """

@@ -50,17 +50,13 @@ def survey_segment(
     ----------
     segmenter : `~astrofractal.FeatureSegmenter`
         The segmenter, fitted on some of the maps; on parts of a large map (`LazyMap.read`).
-
     maps : iterable of maps, path of a folder, `LazyMap`, or one map
         As for `survey_catalog`.
-
     output : path-like
         The folder: ``labels/<map>.fits`` for each map (``LABELS``, 0 where no data are, with the
         WCS), ``segments.ecsv``, and each finished tile.
-
     distance, tile_shape, client, resume, progress_bar : optional
         As for `survey_catalog`.
-
     overlap : int, optional
         Pixels that are read beyond a tile: three windows of the encoder by default, where the map
         has the encoder's pixel scale.

@@ -110,10 +110,9 @@ def run_survey(job, tool, named, divide, *, output, resume, client, progress_bar
     """
     Return the parts of maps, the results by part, and why some maps or parts have none.
 
-    ``divide(name, map)`` returns the parts of a map.  A job has a ``distance`` and ``run(tool, gas,
-    part)``, which a worker calls, and for a folder a ``suffix``, ``save(path, result, identity)``,
-    and ``load(path)``, which returns the result and the identity.  Of a result that ``save`` does
-    not return only the path is kept.
+    A job has a ``distance`` and ``run(tool, gas, part)``, and for a folder a ``suffix``, ``save(path,
+    result, identity)`` and ``load(path)``.  Of a result that ``save`` does not return only the path
+    is kept.
     """
     parts, failed, results = {}, {}, {}
     for name, item in named.items():
