@@ -1,9 +1,4 @@
-"""Functions compiled by numba, whose cache is kept where only the user can write.
-
-Numba's cache is a pickle: whoever can write to it runs code.  By default numba keeps it next to the
-source, or where a file ``.numba_config.yaml`` in the current folder says; here it is a folder of the
-user's own, or none.
-"""
+"""Functions compiled by numba, whose cache, a pickle that runs code, only the user can write."""
 
 import os
 import stat

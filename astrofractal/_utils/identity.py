@@ -168,11 +168,8 @@ def read_archive(path, *, version, what, remedy):
         msg = f"{str(path)!r} is not {what} of astrofractal"
         raise ValueError(msg)
     if metadata["format"] != version:
-        msg = (
-            f"{str(path)!r} has the format {metadata['format']} of astrofractal "
-            f"{metadata.get('version')}; this is astrofractal {__version__}, which "
-            f"reads format {version}: {remedy}"
-        )
+        found = f"the format {metadata['format']} of astrofractal {metadata.get('version')}"
+        msg = f"{str(path)!r} has {found}; {__version__} reads format {version}: {remedy}"
         raise ValueError(msg)
     if metadata.get("digest") != fingerprint(metadata["card"], arrays):
         msg = f"{str(path)!r} was changed after it was saved: its digest does not agree"

@@ -21,7 +21,6 @@ UNNAMED = re.compile(r"col\d+")
 
 _BINARY = {b"\x89HDF": "hdf5", b"PAR1": "parquet"}
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-
 _RULE = re.compile(r"[-=+|:;,.\s]*(--|==)[-=+|:;,.\s]*")
 _NUMBER = re.compile(r"[+\-−]?\d[\d.:,hmsd°º'\"′″]*(e[+-]?\d+)?$", re.IGNORECASE)
 _DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([ed][+-]?\d+)?|[+-]?(nan|inf)", re.IGNORECASE)
@@ -50,7 +49,11 @@ def read_tables(path):
         data = read_bounded(path)
         for mark, kind in _BINARY.items():
             if data.startswith(mark):
-                return [_of_binary(path, kind)]
+                try:
+                    return [Table.read(path, format=kind)]
+                except ImportError as error:
+                    msg = f"a {kind} table needs another package: {error}"
+                    raise ValueError(msg) from error
         if data.startswith(b"SIMPLE"):
             return _of_fits(data)
         if Path(path).suffix.lower() in (".fits", ".fit", ".fts"):
@@ -60,14 +63,6 @@ def read_tables(path):
         if text.lstrip().startswith("<"):
             return _of_xml(data, text.lstrip()[:1000])
         return [_of_text(text)]
-
-
-def _of_binary(path, kind):
-    try:
-        return Table.read(path, format=kind)
-    except ImportError as error:
-        msg = f"a {kind} table needs another package: {error}"
-        raise ValueError(msg) from error
 
 
 def decode(data, errors="strict"):
@@ -274,10 +269,8 @@ def _fitting(row, names, number, delimiter):
                 row[i : i + 3] = [" ".join(row[i : i + 3])]
         n_more = len(row) - len(names)
     if n_more > 0 or (n_more < 0 and delimiter is None):
-        msg = (
-            f"row {number} has {len(row)} values, and there are {len(names)} columns "
-            f"({', '.join(names)})"
-        )
+        columns = f"{len(names)} columns ({', '.join(names)})"
+        msg = f"row {number} has {len(row)} values, and there are {columns}"
         raise ValueError(msg)
     return [*row, *[""] * -n_more]
 

@@ -1,8 +1,4 @@
-"""
-Tables of protostars: where they are, how a catalog looks, is written, combined and compared.
-
-The names are imported on first use: to read positions or to write a catalog needs no network.
-"""
+"""Tables of protostars: where they are, how a catalog looks, is written, combined and compared."""
 
 from astrofractal._utils.optional import lazy_names
 

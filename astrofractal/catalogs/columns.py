@@ -66,7 +66,6 @@ COLUMNS = {
 }
 
 _CODES = dict(zip(CHANNELS, ("N", "v", "sigma"), strict=True))
-
 _WIDTH = 80
 
 #: What ``print`` needs for these columns.

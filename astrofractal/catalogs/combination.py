@@ -27,9 +27,8 @@ __all__ = ["COMMON_ERROR", "combine", "combine_estimates", "match_rows", "names_
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: The correlation of the errors of two maps of one protostar in clouds that are held out: 0.59 in
-#: units of the intervals and 0.69 in dex for two lines of sight at one time, 0.70 and 0.73 for one
-#: line of sight at two times in a row (docs/research/studies.rst).
+#: The correlation of the errors of two maps of one protostar in clouds that are held out: 0.59 to 0.73
+#: (docs/research/studies.rst).
 COMMON_ERROR = 0.7
 
 
@@ -61,11 +60,9 @@ def combine(
     ----------
     catalogs : list of `~astropy.table.QTable`
         What `~astrofractal.StellarMassEstimator.catalog` returns, with one level of the intervals.
-
     max_separation : `~astropy.units.Quantity`, optional
         Match each row to the nearest protostar of the catalogs before its own within this angle,
         instead of by name.
-
     correlation : float, optional
         That of the errors of two maps of one protostar, from 0 to 1.
 
@@ -170,10 +167,7 @@ def _matched(catalogs, max_separation):
     """Return, for each protostar, the rows that are of it, counted through all catalogs."""
     numbered = any(np.asarray(catalog["id"]).dtype.kind in "iu" for catalog in catalogs)
     if max_separation is None and len(catalogs) > 1 and numbered:
-        msg = (
-            "catalogs that number their protostars do not identify them across catalogs: give "
-            "max_separation= to match by position, or positions with names to catalog"
-        )
+        msg = "catalogs that number their protostars give them no names: give max_separation="
         raise ValueError(msg)
     numbers = np.concatenate(match_rows(catalogs, repeat("catalogs"), max_separation))
     return [np.flatnonzero(numbers == number) for number in range(numbers.max(initial=-1) + 1)]

@@ -53,15 +53,12 @@ def compare(
     ----------
     catalog : `~astropy.table.QTable`
         ``id``, ``mass``, ``mass_lower``, ``mass_upper``; perhaps ``flags`` and ``position``.
-
     masses : `~astropy.table.Table` or `~astropy.units.Quantity`
         One mass per row of the catalog, or a table: ``mass``; ``id``, ``name`` or a position; perhaps
         ``mass_error`` (one standard deviation), or ``mass_lower`` and ``mass_upper`` (the mass less
         and plus one).
-
     max_separation : `~astropy.units.Quantity`, optional
         Match each row to the nearest entry of ``masses`` within this angle, instead of by name.
-
     level : float, optional
         The probability of the intervals of the catalog; by default ``catalog.meta["level"]``.
 
@@ -74,7 +71,6 @@ def compare(
     ------
     ValueError
         If nothing matches, a name or the nearest position is not unique, or a column is missing.
-
     astropy.units.UnitsError
         If masses have no unit of mass.
 
@@ -145,10 +141,8 @@ class Comparison:
         ----------
         axes : `~matplotlib.axes.Axes`, optional
             Where; a new figure by default.
-
         names : bool, optional
             Whether the protostars are named.
-
         **style : dict
             ``color``, ``label`` and whatever else `~matplotlib.axes.Axes.errorbar` takes.
 
@@ -207,16 +201,12 @@ def _matched(catalog, masses, max_separation):
 def _nothing_matches(catalog, masses, max_separation):
     if max_separation is None:
         own, others = (", ".join(names_of(table)[:3]) for table in (catalog, masses))
-        return (
-            f"no name of masses ({others}, ...) is in the catalog ({own}, ...): give max_separation= "
-            "to match by position"
-        )
+        where = f"is in the catalog ({own}, ...)"
+        return f"no name of masses ({others}, ...) {where}: give max_separation="
     own, others = (resolve_positions(table).where for table in (catalog, masses))
     nearest = own.match_to_catalog_sky(others)[1].min().to(max_separation.unit)
-    return (
-        f"no position of masses is within max_separation = {max_separation} of one of the catalog; "
-        f"the nearest is {nearest:.3g} away"
-    )
+    reach = f"max_separation = {max_separation} of one of the catalog"
+    return f"no position of masses is within {reach}; the nearest is {nearest:.3g} away"
 
 
 def _pull(table, level):

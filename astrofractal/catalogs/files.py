@@ -70,10 +70,8 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
     ----------
     table : `~astropy.table.QTable`
         The catalog.
-
     path : path-like
         The file: ``.ecsv``, ``.vot`` or ``.xml``, ``.fits``, ``.csv``.
-
     overwrite : bool, optional
         Whether an existing file may be replaced.
 
@@ -167,13 +165,10 @@ def write_regions(
     ----------
     table : `~astropy.table.QTable`
         The catalog, with sky positions.
-
     path : path-like
         The file.
-
     radius : `~astropy.units.Quantity`, optional
         The radius of the circles.
-
     overwrite : bool, optional
         Whether an existing file may be replaced.
     """
@@ -211,10 +206,8 @@ def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> Non
     ----------
     table : `~astropy.table.QTable`
         The catalog, with sky positions.
-
     path : path-like
         The folder to write, which ends in ``.hats``.
-
     overwrite : bool, optional
         Whether a catalog that exists may be replaced.
 
@@ -222,10 +215,8 @@ def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> Non
     ------
     ImportError
         If hats-import is not installed (the extra ``hats``).
-
     ValueError
         If the catalog has no position on the sky.
-
     FileExistsError
         If ``path`` exists and ``overwrite`` is `False`, or is not a catalog in HATS.
     """

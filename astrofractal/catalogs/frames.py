@@ -49,10 +49,7 @@ def _time(text):
     number = text.lstrip("BJ")
     year = float(number) if re.fullmatch(r"\d+\.?\d*", number) else 0.0
     if not 1800 <= year <= 2100:
-        msg = (
-            "equinox or epoch must be a year such as J2000 or B1950, between 1800 and 2100, got "
-            f"{text!r}"
-        )
+        msg = f"equinox or epoch must be a year such as J2000, between 1800 and 2100, got {text!r}"
         raise ValueError(msg)
     is_besselian = text[0] == "B" or (text[0] != "J" and year < 1984)
     return Time(year, format="byear" if is_besselian else "jyear", scale="tt")

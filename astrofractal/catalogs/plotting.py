@@ -39,10 +39,8 @@ def plot_catalog(
     ----------
     catalog : `~astropy.table.QTable`
         ``position``, or ``x`` and ``y``; ``mass``; perhaps ``id`` and ``trust``.
-
     gas : `~astrofractal.GasMap`
         The map, or what `GasMap.read` takes.
-
     figure : `~matplotlib.figure.Figure`, optional
         The figure to draw in; a new one by default.
 
@@ -153,7 +151,6 @@ def plot_intervals(catalog: QTable, *, axes: Axes | None = None) -> Axes:
     ----------
     catalog : `~astropy.table.QTable`
         ``mass``, ``mass_lower``, ``mass_upper``; perhaps ``id``, ``trust`` and ``mass_true`` (stars).
-
     axes : `~matplotlib.axes.Axes`, optional
         Where; a new figure by default.
 

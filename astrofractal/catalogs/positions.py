@@ -127,9 +127,8 @@ def nothing_to_measure(gas, positions):
         where = f"x from 0 to {nx - 1}, y from 0 to {ny - 1}"
         low, high = np.nanmin(positions, axis=0), np.nanmax(positions, axis=0)
         given = f"x from {low[0]:.6g} to {high[0]:.6g}, y from {low[1]:.6g} to {high[1]:.6g}"
-    return (
-        f"no position is on the map, which spans {where}; the {len(positions)} given span {given}"
-    )
+    given = f"the {len(positions)} given span {given}"
+    return f"no position is on the map, which spans {where}; {given}"
 
 
 def _degrees(sky):
@@ -145,10 +144,8 @@ def _sky_range(sky):
         return "nothing on the sky"
     if np.ptp(ra) > 180:  # across the meridian
         ra = (ra + 180) % 360 - 180
-    return (
-        f"right ascension {ra.min():.5g} to {ra.max():.5g} and declination {dec.min():.5g} to "
-        f"{dec.max():.5g} deg (ICRS)"
-    )
+    ra, dec = (f"{angle.min():.5g} to {angle.max():.5g}" for angle in (ra, dec))
+    return f"right ascension {ra} and declination {dec} deg (ICRS)"
 
 
 def to_icrs(sky):

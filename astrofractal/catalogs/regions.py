@@ -1,9 +1,6 @@
-"""
-The centers of regions: files of DS9, CASA and CARTA, tables of FITS, and objects of `regions`.
+"""The centers of regions: files of DS9, CASA and CARTA, tables of FITS, and objects of `regions`."""
 
-Positions alone are read here.  The parsers of `regions` refuse a whole file for one shape, read
-regions without a frame as pixels, and take time and memory for what is not needed.
-"""
+# The parsers of `regions` refuse a whole file for one shape, and read regions without a frame as pixels.
 
 from __future__ import annotations
 
@@ -38,9 +35,7 @@ _CENTERED = {
 #: Those that are where their corners are.
 _POLYGONS = {"polygon", "poly", "rectangle"}
 _ANNOTATIONS = {"text", "compass", "ruler", "projection", "segment", "illustrate"}
-
 _SUFFIXES = {".reg": "ds9", ".ds9": "ds9", ".crtf": "crtf", ".rgn": "crtf"}
-
 _SHAPE = r"(?:(?:circle|box|boxcircle|diamond|cross|x|arrow)\s+)?(?P<shape>[a-z]+)"
 _DS9 = re.compile(
     rf"(?P<sign>[!+-]?)\s*{_SHAPE}\s*(?:\((?P<values>[^()]*)\)|(?P<bare>(?:\s+[-+.\d][^\s&|]*)+))",
@@ -167,10 +162,8 @@ def _read_ds9(text, centers):
             joined = bool(composite) or region.endswith(("|", "&"))
     is_physical = re.search(r"(?:^|[;\r\n])\s*physical\b", text, re.IGNORECASE)
     if is_physical and any(own[0] is _PIXELS for own in centers.found):
-        warn(
-            f"positions: {centers.where} has physical pixels, which are taken as those of the map: "
-            "save it with the coordinate system image or fk5 if the map was cut or binned"
-        )
+        taken = "physical pixels, which are taken as those of the map"
+        warn(f"positions: {centers.where} has {taken}: save it as image or fk5 if that was cut")
 
 
 def _add_ds9(shape, frame, properties, what, centers):
@@ -180,10 +173,8 @@ def _add_ds9(shape, frame, properties, what, centers):
         return
     values = re.split(r"[\s,]+", (shape["values"] or shape["bare"] or "").strip(" ,\t"))
     if frame is None:
-        msg = (
-            f"positions: {centers.where} has no coordinate system before {what!r}: add a line such as "
-            "'fk5', 'icrs', 'galactic' or 'image' (the frame of its coordinates)"
-        )
+        lacks = f"no coordinate system before {what!r}"
+        msg = f"positions: {centers.where} has {lacks}: add a line such as 'fk5' or 'image'"
         raise ValueError(msg)
     if name not in _CENTERED | _POLYGONS | {"composite"} or len(values) < 2:
         centers.odd.append(what)
@@ -251,10 +242,8 @@ def _read_crtf(text, centers):
             centers.odd.append(f"{what} ({error})")
             continue
         if frame is None:
-            msg = (
-                f"positions: {what!r} of {centers.where} has no frame: add coord=J2000 (or ICRS, "
-                "GALACTIC, B1950) to it, or a line 'global coord=J2000'"
-            )
+            remedy = "add coord=J2000 to it, or a line 'global coord=J2000'"
+            msg = f"positions: {what!r} of {centers.where} has no frame: {remedy}"
             raise ValueError(msg)
         centers.add(frame, numbers, _label(line), name, what)
 
@@ -287,10 +276,8 @@ def centers_of_table(table, where):
     axes = [own["X"], own["Y"]]
     for column in axes:
         if column.unit not in (None, u.pix):
-            msg = (
-                f"positions: column {column.info.name!r} of {where} is in {column.unit}, and a table "
-                "of regions states no frame: give pixels, or a table of ra and dec"
-            )
+            name = f"column {column.info.name!r} of {where}"
+            msg = f"positions: {name} is in {column.unit}, and states no frame: give pixels"
             raise ValueError(msg)
     components = own.get("COMPONENT", [0] * len(table))
     shapes = [str(own["SHAPE"][row]).strip().lower() for row in range(len(table))]

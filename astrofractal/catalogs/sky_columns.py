@@ -159,11 +159,11 @@ def _positions(table, where, given):
     whole = next(filter(_WHOLE.fullmatch, table.colnames), None)
     if whole is not None and table[whole].dtype.kind in "USO":
         return _from_one_column(own, whole), [whole]
+    needs = "a SkyCoord, ra and dec, RAh to DEs, l and b, or x and y (0-based pixels)"
+    remedy = "name them by columns={'ra': ..., 'dec': ...} (--columns ra=... dec=...)"
+    has = ", ".join(table.colnames) or "no columns"
     msg = (
-        f"positions: {where} has no column of positions: it needs a SkyCoord, ra and dec, RAh, RAm, "
-        "RAs, DE-, DEd, DEm and DEs, l and b, or x and y (0-based pixels), and has "
-        f"{', '.join(table.colnames) or 'no columns'}: name them by columns={{'ra': ..., 'dec': ...}} "
-        "(--columns ra=... dec=...)"
+        f"positions: {where} has no column of positions: it needs {needs}, and has {has}: {remedy}"
     )
     raise NoPositionsError(msg)
 
@@ -218,11 +218,9 @@ def _without_names(cells):
         del numbers[0]  # a running number
     ids = [name for name in table.colnames if name not in numbers]
     if len(ids) > 1 or len(numbers) not in (2, 6):
-        msg = (
-            f"positions: {cells.where} has no header, and {len(texts)} columns in its first line: it "
-            "needs right ascension and declination (two columns, or six: h m s d m s), with one name "
-            "at most, or a first line that names its columns"
-        )
+        has = f"no header, and {len(texts)} columns in its first line"
+        needs = "ra and dec (two columns, or six: h m s d m s) and one name at most, or a header"
+        msg = f"positions: {cells.where} has {has}: it needs {needs}"
         raise ValueError(msg)
     half = len(numbers) // 2
     frame = mentioned_frame(table.meta.get("comments", ()))

@@ -19,7 +19,6 @@ MAX_COLUMN_DENSITY = 1e29
 
 #: What is said to be log10 of a column density, and lies above this, is none.
 _MAX_LOGARITHM = 30
-
 _SPEED_OF_LIGHT = 299792.458
 
 

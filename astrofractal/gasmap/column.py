@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from radio_beam import Beam
 
 _COLUMN = u.cm**-2
-
 _BRIGHTNESS = u.Jy / u.sr
-
 _VELOCITY = u.km / u.s
 
 #: Frequencies, and what is equivalent to them.

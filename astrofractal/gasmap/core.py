@@ -354,11 +354,7 @@ class GasMap:
 
     @property
     def pixel_scale(self) -> u.Quantity:
-        """
-        Width of the pixel at the center of the map, `~astropy.units.Quantity` in pc.
-
-        Without (see `has_pixel_scale`), this raises a `ValueError`.
-        """
+        """Width of the pixel at the center of the map in pc; `ValueError` where it is unknown."""
         return np.sqrt(self.pixel_area)
 
     @property
@@ -399,12 +395,10 @@ class GasMap:
 
     def __getitem__(self, item: slice | tuple[slice, ...]) -> GasMap:
         """Return a part of the map, its WCS adapted: ``gas[y0:y1, x0:x1]``."""
-        if not isinstance(item, tuple):
-            item = (item,)
+        item = item if isinstance(item, tuple) else (item,)
         item = item + (slice(None),) * (2 - len(item))
-        if len(item) != 2 or not all(
-            isinstance(part, slice) and part.step in (None, 1) for part in item
-        ):
+        good = [isinstance(part, slice) and part.step in (None, 1) for part in item]
+        if good != [True, True]:
             msg = f"a GasMap takes one or two slices of step 1, gas[y0:y1, x0:x1], got {item!r}"
             raise IndexError(msg)
         rows, columns = (
@@ -467,12 +461,9 @@ class GasMap:
         column : `~astrofractal.gasmap.XFactor`, `~astrofractal.gasmap.Extinction`, \
                 `~astrofractal.gasmap.DustEmission` or `~astrofractal.gasmap.Abundance`, optional
             How to convert the map of another quantity to N(H2).
-        distance : `~astropy.units.Quantity`, optional
-            Distance to the gas.  By default the header's ``DISTANCE`` with a comment ``[pc]``.
-        beam : `~radio_beam.Beam` or `~astropy.units.Quantity`, optional
-            The beam, or the FWHM of a round one.  By default that of the header.
-        pixel_scale : `~astropy.units.Quantity`, optional
-            Width of a pixel (a length), for a map that has no WCS.
+        distance, beam, pixel_scale : optional
+            As the class takes them.  By default those of the header: ``DISTANCE`` and ``PIXSCALE``
+            have a comment ``[pc]``.
         unit : unit, str, or sequence or dict of these, optional
             Unit of the column density, or of each map (in order, or by name); replaces ``BUNIT``.
             ``"dex(cm-2)"`` is that of a decimal logarithm.
@@ -630,14 +621,7 @@ class GasMap:
         )
 
     def fingerprint(self) -> str:
-        """
-        Return a digest of all that measurements on the map depend on.
-
-        Returns
-        -------
-        digest : str
-            32 hexadecimal digits; ``meta`` does not count.
-        """
+        """Return a digest of all that measurements on the map depend on, so without ``meta``."""
         beam = {} if self.beam is None else self.beam.to_header_keywords()
         return fingerprint(
             self._planes,
@@ -663,11 +647,6 @@ class GasMap:
         data : `~astropy.nddata.NDData`
             Values with unit, mask (`True` is masked), WCS, standard deviation where it is known,
             and a FITS header as ``meta``, with distance and beam.
-
-        Raises
-        ------
-        ValueError
-            If the map has no such channel.
         """
         one_of("channel", channel, self.channels)
         values = getattr(self, channel)

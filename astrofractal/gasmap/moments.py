@@ -1,10 +1,4 @@
-"""
-The moments of gas, N, N v and N (sigma^2 + v^2), through any linear operator.
-
-A beam, a wider pixel, an interpolation or a projection adds up lines.  The lines themselves are not
-kept by a map, but their first three moments add up in the same way, so that a map that goes through
-`transform` is that of the cube that went through the operator.
-"""
+"""The moments of gas, N, N v and N (sigma^2 + v^2), which add up as lines do in linear operators."""
 
 from __future__ import annotations
 
@@ -27,9 +21,8 @@ STANDARD_SHAPE = (64, 64)
 #: A pixel is known where at least this part of its weight (of its gas) is known.
 _KNOWN = 0.5
 
-#: A channel is used where it is known in more than this part of the column density: with the densest
-#: 5 % masses are no worse than without it, with 10 % or the central 5 % far better
-#: (docs/research/studies.rst).
+#: A channel is used where it is known in more than this part of the column density: with less, masses
+#: are no better than without it (docs/research/studies.rst).
 LEAST_KNOWN = 0.05
 
 #: Below this part masses are worse than where all is known, and the map has a flag.
@@ -72,14 +65,9 @@ def keep_channels(images, channels):
 
 
 def transform(column, velocity, dispersion, operator, *, full=None):
-    """
-    Return the channels of a map of which all lines have gone through a linear operator.
-
-    The column density is the mean weighted by the operator; velocity and dispersion are the mean
-    and the standard deviation of the sum of the lines.  Missing data have no weight: a pixel of the
-    result is NaN where less than half of ``full`` is known, a velocity or a dispersion where less
-    than half of the gas has one.  Gas without a velocity counts as lying at the mean of the others.
-    """
+    """Return the channels of a map of which all lines have gone through a linear operator."""
+    # A pixel of the result is NaN where less than half of ``full`` is known, a velocity or dispersion
+    # where less than half of the gas has one; gas without a velocity counts as at the mean.
     # column, velocity, dispersion (..., ny, nx), NaN where unknown; the latter two may be None
     # operator: from (n_planes, ..., ny, nx) to (n_planes, ..., my, mx), without negative weights
     # full: what it returns for ones in a whole pixel; by default for the pixels within the border
@@ -127,13 +115,9 @@ def transform(column, velocity, dispersion, operator, *, full=None):
 
 
 def transform_errors(channels, errors, moved, operator, *, squares=None, independent=1.0):
-    """
-    Return the standard deviations of the channels that `transform` returned, to first order.
-
-    Each pixel of the result counts as the mean of so many ``independent`` ones, whose variances are
-    weighted by the operator ``squares`` (by default as their values).
-    """
+    """Return the standard deviations of the channels that `transform` returned, to first order."""
     # channels, errors, moved: column density, velocity, dispersion, each 2D or None
+    # squares: the operator of variances, by default that of values, for means of ``independent`` pixels
     if all(error is None for error in errors):
         return list(errors)
     column, velocity, dispersion = channels

@@ -213,11 +213,6 @@ def plot(
     -------
     figure : `~matplotlib.figure.Figure`
         The figure, whose axes are `~astropy.visualization.wcsaxes.WCSAxes` for a map with WCS.
-
-    Raises
-    ------
-    ValueError
-        If the map has no such channel, or ``cmap`` or ``norm`` are given without one.
     """
     if channel is not None:
         one_of("channel", channel, gas.channels)

@@ -1,7 +1,4 @@
-"""Where things are on a map: positions as pixels and back, and cutouts around them.
-
-These functions are methods of `~astrofractal.GasMap`, except `pixel_direction`.
-"""
+"""Where things are on a map: positions as pixels and back, and cutouts, as methods of a GasMap."""
 
 from __future__ import annotations
 

@@ -29,7 +29,6 @@ _STRAIGHT = 0.1
 #: A beam or map pixel of more than this many pixels of the cutout is flagged.
 _BEAM_PIXELS = 3.0
 
-
 #: Nodes in [-1, 1]^2 at which a projection is asked, and the bicubic polynomials through them.
 _NODE_A, _NODE_B = (grid.ravel() for grid in np.meshgrid(chebpts1(5), chebpts1(5)))
 _CUBIC = polyvander2d(_NODE_A, _NODE_B, (3, 3))
@@ -56,6 +55,7 @@ class Resampler:
         if not self.angular:
             self.pixel_scale = (self.size / self.shape[1]).to(u.pc)
         self.on_sky = gas.wcs is not None and (self.angular or gas.distance is not None)
+        self.beam = gas.beam if self.on_sky else None
         if self.angular:
             need_wcs(gas, "a cutout of a size given as an angle")
             width = np.tan(self.size.to_value(u.rad) / 2) * 2
@@ -131,12 +131,13 @@ class Resampler:
         ratio = self._ratio(mapping)
         channels, errors, covered = self._sample(mapping, ratio)
         masked = ~np.isfinite(channels[0])
+        beam = 0 if self.beam is None else self.beam.major.to_value(u.rad) / self.step
         flags = {
             "outside": not inside,
             "edge": (covered < 0.999).any(),
             "masked": (masked & (covered > 0.5)).any(),
             "other-pixel-scale": abs(ratio - 1) > _SAME_SCALE,
-            "beam": self._resolution(ratio) > _BEAM_PIXELS,
+            "beam": max(1 / ratio, beam) > _BEAM_PIXELS,
         }
         return replaced(
             self.gas,
@@ -154,13 +155,6 @@ class Resampler:
         (right_x, up_x), (right_y, up_y) = ((a[0, 1] - a[0, 0], a[1, 0] - a[0, 0]) for a in (x, y))
         area = abs(right_x * up_y - up_x * right_y)
         return float(np.sqrt(area)) if np.isfinite(area) and area > 0 else 1.0
-
-    def _resolution(self, ratio):
-        """Return the resolution of the map in pixels of the cutout."""
-        pixels = 1 / ratio
-        if self.gas.beam is not None and self.on_sky:
-            pixels = max(pixels, self.gas.beam.major.to_value(u.rad) / self.step)
-        return pixels
 
     def _sample(self, mapping, ratio):
         """Return channels, errors and the part of each pixel that lies on the map."""
@@ -201,15 +195,10 @@ class Resampler:
         planes = [None if plane is None else plane[part] for plane in self.planes]
         channels = planes[:3]
         moved = transform(*channels, operator, full=1.0)
-        independent = max(1.0, ratio**2 / self._pixels_per_resolution(ratio))
+        beam = 0 if self.beam is None else self.beam.sr.value / (self.step / ratio) ** 2
+        independent = max(1.0, ratio**2 / max(1.0, beam))  # of pixels within a beam, one is
         errors = transform_errors(channels, planes[3:], moved, operator, independent=independent)
         return moved, errors, covered
-
-    def _pixels_per_resolution(self, ratio):
-        """Return how many pixels of the map are not independent of one another."""
-        if self.gas.beam is None or not self.on_sky:
-            return 1.0
-        return max(1.0, self.gas.beam.sr.to_value(u.sr) / (self.step / ratio) ** 2)
 
 
 def replaced(gas, channels, errors, **parts):

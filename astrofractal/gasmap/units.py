@@ -1,8 +1,4 @@
-"""Units of gas: what counts as a column density or a velocity, and how columns become masses.
-
-Everything inside astrofractal is N(H2) in cm-2 and km/s.  The conversions live here and nowhere
-else.
-"""
+"""Units of gas: what becomes N(H2) in cm-2 or a velocity in km/s, and how columns become masses."""
 
 from __future__ import annotations
 
@@ -13,9 +9,8 @@ import numpy as np
 from astropy import constants as const
 from astropy import units as u
 
-#: Mean molecular weight per hydrogen molecule, mu(H2), for gas with 71 % hydrogen, 27 % helium and
-#: 2 % metals by mass (Kauffmann et al. 2008, A&A 487, 993).  The mass of one "H2 particle" is this
-#: times the mass of the hydrogen atom.
+#: Mass per hydrogen molecule in hydrogen atoms, for gas with 71 % hydrogen, 27 % helium and 2 %
+#: metals by mass (Kauffmann et al. 2008, A&A 487, 993).
 H2_MEAN_MOLECULAR_WEIGHT = 2.8
 
 _COLUMN = u.cm**-2

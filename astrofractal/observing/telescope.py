@@ -353,7 +353,7 @@ class Telescope:
         seen = _image_footprints(self.footprint, images.shape, generator)
         phases = keyed_generator(len(images), "phases of the pixels").random((len(images), 2))
         images = keep_channels(images, self.channels)
-        plan = _image_plan(self, images.shape[2:], size)
+        plan = _ImagePlan(self, images.shape[2:], size)
         result = np.empty(images.shape, dtype=np.float32)
         for start in range(0, len(images), _BATCH):
             part = slice(start, start + _BATCH)
@@ -538,26 +538,25 @@ _SAME_WIDTH = 1.05
 _FINEST = 0.5
 
 
-def _image_plan(telescope, shape, size):
-    """Return what a telescope does to images of a shape (ny, nx) and a width."""
-    pixels, plan, width = Pixels(size / shape[1], distance=telescope.distance), _ImagePlan, None
-    if telescope.pixel_scale is not None:
-        width = pixels.count("pixel_scale", telescope.pixel_scale)
-        plan = _WidePixels if width > _SAME_WIDTH else _FinePixels
-    return plan(telescope, pixels, shape, width)
-
-
 class _ImagePlan:
-    """What a telescope does to images, on their pixels."""
+    """What a telescope does to images of a shape (ny, nx) and a width."""
 
-    width = noise_width = 1.0
-
-    def __init__(self, telescope, pixels, shape, width):
-        self.shape, self.levels = shape, telescope._levels()
-        self._set_grid(width)
-        filtered = parse_beam(telescope.largest_scale)
+    def __init__(self, telescope, shape, size):
+        pixels = Pixels(size / shape[1], distance=telescope.distance)
+        self.shape = self.noise_shape = shape
+        self.levels, self.averages, self.pixel = telescope._levels(), None, None
+        step = self.noise_width = 1.0
+        if telescope.pixel_scale is not None:
+            width = pixels.count("pixel_scale", telescope.pixel_scale)
+            if width > _SAME_WIDTH:
+                step = self.noise_width = width
+                self.averages = list(zip(*(_averages(n, width) for n in shape), strict=True))
+                self.noise_shape = tuple(len(down) for down in self.averages[0])
+            else:  # cutouts interpolate such pixels, which smooths gas and noise
+                self.pixel, self.noise_width = width, max(width, _FINEST)
+                self.noise_shape = tuple(int(np.ceil(n / self.noise_width)) + 2 for n in shape)
         self.kernel = pixels.kernel("beam", telescope.beam)
-        self.filter = pixels.kernel("largest_scale", filtered, self.width)
+        self.filter = pixels.kernel("largest_scale", parse_beam(telescope.largest_scale), step)
         noise_beam = telescope.beam if telescope.correlated else None
         self.noise_kernel = pixels.kernel("beam", noise_beam, self.noise_width)
 
@@ -567,61 +566,25 @@ class _ImagePlan:
         channels = (10.0 ** batch[:, 0], batch[:, 1], batch[:, 2])
         if self.kernel is not None:
             channels, _ = blurred(channels, self.kernel)
-        channels = self.down(channels, phases)
+        if self.averages is not None:
+            channels = transform(*channels, _along(*self.averages[0]))
+        elif self.pixel is not None:
+            matrices = [_smoothing(n, self.pixel, p) for n, p in zip(self.shape, phases.T)]
+            channels = transform(*channels, _along(*matrices))
         if self.filter is not None:
             channels = high_pass(*channels, self.filter)
         random = generator.standard_normal((len(batch), 3, *self.noise_shape))
         random = np.moveaxis(correlate(random, self.noise_kernel), 1, 0)
-        return self.up(add_noise(channels, self.levels, self.noise(random, phases)))
-
-    def _set_grid(self, _width):
-        self.noise_shape = self.shape
-
-    def down(self, channels, _phases):
-        """Return the channels on the pixels on which noise is added."""
-        return channels
-
-    def noise(self, random, _phases):
-        """Return noise on these pixels."""
-        return random
-
-    def up(self, channels):
-        """Return the channels on the pixels of the images."""
-        return channels
-
-
-class _WidePixels(_ImagePlan):
-    """Pixels that are wider than those of an image."""
-
-    def _set_grid(self, width):
-        self.width = self.noise_width = width
-        self._down, self._up = zip(*(_averages(n, width) for n in self.shape), strict=True)
-        self.noise_shape = tuple(len(down) for down in self._down)
-
-    def down(self, channels, _phases):
-        return transform(*channels, _along(*self._down))
-
-    def up(self, channels):
-        return transform(*channels, _along(*self._up))
-
-
-class _FinePixels(_ImagePlan):
-    """Pixels up to the width of an image's, which cutouts interpolate: they smooth gas and noise."""
-
-    def _set_grid(self, width):
-        self.pixel, self.noise_width = width, max(width, _FINEST)
-        self.noise_shape = tuple(int(np.ceil(n / self.noise_width)) + 2 for n in self.shape)
-
-    def down(self, channels, phases):
-        matrices = [_smoothing(n, self.pixel, p) for n, p in zip(self.shape, phases.T)]
-        return transform(*channels, _along(*matrices))
-
-    def noise(self, random, phases):
-        rows, columns = (
-            np.stack([_interpolation(n, self.noise_width, one) for one in phase])
-            for n, phase in zip(self.shape, phases.T)
+        if self.pixel is not None:
+            rows, columns = (
+                np.stack([_interpolation(n, self.noise_width, one) for one in phase])
+                for n, phase in zip(self.shape, phases.T)
+            )
+            random = _along(rows, columns)(random) * self.pixel / self.noise_width
+        channels = add_noise(channels, self.levels, random)
+        return (
+            channels if self.averages is None else transform(*channels, _along(*self.averages[1]))
         )
-        return _along(rows, columns)(random) * self.pixel / self.noise_width
 
 
 def _along(rows, columns):

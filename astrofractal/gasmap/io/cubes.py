@@ -1,8 +1,4 @@
-"""Position-position-velocity cubes: column density, mean velocity and dispersion as moments.
-
-The spectra are looked at one by one, so that a cube may be read in slabs of rows of any height and
-gives the same result.
-"""
+"""The moments of position-position-velocity cubes, spectrum by spectrum, in slabs of any height."""
 
 import numpy as np
 from astropy import units as u

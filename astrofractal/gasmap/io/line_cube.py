@@ -85,7 +85,10 @@ def is_casa_image(source):
 def line_cube(cube, *, hdu=None, unit=None):
     """Return a context with the `LineCube` of a file or an object."""
     if is_pair(cube):
-        cube = _of_pair(*cube)
+        data, wcs = cube
+        meta = dict(wcs) if isinstance(wcs, fits.Header) else None
+        wcs, unit_of = _wcs.read_wcs(wcs), getattr(data, "unit", None)
+        cube = NDData(getattr(data, "value", data), unit=unit_of, wcs=wcs, meta=meta)
     elif is_casa_image(cube):
         cube = _casa_cube(cube)
     if is_file(cube):
@@ -100,13 +103,6 @@ def line_cube(cube, *, hdu=None, unit=None):
     else:
         msg = f"cube must be a path, an HDU, a SpectralCube or NDData, got {type(cube).__name__}"
         raise TypeError(msg)
-
-
-def _of_pair(data, wcs):
-    """Return a cube that is given as (data, wcs) or (data, header) as NDData."""
-    unit = getattr(data, "unit", None)
-    meta = dict(wcs) if isinstance(wcs, fits.Header) else None
-    return NDData(getattr(data, "value", data), unit=unit, wcs=_wcs.read_wcs(wcs), meta=meta)
 
 
 def _casa_cube(path):

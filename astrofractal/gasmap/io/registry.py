@@ -1,7 +1,4 @@
-"""The readers of maps, by the name of what they read.
-
-A new layout of files is one more module with a function that has the decorator `register`.
-"""
+"""The readers of maps: functions with the decorator `register`, by the name of what they read."""
 
 from __future__ import annotations
 
