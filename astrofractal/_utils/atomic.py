@@ -13,11 +13,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-#: A disk with less space (bytes) is full.
-_LEAST_SPACE = 2**16
-#: After so long (s) what a writer on another machine left is taken to be forgotten.
-_ONE_DAY = 86400
-
 
 @contextmanager
 def atomic_path(path, *, overwrite=True, tidy=True):
@@ -60,7 +55,7 @@ def _is_full(folder, error):
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
     wrong_input = isinstance(error, (ValueError, TypeError, LookupError))
-    return not wrong_input and shutil.disk_usage(folder).free < _LEAST_SPACE
+    return not wrong_input and shutil.disk_usage(folder).free < 2**16
 
 
 def _mark():
@@ -81,7 +76,7 @@ def _is_written(leftover):
     process = re.match(rf"{re.escape(_mark())}(\d+)-", leftover.name)
     try:
         if process is None or os.name == "nt":  # where a signal of 0 ends a process
-            return time.time() - leftover.stat().st_mtime < _ONE_DAY
+            return time.time() - leftover.stat().st_mtime < 86400
         os.kill(int(process[1]), 0)
     except PermissionError:  # a living process of somebody else
         return True

@@ -188,13 +188,6 @@ def write_regions(
         Regions(circles).write(temporary, format="ds9")
 
 
-#: The order of HEALPix pixels that rows are counted in: 0.46 degrees, 196,608 numbers.
-_ORDER = 7
-
-#: Rows of a pixel before it is divided.
-_MOST_ROWS = 1_000_000
-
-
 def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
     """
     Write a catalog as HATS (Hierarchical Adaptive Tiling Scheme), by hats-import.
@@ -280,8 +273,8 @@ def _import_hats(rows, meta, path):
             file_reader="parquet",
             use_schema_file=source,
             expected_total_rows=len(rows),
-            highest_healpix_order=_ORDER,
-            pixel_threshold=_MOST_ROWS,
+            highest_healpix_order=7,  # 0.46 degrees: 196,608 numbers
+            pixel_threshold=1_000_000,
             tmp_dir=scratch,
             progress_bar=False,
             addl_hats_properties=about,

@@ -55,6 +55,8 @@ def plot_catalog(
     ValueError
         If the catalog has no positions.
     """
+    from matplotlib.colors import LogNorm
+
     _need_table(catalog, "plot_catalog(catalog, gas)")
     gas = GasMap.read(gas)
     figure = map_figure(gas, 1, figure=figure)
@@ -68,7 +70,12 @@ def plot_catalog(
     known = np.isfinite(mass)
     axes.plot(x[~known], y[~known], "x", color="black", mew=1.5, zorder=7, label="no mass")
     if known.any():
-        _points(axes, x, y, mass, known, doubtful)
+        norm = LogNorm(mass[known].min() / 1.1, mass[known].max() * 1.1)
+        options = {"norm": norm, "cmap": "plasma", "edgecolors": "white", "zorder": 7, "s": 55}
+        for marker, shown in (("o", known & ~doubtful), ("s", known & doubtful)):
+            points = axes.scatter(x[shown], y[shown], c=mass[shown], marker=marker, **options)
+        bar = figure.colorbar(points, ax=axes, label=r"mass [M$_\odot$]", shrink=0.8)
+        _plain_numbers(bar.ax.yaxis)
     if "id" in catalog.colnames and len(catalog) <= _MOST_NAMES:
         name_points(axes, catalog["id"][seen], x, y)
     axes.set_title("Protostars")
@@ -119,19 +126,6 @@ def _need_table(catalog, call):
     if not hasattr(catalog, "colnames"):
         msg = f"catalog must be a table, got a {type(catalog).__name__}: {call}"
         raise TypeError(msg)
-
-
-def _points(axes, x, y, mass, known, doubtful):
-    """Draw the masses as colors, and their scale."""
-    from matplotlib.colors import LogNorm
-
-    low, high = mass[known].min(), mass[known].max()
-    norm = LogNorm(low / 1.1, high * 1.1)
-    for marker, chosen in (("o", known & ~doubtful), ("s", known & doubtful)):
-        options = {"norm": norm, "cmap": "plasma", "edgecolors": "white", "zorder": 7}
-        points = axes.scatter(x[chosen], y[chosen], s=55, c=mass[chosen], marker=marker, **options)
-    bar = axes.figure.colorbar(points, ax=axes, label=r"mass [M$_\odot$]", shrink=0.8)
-    _plain_numbers(bar.ax.yaxis)
 
 
 def _plain_numbers(axis):

@@ -17,8 +17,6 @@ from astrofractal.gasmap.units import logarithmic, parse_unit, to_column_density
 #: No column density of gas (cm-2) comes near: what is above stands for "nothing here".
 MAX_COLUMN_DENSITY = 1e29
 
-#: What is said to be log10 of a column density, and lies above this, is none.
-_MAX_LOGARITHM = 30
 _SPEED_OF_LIGHT = 299792.458
 
 
@@ -192,7 +190,7 @@ def from_log10(channel, name):
     """Return a channel of which the decimal logarithm is given."""
     values, error = channel.values, channel.error
     good = values[np.isfinite(values) & (values > 0)]
-    if good.size and np.quantile(good, 0.02) > _MAX_LOGARITHM:
+    if good.size and np.quantile(good, 0.02) > 30:
         median = f"a median of {np.median(good):.4g}"
         msg = f"{name} is a logarithm by its unit, but has {median}: they are no logarithms"
         raise ValueError(msg)

@@ -15,17 +15,8 @@ from astrofractal.gasmap.wcs import central_solid_angle
 #: Above these medians (km/s) numbers called km/s are mostly m/s.
 _FASTEST = {"velocity": 1000.0, "dispersion": 100.0}
 
-#: A beam of more pixels than this is wider than the map by an error of its unit.
-_PIXELS_PER_BEAM = 100
-
-#: Pixel scales that are given twice agree within this factor.
-_SAME_SCALE = 1.01
-
 #: Channels narrower than this (m/s) are not in use, nor narrow ones in a band narrower than this.
 _NARROWEST, _NARROWEST_BAND = 2.0, 3000.0
-
-#: Channels wider than this (km/s) do not resolve a line; wider bands hold several.
-_WIDEST, _WIDEST_BAND = 100.0, 10_000.0
 
 
 def plausible_beam(beam, wcs, shape, *, where="the map"):
@@ -34,8 +25,8 @@ def plausible_beam(beam, wcs, shape, *, where="the map"):
         return beam
     pixel = (np.sqrt(central_solid_angle(wcs, shape)) * u.rad).to(u.arcsec)
     width = max(shape) * pixel
-    # a cutout may be smaller than a beam; NaN is where the projection does not reach
-    if not beam.major > max(width, _PIXELS_PER_BEAM * pixel):
+    # a cutout may be smaller than a beam, of up to 100 pixels; NaN is beyond the projection
+    if not beam.major > max(width, 100 * pixel):
         return beam
     wide = f"{beam.major.to(u.arcsec):.5g} wide, the map {width:.3g}"
     msg = f"the beam of {where} is {wide}: it is left out (BMAJ is in degrees); give beam="
@@ -44,8 +35,8 @@ def plausible_beam(beam, wcs, shape, *, where="the map"):
 
 
 def same_scale(one, other):
-    """Return whether two pixel scales agree."""
-    return 1 / _SAME_SCALE < (one / other).to_value(u.one) < _SAME_SCALE
+    """Return whether two pixel scales agree within 1 %."""
+    return 1 / 1.01 < (one / other).to_value(u.one) < 1.01
 
 
 def check_scale(scale, wcs, distance, shape):
@@ -101,10 +92,10 @@ def check_line(velocity, *, velocity_range):
     # velocity: 1D, km/s
     width = np.median(np.abs(np.diff(velocity)))
     band = np.ptp(velocity)
-    if width > _WIDEST:
+    if width > 100:
         msg = f"cube has channels that are {width:.4g} km/s wide: is it of a continuum?"
         raise ValueError(msg)
-    if band > _WIDEST_BAND and velocity_range is None:
+    if band > 10_000 and velocity_range is None:
         msg = f"cube spans {band:.4g} km/s, more than one line: give velocity_range= of one"
         raise ValueError(msg)
 

@@ -30,14 +30,10 @@ _VELOCITY = u.km / u.s
 #: Frequencies, and what is equivalent to them.
 _SPECTRAL = (u.Hz, u.m, u.m**-1, u.J)
 
-#: Hildebrand (1983, QJRAS 24, 267): 10 cm2 per gram of dust at 250 um, divided by his gas-to-dust
-#: mass ratio of 100.
-_HILDEBRAND_OPACITY, _HILDEBRAND_WAVELENGTH = 0.1 * u.cm**2 / u.g, 250 * u.um
-
 
 def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantity:
     """
-    Return the opacity of dust, per gram of gas and dust, after Hildebrand (1983).
+    Return the opacity of dust, per gram of gas and dust, after Hildebrand (1983, QJRAS 24, 267).
 
     .. math:: \\kappa_\\nu = 0.1\\,\\mathrm{cm^2\\,g^{-1}}
               \\left(\\frac{250\\,\\mu\\mathrm{m}}{\\lambda}\\right)^\\beta
@@ -57,7 +53,7 @@ def hildebrand_opacity(frequency: u.Quantity, *, beta: float = 2.0) -> u.Quantit
         Opacity in cm2/g.
     """
     wavelength = frequency.to(u.um, u.spectral())
-    return _HILDEBRAND_OPACITY * (_HILDEBRAND_WAVELENGTH / wavelength).to_value(u.one) ** beta
+    return 0.1 * u.cm**2 / u.g * (250 * u.um / wavelength).to_value(u.one) ** beta
 
 
 class _Conversion:
@@ -358,15 +354,6 @@ def optically_thin_x_factor(
     return factor.to(_COLUMN / (u.K * u.km / u.s))
 
 
-#: Below this median (cm-2) a column density is hardly one of H2.
-_FAINT = 1e17
-
-#: Below this median (cm-2) numbers are not in the unit that they are said to be in.
-_TOO_FAINT = 1e6
-
-#: Errors above this median are no errors in dex, and below this part of the values no errors of them.
-_NO_DEX, _TOO_GOOD = 100.0, 1e-9
-
 #: As many pixels of one value, off the others by this factor, seem to mean "nothing here".
 _N_BLANKS, _FAR = 10, 1e6
 
@@ -392,7 +379,7 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
         ).value
     channel = replace(channel.scaled(factor), unit=_COLUMN)
     median = typical(channel.values)
-    if conversion is None and median < _FAINT:
+    if conversion is None and median < 1e17:
         msg = f"column_density has a median of {median:.3g} cm-2, little for H2"
         msg += ": if it is of another molecule, give column=Abundance(...)"
         warn(msg)
@@ -404,7 +391,7 @@ def _check_magnitude(raw, column):
     """Refuse numbers that are far too small for any column density in their unit."""
     # column: that of the channel, in cm-2
     median = typical(column[raw.values != 0])
-    if not median < _TOO_FAINT:
+    if not median < 1e6:
         return
     msg = f"column_density in {raw.unit} has a median of {median:.3g} cm-2, too little for gas: "
     logarithm = "is it the map of its errors, or in unit='dex(1e21 cm-2)'?"
@@ -414,7 +401,7 @@ def _check_magnitude(raw, column):
 
 def _in_dex(channel):
     """Return a channel of logarithms with errors in dex, which may be errors of the column."""
-    if channel.error is None or not typical(channel.error) > _NO_DEX:
+    if channel.error is None or not typical(channel.error) > 100:  # no errors in dex
         return channel
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         return replace(channel, error=channel.error / (np.log(10) * 10.0**channel.values))
@@ -426,7 +413,7 @@ def _check_errors(channel):
         return
     with np.errstate(invalid="ignore", divide="ignore"):
         relative = typical(channel.error / channel.values)
-    if relative < _TOO_GOOD:
+    if relative < 1e-9:
         msg = f"column_density_uncertainty is only {relative:.2g} of the column density"
         msg += ": if it is the error of the logarithm, give it the unit dex(cm-2)"
         raise ValueError(msg)

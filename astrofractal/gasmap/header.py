@@ -31,9 +31,6 @@ _FRAMES = ("ICRS", "FK5", "FK4", "FK4-NO-E")
 #: Equinoxes that catalogs use; another one is mostly the date of an observation.
 _EQUINOXES = (1855.0, 1875.0, 1900.0, 1925.0, 1950.0, 1975.0, 2000.0)
 
-#: Steps that are given twice agree within this factor.
-_SAME_STEP = 1.01
-
 
 def is_celestial(header, axis):
     """Return whether an axis (1-based) is celestial, by its CTYPE."""
@@ -167,7 +164,7 @@ def _check_step(header, axis, where):
         header[f"CD{axis}_{axis}"] = step
     elif row and step not in (None, 0, 1):
         width = np.linalg.norm(row)
-        if not 1 / _SAME_STEP < abs(step) / max(width, np.finfo(float).tiny) < _SAME_STEP:
+        if not 1 / 1.01 < abs(step) / max(width, np.finfo(float).tiny) < 1.01:
             used = f"a step of {width:g} by its CD matrix, which is used"
             msg = f"{where} has CDELT{axis} = {step:g}, and {used}"
             warn(msg)

@@ -110,18 +110,18 @@ def draw_channel(axes, gas, channel="column_density", *, cmap=None, norm=None, c
 
 def draw_scales(axes, gas):
     """Draw a scale bar at the lower left and the beam at the lower right, as far as they are known."""
-    _draw_scale_bar(axes, gas)
-    if gas.beam is not None and _pixel_angle(gas) is not None:
-        _draw_beam(axes, gas)
+    area = 0 if gas.wcs is None else central_solid_angle(gas.wcs, gas.shape)
+    pixel = np.sqrt(area) * u.rad if area > 0 else None
+    if gas.has_pixel_scale or pixel is not None:
+        _draw_scale_bar(axes, gas.pixel_scale if gas.has_pixel_scale else pixel)
+    if gas.beam is not None and pixel is not None:
+        _draw_beam(axes, gas, pixel)
 
 
-def _draw_scale_bar(axes, gas):
+def _draw_scale_bar(axes, pixel):
     """Draw a bar of a round length over about a fifth of the width."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-    pixel = gas.pixel_scale if gas.has_pixel_scale else _pixel_angle(gas)
-    if pixel is None:
-        return
     width = abs(np.subtract(*axes.get_xlim()))
     wanted = 0.22 * width * pixel
     units = _LENGTHS if wanted.unit.is_equivalent(u.pc) else _ANGLES
@@ -144,18 +144,11 @@ def _draw_scale_bar(axes, gas):
     _behind(bar, axes)
 
 
-def _pixel_angle(gas):
-    """Return the width of a pixel as an angle, or `None`."""
-    area = 0 if gas.wcs is None else central_solid_angle(gas.wcs, gas.shape)
-    return np.sqrt(area) * u.rad if area > 0 else None
-
-
-def _draw_beam(axes, gas):
+def _draw_beam(axes, gas, pixel):
     """Draw the beam of a map."""
     from matplotlib.offsetbox import AnchoredOffsetbox, AuxTransformBox
     from matplotlib.patches import Ellipse
 
-    pixel = _pixel_angle(gas)
     major, minor = ((axis / pixel).to_value(u.one) for axis in (gas.beam.major, gas.beam.minor))
     angle = pixel_direction(gas, gas.beam.pa).to_value(u.deg)
     child = AuxTransformBox(axes.transData)

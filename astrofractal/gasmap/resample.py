@@ -23,19 +23,10 @@ _MAX_SUBSAMPLES = 4
 #: Scales of map and cutout that differ by less than this fraction count as the same.
 _SAME_SCALE = 0.05
 
-#: A grid that departs from the map's axes by less than this part of a pixel counts as parallel.
-_STRAIGHT = 0.1
-
-#: A beam or map pixel of more than this many pixels of the cutout is flagged.
-_BEAM_PIXELS = 3.0
-
 #: Nodes in [-1, 1]^2 at which a projection is asked, and the bicubic polynomials through them.
 _NODE_A, _NODE_B = (grid.ravel() for grid in np.meshgrid(chebpts1(5), chebpts1(5)))
 _CUBIC = polyvander2d(_NODE_A, _NODE_B, (3, 3))
 _CUBIC_INVERSE = np.linalg.pinv(_CUBIC)
-
-#: Polynomials that are off by more pixels than this are not used.
-_OFF = 0.02
 
 
 class Resampler:
@@ -48,7 +39,12 @@ class Resampler:
         self.gas = gas
         names = [*CHANNELS, *(f"{name}_uncertainty" for name in CHANNELS)]
         self.planes = [getattr(getattr(gas, name), "value", None) for name in names]
-        self.shape = _shape(shape)
+        try:
+            height, width = shape
+        except (TypeError, ValueError):
+            msg = f"shape must be two positive integers (ny, nx), got {shape!r}"
+            raise ValueError(msg) from None
+        self.shape = positive_int("shape[0]", height), positive_int("shape[1]", width)
         what = "a length or an angle"
         self.size = check_quantity("size", size, (u.pc, u.rad), "0.5 * u.pc", what=what, one=True)
         self.angular = self.size.unit.is_equivalent(u.rad)
@@ -102,7 +98,7 @@ class Resampler:
             maps.append(partial(self._exact, *center))
             if np.isfinite(pixels).all():
                 fit = _CUBIC_INVERSE @ pixels  # (16, 2)
-                if np.abs(_CUBIC @ fit - pixels).max() < _OFF:
+                if np.abs(_CUBIC @ fit - pixels).max() < 0.02:  # of a pixel
                     maps[-1] = partial(_polynomial, fit.reshape(4, 4, 2), half)
         return maps
 
@@ -137,7 +133,7 @@ class Resampler:
             "edge": (covered < 0.999).any(),
             "masked": (masked & (covered > 0.5)).any(),
             "other-pixel-scale": abs(ratio - 1) > _SAME_SCALE,
-            "beam": max(1 / ratio, beam) > _BEAM_PIXELS,
+            "beam": max(1 / ratio, beam) > 3,
         }
         return replaced(
             self.gas,
@@ -227,7 +223,7 @@ def _separable(x, y, ratio):
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         return None
     across = max(np.ptp(x, axis=0).max(), np.ptp(y, axis=1).max())
-    if across > 2 * _STRAIGHT * ratio:
+    if across > 0.2 * ratio:
         return None
     return x.mean(axis=0), y.mean(axis=1)
 
@@ -269,27 +265,12 @@ def _bilinear(planes, x, y, within):
     return np.where(within, sampled, 0)
 
 
-def _shape(shape):
-    try:
-        height, width = shape
-    except (TypeError, ValueError):
-        msg = f"shape must be two positive integers (ny, nx), got {shape!r}"
-        raise ValueError(msg) from None
-    return positive_int("shape[0]", height), positive_int("shape[1]", width)
-
-
-#: Maps whose pixels lie on one another within this part of a pixel are on one grid.
-_SAME_GRID = 0.5
-
-#: Pixels that are finer than those of the other grid by more than this factor are averaged.
-_FINER = 1.2
-
 #: Pixels beyond the border of a map that its interpolation reaches.
 _MARGIN = 3
 
 
 def grid_offset(channel, first):
-    """Return by how many pixels a channel is off the grid of another; 0 where they are on one."""
+    """Return by how many pixels a channel is off the grid of another; 0 for up to half a pixel."""
     shape = first.values.shape
     if channel.values.shape != shape:
         return np.inf
@@ -300,7 +281,7 @@ def grid_offset(channel, first):
     back = _wcs.sky_to_pixel(first.wcs, positions, shape=shape)
     offset = np.hypot(back[0] - x.ravel(), back[1] - y.ravel())
     offset = np.inf if not np.isfinite(offset).any() else np.nanmax(offset)
-    return float(offset) if offset > _SAME_GRID else 0.0
+    return float(offset) if offset > 0.5 else 0.0
 
 
 def regrid_motions(channels, beam=None):
@@ -375,7 +356,7 @@ def _part_within(source, first):
 def _operator(source, source_shape, target, shape):
     """Return the linear operator that brings planes from one WCS to another."""
     reproject = require("reproject", extra="cube")
-    finer = _scale(target, shape) > _FINER * _scale(source, source_shape)
+    finer = _scale(target, shape) > 1.2 * _scale(source, source_shape)  # is averaged
     method = reproject.reproject_exact if finer else reproject.reproject_interp
 
     def operator(planes):

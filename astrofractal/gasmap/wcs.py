@@ -22,8 +22,6 @@ from astrofractal.gasmap.header import spectral_ctype, standard_header
 #: What an image with one spectral axis is.
 DIAGRAM = "is a position-velocity diagram (CTYPE {}): a map needs two celestial axes"
 
-_CYLINDRICAL = ("CAR", "CEA", "MER", "CYP")
-
 
 def celestial_wcs(source, *, name="wcs", hdus=None):
     """Return the celestial part of a WCS, with distortions, as a WCS of two axes."""
@@ -165,7 +163,8 @@ def _unwrap(wcs, x, nx):
     """Bring positions one turn off a cylindrical map back into it."""
     axis = wcs.wcs.lng
     matrix = wcs.pixel_scale_matrix
-    if str(wcs.wcs.ctype[axis])[-3:] not in _CYLINDRICAL or axis != 0 or matrix[0, 0] == 0:
+    cylindrical = str(wcs.wcs.ctype[axis])[-3:] in ("CAR", "CEA", "MER", "CYP")
+    if not cylindrical or axis != 0 or matrix[0, 0] == 0:
         return x
     if abs(matrix[0, 1]) > 1e-9 * abs(matrix[0, 0]):
         return x

@@ -20,10 +20,6 @@ from astrofractal.gasmap.positions import pixel_direction
 #: A kernel whose sigma is below this many pixels changes nothing that the grid could show.
 _NO_SIGMA = 0.1
 
-#: Where the filter leaves less than this part of the gas, the line of the rest is not measured:
-#: the negative channels around it outweigh it.
-_LEAST_LEFT = 0.3
-
 
 def parse_beam(beam):
     """Return the beam as (major, minor, position angle), or `None`."""
@@ -141,7 +137,7 @@ def high_pass(column, velocity, dispersion, kernel):
         mean = momentum / part
         variance = inner / wide
         variance += np.where(np.isfinite(velocity), square / part - mean**2, 0)
-        seen = left > _LEAST_LEFT * gas
+        seen = left > 0.3 * gas  # else the negative channels around a line outweigh it
         return (
             np.where(known, left * scale, np.nan),
             np.where(seen & np.isfinite(velocity), mean + offset, np.nan),

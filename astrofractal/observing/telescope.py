@@ -46,9 +46,6 @@ from astrofractal.observing.beam import (
 
 __all__ = ["Telescope"]
 
-#: Images that are handled at once, to limit the memory.
-_BATCH = 256
-
 if TYPE_CHECKING:
     from typing import Self
 
@@ -338,10 +335,7 @@ class Telescope:
         images : 4D `~numpy.ndarray`
             float32, of the same shape.  NaN where nothing is known or the column density is
             negative.  Velocities are relative to the column-weighted mean of the observed image.
-
-        Notes
-        -----
-        Pixels near the border of an image are averages of what is inside.
+            Pixels near the border are averages of what is inside.
         """
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[1] != 3 or images.dtype.kind != "f":
@@ -355,8 +349,9 @@ class Telescope:
         images = keep_channels(images, self.channels)
         plan = _ImagePlan(self, images.shape[2:], size)
         result = np.empty(images.shape, dtype=np.float32)
-        for start in range(0, len(images), _BATCH):
-            part = slice(start, start + _BATCH)
+        batch = 256  # images at once, to limit the memory
+        for start in range(0, len(images), batch):
+            part = slice(start, start + batch)
             channels = plan(images[part].astype(np.float64), phases[part], generator)
             result[part] = _to_image(channels, True if seen is None else seen(part))
         return result
@@ -531,13 +526,6 @@ def _image_footprints(footprint, shape, generator):
     return lambda part: footprint[part, None]
 
 
-#: A telescope's pixels up to this wide, in pixels of an image, leave the image on its grid.
-_SAME_WIDTH = 1.05
-
-#: Finer pixels than this, in pixels of an image, are averaged to this width when noise is drawn.
-_FINEST = 0.5
-
-
 class _ImagePlan:
     """What a telescope does to images of a shape (ny, nx) and a width."""
 
@@ -548,12 +536,12 @@ class _ImagePlan:
         step = self.noise_width = 1.0
         if telescope.pixel_scale is not None:
             width = pixels.count("pixel_scale", telescope.pixel_scale)
-            if width > _SAME_WIDTH:
+            if width > 1.05:  # else the image stays on its grid
                 step = self.noise_width = width
                 self.averages = list(zip(*(_averages(n, width) for n in shape), strict=True))
                 self.noise_shape = tuple(len(down) for down in self.averages[0])
             else:  # cutouts interpolate such pixels, which smooths gas and noise
-                self.pixel, self.noise_width = width, max(width, _FINEST)
+                self.pixel, self.noise_width = width, max(width, 0.5)
                 self.noise_shape = tuple(int(np.ceil(n / self.noise_width)) + 2 for n in shape)
         self.kernel = pixels.kernel("beam", telescope.beam)
         self.filter = pixels.kernel("largest_scale", parse_beam(telescope.largest_scale), step)

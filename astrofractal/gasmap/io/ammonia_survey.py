@@ -27,14 +27,12 @@ _CUBE = re.compile(r"(?P<region>.+?)_parameter_maps(?:_(?P<release>.*?))?\.fits?
 #: Channels by the first letter of what a file holds.
 _MAPS = {"N": "column_density", "V": "velocity", "S": "dispersion", "s": "dispersion"}
 
-#: Folders in which the survey keeps its maps.
-_FOLDERS = ("", "parameterMaps/", "*/", "*/parameterMaps/")
-
 
 def survey_files(path):
     """Return the files of a folder of the survey, or of the set that a file in one belongs to."""
     folder = path if path.is_dir() else path.parent
-    paths = sorted({path for part in _FOLDERS for path in folder.glob(f"{part}*.fit*")})
+    folders = ("", "parameterMaps/", "*/", "*/parameterMaps/")
+    paths = sorted({path for part in folders for path in folder.glob(f"{part}*.fit*")})
     sets, cubes = {}, {}
     for one in paths:
         if match := _FILE.fullmatch(one.name):

@@ -14,12 +14,6 @@ from astrofractal.gasmap.io.line_cube import line_cube
 from astrofractal.gasmap.io.registry import MapParts
 from astrofractal.gasmap.moments import CHANNEL_UNITS
 
-#: Median of the absolute value of the negative half of a Gaussian, in units of its sigma.
-_HALF_NORMAL = 0.6744897501960817
-
-#: A run of channels has signal above this many times the noise, and is widened by this part.
-_EDGE, _WIDER = 1.5, 0.25
-
 
 def spectrum_noise(data):
     """Return the noise of each spectrum from its negative values; 0 with fewer than five of them."""
@@ -30,7 +24,7 @@ def spectrum_noise(data):
     middle = (np.maximum(n_negative - 1, 0) // 2, n_negative // 2)
     middle = np.minimum(np.stack(middle, axis=-1), len(data) - 1)
     median = -np.take_along_axis(spectra, middle, axis=-1).mean(axis=-1)
-    return np.where(n_negative >= 5, median / _HALF_NORMAL, 0.0)
+    return np.where(n_negative >= 5, median / 0.6744897501960817, 0.0)  # that of a Gaussian
 
 
 def signal_mask(data, noise, snr=4.0):
@@ -38,7 +32,7 @@ def signal_mask(data, noise, snr=4.0):
     # data (n_channels, n_spectra); noise (n_spectra,)
     with np.errstate(invalid="ignore"):
         core = data > snr * noise
-        edge = data > _EDGE * noise
+        edge = data > 1.5 * noise
     seed = np.zeros_like(core)
     pair = core[1:] & core[:-1]
     seed[1:] |= pair
@@ -50,11 +44,11 @@ def signal_mask(data, noise, snr=4.0):
 
 
 def _widened(mask):
-    """Return the runs of a mask along its first axis, widened by a part of their length."""
+    """Return the runs of a mask along its first axis, widened by a quarter of their length."""
     n_channels, n_spectra = mask.shape
     steps = np.diff(np.pad(mask.T, ((0, 0), (1, 1))).astype(np.int8), axis=1)
     (spectrum, start), end = np.nonzero(steps == 1), np.nonzero(steps == -1)[1]
-    pad = np.ceil(_WIDER * (end - start)).astype(int)
+    pad = np.ceil(0.25 * (end - start)).astype(int)
     count = np.zeros((n_spectra, n_channels + 1), dtype=np.int32)
     np.add.at(count, (spectrum, np.maximum(start - pad, 0)), 1)
     np.add.at(count, (spectrum, np.minimum(end + pad, n_channels)), -1)

@@ -44,9 +44,6 @@ _MARKS = {
     b"pk\x03\x04": "a ZIP archive",
 }
 
-#: What reading a map takes at once, in bytes: the file's numbers, copies of 8 bytes, errors.
-_BYTES_PER_PIXEL = 40
-
 
 @contextmanager
 def opened(data):
@@ -136,7 +133,7 @@ def hdu_data(hdu, hdus):
     """Return the data of an HDU as native float64; a damaged one is an OSError."""
     check_numbers(hdu.header.copy(), label(hdu, hdus), SCALING)
     with _strict(hdus.filename() or hdu.name or "the HDU"):
-        check_size(math.prod(hdu.shape) * _BYTES_PER_PIXEL, "the image")
+        check_size(math.prod(hdu.shape) * 40, "the image")  # bytes: its numbers, copies, errors
         data = np.asarray(hdu.data)
     return clean_numbers(data, label(hdu, hdus))
 
@@ -178,15 +175,11 @@ def header_unit(hdu, hdus):
     return next(filter(None, texts), "")
 
 
-#: Distances that are given twice agree within this part.
-_SAME_DISTANCE = 1e-3
-
-
 def used_distance(given, stated):
     """Return the given distance, or else that of the header; warn where the two differ."""
     if given is None or stated is None:
         return stated if given is None else given
-    if abs((given / stated).to_value(u.one) - 1) > _SAME_DISTANCE:
+    if abs((given / stated).to_value(u.one) - 1) > 1e-3:
         msg = f"the header has DISTANCE = {stated:.6g}, but distance={given:.6g} is used"
         warn(msg)
     return given
@@ -231,9 +224,6 @@ def header_rest_frequency(header):
             return (value * unit).to(u.Hz, u.spectral())
     return None
 
-
-#: Endings of the files that are written.
-_SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2")
 
 #: The extension of each channel.
 EXTENSIONS = dict(zip(CHANNELS, ("COLUMN_DENSITY", "V_LOS", "SIGMA_V"), strict=True))
@@ -311,9 +301,11 @@ def write(gas: astrofractal.GasMap, path: PathLike, *, overwrite: bool = False) 
     overwrite : bool, optional
         Whether an existing file may be replaced.
     """
-    name = os.fspath(path)
-    if not name.lower().endswith(_SUFFIXES):
-        msg = f"path must end in one of {', '.join(_SUFFIXES)}, got {name!r}: a map is written as FITS"
+    name, suffixes = os.fspath(path), (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2")
+    if not name.lower().endswith(suffixes):
+        msg = (
+            f"path must end in one of {', '.join(suffixes)}, got {name!r}: a map is written as FITS"
+        )
         raise ValueError(msg)
     for card in ("crpix", "crval", "cdelt", "pc", "cd"):
         values = getattr(gas.wcs and gas.wcs.wcs, card, 0.0)  # a WCS has pc or cd

@@ -35,9 +35,6 @@ from astrofractal.gasmap.units import parse_unit
 
 _VELOCITY = u.km / u.s
 
-#: What the moments of one pixel of the sky take, in bytes.
-_BYTES_PER_PIXEL = 120
-
 
 @dataclass
 class LineCube:
@@ -178,7 +175,7 @@ def _check_memory(image):
     """Refuse a cube that takes too much memory: one that is not scaled is read in parts."""
     n_pixels, n_voxels = np.prod(image.shape[-2:], dtype=float), np.prod(image.shape, dtype=float)
     scaled = isinstance(image, fits.CompImageHDU) or "BSCALE" in image.header
-    check_size(n_pixels * _BYTES_PER_PIXEL + scaled * n_voxels * 8, "the cube")
+    check_size(n_pixels * 120 + scaled * n_voxels * 8, "the cube")  # bytes, of the moments too
 
 
 def _ordered(data, wcs, where):

@@ -23,11 +23,10 @@ _CARDS = (
 )  # fmt: skip
 
 
-def _in_memory(data):
-    return isinstance(data, NDData | Cutout2D | u.Quantity | np.ndarray) or is_lazy(data)
+_KINDS = NDData | Cutout2D | u.Quantity | np.ndarray
 
 
-@register("arrays", identify=_in_memory, unused=("hdu",))
+@register("arrays", identify=lambda x: isinstance(x, _KINDS) or is_lazy(x), unused=("hdu",))
 def read_arrays(source, options):
     """
     Data in memory: NDData, CCDData, Cutout2D, Projection, Quantity, array.
