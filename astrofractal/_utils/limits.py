@@ -25,9 +25,6 @@ _MOST_ORDER, _MOST_PARAMETERS = 9, 200
 #: Loops that bring an angle into a circle step by step must end.
 _LARGEST_ANGLE = 1e6
 
-#: Memory that a file takes while it is parsed, over its size: of text, each value is an object.
-_PARSED, _PARSED_TEXT = 4, 20
-
 _PACKED = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
 _NOT_UNPACKED = {b"PK\x03\x04": "a ZIP archive", b"\x1f\x9d": "packed by compress (.Z)"}
 
@@ -116,7 +113,8 @@ def read_bounded(path):
     with open_bounded(path) as file:
         is_text = not file.peek(6).startswith((b"SIMPLE", b"\x89HDF", b"PAR1"))
         size = os.fstat(file.fileno()).st_size
-        check_size(size * (_PARSED_TEXT if is_text else _PARSED), "what is read of it")
+        # while it is parsed, each value of a text is an object
+        check_size(size * (20 if is_text else 4), "what is read of it")
         return file.read()
 
 

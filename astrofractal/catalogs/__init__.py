@@ -2,19 +2,6 @@
 
 from astrofractal._utils.optional import lazy_names
 
-__all__ = [
-    "Catalog",
-    "Comparison",
-    "combine",
-    "compare",
-    "find_protostars",
-    "plot_catalog",
-    "plot_intervals",
-    "write_catalog",
-    "write_hats",
-    "write_regions",
-]
-
 _HOMES = {
     "Catalog": "astrofractal.catalogs.columns",
     "Comparison": "astrofractal.catalogs.comparison",
@@ -27,5 +14,7 @@ _HOMES = {
     "write_hats": "astrofractal.catalogs.files",
     "write_regions": "astrofractal.catalogs.files",
 }
+
+__all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -37,7 +37,6 @@ _FORMATS = {
 
 _FORMULA = re.compile(r"[=+@\t\r-]")
 _NUMBER = re.compile(r"[+-]?[\d.:]+(e[+-]?\d+)?")
-_NO_BRACES = str.maketrans("{}", "()")
 
 _UCDS = {name: column.ucd for name, column in COLUMNS.items()} | {
     "ra": "pos.eq.ra;meta.main",
@@ -181,7 +180,7 @@ def write_regions(
     for name, center, mass in zip(table["id"], table["position"], masses, strict=True):
         if np.isfinite(center.spherical.lon):
             # DS9 has no escapes within braces.
-            name = printable(str(name)).translate(_NO_BRACES)
+            name = printable(str(name)).translate(str.maketrans("{}", "()"))
             text = f"{name}: {mass:.2g} Msun" if np.isfinite(mass) else name
             circles.append(CircleSkyRegion(center, radius, meta={"text": text}))
     with atomic_path(path, overwrite=overwrite) as temporary:

@@ -12,12 +12,6 @@ from astrofractal._utils.validation import warn
 from astrofractal.gasmap.units import typical
 from astrofractal.gasmap.wcs import central_solid_angle
 
-#: Above these medians (km/s) numbers called km/s are mostly m/s.
-_FASTEST = {"velocity": 1000.0, "dispersion": 100.0}
-
-#: Channels narrower than this (m/s) are not in use, nor narrow ones in a band narrower than this.
-_NARROWEST, _NARROWEST_BAND = 2.0, 3000.0
-
 
 def plausible_beam(beam, wcs, shape, *, where="the map"):
     """Return a beam, or `None` with a warning where it is wider than the map."""
@@ -53,15 +47,14 @@ def check_scale(scale, wcs, distance, shape):
 def check_motions(arrays):
     """Refuse dispersions, and suspect velocities, that are too large for km/s."""
     # arrays of a name: 2D, in km/s
-    for name, fastest in _FASTEST.items():
+    for name, fastest in (("velocity", 1000), ("dispersion", 100)):
         median = np.nan if arrays.get(name) is None else typical(np.abs(arrays[name]))
         if not median > fastest:
             continue
-        msg = f"{name} has a median of {median:.4g} km/s, too much for gas: is it in m/s? "
+        remedy = f"is it in m/s? Then give its unit, as in unit={{{name!r}: 'm/s'}}"
+        msg = f"{name} has a median of {median:.4g} km/s, too much for gas: {remedy}"
         if name == "dispersion":
-            msg += "Give its unit, as in unit={'dispersion': 'm/s'}"
             raise u.UnitsError(msg)
-        msg += "Then give its unit, as in unit={'velocity': 'm/s'}"
         warn(msg)
 
 
@@ -73,8 +66,8 @@ def check_band(axis, *, unit_card, stated, where):
     if axis.unit.is_equivalent(u.m / u.s):
         width = np.abs(np.median(np.diff(axis.to_value(u.m / u.s))))
         band = width * axis.size
-        unclear = width < 10 or (width < 50 and band < _NARROWEST_BAND)
-        if width < _NARROWEST or (unclear and not stated):
+        unclear = width < 10 or (width < 50 and band < 3000)
+        if width < 2 or (unclear and not stated):
             problem = f"its channels would be {width:g} m/s wide (a band of {band:g} m/s)"
             unit = "km/s"
     elif axis.unit.is_equivalent(u.Hz) and high < 1 * u.MHz:

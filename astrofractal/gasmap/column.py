@@ -369,7 +369,14 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
         _check_errors(raw)
     if conversion is None or isinstance(conversion, Abundance):
         factor = to_column_density(1.0 * channel.unit).value
-        _check_magnitude(raw, channel.values * factor)
+        column = channel.values * factor
+        median = typical(column[raw.values != 0])
+        if median < 1e6:
+            what = f"column_density in {raw.unit} has a median of {median:.3g} cm-2"
+            logarithm = "is it the map of its errors, or in unit='dex(1e21 cm-2)'?"
+            remedy = logarithm if raw.is_logarithm else "give unit='1e21 cm-2', e.g."
+            msg = f"{what}, too little for gas: {remedy}"
+            raise ValueError(msg)
     if conversion is not None:
         factor = conversion.to_column_density(
             np.ones(channel.values.shape) << channel.unit,
@@ -385,18 +392,6 @@ def column_of(channel, conversion, *, wcs, beam, rest_frequency=None):
         warn(msg)
     _warn_of_blanks(raw.values, channel)
     return channel
-
-
-def _check_magnitude(raw, column):
-    """Refuse numbers that are far too small for any column density in their unit."""
-    # column: that of the channel, in cm-2
-    median = typical(column[raw.values != 0])
-    if not median < 1e6:
-        return
-    msg = f"column_density in {raw.unit} has a median of {median:.3g} cm-2, too little for gas: "
-    logarithm = "is it the map of its errors, or in unit='dex(1e21 cm-2)'?"
-    msg += logarithm if raw.is_logarithm else "give unit='1e21 cm-2', e.g."
-    raise ValueError(msg)
 
 
 def _in_dex(channel):

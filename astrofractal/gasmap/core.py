@@ -611,14 +611,9 @@ class GasMap:
     @classmethod
     def _of(cls, parts):
         """Make a map of what a reader found."""
-        return cls(
-            *(parts.channels.get(name) for name in CHANNELS),
-            wcs=parts.wcs,
-            distance=parts.distance,
-            beam=parts.beam,
-            pixel_scale=parts.pixel_scale,
-            meta=parts.meta,
-        )
+        names = ("wcs", "distance", "beam", "pixel_scale", "meta")
+        channels = (parts.channels.get(name) for name in CHANNELS)
+        return cls(*channels, **{name: getattr(parts, name) for name in names})
 
     def fingerprint(self) -> str:
         """Return a digest of all that measurements on the map depend on, so without ``meta``."""

@@ -30,14 +30,13 @@ _AXES = {
     "GLAT": "Galactic latitude",
 }
 
-#: Title, symbol and color map of each channel.  The color-blind can distinguish them; that of
+#: Title, label and color map of each channel.  The color-blind can distinguish them; that of
 #: the velocity is white in the middle, for the velocity that most of the gas has.
 _CHANNELS = {
-    "column_density": ("Column density", r"$N(\mathrm{H}_2)$", "cividis"),
-    "velocity": ("Line-of-sight velocity", r"$v_\mathrm{los}$", "RdBu_r"),
-    "dispersion": ("Velocity dispersion", r"$\sigma_v$", "viridis"),
+    "column_density": ("Column density", r"$N(\mathrm{H}_2)$ [cm$^{-2}$]", "cividis"),
+    "velocity": ("Line-of-sight velocity", r"$v_\mathrm{los}$ [km s$^{-1}$]", "RdBu_r"),
+    "dispersion": ("Velocity dispersion", r"$\sigma_v$ [km s$^{-1}$]", "viridis"),
 }
-_UNITS = {"column_density": "cm$^{-2}$", "velocity": "km s$^{-1}$", "dispersion": "km s$^{-1}$"}
 
 #: Units of a scale bar by their labels, and the shortest bar that is given in each.
 _LENGTHS = {" pc": (u.pc, 0.01), " au": (u.au, 0)}
@@ -90,7 +89,7 @@ def color_norm(channel, values, column=None):
 
 def draw_channel(axes, gas, channel="column_density", *, cmap=None, norm=None, colorbar=True):
     """Draw one channel of a map into axes."""
-    title, symbol, colors = _CHANNELS[channel]
+    title, label, colors = _CHANNELS[channel]
     values = getattr(gas, channel).value
     image = axes.imshow(
         values,
@@ -103,7 +102,6 @@ def draw_channel(axes, gas, channel="column_density", *, cmap=None, norm=None, c
     axes.set_title(title, fontsize="medium")
     limit_to(axes, ~gas.mask, margin=0)
     if colorbar:
-        label = f"{symbol} [{_UNITS[channel]}]"
         axes.figure.colorbar(image, ax=axes, label=label, shrink=0.8, extend="both")
     return image
 

@@ -43,8 +43,6 @@ from astrofractal.gasmap.resample import grid_offset, regrid_motions
 from astrofractal.gasmap.units import logarithmic, parse_unit, typical
 from astrofractal.gasmap.wcs import as_fits_wcs
 
-_MOTIONS = CHANNELS[1:]
-
 
 @register("fits", identify=lambda data: is_file(data) and not is_folder(data))
 def read_fits(source, options):
@@ -74,7 +72,7 @@ def read_fits(source, options):
                 hdus, key = planes, None
         found = find_channels(hdus, key)
         first = found["column_density"]
-        given = {name for name in _MOTIONS if getattr(options, name) is not None}
+        given = {name for name in CHANNELS[1:] if getattr(options, name) is not None}
         three = len(layout.wide_axes(first)) > 2
         names = [name for name in CHANNELS if three or name in found or name in given]
         units = units_of(options.unit, names)
@@ -101,7 +99,7 @@ def finish(parts, options, units):
         shape = channels["column_density"].values.shape[-2:]
         parts.wcs, about_fit = as_fits_wcs(parts.wcs, shape, name="the WCS of the map")
         parts.meta |= about_fit
-    for name in _MOTIONS:
+    for name in CHANNELS[1:]:
         data = getattr(options, name)
         if data is not None:
             channels[name] = load_map(data, name, units.get(name))
