@@ -238,9 +238,6 @@ def content(wcs):
     ]
 
 
-#: A fitted WCS may be off by this many pixels; with less than the first, it is no more refined.
-_GOOD, _WORST = 0.01, 0.2
-
 #: Degrees of the polynomial distortions (SIP) that are tried in turn.
 _DEGREES = (None, 2, 3, 4, 5)
 
@@ -282,9 +279,9 @@ def _fitted(source, shape, name):
         off = np.inf if not np.isfinite(off).all() else float(off.max())
         if off < error:
             best, error = wcs, off
-        if error < _GOOD:
+        if error < 0.01:  # of a pixel: no more is needed
             break
-    if not error < _WORST:
+    if not error < 0.2:
         msg = f"{name} is one that no FITS WCS fits: the best is off by {error:.2g} pixels"
         raise ValueError(msg)
     return celestial_wcs(best, name=name), {"wcs_fit_error": error}

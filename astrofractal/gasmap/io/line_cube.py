@@ -87,7 +87,10 @@ def line_cube(cube, *, hdu=None, unit=None):
         wcs, unit_of = _wcs.read_wcs(wcs), getattr(data, "unit", None)
         cube = NDData(getattr(data, "value", data), unit=unit_of, wcs=wcs, meta=meta)
     elif is_casa_image(cube):
-        cube = _casa_cube(cube)
+        with warnings.catch_warnings(), reading(cube):
+            warnings.simplefilter("ignore")  # of Stokes axes and dates
+            spectral_cube = require("spectral_cube", extra="cube")
+            cube = spectral_cube.SpectralCube.read(os.fspath(cube), format="casa_image")
     if is_file(cube):
         with opened(cube) as hdus:
             yield _of_file(hdus, hdu, unit)
@@ -100,14 +103,6 @@ def line_cube(cube, *, hdu=None, unit=None):
     else:
         msg = f"cube must be a path, an HDU, a SpectralCube or NDData, got {type(cube).__name__}"
         raise TypeError(msg)
-
-
-def _casa_cube(path):
-    """Return the SpectralCube of a CASA image."""
-    with warnings.catch_warnings(), reading(path):
-        warnings.simplefilter("ignore")  # of Stokes axes and dates
-        spectral_cube = require("spectral_cube", extra="cube")
-        return spectral_cube.SpectralCube.read(os.fspath(path), format="casa_image")
 
 
 def _of_file(hdus, key, unit):
