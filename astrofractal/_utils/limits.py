@@ -67,7 +67,7 @@ conf = Conf()
 def check_size(n_bytes, what):
     """Refuse what would need more memory than the user allows."""
     if n_bytes > conf.max_image_size * 2**30:
-        limit = f"more than the {conf.max_image_size:g} of astrofractal.conf.max_image_size"
+        limit = f"more than the {conf.max_image_size:g} GiB of astrofractal.conf.max_image_size"
         msg = f"{what} takes {n_bytes / 2**30:.3g} GiB, {limit}: raise that, or cut the map out"
         raise OSError(msg)
 

@@ -44,8 +44,8 @@ def survey_files(path):
     complete = {group: files for group, files in sets.items() if set(CHANNELS) <= set(files)}
     sets = complete or cubes or sets
     if not sets:
-        example = "such as L1688_N_NH3_DR1_rebase3_flag.fits"
-        msg = f"{str(folder)!r} holds no maps of the GBT Ammonia Survey, {example}"
+        what = f"{str(folder)!r} is a folder that holds no maps of the GBT Ammonia Survey"
+        msg = f"{what}, such as L1688_N_NH3_DR1_rebase3_flag.fits"
         raise IsADirectoryError(msg)
     chosen = [files for files in sets.values() if path == folder or path in files.values()]
     if len(chosen) != 1:
