@@ -130,8 +130,7 @@ class _Axis:
 
 def _is_useful(good, min_good_fraction):
     """Return whether enough pixels of a window are good."""
-    n_good = np.count_nonzero(good)
-    return n_good > 0 and n_good >= min_good_fraction * good.size
+    return np.count_nonzero(good) >= max(1, min_good_fraction * good.size)
 
 
 def _fill(array):

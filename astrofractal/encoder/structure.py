@@ -1,12 +1,9 @@
-"""Scale-space structure of a view: the targets of the masked-prediction term.
+"""
+Scale-space structure of a view: the targets of masked feature prediction (arXiv:2112.09133).
 
-Masked feature prediction (MaskFeat, Wei et al. 2022, arXiv:2112.09133) replaces the pixels of a masked
-autoencoder by descriptors of the image. For gas the natural ones are local levels and spreads in
-Gaussian apertures: column density, velocity, and the logarithms of the velocity dispersion and of the
-velocity scatter, each in the widest aperture and as the contrast of every aperture with the next wider
-one. Logarithms, because physical amplitudes span decades and scale as powers of one another; contrasts
-of unit variance, because what a protostar does to its gas fills a few pixels, which a loss on raw
-pixels or on levels hardly notices.
+They are local levels and spreads in Gaussian apertures: column density, velocity, and the
+logarithms of velocity dispersion and velocity scatter, each in the widest aperture and as the
+contrast of every aperture with the next wider one, of unit variance over flames.
 """
 
 import torch

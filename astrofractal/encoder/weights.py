@@ -57,8 +57,7 @@ class ChannelNormalization:
     """
     Affine normalization of the physical channels, ``(value - center) / scale``.
 
-    It is the same for every map: a minimum-to-maximum stretch of each map would throw away the
-    amplitude of the column density and of the velocities, which carries the mass.
+    It is the same for every map, as amplitudes carry the mass.
 
     Examples
     --------

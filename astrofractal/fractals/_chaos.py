@@ -143,7 +143,6 @@ def _record(xs, ys, cs, points, lo):
 @njit(nogil=True, error_model="numpy")
 def play(key, system, steps, points, frame, size, histogram, table):
     """Play the chaos game."""
-    # points 2D; frame 1D; histogram 2D; table 2D
     affine, post, kinds, blend, parameters, weight, color, speed, n_maps, symmetry, final = system
     n = WALKERS
     # One array a quantity, and offsets in place of slices, which cost two atomic additions each.

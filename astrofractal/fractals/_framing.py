@@ -110,7 +110,6 @@ def _look(px, py, pc, mx, my, half, coverage, frame):
 @njit(nogil=True, error_model="numpy")
 def judge(key, points, lost, peak, coverage, frame):
     """Place the frame and judge the system by the points of a pilot run."""
-    # points 2D; frame 1D
     px, py, pc = points[0], points[1], points[2]
     if lost > WALKERS // 50:
         return 1

@@ -70,7 +70,6 @@ def _random(i, key):
 @njit(nogil=True, error_model="numpy")
 def add_variation(kind, w, xs, ys, ox, oy, n, affine, parameters, row, key):
     """Add ``w`` times a variation of points to sums."""
-    # xs, ys 1D; ox, oy 1D; affine 2D; parameters 2D
     if kind == 0:  # linear
         for i in range(n):
             x, y = xs[i], ys[i]

@@ -1,11 +1,6 @@
 r"""
 Protostars added to a flame: point masses with envelopes, and the motion of the gas around them.
 
-A flame has filaments and clumps at all scales but no protostar, whose gravity shows in the gas around
-it. `add_protostars` adds a star of known mass, with an envelope of gas, at the center of a flame, and up
-to three more elsewhere. A network that predicts the mass of the first learns the effect of gravity on
-gas from formulas alone.
-
 **Gravity.** Gas of the envelope moves at a fraction of the speed of free fall towards the star and the
 gas within its radius (Shu 1977, ApJ 214, 488; Larson 1969, MNRAS 145, 271):
 

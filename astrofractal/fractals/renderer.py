@@ -142,7 +142,6 @@ def _gradient(key, table):
 
 def accumulate(arrays, key, frame, size, n_points, table=_MOMENTS):
     """Play the chaos game and add every point to its pixel."""
-    # arrays, key, frame 1D; table 2D
     steps = math.ceil(n_points / (max(float(frame[3]), 0.25) * WALKERS))
     histogram = np.zeros((size * size + 1, 4), np.float32)
     run = np.uint64(derive_key(key, np.uint64(2)))
@@ -207,7 +206,6 @@ def frame_system(
 
 def draw_image(arrays, key, frame, size, n_points, rendering):
     """Render a system that has been framed."""
-    # arrays, key, frame 1D
     out = np.empty((3, size, size), np.float32)
     if rendering == "moments":
         _moments(smooth(accumulate(arrays, key, frame, size, n_points)), out)

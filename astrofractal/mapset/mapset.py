@@ -141,30 +141,11 @@ class MapSet:
         return np.log10(self.masses.to_value(u.solMass))
 
     def fingerprint(self) -> str:
-        """
-        Return a digest of the maps and all that is known of them, but not of ``meta``.
-
-        Returns
-        -------
-        digest : str
-            Equal for sets of equal content.
-        """
+        """Return a digest of the maps and all that is known of them, but not of ``meta``."""
         return fingerprint({name: getattr(self, name) for name in (*_COLUMNS, "pixel_scale")})
 
     def gasmap(self, index: int) -> GasMap:
-        """
-        Return one map as a `~astrofractal.GasMap`.
-
-        Parameters
-        ----------
-        index : int
-            The number of the map.
-
-        Returns
-        -------
-        gas : `~astrofractal.GasMap`
-            Without a WCS, but with the set's ``pixel_scale``.
-        """
+        """Return one map as a `~astrofractal.GasMap` without a WCS, with the set's pixel scale."""
         log_n, velocity, dispersion = self.images[index].astype(float)
         return GasMap(
             10**log_n * u.cm**-2,
@@ -192,19 +173,7 @@ class MapSet:
         return StackDataset(torch.from_numpy(self.images), masses, *names)
 
     def limit(self, n_per_protostar: int) -> MapSet:
-        """
-        Keep at most so many maps of each protostar, which stand for the others by ``represents``.
-
-        Parameters
-        ----------
-        n_per_protostar : int
-            The largest number of maps of one protostar.
-
-        Returns
-        -------
-        maps : `MapSet`
-            The smaller set, in the order of this one.
-        """
+        """Keep at most so many maps of each protostar; ``represents`` then counts the others too."""
         positive_int("n_per_protostar", n_per_protostar)
         order = np.lexsort((self.axes, np.nan_to_num(self.times.value, nan=-1.0)))
         represents, rows = self.represents.copy(), []
@@ -220,19 +189,7 @@ class MapSet:
 
     @classmethod
     def concatenate(cls, mapsets: Iterable[MapSet]) -> MapSet:
-        """
-        Join several sets.
-
-        Parameters
-        ----------
-        mapsets : iterable of `MapSet`
-            Sets of maps of the same shape and pixel size.
-
-        Returns
-        -------
-        maps : `MapSet`
-            All maps, in order.
-        """
+        """Join several sets, whose maps have the same shape and pixel size, in order."""
         mapsets = list(mapsets)
         if not mapsets:
             msg = "mapsets must hold at least one MapSet"
@@ -308,14 +265,9 @@ class MapSet:
 @lru_cache(maxsize=1)
 def reference_maps() -> MapSet:
     """
-    Return the maps that the package ships for the calibration of masses.
+    Return the maps that the package ships for the calibration of masses, one object in all calls.
 
     They are projections of twelve magnetohydrodynamic simulations of collapsing clouds.
-
-    Returns
-    -------
-    maps : `MapSet`
-        The bundled maps; the object is shared between calls.
 
     Examples
     --------

@@ -5,7 +5,7 @@ The names are imported on first use: to read positions or to write a catalog nee
 """
 
 from astrofractal._utils.optional import lazy_names
-from astrofractal.mass.measures import appearance
+from astrofractal.mass.measures import aperture_mass, appearance, radial_profiles, virial_mass
 
 __all__ = [
     "PRIORS",
@@ -44,12 +44,9 @@ _HOMES = {
     "REGRESSORS": "astrofractal.mass.regressors",
     "StellarMassEstimator": "astrofractal.mass.estimator",
     "aperture_contrasts": "astrofractal.mass.features",
-    "aperture_mass": "astrofractal.mass.measures",
     "fine_tune": "astrofractal.mass.fine_tuning",
     "make_regressor": "astrofractal.mass.regressors",
     "plot_explanation": "astrofractal.mass.explanation",
-    "radial_profiles": "astrofractal.mass.measures",
-    "virial_mass": "astrofractal.mass.measures",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

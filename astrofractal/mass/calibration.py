@@ -371,18 +371,10 @@ class _Reference:
         return np.nan_to_num(X if self.scaler is None else self.scaler.transform(X))
 
 
-_CONTRASTS = FeatureSet(pooling=("central", "scatter"), contrasts=True)
-
-
 def default_options(channels):
-    """
-    Return the default features, regressor and weight exponent.
-
-    They have the best mean of R2 per protostar and per map on clouds left out
-    (docs/scripts/choose_defaults.py).
-    """
+    """Return the best features, regressor and exponent by docs/scripts/choose_defaults.py."""
     regressor = ("ridge", "kernel_ridge") if channels == ("column_density",) else "kernel_ridge"
-    return _CONTRASTS, regressor, 0.6
+    return FeatureSet(contrasts=True), regressor, 0.6
 
 
 def log_solar(masses):

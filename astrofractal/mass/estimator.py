@@ -421,19 +421,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         return new
 
     def with_prior(self, prior: Prior | str | Table | PathLike | None) -> StellarMassEstimator:
-        """
-        Calibrate again for another distribution of masses.
-
-        Parameters
-        ----------
-        prior : str, table, path-like or None
-            As the class takes it.
-
-        Returns
-        -------
-        estimator : `StellarMassEstimator`
-            A new one, on the same reference maps; features are not computed again.
-        """
+        """Return an estimator calibrated for another prior, without computing features again."""
         known = self.calibrations_  # loads the bundled ones, before the copy
         new = copy.copy(self)
         new.prior = as_prior(prior)
@@ -523,19 +511,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         *,
         progress_bar: ProgressBar = False,
     ) -> Evaluation:
-        """
-        Predict masses with intervals, scores and flags.
-
-        Parameters
-        ----------
-        maps, progress_bar
-            As in `predict`.
-
-        Returns
-        -------
-        result : `~astrofractal.mass.Evaluation`
-            One entry per map.
-        """
+        """Predict masses with intervals, scores and flags, for maps as `predict` takes them."""
         shape = self._shape(maps, self.encoder_)
         batches = standard_batches(maps, shape)
         total = None
@@ -610,22 +586,10 @@ class StellarMassEstimator(Options, BaseEstimator):
         progress_bar: ProgressBar = False,
     ) -> tuple[u.Quantity, u.Quantity]:
         """
-        Predict an interval that contains the mass with a given probability.
+        Predict an interval that contains the mass with a given probability (``level``).
 
         The intervals are conformal: their widths are measured on whole clouds left out of the
         calibration.  They are wider where similar reference maps disagree or there are none.
-
-        Parameters
-        ----------
-        maps, progress_bar
-            As in `predict`.
-        level : float, optional
-            The probability.
-
-        Returns
-        -------
-        lower, upper : `~astropy.units.Quantity`
-            The ends, shaped as by `predict`.
         """
         check_level(level)
         result, single = self.evaluate(maps, progress_bar=progress_bar), is_single(maps)
@@ -639,19 +603,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         *,
         protostars: ArrayLike | None = None,
     ) -> float:
-        """
-        Return R2 of log10 mass, each protostar with the same weight.
-
-        Parameters
-        ----------
-        maps, masses, protostars
-            As in `fit`.
-
-        Returns
-        -------
-        r2 : float
-            The coefficient of determination.
-        """
+        """Return R2 of log10 mass, each protostar with the same weight; arguments as of `fit`."""
         represents = None
         if isinstance(maps, MapSet):
             masses = maps.masses if masses is None else masses

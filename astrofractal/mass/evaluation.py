@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: The level of the intervals that estimates are weighed by.
 _COMBINED_LEVEL = 0.68
 
-#: What an `Evaluation` holds as numbers, one for each map.
+#: What an `Evaluation` holds first, as numbers, one for each map.
 _NUMBERS = ("log_mass", "difficulty", "ood_score", "velocity_known")
 
 
@@ -198,20 +198,18 @@ class Evaluation:
             flags.append(list(dict.fromkeys(flag for i in rows for flag in self.flags[i])))
             used.append(worst)
         n_maps = np.array([len(rows) for rows in groups])
-        numbers = dict(zip(_NUMBERS, columns, strict=True))
-        return Evaluation(**numbers, flags=flags, calibrations=used, n_maps=n_maps)
+        return Evaluation(*columns, flags=flags, calibrations=used, n_maps=n_maps)
 
     def expand(self, rows: list[int], others: dict[int, str]) -> Evaluation:
         """Put the entries on their rows of a longer list, whose other rows have a flag each."""
         n = len(rows) + len(others)
         columns = np.full((len(_NUMBERS), n), np.nan)
         columns[:, rows] = [getattr(self, name) for name in _NUMBERS]
-        numbers = dict(zip(_NUMBERS, columns, strict=True))
         flags = [[others[i]] if i in others else [] for i in range(n)]
         used: list[Calibration | None] = [None] * n
         for own, row in enumerate(rows):
             flags[row], used[row] = self.flags[own], self.calibrations[own]
-        return Evaluation(**numbers, flags=flags, calibrations=used)
+        return Evaluation(*columns, flags=flags, calibrations=used)
 
     def to_table(self, *, level: float = 0.68, meta: dict[str, Any] | None = None) -> QTable:
         """

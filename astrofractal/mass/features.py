@@ -104,10 +104,7 @@ class FeatureSet:
         object.__setattr__(self, "profiles", bool(self.profiles))  # a tuple in older files
         at_least("zoom", self.zoom, 1)
         if not (self.pooling or self.profiles or self.contrasts):
-            msg = (
-                "features must not be empty: give one of pooling, profiles and contrasts, got "
-                f"{self!r}"
-            )
+            msg = f"features must not be empty: give pooling, profiles or contrasts, got {self!r}"
             raise ValueError(msg)
 
     def __str__(self):

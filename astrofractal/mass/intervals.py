@@ -10,10 +10,6 @@ from astrofractal.mass.weights import weighted_quantile
 
 __all__ = ["ConformalIntervals", "Domain", "Scaler", "Whitener"]
 
-_N_NEIGHBORS = 15
-
-_N_COMPONENTS = 32
-
 _FARTHEST = 1e6
 
 
@@ -62,7 +58,7 @@ class Domain:
     def measure(self, X, appearance):
         """Return the scatter of the masses of the nearest reference maps, and both distances."""
         # X, appearance 2D
-        far, index = self.features.nearest(X, _N_NEIGHBORS)
+        far, index = self.features.nearest(X, 15)
         unlike, _ = self.appearance.nearest(appearance, 5)
         return self.y[index].std(1), np.column_stack([far.mean(1), unlike.mean(1)])
 
@@ -78,7 +74,7 @@ class Whitener:
         filled = np.nan_to_num(X - self.center)
         variances, axes = np.linalg.eigh(filled.T @ filled)
         s, v = np.sqrt(np.maximum(variances[::-1], 0)), axes[:, ::-1].T
-        keep = max(1, int((s[:_N_COMPONENTS] > 1e-4 * max(s[0], 1e-12)).sum()))
+        keep = max(1, int((s[:32] > 1e-4 * max(s[0], 1e-12)).sum()))
         self.projection = v[:keep].T * (np.sqrt(len(X)) / np.maximum(s[:keep], 1e-12))
         self.back = (v[:keep] * (s[:keep, None] / np.sqrt(len(X)))).astype(np.float32)
         self.center = self.center.astype(np.float32)
@@ -111,11 +107,6 @@ class Whitener:
         return np.clip(whitened, -_FARTHEST, _FARTHEST).astype(np.float32)
 
 
-_N_BINS = 5
-
-_SHAPE_LEVEL = 0.68
-
-
 class ConformalIntervals:
     """Widths of intervals, from the errors of predictions for clouds that were left out."""
 
@@ -138,14 +129,14 @@ class ConformalIntervals:
 
     def _shape(self, rows=slice(None)):
         predicted, scores, weights = self.predicted[rows], self.scores[rows], self.weights[rows]
-        n_bins = min(_N_BINS, max(1, len(scores) // 20))
+        n_bins = min(5, max(1, len(scores) // 20))
         edges = [weighted_quantile(predicted, weights, k / n_bins) for k in range(1, n_bins)]
         bins = np.searchsorted(edges, predicted)
         middles, typical = [], []
         for number in np.unique(bins):
             own = bins == number
             middles.append(weighted_quantile(predicted[own], weights[own], 0.5))
-            typical.append(weighted_quantile(scores[own], weights[own], _SHAPE_LEVEL))
+            typical.append(weighted_quantile(scores[own], weights[own], 0.68))
         return middles, np.maximum(typical, 1e-6)
 
     def _quantile(self, level, rows=slice(None)):

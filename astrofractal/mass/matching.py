@@ -55,11 +55,6 @@ CANDIDATES = {
     "contrasts + profiles": _GAS,
 }
 
-#: Of ridge, support vectors and kernel ridge this one has the highest R2 per protostar.
-_REGRESSOR, _WEIGHT_EXPONENT = "kernel_ridge", 0.6
-
-_N_PER_PROTOSTAR = 2
-
 
 def as_telescope(gas, positions=None, *, largest_scale=None):
     """Return a telescope as it is, or that of a map, within the footprint around protostars."""
@@ -76,10 +71,11 @@ def as_telescope(gas, positions=None, *, largest_scale=None):
 def match(estimator, telescope, maps, *, random_state, cache, progress_bar):
     """Return an estimator like another one, calibrated on maps as a telescope shows them."""
     options = estimator.get_params(deep=False) | {"prior": as_prior(estimator.prior)}
-    defaults = {"regressor": _REGRESSOR, "weight_exponent": _WEIGHT_EXPONENT}
+    # Of ridge, support vectors and kernel ridge this one has the highest R2 per protostar.
+    defaults = {"regressor": "kernel_ridge", "weight_exponent": 0.6}
     options |= {name: value for name, value in defaults.items() if options[name] is None}
     candidates = CANDIDATES if estimator.features is None else {"given": estimator.features}
-    maps = maps.limit(_N_PER_PROTOSTAR)
+    maps = maps.limit(2)
     # Two maps stand for the code that describes them: a calibration of another version of it is not
     # taken from the cache.
     two = telescope.observe_images(maps.images[:2], random_state=random_state)

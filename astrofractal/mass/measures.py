@@ -222,19 +222,7 @@ def virial_mass(
 def aperture_mass(
     images: np.ndarray, pixel_scale: units.Quantity, *, radius: units.Quantity = 0.1 * units.pc
 ) -> units.Quantity:
-    """
-    Sum the gas mass in a round aperture around the protostar.
-
-    Parameters
-    ----------
-    images, pixel_scale, radius
-        As for `virial_mass`.
-
-    Returns
-    -------
-    mass : `~astropy.units.Quantity`
-        One mass per map, of the pixels that have data.
-    """
+    """Sum the gas mass in a round aperture around the protostar; arguments as of `virial_mass`."""
     log_n = _in_aperture(images, pixel_scale, radius)[0]
     column = np.nansum(10**log_n, axis=(1, 2)) / units.cm**2
     return column_to_mass(column, pixel_scale**2).to(units.solMass)

@@ -260,7 +260,6 @@ def takes_weights(regressor):
 
 def fit_regressor(regressor, X, y, *, sample_weight=None, groups=None):
     """Fit a regressor, with weights and groups where it takes them."""
-    # sample_weight 1D; groups 1D
     from threadpoolctl import threadpool_limits
 
     options = {}

@@ -30,7 +30,6 @@ __all__ = [
 
 def protostar_weights(protostars, exponent, represents=None):
     """Return the weight of each map; protostars with many maps do not outweigh the others."""
-    # represents 1D
     _, index = np.unique(protostars, return_inverse=True)
     represents = np.ones(len(index)) if represents is None else np.asarray(represents, float)
     counts = np.bincount(index, represents)
@@ -40,7 +39,6 @@ def protostar_weights(protostars, exponent, represents=None):
 
 def r2_error(true, predicted, protostars, clouds, represents, n_draws=500):
     """Return the standard deviation of R2 per protostar over draws of clouds and their protostars."""
-    # true, predicted, protostars, clouds, represents 1D
     generator = np.random.default_rng((0, n_draws))
     _, first, index = np.unique(protostars, return_index=True, return_inverse=True)
     weights = protostar_weights(protostars, 1, represents)
@@ -66,7 +64,7 @@ LEVELS = (0.68, 0.9)
 
 def scores(true, predicted, protostars, represents=None, *, held=None):
     """Score predictions per map and per protostar."""
-    # true, predicted, represents 1D; held: whether the intervals of some levels hold the masses
+    # held: whether the intervals of some levels hold the masses
     found = {"mae": float(mean_absolute_error(true, predicted, sample_weight=represents))}
     kinds = {"": represents, "_protostar": protostar_weights(protostars, 1, represents)}
     for kind, weights in kinds.items():
@@ -79,14 +77,10 @@ def scores(true, predicted, protostars, represents=None, *, held=None):
     return found | {"n_maps": len(true), "n_protostars": len(np.unique(protostars))}
 
 
-_MOST_FOLDS = 12
-
-
 def folds_of(groups):
     """Return the number of the fold of each map, so that no group is divided."""
-    # groups 1D
     folds = np.zeros(len(groups), int)
-    n_folds = min(_MOST_FOLDS, len(np.unique(groups)))
+    n_folds = min(12, len(np.unique(groups)))
     if n_folds > 1:
         for number, (_, test) in enumerate(GroupKFold(n_folds).split(groups, groups=groups)):
             folds[test] = number
@@ -192,7 +186,6 @@ def as_prior(value):
 
 def importance(prior, log_mass, protostars, represents=None):
     """Return the weights that make the reference masses follow a prior."""
-    # log_mass 1D
     own = protostar_weights(protostars, 1, represents)
     own = own / own.sum()
     mean = own @ log_mass

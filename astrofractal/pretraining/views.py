@@ -1,8 +1,7 @@
 """Views of a flame that change what a mass does not depend on, and nothing else.
 
 The random numbers of a view are functions of the seed, the image's number in the run and the view's
-number alone, so that any number of processes draws the same views, on any device. The amplitude of
-the channels is never jittered: it distinguishes clouds.
+number alone, so that any number of processes draws the same views, on any device.
 """
 
 import math
@@ -133,7 +132,6 @@ class ViewSampler:
 
     def degraded(self, images):
         """Make clean images look observed: beam, noise, ragged borders, missing velocities."""
-        # images 4D
         views, is_map = self.recipe.views, self.recipe.images.source == "maps"
         with full_precision(self.device):
             blurred = self.chance(views.blur_probability)
