@@ -9,10 +9,8 @@ from astrofractal.fractals._random import uniform
 
 __all__ = ["PILOT_STEPS", "VERDICTS", "judge"]
 
-#: Verdicts of a pilot run on a system.
 VERDICTS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one color")
 
-#: The number of steps of the pilot run.
 PILOT_STEPS = 8
 
 _TAIL = 0.025

@@ -14,7 +14,6 @@ __all__ = ["arctan2", "cosine", "exponential", "logarithm", "sine"]
 
 _f = np.float32
 
-
 _MAGIC = _f(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, kept in the low bits
 _INV_PI = _f(1 / np.pi)
 _PI_A, _PI_B, _PI_C = _f(3.140625), _f(9.67502593994140625e-4), _f(1.509957990978376e-7)

@@ -145,10 +145,9 @@ class RandomFieldStream(Stream):
     The logarithms of the column density and of the dispersion, and the velocity, are Gaussian fields
     with isotropic power spectra ``(k**2 + k0**2)**(-slope / 2) exp(-(2 pi k s)**2)``.  Slopes are drawn
     uniformly from 1.5 to 4.5 (velocity: 2 to 5), the outer scale ``1 / k0`` from a quarter of the image
-    to four times it and the smoothing ``s`` from 0.3 to 2 pixels, both uniform in the logarithm.  A
-    projection has the slope of the power spectrum in three dimensions, 11/3 after Kolmogorov and 4
-    for shocks, which these ranges bracket.  Fields of four times the area are drawn, so that images are
-    not periodic, and are centered on their peak of column density, as gas maps are on a protostar.
+    to four times it and the smoothing ``s`` from 0.3 to 2 pixels, both uniform in the logarithm.
+    Fields of four times the area are drawn, so that images are not periodic, and are centered on their
+    peak of column density, as gas maps are on a protostar.
 
     Examples
     --------

@@ -65,8 +65,6 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import MapSource, PathLike, Positions, ProgressBar
     from astrofractal.observing import Telescope
 
-BUNDLED_CALIBRATION = "stellar_mass.astrofractal"
-
 #: What shifts many masses together, with the bundled calibration (docs/research/studies.rst).
 _SYSTEMATIC = (
     "twice the column density: -0.08 dex (median); the sky rotated by other than multiples of 90 deg: "
@@ -98,7 +96,6 @@ def _make_catalog(estimator, gas, positions, *, level, progress_bar, **detection
     shape = estimator.map_shape
 
     def maps():
-        # In batches, so that a long list of positions needs little memory.
         for start in range(0, n, _BATCH):
             cutouts = gas.cutouts(positions[start : start + _BATCH], shape=shape)
             if detected:
@@ -219,7 +216,7 @@ class StellarMassEstimator(Options, BaseEstimator):
             if any(value is not None for value in self.get_params(deep=False).values()):
                 msg = "this StellarMassEstimator is not calibrated: call fit first"
                 raise NotFittedError(msg)
-            self._load(data_path(BUNDLED_CALIBRATION))
+            self._load(data_path("stellar_mass.astrofractal"))
             self._bundled = True
         return self._calibrations
 
@@ -486,10 +483,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         """
         if maps is None:
             if "_calibrations" in vars(self) and not self._bundled:
-                msg = (
-                    "maps must be given, those of this calibration: it does not keep them, and the "
-                    "bundled maps are others"
-                )
+                msg = "maps must be given, those of this calibration, which it does not keep"
                 raise ValueError(msg)
             maps = reference_maps()
         return match(

@@ -304,26 +304,21 @@ def warn_of_doubts(result):
     """Warn of masses that are worth little."""
     for channels, r2 in result.without_skill.items():
         msg = (
-            f"masses from {channels} alone have no skill on a cloud that the calibration has "
-            f"not seen (leave-cloud-out R2 = {r2:.2f}): they are little more than the mean of "
-            "the reference masses; see their intervals"
+            f"masses from {channels} alone have no skill on an unseen cloud (leave-cloud-out R2 = "
+            f"{r2:.2f}): they are little more than the mean of the references; see their intervals"
         )
         warn(msg, NoSkillWarning)
     sparse = np.array(["sparse-velocity" in flags for flags in result.flags], bool)
     if sparse.any():
         low, high = (100 * f(result.velocity_known[sparse]) for f in (np.min, np.max))
         part = f"{low:.2g} %" if low == high else f"{low:.2g} to {high:.2g} %"
-        msg = (
+        warn(
             f"velocity or dispersion are known in {part} of the pixels of {sparse.sum()} of "
-            f"{len(result)} maps: their masses are less certain, and what is known in "
-            f"{100 * LEAST_KNOWN:g} % or less is not used at all"
+            f"{len(result)} maps: their masses are less certain, and up to {100 * LEAST_KNOWN:g} % not used"
         )
-        warn(msg)
     small = np.isinf(result.ood_score).sum()
     if small:
-        msg = (
+        warn(
             f"{small} of {len(result)} maps are smaller than a cutout of {STANDARD_WIDTH}, or blank "
-            "about its center: there are no data beyond its central quarter, or none in it, and "
-            "the mass is not to be trusted"
+            "in or beyond its central quarter: their masses are not to be trusted"
         )
-        warn(msg)

@@ -57,7 +57,6 @@ class Domain:
 
     def measure(self, X, appearance):
         """Return the scatter of the masses of the nearest reference maps, and both distances."""
-        # X, appearance 2D
         far, index = self.features.nearest(X, 15)
         unlike, _ = self.appearance.nearest(appearance, 5)
         return self.y[index].std(1), np.column_stack([far.mean(1), unlike.mean(1)])
@@ -115,17 +114,10 @@ class ConformalIntervals:
         self.predicted, self.folds = np.asarray(predicted, float), np.asarray(folds)
         _, index = np.unique(self.folds, return_inverse=True)
         self.weights = np.asarray(weights, float) / np.bincount(index, weights)[index]
-        self._known = {}
 
     def relative_width(self, predicted):
         """Return the typical scores at predicted masses."""
         return np.interp(predicted, *self._shape())
-
-    def quantile(self, level):
-        """Return half the width of an interval where difficulty and relative width are one."""
-        if level not in self._known:
-            self._known[level] = self._quantile(level)
-        return self._known[level]
 
     def _shape(self, rows=slice(None)):
         predicted, scores, weights = self.predicted[rows], self.scores[rows], self.weights[rows]
@@ -139,7 +131,8 @@ class ConformalIntervals:
             typical.append(weighted_quantile(scores[own], weights[own], 0.68))
         return middles, np.maximum(typical, 1e-6)
 
-    def _quantile(self, level, rows=slice(None)):
+    def quantile(self, level, rows=slice(None)):
+        """Return half the width of an interval where difficulty and relative width are one."""
         scores = self.scores[rows] / np.interp(self.predicted[rows], *self._shape(rows))
         level = min(1.0, level * (1 + 1 / len(scores)))
         return weighted_quantile(scores, self.weights[rows], level)
@@ -151,5 +144,5 @@ class ConformalIntervals:
             test = self.folds == fold
             if (~test).any():
                 shape = np.interp(self.predicted[test], *self._shape(~test))
-                held[test] = self.scores[test] <= self._quantile(level, ~test) * shape
+                held[test] = self.scores[test] <= self.quantile(level, ~test) * shape
         return held

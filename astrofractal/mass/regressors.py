@@ -201,7 +201,6 @@ def _published_knn():
     return make_pipeline(components, KNeighborsRegressor(5, weights="distance"))
 
 
-#: The named regressors: name to what makes one.
 REGRESSORS: dict[str, Callable[[], BaseEstimator]] = {
     "knn": _published_knn,
     "ridge": GroupRidge,

@@ -12,7 +12,6 @@ from astrofractal.mapset.mapset import MapSet
 
 __all__ = ["BATCH_SIZE", "at_distance", "is_single", "standard_batches", "standard_map"]
 
-#: Maps in one batch.
 BATCH_SIZE = 256
 
 _TOLERANCE = 0.02
@@ -106,18 +105,16 @@ def standard_map(gas, shape):
         if not gas.has_pixel_scale:
             missing = "WCS" if gas.wcs is None else "distance"
             msg = (
-                f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing}) "
-                f"to be cut to {STANDARD_WIDTH:.3g}; give them to GasMap, or give a map of that width "
-                f"and the shape {shape}"
+                f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing}): "
+                f"give them to GasMap, or give a map of {STANDARD_WIDTH:.3g} and the shape {shape}"
             )
             raise ValueError(msg)
         width = gas.pixel_scale * gas.shape[1]
         if width > _WIDE * STANDARD_WIDTH:
-            msg = (
+            warn(
                 f"a map that is {width:.3g} wide is cut to the {STANDARD_WIDTH:.3g} around its "
                 "center: for the protostars of a whole map use catalog"
             )
-            warn(msg)
         center = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
         gas = gas.cutout(center, shape=shape)
     return gas

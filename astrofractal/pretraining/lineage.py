@@ -32,7 +32,6 @@ __all__ = [
     "take_over",
 ]
 
-#: The files of a run.
 CHECKPOINT, RECIPE = "checkpoint.ckpt", "recipe.json"
 
 #: What the names of the heads that are kept begin with in the module, by their pooling.

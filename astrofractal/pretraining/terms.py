@@ -48,7 +48,6 @@ class PrototypeLoss(nn.Module):
 
     def forward(self, targets, logits):
         """Return the mean cross-entropy."""
-        # targets (n_tokens, n_prototypes); logits (n_tokens, n_prototypes)
         log_probabilities = (logits.float() / self.student_temperature).log_softmax(-1)
         return -(targets * log_probabilities).sum(-1).mean()
 
