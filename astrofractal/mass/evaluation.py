@@ -313,8 +313,8 @@ def warn_of_doubts(result):
         low, high = (100 * f(result.velocity_known[sparse]) for f in (np.min, np.max))
         part = f"{low:.2g} %" if low == high else f"{low:.2g} to {high:.2g} %"
         warn(
-            f"velocity or dispersion are known in {part} of the pixels of {sparse.sum()} of {len(result)} "
-            f"maps: their masses are less certain, and {100 * LEAST_KNOWN:g} % or less is not used"
+            f"velocity or dispersion are known in {part} of the pixels of {sparse.sum()} of "
+            f"{len(result)} maps: their masses are less certain; up to {100 * LEAST_KNOWN:g} % is unused"
         )
     small = np.isinf(result.ood_score).sum()
     if small:
