@@ -239,18 +239,15 @@ class StellarMassEstimator(Options, BaseEstimator):
             return False
 
     def __repr__(self):
-        return "\n  ".join([super().__repr__(), *map(": ".join, self._known().items())])
-
-    def _known(self):
+        text = super().__repr__() + "\n  calibration: "
         if not self.__sklearn_is_fitted__():
-            return {"calibration": "none: call fit"}
-        known = {"calibration": ("bundled, " if self._bundled else "") + self._reference_id}
+            return text + "none: call fit"
+        text += ("bundled, " if self._bundled else "") + self._reference_id
         for channels, calibration in self._calibrations.items():
             r2, rmse = (calibration.skill_[f"{name}_protostar"] for name in ("r2", "rmse"))
-            known[f"on unseen clouds, {channel_code(channels)}"] = (
-                f"R2 {r2:.2f} and RMSE {rmse:.2f} dex per protostar"
-            )
-        return known
+            text += f"\n  on unseen clouds, {channel_code(channels)}: "
+            text += f"R2 {r2:.2f} and RMSE {rmse:.2f} dex per protostar"
+        return text
 
     @cached_property
     def _default_encoder(self):

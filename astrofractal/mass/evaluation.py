@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: The level of the intervals that estimates are weighed by.
 _COMBINED_LEVEL = 0.68
 
-#: What an `Evaluation` holds first, as numbers, one for each map.
+#: What an `Evaluation` holds as numbers, one for each map.
 _NUMBERS = ("log_mass", "difficulty", "ood_score", "velocity_known")
 
 
@@ -198,7 +198,8 @@ class Evaluation:
             flags.append(list(dict.fromkeys(flag for i in rows for flag in self.flags[i])))
             used.append(worst)
         n_maps = np.array([len(rows) for rows in groups])
-        return Evaluation(*columns, flags=flags, calibrations=used, n_maps=n_maps)
+        numbers = dict(zip(_NUMBERS, columns, strict=True))
+        return Evaluation(**numbers, flags=flags, calibrations=used, n_maps=n_maps)
 
     def expand(self, rows: list[int], others: dict[int, str]) -> Evaluation:
         """Put the entries on their rows of a longer list, whose other rows have a flag each."""
@@ -209,7 +210,8 @@ class Evaluation:
         used: list[Calibration | None] = [None] * n
         for own, row in enumerate(rows):
             flags[row], used[row] = self.flags[own], self.calibrations[own]
-        return Evaluation(*columns, flags=flags, calibrations=used)
+        numbers = dict(zip(_NUMBERS, columns, strict=True))
+        return Evaluation(**numbers, flags=flags, calibrations=used)
 
     def to_table(self, *, level: float = 0.68, meta: dict[str, Any] | None = None) -> QTable:
         """
