@@ -103,11 +103,7 @@ def _turn(m, k, bits, symmetry, out):
 
 @njit(nogil=True, forceinline=True, error_model="numpy")
 def _plot(xs, ys, cs, frame, size, where, histogram, table):
-    """
-    Add the table's row of each point's color to the pixel where it falls.
-
-    Points outside of the frame, and those that are not finite, go to the histogram's last row.
-    """
+    """Add the table's row of each point's color to its pixel: the last row off the frame."""
     cx, cy, scale = frame[0], frame[1], _f(size) / (_TWO * frame[2])
     half = _f(size) * _f(0.5)
     x0, y0 = half - cx * scale, half - cy * scale

@@ -38,11 +38,8 @@ def uniform(key, counter):
 
 @njit(nogil=True, forceinline=True)
 def bits32(z):
-    """
-    Scramble 32 bits, in a form that compilers vectorize (hash by C. Wellons, public domain).
-
-    Numba carries products of 32-bit integers in 64 bits; the low 32 bits are the ones to use.
-    """
+    """Scramble 32 bits, in a form that compilers vectorize (hash by C. Wellons, public domain)."""
+    # Numba carries products of 32-bit integers in 64 bits; the low 32 bits are the ones to use.
     z = (z ^ (z >> _T16)) * _H1
     z = (z ^ (z >> _T15)) * _H2
     return z ^ (z >> _T16)

@@ -17,11 +17,7 @@ _LN10 = _f(2.302585093)
 
 
 class GasAmplitude(NamedTuple):
-    """
-    The physical scales of one flame, drawn once per image.
-
-    The ranges include those of maps of (0.5 pc)**2 around protostars.
-    """
+    """The physical scales of one flame, drawn once per image."""
 
     #: Mean of log10 N(H2) [cm-2] over the map: normal, 22 +- 0.45, within 3.4 deviations.
     mean: float

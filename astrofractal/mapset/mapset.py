@@ -212,17 +212,7 @@ class MapSet:
     @classmethod
     def read(cls, path: PathLike) -> MapSet:
         """
-        Read a file, or all files ``*.fits`` of a folder.
-
-        Parameters
-        ----------
-        path : path-like
-            A file in the format of `astrofractal.mapset.files`, or a folder of such files.
-
-        Returns
-        -------
-        maps : `MapSet`
-            The maps; those of a folder in the order of the files' names.
+        Read a file in the format of `astrofractal.mapset.files`, or all ``.fits`` of a folder.
 
         Raises
         ------
@@ -244,13 +234,6 @@ class MapSet:
     def write(self, path: PathLike, *, overwrite: bool = False) -> None:
         """
         Write all maps to one file, in the format of `astrofractal.mapset.files`.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-        overwrite : bool, optional
-            Whether an existing file may be replaced.
 
         Raises
         ------

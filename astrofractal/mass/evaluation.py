@@ -316,7 +316,8 @@ def warn_of_doubts(result):
         part = f"{low:.2g} %" if low == high else f"{low:.2g} to {high:.2g} %"
         warn(
             f"velocity or dispersion are known in {part} of the pixels of {sparse.sum()} of "
-            f"{len(result)} maps: their masses are less certain; up to {100 * LEAST_KNOWN:g} % is unused"
+            f"{len(result)} maps: their masses are less certain, and what is known in "
+            f"{100 * LEAST_KNOWN:g} % or less is not used at all"
         )
     small = np.isinf(result.ood_score).sum()
     if small:

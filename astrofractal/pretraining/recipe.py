@@ -284,14 +284,9 @@ class Recipe(_Table):
     @classmethod
     def load(cls, name: "PathLike", **overrides: "Any") -> "Recipe":
         """
-        Load a shipped recipe or a TOML or JSON file.
+        Load one of `recipe_names`, or a ``.toml`` or ``.json`` file.
 
-        Parameters
-        ----------
-        name : str or path-like
-            One of `recipe_names`, or the path of a ``.toml`` or ``.json`` file.
-        **overrides : dict
-            Values that replace the file's, of any table.
+        ``overrides`` of any table replace the file's values.
         """
         path = _RECIPES / f"{name}.toml" if str(name) in recipe_names() else Path(name)
         if not path.is_file():
