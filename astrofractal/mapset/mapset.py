@@ -173,7 +173,7 @@ class MapSet:
         return StackDataset(torch.from_numpy(self.images), masses, *names)
 
     def limit(self, n_per_protostar: int) -> MapSet:
-        """Keep at most so many maps of each protostar; ``represents`` then counts the others too."""
+        """Keep at most so many maps of each protostar; ``represents`` counts the others."""
         positive_int("n_per_protostar", n_per_protostar)
         order = np.lexsort((self.axes, np.nan_to_num(self.times.value, nan=-1.0)))
         represents, rows = self.represents.copy(), []
