@@ -142,7 +142,6 @@ class FeatureSet:
             The encoder's features, then profiles and contrasts.
         """
         images = keep_channels(images, channels)
-        parts: list[np.ndarray] = []
         if self.pooling and encoded is None:
             if encoder is None:
                 msg = f"encoder must be given for the pooled features {self.pooling}"
@@ -154,8 +153,7 @@ class FeatureSet:
                 symmetrize=self.symmetrize,
                 progress_bar=progress_bar,
             )
-        if self.pooling:
-            parts.append(np.asarray(encoded))
+        parts = [np.asarray(encoded)] if self.pooling else []
         physics = []
         if self.profiles:
             keep = np.repeat([name in channels for name in PROFILES.values()], N_RINGS)
