@@ -48,10 +48,8 @@ def find_protostars(
     ----------
     gas : `~astrofractal.GasMap`
         The map, with a physical scale (WCS and distance).
-
     min_separation : `~astropy.units.Quantity`, optional
         The smallest separation of two peaks: a length or an angle.
-
     threshold : `~astropy.units.Quantity`, str or float, optional
         The smallest ratio of signal to noise of a peak as a number, or its smallest column density
         (text such as "5e22 cm-2" as well).

@@ -38,7 +38,6 @@ def measure(gas, labels):
     ----------
     gas : `~astrofractal.GasMap`
         The map.
-
     labels : 2D int `~numpy.ndarray`
         A label for each pixel of the map, 0 for none: levels of a dendrogram, a
         `~photutils.segmentation.SegmentationImage`'s ``data``, masks drawn by hand.

@@ -42,22 +42,16 @@ class Segmentation:
     ----------
     gas : `~astrofractal.GasMap`
         The map.
-
     labels : 2D int `~numpy.ndarray`
         1 to ``n_segments``, ordered by column density; 0 where there is no gas.
-
     components : 3D `~numpy.ndarray`, shape (n_components, height, width)
         What was clustered, on the pixels of the map; NaN where there is no gas.
-
     rgb : 3D `~numpy.ndarray`, shape (height, width, 3)
         Principal components of the tokens from 0 to 1; NaN where there is no gas.
-
     n_segments : int
         The number of segments, found in this map or not.
-
     stability : 1D `~numpy.ndarray`, shape (n_segments,), optional
         How much of each segment comes back in refits, from 0 to 1.
-
     meta : dict, optional
         How the segmentation was made.
     """
@@ -322,7 +316,6 @@ class Segmentation:
         ----------
         figure : `~matplotlib.figure.Figure`, optional
             The figure to draw in; a new one by default.
-
         outlines : bool, optional
             Whether the densest segments are outlined over the column density.
 
@@ -342,7 +335,6 @@ class Segmentation:
         ----------
         directory : path-like
             The folder; made if needed.  Other files in it are left alone.
-
         overwrite : bool, optional
             Whether files of an earlier result may be replaced.
 

@@ -66,30 +66,24 @@ class FeatureSegmenter(Options, BaseEstimator):
     n_segments : int or "auto", optional
         The number of segments.  ``"auto"``: the largest number from 2 to 12 whose segments come back
         in fits to halves of the gas (a mean ``stability`` of 0.8), or the most stable number.
-
     background : "auto", `None` or `~astropy.units.Quantity`, optional
         Pixels with a smaller column density are not segmented.  ``"auto"``: twice the most frequent
         column density, if that lies at the lower end of the map's values as a background does.
         `None`: all pixels are gas.
-
     scale : "auto" or `~astropy.units.Quantity`, optional
         The width of the smallest structures that are seen, which is that of a token of the encoder: a
         length, or a number of pixels (``4 * u.pix``).  ``"auto"``: a beam or two pixels, wider in maps
         with more than 10 % noise.
-
     min_area : int or `~astropy.units.Quantity`, optional
         Smaller islands (connected pixels of one segment) join the neighbor with the longest common
         border; those without a neighbor become unlabeled.  In pixels, or an area (pc2), a solid
         angle, or beams (``2 * u.beam``).  By default two tokens, each of which is at least a beam.
-
     n_views : int, optional
         About how many windows of the encoder cover each pixel, each in another orientation.  The time
         is proportional to it.  By default 8, up to 64 in small maps, and 5 where gas fills more than
         320 x 320 px.
-
     encoder : `~astrofractal.FractalEncoder`, optional
         The encoder; the bundled weights by default.
-
     random_state : int, optional
         Seed of the halves that ``stability`` is measured with and, in maps with more than 100,000
         cells of gas, of the sample that is clustered.
@@ -190,7 +184,6 @@ class FeatureSegmenter(Options, BaseEstimator):
         ----------
         path : path-like
             The file; ``.safetensors`` is the custom.  The weights of the encoder are not in it.
-
         overwrite : bool, optional
             Whether an existing file may be replaced.
 
@@ -198,7 +191,6 @@ class FeatureSegmenter(Options, BaseEstimator):
         ------
         sklearn.exceptions.NotFittedError
             If nothing was fitted.
-
         FileExistsError
             If the file exists and ``overwrite`` is `False`.
         """
@@ -216,7 +208,6 @@ class FeatureSegmenter(Options, BaseEstimator):
         ----------
         path : path-like
             A file of `save`.
-
         encoder : `~astrofractal.FractalEncoder`, optional
             The encoder that it was fitted with; needed if its weights are neither the bundled nor
             random ones.
@@ -252,7 +243,6 @@ class FeatureSegmenter(Options, BaseEstimator):
         ----------
         gas : `~astrofractal.GasMap`, list of them, or what `GasMap.read` takes
             The maps.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 
@@ -320,10 +310,8 @@ class FeatureSegmenter(Options, BaseEstimator):
         ----------
         gas : `~astrofractal.GasMap`, or what `GasMap.read` takes
             The map.
-
         distance : `~astropy.units.Quantity`, optional
             Distance to the gas, for a map that has none.
-
         progress_bar : bool or callable, optional
             Whether to show progress.
 
