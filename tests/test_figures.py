@@ -85,10 +85,9 @@ def test_figure_of_one_channel(result):
 
 
 @figure_test
-@pytest.mark.parametrize("outlines", [True, False])
-def test_figure_of_segments(result, outlines):
+def test_figure_of_segments(result):
     figure = Figure(figsize=(12, 5), layout="constrained")
-    result.plot(figure=figure, outlines=outlines)
+    result.plot(figure=figure)
     return figure
 
 

@@ -155,10 +155,7 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
         "tokens": (FeatureSet(**tokens | {"symmetrize": False}), _BOTH),
         "structure + profiles": (FeatureSet(**structure, profiles=True), _BOTH),
         "structure": (FeatureSet(**structure), _BOTH),
-        "class token, neighbors (published head)": (
-            FeatureSet(pooling=("class",), **plain),
-            "knn",
-        ),
+        "class token, neighbors (published head)": (FeatureSet(pooling=("class",), **plain), "knn"),
     }
     heads = store.encoder("fractal").heads
     for kind, (features, regressor) in kinds.items():

@@ -32,14 +32,7 @@ from astrofractal.benchmark.studies import (
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 
-__all__ = [
-    "COLUMNS",
-    "PARTS",
-    "Journal",
-    "placed",
-    "row_numbers",
-    "run_benchmark",
-]
+__all__ = ["COLUMNS", "PARTS", "Journal", "placed", "row_numbers", "run_benchmark"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -79,7 +79,6 @@ def channel_code(channels):
 
 def measured(values, known):
     """Return values with those masked that are not known."""
-    # values 1D; known 1D
     if np.all(known):
         return values
     kind = Masked if isinstance(values, u.Quantity) else MaskedColumn

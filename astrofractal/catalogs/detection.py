@@ -17,13 +17,7 @@ from astrofractal.gasmap.moments import STANDARD_WIDTH
 from astrofractal.gasmap.noise import pixel_noise
 from astrofractal.gasmap.units import to_column_density
 
-__all__ = [
-    "COLUMN_THRESHOLD",
-    "check_detection",
-    "find_protostars",
-    "is_off_center",
-    "peak_offset",
-]
+__all__ = ["COLUMN_THRESHOLD", "check_detection", "find_protostars", "is_off_center", "peak_offset"]
 
 if TYPE_CHECKING:
     from astrofractal.gasmap import GasMap

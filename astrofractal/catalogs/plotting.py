@@ -27,10 +27,7 @@ _MOST_NAMES = 60
 
 
 def plot_catalog(
-    catalog: QTable,
-    gas: GasMap | MapSource,
-    *,
-    figure: Figure | None = None,
+    catalog: QTable, gas: GasMap | MapSource, *, figure: Figure | None = None
 ) -> Figure:
     """
     Draw the protostars of a catalog on their map.

@@ -114,7 +114,6 @@ def _read_positions(path, columns):
 
 def nothing_to_measure(gas, positions):
     """Return why none of the positions can be measured on a map, or `None`."""
-    # positions 2D
     if len(positions) == 0:
         return "no position is given: the table or the region file has none that could be read"
     if gas.contains(positions).any():

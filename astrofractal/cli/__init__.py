@@ -102,10 +102,7 @@ def make_parser(commands=None):
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True, prog="astrofractal")
     for name, module in commands.items():
         subparser = subparsers.add_parser(
-            name,
-            help=module.HELP,
-            description=module.__doc__.strip(),
-            formatter_class=_Help,
+            name, help=module.HELP, description=module.__doc__.strip(), formatter_class=_Help
         )
         module.add_arguments(subparser)
         subparser.add_argument(

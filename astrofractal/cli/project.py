@@ -73,12 +73,7 @@ def run(args):
     """Run ``astrofractal project``."""
     from astropy import units as u
 
-    from astrofractal.simulations import (
-        find_snapshots,
-        line_of_sight_basis,
-        map_set,
-        read_snapshot,
-    )
+    from astrofractal.simulations import find_snapshots, line_of_sight_basis, map_set, read_snapshot
 
     sights = {text: _sight(text) for text in args.axes}
     for sight in sights.values():

@@ -3,12 +3,7 @@
 from astrofractal.encoder.backbone import BUNDLED_MODEL, create_backbone
 from astrofractal.encoder.encoder import FractalEncoder
 from astrofractal.encoder.identity import describe_encoder, find_encoder
-from astrofractal.encoder.weights import (
-    ChannelNormalization,
-    load_weights,
-    read_card,
-    save_weights,
-)
+from astrofractal.encoder.weights import ChannelNormalization, load_weights, read_card, save_weights
 
 __all__ = [
     "BUNDLED_MODEL",

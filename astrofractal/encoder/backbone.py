@@ -31,12 +31,7 @@ if TYPE_CHECKING:
 #: Name of the bundled architecture, as registered with timm.
 BUNDLED_MODEL = "astrofractal_vit_tiny_patch8_64"
 
-_OPTIONS = {
-    "reg_tokens": 4,
-    "num_classes": 0,
-    "dynamic_img_size": True,
-    "dynamic_img_pad": True,
-}
+_OPTIONS = {"reg_tokens": 4, "num_classes": 0, "dynamic_img_size": True, "dynamic_img_pad": True}
 
 #: What each architecture gives timm's ``VisionTransformer``.
 DEFAULTS = {

@@ -1,5 +1,4 @@
-"""
-Scale-space structure of a view: the targets of masked feature prediction (arXiv:2112.09133).
+"""Scale-space structure of a view: the targets of masked feature prediction (arXiv:2112.09133).
 
 They are local levels and spreads in Gaussian apertures: column density, velocity, and the
 logarithms of velocity dispersion and velocity scatter, each in the widest aperture and as the

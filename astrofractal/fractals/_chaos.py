@@ -1,5 +1,4 @@
-"""
-The chaos game, many walkers at once.
+"""The chaos game, many walkers at once.
 
 A step sorts the walkers into as many contiguous segments as there are maps, of lengths in
 proportion to the maps' probabilities, and each segment goes through its map in loops without

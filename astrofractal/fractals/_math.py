@@ -1,5 +1,4 @@
-"""
-Elementary functions in float32 that compilers turn into vector instructions.
+"""Elementary functions in float32 that compilers turn into vector instructions.
 
 They use additions, multiplications, divisions, square roots and bit operations only, all of them
 exactly rounded by IEEE 754, so that results do not depend on a platform's mathematical library.

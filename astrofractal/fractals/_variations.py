@@ -1,5 +1,4 @@
-"""
-The nonlinear variations, each as one branch-free loop over a block of walkers.
+"""The nonlinear variations, each as one branch-free loop over a block of walkers.
 
 Numbers are those of the flame paper (Draves & Reckase 2003, "The Fractal Flame Algorithm"), with
 its conventions: ``r`` is the radius, ``theta = arctan(x / y)``.  Sines and cosines of ``theta`` are

@@ -1,5 +1,4 @@
-r"""
-Protostars added to a flame: point masses with envelopes, and the motion of the gas around them.
+r"""Protostars added to a flame: point masses with envelopes, and the motion of the gas around them.
 
 **Gravity.** Gas of the envelope moves at a fraction of the speed of free fall towards the star and the
 gas within its radius (Shu 1977, ApJ 214, 488; Larson 1969, MNRAS 145, 271):

@@ -1,5 +1,4 @@
-"""
-Map sets on disk: one FITS file per cloud, or one for several clouds.
+"""Map sets on disk: one FITS file per cloud, or one for several clouds.
 
 - ``LOG_NH2``, ``V_LOS`` and ``SIGMA_V``: (n_maps, ny, nx) 16-bit integers, RICE-compressed; the physical
   value is the stored one times the header's ``QSCALE``, in ``BUNIT`` (dex(cm-2) of N(H2) with a mean

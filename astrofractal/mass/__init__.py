@@ -1,5 +1,4 @@
-"""
-Masses of protostars from gas maps, with intervals, flags and catalogs.
+"""Masses of protostars from gas maps, with intervals, flags and catalogs.
 
 The names are imported on first use: to read positions or to write a catalog needs no network.
 """

@@ -25,14 +25,7 @@ from astrofractal.mapset import MapSet
 from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.weights import protostar_weights
 
-__all__ = [
-    "FineTuned",
-    "FreshViews",
-    "fine_tune",
-    "hold_out",
-    "predict_views",
-    "train_network",
-]
+__all__ = ["FineTuned", "FreshViews", "fine_tune", "hold_out", "predict_views", "train_network"]
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

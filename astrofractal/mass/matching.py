@@ -15,12 +15,7 @@ from astrofractal.catalogs.detection import find_protostars
 from astrofractal.catalogs.positions import resolve_positions
 from astrofractal.data import data_path
 from astrofractal.gasmap import GasMap
-from astrofractal.gasmap.moments import (
-    CHANNEL_SETS,
-    STANDARD_SHAPE,
-    STANDARD_WIDTH,
-    channels_of,
-)
+from astrofractal.gasmap.moments import CHANNEL_SETS, STANDARD_SHAPE, STANDARD_WIDTH, channels_of
 from astrofractal.gasmap.noise import median_error, pixel_noise
 from astrofractal.mapset import MapSet
 from astrofractal.mass.features import FeatureSet
@@ -50,10 +45,7 @@ _LARGEST_BEAM, _LARGEST_PIXEL, _LARGEST_NOISE, _LARGEST_HOLES = 2.0, 1.5, 0.1, 0
 _GAS = FeatureSet(pooling=None, contrasts=True, profiles=True)
 
 #: The features between which each match chooses.
-CANDIDATES = {
-    "tokens + contrasts": FeatureSet(contrasts=True),
-    "contrasts + profiles": _GAS,
-}
+CANDIDATES = {"tokens + contrasts": FeatureSet(contrasts=True), "contrasts + profiles": _GAS}
 
 
 def as_telescope(gas, positions=None, *, largest_scale=None):

@@ -96,12 +96,7 @@ def _write_images(result, paths):
 
 
 def _write_regions(result, paths):
-    """
-    Write the outlines.
-
-    DS9 and CRTF are written here, since `regions` transforms every vertex by itself: minutes for a
-    map with many islands.
-    """
+    """Write the outlines; `regions` would transform each vertex by itself, minutes for many islands."""
     is_sky = result.gas.wcs is not None
     lines = ["# Region file format: DS9 astropy/regions", "icrs" if is_sky else "image"]
     crtf = ["#CRTFv0", "global coord=ICRS"]

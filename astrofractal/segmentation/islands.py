@@ -33,7 +33,6 @@ def borders(islands):
 
 def merge_small(labels, n_pixels):
     """Give islands that are too small to their neighbors, or no label where they have none."""
-    # labels 2D
     labels = labels.copy()
     while n_pixels > 1:
         islands, segments = connected_islands(labels)
@@ -70,7 +69,6 @@ def merge_small(labels, n_pixels):
 
 def number_by_density(labels, column):
     """Number segments by their mean column density, without gaps."""
-    # labels 2D; column 2D
     inside = labels > 0
     found, index = np.unique(labels[inside], return_inverse=True)
     mean = np.bincount(index, column[inside].astype(float)) / np.maximum(np.bincount(index), 1)
@@ -82,7 +80,6 @@ def number_by_density(labels, column):
 
 def parents(islands):
     """Find for each island the smallest island that encloses it."""
-    # islands 2D
     from scipy.ndimage import binary_fill_holes, find_objects
 
     boxes = find_objects(islands)
@@ -159,7 +156,6 @@ def signed_area(ring):
 
 def island_rings(islands):
     """Trace each connected island."""
-    # islands 2D
     from scipy.ndimage import find_objects
 
     outlines = []
@@ -175,7 +171,6 @@ def island_rings(islands):
 
 def keyhole(outline):
     """Join the outer ring of an island and its holes to one polygon."""
-    # outline 2D
     polygon = outline[0]
     for hole in outline[1:]:
         # From the hole's corner that is nearest, along the edges of pixels: never through a center.
@@ -191,7 +186,6 @@ def keyhole(outline):
 
 def polygon_regions(outlines, segments, *, wcs=None, colors=None):
     """Make regions of outlines."""
-    # outlines 2D
     from regions import PixCoord, PolygonPixelRegion, PolygonSkyRegion, Regions
 
     polygons = [keyhole(outline) for outline in outlines]

@@ -69,13 +69,9 @@ class RunningCovariance:
             self.products += (batch.T * weight) @ batch
 
     def components(self, n_components, n_colors, scatter):
-        """
-        Return the mean of the features, axes of components and of colors, and the colors' shares.
-
-        Components are uncorrelated directions in which the gas differs most relative to what differs
-        between views; their total variance is 1.  Colors are the principal components of the part of
-        the features that these components describe, with their shares of the variance.
-        """
+        """Return the mean of the features, axes of components and of colors, and the colors' shares."""
+        # Components are uncorrelated directions in which the gas differs most relative to what differs
+        # between views; their total variance is 1.  Colors are principal components of what they hold.
         # scatter (n_features, n_features): covariance of the views about their mean
         from scipy.linalg import eigh
 
@@ -193,13 +189,7 @@ def cluster_stability(centers, sample, quantities, weights, blocks, random_state
 
 @dataclass(frozen=True)
 class SegmentModel:
-    """
-    What was fitted, as plain arrays.
-
-    A token is projected to ``N_COMPONENTS`` components that are clustered, and to ``N_COLORS``
-    principal components of these that are shown.  Clusters are those of the former and of further
-    channels (`CHANNEL_SCALES`).
-    """
+    """The components of tokens that are clustered and shown, and the centers of the clusters."""
 
     mean: np.ndarray  # (n_features,)
     axes: np.ndarray  # (n_features, n_components + n_colors)

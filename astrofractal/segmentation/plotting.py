@@ -95,7 +95,7 @@ def draw_rgb(axes, result):
     axes.set_title("Principal components of the tokens as colors", fontsize="medium")
 
 
-def plot_segmentation(result, *, figure=None, outlines=True):
+def plot_segmentation(result, *, figure=None):
     """Draw the column density, the segments, and principal components of the tokens."""
     gas, labels = result.gas, result.labels.data
     figure = map_figure(gas, 3, figure=figure)
@@ -103,9 +103,8 @@ def plot_segmentation(result, *, figure=None, outlines=True):
     norm = color_norm("column_density", column[labels > 0] if labels.any() else column)
     panels = [sky_axes(figure, 131 + number, gas) for number in range(3)]
     draw_channel(panels[0], gas, cmap="gray_r", norm=norm, colorbar=False)
-    if outlines:
-        n = result.n_segments
-        draw_outlines(panels[0], result, range(n - n // 3 + 1, n + 1))
+    n = result.n_segments  # the densest third is outlined
+    draw_outlines(panels[0], result, range(n - n // 3 + 1, n + 1))
     draw_segments(panels[1], result)
     draw_rgb(panels[2], result)
     for axes in panels:
@@ -121,9 +120,7 @@ def plot_segmentation(result, *, figure=None, outlines=True):
 
 
 def html(result):
-    """
-    Return what a notebook shows: pictures of the segments and of the components, and their table.
-    """
+    """Return what a notebook shows: pictures of segments and components, and a table."""
     labels = result.labels.data
     pictures = {"Segments": segment_image(result)[..., :3], "Components": result.rgb.data}
     pictures["Segments"][labels == 0] = np.nan

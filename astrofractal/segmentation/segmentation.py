@@ -308,7 +308,7 @@ class Segmentation:
         """
         self.cutout(label).write(path, overwrite=overwrite)
 
-    def plot(self, *, figure: Figure | None = None, outlines: bool = True) -> Figure:
+    def plot(self, *, figure: Figure | None = None) -> Figure:
         """
         Draw the column density, the segments, and principal components of the tokens as colors.
 
@@ -316,16 +316,14 @@ class Segmentation:
         ----------
         figure : `~matplotlib.figure.Figure`, optional
             The figure to draw in; a new one by default.
-        outlines : bool, optional
-            Whether the densest segments are outlined over the column density.
 
         Returns
         -------
         figure : `~matplotlib.figure.Figure`
-            The figure, with celestial axes where the map has a WCS and a scale bar where the size
-            of a pixel is known.
+            With celestial axes where the map has a WCS, a scale bar where the size of a pixel is
+            known, and outlines of the densest segments.
         """
-        return plot_segmentation(self, figure=figure, outlines=outlines)
+        return plot_segmentation(self, figure=figure)
 
     def write(self, directory: PathLike, *, overwrite: bool = False) -> dict[str, Path]:
         """

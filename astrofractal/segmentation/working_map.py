@@ -78,12 +78,7 @@ def beam_width(gas):
 
 
 def background_level(gas):
-    """
-    Return the column density in cm-2 below which a map shows background; 0 if it is all gas.
-
-    It is `GAS_OVER_BACKGROUND` times the mode of the column density, where that mode lies at the
-    lower end of the values.
-    """
+    """Return the column density in cm-2 below which a map shows background; 0 if it is all gas."""
     log_column = np.log10(gas.column_density.value[~gas.mask])
     if len(log_column) < 64:
         return 0.0
@@ -214,11 +209,7 @@ def working_map(gas, array, factor, *, smoothing=SMOOTHING):
 
 
 def _operators(shape_in, shape_out, factor, origin):
-    """
-    Return sparse matrices that average pixels along rows and columns over boxes of a width in pixels.
-
-    The first box begins at ``origin`` (y, x).  Boxes narrower than a pixel interpolate.
-    """
+    """Return sparse matrices that average rows and columns over boxes from ``origin`` (y, x) on."""
     from scipy.sparse import csr_matrix
 
     return [

@@ -33,18 +33,7 @@ _IDENTITIES = ("particle_index", "particle_identifier", "particle_identity", "Pa
 _STAR, _RESERVOIR = "BH_Mass", "BH_Mass_AlphaDisk"
 
 
-def read_yt(
-    path,
-    code,
-    *,
-    units,
-    name,
-    region,
-    temperatures,
-    periodic,
-    molecular,
-    reservoir,
-):
+def read_yt(path, code, *, units, name, region, temperatures, periodic, molecular, reservoir):
     """Read a snapshot through yt."""
     yt = require("yt", extra="simulations")
     with _quiet(), tempfile.TemporaryDirectory() as scratch, reading(path):
