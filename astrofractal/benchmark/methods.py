@@ -155,7 +155,7 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
         "tokens": (FeatureSet(**tokens | {"symmetrize": False}), _BOTH),
         "structure + profiles": (FeatureSet(**structure, profiles=True), _BOTH),
         "structure": (FeatureSet(**structure), _BOTH),
-        "class token, neighbors (published head)": (FeatureSet(pooling=("class",), **plain), "knn"),
+        "class token, neighbors (of the paper)": (FeatureSet(pooling=("class",), **plain), "knn"),
     }
     heads = store.encoder("fractal").heads
     for kind, (features, regressor) in kinds.items():
@@ -164,6 +164,6 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
             twin = Method(f"random {kind}", features, regressor, "random", None, exponent)
             own = Method(f"fractal {kind}", features, regressor, "fractal", twin.name, exponent)
             methods += [own, twin]
-        elif "structure" in heads:  # which an untrained network has not
+        elif "structure" in heads:  # an untrained network has none
             methods.append(Method(f"fractal {kind}", features, regressor, "fractal"))
     return methods

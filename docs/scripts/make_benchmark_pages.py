@@ -26,7 +26,7 @@ ROWS = {
     "small CNN, n^-1/2, seed 0": "small CNN trained on the maps",
     "small CNN, seed 0": "small CNN, equal weight per protostar",
     "nested virial masses": "ten nested virial masses, least squares",
-    "fractal class token, neighbors (published head)": "fractal class token, kNN (the paper)",
+    "fractal class token, neighbors (of the paper)": "fractal class token, kNN (the paper)",
 }
 #: At most six lines in a figure: color and marker of each method.
 LINES = {
@@ -58,7 +58,7 @@ KINDS = {
 def shown(method):
     """Return what a method of the tables is called on the page."""
     name = str(method).replace(REFERENCE, "hand-made features")
-    return name.replace("neighbors (published head)", "kNN").replace("neighbors", "kNN")
+    return name.replace("neighbors (of the paper)", "kNN").replace("neighbors", "kNN")
 
 
 def condition(level):
