@@ -27,8 +27,8 @@ _SHOWN = ("id", "mass_true", "mass", "mass_lower", "mass_upper", "within", "trus
 
 _NEXT = """
 Next steps:
-  astrofractal info cloud.fits --distance 300      the accuracy to expect for your map
-  astrofractal mass cloud.fits --distance 300      the masses of its protostars
+  astrofractal info cloud.fits --distance 300      accuracy to expect for a map
+  astrofractal mass cloud.fits --distance 300      masses of its protostars
   astrofractal segment cloud.fits --distance 300   its segments"""
 
 
@@ -111,13 +111,13 @@ def estimate_masses(gas, *, progress_bar=False):
 
 
 def _report(table, result, folder):
-    print("\nProtostars of the example cloud, by a calibration on other clouds (solar masses):\n")
+    print("\nProtostars of the example cloud, calibrated on other clouds (solar masses):\n")
     show_table(table, _SHOWN, show_unit=False)
     error = np.log10((table["mass"] / table["mass_true"]).to_value(""))
     print(
         f"\n{np.count_nonzero(table['within'])} of {len(table)} true masses lie within their "
-        f"{table.meta['level']:.0%} interval; "
-        f"root-mean-square error {np.sqrt(np.mean(error**2)):.2f} dex."
+        f"{table.meta['level']:.0%} interval.\n"
+        f"Root-mean-square error: {np.sqrt(np.mean(error**2)):.2f} dex."
     )
     print(f"\n{result.n_segments} segments, from thin to dense gas:\n")
     show_table(result.table, ("label", "area", "gas_mass", "character", "touches"))

@@ -306,8 +306,8 @@ def warn_of_doubts(result):
     """Warn of masses that are worth little."""
     for channels, r2 in result.without_skill.items():
         msg = (
-            f"masses from {channels} alone have no skill on an unseen cloud (leave-cloud-out R2 = "
-            f"{r2:.2f}): they are little more than the mean of the references; see their intervals"
+            f"masses from {channels} alone have no predictive power on an unseen cloud (R2 = {r2:.2f}"
+            " per protostar): they are little more than the mean of the references"
         )
         warn(msg, NoSkillWarning)
     sparse = np.array(["sparse-velocity" in flags for flags in result.flags], bool)

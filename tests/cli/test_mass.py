@@ -141,7 +141,7 @@ def test_no_skill_is_said_aloud(folder, tmp_path, capsys):
     output = tmp_path / "masses.fits"
     arguments = ["mass", str(folder / "cloud.fits"), "--distance", "300", "--output", str(output)]
     calibration = ["--calibration", str(folder / "my.astrofractal")]
-    with pytest.warns(NoSkillWarning, match="column_density alone have no skill"):
+    with pytest.warns(NoSkillWarning, match="column_density alone have no predictive power"):
         assert main([*arguments, *calibration]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert re.search(r"None of \d+ masses can be used: .* no-skill: from these channels", out)

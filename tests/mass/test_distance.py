@@ -34,7 +34,7 @@ def sources(gas, folder):
     ]
 
 
-@pytest.mark.filterwarnings("ignore:.*have no skill")
+@pytest.mark.filterwarnings("ignore:.*have no predictive power")
 def test_catalogs_and_predictions_take_the_distance_of_any_source(gas, tmp_path):
     estimator = StellarMassEstimator()
     expected = estimator.catalog(gas, POSITION)["mass"][0]

@@ -48,7 +48,7 @@ def test_predict_kinds_of_input(estimator, new_maps):
     assert one.isscalar
     assert_allclose(one, masses[0], rtol=1e-3)
     column = NDData(gases[0].column_density)
-    with pytest.warns(NoSkillWarning, match="no skill"):
+    with pytest.warns(NoSkillWarning, match="no predictive power"):
         assert estimator.predict(column).isscalar
 
 
