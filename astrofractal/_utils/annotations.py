@@ -1,15 +1,17 @@
-"""Types that many signatures share, for readers and type checkers: import them for checking alone."""
+"""Types that many signatures share, for readers and type checkers."""
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
 from astropy.nddata import Cutout2D, NDData
 from astropy.table import Table
-from regions import Region, Regions
+
+if TYPE_CHECKING:
+    from regions import Region, Regions
 
 #: The path of a file or folder.
 PathLike: TypeAlias = str | os.PathLike[str]
@@ -21,4 +23,4 @@ ProgressBar: TypeAlias = bool | Callable[..., Any]
 MapSource: TypeAlias = NDData | Cutout2D | fits.HDUList | fits.PrimaryHDU | fits.ImageHDU | PathLike
 
 #: Where protostars are: on the sky, in pixels, or in a file.
-Positions: TypeAlias = SkyCoord | Table | Regions | Region | np.ndarray | Sequence[Any] | PathLike
+Positions: TypeAlias = "SkyCoord | Table | Regions | Region | np.ndarray | Sequence[Any] | PathLike"

@@ -1,25 +1,20 @@
 """Pooled tokens of maps: each map is encoded once, in this run or in an earlier one."""
 
-from __future__ import annotations
-
 import hashlib
 import re
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from astrofractal._utils.annotations import PathLike, ProgressBar
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal.encoder import FractalEncoder
 
 __all__ = ["FeatureStore", "encoder_makers"]
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from astrofractal._utils.annotations import PathLike, ProgressBar
 
 _CHUNK = 256
 

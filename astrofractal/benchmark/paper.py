@@ -1,9 +1,7 @@
 """The paper's protocol: a random quarter of the maps is tested, near-copies of it calibrate."""
 
-from __future__ import annotations
-
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -13,6 +11,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 
 import astrofractal
+from astrofractal._utils.annotations import PathLike, ProgressBar
 from astrofractal._utils.progress import progress
 from astrofractal._utils.random import keyed_generator
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
@@ -23,11 +22,6 @@ from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 from astrofractal.mass import FeatureSet
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from astrofractal._utils.annotations import PathLike, ProgressBar
 
 __all__ = ["run_paper"]
 

@@ -1,18 +1,18 @@
 """The benchmark's schedule: every method on the same splits of the same maps."""
 
-from __future__ import annotations
-
 import logging
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
 
 import astrofractal
+from astrofractal._utils.annotations import PathLike, ProgressBar
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of, positive_int
@@ -33,11 +33,6 @@ from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 
 __all__ = ["COLUMNS", "PARTS", "Journal", "placed", "row_numbers", "run_benchmark"]
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from astrofractal._utils.annotations import PathLike, ProgressBar
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,5 @@
 """Scores of predicted log10 masses, per map and per protostar, and differences between methods."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The columns of a catalog: what they are, how they are shown, and their UCDs."""
 
-from __future__ import annotations
-
 import html
 import textwrap
 from collections import Counter

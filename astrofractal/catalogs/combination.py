@@ -1,9 +1,7 @@
 """Several estimates of one mass as one, and which rows of tables are of one protostar."""
 
-from __future__ import annotations
-
+from collections.abc import Sequence
 from itertools import repeat
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -23,9 +21,6 @@ from astrofractal.catalogs.columns import (
 from astrofractal.catalogs.positions import resolve_positions
 
 __all__ = ["COMMON_ERROR", "combine", "combine_estimates", "match_rows", "names_of"]
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 #: The correlation of the errors of two maps of one protostar in clouds that are held out: 0.59 to 0.73
 #: (docs/research/studies.rst).

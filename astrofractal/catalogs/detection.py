@@ -1,10 +1,7 @@
 """Detection: peaks of the column density, where protostars may be."""
 
-from __future__ import annotations
-
 import warnings
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -12,15 +9,13 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 from scipy.spatial import cKDTree
 
 from astrofractal._utils.validation import warn
+from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.checks import in_pixels
 from astrofractal.gasmap.moments import STANDARD_WIDTH
 from astrofractal.gasmap.noise import pixel_noise
 from astrofractal.gasmap.units import to_column_density
 
 __all__ = ["COLUMN_THRESHOLD", "check_detection", "find_protostars", "is_off_center", "peak_offset"]
-
-if TYPE_CHECKING:
-    from astrofractal.gasmap import GasMap
 
 #: The smallest column density of a peak where the noise is not known, as of a map read part by part.
 COLUMN_THRESHOLD = 3e22 / u.cm**2

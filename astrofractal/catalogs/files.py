@@ -1,18 +1,16 @@
 """Catalogs on disk: tables of masses, and regions for DS9."""
 
-from __future__ import annotations
-
 import re
 import tempfile
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
-from astropy.table import Table
+from astropy.table import QTable, Table
 
 import astrofractal
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.optional import require
 from astrofractal._utils.reading import printable
@@ -21,11 +19,6 @@ from astrofractal.catalogs.columns import COLUMNS, solar_masses
 from astrofractal.catalogs.positions import to_icrs
 
 __all__ = ["check_suffix", "write_catalog", "write_hats", "write_regions"]
-
-if TYPE_CHECKING:
-    from astropy.table import QTable
-
-    from astrofractal._utils.annotations import PathLike
 
 _FORMATS = {
     ".ecsv": "ascii.ecsv",

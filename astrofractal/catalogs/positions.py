@@ -1,7 +1,5 @@
 """Positions of protostars, from whatever describes them."""
 
-from __future__ import annotations
-
 import logging
 from dataclasses import dataclass
 from pathlib import Path

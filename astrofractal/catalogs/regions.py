@@ -2,8 +2,6 @@
 
 # The parsers of `regions` refuse a whole file for one shape, and read regions without a frame as pixels.
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, field
 

@@ -1,7 +1,5 @@
 """Files that the package ships: weights, reference maps, the example cloud."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 __all__ = ["data_path"]

@@ -1,17 +1,16 @@
 """The Vision Transformers of astrofractal, registered with timm."""
 
-from __future__ import annotations
-
 import re
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import timm
 import torch
 from timm.models import create_model, register_model
 from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
 
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.reading import reading, reason_of
 
 __all__ = [
@@ -22,11 +21,6 @@ __all__ = [
     "read_checkpoint",
     "suit_attention",
 ]
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from astrofractal._utils.annotations import PathLike
 
 #: Name of the bundled architecture, as registered with timm.
 BUNDLED_MODEL = "astrofractal_vit_tiny_patch8_64"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from astropy.io import fits
+from astropy.nddata import NDData
 
 import astrofractal
+from astrofractal._utils.annotations import PathLike, ProgressBar
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import progress
 from astrofractal._utils.reading import reading
@@ -38,14 +40,7 @@ from astrofractal.encoder.weights import (
 from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
 
-if TYPE_CHECKING:
-    from typing import Any
-
-    from astropy.nddata import NDData
-
-    from astrofractal._utils.annotations import PathLike, ProgressBar
-
-    Maps = GasMap | MapSet | PathLike | np.ndarray | list[GasMap]
+Maps: TypeAlias = GasMap | MapSet | PathLike | np.ndarray | list[GasMap]
 
 __all__ = ["BUNDLED_WEIGHTS", "FractalEncoder", "magnify"]
 

@@ -1,14 +1,7 @@
 """The identity of an encoder in the files of fitted tools, and the encoder of such a file."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
+from astrofractal._utils.annotations import PathLike
 from astrofractal.encoder.encoder import FractalEncoder
-
-if TYPE_CHECKING:
-    from astrofractal._utils.annotations import PathLike
-
 
 __all__ = ["describe_encoder", "find_encoder"]
 

@@ -1,7 +1,5 @@
 """Flames as maps of gas: tracer moments turned into the physical channels of a `GasMap`."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

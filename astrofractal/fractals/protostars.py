@@ -27,15 +27,10 @@ and N (sigma^2 + v^2), the sums over which velocity and dispersion are means.
 arXiv:1703.06907), and functions of the seed and the number of the image alone.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 __all__ = [
     "MASS_RANGE",

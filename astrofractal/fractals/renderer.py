@@ -1,11 +1,10 @@
 """From a flame system to an image."""
 
-from __future__ import annotations
-
 import math
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from astrofractal._utils.compiled import njit
 from astrofractal._utils.validation import one_of, positive_int
@@ -13,16 +12,9 @@ from astrofractal.fractals._chaos import WALKERS, play
 from astrofractal.fractals._framing import PILOT_STEPS, VERDICTS, judge
 from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
-from astrofractal.fractals.systems import draw_system, system_buffers
+from astrofractal.fractals.systems import FlameSystem, draw_system, system_buffers
 
 __all__ = ["CENTERS", "accumulate", "draw_image", "find_flame", "frame_system", "render", "smooth"]
-
-if TYPE_CHECKING:
-    from typing import Literal
-
-    from numpy.typing import ArrayLike
-
-    from astrofractal.fractals.systems import FlameSystem
 
 CENTERS = ("peak", "attractor")
 MAX_ATTEMPTS = 20_000

@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 
 from astrofractal import __version__
+from astrofractal._utils.annotations import PathLike, ProgressBar
 from astrofractal._utils.atomic import atomic_path, only_writer, remove_dead
 from astrofractal._utils.progress import progress, safe_workers
 from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of, positive_int
-from astrofractal.fractals.stream import STREAM_RENDERINGS, Stream
+from astrofractal.fractals.stream import STREAM_RENDERINGS, FlameStream, Stream
 
 __all__ = ["ShardedFlames", "write_contact_sheet", "write_shards"]
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Literal
-
-    from astrofractal._utils.annotations import PathLike, ProgressBar
-    from astrofractal.fractals.stream import FlameStream
 
 _MANIFEST = "flames.json"
 

@@ -1,9 +1,7 @@
 """Deterministic streams of images: flames, and Gaussian random fields to compare them with."""
 
-from __future__ import annotations
-
 import operator
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 
@@ -11,13 +9,7 @@ from astrofractal._utils.identity import Options
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.gas import as_gas, draw_amplitude
 from astrofractal.fractals.renderer import CENTERS, draw_image, find_flame
-from astrofractal.fractals.systems import random_system
-
-if TYPE_CHECKING:
-    from typing import Literal
-
-    from astrofractal.fractals.systems import FlameSystem
-
+from astrofractal.fractals.systems import FlameSystem, random_system
 
 __all__ = ["STREAM_RENDERINGS", "FlameStream", "RandomFieldStream", "Stream"]
 

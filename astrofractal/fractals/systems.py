@@ -1,9 +1,7 @@
 """Random fractal flame systems."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +9,6 @@ from astrofractal._utils.compiled import njit
 from astrofractal.fractals._math import cosine, exponential, sine
 from astrofractal.fractals._random import key_of, uniform
 from astrofractal.fractals._variations import VARIATIONS
-
-if TYPE_CHECKING:
-    from typing import Any
-
 
 __all__ = ["VARIATIONS", "FlameSystem", "random_system"]
 

@@ -1,7 +1,5 @@
 """One channel of a map: its numbers, whatever class they came in, as N(H2), v or sigma."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,8 +129,7 @@ def nddata_error(data, name):
         if not isinstance(deviation, StdDevUncertainty):  # no conversion, which dex units refuse
             deviation = deviation.represent_as(StdDevUncertainty)
     except Exception:  # each class raises its own
-        msg = f"{name} has an uncertainty that gives no standard deviation: it is dropped"
-        warn(msg)
+        warn(f"{name} has an uncertainty that gives no standard deviation: it is dropped")
         return None
     error = clean_numbers(deviation.array, name)
     if isinstance(deviation.unit, u.UnitBase) and deviation.unit != data.unit:

@@ -1,7 +1,5 @@
 """Checks of arguments, and of values that no gas in our neighborhood has."""
 
-from __future__ import annotations
-
 from numbers import Number
 
 import numpy as np
@@ -23,8 +21,7 @@ def plausible_beam(beam, wcs, shape, *, where="the map"):
     if not beam.major > max(width, 100 * pixel):
         return beam
     wide = f"{beam.major.to(u.arcsec):.5g} wide, the map {width:.3g}"
-    msg = f"the beam of {where} is {wide}: it is left out (BMAJ is in degrees); give beam="
-    warn(msg)
+    warn(f"the beam of {where} is {wide}: it is left out (BMAJ is in degrees); give beam=")
     return None
 
 
@@ -40,8 +37,7 @@ def check_scale(scale, wcs, distance, shape):
     expected = np.sqrt(central_solid_angle(wcs, shape)) * distance
     if not same_scale(scale, expected):
         given = f"WCS and DISTANCE give {expected:.4g}, which is used"
-        msg = f"PIXSCALE of the header is {scale:.4g}, but its {given}"
-        warn(msg)
+        warn(f"PIXSCALE of the header is {scale:.4g}, but its {given}")
 
 
 def check_motions(arrays):

@@ -1,13 +1,12 @@
 """From what telescopes measure to N(H2): integrated lines, extinction, dust, other molecules."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
+from radio_beam import Beam
 
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import wcs as _wcs
@@ -19,9 +18,6 @@ from astrofractal.gasmap.units import (
     to_column_density,
     typical,
 )
-
-if TYPE_CHECKING:
-    from radio_beam import Beam
 
 _COLUMN = u.cm**-2
 _BRIGHTNESS = u.Jy / u.sr

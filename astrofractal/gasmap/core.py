@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from astropy import units as u
+from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
+from astropy.wcs import WCS
+from radio_beam import Beam
 
+from astrofractal._utils.annotations import MapSource
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of
@@ -25,6 +30,7 @@ from astrofractal.gasmap.checks import (
     plausible_beam,
     same_scale,
 )
+from astrofractal.gasmap.column import ColumnConversion, XFactor
 from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
 from astrofractal.gasmap.io.cubes import read_cube
 from astrofractal.gasmap.io.fits import meta_header, to_hdulist, write
@@ -41,17 +47,6 @@ from astrofractal.gasmap.plotting import html, plot
 from astrofractal.gasmap.positions import contains, cutout, cutouts, to_pixel, to_sky
 from astrofractal.gasmap.units import column_to_mass, to_column_density, to_velocity
 from astrofractal.gasmap.wcs import as_fits_wcs
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from typing import Any
-
-    from astropy.io import fits
-    from astropy.wcs import WCS
-    from radio_beam import Beam
-
-    from astrofractal._utils.annotations import MapSource
-    from astrofractal.gasmap.column import ColumnConversion, XFactor
 
 #: The unit of each array of a map.
 _PLANE_UNITS = CHANNEL_UNITS | {f"{name}_uncertainty": CHANNEL_UNITS[name] for name in CHANNELS}
@@ -478,11 +473,6 @@ class GasMap:
         format : str, optional
             A name of ``GasMap.read.list_formats()``.  By default it follows from ``source``.
 
-        Returns
-        -------
-        gas : `GasMap`
-            The map.
-
         Raises
         ------
         OSError
@@ -513,8 +503,7 @@ class GasMap:
             unused = {name: value for name, value in given.items() if name not in usable}
             refuse_unused("a GasMap", unused)
             return source.replace(**given) if given else source
-        with _named(source):
-            return cls._of(read_source(source, format, options))
+        return cls._of(source, read_source, format, options)
 
     @classmethod
     def from_cube(
@@ -605,15 +594,17 @@ class GasMap:
         0.30 km / s, 0.40 km / s
         """
         options = ReadOptions.of(locals())
-        with _named(cube):
-            return cls._of(read_cube(cube, options))
+        return cls._of(cube, read_cube, options)
 
     @classmethod
-    def _of(cls, parts):
-        """Make a map of what a reader found."""
-        names = ("wcs", "distance", "beam", "pixel_scale", "meta")
-        channels = (parts.channels.get(name) for name in CHANNELS)
-        return cls(*channels, **{name: getattr(parts, name) for name in names})
+    def _of(cls, source, read, *arguments):
+        """Make a map of what a reader finds; errors name the file, if it comes from one."""
+        path = source if isinstance(source, str | os.PathLike) else None
+        with reading(path, otherwise=None):
+            parts = read(source, *arguments)
+            names = ("wcs", "distance", "beam", "pixel_scale", "meta")
+            channels = (parts.channels.get(name) for name in CHANNELS)
+            return cls(*channels, **{name: getattr(parts, name) for name in names})
 
     def fingerprint(self) -> str:
         """Return a digest of all that measurements on the map depend on, so without ``meta``."""
@@ -666,11 +657,6 @@ class GasMap:
         if self._mask.any():
             parts.append(f"{self._mask.mean():.0%} masked")
         return f"<GasMap {', '.join(parts)}>"
-
-
-def _named(data):
-    """Return a context in which errors about a map name its file, if it comes from one."""
-    return reading(data if isinstance(data, str | os.PathLike) else None, otherwise=None)
 
 
 def _check_flags(flags):

@@ -131,8 +131,7 @@ def _check_equinox(header, where):
             continue
         if used:
             shown = f"{value:g}" if found else repr(stated)
-            msg = f"{where} has {key} = {shown}, which is no equinox: it is left out"
-            warn(msg)
+            warn(f"{where} has {key} = {shown}, which is no equinox: it is left out")
         if key == "EPOCH" or used:
             del header[key]
 
@@ -166,8 +165,7 @@ def _check_step(header, axis, where):
         width = np.linalg.norm(row)
         if not 1 / 1.01 < abs(step) / max(width, np.finfo(float).tiny) < 1.01:
             used = f"a step of {width:g} by its CD matrix, which is used"
-            msg = f"{where} has CDELT{axis} = {step:g}, and {used}"
-            warn(msg)
+            warn(f"{where} has CDELT{axis} = {step:g}, and {used}")
     elif not row:
         other = any(re.fullmatch(rf"PC{axis}_\d+|(?:CD|PC)00{axis}00\d", key) for key in header)
         if step == 0 or (step is None and (matrix or not other)):

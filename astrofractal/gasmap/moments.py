@@ -1,7 +1,5 @@
 """The moments of gas, N, N v and N (sigma^2 + v^2), which add up as lines do in linear operators."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

@@ -325,8 +325,7 @@ def _regrid(channels, names, beam):
         msg = f"the grids of {names[0]} and column_density do not overlap: see their coordinates"
         raise ValueError(msg)
     grid = f"{'are' if len(names) > 1 else 'is'} on another grid than column_density"
-    msg = f"{' and '.join(names)} {grid} and regridded to it"
-    warn(msg)
+    warn(f"{' and '.join(names)} {grid} and regridded to it")
 
 
 def _placed(plane, part, shape):

@@ -1,7 +1,5 @@
 """Units of gas: what becomes N(H2) in cm-2 or a velocity in km/s, and how columns become masses."""
 
-from __future__ import annotations
-
 import re
 import warnings
 

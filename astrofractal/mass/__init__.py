@@ -4,30 +4,6 @@ The names are imported on first use: to read positions or to write a catalog nee
 """
 
 from astrofractal._utils.optional import lazy_names
-from astrofractal.mass.measures import aperture_mass, appearance, radial_profiles, virial_mass
-
-__all__ = [
-    "PRIORS",
-    "REGRESSORS",
-    "AveragedRegressor",
-    "Calibration",
-    "Evaluation",
-    "FeatureSet",
-    "FineTuned",
-    "GroupRidge",
-    "KernelRidgeRegression",
-    "NoSkillWarning",
-    "Prior",
-    "StellarMassEstimator",
-    "aperture_contrasts",
-    "aperture_mass",
-    "appearance",
-    "fine_tune",
-    "make_regressor",
-    "plot_explanation",
-    "radial_profiles",
-    "virial_mass",
-]
 
 _HOMES = {
     "AveragedRegressor": "astrofractal.mass.regressors",
@@ -43,9 +19,15 @@ _HOMES = {
     "REGRESSORS": "astrofractal.mass.regressors",
     "StellarMassEstimator": "astrofractal.mass.estimator",
     "aperture_contrasts": "astrofractal.mass.features",
+    "aperture_mass": "astrofractal.mass.measures",
+    "appearance": "astrofractal.mass.measures",
     "fine_tune": "astrofractal.mass.fine_tuning",
     "make_regressor": "astrofractal.mass.regressors",
     "plot_explanation": "astrofractal.mass.explanation",
+    "radial_profiles": "astrofractal.mass.measures",
+    "virial_mass": "astrofractal.mass.measures",
 }
+
+__all__ = list(_HOMES)
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 import numpy as np
 from astropy import units as u
+from astropy.table import Table
+from numpy.typing import ArrayLike
 
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.validation import one_of, warn
@@ -39,13 +42,6 @@ __all__ = [
     "log_solar",
     "reference_id",
 ]
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Self
-
-    from astropy.table import Table
-    from numpy.typing import ArrayLike
 
 _DOMAIN_QUANTILE = 0.99
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sized
+from collections.abc import Iterable, Sequence, Sized
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import Any, Self
 
 import numpy as np
 from astropy import units as u
 from astropy.coordinates import SkyCoord
+from astropy.nddata import NDData
+from astropy.table import QTable, Table
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
 import astrofractal
+from astrofractal._utils.annotations import MapSource, PathLike, Positions, ProgressBar
 from astrofractal._utils.identity import Options, fingerprint
 from astrofractal._utils.progress import one_blas_thread, progress
 from astrofractal._utils.validation import at_least, one_of, warn
@@ -51,19 +55,9 @@ from astrofractal.mass.matching import (
 from astrofractal.mass.regressors import make_regressor, takes_weights
 from astrofractal.mass.standard import BATCH_SIZE, at_distance, is_single, standard_batches
 from astrofractal.mass.weights import Prior, as_prior
+from astrofractal.observing import Telescope
 
 __all__ = ["StellarMassEstimator"]
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from typing import Any, Self
-
-    from astropy.nddata import NDData
-    from astropy.table import QTable, Table
-    from numpy.typing import ArrayLike
-
-    from astrofractal._utils.annotations import MapSource, PathLike, Positions, ProgressBar
-    from astrofractal.observing import Telescope
 
 #: What shifts many masses together, with the bundled calibration (docs/research/studies.rst).
 _SYSTEMATIC = (

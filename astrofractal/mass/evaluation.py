@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.table import QTable
+from numpy.typing import ArrayLike
 
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import channel_code, check_level, describe, measured
@@ -21,18 +23,10 @@ from astrofractal.gasmap.moments import (
     channels_of,
     known_parts,
 )
-from astrofractal.mass.calibration import NoSkillWarning, log_solar
+from astrofractal.mass.calibration import Calibration, NoSkillWarning, log_solar
 from astrofractal.mass.weights import LEVELS, scores
 
 __all__ = ["Evaluation", "best_calibration", "evaluate_batch", "warn_of_doubts"]
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
-    from numpy.typing import ArrayLike
-
-    from astrofractal.mass.calibration import Calibration
 
 #: The level of the intervals that estimates are weighed by.
 _COMBINED_LEVEL = 0.68

@@ -1,24 +1,18 @@
 """What the regressors are given: pooled features of the encoder, and physics by name."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from astrofractal._utils.annotations import ProgressBar
 from astrofractal._utils.validation import at_least
-from astrofractal.encoder import ChannelNormalization
+from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.encoder.encoder import magnify
 from astrofractal.encoder.pooling import check_pooling
 from astrofractal.encoder.structure import N_CENTER_TARGETS, structure_at_center
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mass.measures import N_RINGS, PROFILES, batched, radial_profiles
-
-if TYPE_CHECKING:
-    from astrofractal._utils.annotations import ProgressBar
-    from astrofractal.encoder import FractalEncoder
 
 __all__ = ["CONTRASTS", "FeatureSet", "aperture_contrasts"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,9 +17,11 @@ from sklearn.linear_model import Ridge
 from timm.optim import param_groups_layer_decay
 from torch import nn
 
+from astrofractal._utils.annotations import ProgressBar
 from astrofractal._utils.progress import progress
 from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import one_of, positive_int
+from astrofractal.encoder import FractalEncoder
 from astrofractal.encoder.backbone import suit_attention
 from astrofractal.encoder.pooling import pool_tokens
 from astrofractal.mapset import MapSet
@@ -26,13 +29,6 @@ from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.weights import protostar_weights
 
 __all__ = ["FineTuned", "FreshViews", "fine_tune", "hold_out", "predict_views", "train_network"]
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Literal
-
-    from astrofractal._utils.annotations import ProgressBar
-    from astrofractal.encoder import FractalEncoder
 
 #: Penalties of the linear probe that the head starts from, per view of a protostar.
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)

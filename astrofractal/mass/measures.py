@@ -1,7 +1,5 @@
 """What maps are described by without a network: profiles, appearance, virial and gas mass."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

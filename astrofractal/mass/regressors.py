@@ -1,13 +1,13 @@
 """Regressors from features to log10 mass, as estimators of scikit-learn with groups."""
 
-from __future__ import annotations
-
 import json
 import numbers
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
@@ -23,13 +23,6 @@ from sklearn.utils.validation import (
     has_fit_parameter,
     validate_data,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Self
-
-    from numpy.typing import ArrayLike
-
 
 __all__ = [
     "REGRESSORS",

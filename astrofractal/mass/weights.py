@@ -1,13 +1,11 @@
 """How predictions are validated: folds of whole clouds, weights of protostars, scores."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
+from numpy.typing import ArrayLike
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import GroupKFold
 
@@ -94,9 +92,6 @@ def weighted_quantile(values, weights, level):
     place = np.searchsorted(cumulative, level * cumulative[-1] * (1 - 1e-9))
     return float(values[order[min(place, len(order) - 1)]])
 
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
 
 _LARGEST = 10.0
 

@@ -1,26 +1,19 @@
 """From snapshots to labeled maps around their sink particles."""
 
-from __future__ import annotations
-
-from collections.abc import Sized
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence, Sized
+from typing import Any
 
 import numpy as np
 from astropy import units as u
 
+from astrofractal._utils.annotations import PathLike, ProgressBar
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import warn
+from astrofractal.gasmap import GasMap
 from astrofractal.mapset.mapset import MapSet
 from astrofractal.simulations.projection import line_of_sight_basis, project
 from astrofractal.simulations.readers import read_snapshot
 from astrofractal.simulations.snapshot import Snapshot
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from astrofractal._utils.annotations import PathLike, ProgressBar
-    from astrofractal.gasmap import GasMap
-
 
 __all__ = ["map_set", "sink_maps"]
 

@@ -1,26 +1,18 @@
 """Simulated gas seen along a line of sight: column density, velocity and velocity dispersion."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
 from astropy import constants as const
 from astropy import units as u
 from astropy.io import fits
+from numpy.typing import ArrayLike
+from scipy.spatial.transform import Rotation
 from scipy.special import ndtr
 
 from astrofractal._utils.validation import positive_int
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_sums
 from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, HYDROGEN_MASS
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-    from scipy.spatial.transform import Rotation
-
-    from astrofractal.simulations.snapshot import Snapshot
-
+from astrofractal.simulations.snapshot import Snapshot
 
 __all__ = ["line_of_sight_basis", "project", "thermal_dispersion"]
 

@@ -1,24 +1,17 @@
 """Simulation snapshots from disk: which code wrote a file, and the gas and sinks in it."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from astropy import units as u
+from astropy.table import QTable
 
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.optional import require
 from astrofractal.simulations._units import code_units
-from astrofractal.simulations.snapshot import sink_table
-
-if TYPE_CHECKING:
-    from astropy.table import QTable
-
-    from astrofractal._utils.annotations import PathLike
-    from astrofractal.simulations.snapshot import Snapshot
-
+from astrofractal.simulations.snapshot import Snapshot, sink_table
 
 __all__ = ["find_snapshots", "read_snapshot"]
 

@@ -1,7 +1,5 @@
 """The state of a simulation at one time: its gas, as particles or cells, and its sink particles."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

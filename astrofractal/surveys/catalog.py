@@ -288,8 +288,7 @@ def _join(results, parts, max_sources):
         joined.append(table)
     if joined:
         return vstack(joined, metadata_conflicts="silent")
-    msg = f"no protostar was found in {len(results)} tiles: lower threshold, or give positions"
-    warn(msg)
+    warn(f"no protostar was found in {len(results)} tiles: lower threshold, or give positions")
     table = next((t.copy() for t in results.values() if t.colnames), QTable())
     table.add_column(np.empty(0, dtype="U1"), name="map", index=0)
     return table

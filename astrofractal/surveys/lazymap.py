@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.nddata import NDData, StdDevUncertainty
+from astropy.wcs import WCS
+from numpy.typing import ArrayLike
+from radio_beam import Beam
 
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.limits import check_size
 from astrofractal._utils.optional import require
@@ -24,14 +27,6 @@ from astrofractal.gasmap.io.maps import header_parts
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.units import parse_unit
 from astrofractal.gasmap.wcs import celestial_wcs
-
-if TYPE_CHECKING:
-    from astropy.wcs import WCS
-    from numpy.typing import ArrayLike
-    from radio_beam import Beam
-
-    from astrofractal._utils.annotations import PathLike
-
 
 __all__ = ["LazyMap", "Tile", "write_zarr"]
 

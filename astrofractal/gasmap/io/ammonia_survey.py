@@ -1,7 +1,5 @@
 """Files of the GBT Ammonia Survey (GAS): their names, and fits of lines in a cube of parameters."""
 
-from __future__ import annotations
-
 import os
 import re
 from dataclasses import replace

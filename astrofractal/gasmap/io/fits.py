@@ -10,7 +10,6 @@ import tempfile
 import warnings
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
@@ -18,6 +17,8 @@ from astropy.io import fits
 from radio_beam import Beam
 from radio_beam.beam import NoBeamException
 
+import astrofractal
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.limits import check_size, open_bounded
 from astrofractal._utils.reading import reading, reason_of
@@ -26,10 +27,6 @@ from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import clean_numbers
 from astrofractal.gasmap.header import SCALING, check_numbers
 from astrofractal.gasmap.moments import CHANNELS
-
-if TYPE_CHECKING:
-    import astrofractal
-    from astrofractal._utils.annotations import PathLike
 
 #: How files begin that are taken for FITS now and then (lower case).
 _MARKS = {
@@ -180,8 +177,7 @@ def used_distance(given, stated):
     if given is None or stated is None:
         return stated if given is None else given
     if abs((given / stated).to_value(u.one) - 1) > 1e-3:
-        msg = f"the header has DISTANCE = {stated:.6g}, but distance={given:.6g} is used"
-        warn(msg)
+        warn(f"the header has DISTANCE = {stated:.6g}, but distance={given:.6g} is used")
     return given
 
 
@@ -296,16 +292,12 @@ def write(gas: astrofractal.GasMap, path: PathLike, *, overwrite: bool = False) 
 
     Parameters
     ----------
-    path : path-like
-        The file.
-    overwrite : bool, optional
-        Whether an existing file may be replaced.
+    path, overwrite : path-like and bool, optional
+        The file, and whether an existing one may be replaced.
     """
     name, suffixes = os.fspath(path), (".fits", ".fit", ".fts", ".fits.gz", ".fits.bz2")
     if not name.lower().endswith(suffixes):
-        msg = (
-            f"path must end in one of {', '.join(suffixes)}, got {name!r}: a map is written as FITS"
-        )
+        msg = f"path must end in one of {', '.join(suffixes)} for a map, got {name!r}"
         raise ValueError(msg)
     for card in ("crpix", "crval", "cdelt", "pc", "cd"):
         values = getattr(gas.wcs and gas.wcs.wcs, card, 0.0)  # a WCS has pc or cd

@@ -356,8 +356,7 @@ def as_deviation(hdu, hdus, channel):
 
 def warn_unused(where, reason):
     """Warn of an uncertainty that is not used."""
-    msg = f"the uncertainty in {where} is not used: it {reason}"
-    warn(msg)
+    warn(f"the uncertainty in {where} is not used: it {reason}")
 
 
 def deviation(values, kind, text, channel):
@@ -390,6 +389,5 @@ def find_mask(hdus, hdu, shape):
             masks.append(data.astype(bool) if is_mask else ~(data > 0))
         else:
             shapes = f"shape {other.shape}, {label(hdu, hdus)} has {hdu.shape}"
-            msg = f"{label(other, hdus)} has {shapes}: the mask is not used"
-            warn(msg)
+            warn(f"{label(other, hdus)} has {shapes}: the mask is not used")
     return np.any(masks, axis=0) if masks else np.zeros(shape, bool)

@@ -1,7 +1,5 @@
 """The readers of maps: functions with the decorator `register`, by the name of what they read."""
 
-from __future__ import annotations
-
 import inspect
 import reprlib
 from collections.abc import Callable
