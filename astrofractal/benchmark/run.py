@@ -279,7 +279,7 @@ def _run_scores(journal, scorer, methods, known, random_state, progress_bar):
         pairs = [pair for pair in paired_with([*methods, *given]) if found.keys() >= {*pair}]
         rows = paired_rows(
             maps.log_masses, masses, pairs, protostars=maps.protostars, clouds=maps.clouds,
-            random_state=random_state,
+            represents=maps.represents, random_state=random_state,
         )  # fmt: skip
         journal.add("paired", rows)
 

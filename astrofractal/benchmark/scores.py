@@ -88,6 +88,7 @@ def paired_rows(
     *,
     protostars: np.ndarray,
     clouds: np.ndarray,
+    represents: np.ndarray | None = None,
     n_draws: int = 1000,
     random_state: int = 0,
 ) -> Iterator[dict[str, Any]]:
@@ -101,8 +102,9 @@ def paired_rows(
     for cloud in ("all", *np.unique(clouds).tolist()):
         rows = np.ones(len(true), bool) if cloud == "all" else clouds == cloud
         bootstrap = Bootstrap(
-            protostars[rows], clouds[rows], n_draws=n_draws, random_state=random_state
-        )
+            protostars[rows], clouds[rows], n_draws=n_draws, random_state=random_state,
+            represents=None if represents is None else represents[rows],
+        )  # fmt: skip
         names = dict.fromkeys(name for pair in pairs for name in pair)
         found = {name: bootstrap.scores(true[rows], predictions[name][rows]) for name in names}
         for method, reference in pairs:

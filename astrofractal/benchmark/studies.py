@@ -48,7 +48,8 @@ def score_rows(scorer, method, protocol, prediction, *, random_state=0):
     for cloud in ("all", *np.unique(maps.clouds[tested]).tolist()):
         rows = tested if cloud == "all" else tested & (maps.clouds == cloud)
         protostars = maps.protostars[rows]
-        bootstrap = Bootstrap(protostars, maps.clouds[rows], random_state=random_state)
+        options = {"represents": maps.represents[rows], "random_state": random_state}
+        bootstrap = Bootstrap(protostars, maps.clouds[rows], **options)
         yield {
             "protocol": protocol.name,
             **_described(method, scorer.channels),
@@ -81,7 +82,10 @@ def learning_rows(scorer, method, protocol, *, sizes=N_PROTOSTARS, random_state=
                 choose = partial(_draw, maps, n, kind, generator)
                 result = scorer.evaluate(method, protocol, choose=choose)
                 rows = np.isfinite(result.log_mass)
-                once = Bootstrap(maps.protostars[rows], maps.clouds[rows], n_draws=0)
+                once = Bootstrap(
+                    maps.protostars[rows], maps.clouds[rows], n_draws=0,
+                    represents=maps.represents[rows],
+                )  # fmt: skip
                 draws.append(once.scores(maps.log_masses[rows], result.log_mass[rows]))
             row = {**_described(method, scorer.channels), "maps": kind}
             row |= {"n_labels": result.n_labels, "n_draws": n_draws}

@@ -68,3 +68,14 @@ def test_a_map_that_stands_for_others_counts_as_often():
     all_ = Bootstrap(protostars[rows], clouds[rows], n_draws=20).scores(true[rows], predicted[rows])
     for name, values in few.items():
         np.testing.assert_allclose(values, all_[name])
+    masses = {"a": predicted, "b": np.zeros(6)}
+    whole = {name: values[rows] for name, values in masses.items()}
+    options = {"pairs": [("a", "b")], "n_draws": 20}
+    limited = paired_rows(
+        true, masses, protostars=protostars, clouds=clouds, represents=represents, **options
+    )
+    repeated = paired_rows(
+        true[rows], whole, protostars=protostars[rows], clouds=clouds[rows], **options
+    )
+    for one, other in zip(limited, repeated, strict=True):
+        np.testing.assert_allclose([one["r2"], one["r2_err"]], [other["r2"], other["r2_err"]])
