@@ -234,10 +234,13 @@ def _estimate_map(args, path, positions, make_estimator):
 
 def _estimate_cutouts(args):
     """Return the catalog, no map and the estimator."""
+    from pathlib import Path
+
     from astrofractal.mapset import MapSet
+    from astrofractal.mapset.files import is_map_set
 
     labeled = None
-    if len(args.FILE) == 1 and _is_mapset(args.FILE[0]):
+    if len(args.FILE) == 1 and is_map_set(Path(args.FILE[0])):
         maps = labeled = MapSet.read(args.FILE[0])
         names, groups = [f"{args.FILE[0]}[{i}]" for i in range(len(maps))], maps.protostars.tolist()
     else:
@@ -266,22 +269,6 @@ def _add_truth(table, maps, *, combined):
     table.add_column(10**log_masses * table["mass"].unit, where, "mass_true")
     table["mass_true"].info.format = ".3g"
     table["mass_true"].info.description = "true mass of the label"
-
-
-def _is_mapset(path):
-    from pathlib import Path
-
-    from astropy.io import fits
-
-    from astrofractal._utils.limits import open_bounded
-
-    if Path(path).is_dir():
-        return True
-    try:
-        with open_bounded(path) as file, fits.open(file) as hdus:
-            return "LOG_NH2" in hdus and "SINKS" in hdus
-    except Exception:  # whatever it is, the reader of a map reports it
-        return False
 
 
 def _explanations(table, gas, estimator):

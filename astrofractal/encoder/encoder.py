@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 import torch.nn.functional as F
-from astropy.io import fits
 from astropy.nddata import NDData
 
 import astrofractal
@@ -39,6 +38,7 @@ from astrofractal.encoder.weights import (
 )
 from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
+from astrofractal.mapset.files import is_map_set
 
 Maps: TypeAlias = GasMap | MapSet | PathLike | np.ndarray | list[GasMap]
 
@@ -434,24 +434,13 @@ def _heads(state, path):
 def _images(maps, n_channels):
     """Return maps as an array of physical channels, of shape (n_maps, n_channels, height, width)."""
     if isinstance(maps, (str, os.PathLike)):
-        maps = MapSet.read(maps) if _is_map_set(Path(maps)) else GasMap.read(maps)
+        maps = MapSet.read(maps) if is_map_set(Path(maps)) else GasMap.read(maps)
     if isinstance(maps, MapSet):
         return maps.images[:, :n_channels]
     if isinstance(maps, np.ndarray):
         return maps
     several = maps if type(maps) is list else [maps]
     return np.stack([GasMap.read(gas).to_array()[:n_channels] for gas in several])
-
-
-def _is_map_set(path):
-    if path.is_dir():
-        return any(path.glob("*.fits*"))
-    with reading(path, otherwise=OSError), open(path, "rb") as file:
-        if file.read(6) != b"SIMPLE":
-            return False
-        file.seek(0)
-        with fits.open(file) as hdus:
-            return "LOG_NH2" in hdus
 
 
 def magnify(batch, zoom):

@@ -18,8 +18,6 @@ from astrofractal.fractals._math import cosine, sine
 from astrofractal.fractals._random import mix64, uniform
 from astrofractal.fractals._variations import add_variation
 
-__all__ = ["BURN_IN", "RUNAWAY", "WALKERS", "play"]
-
 #: The number of walkers (a power of two), and the steps that they take before points count.
 WALKERS = 1024
 BURN_IN = 16

@@ -7,8 +7,6 @@ from astrofractal.fractals._chaos import WALKERS
 from astrofractal.fractals._math import exponential
 from astrofractal.fractals._random import uniform
 
-__all__ = ["PILOT_STEPS", "VERDICTS", "judge"]
-
 VERDICTS = ("accepted", "runaway", "point or line", "coverage", "blob", "flat", "one color")
 
 PILOT_STEPS = 8

@@ -9,8 +9,6 @@ import numpy as np
 
 from astrofractal._utils.compiled import njit
 
-__all__ = ["arctan2", "cosine", "exponential", "logarithm", "sine"]
-
 _f = np.float32
 
 _MAGIC = _f(12582912.0)  # 1.5 * 2**23: adding it rounds to an integer, kept in the low bits

@@ -4,8 +4,6 @@ import numpy as np
 
 from astrofractal._utils.compiled import njit
 
-__all__ = ["bits32", "derive_key", "key_of", "mix64", "uniform"]
-
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _M1 = np.uint64(0xBF58476D1CE4E5B9)
 _M2 = np.uint64(0x94D049BB133111EB)

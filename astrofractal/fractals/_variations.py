@@ -11,8 +11,6 @@ from astrofractal._utils.compiled import njit
 from astrofractal.fractals._math import arctan2, cosine, exponential, logarithm, sine
 from astrofractal.fractals._random import bits32
 
-__all__ = ["VARIATIONS", "add_variation"]
-
 #: Number in the flame paper -> name.
 VARIATIONS = {
     0: "linear",

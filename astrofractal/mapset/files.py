@@ -38,6 +38,17 @@ _STRUCTURAL = {
 _PRINTABLE = "".join(chr(code) for code in range(33, 127) if chr(code) != "%")
 
 
+def is_map_set(path):
+    """Return whether a file, or the files of a folder, are a map set; not if they cannot be read."""
+    if path.is_dir():
+        return any(path.glob("*.fits*"))
+    try:
+        with open_bounded(path) as file, fits.open(file) as hdus:
+            return "LOG_NH2" in hdus and "SINKS" in hdus
+    except Exception:  # whatever it is, the reader of a map reports it
+        return False
+
+
 def read_parts(path):
     """Return the arguments of a `MapSet` that a file holds."""
     with warnings.catch_warnings():

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy import units as u
-from astropy.io import fits
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from astrofractal._utils.atomic import atomic_path
@@ -15,6 +14,7 @@ from astrofractal.fractals import FlameStream, RandomFieldStream, ShardedFlames
 from astrofractal.fractals.protostars import PIXEL_SCALE, add_cusps, add_protostars
 from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
+from astrofractal.mapset.files import is_map_set
 
 __all__ = ["CutMaps", "Flames", "StepSampler", "cut_maps", "flame_loader"]
 
@@ -53,9 +53,7 @@ def cut_maps(path, folder, recipe):
         raise FileNotFoundError(msg)
     images = []
     for file in files:
-        with fits.open(file) as hdus:
-            is_set = "SINKS" in hdus
-        found = _of_set(file, recipe) if is_set else _of_map(file, recipe)
+        found = _of_set(file, recipe) if is_map_set(file) else _of_map(file, recipe)
         images.append((found - _OFFSET).astype("<f2"))
     images = np.concatenate(images)
     if not len(images):

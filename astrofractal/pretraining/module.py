@@ -4,25 +4,20 @@ import random
 
 import pytorch_lightning as pl
 import torch
-import torch.nn.functional as F
-from torch import distributed, nn
+from torch import nn
 
 from astrofractal.encoder.backbone import create_backbone, full_precision, suit_attention
-from astrofractal.encoder.pooling import center_features, center_patches, mean_and_scatter
-from astrofractal.encoder.structure import (
-    N_CENTER_TARGETS,
-    N_STRUCTURE_TARGETS,
-    at_center,
-    structure_targets,
-)
+from astrofractal.encoder.pooling import center_features, center_patches
+from astrofractal.encoder.structure import N_CENTER_TARGETS, N_STRUCTURE_TARGETS, structure_targets
 from astrofractal.pretraining.images import recipe_normalization
 from astrofractal.pretraining.terms import (
+    TERMS,
     Predictor,
     PrototypeLoss,
-    consistency_loss,
+    Step,
     effective_rank,
-    mass_loss,
     projection_head,
+    take,
 )
 from astrofractal.pretraining.views import MASS_ZOOM, ViewSampler
 
@@ -30,8 +25,6 @@ __all__ = ["DINOv2"]
 
 #: Steps between two measurements of the terms' gradients, and of the features' health.
 _MEASURE_EVERY = 50
-
-_STRUCTURE = ("structure", "class_structure")
 
 
 class DINOv2(pl.LightningModule):
@@ -41,7 +34,7 @@ class DINOv2(pl.LightningModule):
         super().__init__()
         from lightly.loss import KoLeoLoss
 
-        self.recipe, self.views, self.terms = recipe, recipe.views, recipe.terms
+        self.recipe, self.views = recipe, recipe.views
         self.symmetric = recipe.views.pairing == "symmetric"
         #: The number of views that each network encodes whole.
         self.n_pairs = 1 if self.symmetric else recipe.views.n_global
@@ -73,6 +66,8 @@ class DINOv2(pl.LightningModule):
         if recipe.terms.protostar_mass_weight:
             self.to_mass = nn.Linear(3 * embed_dim, 2)
         self.register_buffer("structure_factor", torch.ones(()))
+        self.terms = [term for term in (cls(self) for cls in TERMS) if term.weight]
+        self.limited = [term.name for term in self.terms if term.limited]
 
     def configure_model(self):
         """Shard all networks over the devices if the strategy asks for it (``"fsdp"``)."""
@@ -97,7 +92,7 @@ class DINOv2(pl.LightningModule):
             patches = torch.where(masked, self.mask_token.to(patches.dtype), patches)
         tokens = backbone._pos_embed(patches)
         if kept is not None:
-            visible = _take(tokens[:, self.n_prefix :], kept)
+            visible = take(tokens[:, self.n_prefix :], kept)
             tokens = torch.cat([tokens[:, : self.n_prefix], visible], 1)
         return backbone.norm(backbone.blocks(tokens))
 
@@ -106,28 +101,12 @@ class DINOv2(pl.LightningModule):
         # Whatever else draws random numbers in this step (stochastic depth) must not depend on what
         # was drawn before an interruption.
         torch.manual_seed((self.recipe.seed * 7919 + self.global_step) * 64 + self.global_rank)
-        images, log_mass = batch
-        teachers, students = (
-            [self._sampler(2 * i + k) for i in range(self.n_pairs)] for k in (0, 1)
-        )
-        places = [sampler.geometry(images.shape[-1]) for sampler in students]
-        taught = self._teach(images, places, teachers)
-        losses, seen, logits = self._global_losses(images, log_mass, places, taught, students)
-        structure = [losses.pop("structure")] if self.terms.structure_weight else []
-        for number in range(self.views.n_local):
-            sampler = self._sampler(2 * self.n_pairs + number)
-            tokens, found = self._local_crop(images, places[0], sampler)
-            structure += found
-            logits.append(self.student["class_head"](tokens[:, 0]))
-            seen.append(tokens)
-        losses["dino"] = self._class_loss(taught["class"], logits)
-        if structure:
-            losses["structure"] = sum(structure) / len(structure)
-        weights = {name: getattr(self.terms, f"{name}_weight", 1.0) for name in losses}
-        weighted = {name: weights[name] * value for name, value in losses.items()}
-        self._measure_gradients(weighted, seen)
+        step = self._encoded(*batch)
+        losses = {term.name: term.loss(step) for term in self.terms}
+        weighted = {term.name: term.weight * losses[term.name] for term in self.terms}
+        self._measure_gradients(weighted, [step.student, *step.crops])
         total = sum(
-            self.structure_factor * value if name in _STRUCTURE else value
+            self.structure_factor * value if name in self.limited else value
             for name, value in weighted.items()
         )
         several = self.trainer.world_size > 1
@@ -141,118 +120,86 @@ class DINOv2(pl.LightningModule):
         share = slice(self.global_rank, None, self.trainer.world_size)
         return ViewSampler(self.recipe, self.global_step, share, view=view, device=self.device)
 
-    @torch.no_grad()
-    def _teach(self, images, places, samplers):
-        """The teacher's targets of the class and of the center of its views, and its tokens."""
+    def _encoded(self, images, log_mass):
+        """Views of the images as both networks encode them."""
+        teachers, students = (
+            [self._sampler(2 * i + k) for i in range(self.n_pairs)] for k in (0, 1)
+        )
+        places = taught = [sampler.geometry(images.shape[-1]) for sampler in students]
         if self.symmetric:
-            places = [s.symmetric(place) for s, place in zip(samplers, places, strict=True)]
-        views = [
-            s.cut(s.degraded(images) if self.views.degraded_teacher else images, place)
-            for s, place in zip(samplers, places, strict=True)
-        ]
-        tokens = self._encode(self.teacher["backbone"], torch.cat(views))
-        self._log_features(tokens)
-        temperature = self._teacher_temperature()
-        logits = self.teacher["class_head"](tokens[:, 0])
-        taught = {
-            "places": places,
-            "tokens": tokens,
-            "class": [self.class_loss.targets(x, temperature) for x in logits.chunk(len(places))],
-        }
-        if self.symmetric:
-            taught["center"] = center_features(tokens, (self.grid, self.grid), self.n_prefix)
-            if self.terms.center_weight:
-                logits = self.teacher["center_head"](taught["center"])
-                taught["center_targets"] = self.center_loss.targets(logits, temperature)
-        return taught
-
-    def _global_losses(self, images, log_mass, places, taught, samplers):
-        """Losses of whole views, the student's tokens, and its logits of the class of each view."""
-        student, drawn = self.student, list(zip(samplers, places, strict=True))
-        views = torch.cat([s.cut(s.degraded(images), place) for s, place in drawn])
-        teacher_tokens = taught["tokens"][:, self.n_prefix :]
-        losses = {}
+            taught = [s.symmetric(place) for s, place in zip(teachers, places, strict=True)]
+        views = _cut(images, teachers, taught, degraded=self.views.degraded_teacher)
+        with torch.no_grad():
+            teacher = self._encode(self.teacher["backbone"], views)
+        self._log_features(teacher)
+        step = Step(self.n_pairs, self._teacher_temperature(), log_mass, teacher)
+        views = _cut(images, students, places, degraded=True)
         if self.views.mask_mode == "drop":
-            orders, n_keep = zip(*map(self._visible, samplers))
-            order, n_keep = torch.cat(orders), n_keep[0]
-            tokens = self._encode(student["backbone"], views, kept=order[:, :n_keep])
-            predicted, structure = self.predictor(tokens, self.n_prefix, order)
-            predicted = predicted.flatten(0, 1)
-            hidden = order[:, n_keep:]
-            if self.symmetric:
-                same = taught["places"][0].tokens_in(places[0], self.grid)
-                hidden = same.gather(1, hidden)
-            target_tokens = _take(teacher_tokens, hidden).flatten(0, 1)
-            if self.terms.structure_weight:
-                clean = torch.cat([s.cut(images, place) for s, place in drawn])
-                # Visible patches are read from the encoder's own tokens by one linear map, so that
-                # a linear or nearest-neighbor regressor finds their structure there later.
-                visible = self.to_structure(tokens[:, self.n_prefix :])
-                found = torch.cat([visible, structure], 1)
-                targets = structure_targets(clean, self.patch_size, self.normalization)
-                losses["structure"] = _structure_loss(found, targets, order)
-                if self.terms.class_structure_weight:
-                    found = self.class_to_structure(tokens[:, 0])
-                    losses["class_structure"] = F.smooth_l1_loss(found.float(), at_center(targets))
-            if self.symmetric:
-                asked = places[0].zoom == MASS_ZOOM
-                losses |= self._center_losses(tokens, order[:, :n_keep], taught, log_mass, asked)
+            self._predict(step, images, views, students, places, taught[0])
         else:
             masked = self._block_masks(len(views)).to(self.device)
-            tokens = self._encode(student["backbone"], views, masked=masked)
-            target_tokens = teacher_tokens[masked]
-            predicted = tokens[:, self.n_prefix :][masked]
-        head = "class_head" if self.terms.shared_head else "patch_head"
-        with torch.no_grad():
-            logits = self.teacher[head](target_tokens)
-            patch_targets = self.patch_loss.targets(logits, self._teacher_temperature())
-        losses["ibot"] = self.patch_loss(patch_targets, student[head](predicted))
-        class_tokens = tokens[:, 0].chunk(len(places))
-        losses["koleo"] = sum(self.koleo_loss(t.float()) for t in class_tokens) / len(places)
-        return losses, [tokens], list(student["class_head"](tokens[:, 0]).chunk(len(places)))
+            step.student = self._encode(self.student["backbone"], views, masked=masked)
+            step.predicted = step.student[:, self.n_prefix :][masked]
+            step.hidden = teacher[:, self.n_prefix :][masked]
+        for number in range(self.views.n_local):
+            sampler = self._sampler(2 * self.n_pairs + number)
+            self._add_crop(step, images, places[0], sampler)
+        return step
 
-    def _visible(self, sampler):
+    def _predict(self, step, images, views, samplers, places, taught):
+        """Encode the visible patches of whole views, and predict the hidden ones."""
+        order, n_keep = self._visible(samplers)
+        kept, hidden = order[:, :n_keep], order[:, n_keep:]
+        step.student = self._encode(self.student["backbone"], views, kept=kept)
+        predicted, structure = self.predictor(step.student, self.n_prefix, order)
+        step.predicted = predicted.flatten(0, 1)
+        if self.symmetric:
+            hidden = taught.tokens_in(places[0], self.grid).gather(1, hidden)
+            step.asked = places[0].zoom == MASS_ZOOM
+            # The central 2 x 2 tokens are among the kept ones.
+            central = (kept[:, :, None] == center_patches(self.grid).to(kept)).int().argmax(1)
+            step.central = self.n_prefix + central
+            size = self.grid, self.grid
+            step.teacher_center = center_features(step.teacher, size, self.n_prefix)
+        step.hidden = take(step.teacher, self.n_prefix + hidden).flatten(0, 1)
+        if self.recipe.terms.structure_weight:
+            # Visible patches are read from the encoder's own tokens by one linear map, so that
+            # a linear or nearest-neighbor regressor finds their structure there later.
+            visible = self.to_structure(step.student[:, self.n_prefix :])
+            targets = self._targets(_cut(images, samplers, places))
+            step.structure.append((torch.cat([visible, structure], 1), targets, order))
+
+    def _visible(self, samplers):
         """An order of the patches, and how many of the first ones the student is given."""
-        views, n_tokens = self.views, self.grid**2
+        views = self.views
         if self.symmetric:
             n_keep = views.student_tokens
-            return sampler.central_tokens(self.grid, views.block_side, n_keep), n_keep
-        if self._scattered():
-            n_keep = n_tokens - round(views.mask_ratio * n_tokens)
-            return sampler.scattered_tokens(self.grid, n_keep), n_keep
-        return sampler.block_tokens(self.grid, views.block_side), views.block_side**2
+            orders = [s.central_tokens(self.grid, views.block_side, n_keep) for s in samplers]
+        elif self._scattered():
+            n_keep = self.grid**2 - round(views.mask_ratio * self.grid**2)
+            orders = [s.scattered_tokens(self.grid, n_keep) for s in samplers]
+        else:
+            n_keep = views.block_side**2
+            orders = [s.block_tokens(self.grid, views.block_side) for s in samplers]
+        return torch.cat(orders), n_keep
 
-    def _center_losses(self, tokens, kept, taught, log_mass, asked):
-        """Losses of the center of a view: against the teacher's, and of the mass where ``asked``."""
-        # The central 2 x 2 tokens are among the kept ones.
-        where = (kept[:, :, None] == center_patches(self.grid).to(kept)).int().argmax(1)
-        central, losses = mean_and_scatter(_take(tokens[:, self.n_prefix :], where)), {}
-        if self.terms.center_weight:
-            logits = self.student["center_head"](central)
-            losses["center"] = self.center_loss(taught["center_targets"], logits)
-        if self.terms.consistency_weight:
-            losses["consistency"] = consistency_loss(central, taught["center"])
-        if self.terms.protostar_mass_weight:
-            found = self.to_mass(torch.cat([tokens[:, 0], central], 1))
-            losses["protostar_mass"] = mass_loss(found, log_mass, asked)
-        return losses
+    def _add_crop(self, step, images, place, sampler):
+        """Encode a local crop, and find its structure if the recipe wants it."""
+        views, size = self.views, None
+        if views.local_scaled:
+            place, size = sampler.local(place), views.local_grid * self.patch_size
+        else:
+            place = sampler.geometry(images.shape[-1])
+        view = sampler.cut(sampler.degraded(images), place, size)
+        kept = None if size else sampler.window_tokens(self.grid, views.local_grid)
+        tokens = self._encode(self.student["backbone"], view, kept=kept)
+        step.crops.append(tokens)
+        if self.recipe.terms.structure_weight and not (size or self._scattered()):
+            found = self.to_structure(tokens[:, self.n_prefix :])
+            step.structure.append((found, self._targets(sampler.cut(images, place)), kept))
 
-    def _local_crop(self, images, place, sampler):
-        """Tokens of a local crop, and the loss of its structure if the recipe has one."""
-        backbone = self.student["backbone"]
-        if self.views.local_scaled:
-            crop, size = sampler.local(place), self.views.local_grid * self.patch_size
-            return self._encode(backbone, sampler.cut(sampler.degraded(images), crop, size)), []
-        place = sampler.geometry(images.shape[-1])
-        view = sampler.cut(sampler.degraded(images), place)
-        kept = sampler.window_tokens(self.grid, self.views.local_grid)
-        tokens = self._encode(backbone, view, kept=kept)
-        if not self.terms.structure_weight or self._scattered():
-            return tokens, []
-        clean = sampler.cut(images, place)
-        targets = structure_targets(clean, self.patch_size, self.normalization)
-        found = self.to_structure(tokens[:, self.n_prefix :])
-        return tokens, [_structure_loss(found, targets, kept)]
+    def _targets(self, clean):
+        return structure_targets(clean, self.patch_size, self.normalization)
 
     def _measure_gradients(self, weighted, seen):
         """Log each term's gradient at the encoder's tokens; limit that of the structure to its share."""
@@ -265,27 +212,15 @@ class DINOv2(pl.LightningModule):
 
         norms = {name: norm(value) for name, value in weighted.items()}
         self.log_dict({f"gradient_{name}": value for name, value in norms.items()})
-        share, own = self.terms.structure_share, [norms[n] for n in _STRUCTURE if n in norms]
+        share, own = self.recipe.terms.structure_share, [norms[name] for name in self.limited]
         if share == 1 or not own:
             return
-        others = norm(sum(value for name, value in weighted.items() if name not in _STRUCTURE))
+        others = norm(sum(value for name, value in weighted.items() if name not in self.limited))
         factor = (share / (1 - share) * others / sum(own).clamp_min(1e-12)).clamp_max(1.0)
-        if distributed.is_initialized():
-            distributed.all_reduce(factor)
-            factor = factor / distributed.get_world_size()
+        factor = self.trainer.strategy.reduce(factor, reduce_op="mean")
         first = self.global_step == 0
         self.structure_factor.copy_(factor if first else 0.5 * (self.structure_factor + factor))
         self.log("structure_factor", self.structure_factor.item())
-
-    def _class_loss(self, targets, student_logits):
-        """Every teacher view against every student view but, if there are several, its own."""
-        found = [
-            self.class_loss(target, logits)
-            for i, target in enumerate(targets)
-            for j, logits in enumerate(student_logits)
-            if i != j or len(targets) == 1
-        ]
-        return sum(found) / len(found)
 
     def _block_masks(self, n_images):
         from lightly.models.utils import random_block_mask
@@ -314,7 +249,8 @@ class DINOv2(pl.LightningModule):
         return self._progress() < self.views.scattered_until
 
     def _teacher_temperature(self):
-        start, end = self.terms.teacher_temperature_warmup, self.terms.teacher_temperature
+        terms = self.recipe.terms
+        start, end = terms.teacher_temperature_warmup, terms.teacher_temperature
         return start + min(1.0, self._progress() / 0.3) * (end - start)
 
     def _cosine(self, start, end):
@@ -357,7 +293,7 @@ class DINOv2(pl.LightningModule):
         else:
             rate = self._cosine(values.learning_rate, values.learning_rate_end)
         decay = self._cosine(values.weight_decay, values.weight_decay_end)
-        frozen = self._progress() < self.terms.freeze_last_layer
+        frozen = self._progress() < self.recipe.terms.freeze_last_layer
         for group in self.optimizers().param_groups:
             group["lr"] = 0.0 if frozen and group["last_layer"] else rate * group["scale"]
             group["weight_decay"] = decay if group["decayed"] else 0.0
@@ -384,9 +320,7 @@ def _network(recipe, *, drop_path):
     return nn.ModuleDict(network)
 
 
-def _structure_loss(found, targets, index):
-    return F.smooth_l1_loss(found.float(), _take(targets, index))
-
-
-def _take(tokens, index):
-    return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[-1]))
+def _cut(images, samplers, places, *, degraded=False):
+    """Whole views of the images, those of the first sampler first."""
+    drawn = zip(samplers, places, strict=True)
+    return torch.cat([s.cut(s.degraded(images) if degraded else images, p) for s, p in drawn])

@@ -1,21 +1,58 @@
-"""The terms of the loss: DINOv2's on prototype logits, with lightly's parts, and the others."""
+"""The terms of the loss, a class each: DINOv2's, with lightly's parts, and those of gas maps."""
 
 import warnings
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from timm.models.vision_transformer import Block
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from astrofractal.encoder.backbone import suit_attention
+from astrofractal.encoder.pooling import mean_and_scatter
+from astrofractal.encoder.structure import at_center
 
 __all__ = [
+    "TERMS",
     "Predictor",
     "PrototypeLoss",
+    "Step",
     "consistency_loss",
     "effective_rank",
     "mass_loss",
     "projection_head",
+    "take",
 ]
+
+
+def take(tokens, index):
+    """Return the tokens of the given numbers of each image."""
+    # tokens (batch, n_tokens, n_features); index (batch, n_taken)
+    return tokens.gather(1, index[:, :, None].expand(-1, -1, tokens.shape[-1]))
+
+
+@dataclass
+class Step:
+    """What student and teacher have made of the images of one step."""
+
+    n_views: int  # whole views per image
+    temperature: float  # of the teacher's softmax
+    log_mass: Tensor  # (batch,)
+    teacher: Tensor  # tokens (n_views * batch, n_prefix + n_patches, embed_dim)
+    student: Tensor | None = None  # the same of visible patches
+    hidden: Tensor | None = None  # (n_hidden, embed_dim), the teacher's tokens of hidden patches
+    predicted: Tensor | None = None  # (n_hidden, embed_dim), those that the student expects
+    asked: Tensor | None = None  # (batch,), whether a view is magnified for masses
+    central: Tensor | None = None  # (batch, 4), numbers of the student's central tokens
+    teacher_center: Tensor | None = None  # (batch, 2 * embed_dim)
+    structure: list = field(default_factory=list)  # found; true of all patches; found patches
+    crops: list = field(default_factory=list)  # the student's tokens of each local crop
+
+    @cached_property
+    def center(self):
+        """Mean and scatter of the student's central tokens."""
+        return mean_and_scatter(take(self.student, self.central))
 
 
 class PrototypeLoss(nn.Module):
@@ -119,3 +156,100 @@ class Predictor(nn.Module):
         out = self.blocks(torch.cat([entered[:, :n_prefix], patches], 1))
         out = self.norm(out[:, -n_hidden:])
         return self.to_token(out), self.to_structure(out)
+
+
+class Term:
+    """A term of the loss, computed with the networks of a module."""
+
+    def __init_subclass__(cls, *, name, limited=False):
+        #: Name in recipe and log, and whether ``structure_share`` limits its part of the gradient.
+        cls.name, cls.limited = name, limited
+
+    def __init__(self, networks):
+        self.networks = networks
+        self.weight = getattr(networks.recipe.terms, f"{self.name}_weight", 1.0)
+
+
+class ClassStructure(Term, name="class_structure", limited=True):
+    """The structure at the center of a view, by its class token."""
+
+    def loss(self, step):
+        found = self.networks.class_to_structure(step.student[:, 0])
+        return F.smooth_l1_loss(found.float(), at_center(step.structure[0][1]))
+
+
+class Center(Term, name="center"):
+    """The prototypes of the central tokens of a symmetric pair."""
+
+    def loss(self, step):
+        own = self.networks
+        logits = own.teacher["center_head"](step.teacher_center)
+        targets = own.center_loss.targets(logits, step.temperature)
+        return own.center_loss(targets, own.student["center_head"](step.center))
+
+
+class Consistency(Term, name="consistency"):
+    """The central tokens of a symmetric pair themselves."""
+
+    def loss(self, step):
+        return consistency_loss(step.center, step.teacher_center)
+
+
+class Mass(Term, name="protostar_mass"):
+    """The mass of the protostar, where a view is magnified for it."""
+
+    def loss(self, step):
+        center = step.center
+        found = self.networks.to_mass(torch.cat([step.student[:, 0], center], 1))
+        return mass_loss(found, step.log_mass, step.asked)
+
+
+class PatchTokens(Term, name="ibot"):
+    """iBOT: the prototypes of hidden patches."""
+
+    def loss(self, step):
+        own = self.networks
+        head = "class_head" if own.recipe.terms.shared_head else "patch_head"
+        targets = own.patch_loss.targets(own.teacher[head](step.hidden), step.temperature)
+        return own.patch_loss(targets, own.student[head](step.predicted))
+
+
+class KoLeo(Term, name="koleo"):
+    """The entropy of class tokens."""
+
+    def loss(self, step):
+        tokens = step.student[:, 0].chunk(step.n_views)
+        return sum(self.networks.koleo_loss(own.float()) for own in tokens) / step.n_views
+
+
+class ClassTokens(Term, name="dino"):
+    """DINO: each teacher view by each student view but, if there are several, its own."""
+
+    def loss(self, step):
+        student, loss = self.networks.student["class_head"], self.networks.class_loss
+        logits = self.networks.teacher["class_head"](step.teacher[:, 0]).chunk(step.n_views)
+        targets = [loss.targets(own, step.temperature) for own in logits]
+        found = [*student(step.student[:, 0]).chunk(step.n_views)]
+        found += [student(tokens[:, 0]) for tokens in step.crops]
+        losses = [
+            loss(target, own)
+            for i, target in enumerate(targets)
+            for j, own in enumerate(found)
+            if i != j or len(targets) == 1
+        ]
+        return sum(losses) / len(losses)
+
+
+class Structure(Term, name="structure", limited=True):
+    """The structure of the gas in the patches of whole views and in those visible of crops."""
+
+    def loss(self, step):
+        losses = [
+            F.smooth_l1_loss(found.float(), take(targets, index))
+            for found, targets, index in step.structure
+        ]
+        return sum(losses) / len(losses)
+
+
+#: In the order of their evaluation and of their sum, which is part of a run's numbers.
+TERMS = ClassStructure, Center, Consistency, Mass, PatchTokens, KoLeo, ClassTokens, Structure

@@ -1,6 +1,6 @@
 """Snapshots that yt reads: GADGET, GIZMO and AREPO HDF5, FLASH, Enzo, Athena++ and RAMSES."""
 
-import contextlib
+import logging
 import re
 import tempfile
 import warnings
@@ -11,6 +11,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from astrofractal._utils.optional import require
+from astrofractal._utils.progress import quiet
 from astrofractal._utils.reading import reading
 from astrofractal.simulations._ramses import read_table_of_sinks
 from astrofractal.simulations._units import header_attributes, header_units
@@ -36,7 +37,12 @@ _STAR, _RESERVOIR = "BH_Mass", "BH_Mass_AlphaDisk"
 def read_yt(path, code, *, units, name, region, temperatures, periodic, molecular, reservoir):
     """Read a snapshot through yt."""
     yt = require("yt", extra="simulations")
-    with _quiet(), tempfile.TemporaryDirectory() as scratch, reading(path):
+    with (
+        warnings.catch_warnings(action="ignore"),
+        quiet(logging.ERROR, "yt"),
+        tempfile.TemporaryDirectory() as scratch,
+        reading(path),
+    ):
         with reading(path, "the header"):
             dataset = yt.load(_entry(path, code), **_options(path, code, units, scratch))
         data = dataset.all_data()
@@ -70,21 +76,6 @@ def _is_open(path, code):
         text = namelist.read_text(encoding="utf-8", errors="replace") if namelist.is_file() else ""
         return re.search(r"^\s*simple_boundary\s*=\s*\.?t", text, re.I | re.M) is not None
     return False
-
-
-@contextlib.contextmanager
-def _quiet():
-    """Silence yt's log and the warnings of its dependencies, for the time of a read."""
-    from yt.utilities.logger import ytLogger
-
-    level = ytLogger.level
-    ytLogger.setLevel("ERROR")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        ytLogger.setLevel(level)
 
 
 def _entry(path, code):
