@@ -32,6 +32,13 @@ def one_of(name, value, choices):
     return value
 
 
+def refuse(mistakes, subject=""):
+    """Raise an error with the first message whose condition holds."""
+    for message, found in mistakes.items():
+        if found:
+            raise ValueError(subject + message)
+
+
 _HOME = str(Path(__file__).parents[1])
 
 

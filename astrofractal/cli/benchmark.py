@@ -21,12 +21,12 @@ examples:
   astrofractal benchmark SLABS BOXES --output OUT --protocol paper
 """
 
+from astrofractal._utils.validation import refuse
 from astrofractal.cli.options import (
     add_output,
     add_weights,
     check_folder,
     check_inputs,
-    refuse,
     show_table,
 )
 

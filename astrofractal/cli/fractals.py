@@ -8,7 +8,8 @@ the same command, and a larger --n-images adds to a folder. The folder gets:
   flames.json              the settings
 """
 
-from astrofractal.cli.options import add_output, check_files, check_folder, refuse
+from astrofractal._utils.validation import refuse
+from astrofractal.cli.options import add_output, check_files, check_folder
 
 HELP = "render fractal flames to files or to a picture"
 

@@ -16,6 +16,7 @@ examples:
 
 from functools import cache
 
+from astrofractal._utils.validation import refuse
 from astrofractal.cli.options import (
     add_map_arguments,
     add_output,
@@ -28,7 +29,6 @@ from astrofractal.cli.options import (
     given,
     quantity,
     read_map,
-    refuse,
     setting,
     show_table,
 )

@@ -48,13 +48,6 @@ def _checked(check, path):
     return path
 
 
-def refuse(mistakes):
-    """Raise an error with the first message whose condition holds."""
-    for message, found in mistakes.items():
-        if found:
-            raise ValueError(message)
-
-
 def check_inputs(*paths):
     """Refuse files and folders that do not exist, before anything slow is imported."""
     for path in paths:

@@ -13,12 +13,13 @@ On several GPUs or machines start it with torchrun and --trainer strategy=ddp.
 import json
 import logging
 
+from astrofractal._utils.validation import refuse
 from astrofractal.cli.options import (
     add_output,
     check_files,
     check_folder,
     check_inputs,
-    refuse,
+    given,
     setting,
 )
 
@@ -89,11 +90,7 @@ def run(args):
         logging.basicConfig(level=logging.INFO, format="%(message)s")
     folder = pretrain(
         args.recipe,
-        output=args.output,
-        resume=args.resume,
-        start_from=args.start_from,
-        shards=args.shards,
-        maps=args.maps,
+        **given(args, ("output", "resume", "start_from", "shards", "maps")),
         progress_bar=not args.quiet,
         **dict(args.trainer),
         **dict(args.set),

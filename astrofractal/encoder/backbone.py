@@ -133,10 +133,8 @@ def read_checkpoint(path: PathLike) -> dict[str, torch.Tensor]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes can ask the unpickler for anything
-        msg = (
-            f"weights: {str(path)!r} is not a checkpoint that can be read without executing code; "
-            f"save its state dict alone as .safetensors ({reason_of(error)})"
-        )
+        why = f"cannot be read without executing code ({reason_of(error)})"
+        msg = f"weights: {str(path)!r} {why}: save its state dict alone as .safetensors"
         raise ValueError(msg) from error
 
 

@@ -125,9 +125,7 @@ class FractalEncoder(Options):
             state, has_card = self._read(weights)
         self.normalization = ChannelNormalization(**self.card["normalization"])
         if self.normalization.n_channels != self.in_chans:
-            msg = (
-                f"normalization must have in_chans={self.in_chans} values, got {self.normalization}"
-            )
+            msg = f"normalization must be for in_chans={self.in_chans}, got {self.normalization}"
             raise ValueError(msg)
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(random_state)
@@ -160,9 +158,7 @@ class FractalEncoder(Options):
         path = Path(weights)
         if isinstance(weights, str) and weights == "bundled":
             if self.model_name != BUNDLED_MODEL:
-                msg = (
-                    f"weights='bundled' are for {BUNDLED_MODEL!r}: give a path or weights='random'"
-                )
+                msg = f"weights='bundled' are for {BUNDLED_MODEL!r}: give a path or 'random'"
                 raise ValueError(msg)
             path = data_path(BUNDLED_WEIGHTS)
         if path.is_dir():

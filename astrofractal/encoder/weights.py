@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import astrofractal
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.reading import reading, reason_of, sha256
 from astrofractal._utils.validation import positive_int
 
 if TYPE_CHECKING:
-    from typing import Any
-
     import torch
-
-    from astrofractal._utils.annotations import PathLike
-
 
 __all__ = [
     "CONFIG",

@@ -29,7 +29,7 @@ _A0, _A1, _A2, _A3, _A4, _A5 = (
 )  # fmt: skip
 _ZERO, _ONE, _TWO, _TINY = _f(0), _f(1), _f(2), _f(1e-30)
 _MIN_EXP, _MAX_EXP = _f(-80), _f(80)
-_MANTISSA, _UNIT, _SIGN = np.int32(0x007FFFFF), np.int32(0x3F800000), np.int32(-(2**31))
+_MANTISSA, _UNIT = np.int32(0x007FFFFF), np.int32(0x3F800000)
 _SQRT2 = _f(1.41421356)
 _HALF = _f(0.5)
 

@@ -1,7 +1,5 @@
 """Flames on disk: files of many images each, and a manifest of their settings."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 from collections.abc import Sequence
@@ -118,7 +116,7 @@ def write_shards(
     shard_size: int = 1000,
     n_workers: int = 1,
     progress_bar: ProgressBar = False,
-) -> ShardedFlames:
+) -> "ShardedFlames":
     """
     Render a stream into a folder of files.
 
@@ -205,9 +203,7 @@ class ShardedFlames(Stream):
         first = next(_unwritten(self.folder, self.manifest), None)
         if first is not None:
             name = _path(self.folder, first).name
-            msg = (
-                f"{str(self.folder)!r} lacks images of {name}: run the command that wrote it again"
-            )
+            msg = f"{str(self.folder)!r} lacks images of {name}: run what wrote it again"
             raise ValueError(msg)
 
     def _image(self, index):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
+from numpy.typing import ArrayLike
 
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import positive_int
@@ -18,13 +21,7 @@ from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, mean_vel
 from astrofractal.mapset.files import read_parts, write_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
-
-    from numpy.typing import ArrayLike
     from torch.utils.data import Dataset
-
-    from astrofractal._utils.annotations import PathLike
 
 _COLUMNS = (
     "images", "masses", "clouds", "protostars", "times", "axes", "positions", "represents",

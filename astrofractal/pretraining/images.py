@@ -71,10 +71,8 @@ def _of_set(file, recipe):
     maps = MapSet.read(file)
     size, shape = recipe.images.source_size, maps.images.shape[2:]
     if min(shape) < size or not np.isclose(maps.pixel_scale.to_value(u.pc), PIXEL_SCALE, rtol=0.02):
-        msg = (
-            f"maps: {str(file)!r} must have at least {size} x {size} pixels of {PIXEL_SCALE:.4g} pc "
-            f"each, got {shape[0]} x {shape[1]} of {maps.pixel_scale:.4g}"
-        )
+        got = f"{shape[0]} x {shape[1]} of {maps.pixel_scale:.4g}"
+        msg = f"maps: {str(file)!r} must have {size} x {size} px of {PIXEL_SCALE:.4g} pc, got {got}"
         raise ValueError(msg)
     row, column = ((n - size) // 2 for n in shape)
     return maps.images[:, :, row : row + size, column : column + size]

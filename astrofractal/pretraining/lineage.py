@@ -1,25 +1,18 @@
 """Files of a run, and its networks as the start of another run or as weights."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.reading import reading
 from astrofractal.data import data_path
 from astrofractal.encoder import ChannelNormalization, load_weights, save_weights
 from astrofractal.encoder.encoder import BUNDLED_WEIGHTS
 from astrofractal.encoder.weights import HEADS
 from astrofractal.pretraining.recipe import Recipe
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from astrofractal._utils.annotations import PathLike
-
 
 __all__ = [
     "CHECKPOINT",

@@ -5,16 +5,11 @@ import re
 import tomllib
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.reading import reading
-from astrofractal._utils.validation import one_of
-
-if TYPE_CHECKING:
-    from typing import Any
-
-    from astrofractal._utils.annotations import PathLike
-
+from astrofractal._utils.validation import one_of, refuse
 
 __all__ = ["Images", "Optimizer", "Recipe", "Terms", "Views", "recipe_names"]
 
@@ -44,14 +39,6 @@ def _within(value, interval):
     low, high = map(float, interval[1:-1].split(","))
     above = value >= low if interval[0] == "[" else value > low
     return above and (value <= high if interval[-1] == "]" else value < high)
-
-
-def _require(rules):
-    """Raise an error with the first of the rules that does not hold."""
-    for rule, holds in rules.items():
-        if not holds:
-            msg = f"recipe value {rule}"
-            raise ValueError(msg)
 
 
 class _Table:
@@ -227,62 +214,52 @@ class Recipe(_Table):
         pair = (terms.center_weight, terms.consistency_weight, terms.protostar_mass_weight)
         symmetric, drop = views.pairing == "symmetric", views.mask_mode == "drop"
         added = bool(images.protostars) + bool(images.cusp_probability) + (images.source == "maps")
-        _require(
-            {
-                f"{name} needs rendering='gas', got {images.rendering!r}": not used
-                or images.rendering == "gas"
-                for name, used in gas_alone.items()
-            }
-            | {
-                "protostars=true needs cusp_probability=0, source 'maps' needs both to be off": (
-                    added < 2
-                ),
-                f"source_size must be at least image_size={views.image_size}, "
-                f"got {images.source_size}": images.source_size >= views.image_size,
-                "pairing 'symmetric' and structure_weight need mask_mode='drop', got 'token'": drop
-                or not (symmetric or terms.structure_weight),
-                "mask_mode 'drop' needs a predictor_depth of at least 1": not drop
-                or terms.predictor_depth,
-                f"student_tokens must be at least block_side**2 = {views.block_side**2}, "
-                f"got {views.student_tokens}": not symmetric
-                or views.student_tokens >= views.block_side**2,
-                "center_weight, consistency_weight and protostar_mass_weight need "
-                "pairing='symmetric'": symmetric or not any(pair),
-                "protostar_mass_weight needs protostars=true": images.protostars
-                or not terms.protostar_mass_weight,
-                "class_structure_weight needs a structure_weight above zero": terms.structure_weight
-                or not terms.class_structure_weight,
-            }
-        )
+        block = views.block_side**2
+        refuse({
+            f"{name} needs rendering='gas', got {images.rendering!r}":
+                used and images.rendering != "gas"
+            for name, used in gas_alone.items()
+        } | {
+            "protostars=true needs cusp_probability=0, source 'maps' needs both to be off": added > 1,
+            f"source_size must be at least image_size={views.image_size}, got {images.source_size}":
+                images.source_size < views.image_size,
+            "pairing 'symmetric' and structure_weight need mask_mode='drop', got 'token'":
+                not drop and (symmetric or terms.structure_weight),
+            "mask_mode 'drop' needs a predictor_depth of at least 1":
+                drop and not terms.predictor_depth,
+            f"student_tokens must be at least block_side**2 = {block}, got {views.student_tokens}":
+                symmetric and views.student_tokens < block,
+            "center_weight, consistency_weight and protostar_mass_weight need pairing='symmetric'":
+                any(pair) and not symmetric,
+            "protostar_mass_weight needs protostars=true":
+                terms.protostar_mass_weight and not images.protostars,
+            "class_structure_weight needs a structure_weight above zero":
+                terms.class_structure_weight and not terms.structure_weight,
+        }, "recipe value ")  # fmt: skip
         patch = re.search(r"patch(\d+)", self.model)
         if patch:
             self.check_patches(int(patch[1]))
 
     def check_patches(self, patch_size: int) -> None:
         """Reject values that patches of so many pixels leave no room for."""
-        views, grid = self.views, self.views.image_size // patch_size
+        views, size, grid = self.views, self.views.image_size, self.views.image_size // patch_size
         drop, n_hidden = views.mask_mode == "drop", round(views.mask_ratio * grid**2)
-        no_block = views.scattered_until == 1 and views.pairing != "symmetric"
-        _require(
-            {
-                f"image_size must be a multiple of the {patch_size} px of a patch, "
-                f"got {views.image_size}": views.image_size % patch_size == 0,
-                f"local_grid must be at most {grid} patches, got {views.local_grid}": (
-                    views.local_grid <= grid
-                ),
-                f"block_side must be at least 1 and less than {grid} patches, "
-                f"got {views.block_side}": not drop or no_block or 1 <= views.block_side < grid,
-                f"student_tokens must be less than the {grid**2} patches of a view, "
-                f"got {views.student_tokens}": not drop or views.student_tokens < grid**2,
-                f"mask_ratio must be a share that leaves and hides some of {grid**2} patches, "
-                f"got {views.mask_ratio}": not drop
-                or not views.scattered_until
-                or 1 <= n_hidden < grid**2,
-            }
-        )
+        has_block = views.scattered_until < 1 or views.pairing == "symmetric"
+        refuse({
+            f"image_size must be a multiple of the {patch_size} px of a patch, got {size}":
+                size % patch_size,
+            f"local_grid must be at most {grid} patches, got {views.local_grid}":
+                views.local_grid > grid,
+            f"block_side must be at least 1 and less than {grid} patches, got {views.block_side}":
+                drop and has_block and not 1 <= views.block_side < grid,
+            f"student_tokens must be less than {grid**2} patches, got {views.student_tokens}":
+                drop and views.student_tokens >= grid**2,
+            f"mask_ratio must leave and hide some of {grid**2} patches, got {views.mask_ratio}":
+                drop and views.scattered_until and not 1 <= n_hidden < grid**2,
+        }, "recipe value ")  # fmt: skip
 
     @classmethod
-    def load(cls, name: "PathLike", **overrides: "Any") -> "Recipe":
+    def load(cls, name: PathLike, **overrides: Any) -> "Recipe":
         """
         Load one of `recipe_names`, or a ``.toml`` or ``.json`` file.
 
@@ -299,7 +276,7 @@ class Recipe(_Table):
             return cls.of({"name": path.stem, **values}, **overrides)
 
     @classmethod
-    def of(cls, values: "dict[str, Any]", **overrides: "Any") -> "Recipe":
+    def of(cls, values: dict[str, Any], **overrides: Any) -> "Recipe":
         """
         Make a recipe of its values, each of which is checked.
 
@@ -330,7 +307,7 @@ class Recipe(_Table):
         """The number of optimizer steps."""
         return max(1, self.n_images // self.batch_size)
 
-    def to_dict(self) -> "dict[str, Any]":
+    def to_dict(self) -> dict[str, Any]:
         """Return the values as a dictionary of tables that `load` can read back as JSON."""
         return asdict(self)
 

@@ -1,17 +1,16 @@
 """Pretraining runs: a folder each, with the resolved recipe, a checkpoint and a log."""
 
-from __future__ import annotations
-
 import json
 import logging
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from timeit import repeat
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -19,6 +18,7 @@ from pytorch_lightning.callbacks import Callback, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.atomic import atomic_path, only_writer, remove_dead
 from astrofractal._utils.progress import quiet_lightning, safe_workers
 from astrofractal._utils.validation import positive_int
@@ -35,12 +35,6 @@ from astrofractal.pretraining.lineage import (
 )
 from astrofractal.pretraining.module import DINOv2
 from astrofractal.pretraining.recipe import Recipe
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from typing import Any
-
-    from astrofractal._utils.annotations import PathLike
 
 __all__ = ["RunFolder", "fastest_precision", "pretrain"]
 
@@ -62,10 +56,8 @@ class RunFolder:
     def new(cls, path, recipe, *, maps, **settings):
         """Return the folder of a new run, whose ``settings`` may have paths."""
         if (maps is not None) != (recipe.images.source == "maps"):
-            msg = (
-                "maps must be a folder with the recipe's source='maps' (recipe 'adapt'), and None "
-                f"with others, got {maps and str(maps)!r} and source={recipe.images.source!r}"
-            )
+            got = f"{maps and str(maps)!r} and source={recipe.images.source!r}"
+            msg = f"maps must be a folder with the recipe's source='maps' (adapt), else None, got {got}"
             raise ValueError(msg)
         run = cls(Path(path or f"runs/{recipe.name}"), recipe, settings, is_new=True)
         run.refuse_other()

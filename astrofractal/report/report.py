@@ -6,14 +6,16 @@ import base64
 import hashlib
 import html
 import sys
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from astropy.table import Table
+from astropy.table import QTable, Table
 
+from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.html import data_table, facts_table, figure_image
 from astrofractal.catalogs.columns import channel_code, verdict
@@ -22,15 +24,10 @@ from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.plotting import map_figure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from astropy.table import QTable
     from matplotlib.figure import Figure
 
-    from astrofractal._utils.annotations import PathLike
     from astrofractal.mass import StellarMassEstimator
     from astrofractal.segmentation import Segmentation
-
 
 __all__ = ["check_page", "write_report"]
 

@@ -19,11 +19,8 @@ def code_units(units):
         msg = f"units may have {', '.join(_CGS)}, got {sorted(unknown)}"
         raise ValueError(msg)
     values = {name: u.Quantity(value).to_value(u.Unit(_CGS[name])) for name, value in units.items()}
-    if (
-        "length" not in values
-        or ("mass" in values) == ("density" in values)
-        or ("velocity" in values) == ("time" in values)
-    ):
+    pairs = (("mass", "density"), ("velocity", "time"))
+    if "length" not in values or any((one in values) == (other in values) for one, other in pairs):
         msg = f"units needs length, mass or density, and one of velocity and time, got {sorted(units)}"
         raise ValueError(msg)
     length = values["length"]
