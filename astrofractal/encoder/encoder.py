@@ -1,11 +1,9 @@
 """`FractalEncoder`: gas maps in, frozen features out."""
 
-from __future__ import annotations
-
 import copy
 import os
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -140,7 +138,7 @@ class FractalEncoder(Options):
             network.eval().requires_grad_(False).to(self.device)
 
     @classmethod
-    def from_pretrained(cls, source: PathLike, **options: Any) -> FractalEncoder:
+    def from_pretrained(cls, source: PathLike, **options: Any) -> Self:
         """
         Load an encoder with its architecture and normalization.
 
@@ -220,7 +218,7 @@ class FractalEncoder(Options):
         own = self._fingerprint
         return own if precision == "float32" else fingerprint(own, precision)
 
-    def with_weights(self, state: dict[str, torch.Tensor], **card: Any) -> FractalEncoder:
+    def with_weights(self, state: dict[str, torch.Tensor], **card: Any) -> Self:
         """
         Return an encoder of the same model with other weights, such as tuned ones, without heads.
 
