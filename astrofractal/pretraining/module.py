@@ -1,6 +1,7 @@
 """DINOv2 as a LightningModule: student, EMA teacher and the terms of the loss."""
 
 import random
+import warnings
 
 import pytorch_lightning as pl
 import torch
@@ -16,7 +17,6 @@ from astrofractal.pretraining.terms import (
     PrototypeLoss,
     Step,
     effective_rank,
-    projection_head,
     take,
 )
 from astrofractal.pretraining.views import MASS_ZOOM, ViewSampler
@@ -308,16 +308,22 @@ class DINOv2(pl.LightningModule):
 
 
 def _network(recipe, *, drop_path):
-    backbone = create_backbone(
-        recipe.model, img_size=recipe.views.image_size, drop_path_rate=drop_path
-    )
+    from lightly.models.modules.heads import DINOProjectionHead
+
+    size, terms = recipe.views.image_size, recipe.terms
+    backbone = create_backbone(recipe.model, img_size=size, drop_path_rate=drop_path)
     suit_attention(backbone.blocks, backbone.patch_embed.num_patches)
-    network = {"backbone": backbone, "class_head": projection_head(recipe, backbone.num_features)}
-    if not recipe.terms.shared_head:
-        network["patch_head"] = projection_head(recipe, backbone.num_features)
-    if recipe.terms.center_weight:
-        network["center_head"] = projection_head(recipe, 2 * backbone.num_features)
-    return nn.ModuleDict(network)
+    widths = {"class_head": backbone.num_features}
+    if not terms.shared_head:
+        widths["patch_head"] = backbone.num_features
+    if terms.center_weight:
+        widths["center_head"] = 2 * backbone.num_features
+    sizes = terms.head_hidden, terms.head_bottleneck, terms.n_prototypes
+    with warnings.catch_warnings():
+        # lightly still uses the hook-based weight norm that torch deprecates.
+        warnings.simplefilter("ignore", FutureWarning)
+        heads = {name: DINOProjectionHead(width, *sizes) for name, width in widths.items()}
+    return nn.ModuleDict({"backbone": backbone, **heads})
 
 
 def _cut(images, samplers, places, *, degraded=False):

@@ -1,6 +1,5 @@
 """The terms of the loss, a class each: DINOv2's, with lightly's parts, and those of gas maps."""
 
-import warnings
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -21,7 +20,6 @@ __all__ = [
     "consistency_loss",
     "effective_rank",
     "mass_loss",
-    "projection_head",
     "take",
 ]
 
@@ -114,18 +112,6 @@ def effective_rank(features):
     power = torch.linalg.svdvals(centered).square()
     power = power / power.sum().clamp_min(1e-12)
     return torch.exp(-(power * power.clamp_min(1e-12).log()).sum()).item()
-
-
-def projection_head(recipe, embed_dim):
-    """Create lightly's DINO projection head."""
-    from lightly.models.modules.heads import DINOProjectionHead
-
-    with warnings.catch_warnings():
-        # lightly still uses the hook-based weight norm that torch deprecates.
-        warnings.simplefilter("ignore", FutureWarning)
-        terms = recipe.terms
-        sizes = terms.head_hidden, terms.head_bottleneck, terms.n_prototypes
-        return DINOProjectionHead(embed_dim, *sizes)
 
 
 class Predictor(nn.Module):
