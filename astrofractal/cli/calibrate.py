@@ -30,7 +30,6 @@ _TELESCOPE = (
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal calibrate``."""
     parser.add_argument("MAPS", help="labeled maps, or 'reference'")
     add_output(parser, "FILE", "the calibration to write (.astrofractal)", required=True)
     parser.add_argument(
@@ -45,7 +44,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Run ``astrofractal calibrate``."""
     check_files(args, "output")
     check_inputs(None if args.MAPS == "reference" else args.MAPS)
     from astrofractal import FractalEncoder, StellarMassEstimator

@@ -33,7 +33,6 @@ Next steps:
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal demo``."""
     parser.add_argument(
         "--output", "-o", metavar="DIR", default="astrofractal-demo",
         help="the folder; an earlier demo's is replaced (default: %(default)s)",
@@ -41,7 +40,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Run ``astrofractal demo``."""
     check_folder(args)
     folder = Path(args.output)
     names = {path.name for path in folder.iterdir()} if folder.exists() else set()

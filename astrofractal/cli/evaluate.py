@@ -24,7 +24,6 @@ _SCORES = {
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal evaluate``."""
     parser.add_argument("MAPS", help="labeled maps: a file or a folder")
     parser.add_argument("--calibration", metavar="FILE", help="(default: the bundled one)")
     add_output(parser, "FILE", "write true and estimated masses: .ecsv, ...", type=catalog_path)
@@ -32,7 +31,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Run ``astrofractal evaluate``."""
     check_files(args, "output", "plot")
     check_inputs(args.MAPS, args.calibration)
     from astrofractal import StellarMassEstimator

@@ -15,7 +15,6 @@ HELP = "render fractal flames to files or to a picture"
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal fractals``."""
     add = parser.add_argument
     add("--n-images", type=int, default=64, metavar="N", help="how many (default: %(default)s)")
     add("--size", type=int, default=96, metavar="PX", help="width in pixels (default: %(default)s)")
@@ -35,7 +34,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Run ``astrofractal fractals``."""
     nothing = args.output is None and args.contact_sheet is None
     refuse({"one of --output and --contact-sheet is needed": nothing})
     check_folder(args)

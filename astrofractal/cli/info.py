@@ -25,13 +25,11 @@ _PACKAGES = (
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal info``."""
     parser.add_argument("MAP", nargs="?", help="a map of gas (FITS)")
     add_quantity(parser, "--distance", "0.3 kpc", "of the gas, in pc or with a unit", bare="pc")
 
 
 def run(args):
-    """Run ``astrofractal info``."""
     check_inputs(args.MAP)
     if args.MAP is not None:
         from astrofractal import GasMap

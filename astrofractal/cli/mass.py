@@ -47,7 +47,6 @@ _SHOWN = (
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal mass``."""
     parser.add_argument("FILE", nargs="+", help="the map (FITS)")
     add_output(parser, "FILE", "the table: .ecsv, .vot, .fits or .csv", type=catalog_path)
     parser.add_argument("--regions", metavar="FILE", help="write circles for DS9 (.reg)")
@@ -125,7 +124,6 @@ def _check(args):
 
 
 def run(args):
-    """Run ``astrofractal mass``."""
     _check(args)
     from astrofractal.catalogs import write_catalog, write_regions
     from astrofractal.catalogs.columns import closing_lines

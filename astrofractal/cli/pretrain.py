@@ -29,7 +29,6 @@ _TRAINER = ("devices", "strategy", "n_nodes", "precision", "n_workers", "max_ste
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal pretrain``."""
     action = parser.add_mutually_exclusive_group()
     action.add_argument("--resume", metavar="RUN", help="continue the run in this folder")
     action.add_argument("--export", metavar="RUN", help="write the weights of this run and stop")
@@ -72,7 +71,6 @@ def json_or_text(text):
 
 
 def run(args):
-    """Run ``astrofractal pretrain``."""
     refuse({"--export needs --output FILE": args.export and args.output is None})
     if args.export:
         check_files(args, "output")

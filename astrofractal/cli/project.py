@@ -22,7 +22,6 @@ HELP = "make labeled maps from simulation snapshots"
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal project``."""
     add = parser.add_argument
     add("FOLDER", help="folder of snapshots of one simulation, or one snapshot")
     add_output(parser, "FILE", "the FITS file to write", required=True)
@@ -70,7 +69,6 @@ def _sight(text):
 
 
 def run(args):
-    """Run ``astrofractal project``."""
     from astropy import units as u
 
     from astrofractal.simulations import find_snapshots, line_of_sight_basis, map_set, read_snapshot

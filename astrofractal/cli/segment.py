@@ -49,7 +49,6 @@ class _Hidden:
 
 
 def add_arguments(parser):
-    """Declare the arguments of ``astrofractal segment``."""
     add = parser.add_argument
     add("FILE", help="the map (FITS)")
     add_output(parser, "DIR", "the folder to write to (default: FILE's name with -segments)")
@@ -76,7 +75,6 @@ def add_arguments(parser):
 
 
 def run(args):
-    """Run ``astrofractal segment``."""
     if args.output is None:
         stem = Path(args.FILE).name
         for suffix in (".gz", ".fits", ".fit"):

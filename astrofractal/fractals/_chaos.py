@@ -61,9 +61,10 @@ def _affine(px, py, qx, qy, m, k):
 
 @njit(nogil=True, forceinline=True, error_model="numpy")
 def _affine_home(px, py, qx, qy, m, k, hx, hy, lo, n):
-    """Apply an affine map to a segment, and start walkers again that run away."""
+    """Apply an affine map to a segment, and start walkers again that run away; return how many."""
     a, b, c, d, e, f = m[k, 0], m[k, 1], m[k, 2], m[k, 3], m[k, 4], m[k, 5]
     start = np.uintp(lo)
+    lost = np.int32(0)
     for i in range(n):
         x, y = px[i], py[i]
         u = a * x + b * y + c
@@ -72,16 +73,7 @@ def _affine_home(px, py, qx, qy, m, k, hx, hy, lo, n):
         j = start + np.uintp(i)
         qx[j] = u if good else hx[j]
         qy[j] = v if good else hy[j]
-
-
-@njit(nogil=True, error_model="numpy")
-def _count_runaways(px, py, m, k, n):
-    """Count the walkers of a segment that an affine map takes too far."""
-    lost = 0
-    for i in range(n):
-        u = m[k, 0] * px[i] + m[k, 1] * py[i] + m[k, 2]
-        v = m[k, 3] * px[i] + m[k, 4] * py[i] + m[k, 5]
-        lost += 0 if (abs(u) < RUNAWAY) & (abs(v) < RUNAWAY) else 1
+        lost += np.int32(0) if good else np.int32(1)
     return lost
 
 
@@ -191,9 +183,9 @@ def play(key, system, steps, points, frame, size, histogram, table):
                 if symmetry != 1:
                     _turn(post, k, s, symmetry, second)
                     last, row = second, 0
+                gone = _affine_home(ox, oy, fx, fy, last, row, hx, hy, lo, hi - lo)
                 if number >= BURN_IN // 2 and number <= BURN_IN:
-                    lost += _count_runaways(ox, oy, last, row, hi - lo)
-                _affine_home(ox, oy, fx, fy, last, row, hx, hy, lo, hi - lo)
+                    lost += gone
             else:
                 _affine(ox, oy, px, py, post, k)
             lo = hi

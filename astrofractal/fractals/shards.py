@@ -203,7 +203,8 @@ class ShardedFlames(Stream):
         first = next(_unwritten(self.folder, self.manifest), None)
         if first is not None:
             name = _path(self.folder, first).name
-            msg = f"{str(self.folder)!r} lacks images of {name}: run what wrote it again"
+            lacks = f"{str(self.folder)!r} lacks images of {name}"
+            msg = f"{lacks}: run the command that wrote it again"
             raise ValueError(msg)
 
     def _image(self, index):

@@ -72,7 +72,8 @@ def _of_set(file, recipe):
     size, shape = recipe.images.source_size, maps.images.shape[2:]
     if min(shape) < size or not np.isclose(maps.pixel_scale.to_value(u.pc), PIXEL_SCALE, rtol=0.02):
         got = f"{shape[0]} x {shape[1]} of {maps.pixel_scale:.4g}"
-        msg = f"maps: {str(file)!r} must have {size} x {size} px of {PIXEL_SCALE:.4g} pc, got {got}"
+        wanted = f"at least {size} x {size} pixels of {PIXEL_SCALE:.4g} pc"
+        msg = f"maps: {str(file)!r} must have {wanted} each, got {got}"
         raise ValueError(msg)
     row, column = ((n - size) // 2 for n in shape)
     return maps.images[:, :, row : row + size, column : column + size]
