@@ -57,7 +57,7 @@ class RunFolder:
         """Return the folder of a new run, whose ``settings`` may have paths."""
         if (maps is not None) != (recipe.images.source == "maps"):
             got = f"{maps and str(maps)!r} and source={recipe.images.source!r}"
-            msg = f"maps must be a folder with the recipe's source='maps' and None with others, got {got}"
+            msg = f"maps must be a folder with the recipe's source='maps' or None with others, got {got}"
             raise ValueError(msg)
         run = cls(Path(path or f"runs/{recipe.name}"), recipe, settings, is_new=True)
         run.refuse_other()
