@@ -5,7 +5,6 @@ import torch
 __all__ = [
     "LATTICE",
     "POOLINGS",
-    "center_features",
     "center_patches",
     "check_pooling",
     "mean_and_scatter",
@@ -32,11 +31,6 @@ def mean_and_scatter(tokens):
     # Not std(), whose gradient is infinite where tokens are equal.
     scatter = (tokens.var(1, correction=0) + 1e-8).sqrt()
     return torch.cat([tokens.mean(1), scatter], 1)
-
-
-def center_features(tokens, grid, n_prefix):
-    """Return mean and scatter of the central patch tokens, for the loss."""
-    return mean_and_scatter(_inner(tokens, grid, n_prefix).flatten(1, 2))
 
 
 def _inner(tokens, grid, n_prefix):

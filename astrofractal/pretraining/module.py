@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from astrofractal.encoder.backbone import create_backbone, full_precision, suit_attention
-from astrofractal.encoder.pooling import center_features, center_patches
+from astrofractal.encoder.pooling import center_patches, mean_and_scatter
 from astrofractal.encoder.structure import N_CENTER_TARGETS, N_STRUCTURE_TARGETS, structure_targets
 from astrofractal.pretraining.images import recipe_normalization
 from astrofractal.pretraining.terms import (
@@ -156,11 +156,10 @@ class DINOv2(pl.LightningModule):
         if self.symmetric:
             hidden = taught.tokens_in(places[0], self.grid).gather(1, hidden)
             step.asked = places[0].zoom == MASS_ZOOM
+            middle = center_patches(self.grid).to(kept)
+            step.teacher_center = mean_and_scatter(step.teacher[:, self.n_prefix + middle])
             # The central 2 x 2 tokens are among the kept ones.
-            central = (kept[:, :, None] == center_patches(self.grid).to(kept)).int().argmax(1)
-            step.central = self.n_prefix + central
-            size = self.grid, self.grid
-            step.teacher_center = center_features(step.teacher, size, self.n_prefix)
+            step.central = self.n_prefix + (kept[:, :, None] == middle).int().argmax(1)
         step.hidden = take(step.teacher, self.n_prefix + hidden).flatten(0, 1)
         if self.recipe.terms.structure_weight:
             # Visible patches are read from the encoder's own tokens by one linear map, so that
