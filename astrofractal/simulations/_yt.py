@@ -80,7 +80,6 @@ def _is_open(path, code):
 
 def _entry(path, code):
     """Return the file that yt opens."""
-    path = Path(path)
     if code == "ramses" and path.is_dir():
         path = sorted(path.glob("info_[0-9]*.txt"))[0]
     if code == "enzo" and path.suffix == ".hierarchy":
@@ -177,8 +176,7 @@ def _read_sinks(data, path, code, *, reservoir):
     """Return the sink particles of a snapshot."""
     dataset = data.ds
     if code == "ramses":
-        folder = Path(path) if Path(path).is_dir() else Path(path).parent
-        files = sorted(folder.glob("sink_[0-9]*.csv"))
+        files = sorted((path if path.is_dir() else path.parent).glob("sink_[0-9]*.csv"))
         if files:
             length = float(dataset.length_unit.to("pc")) / dataset.parameters["boxlen"] * u.pc
             mass = float(dataset.mass_unit.to("Msun")) * u.solMass

@@ -107,8 +107,7 @@ def thermal_dispersion(temperature: u.Quantity, *, molecular_weight: float = 2.3
     >>> print(f"{thermal_dispersion(10 * u.K):.3f}")
     0.187 km / s
     """
-    hydrogen = const.m_p + const.m_e
-    square = const.k_B * u.Quantity(temperature, u.K) / (molecular_weight * hydrogen)
+    square = const.k_B * u.Quantity(temperature, u.K) / (molecular_weight * HYDROGEN_MASS)
     return np.sqrt(square).to(u.km / u.s)
 
 
