@@ -252,9 +252,11 @@ class Recipe(_Table):
                 views.local_grid > grid,
             f"block_side must be at least 1 and less than {grid} patches, got {views.block_side}":
                 drop and has_block and not 1 <= views.block_side < grid,
-            f"student_tokens must be less than {grid**2} patches, got {views.student_tokens}":
+            f"student_tokens must be less than the {grid**2} patches of a view, "
+            f"got {views.student_tokens}":
                 drop and views.student_tokens >= grid**2,
-            f"mask_ratio must leave and hide some of {grid**2} patches, got {views.mask_ratio}":
+            "mask_ratio must be a share that leaves and hides some of "
+            f"{grid**2} patches, got {views.mask_ratio}":
                 drop and views.scattered_until and not 1 <= n_hidden < grid**2,
         }, "recipe value ")  # fmt: skip
 

@@ -4,7 +4,9 @@ from astropy import units as u
 from astropy.io import fits
 from numpy.testing import assert_allclose, assert_array_equal
 
+from astrofractal.data import data_path
 from astrofractal.mapset import MapSet
+from astrofractal.mapset.files import is_map_set
 
 
 def make_mapset(n_maps=12, *, n_protostars=2, cloud="cloud01", seed=0, size=16):
@@ -190,3 +192,12 @@ def test_a_data_set_of_torch():
     assert masses.shape == (5,)
     assert list(clouds) == ["a"] * 5
     assert list(protostars) == maps.protostars[:5].tolist()
+
+
+def test_a_map_with_a_table_of_sinks_is_no_map_set(tmp_path):
+    make_mapset().write(tmp_path / "maps.fits.gz")
+    (tmp_path / "notes.txt").write_text("no FITS")
+    assert is_map_set(tmp_path / "maps.fits.gz")
+    assert is_map_set(tmp_path)
+    assert not is_map_set(tmp_path / "notes.txt")
+    assert not is_map_set(data_path("example_cloud.fits"))
