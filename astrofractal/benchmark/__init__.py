@@ -2,11 +2,9 @@
 
 from astrofractal.benchmark.encoded import FeatureStore
 from astrofractal.benchmark.methods import Method, list_methods
-from astrofractal.benchmark.paper import run_paper
-from astrofractal.benchmark.run import placed, run_benchmark
 from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, paired_rows
-from astrofractal.benchmark.studies import off_center
+from astrofractal.benchmark.study import run_study
 
 __all__ = [
     "Bootstrap",
@@ -15,9 +13,6 @@ __all__ = [
     "Scorer",
     "list_methods",
     "make_protocol",
-    "off_center",
     "paired_rows",
-    "placed",
-    "run_benchmark",
-    "run_paper",
+    "run_study",
 ]

@@ -15,9 +15,9 @@ from astrofractal.mass import Calibration, make_regressor
 from astrofractal.mass.intervals import Scaler
 from astrofractal.mass.measures import appearance
 from astrofractal.mass.regressors import fit_regressor, takes_weights
-from astrofractal.mass.weights import protostar_weights
+from astrofractal.mass.weights import protostar_weights, scores
 
-__all__ = ["PROTOCOLS", "Prediction", "Protocol", "Scorer", "make_protocol"]
+__all__ = ["PROTOCOLS", "Prediction", "Protocol", "Scorer", "make_protocol", "scores_of"]
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,6 +148,12 @@ class Scorer:
         kept = np.sort(order[place < self.n_per_protostar])
         total, left = (np.bincount(index[i], represents[i]) for i in (slice(None), kept))
         return train[kept], represents[kept] * (total / left)[index[kept]]
+
+
+def scores_of(maps, log_mass, rows):
+    """Return the scores of the predicted log10 masses of some maps."""
+    protostars, represents = maps.protostars[rows], maps.represents[rows]
+    return scores(maps.log_masses[rows], log_mass[rows], protostars, represents)
 
 
 #: The protocols; the first one is the headline.

@@ -7,7 +7,7 @@ import numpy as np
 
 from astrofractal._utils.random import keyed_generator
 
-__all__ = ["Bootstrap", "effective_sample_size", "paired_rows", "score"]
+__all__ = ["Bootstrap", "effective_sample_size", "paired_rows", "score", "with_error"]
 
 
 class Bootstrap:
@@ -57,13 +57,18 @@ class Bootstrap:
         return found
 
 
+def with_error(name, values):
+    """Return the value of a sample as ``name``, and its scatter over resamplings as ``name_err``."""
+    return {name: float(values[0]), f"{name}_err": float(np.nanstd(values[1:]))}
+
+
 def score(
     true: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap, *, protostars: np.ndarray
 ) -> dict[str, Any]:
     """Return the scores of log10 masses, each with its standard deviation (``_err``)."""
     scores = {}
     for name, values in bootstrap.scores(true, predicted).items():
-        scores[name], scores[f"{name}_err"] = float(values[0]), float(np.nanstd(values[1:]))
+        scores |= with_error(name, values)
     return scores | {"n_effective": effective_sample_size(predicted - true, protostars)}
 
 
@@ -116,7 +121,5 @@ def paired_rows(
                 "n_protostars": len(np.unique(protostars[rows])),
             }
             for name in ("r2_protostar", "r2"):
-                difference = found[method][name] - found[reference][name]
-                row[name] = float(difference[0])
-                row[f"{name}_err"] = float(np.nanstd(difference[1:]))
+                row |= with_error(name, found[method][name] - found[reference][name])
             yield row

@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from astrofractal._utils.random import keyed_generator
 from astrofractal.benchmark.methods import HAND_MADE
 from astrofractal.benchmark.scorer import Scorer, make_protocol
-from astrofractal.benchmark.scores import Bootstrap, score
+from astrofractal.benchmark.scores import Bootstrap, score, with_error
 from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import MapSet
 from astrofractal.observing import Telescope
@@ -26,6 +26,7 @@ __all__ = [
     "off_center",
     "paired_with",
     "score_rows",
+    "with_images",
 ]
 
 #: The numbers of labeled protostars of the learning curves; `None`: all.
@@ -159,7 +160,7 @@ def degraded(maps, kind, level, telescope, *, random_state=0):
         return maps
     if kind == "off-center":
         return off_center(maps, level, random_state=random_state)
-    return _with_images(maps, telescope.observe_images(maps.images, random_state=random_state))
+    return with_images(maps, telescope.observe_images(maps.images, random_state=random_state))
 
 
 def off_center(maps, distance, *, random_state=0):
@@ -172,10 +173,11 @@ def off_center(maps, distance, *, random_state=0):
     for i, k in enumerate(generator.integers(4, size=len(images))):
         y, x = d + d * np.array([(1, 0), (-1, 0), (0, 1), (0, -1)][k])
         moved[i] = padded[i, :, y : y + ny, x : x + nx]
-    return _with_images(maps, moved)
+    return with_images(maps, moved)
 
 
-def _with_images(maps, images):
+def with_images(maps, images):
+    """Return labeled maps with other images."""
     return MapSet(
         images, maps.masses, clouds=maps.clouds, protostars=maps.protostars, times=maps.times,
         axes=maps.axes, represents=maps.represents, pixel_scale=maps.pixel_scale,
@@ -197,9 +199,8 @@ def degradation_rows(scorer, methods, degradation, *, random_state=0):
         row = {"kind": kind, "level": float(level)}
         row |= _described(method, telescope.channels) | {"n_maps": len(maps)}
         row |= score(maps.log_masses, log_mass, bootstrap, protostars=maps.protostars)
-        difference = found["r2_protostar"] - reference["r2_protostar"]
-        row |= {"reference": methods[0].name, "r2_difference": float(difference[0]),
-                "r2_difference_err": float(np.nanstd(difference[1:]))}  # fmt: skip
+        row["reference"] = methods[0].name
+        row |= with_error("r2_difference", found["r2_protostar"] - reference["r2_protostar"])
         yield row
 
 

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy import units as u
-from astropy.table import Table
+from astropy.table import QTable, Table, vstack
 from torch import nn
 
-from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.random import keyed_generator
 from astrofractal._utils.validation import one_of
-from astrofractal.benchmark.run import row_numbers
+from astrofractal.benchmark.run import Journal, placed, row_numbers
+from astrofractal.benchmark.scores import Bootstrap, with_error
 from astrofractal.encoder import ChannelNormalization, FractalEncoder
 from astrofractal.mass.fine_tuning import (
     FreshViews,
@@ -30,6 +30,7 @@ __all__ = [
     "Scratch",
     "Tuned",
     "make_network",
+    "run_networks",
     "supervised_predictions",
     "train_supervised",
 ]
@@ -171,10 +172,8 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), clouds=None, progr
     for method in methods:
         one_of("methods", method, SUPERVISED)
     for method, seed in product(methods, seeds):
-        done = set()
-        for table in tables:
-            same = (table["method"] == method) & (table["seed"] == seed)
-            done |= set(table["cloud"][same].tolist())
+        known = (t[(t["method"] == method) & (t["seed"] == seed)] for t in tables)
+        done = {cloud for table in known for cloud in table["cloud"].tolist()}
         left = [cloud for cloud in every if cloud in clouds and cloud not in done]
         splits = [
             (np.flatnonzero(maps.clouds != c), np.flatnonzero(maps.clouds == c)) for c in left
@@ -197,18 +196,61 @@ def train_supervised(maps, path, *, methods=None, seeds=(0,), clouds=None, progr
 
 
 def _write(tables, path):
-    table = Table(np.concatenate([t.as_array() for t in tables]))
-    for name, text in (
-        ("row", "index of the map within the file of its cloud"),
-        ("log_mass", "log10 of the mass in solMass, by a network trained on the other clouds"),
-        ("best_epoch", "epoch that was kept, chosen on a cloud held out of the training ones"),
-        ("minutes", "of the processor, for the training and the predictions of this cloud"),
-    ):
-        table[name].info.description = text
+    table = QTable(np.concatenate([t.as_array() for t in tables]))
     # Scores per map and per protostar depend on it: compare methods at equal exponents.
-    table.meta["weight_exponent"] = {
-        name: SUPERVISED[name].weight_exponent for name in np.unique(table["method"]).tolist()
-    }
-    with atomic_path(path) as temporary:
-        table.write(temporary, format="ascii.ecsv")
+    names = np.unique(table["method"]).tolist()
+    exponents = {name: SUPERVISED[name].weight_exponent for name in names}
+    Journal(path.parent, {"weight_exponent": exponents}).keep(path.stem, table)
     return table
+
+
+def run_networks(journal, maps, *, networks=(), seeds=(0,), parts=None, progress_bar=False):
+    """Train networks where predictions lack, and score all of them, paired with the default."""
+    folder = journal.folder
+    if networks:
+        options = {"methods": networks, "seeds": seeds, "clouds": parts}
+        train_supervised(maps, folder / "supervised.ecsv", **options, progress_bar=progress_bar)
+    paths = [folder / f"{name}.ecsv" for name in ("supervised", "supervised_clouds")]
+    tables = [Table.read(path) for path in paths if path.exists()]
+    if not tables or not (folder / "predictions.ecsv").exists():
+        msg = f"{str(folder)!r} must have the predictions.ecsv of the benchmark; add networks to train"
+        raise FileNotFoundError(msg)
+    exponents = {n: x for t in tables for n, x in t.meta["weight_exponent"].items()}
+    known = Table.read(folder / "predictions.ecsv")
+    default = placed(maps, known[known["method"] == "default"])
+    table = vstack(tables, metadata_conflicts="silent")
+    for method in dict.fromkeys(table["method"].tolist()):
+        own = table[table["method"] == method]
+        seeds = [placed(maps, own[own["seed"] == seed]) for seed in np.unique(own["seed"])]
+        known = [np.isfinite(predicted) for predicted in seeds]
+        minutes = own["minutes"][(own["row"] == 0) & np.isfinite(own["minutes"])]
+        for which in np.unique(known, axis=0):  # seeds with the same clouds
+            same = [np.where(which, p, np.nan) for p, k in zip(seeds, known) if k[which].all()]
+            row = {"method": method, "n_seeds": len(same), "weight_exponent": exponents[method]}
+            row["minutes"] = float(np.mean(minutes)) if len(minutes) else np.nan
+            journal.add("supervised_scores", [row | _compared(maps, same, default)])
+
+
+def _compared(maps, seeds, default):
+    """Return the mean scores of the seeds of a network, and its differences from the default."""
+    mean = np.mean(seeds, axis=0)
+    tested = np.isfinite(mean)
+    protostars, clouds = maps.protostars[tested], maps.clouds[tested]
+    bootstrap = Bootstrap(protostars, clouds)
+
+    def scored(log_mass):
+        return bootstrap.scores(maps.log_masses[tested], log_mass[tested])
+
+    each, together, reference = [scored(one) for one in seeds], scored(mean), scored(default)
+    both = scored((default + mean) / 2)  # what the default gains by the network
+    row = {"n_clouds": len(np.unique(clouds)), "n_protostars": len(np.unique(protostars))}
+    row["n_maps"] = int(tested.sum())
+    for name in ("r2_protostar", "r2"):
+        values = [float(one[name][0]) for one in each]
+        row |= with_error(name, together[name]) | {name: float(np.mean(values))}
+        row[f"{name}_scatter"] = float(np.std(values, ddof=1)) if len(values) > 1 else np.nan
+        row |= with_error(f"beside_default_{name}", both[name] - reference[name])
+        # The mean of the differences of the seeds, which share clouds and protostars.
+        less = np.mean([one[name] - reference[name] for one in each], axis=0)
+        row |= with_error(f"less_default_{name}", less)
+    return row

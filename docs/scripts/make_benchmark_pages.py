@@ -4,13 +4,15 @@
     python docs/scripts/make_benchmark_pages.py docs/research/benchmark
 
 writes ``*.rst``, which docs/research/benchmark.rst includes, and ``*.png``. Parts of the benchmark
-that were not run are left out.
+that were not run are left out. From ``*_segments.fits`` of the study of segments it draws
+``segments.png``, the methods on the first cloud, and ``segments_real.png``.
 """
 
 import argparse
 from pathlib import Path
 
 import numpy as np
+from astropy.io import fits
 from astropy.table import QTable
 from matplotlib.figure import Figure
 
@@ -310,6 +312,50 @@ def supervised(tables):
     return list_table(header, rows)
 
 
+def plot_segments(panels):
+    """Draw column densities, and labels (0: thin gas, -1: none), each cut to the gas, as one picture."""
+    n_rows = -(-len(panels) // 4)
+    figure = Figure(figsize=(10.4, 2.7 * n_rows))
+    axes = figure.subplots(n_rows, 4, squeeze=False)
+    for panel in axes.flat:
+        panel.axis("off")
+    for panel, (title, (column, labels)) in zip(axes.flat, panels.items(), strict=False):
+        rows, columns = (slice(part.min(), part.max() + 1) for part in np.nonzero(column > 0))
+        if labels is None:
+            panel.imshow(np.log10(column)[rows, columns], origin="lower", cmap="gray_r")
+        else:
+            found = ordered(labels, column)[rows, columns]
+            panel.imshow(found, origin="lower", cmap="turbo", interpolation="nearest")
+        panel.set_title(title, fontsize=7)
+    figure.tight_layout(pad=0.3)
+    return figure
+
+
+def ordered(labels, column):
+    """Return labels as numbers in the order of their mean column density, NaN without a label."""
+    use = (labels >= 0) & (column > 0)
+    found, index = np.unique(labels[use], return_inverse=True)
+    order = np.argsort(np.argsort(np.bincount(index, column[use]) / np.bincount(index)))
+    picture = np.full(labels.shape, np.nan)
+    picture[use] = order[index] if len(found) <= 8 else np.minimum(index, 1)  # leaves, or a mask
+    return picture
+
+
+def segments(paths):
+    """Return what `plot_segments` draws, by the name of the figure."""
+    figures = {"segments": {}, "segments_real": {}}
+    for path in paths:
+        name = path.stem.removesuffix("_segments")
+        with fits.open(path) as hdus:
+            column, *labels = [(hdu.header["TITLE"], hdu.data) for hdu in hdus[1:]]
+        real = len(labels) == 1
+        panels = figures["segments_real" if real else "segments"]
+        if real or not panels:  # one cloud alone
+            panels[f"{name}{'' if real else ': column density'}"] = column[1], None
+            panels |= {f"{name}: {t}" if real else t: (column[1], image) for t, image in labels}
+    return {name: panels for name, panels in figures.items() if panels}
+
+
 PAGES = {
     "summary": (summary, "paired"),
     "everything": (everything, "scores"),
@@ -337,6 +383,9 @@ def main():
     for name, (plot, needed) in FIGURES.items():
         if needed in tables:
             plot(tables).savefig(folder / f"{name}.png", dpi=120)
+    for name, panels in segments(sorted(folder.glob("*_segments.fits"))).items():
+        path = folder / f"{name}.png"
+        plot_segments(panels).savefig(path, dpi=90, pil_kwargs={"optimize": True})
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
 reads maps of L1688, L1448, NGC 1333, L1551 and Per-emb-2, calibrates for each (`matched`) and writes
 the table and what the page shows of it (real_protostars.csv, real_protostars_maps.csv and .txt).
 A protostar without an estimate has a row with the reason.  --maps FOLDER takes other reference maps.
+--segments FOLDER only writes the maps of which docs/research/segments.rst shows the segments.
 """
 
 import argparse
@@ -166,6 +167,33 @@ def per_emb_2(folder):
     )
 
 
+def segmented(folder):
+    """Yield the names and the maps whose segments are compared."""
+    yield "NGC 1333, dust", ngc1333(folder)
+    names = ("N_NH3", "Vlsr", "Sigma")
+    yield (
+        "L1688, NH3",
+        GasMap.read(
+            *(folder / f"droplets_L1688_{name}.fits" for name in names),
+            unit="dex(cm-2)",
+            no_data=0,
+            column=Abundance(ABUNDANCE),
+            distance=138 * u.pc,
+        ),
+    )
+    yield (
+        "Barnard 5, NH3",
+        GasMap.read(
+            *(folder / f"b5_NH3_{name}.fits" for name in ("11_TdV", "Vlsr", "sigma_v")),
+            unit=["K km/s", "km/s", "km/s"],
+            column=XFactor(5e21 / u.cm**2 / (u.K * KMS)),
+            beam=6 * u.arcsec,
+            distance=302 * u.pc,
+        ),
+    )
+    yield "L1448, 13CO", l1448(folder)
+
+
 MAPS = {
     "L1688": l1688, "L1448": l1448, "NGC 1333": ngc1333, "L1551": l1551, "Per-emb-2": per_emb_2,
 }  # fmt: skip
@@ -273,10 +301,17 @@ def _short(value, form=None):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of the observed maps")
-    parser.add_argument("output", type=Path, help="the table, .ecsv")
+    parser.add_argument("output", nargs="?", type=Path, help="the table, .ecsv")
     parser.add_argument("--maps", type=Path, help="folder of map sets, the reference maps")
+    parser.add_argument("--segments", type=Path, help="write maps to this folder, and no table")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
+    if args.segments:
+        for name, gas in segmented(args.folder):
+            gas.write(args.segments / f"{name}.fits", overwrite=True)
+        return
+    if args.output is None:
+        parser.error("output is missing")
     maps = reference_maps() if args.maps is None else MapSet.read(args.maps)
     protostars = dynamical_masses(Table.read(args.folder / "protostar_masses.csv"))
     found = []

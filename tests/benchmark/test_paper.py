@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from astropy.table import QTable
 
-from astrofractal.benchmark import run_paper
+from astrofractal.benchmark import run_study
 from astrofractal.benchmark.supervised import SUPERVISED, Scratch
 from astrofractal.cli import main
 from astrofractal.mapset import MapSet
@@ -25,7 +25,7 @@ def maps(folder):
 
 
 def test_the_table(tmp_path, folder, capsys):
-    arguments = [str(folder / "slabs.fits"), "--protocol", "paper", "--weights", "random"]
+    arguments = [str(folder / "slabs.fits"), "--study", "paper", "--weights", "random"]
     arguments += ["--features-cache", str(folder / "features")]
     arguments = ["benchmark", *arguments, "--quick", "--output", str(tmp_path / "out")]
     assert main(arguments) == 0
@@ -44,8 +44,8 @@ def test_the_table(tmp_path, folder, capsys):
 
 
 def test_fewer_maps_and_two_sets(tmp_path, folder, maps):
-    options = {"weights": "random", "features_cache": folder / "features", "default": False}
-    journal = run_paper({"a": maps, "b": maps}, tmp_path, n_maps=100, **options)
+    options = {"weights": "random", "features_cache": folder / "features", "quick": True}
+    journal = run_study("paper", {"a": maps, "b": maps}, tmp_path, n_maps=100, **options)
     table = journal.tables["paper"]
     assert set(table["n_maps"]) == {100}
     assert table[:7]["r2"].tolist() == table[7:]["r2"].tolist()
@@ -54,9 +54,9 @@ def test_fewer_maps_and_two_sets(tmp_path, folder, maps):
 def test_networks_are_trained_on_the_same_splits(tmp_path, folder, maps, monkeypatch):
     short = Scratch("cnn", zoom=1.0, size=24, learning_rate=5e-3, n_views=1, max_epochs=1)
     monkeypatch.setitem(SUPERVISED, "short", short)
-    options = {"weights": "random", "default": False, "n_maps": 120, "networks": ["short"]}
+    options = {"weights": "random", "quick": True, "n_maps": 120, "networks": ["short"]}
     options["features_cache"] = folder / "features"
-    table = run_paper({"a": maps}, tmp_path, **options).tables["paper"]
+    table = run_study("paper", {"a": maps}, tmp_path, **options).tables["paper"]
     assert table["method"][-1] == "short"
     assert np.isfinite([table["r2"][-1], table["r2_clouds"][-1].item()]).all()
 
@@ -64,4 +64,6 @@ def test_networks_are_trained_on_the_same_splits(tmp_path, folder, maps, monkeyp
 def test_options_of_the_paper_alone(tmp_path, folder, capsys):
     arguments = ["benchmark", str(folder / "slabs.fits"), "--output", str(tmp_path / "out")]
     assert main([*arguments, "--networks", "small CNN"]) == 1
-    assert "--protocol paper" in capsys.readouterr().err
+    assert "--networks must not be given with the study 'clouds'" in capsys.readouterr().err
+    assert main([*arguments, "--study", "paper", "--networks", "big CNN"]) == 1
+    assert "--networks must be one of 'small CNN, n^-1/2', " in capsys.readouterr().err

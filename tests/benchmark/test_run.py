@@ -12,7 +12,7 @@ from astrofractal.benchmark import (
     Scorer,
     list_methods,
     make_protocol,
-    run_benchmark,
+    run_study,
 )
 from astrofractal.benchmark.methods import HAND_MADE, BestRadius, ClassicalMasses
 from astrofractal.benchmark.studies import DEGRADATIONS, degraded, label_groups, learning_rows
@@ -57,7 +57,9 @@ def test_tables(tmp_path, maps):
     out = tmp_path / "out"
     broken = Method("broken", PROFILES, Ridge(alpha="no number"))
     options = {"weights": "random", "methods": [*METHODS, broken]}
-    journal = run_benchmark(maps, out, parts=["scores", "intervals"], n_per_protostar=2, **options)
+    journal = run_study(
+        "clouds", maps, out, parts=["scores", "intervals"], n_per_protostar=2, **options
+    )
     assert len(journal.failed) == 2  # by both protocols
     assert "broken" in journal.failed[0]
     scores = QTable.read(out / "scores.ecsv")
@@ -82,9 +84,9 @@ def test_tables(tmp_path, maps):
     own["method"], own["seed"] = "network", 1
     own.write(tmp_path / "network.ecsv")
     with pytest.raises(FileExistsError, match="overwrite"):
-        run_benchmark(maps, out, **options)
-    run_benchmark(
-        maps, out, parts=["scores"], overwrite=True, predictions=[tmp_path / "network.ecsv"],
+        run_study("clouds", maps, out, **options)
+    run_study(
+        "clouds", maps, out, parts=["scores"], overwrite=True, predictions=[tmp_path / "network.ecsv"],
         weights="random", methods=METHODS[:2], n_per_protostar=2,
     )  # fmt: skip
     scores = QTable.read(out / "scores.ecsv")
@@ -101,14 +103,14 @@ def test_predictions_of_a_part_are_refused(tmp_path, maps, clouds):
     table["row"], table["log_mass"], table["method"] = 0, 0.1, "network"
     table.write(tmp_path / "part.ecsv")
     with pytest.raises(ValueError, match="must have a log_mass for each of the 72 maps"):
-        run_benchmark(maps, tmp_path / "out", weights="random", methods=METHODS,
-                      predictions=[tmp_path / "part.ecsv"])  # fmt: skip
+        run_study("clouds", maps, tmp_path / "out", weights="random", methods=METHODS,
+                  predictions=[tmp_path / "part.ecsv"])  # fmt: skip
     assert not (tmp_path / "out").exists()
 
 
 def test_one_cloud_is_refused(tmp_path, maps):
     with pytest.raises(ValueError, match="at least two clouds"):
-        run_benchmark(maps[maps.clouds == "cloud0"], tmp_path / "out", weights="random")
+        run_study("clouds", maps[maps.clouds == "cloud0"], tmp_path / "out", weights="random")
     assert not (tmp_path / "out").exists()
 
 

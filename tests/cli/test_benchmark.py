@@ -4,8 +4,9 @@ import pytest
 from astropy.table import QTable
 
 import astrofractal.benchmark
-from astrofractal.benchmark.run import PARTS
+from astrofractal.benchmark.study import STUDIES
 from astrofractal.cli import benchmark, main
+from astrofractal.data import data_path
 
 
 @pytest.fixture
@@ -14,13 +15,13 @@ def calls(monkeypatch):
     calls = []
     words = {"protocol": "leave-cloud-out", "method": "default", "cloud": "all"}
 
-    def run_benchmark(*args, **kwargs):
+    def run_study(*args, **kwargs):
         calls.append((args, kwargs))
         numbers = dict.fromkeys(("r2_protostar", "r2_protostar_err", "r2", "r2_err"), 0.5)
         tables = {"scores": QTable(rows=[words | numbers, words | numbers | {"cloud": "cloud09"}])}
         return SimpleNamespace(tables=tables, failed=["mlp: ValueError: no"])
 
-    monkeypatch.setattr(astrofractal.benchmark, "run_benchmark", run_benchmark)
+    monkeypatch.setattr(astrofractal.benchmark, "run_study", run_study)
     return calls
 
 
@@ -31,12 +32,12 @@ def test_arguments(calls, capsys, tmp_path, monkeypatch):
     words = ["benchmark", "maps", "--output", "out"]
     assert main([*words, "--quick", "--features-cache", "kept", "--predictions", "a", "b"]) == 0
     (args, kwargs), text = calls[0], capsys.readouterr().out
-    assert args == ("maps", "out")
+    assert args == ("clouds", "maps", "out")
     assert kwargs["quick"]
-    assert kwargs["weights"] == "bundled"
     assert kwargs["features_cache"] == "kept"
     assert kwargs["predictions"] == ["a", "b"]
-    assert tuple(kwargs["parts"]) == PARTS == benchmark.PARTS
+    assert not kwargs.keys() & {"weights", "parts", "n_per_protostar"}  # the defaults
+    assert tuple(STUDIES) == benchmark.STUDIES
     assert not kwargs["overwrite"]
     assert text.count("default") == 1
     assert "failed: mlp: ValueError: no" in text
@@ -46,6 +47,38 @@ def test_arguments(calls, capsys, tmp_path, monkeypatch):
     assert calls[1][1]["parts"] == ["learning"]
     assert calls[1][1]["n_per_protostar"] == 5
     assert capsys.readouterr().out == ""
+
+
+def test_arguments_of_studies(calls, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("maps", "a", "b"):
+        (tmp_path / name).mkdir()
+    words = ["benchmark", "--output", "out", "--quiet", "--study"]
+    assert main([*words, "weights", "--weights", "random", "bundled", "--parts", "clean"]) == 0
+    args, kwargs = calls.pop()
+    assert args == ("weights", data_path("reference_maps.fits"), "out")
+    assert kwargs["weights"] == ["random", "bundled"]
+    assert kwargs["parts"] == ["clean"]
+    assert main([*words, "segments", "--weights", "random", "--", "a", "b"]) == 0
+    args, kwargs = calls.pop()
+    assert args == ("segments", ["a", "b"], "out")
+    assert kwargs["weights"] == "random"
+    assert main([*words, "telescopes", "--quick"]) == 0
+    assert calls.pop()[0] == ("telescopes", [], "out")
+    assert main([*words, "networks", "--networks", "small CNN", "--seeds", "1", "2"]) == 0
+    assert calls.pop()[1]["seeds"] == [1, 2]
+    capsys.readouterr()
+    for wrong, message in (
+        (["defaults", "--", "a", "b"], "several MAPS are for the studies paper,"),
+        (["segments"], "--study segments needs MAPS"),
+        (
+            ["paper", "--weights", "random", "bundled", "--", "a"],
+            "several --weights are for --study",
+        ),
+    ):
+        assert main([*words, *wrong]) == 1
+        assert message in capsys.readouterr().err
+    assert calls == []
 
 
 def test_errors(tmp_path, capsys):
