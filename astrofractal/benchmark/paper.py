@@ -58,16 +58,14 @@ def run_paper(
         if n_maps is not None and n_maps < len(one):  # fewer near-copies
             order = keyed_generator(random_state, "maps of the paper's protocol")
             one = one[np.sort(order.permutation(len(one))[:n_maps])]
-        scorer, protocols = Scorer(one, store), _protocols(one, random_state)
-        for method in progress(_methods(store), progress_bar, desc=name):
-            found = [scorer.evaluate(method, protocol).log_mass for protocol in protocols]
-            journal.add("paper", [_row(name, one, method.name, found)])
-        if not quick:
-            few = one.limit(_N_PER_PROTOSTAR)
-            scorer, method = Scorer(few, store), default_method(CHANNELS)
-            found = [scorer.evaluate(method, p).log_mass for p in _protocols(few, random_state)]
-            journal.add("paper", [_row(name, few, method.name, found)])
+        default = [] if quick else [default_method(CHANNELS)]
+        for some, methods in (one, _methods(store)), (one.limit(_N_PER_PROTOSTAR), default):
+            scorer, protocols = Scorer(some, store), _protocols(some, random_state)
+            for method in progress(methods, progress_bar, desc=name):
+                found = [scorer.evaluate(method, protocol).log_mass for protocol in protocols]
+                journal.add("paper", [_row(name, some, method.name, found)])
         for network in networks:
+            protocols = _protocols(one, random_state)
             found = [_trained(network, one, p.splits, progress_bar) for p in protocols]
             journal.add("paper", [_row(name, one, network, found)])
 

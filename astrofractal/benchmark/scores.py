@@ -66,7 +66,7 @@ def score(
     true: np.ndarray, predicted: np.ndarray, bootstrap: Bootstrap, *, protostars: np.ndarray
 ) -> dict[str, Any]:
     """Return the scores of log10 masses, each with its standard deviation (``_err``)."""
-    scores = {}
+    scores: dict[str, Any] = {}
     for name, values in bootstrap.scores(true, predicted).items():
         scores |= with_error(name, values)
     return scores | {"n_effective": effective_sample_size(predicted - true, protostars)}

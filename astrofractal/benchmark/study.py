@@ -1,7 +1,7 @@
 """Studies: each answers one question about methods or data, and writes its tables to a folder."""
 
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from astrofractal.mapset import MapSet
 __all__ = ["STUDIES", "run_study"]
 
 #: The studies by name.
-STUDIES = {
+STUDIES: dict[str, Callable[..., None]] = {
     "clouds": run_clouds,
     "paper": run_paper,
     "defaults": run_defaults,
@@ -46,15 +46,11 @@ def run_study(
     Parameters
     ----------
     name : str
-        What is studied: ``"clouds"`` (methods on clouds left out, the benchmark), ``"paper"`` (the
-        methods of the paper by its random splits), ``"defaults"`` (features, regressor and weights
-        by nested cross-validation), ``"weights"`` (their lead over hand-made features),
-        ``"networks"`` (trained on the maps), ``"telescopes"`` (matched calibrations) or
-        ``"segments"`` (next to those of other methods, and of maps that are changed).
+        One of ``STUDIES``, which ``astrofractal benchmark --help`` describes.
     maps : `~astrofractal.mapset.MapSet`, path-like or iterable of path-like
-        The labeled maps, or a folder or file of them; for the paper several, or sets by name.  For
-        segments and telescopes files of whole clouds with a table ``SINKS``, for segments also
-        of observed maps.
+        The labeled maps, or a folder or file of them; for ``"paper"`` several, or sets by name.
+        For ``"segments"`` and ``"telescopes"`` files of whole clouds with a table ``SINKS``, for
+        ``"segments"`` also of observed maps.
     output : path-like
         The folder of the tables, each of which is written anew whenever it grows.
     overwrite : bool, optional

@@ -56,7 +56,7 @@ def add_arguments(parser):
     add("MAPS", nargs="*", help="labeled maps: a folder or a file")
     add_output(parser, "OUT", "the folder to write to", required=True)
     add(
-        "--quick", action="store_true",
+        "--quick", action="store_true", default=None,
         help="a part of the maps, in minutes; paper: without the default, telescopes: without the "
         "network",
     )  # fmt: skip
@@ -98,9 +98,8 @@ def run(args):
     from astrofractal import benchmark
     from astrofractal.data import data_path
 
-    options = given(args, ("networks", "seeds", "parts", "features_cache", "predictions"))
-    if args.quick:
-        options["quick"] = True
+    names = ("networks", "seeds", "parts", "features_cache", "predictions", "quick")
+    options = given(args, names)
     if args.per_protostar is not None:
         options["n_per_protostar"] = args.per_protostar
     if weights:

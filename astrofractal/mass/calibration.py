@@ -368,7 +368,7 @@ class _Reference:
 
 
 def default_options(channels):
-    """Return the best features, regressor and exponent by docs/scripts/choose_defaults.py."""
+    """Return the best features, regressor and exponent by the study "defaults"."""
     regressor = ("ridge", "kernel_ridge") if channels == ("column_density",) else "kernel_ridge"
     return FeatureSet(contrasts=True), regressor, 0.6
 

@@ -1,17 +1,21 @@
 """Studies of the package's choices: what can be true of their tables on maps of known content."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import QTable, Table
 from numpy.testing import assert_allclose
 
+from astrofractal import FeatureSegmenter
 from astrofractal.benchmark import (
     FeatureStore,
     Method,
     Scorer,
     make_protocol,
     run_study,
+    segments,
     telescopes,
 )
 from astrofractal.benchmark.methods import HAND_MADE, HAND_MADE_FEATURES
@@ -128,7 +132,9 @@ def test_telescopes(tmp_path, cloud, monkeypatch):
         run_study("telescopes", [], tmp_path / "new", parts=["99"])
 
 
-def test_segments(tmp_path, cloud):
+def test_segments(tmp_path, cloud, monkeypatch):
+    few = partial(FeatureSegmenter, n_views=1)
+    monkeypatch.setattr(segments, "FeatureSegmenter", few)
     real = tmp_path / "real.fits"
     with fits.open(cloud) as hdus:
         hdus[:-2].writeto(real)
