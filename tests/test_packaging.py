@@ -85,7 +85,7 @@ def imported(path):
 def test_what_is_imported_is_declared():
     setup = config("setup.cfg")
     declared = set(required())
-    for extra in ("pretrain", "cube", "simulations", "dask", "hats", "onnx"):
+    for extra in ("pretrain", "cube", "simulations", "dask", "hats", "onnx", "benchmark"):
         declared |= set(
             re.findall(r"^([\w-]+)", setup["options.extras_require"][extra].strip(), re.M)
         )

@@ -23,7 +23,7 @@ CONDA = {
     "torch": "pytorch",
 }
 #: Extras whose oldest versions are not tested: sphinx, and packages that need newer dependencies.
-UNTESTED = {"docs", "hats"}
+UNTESTED = {"benchmark", "docs", "hats"}
 #: Oldest versions that follow from others: the torchvision of a torch.
 MATCHING = {"torchvision": "0.19.0"}
 
