@@ -66,8 +66,8 @@ def figure_image(figure, alt, *, dpi=110):
     return _image(buffer, alt)
 
 
-def thumbnail(values, alt, *, cmap=None, norm=None, size=180):
-    """Return a small inline image of an array."""
+def thumbnail(values, alt, caption="", *, cmap=None, norm=None, size=180):
+    """Return a small inline image of an array, with a caption."""
     # values (ny, nx, 3)
     import matplotlib
     from matplotlib.image import imsave
@@ -83,7 +83,11 @@ def thumbnail(values, alt, *, cmap=None, norm=None, size=180):
     imsave(buffer, np.ascontiguousarray(values[..., :3]), format="png", origin="lower")
     ny, nx = values.shape[:2]
     width, height = (max(1, round(n * size / max(nx, ny))) for n in (nx, ny))
-    return _image(buffer, alt, f' width="{width}" height="{height}"')
+    picture = _image(buffer, alt, f' width="{width}" height="{height}"')
+    return (
+        f'<figure style="display:inline-block;margin:0 1em 0.5em 0;max-width:{size}px">'
+        f'{picture}<figcaption style="font-size:small">{caption}</figcaption></figure>'
+    )
 
 
 def _image(buffer, alt, more=""):

@@ -10,14 +10,7 @@ from astropy.table import QTable, vstack
 from scipy.spatial import cKDTree
 
 from astrofractal._utils.reading import filled
-from astrofractal.catalogs.columns import (
-    COLUMNS,
-    carry,
-    describe,
-    measured,
-    need_columns,
-    solar_masses,
-)
+from astrofractal.catalogs import columns
 from astrofractal.catalogs.positions import resolve_positions
 
 __all__ = ["COMMON_ERROR", "combine", "combine_estimates", "match_rows", "names_of"]
@@ -99,7 +92,7 @@ def combine(
         where = [catalog["position",] for catalog in catalogs]
         table["position"] = vstack(where, metadata_conflicts="silent")["position"][first]
     lower, log_mass, upper = (
-        np.log10(np.concatenate([solar_masses(catalog[name]) for catalog in catalogs]))
+        np.log10(np.concatenate([columns.solar_masses(catalog[name]) for catalog in catalogs]))
         for name in ("mass_lower", "mass", "mass_upper")
     )
     half, numbers = (upper - lower) / 2, np.full((2, len(groups)), np.nan)
@@ -112,21 +105,21 @@ def combine(
     known = table["n_maps"] > 0
     for name, sign in (("mass", 0), ("mass_lower", -1), ("mass_upper", 1)):
         values = 10 ** (numbers[0] + sign * numbers[1]) * u.solMass
-        table[name] = measured(values, known)
+        table[name] = columns.measured(values, known)
     for name, function in (("ood_score", max), ("velocity_known", np.mean)):
         if (column := _column(catalogs, name)) is not None:
             values = [function(column[rows]) if len(rows) else np.nan for rows in used]
-            table[name] = measured(np.array(values, float), known)
+            table[name] = columns.measured(np.array(values, float), known)
     for name, own, mark in (("channels", used, "; "), ("flags", groups, ",")):
         if (column := _column(catalogs, name)) is not None:
             cells = [mark.join(map(str, column[rows])).split(mark) for rows in own]
             texts = [mark.join(dict.fromkeys(filter(None, parts))) for parts in cells]
             table[name] = np.array(texts, dtype=str)
     table.meta.update(_common_meta(catalogs), level=level, correlation=correlation)
-    others = [name for name in catalogs[0].colnames if name not in COLUMNS]
+    others = [name for name in catalogs[0].colnames if name not in columns.COLUMNS]
     if others and first.max(initial=0) < len(catalogs[0]):
-        carry(table, catalogs[0][others][first])
-    return describe(table, level)
+        columns.carry(table, catalogs[0][others][first])
+    return columns.describe(table, level)
 
 
 def _common_level(catalogs):
@@ -137,7 +130,7 @@ def _common_level(catalogs):
         msg = "catalogs must be at least one, got none"
         raise ValueError(msg)
     for catalog in catalogs:
-        need_columns(catalog, ("id", "mass", "mass_lower", "mass_upper"), "catalogs")
+        columns.need_columns(catalog, ("id", "mass", "mass_lower", "mass_upper"), "catalogs")
     levels = {catalog.meta.get("level") for catalog in catalogs}
     if len(levels) > 1 or None in levels:
         msg = f"catalogs must have intervals of one level in their meta, got {sorted(map(str, levels))}"

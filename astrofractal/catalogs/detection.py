@@ -20,8 +20,6 @@ __all__ = ["COLUMN_THRESHOLD", "check_detection", "find_protostars", "is_off_cen
 #: The smallest column density of a peak where the noise is not known, as of a map read part by part.
 COLUMN_THRESHOLD = 3e22 / u.cm**2
 
-_OPTIONS = ("min_separation", "threshold", "max_sources")
-
 
 def find_protostars(
     gas: GasMap,
@@ -95,10 +93,8 @@ def find_protostars(
             pixels = pixels[_local_contrast(gas, pixels, separation) >= limit]
     if not len(pixels):
         highest = f"{data[inside].max():.3g}" if inside.any() else "nothing"
-        warn(
-            f"no peak above the threshold {what}; the highest value of the map is {highest}: lower "
-            "threshold, or give positions"
-        )
+        found = f"no peak above the threshold {what}; the highest value of the map is {highest}"
+        warn(f"{found}: lower threshold, or give positions")
     return pixels[:max_sources]
 
 
@@ -107,21 +103,18 @@ def _threshold(threshold):
     try:
         value = u.Quantity(threshold)
     except (TypeError, ValueError) as error:
-        msg = (
-            f"threshold must be a number or a column density such as '5e22 cm-2', got {threshold!r}"
-        )
+        msg = f"threshold must be a number or a column density ('5e22 cm-2'), got {threshold!r}"
         raise ValueError(msg) from error
     return float(value) if value.unit == u.one else value
 
 
 def check_detection(options):
     """Raise `TypeError` if there is an option that `find_protostars` does not have."""
-    unknown = [name for name in options if name not in _OPTIONS]
+    known = find_protostars.__kwdefaults__
+    unknown = [name for name in options if name not in known]
     if unknown:
-        msg = (
-            f"catalog has no parameter {unknown[0]!r}: the detection takes {', '.join(_OPTIONS)}, and "
-            "cutouts are always 0.5 pc wide"
-        )
+        taken = f"the detection takes {', '.join(known)}, and cutouts are always 0.5 pc wide"
+        msg = f"catalog has no parameter {unknown[0]!r}: {taken}"
         raise TypeError(msg)
 
 
@@ -178,11 +171,8 @@ def _separated(pixels, separation):
     return keep
 
 
-_REACH = 3.0  # px of the standard map
-
-_SMOOTHING = 0.7
-
-_TOLERANCE = 1.01  # one px, and rounding
+# In px of the standard map; the last is one, and rounding.
+_REACH, _SMOOTHING, _TOLERANCE = 3.0, 0.7, 1.01
 
 
 def peak_offset(image, *, kinematic=False):

@@ -52,7 +52,7 @@ def check_suffix(path):
 
 def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> None:
     """
-    Write a catalog as ECSV, VOTable, FITS or CSV, by the suffix of its name.
+    Write a catalog as ECSV, VOTable, FITS or CSV, by its suffix: .ecsv, .vot or .xml, .fits, .csv.
 
     ECSV keeps ``position`` as sky coordinates; the others have ``ra`` and ``dec``.  The columns of a
     VOTable have UCDs.  Text in FITS is UTF-8; in CSV, what a spreadsheet would take for a formula
@@ -62,15 +62,8 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
     ----------
     table : `~astropy.table.QTable`
         The catalog.
-    path : path-like
-        The file: ``.ecsv``, ``.vot`` or ``.xml``, ``.fits``, ``.csv``.
-    overwrite : bool, optional
-        Whether an existing file may be replaced.
-
-    Raises
-    ------
-    ValueError
-        If the suffix is another one.
+    path, overwrite : path-like and bool, optional
+        The file, and whether an existing one may be replaced.
     """
     path = Path(path)
     check_suffix(path)
@@ -157,12 +150,10 @@ def write_regions(
     ----------
     table : `~astropy.table.QTable`
         The catalog, with sky positions.
-    path : path-like
-        The file.
+    path, overwrite : path-like and bool, optional
+        The file, and whether an existing one may be replaced.
     radius : `~astropy.units.Quantity`, optional
         The radius of the circles.
-    overwrite : bool, optional
-        Whether an existing file may be replaced.
     """
     from regions import CircleSkyRegion, Regions
 
@@ -191,10 +182,8 @@ def write_hats(table: QTable, path: PathLike, *, overwrite: bool = False) -> Non
     ----------
     table : `~astropy.table.QTable`
         The catalog, with sky positions.
-    path : path-like
-        The folder to write, which ends in ``.hats``.
-    overwrite : bool, optional
-        Whether a catalog that exists may be replaced.
+    path, overwrite : path-like and bool, optional
+        The folder, which ends in ``.hats``, and whether a catalog that exists may be replaced.
 
     Raises
     ------

@@ -162,9 +162,7 @@ def _positions(table, where, given):
     needs = "a SkyCoord, ra and dec, RAh to DEs, l and b, or x and y (0-based pixels)"
     remedy = "name them by columns={'ra': ..., 'dec': ...} (--columns ra=... dec=...)"
     has = ", ".join(table.colnames) or "no columns"
-    msg = (
-        f"positions: {where} has no column of positions: it needs {needs}, and has {has}: {remedy}"
-    )
+    msg = f"positions: {where} has no column of positions: it needs {needs}, has {has}: {remedy}"
     raise NoPositionsError(msg)
 
 

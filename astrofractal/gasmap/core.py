@@ -19,17 +19,9 @@ from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of
 from astrofractal.flags import FLAGS
+from astrofractal.gasmap import checks
 from astrofractal.gasmap import wcs as _wcs
 from astrofractal.gasmap.channel import Channel, column_channel, velocity_channel, why_empty
-from astrofractal.gasmap.checks import (
-    check_beam,
-    check_length,
-    check_motions,
-    need_distance,
-    need_wcs,
-    plausible_beam,
-    same_scale,
-)
 from astrofractal.gasmap.column import ColumnConversion, XFactor
 from astrofractal.gasmap.io import ammonia_survey, maps  # noqa: F401 (they register readers)
 from astrofractal.gasmap.io.cubes import read_cube
@@ -140,13 +132,13 @@ class GasMap:
         if not np.isfinite(column).any():
             msg = f"column_density has no finite positive value: {why_empty(first)}"
             raise ValueError(msg)
-        check_motions(planes)
+        checks.check_motions(planes)
         parts = MapParts(
             {"column_density": first},
             wcs=first.wcs if wcs is None else wcs,
-            distance=check_length("distance", distance),
-            beam=check_beam(beam),
-            pixel_scale=check_length("pixel_scale", pixel_scale),
+            distance=checks.check_length("distance", distance),
+            beam=checks.check_beam(beam),
+            pixel_scale=checks.check_length("pixel_scale", pixel_scale),
         )
         if parts.wcs is not None:
             parts.wcs, parts.meta = as_fits_wcs(parts.wcs, shape)
@@ -155,7 +147,7 @@ class GasMap:
             planes,
             wcs=parts.wcs,
             distance=parts.distance,
-            beam=plausible_beam(parts.beam, parts.wcs, shape),
+            beam=checks.plausible_beam(parts.beam, parts.wcs, shape),
             pixel_scale=parts.pixel_scale,
             flags=_check_flags(flags),
             meta=dict(first.meta or {}) | parts.meta | dict(meta or {}),
@@ -180,7 +172,7 @@ class GasMap:
         # a function that makes the WCS is not called to compare scales
         if scale is not None and self._is_placed and not callable(wcs):
             parts["pixel_scale"] = None
-            if not same_scale(scale, self.pixel_scale):
+            if not checks.same_scale(scale, self.pixel_scale):
                 given = f"WCS and distance give {self.pixel_scale:.4g}"
                 msg = f"pixel_scale is {scale}, but {given}: leave one of the three out"
                 raise ValueError(msg)
@@ -215,19 +207,19 @@ class GasMap:
                 convert = to_column_density if name.startswith("column_density") else to_velocity
                 value = changes.pop(name)
                 planes[name] = None if value is None else convert(value, name=name).value
-        checks: dict[str, Callable] = {
+        converters: dict[str, Callable] = {
             "wcs": lambda wcs: wcs if wcs is None or callable(wcs) else _wcs.celestial_wcs(wcs),
-            "distance": partial(check_length, "distance"),
-            "beam": check_beam,
-            "pixel_scale": partial(check_length, "pixel_scale"),
+            "distance": partial(checks.check_length, "distance"),
+            "beam": checks.check_beam,
+            "pixel_scale": partial(checks.check_length, "pixel_scale"),
             "flags": _check_flags,
             "meta": dict,
         }
-        unknown = set(changes) - set(checks)
+        unknown = set(changes) - set(converters)
         if unknown:
             msg = f"a GasMap has no {', '.join(map(repr, sorted(unknown)))} to replace"
             raise TypeError(msg)
-        parts = self._parts | {name: checks[name](value) for name, value in changes.items()}
+        parts = self._parts | {name: converters[name](value) for name, value in changes.items()}
         moved = parts["wcs"] is not None and parts["distance"] is not None
         moved &= "wcs" in changes or "distance" in changes
         if moved and "pixel_scale" not in changes:
@@ -327,7 +319,7 @@ class GasMap:
     @property
     def pixel_solid_angle(self) -> u.Quantity:
         """Solid angle of the pixel at the center of the map, `~astropy.units.Quantity` in sr."""
-        need_wcs(self, "pixel_solid_angle")
+        checks.need_wcs(self, "pixel_solid_angle")
         angle = _wcs.central_solid_angle(self.wcs, self.shape)
         if not angle > 0:
             center = [(n - 1) / 2 for n in self.shape[::-1]]
@@ -357,8 +349,8 @@ class GasMap:
         """Area of the pixel at the center of the map, `~astropy.units.Quantity` in pc2."""
         if self._parts["pixel_scale"] is not None:
             return self._parts["pixel_scale"] ** 2
-        need_wcs(self, "pixel_area")
-        need_distance(self, "pixel_area")
+        checks.need_wcs(self, "pixel_area")
+        checks.need_distance(self, "pixel_area")
         return self.pixel_solid_angle.value * self._parts["distance"] ** 2
 
     @property

@@ -228,11 +228,7 @@ def html(gas):
         norm = color_norm(channel, values.value, gas.column_density.value)
         title, _, colors = _CHANNELS[channel]
         caption = f"{title}, {norm.vmin:.3g} to {norm.vmax:.3g} {values.unit:fits}"
-        picture = thumbnail(values.value, f"{title}.", cmap=colors, norm=norm)
-        pictures.append(
-            '<figure style="display:inline-block;margin:0 1em 0.5em 0;max-width:180px">'
-            f'{picture}<figcaption style="font-size:small">{caption}</figcaption></figure>'
-        )
+        pictures.append(thumbnail(values.value, f"{title}.", caption, cmap=colors, norm=norm))
     center = None
     if gas.wcs is not None:
         middle = gas.wcs.pixel_to_world((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)

@@ -6,14 +6,8 @@ import warnings
 import numpy as np
 from astropy.coordinates import SkyCoord
 from astropy.io import fits
-from astropy.wcs import WCS, FITSFixedWarning
+from astropy.wcs import WCS, FITSFixedWarning, wcsapi
 from astropy.wcs.utils import fit_wcs_from_points, wcs_to_celestial_frame
-from astropy.wcs.wcsapi import (
-    BaseHighLevelWCS,
-    BaseLowLevelWCS,
-    HighLevelWCSWrapper,
-    SlicedLowLevelWCS,
-)
 
 from astrofractal._utils.limits import check_wcs_cards
 from astrofractal._utils.reading import reading
@@ -34,22 +28,17 @@ def celestial_wcs(source, *, name="wcs", hdus=None):
     if celestial is None:
         msg = f"{name} {describe_ctypes(wcs.wcs.ctype)}"
         raise ValueError(msg)
-    _check_celestial(celestial, name)
-    return celestial
-
-
-def _check_celestial(wcs, name):
-    """Refuse a WCS with infinite numbers or an unknown frame."""
     with np.errstate(invalid="ignore"):
-        matrix = wcs.pixel_scale_matrix
-    for what, values in (("CRPIX", wcs.wcs.crpix), ("CRVAL", wcs.wcs.crval), ("CD", matrix)):
+        matrix = celestial.pixel_scale_matrix
+    own = celestial.wcs
+    for what, values in (("CRPIX", own.crpix), ("CRVAL", own.crval), ("CD", matrix)):
         if not np.isfinite(values).all():
             msg = f"{name} has a WCS whose {what} must be finite, got {np.ravel(values)}"
             raise ValueError(msg)
-    kind = str(wcs.wcs.ctype[wcs.wcs.lng])
-    if kind.startswith("RA") and frame_of(wcs) is None:
-        msg = f"{name} has a WCS with RADESYS = {wcs.wcs.radesys!r}: set it to ICRS, FK5 or FK4"
+    if str(own.ctype[own.lng]).startswith("RA") and frame_of(celestial) is None:
+        msg = f"{name} has a WCS with RADESYS = {own.radesys!r}: set it to ICRS, FK5 or FK4"
         raise ValueError(msg)
+    return celestial
 
 
 def read_wcs(source, *, hdus=None, name="wcs"):
@@ -60,7 +49,7 @@ def read_wcs(source, *, hdus=None, name="wcs"):
     low_level = getattr(source, "low_level_wcs", source)
     if isinstance(low_level, WCS):
         return low_level
-    if isinstance(low_level, SlicedLowLevelWCS) and isinstance(low_level._wcs, WCS):
+    if isinstance(low_level, wcsapi.SlicedLowLevelWCS) and isinstance(low_level._wcs, WCS):
         return _sliced(low_level)
     msg = f"{name} must be an astropy.wcs.WCS or a FITS header, got {type(source).__name__}"
     raise TypeError(msg)
@@ -243,21 +232,14 @@ _DEGREES = (None, 2, 3, 4, 5)
 
 
 def as_fits_wcs(source, shape, *, name="wcs"):
-    """Return a FITS WCS, which was fitted where it is none, and what meta says of the fit."""
-    # shape (ny, nx) of the pixels over which it is fitted
-    low_level = getattr(source, "low_level_wcs", source)
+    """Return a FITS WCS, or else the best fit over a shape (ny, nx) with its largest error for meta."""
     try:
         return celestial_wcs(source, name=name), {}
     except TypeError:
-        if not isinstance(low_level, BaseHighLevelWCS | BaseLowLevelWCS):
+        if not isinstance(getattr(source, "low_level_wcs", source), wcsapi.BaseLowLevelWCS):
             raise
-    return _fitted(source, shape, name)
-
-
-def _fitted(source, shape, name):
-    """Return the best FITS WCS over a grid of pixels, and its largest error for meta."""
-    if not isinstance(source, BaseHighLevelWCS):
-        source = HighLevelWCSWrapper(source)
+    if not isinstance(source, wcsapi.BaseHighLevelWCS):
+        source = wcsapi.HighLevelWCSWrapper(source)
     kinds = source.low_level_wcs.world_axis_physical_types
     y, x = (grid.ravel() for grid in np.mgrid[0 : shape[0] - 1 : 15j, 0 : shape[1] - 1 : 15j])
     sky = source.pixel_to_world(x, y) if source.low_level_wcs.pixel_n_dim == 2 else None

@@ -114,11 +114,9 @@ class Calibration:
         known = "not fitted"
         if "skill_" in vars(self):
             skill = self.skill_
-            known = (
-                f"R2 {skill['r2_protostar']:.2f} +- {skill['r2_protostar_err']:.2f} per protostar on "
-                f"clouds left out, {skill['n_maps']} maps of {skill['n_protostars']} protostars in "
-                f"{skill['n_clouds']} clouds"
-            )
+            r2 = f"R2 {skill['r2_protostar']:.2f} +- {skill['r2_protostar_err']:.2f}"
+            maps = f"{skill['n_maps']} maps of {skill['n_protostars']} protostars"
+            known = f"{r2} per protostar on clouds left out, {maps} in {skill['n_clouds']} clouds"
         return f"<Calibration for {' + '.join(self.channels)}: {known}>"
 
     def fit(
@@ -273,10 +271,8 @@ class Calibration:
             return
         found = self._reference.model.predict(self._filled[:_N_CHECKED])
         if not np.allclose(found, self.check_, atol=5e-3):
-            msg = (
-                f"the regressor {self.regressor!r} predicts other masses than when the file "
-                "was saved: another version of scikit-learn fits it otherwise; calibrate again"
-            )
+            why = "another version of scikit-learn fits it otherwise; calibrate again"
+            msg = f"the regressor {self.regressor!r} predicts other masses than when saved: {why}"
             raise ValueError(msg)
         self._model_checked = True
 
@@ -393,10 +389,8 @@ def _several(clouds):
     if n_clouds > 1:
         return clouds
     found = "all maps are of one cloud" if n_clouds else "clouds= is not given"
-    warn(
-        f"{found}: protostars are left out in turn in place of clouds, so that scores and intervals "
-        "are too good for another cloud; add maps of other clouds (simulations), with clouds="
-    )
+    result = "protostars are left out in turn, so that scores and intervals are too good for"
+    warn(f"{found}: {result} another cloud; add maps of other clouds (simulations), with clouds=")
     return None
 
 

@@ -322,11 +322,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         progress_bar : bool or callable, optional
             Whether to show progress.
 
-        Returns
-        -------
-        self : `StellarMassEstimator`
-            Calibrated.
-
         Examples
         --------
         With measures of the gas alone, which is quick; leave ``features`` out for the network:
@@ -384,7 +379,9 @@ class StellarMassEstimator(Options, BaseEstimator):
         self, *clouds: str, channels: list[tuple[str, ...]] | None = None
     ) -> StellarMassEstimator:
         """
-        Calibrate again without some of the clouds, so that their masses can be estimated.
+        Return an estimator calibrated without some clouds, so that their masses can be estimated.
+
+        The encoder's features of the other clouds are not computed again.
 
         Parameters
         ----------
@@ -392,17 +389,11 @@ class StellarMassEstimator(Options, BaseEstimator):
             Names of clouds of the reference maps.
         channels : list of tuple of str, optional
             The combinations of channels that are needed; all by default.
-
-        Returns
-        -------
-        estimator : `StellarMassEstimator`
-            A new one; the encoder's features of the other clouds are not computed again.
         """
         known = self.calibrations_  # loads the bundled ones, before the copy
         new = copy.copy(self)
-        channels = list(known) if channels is None else [tuple(c) for c in channels]
-        for wanted in channels:
-            one_of("channels", wanted, tuple(known))
+        wanted = known if channels is None else map(tuple, channels)
+        channels = [one_of("channels", c, tuple(known)) for c in wanted]
         new._calibrations = {c: known[c].leave_out(clouds) for c in channels}
         new._reference_id = f"{self.reference_id_}-without-{'-'.join(clouds)}"
         new._without = self._without.union(clouds)
@@ -534,7 +525,7 @@ class StellarMassEstimator(Options, BaseEstimator):
         distance : `~astropy.units.Quantity`, optional
             Distance to the gas, for maps that have none.
         progress_bar : bool or callable, optional
-            Whether to show progress.
+            As in `fit`.
 
         Returns
         -------
@@ -735,10 +726,8 @@ class StellarMassEstimator(Options, BaseEstimator):
 
         Parameters
         ----------
-        path : path-like
-            The file; ``.astrofractal`` is the custom.
-        overwrite : bool, optional
-            Whether an existing file may be replaced.
+        path, overwrite : path-like and bool, optional
+            The file (``.astrofractal`` is the custom), and whether an existing one may be replaced.
         """
         write_calibrations(self, path, overwrite=overwrite)
 
@@ -754,11 +743,6 @@ class StellarMassEstimator(Options, BaseEstimator):
         encoder : `~astrofractal.FractalEncoder`, optional
             The encoder that it was calibrated with; needed if that was neither the bundled nor a
             random one.
-
-        Returns
-        -------
-        estimator : `StellarMassEstimator`
-            Calibrated.
         """
         new = cls(encoder)
         new._load(path)

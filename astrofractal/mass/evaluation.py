@@ -15,14 +15,7 @@ from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import channel_code, check_level, describe, measured
 from astrofractal.catalogs.combination import COMMON_ERROR, combine_estimates
 from astrofractal.flags import skill_flags
-from astrofractal.gasmap.moments import (
-    CHANNELS,
-    ENOUGH_KNOWN,
-    LEAST_KNOWN,
-    STANDARD_WIDTH,
-    channels_of,
-    known_parts,
-)
+from astrofractal.gasmap import moments
 from astrofractal.mass.calibration import Calibration, NoSkillWarning, log_solar
 from astrofractal.mass.weights import LEVELS, scores
 
@@ -163,7 +156,7 @@ class Evaluation:
         protostars : array-like, optional
             Which protostar each map shows; by default all maps show one.
         correlation : float, optional
-            That of the errors of two maps of one protostar, from 0 to 1.
+            As `~astrofractal.catalogs.combine` takes it.
 
         Returns
         -------
@@ -257,8 +250,8 @@ def evaluate_batch(images, flags, calibrations, encoder):
     """Predict the masses of some maps."""
     # images (n_maps, 3, ny, nx)
     n = len(images)
-    used = [best_calibration(calibrations, found) for found in channels_of(images)]
-    known = known_parts(images)[:, 1:]
+    used = [best_calibration(calibrations, found) for found in moments.channels_of(images)]
+    known = moments.known_parts(images)[:, 1:]
     # Of velocity and dispersion, where there are both, the one that is known in fewer pixels.
     velocity_known = np.where(known > 0, known, np.inf).min(1)
     unknown = ["sparse-velocity" in own for own in flags]  # in the cutout, although on the map
@@ -276,13 +269,13 @@ def evaluate_batch(images, flags, calibrations, encoder):
         log_mass[rows] = np.clip(log_mass[rows], low, high)
     flags = [list(own) for own in flags]
     for i, calibration in enumerate(used):
-        if 0 < velocity_known[i] < ENOUGH_KNOWN and "sparse-velocity" not in flags[i]:
+        if 0 < velocity_known[i] < moments.ENOUGH_KNOWN and "sparse-velocity" not in flags[i]:
             flags[i].append("sparse-velocity")
         if not (ood[i] <= 1 and np.isfinite(log_mass[i] + difficulty[i])):
             flags[i].append("unlike-references")
         if not in_range[i]:
             flags[i].append("extrapolated")
-        flags[i] += [f"no-{name}" for name in CHANNELS if name not in calibration.channels]
+        flags[i] += [f"no-{name}" for name in moments.CHANNELS if name not in calibration.channels]
         flags[i] += skill_flags(calibration.skill_["r2_protostar"])
     return Evaluation(log_mass, difficulty, ood, velocity_known, flags, used)
 
@@ -299,23 +292,17 @@ def best_calibration(calibrations, channels):
 def warn_of_doubts(result):
     """Warn of masses that are worth little."""
     for channels, r2 in result.without_skill.items():
-        msg = (
-            f"masses from {channels} alone have no predictive power on an unseen cloud (R2 = {r2:.2f}"
-            " per protostar): they are little more than the mean of the references"
-        )
-        warn(msg, NoSkillWarning)
+        lack = f"no predictive power on an unseen cloud (R2 = {r2:.2f} per protostar)"
+        worth = "they are little more than the mean of the references"
+        warn(f"masses from {channels} alone have {lack}: {worth}", NoSkillWarning)
     sparse = np.array(["sparse-velocity" in flags for flags in result.flags], bool)
     if sparse.any():
         low, high = (100 * f(result.velocity_known[sparse]) for f in (np.min, np.max))
         part = f"{low:.2g} %" if low == high else f"{low:.2g} to {high:.2g} %"
-        warn(
-            f"velocity or dispersion are known in {part} of the pixels of {sparse.sum()} of "
-            f"{len(result)} maps: their masses are less certain, and what is known in "
-            f"{100 * LEAST_KNOWN:g} % or less is not used at all"
-        )
+        where = f"{part} of the pixels of {sparse.sum()} of {len(result)} maps"
+        unused = f"what is known in {100 * moments.LEAST_KNOWN:g} % or less is not used at all"
+        warn(f"velocity or dispersion are known in {where}: masses are less certain, {unused}")
     small = np.isinf(result.ood_score).sum()
     if small:
-        warn(
-            f"{small} of {len(result)} maps are smaller than a cutout of {STANDARD_WIDTH}, or blank "
-            "in or beyond its central quarter: their masses are not to be trusted"
-        )
+        what = f"are smaller than a cutout of {moments.STANDARD_WIDTH}, or blank in or around its"
+        warn(f"{small} of {len(result)} maps {what} center: their masses are not to be trusted")

@@ -3,14 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from astrofractal._utils import identity
 from astrofractal._utils.compiled import own_folder
-from astrofractal._utils.identity import (
-    fields_of,
-    put_together,
-    read_archive,
-    take_apart,
-    write_archive,
-)
 from astrofractal._utils.reading import reading
 from astrofractal.encoder import describe_encoder, find_encoder
 from astrofractal.mass.calibration import Calibration
@@ -41,7 +35,7 @@ def write_calibrations(estimator, path, *, overwrite=False):
     """Write the options and the calibrations of an estimator."""
     arrays, cards = {}, []
     for number, calibration in enumerate(estimator.calibrations_.values()):
-        own, card = take_apart(calibration, f"{number}.")
+        own, card = identity.take_apart(calibration, f"{number}.")
         arrays |= own
         cards.append(card | {"regressor": spec_to_json(calibration.regressor)})
     options = _Options(
@@ -56,14 +50,14 @@ def write_calibrations(estimator, path, *, overwrite=False):
         "reference_id": estimator.reference_id_,
         "calibrations": cards,
         "choice": getattr(estimator, "choice_", None),
-        "options": take_apart(options)[1],
+        "options": identity.take_apart(options)[1],
     }
-    write_archive(path, arrays, card, version=_VERSION, overwrite=overwrite)
+    identity.write_archive(path, arrays, card, version=_VERSION, overwrite=overwrite)
 
 
 def read_calibrations(path, encoder=None):
     """Return options, encoder, calibrations, identity of the maps, and the choice of a match."""
-    arrays, card = read_archive(
+    arrays, card = identity.read_archive(
         path, version=_VERSION, what="a calibration", remedy="calibrate again"
     )
     with reading(path):
@@ -71,11 +65,13 @@ def read_calibrations(path, encoder=None):
         for number, own in enumerate(card["calibrations"]):
             with reading(path, f"calibration {number}"):
                 own["regressor"] = spec_from_json(own["regressor"])
-                calibration = put_together(Calibration, arrays, own, f"{number}.", **_KINDS)
+                calibration = identity.put_together(
+                    Calibration, arrays, own, f"{number}.", **_KINDS
+                )
                 calibration.check()
                 calibration.derive()
             calibrations[calibration.channels] = calibration
-        options = fields_of(put_together(_Options, {}, card["options"], **_KINDS))
+        options = identity.fields_of(identity.put_together(_Options, {}, card["options"], **_KINDS))
         options["regressor"] = spec_from_json(options["regressor"])
         if card["encoder"] is not None:
             encoder = find_encoder(

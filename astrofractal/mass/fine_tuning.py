@@ -196,7 +196,7 @@ class FineTuned:
         self, maps: MapSet | np.ndarray, *, n_views: int = 16, progress_bar: ProgressBar = False
     ) -> u.Quantity:
         """
-        Predict the masses in maps by the network that was trained.
+        Predict the mass in each map by the network that was trained.
 
         Parameters
         ----------
@@ -206,11 +206,6 @@ class FineTuned:
             Over how many of the sixteen symmetric views the logarithm of the mass is averaged.
         progress_bar : bool or callable, optional
             Whether to show progress.
-
-        Returns
-        -------
-        mass : `~astropy.units.Quantity`
-            One mass per map.
         """
         positive_int("n_views", n_views)
         images = np.asarray(maps.images if isinstance(maps, MapSet) else maps)
@@ -233,9 +228,7 @@ class _Network(nn.Module):
         self.model = copy.deepcopy(encoder.model).requires_grad_(blocks == "all")
         layers = getattr(self.model, "blocks", None)
         if layers is None or not hasattr(self.model, "forward_intermediates"):
-            msg = (
-                f"encoder must be a Vision Transformer to be fine-tuned, got {encoder.model_name!r}"
-            )
+            msg = f"encoder must be a Vision Transformer (fine-tuning), got {encoder.model_name!r}"
             raise ValueError(msg)
         if blocks != "all":
             if not isinstance(blocks, numbers.Integral) or not 0 < blocks < len(layers):
@@ -302,10 +295,8 @@ def hold_out(clouds, protostars, validation, generator):
     else:
         names = np.atleast_1d(validation)
     if not len(names) or not np.isin(names, known).all():
-        msg = (
-            f"validation must be names of the clouds of the maps ({', '.join(known)}), or between 0 "
-            f"and 1 for maps of at least two clouds, got {validation!r}"
-        )
+        needs = f"be clouds of the maps ({', '.join(known)}), or between 0 and 1 for at least two clouds"
+        msg = f"validation must {needs}, got {validation!r}"
         raise ValueError(msg)
     return np.isin(clouds, names)
 

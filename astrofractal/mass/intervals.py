@@ -42,9 +42,8 @@ class Scaler:
         """Return the scaler that does in one step what ``first`` and this one do in two."""
         new = Scaler(self.blocks)
         known = first.factor_ > 0
-        new.center_ = first.center_ + np.where(
-            known, self.center_ / np.where(known, first.factor_, 1), 0
-        )
+        shift = np.where(known, self.center_ / np.where(known, first.factor_, 1), 0)
+        new.center_ = first.center_ + shift
         new.factor_ = first.factor_ * self.factor_
         return new
 

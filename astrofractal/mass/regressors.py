@@ -237,10 +237,8 @@ def make_regressor(spec: str | BaseEstimator | tuple[str | BaseEstimator, ...]) 
         return AveragedRegressor(tuple(make_regressor(member) for member in spec))
     if all(callable(getattr(spec, name, None)) for name in ("fit", "predict", "get_params")):
         return clone(spec)
-    msg = (
-        f"regressor must be one of {', '.join(map(repr, REGRESSORS))}, an estimator with fit and "
-        f"predict, or a tuple of these, got {spec!r}"
-    )
+    kinds = f"one of {', '.join(map(repr, REGRESSORS))}, an estimator with fit and predict"
+    msg = f"regressor must be {kinds}, or a tuple of these, got {spec!r}"
     raise (ValueError if isinstance(spec, (str, tuple, list)) else TypeError)(msg)
 
 
@@ -259,10 +257,8 @@ def fit_regressor(regressor, X, y, *, sample_weight=None, groups=None):
         weights = np.asarray(sample_weight)
         options["sample_weight"] = weights / (np.mean(weights) or 1.0)
     elif sample_weight is not None and np.ptp(sample_weight) > 0:
-        msg = (
-            f"regressor={regressor!r} takes no sample_weight, so that protostars cannot be "
-            "weighted: set weight_exponent=0, or take another one"
-        )
+        lack = "takes no sample_weight, so that protostars cannot be weighted"
+        msg = f"regressor={regressor!r} {lack}: set weight_exponent=0, or take another one"
         raise ValueError(msg)
     if groups is not None and has_fit_parameter(regressor, "groups"):
         options["groups"] = groups
@@ -284,10 +280,8 @@ def spec_to_json(spec):
     }
     plain = json.loads(json.dumps(options, default=lambda _: None)) == options
     if _OWN.get(name) is not type(spec) or not plain:
-        msg = (
-            f"regressor={spec!r} cannot be saved without pickle: take a named regressor, or one of "
-            f"{', '.join(_OWN)} whose hyperparameters are plain values"
-        )
+        others = f"one of {', '.join(_OWN)} whose hyperparameters are plain values"
+        msg = f"regressor={spec!r} cannot be saved without pickle: take a name, or {others}"
         raise TypeError(msg)
     return {"class": name, "options": options}
 

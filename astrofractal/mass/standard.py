@@ -44,10 +44,8 @@ def standard_batches(maps, shape):
             masked = ~np.isfinite(batch[:, 0])
             most = np.max(batch[:, 0], initial=0, where=~masked)
             if most > _LARGEST_LOG:
-                msg = (
-                    "the first channel of an array must be log10 of the column density in cm-2, got "
-                    f"values up to {most:.3g}: take np.log10, or give a GasMap"
-                )
+                what = f"must be log10 of the column density in cm-2, got values up to {most:.3g}"
+                msg = f"the first channel of an array {what}: take np.log10, or give a GasMap"
                 raise ValueError(msg)
             if masked.all((1, 2)).any():
                 msg = f"map {start + int(masked.all((1, 2)).argmax())} has no column density"
@@ -104,17 +102,15 @@ def standard_map(gas, shape):
     if gas.shape != shape or not fits:
         if not gas.has_pixel_scale:
             missing = "WCS" if gas.wcs is None else "distance"
+            needs = f"needs a WCS and a distance (this one has no {missing}): give them to GasMap"
             msg = (
-                f"a map of shape {gas.shape} needs a WCS and a distance (this one has no {missing}): "
-                f"give them to GasMap, or give a map of {STANDARD_WIDTH:.3g} and the shape {shape}"
+                f"a map of shape {gas.shape} {needs}, or a map of {STANDARD_WIDTH:.3g} and {shape}"
             )
             raise ValueError(msg)
         width = gas.pixel_scale * gas.shape[1]
         if width > _WIDE * STANDARD_WIDTH:
-            warn(
-                f"a map that is {width:.3g} wide is cut to the {STANDARD_WIDTH:.3g} around its "
-                "center: for the protostars of a whole map use catalog"
-            )
+            part = f"the {STANDARD_WIDTH:.3g} around its center"
+            warn(f"a map that is {width:.3g} wide is cut to {part}: for a whole map use catalog")
         center = ((gas.shape[1] - 1) / 2, (gas.shape[0] - 1) / 2)
         gas = gas.cutout(center, shape=shape)
     return gas

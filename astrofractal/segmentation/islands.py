@@ -103,7 +103,6 @@ def parents(islands):
 
 # Directions of travel, with the island on the left: +x, +y, -x, -y.
 _DX = np.array([1, 0, -1, 0])
-
 _DY = np.array([0, 1, 0, -1])
 
 

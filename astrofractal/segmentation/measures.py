@@ -66,10 +66,8 @@ def measure(gas, labels):
     """
     labels = np.asarray(labels)
     if labels.shape != gas.shape or labels.dtype.kind not in "iu" or labels.min(initial=0) < 0:
-        msg = (
-            f"labels must be integers of at least 0 of shape {gas.shape}, got {labels.dtype} of "
-            f"shape {labels.shape}"
-        )
+        got = f"{labels.dtype} of shape {labels.shape}"
+        msg = f"labels must be integers of at least 0 of shape {gas.shape}, got {got}"
         raise ValueError(msg)
     numbers, index = np.unique(np.where(gas.mask, 0, labels), return_inverse=True)
     index = index.reshape(labels.shape) + (numbers[0] > 0)
@@ -328,9 +326,7 @@ def area_in_pixels(area, gas):
         return float((area / gas.pixel_area).to_value(u.one))
     if area.unit.is_equivalent(u.beam):
         if gas.beam is None:
-            msg = (
-                f"min_area={area} needs the beam, the map has none: give beam=, e.g. 18 * u.arcsec"
-            )
+            msg = f"min_area={area} needs the beam, the map has none: give beam=, its FWHM"
             raise ValueError(msg)
         area = area.to_value(u.beam) * gas.beam.sr
     if area.unit.is_equivalent(u.sr):

@@ -130,9 +130,9 @@ def fit_centers(sample, quantities, weights, n_segments):
     from sklearn.cluster import KMeans
 
     if len(sample) < n_segments:
+        cells = f"{len(sample)} cells of gas in the map"
         msg = (
-            f"n_segments={n_segments} is more than the {len(sample)} cells of gas in the map: "
-            "choose fewer, or a lower background"
+            f"n_segments={n_segments} is more than the {cells}: choose fewer, or a lower background"
         )
         raise ValueError(msg)
 

@@ -3,17 +3,7 @@
 import numpy as np
 
 from astrofractal._utils.html import facts_table, thumbnail
-from astrofractal.gasmap.plotting import (
-    color_norm,
-    draw_channel,
-    draw_scales,
-    limit_to,
-    map_figure,
-    sky_axes,
-)
-
-#: Colormap of segments, from thin gas (blue) to dense gas (dark red).
-_COLORMAP = "turbo"
+from astrofractal.gasmap import plotting
 
 
 def segment_colors(n_segments):
@@ -21,12 +11,8 @@ def segment_colors(n_segments):
     import matplotlib
     from matplotlib.colors import to_hex
 
-    if n_segments == 1:
-        return [to_hex(matplotlib.colormaps[_COLORMAP](0.8)).upper()]
-    return [
-        to_hex(c).upper()
-        for c in matplotlib.colormaps[_COLORMAP](np.linspace(0.06, 0.97, n_segments))
-    ]
+    places = [0.8] if n_segments == 1 else np.linspace(0.06, 0.97, n_segments)
+    return [to_hex(color).upper() for color in matplotlib.colormaps["turbo"](places)]
 
 
 def segment_image(result):
@@ -98,18 +84,18 @@ def draw_rgb(axes, result):
 def plot_segmentation(result, *, figure=None):
     """Draw the column density, the segments, and principal components of the tokens."""
     gas, labels = result.gas, result.labels.data
-    figure = map_figure(gas, 3, figure=figure)
+    figure = plotting.map_figure(gas, 3, figure=figure)
     column = gas.column_density.value
-    norm = color_norm("column_density", column[labels > 0] if labels.any() else column)
-    panels = [sky_axes(figure, 131 + number, gas) for number in range(3)]
-    draw_channel(panels[0], gas, cmap="gray_r", norm=norm, colorbar=False)
+    norm = plotting.color_norm("column_density", column[labels > 0] if labels.any() else column)
+    panels = [plotting.sky_axes(figure, 131 + number, gas) for number in range(3)]
+    plotting.draw_channel(panels[0], gas, cmap="gray_r", norm=norm, colorbar=False)
     n = result.n_segments  # the densest third is outlined
     draw_outlines(panels[0], result, range(n - n // 3 + 1, n + 1))
     draw_segments(panels[1], result)
     draw_rgb(panels[2], result)
     for axes in panels:
-        limit_to(axes, labels > 0)
-    draw_scales(panels[0], gas)
+        plotting.limit_to(axes, labels > 0)
+    plotting.draw_scales(panels[0], gas)
     for axes in panels[1:]:
         if gas.wcs is not None:
             axes.coords[1].set_ticklabel_visible(False)
@@ -124,12 +110,7 @@ def html(result):
     labels = result.labels.data
     pictures = {"Segments": segment_image(result)[..., :3], "Components": result.rgb.data}
     pictures["Segments"][labels == 0] = np.nan
-    shown = "".join(
-        '<figure style="display:inline-block;margin:0 1em 0.5em 0;max-width:180px">'
-        f"{thumbnail(values, f'{title}.')}"
-        f'<figcaption style="font-size:small">{title}</figcaption></figure>'
-        for title, values in pictures.items()
-    )
+    shown = "".join(thumbnail(values, f"{name}.", name) for name, values in pictures.items())
     counts = np.bincount(labels.ravel(), minlength=result.n_segments + 1)
     facts = {"pixels": f"{labels.shape[1]} × {labels.shape[0]}"}
     for number, color in enumerate(result.colors, 1):

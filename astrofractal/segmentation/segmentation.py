@@ -184,12 +184,12 @@ class Segmentation:
 
     def to_segmentation_image(self) -> SegmentationImage:
         """
-        Return the labels for photutils.
+        Return the labels for the measurements, plots and catalogs of sources of photutils.
 
         Returns
         -------
         image : `photutils.segmentation.SegmentationImage`
-            For the measurements, plots and catalogs of sources of photutils.
+            A copy.
         """
         from photutils.segmentation import SegmentationImage
 
@@ -301,10 +301,8 @@ class Segmentation:
         ----------
         label : int
             The segment.
-        path : path-like
-            The FITS file.
-        overwrite : bool, optional
-            Whether an existing file may be replaced.
+        path, overwrite : path-like and bool, optional
+            The FITS file, and whether an existing one may be replaced.
         """
         self.cutout(label).write(path, overwrite=overwrite)
 
@@ -331,10 +329,9 @@ class Segmentation:
 
         Parameters
         ----------
-        directory : path-like
-            The folder; made if needed.  Other files in it are left alone.
-        overwrite : bool, optional
-            Whether files of an earlier result may be replaced.
+        directory, overwrite : path-like and bool, optional
+            The folder, made if needed, whose other files are left alone; whether files of an earlier
+            result may be replaced.
 
         Returns
         -------
@@ -355,17 +352,7 @@ class Segmentation:
     @classmethod
     def read(cls, directory: PathLike) -> Segmentation:
         """
-        Read what `write` wrote.
-
-        Parameters
-        ----------
-        directory : path-like
-            The folder.
-
-        Returns
-        -------
-        result : `Segmentation`
-            Labels, components, tables and map of the files.
+        Read the folder that `write` wrote.
 
         Raises
         ------

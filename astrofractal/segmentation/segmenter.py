@@ -164,14 +164,7 @@ class FeatureSegmenter(Options, BaseEstimator):
         return hasattr(self, "model_")
 
     def fingerprint(self) -> str:
-        """
-        Return a digest of every option and of what was fitted.
-
-        Returns
-        -------
-        digest : str
-            Equal for segmenters that return the same labels.
-        """
+        """Return a digest of options and fit, equal for segmenters that return the same labels."""
         options = self.get_params(deep=False)
         options["encoder"] = self.encoder_.fingerprint()
         return fingerprint("FeatureSegmenter", options, getattr(self, "model_", None))
@@ -182,10 +175,9 @@ class FeatureSegmenter(Options, BaseEstimator):
 
         Parameters
         ----------
-        path : path-like
-            The file; ``.safetensors`` is the custom.  The weights of the encoder are not in it.
-        overwrite : bool, optional
-            Whether an existing file may be replaced.
+        path, overwrite : path-like and bool, optional
+            The file (``.safetensors`` is the custom), without the weights of the encoder, and whether
+            an existing one may be replaced.
 
         Raises
         ------
@@ -211,11 +203,6 @@ class FeatureSegmenter(Options, BaseEstimator):
         encoder : `~astrofractal.FractalEncoder`, optional
             The encoder that it was fitted with; needed if its weights are neither the bundled nor
             random ones.
-
-        Returns
-        -------
-        segmenter : `FeatureSegmenter`
-            Fitted.
 
         Raises
         ------
@@ -308,12 +295,10 @@ class FeatureSegmenter(Options, BaseEstimator):
 
         Parameters
         ----------
-        gas : `~astrofractal.GasMap`, or what `GasMap.read` takes
-            The map.
+        gas, progress_bar : `~astrofractal.GasMap`, or what `GasMap.read` takes, and bool or callable
+            As in `fit`, of one map.
         distance : `~astropy.units.Quantity`, optional
             Distance to the gas, for a map that has none.
-        progress_bar : bool or callable, optional
-            Whether to show progress.
 
         Returns
         -------

@@ -227,10 +227,8 @@ def _tiles(name, lazy, estimator, tile_shape, places, detection):
     if places is None:
         threshold = detection.get("threshold")
         if threshold is not None and not isinstance(threshold, u.Quantity):
-            msg = (
-                "threshold must be a column density (Quantity) for a map that is read part by "
-                f"part, whose noise is not known, got {threshold!r}"
-            )
+            of = "for a map that is read part by part, whose noise is not known"
+            msg = f"threshold must be a column density (Quantity) {of}, got {threshold!r}"
             raise ValueError(msg)
     else:
         if isinstance(places.where, SkyCoord):

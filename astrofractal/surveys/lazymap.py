@@ -132,7 +132,7 @@ class LazyMap:
     @classmethod
     def open_zarr(cls, path: PathLike, *, distance: u.Quantity | None = None) -> LazyMap:
         """
-        Open a Zarr group as `write_zarr` makes it.
+        Open a Zarr group as `write_zarr` makes it, as a map named after the file.
 
         Parameters
         ----------
@@ -143,11 +143,6 @@ class LazyMap:
             FITS header as text.
         distance : `~astropy.units.Quantity`, optional
             Distance, in the place of the group's own.
-
-        Returns
-        -------
-        gas : `LazyMap`
-            Named after the file.
 
         Raises
         ------
@@ -171,17 +166,12 @@ class LazyMap:
 
     def read(self, rows: slice, columns: slice) -> GasMap | None:
         """
-        Read a part.
+        Read a part of the map; `None` where it holds no usable pixel.
 
         Parameters
         ----------
         rows, columns : slice
             Pixels, with start and stop.
-
-        Returns
-        -------
-        gas : `~astrofractal.GasMap` or None
-            The part, `None` where it holds no usable pixel.
         """
         with reading(self._path):
             channels = {name: _part(own, rows, columns) for name, own in self._channels.items()}
@@ -198,7 +188,7 @@ class LazyMap:
 
     def tiles(self, shape: tuple[int, ...] = (1024, 1024), *, overlap: int = 0) -> list[Tile]:
         """
-        Divide the map.
+        Divide the map row by row.
 
         Parameters
         ----------
@@ -206,11 +196,6 @@ class LazyMap:
             Shape (ny, nx) of the tiles without overlap; the last ones are smaller.
         overlap : int, optional
             Pixels that are read beyond a tile on every side.
-
-        Returns
-        -------
-        tiles : list of `Tile`
-            Row by row.
         """
         overlap = positive_int("overlap", overlap, minimum=0)
         sides = []
@@ -297,12 +282,10 @@ def write_zarr(
     ----------
     gas : `~astrofractal.GasMap`
         The map.
-    path : path-like
-        The folder.
+    path, overwrite : path-like and bool, optional
+        The folder, and whether an existing one may be replaced.
     chunks : tuple of int, optional
         Shape of the chunks.
-    overwrite : bool, optional
-        Whether an existing folder may be replaced.
     """
     zarr = require("zarr", extra="dask")
     with atomic_path(path, overwrite=overwrite) as temporary:

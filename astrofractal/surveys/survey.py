@@ -8,7 +8,6 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 
-from astropy.io import fits
 from astropy.nddata import NDData
 from astropy.units import UnitsError
 
@@ -19,6 +18,7 @@ from astrofractal._utils.progress import progress
 from astrofractal._utils.reading import reading, sha256
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import GasMap
+from astrofractal.mass.standard import is_single
 from astrofractal.surveys.lazymap import LazyMap, Tile
 
 __all__ = ["Part", "named_maps", "run_survey", "run_tasks"]
@@ -74,11 +74,7 @@ def named_maps(maps):
         if not maps:
             msg = f"folder {str(folder)!r} has no FITS file and no Zarr map"
             raise ValueError(msg)
-    elif (
-        _is_lazy(maps)
-        or isinstance(maps, (str, Path, GasMap, NDData, fits.HDUList))
-        or not hasattr(maps, "__iter__")
-    ):
+    elif _is_lazy(maps) or is_single(maps):
         maps = [maps]
     named = {}
     for number, item in enumerate(maps):
@@ -279,10 +275,8 @@ def _compare(path, before, now, made_with, tool):
         what = f"with {key}={before.get(key)!r}, not {now.get(key)!r}"
         if key == "tool":  # of which there is a digest
             what = f"made with another {type(tool).__name__}: {made_with}, not {tool!r}"
-        msg = (
-            f"output folder {str(path)!r} holds a survey {what}; choose another folder, or "
-            "resume=False to start again"
-        )
+        remedy = "choose another folder, or resume=False to start again"
+        msg = f"output folder {str(path)!r} holds a survey {what}; {remedy}"
         raise ValueError(msg)
 
 

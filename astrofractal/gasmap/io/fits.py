@@ -102,8 +102,7 @@ def _kind_of_file(name):
     if not start:
         return "it is empty, or no FITS file"
     kinds = (kind for mark, kind in _MARKS.items() if start.lstrip().lower().startswith(mark))
-    kind = next(kinds, None)
-    return "it is no FITS file" if kind is None else f"it is {kind}, no FITS file"
+    return next((f"it is {kind}, no FITS file" for kind in kinds), "it is no FITS file")
 
 
 def is_open_file(data):

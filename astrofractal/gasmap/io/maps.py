@@ -22,21 +22,9 @@ from astrofractal.gasmap.channel import (
 )
 from astrofractal.gasmap.checks import check_scale, plausible_beam
 from astrofractal.gasmap.column import Abundance, DustEmission, XFactor, column_of
+from astrofractal.gasmap.io import fits as files
 from astrofractal.gasmap.io import layout
 from astrofractal.gasmap.io.cubes import read_cube
-from astrofractal.gasmap.io.fits import (
-    file_wcs,
-    hdu_data,
-    header_beam,
-    header_length,
-    header_rest_frequency,
-    header_unit,
-    is_file,
-    is_folder,
-    label,
-    opened,
-    used_distance,
-)
 from astrofractal.gasmap.io.registry import MapParts, is_pair, refuse_unused, register
 from astrofractal.gasmap.moments import CHANNEL_UNITS, CHANNELS
 from astrofractal.gasmap.resample import grid_offset, regrid_motions
@@ -44,7 +32,7 @@ from astrofractal.gasmap.units import logarithmic, parse_unit, typical
 from astrofractal.gasmap.wcs import as_fits_wcs
 
 
-@register("fits", identify=lambda data: is_file(data) and not is_folder(data))
+@register("fits", identify=lambda data: files.is_file(data) and not files.is_folder(data))
 def read_fits(source, options):
     """
     FITS: a path, an HDU or an HDUList with images of the channels.
@@ -60,7 +48,7 @@ def read_fits(source, options):
     * A position-position-velocity cube, with ``column=XFactor(...)``: see
       `~astrofractal.GasMap.from_cube`.
     """
-    with opened(source) as hdus:
+    with files.opened(source) as hdus:
         cube = cube_hdu(hdus, options.hdu, one_row=isinstance(options.column, XFactor))
         if cube is not None:
             return _read_line_cube(hdus, cube, options)
@@ -77,7 +65,7 @@ def read_fits(source, options):
         names = [name for name in CHANNELS if three or name in found or name in given]
         units = units_of(options.unit, names)
         replaced = parts.wcs is not None
-        own_wcs = file_wcs(first.header, hdus, needed=False) if replaced else None
+        own_wcs = files.file_wcs(first.header, hdus, needed=False) if replaced else None
         add_header(first.header, hdus, parts)
         if three:
             channels = _three_planes(first, hdus, units)
@@ -149,7 +137,7 @@ def _with_temperature(conversion, first, no_data):
 
 def _read_line_cube(hdus, cube, options):
     """Read a cube of a file, or refuse what is not one of the sky, and options that it cannot use."""
-    where = label(cube, hdus)
+    where = files.label(cube, hdus)
     if not isinstance(options.column, XFactor):
         example = "such as '2e20 cm-2 / (K km s-1)'"
         msg = f"{where} is a position-position-velocity cube: give column=XFactor(...), {example}"
@@ -184,7 +172,7 @@ def find_channels(hdus, key):
     elif "column_density" not in found:
         found = {"column_density": only_image(hdus, images, found)} | found
     first = found["column_density"]
-    layout.check_shape(first, label(first, hdus), three_planes=len(found) == 1)
+    layout.check_shape(first, files.label(first, hdus), three_planes=len(found) == 1)
     return found
 
 
@@ -211,7 +199,7 @@ def _three_planes(hdu, hdus, units):
     if not units and "," in text:
         units = units_of([part.strip() for part in text.split(",")], CHANNELS)
     unit = units.get("column_density") or bunit(hdu, hdus)
-    whole = Channel(hdu_data(hdu, hdus), unit)
+    whole = Channel(files.hdu_data(hdu, hdus), unit)
     channels = split_planes(whole, units)
     for plane, (name, channel) in enumerate(channels.items()):
         channel.error = layout.find_error(hdus, hdu, name, channel, units.get(name), plane=plane)
@@ -252,12 +240,12 @@ def units_of(unit, names):
 
 def bunit(hdu, hdus, name="column_density"):
     """Return the unit of an image by its header."""
-    text = header_unit(hdu, hdus)
-    where = label(hdu, hdus)
+    text = files.header_unit(hdu, hdus)
+    where = files.label(hdu, hdus)
     if not text:
         example = f"as in unit={{{name!r}: 'km/s'}}"
         if name == "column_density":
-            values = hdu_data(hdu, hdus)
+            values = files.hdu_data(hdu, hdus)
             example = "as in unit='cm-2', '1e21 cm-2', 'mag' or 'K km/s' "
             example += f"(their median is {typical(values):.3g})"
             if logarithmic(values):
@@ -272,7 +260,7 @@ def image_channel(hdu, hdus, given, name):
     """Return the channel of an image HDU with its error and mask, axes of one pixel dropped."""
     unit = bunit(hdu, hdus, name) if given is None else given
     meta = {"header": hdu.header, "file": hdus.filename()} if name == "dispersion" else None
-    channel = Channel(hdu_data(hdu, hdus), unit, meta=meta).squeezed(label(hdu, hdus))
+    channel = Channel(files.hdu_data(hdu, hdus), unit, meta=meta).squeezed(files.label(hdu, hdus))
     channel.error = layout.find_error(hdus, hdu, name, channel, given)
     channel.values[layout.find_mask(hdus, hdu, channel.values.shape)] = np.nan
     return channel
@@ -289,21 +277,22 @@ def header_parts(header, *, distance=None):
 def add_header(header, hdus, parts):
     """Fill in WCS, distance, scale, beam and names from a header."""
     own_distance = parts.distance is None
-    parts.distance = used_distance(parts.distance, header_length("DISTANCE", header, hdus))
+    stated = files.header_length("DISTANCE", header, hdus)
+    parts.distance = files.used_distance(parts.distance, stated)
     scale = parts.pixel_scale
     if scale is None:
-        scale = header_length("PIXSCALE", header, hdus)
+        scale = files.header_length("PIXSCALE", header, hdus)
     if parts.wcs is None and len(hdus):
-        parts.wcs = file_wcs(header, hdus, needed=scale is None)
+        parts.wcs = files.file_wcs(header, hdus, needed=scale is None)
     shape = [header.get(f"NAXIS{axis}", 1) for axis in (2, 1)]
     if parts.wcs is None or parts.distance is None:  # these two replace the header's scale
         parts.pixel_scale = scale
     elif own_distance and parts.pixel_scale is None:
         check_scale(scale, parts.wcs, parts.distance, shape)
     if parts.beam is None:
-        parts.beam = plausible_beam(header_beam(header), parts.wcs, shape)
+        parts.beam = plausible_beam(files.header_beam(header), parts.wcs, shape)
     if parts.rest_frequency is None:
-        parts.rest_frequency = header_rest_frequency(header)
+        parts.rest_frequency = files.header_rest_frequency(header)
     for key in ("OBJECT", "TELESCOP"):
         if header.get(key):
             parts.meta.setdefault(key.lower(), header[key])
@@ -311,12 +300,12 @@ def add_header(header, hdus, parts):
 
 def load_map(data, name, unit, *, planes=1):
     """Return the channel of a map (or of several planes of one array), in its own unit."""
-    if is_file(data):
-        with opened(data) as hdus:
+    if files.is_file(data):
+        with files.opened(data) as hdus:
             hdus = layout.channels_of_planes(hdus) or hdus
             hdu = image_of(hdus, name)
             channel = image_channel(hdu, hdus, unit, name)
-            return replace(channel, wcs=file_wcs(hdu.header, hdus, needed=False))
+            return replace(channel, wcs=files.file_wcs(hdu.header, hdus, needed=False))
     if is_pair(data):
         channel = load_map(data[0], name, unit, planes=planes)
         return _with_wcs(channel, data[1], name)
@@ -355,15 +344,15 @@ def image_of(hdus, name):
     images = layout.image_hdus(hdus)
     named = [hdu for hdu in images if len(images) == 1 or layout.channel_name(hdu.name) == name]
     hdu = named[0] if len(named) == 1 else only_image(hdus, images, {})
-    layout.check_shape(hdu, f"{name}: {label(hdu, hdus)}")
+    layout.check_shape(hdu, f"{name}: {files.label(hdu, hdus)}")
     return hdu
 
 
 def _load_error(data, name, channel):
     """Return the standard deviation of a channel in the channel's unit."""
     where = f"uncertainty of {name}"
-    if is_file(data):
-        with opened(data) as hdus:
+    if files.is_file(data):
+        with files.opened(data) as hdus:
             values = layout.as_deviation(image_of(hdus, where), hdus, channel)
             unit = channel.unit
     else:
