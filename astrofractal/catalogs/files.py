@@ -64,6 +64,11 @@ def write_catalog(table: QTable, path: PathLike, *, overwrite: bool = False) -> 
         The catalog.
     path, overwrite : path-like and bool, optional
         The file, and whether an existing one may be replaced.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is another one.
     """
     path = Path(path)
     check_suffix(path)

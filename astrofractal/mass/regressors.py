@@ -280,8 +280,8 @@ def spec_to_json(spec):
     }
     plain = json.loads(json.dumps(options, default=lambda _: None)) == options
     if _OWN.get(name) is not type(spec) or not plain:
-        others = f"one of {', '.join(_OWN)} whose hyperparameters are plain values"
-        msg = f"regressor={spec!r} cannot be saved without pickle: take a name, or {others}"
+        kinds = f"a named one, or one of {', '.join(_OWN)} whose hyperparameters are plain values"
+        msg = f"regressor={spec!r} cannot be saved without pickle: take {kinds}"
         raise TypeError(msg)
     return {"class": name, "options": options}
 

@@ -8,6 +8,7 @@ from collections import Counter, deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from astropy.io import fits
 from astropy.nddata import NDData
 from astropy.units import UnitsError
 
@@ -18,7 +19,6 @@ from astrofractal._utils.progress import progress
 from astrofractal._utils.reading import reading, sha256
 from astrofractal._utils.validation import warn
 from astrofractal.gasmap import GasMap
-from astrofractal.mass.standard import is_single
 from astrofractal.surveys.lazymap import LazyMap, Tile
 
 __all__ = ["Part", "named_maps", "run_survey", "run_tasks"]
@@ -74,7 +74,11 @@ def named_maps(maps):
         if not maps:
             msg = f"folder {str(folder)!r} has no FITS file and no Zarr map"
             raise ValueError(msg)
-    elif _is_lazy(maps) or is_single(maps):
+    elif (
+        _is_lazy(maps)
+        or isinstance(maps, (str, Path, GasMap, NDData, fits.HDUList))
+        or not hasattr(maps, "__iter__")
+    ):
         maps = [maps]
     named = {}
     for number, item in enumerate(maps):
