@@ -171,8 +171,10 @@ def as_prior(value):
     mass, number = solar_masses(mass, "prior: mass"), np.asarray(value["number"], float)
     fits = (np.diff(mass, prepend=0) > 0).all() and (number >= 0).all() and number.any()
     if len(mass) < 2 or not fits or not np.isfinite([mass, number]).all():
-        needs = "at least two positive, increasing masses, numbers of at least zero, one above it"
-        msg = f"prior must have {needs}; got the masses {mass} and the numbers {number}"
+        msg = (
+            "prior must have at least two masses that are positive and increase, and numbers of at "
+            f"least zero, one above it; got the masses {mass} and the numbers {number}"
+        )
         raise ValueError(msg)
     return Prior("table", np.log10(mass), number)
 
