@@ -295,8 +295,10 @@ def hold_out(clouds, protostars, validation, generator):
     else:
         names = np.atleast_1d(validation)
     if not len(names) or not np.isin(names, known).all():
-        needs = f"be clouds of the maps ({', '.join(known)}), or between 0 and 1 for at least two clouds"
-        msg = f"validation must {needs}, got {validation!r}"
+        msg = (
+            f"validation must be names of the clouds of the maps ({', '.join(known)}), or between 0 "
+            f"and 1 for maps of at least two clouds, got {validation!r}"
+        )
         raise ValueError(msg)
     return np.isin(clouds, names)
 
