@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from astrofractal.benchmark.encoded import FeatureStore
 
 __all__ = [
-    "ALIKE",
     "HAND_MADE",
     "HAND_MADE_FEATURES",
     "BestRadius",
@@ -75,13 +74,11 @@ class BestRadius(RegressorMixin, BaseEstimator):
 #: The method without a network that all others are compared with.
 HAND_MADE = "contrasts + profiles"
 
-#: The same, predicted by the regressor of the package's default.
-ALIKE = f"{HAND_MADE}, the default's regressor"
+#: The default with an untrained network.
+UNTRAINED = "default, untrained network"
 
-#: The features of these methods.
+#: The features of ``HAND_MADE``.
 HAND_MADE_FEATURES = FeatureSet(pooling=None, profiles=True, contrasts=True)
-
-_BOTH = ("ridge", "svr")
 
 _ZOOM = 4.0
 
@@ -122,20 +119,19 @@ class Method:
 def default_method(channels: tuple[str, ...]) -> Method:
     """Return the default of the package as a method."""
     features, regressor, exponent = default_options(channels)
-    return Method("default", features, regressor, "fractal", ALIKE, exponent)
+    return Method("default", features, regressor, "fractal", UNTRAINED, exponent)
 
 
 def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
-    """List the methods, the default first."""
+    """List the methods, the default first; its regressor serves all features."""
     default = default_method(channels)
+    own = {"regressor": default.regressor, "weight_exponent": default.weight_exponent}
     methods = [
         default,
-        Method(HAND_MADE, HAND_MADE_FEATURES, _BOTH),
-        Method(
-            ALIKE, HAND_MADE_FEATURES, default.regressor, weight_exponent=default.weight_exponent
-        ),
-        Method("contrasts", FeatureSet(pooling=None, contrasts=True), _BOTH),
-        Method("profiles", FeatureSet(pooling=None, profiles=True, contrasts=False), _BOTH),
+        replace(default, name=UNTRAINED, source="random", twin=None),
+        Method(HAND_MADE, HAND_MADE_FEATURES, **own),
+        Method("contrasts", FeatureSet(pooling=None, contrasts=True), **own),
+        Method("profiles", FeatureSet(pooling=None, profiles=True, contrasts=False), **own),
         Method("virial mass, best radius", ClassicalMasses("virial"), BestRadius()),
         Method("aperture gas mass, best radius", ClassicalMasses("aperture"), BestRadius()),
         Method("nested virial masses", ClassicalMasses("virial"), LinearRegression()),
@@ -145,25 +141,25 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
     tokens = {"pooling": _TOKENS, "zoom": _ZOOM, "contrasts": False}
     structure = {"pooling": ("structure",), "zoom": _ZOOM, "symmetrize": False, "contrasts": False}
     kinds = {
-        "tokens, symmetrized": (FeatureSet(**tokens), _BOTH),
-        "tokens, symmetrized, + contrasts + profiles": (
-            FeatureSet(pooling=_TOKENS, zoom=_ZOOM, profiles=True, contrasts=True),
-            _BOTH,
+        "tokens, symmetrized": FeatureSet(**tokens),
+        "tokens, symmetrized, + contrasts + profiles": FeatureSet(
+            pooling=_TOKENS, zoom=_ZOOM, profiles=True, contrasts=True
         ),
-        "tokens, symmetrized, neighbors": (FeatureSet(**tokens), "knn"),
-        "class token, symmetrized": (FeatureSet(**tokens | {"pooling": ("class",)}), "ridge"),
-        "tokens": (FeatureSet(**tokens | {"symmetrize": False}), _BOTH),
-        "structure + profiles": (FeatureSet(**structure, profiles=True), _BOTH),
-        "structure": (FeatureSet(**structure), _BOTH),
-        "class token, neighbors (of the paper)": (FeatureSet(pooling=("class",), **plain), "knn"),
+        "tokens, symmetrized, neighbors": FeatureSet(**tokens),
+        "class token, symmetrized": FeatureSet(**tokens | {"pooling": ("class",)}),
+        "tokens": FeatureSet(**tokens | {"symmetrize": False}),
+        "structure + profiles": FeatureSet(**structure, profiles=True),
+        "structure": FeatureSet(**structure),
+        "class token, neighbors (of the paper)": FeatureSet(pooling=("class",), **plain),
     }
     heads = store.encoder("fractal").heads
-    for kind, (features, regressor) in kinds.items():
-        exponent = 0 if regressor == "knn" else 0.5  # neighbors take no weights
+    for kind, features in kinds.items():
+        # Neighbors take no weights.
+        how = {"regressor": "knn", "weight_exponent": 0} if "neighbors" in kind else own
         if "structure" not in features.pooling:
-            twin = Method(f"random {kind}", features, regressor, "random", None, exponent)
-            own = Method(f"fractal {kind}", features, regressor, "fractal", twin.name, exponent)
-            methods += [own, twin]
+            twin = Method(f"random {kind}", features, source="random", **how)
+            pretrained = {"source": "fractal", "twin": twin.name}
+            methods += [Method(f"fractal {kind}", features, **pretrained, **how), twin]
         elif "structure" in heads:  # an untrained network has none
-            methods.append(Method(f"fractal {kind}", features, regressor, "fractal"))
+            methods.append(Method(f"fractal {kind}", features, source="fractal", **how))
     return methods

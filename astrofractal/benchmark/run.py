@@ -16,7 +16,7 @@ from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.benchmark.encoded import FeatureStore, encoder_makers
-from astrofractal.benchmark.methods import HAND_MADE, Method, list_methods
+from astrofractal.benchmark.methods import HAND_MADE, UNTRAINED, Method, list_methods
 from astrofractal.benchmark.scorer import PROTOCOLS, Prediction, Scorer, make_protocol
 from astrofractal.benchmark.scores import paired_rows
 from astrofractal.benchmark.studies import (
@@ -138,11 +138,10 @@ PARTS = ("scores", "learning", "degradation", "intervals")
 _FOLLOWED = (
     HAND_MADE,
     "default",
-    "profiles",
+    UNTRAINED,
     "fractal tokens, symmetrized",
     "random tokens, symmetrized",
     "fractal tokens, symmetrized, + contrasts + profiles",
-    "fractal structure + profiles",
 )
 
 

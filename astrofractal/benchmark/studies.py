@@ -63,10 +63,10 @@ def score_rows(scorer, method, protocol, prediction, *, random_state=0):
 
 
 def paired_with(methods):
-    """List what each method is compared with: hand-made features, profiles, and its random twin."""
+    """List what each method is compared with: hand-made features, and its untrained twin."""
     pairs = []
     for method in methods:
-        references = dict.fromkeys((HAND_MADE, "profiles", method.twin))
+        references = dict.fromkeys((HAND_MADE, method.twin))
         pairs += [(method.name, r) for r in references if r not in (None, method.name)]
     return pairs
 

@@ -217,7 +217,13 @@ def run_networks(journal, maps, *, networks=(), seeds=(0,), parts=None, progress
         raise FileNotFoundError(msg)
     exponents = {n: x for t in tables for n, x in t.meta["weight_exponent"].items()}
     known = Table.read(folder / "predictions.ecsv")
-    default = placed(maps, known[known["method"] == "default"])
+    known = known[known["method"] == "default"]
+    if len(known) != len(maps):
+        msg = (
+            f"MAPS must be the {len(known)} maps of {folder / 'predictions.ecsv'}, got {len(maps)}"
+        )
+        raise ValueError(msg)
+    default = placed(maps, known)
     table = vstack(tables, metadata_conflicts="silent")
     for method in dict.fromkeys(table["method"].tolist()):
         own = table[table["method"] == method]
@@ -236,7 +242,7 @@ def _compared(maps, seeds, default):
     mean = np.mean(seeds, axis=0)
     tested = np.isfinite(mean)
     protostars, clouds = maps.protostars[tested], maps.clouds[tested]
-    bootstrap = Bootstrap(protostars, clouds)
+    bootstrap = Bootstrap(protostars, clouds, represents=maps.represents[tested])
 
     def scored(log_mass):
         return bootstrap.scores(maps.log_masses[tested], log_mass[tested])

@@ -20,29 +20,29 @@ REFERENCE = "contrasts + profiles"
 #: The rows of the table on the page, and what they are called there.
 ROWS = {
     "default": "**the package's default**",
+    "default, untrained network": "the same network, untrained",
     "fractal tokens, symmetrized, + contrasts + profiles": "fractal tokens + hand-made features",
     "fractal tokens, symmetrized": "fractal tokens alone",
-    "random tokens, symmetrized": "tokens of the untrained network",
+    "random tokens, symmetrized": "tokens of the untrained network alone",
     REFERENCE: "hand-made features, **no network**",
-    f"{REFERENCE}, the default's regressor": "hand-made features, default's regressor",
-    "small CNN, n^-1/2, seed 0": "small CNN trained on the maps",
-    "small CNN, seed 0": "small CNN, equal weight per protostar",
     "nested virial masses": "ten nested virial masses, least squares",
+    "aperture gas mass, best radius": "gas mass in the best aperture",
+    "virial mass, best radius": "virial mass in the best aperture",
     "fractal class token, neighbors (of the paper)": "fractal class token, kNN (the paper)",
 }
 #: At most six lines in a figure: color and marker of each method.
 LINES = {
     "default": ("black", "o"),
+    "default, untrained network": ("#009E73", "x"),
     "fractal tokens, symmetrized, + contrasts + profiles": ("#0072B2", "s"),
     "fractal tokens, symmetrized": ("#56B4E9", "^"),
     "random tokens, symmetrized": ("#E69F00", "v"),
     REFERENCE: ("#D55E00", "D"),
-    "profiles": ("#999999", "x"),
 }
-#: The methods whose scores on degraded maps the page of accuracy shows.
+#: The methods whose scores on degraded maps the page shows.
 LIMITS = {
-    "fractal tokens, symmetrized, + contrasts + profiles": "fractal tokens + hand-made",
-    "fractal tokens, symmetrized": "fractal tokens alone",
+    "default": "default",
+    "default, untrained network": "the same network, untrained",
     REFERENCE: "hand-made features, no network",
 }
 #: The ends of the ranges of log10 of the true mass.
@@ -54,6 +54,7 @@ KINDS = {
     "pixels": "pixels x {:g}",
     "mask": "{:.0%} masked",
     "off-center": "{:g} px off",
+    "largest scale": "largest scale {:g} px",
 }
 
 
