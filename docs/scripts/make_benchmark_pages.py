@@ -186,7 +186,7 @@ def plot_learning(tables):
             xlabel="labeled protostars",
             title=f"{maps} map{'s' * (maps == 'all')} of each",
         )
-        ticks = (4, 8, 16, 32, 64, 128, 362)
+        ticks = (4, 8, 16, 32, 64, 128, 413)
         axes.set_xticks(ticks, [str(tick) for tick in ticks])
         axes.set_xticks([], minor=True)
         axes.axhline(0, color="gray", lw=0.7)
