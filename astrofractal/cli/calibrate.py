@@ -25,7 +25,7 @@ HELP = "calibrate masses on labeled maps"
 #: Fields of `Telescope` that are numbers, with or without a unit.
 _TELESCOPE = (
     "beam", "pixel_scale", "noise", "velocity_noise", "dispersion_noise", "largest_scale",
-    "distance",
+    "distance", "channel_width", "channel_noise", "line_width",
 )  # fmt: skip
 
 

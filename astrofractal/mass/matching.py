@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import reprlib
 from functools import partial
 
 import numpy as np
@@ -52,7 +53,8 @@ def as_telescope(gas, positions=None, *, largest_scale=None):
     """Return a telescope as it is, or that of a map, within the footprint around protostars."""
     if isinstance(gas, Telescope):
         if positions is not None or largest_scale is not None:
-            msg = "positions and largest_scale must not be given with a Telescope, but with a map"
+            given = f"{reprlib.repr(positions)} and {largest_scale}"
+            msg = f"positions and largest_scale must not be given with a Telescope, got {given}"
             raise ValueError(msg)
         return gas
     gas = GasMap.read(gas)

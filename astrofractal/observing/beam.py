@@ -93,7 +93,7 @@ def convolver(kernel):
 
     def operator(planes):
         # planes (n_planes, ..., ny, nx), one at a time to save memory
-        wide = kernel.reshape((1,) * (planes.ndim - 3) + kernel.shape)
+        wide = kernel.reshape((1,) * (planes.ndim - 3) + kernel.shape).astype(planes.dtype)
         return np.stack([fftconvolve(one, wide, "same", axes=(-2, -1)) for one in planes])
 
     return operator

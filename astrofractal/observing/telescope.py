@@ -13,10 +13,11 @@ from astropy.wcs import WCS
 from astropy.wcs.utils import proj_plane_pixel_scales
 from radio_beam import Beam
 from radio_beam.utils import BeamError
+from scipy.interpolate import make_interp_spline
 
 from astrofractal._utils.identity import fingerprint
 from astrofractal._utils.random import keyed_generator
-from astrofractal._utils.validation import one_of
+from astrofractal._utils.validation import at_least, one_of
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.checks import check_length, check_quantity, need_distance, need_wcs
 from astrofractal.gasmap.moments import (
@@ -37,12 +38,14 @@ from astrofractal.observing.beam import (
     Pixels,
     add_noise,
     blurred,
+    convolver,
     correlate,
     filtered_errors,
     high_pass,
     noise_level,
     parse_beam,
 )
+from astrofractal.observing.spectra import Spectrometer, through
 
 __all__ = ["Telescope"]
 
@@ -54,13 +57,20 @@ if TYPE_CHECKING:
     from astrofractal._utils.annotations import MapSource, Positions
 
 
+#: The noise of maps, and what describes a spectrometer.
+_OF_MAPS = ("noise", "velocity_noise", "dispersion_noise")
+_OF_SPECTRA = ("channel_width", "channel_noise", "line_width", "snr")
+
+
 @dataclass(frozen=True, eq=False)
 class Telescope:
     """
     A telescope, in what it does to maps of gas.
 
     The steps are, in this order: distance, beam, pixels, filter of an interferometer, noise,
-    footprint.
+    footprint.  With ``channel_width`` they are taken by each channel of a cube, in which every pixel
+    has a Gaussian line, and the result holds the moments that `~astrofractal.GasMap.from_cube`
+    computes.
 
     Parameters
     ----------
@@ -93,6 +103,16 @@ class Telescope:
         The part that is observed (`True` is observed): a region or an array of shape (ny, nx) on
         the grid of the result.  For images also one of shape (n_images, ny, nx), or several of
         shape (n, 3, ny, nx), of which each image gets one at random, turned and mirrored.
+    channel_width : `~astropy.units.Quantity`, optional
+        Width of the channels of a spectrometer.  Noise is then ``channel_noise`` alone.
+    channel_noise : `~astropy.units.Quantity`, optional
+        Standard deviation of the column density in one channel of a pixel: the noise in K times
+        ``channel_width`` times the X-factor.
+    line_width : `~astropy.units.Quantity`, optional
+        The width of lines of gas at rest, which is subtracted from the dispersions, as
+        `~astrofractal.GasMap.from_cube` takes it (with the part of a channel).
+    snr : float, optional
+        The signal-to-noise ratio of two channels that a line needs, as for ``from_cube``.
 
     Examples
     --------
@@ -116,6 +136,10 @@ class Telescope:
     distance: u.Quantity | None = None
     channels: tuple[str, ...] = CHANNELS
     footprint: np.ndarray | Region | None = field(default=None, repr=False)
+    channel_width: u.Quantity | None = None
+    channel_noise: u.Quantity | None = None
+    line_width: u.Quantity | None = None
+    snr: float = 4.0
 
     def __post_init__(self):
         object.__setattr__(self, "beam", parse_beam(self.beam))
@@ -123,6 +147,7 @@ class Telescope:
         object.__setattr__(self, "channels", tuple(self.channels))
         one_of("channels", self.channels, CHANNEL_SETS)
         self._levels()
+        self._spectrometer()
         for name in ("pixel_scale", "largest_scale"):
             value, widths = getattr(self, name), (u.rad, u.pc, u.pix)
             if value is not None:
@@ -143,6 +168,25 @@ class Telescope:
         velocity = noise_level("velocity_noise", self.velocity_noise, to_velocity, what)
         dispersion = noise_level("dispersion_noise", self.dispersion_noise, to_velocity, what)
         return (0.0, column) if relative else (column, 0.0), velocity, dispersion
+
+    def _spectrometer(self):
+        """Return the spectrometer, `None` without one."""
+        width = self.channel_width
+        without = ("channel_noise", "line_width") if width is None else _OF_MAPS
+        for name in without:
+            if getattr(self, name) is not None:
+                msg = f"{name}={getattr(self, name)} cannot be used with channel_width={width}"
+                raise ValueError(msg)
+        if width is None:
+            return None
+        what, example = "a velocity", "0.1 * u.km / u.s"
+        check_quantity("channel_width", width, u.km / u.s, example, what=what, one=True)
+        at_least("snr", self.snr, 0)
+        noise = noise_level(
+            "channel_noise", self.channel_noise, to_column_density, "a column density"
+        )
+        line_width = noise_level("line_width", self.line_width, to_velocity, what)
+        return Spectrometer(to_velocity(width).value, noise, line_width, self.snr)
 
     @classmethod
     def measure(
@@ -169,7 +213,8 @@ class Telescope:
         -------
         telescope : `Telescope`
             Beam and pixels as lengths; the noise is a fraction where the uncertainties follow
-            the column density.
+            the column density.  For a map that `~astrofractal.GasMap.from_cube` made, the channels
+            of the cube and their noise.
 
         Raises
         ------
@@ -178,18 +223,22 @@ class Telescope:
         """
         gas = GasMap.read(gas)
         channels, footprint = gas.channels, None
+        spectra = None if "other-pixel-scale" in gas.flags else gas.meta.get("spectra")
         if positions is not None:
-            channels, footprint = _known_around(gas, positions)
+            channels, footprint = _known_around(gas, positions, spectra)
         beam = None
         if gas.beam is not None and gas.distance is not None:
             major, minor, angle = parse_beam(gas.beam)
             beam = (*(a.to_value(u.rad) * gas.distance for a in (major, minor)), angle)
+        if spectra is None:
+            errors = (median_error(gas, name) for name in CHANNELS[1:])
+            noise = dict(zip(_OF_MAPS, (_column_noise(gas), *errors), strict=True))
+        else:
+            noise = {name: spectra[name] for name in _OF_SPECTRA}
         return cls(
             beam,
             gas.pixel_scale.to(u.pc),
-            _column_noise(gas),
-            median_error(gas, "velocity"),
-            median_error(gas, "dispersion"),
+            **noise,
             correlated=beam is not None and _is_correlated(gas, beam),
             largest_scale=largest_scale,
             distance=gas.distance,
@@ -214,21 +263,39 @@ class Telescope:
         -------
         gas : `~astrofractal.GasMap`
             The observed map.  Its uncertainties are those of the map, taken through the same
-            steps to first order, and of the noise that is added.  Column densities that noise or
-            filter make negative are masked.
+            steps to first order, and of the noise that is added (with ``channel_width`` the latter
+            alone).  Column densities that noise or filter make negative are masked.
 
         Raises
         ------
         ValueError
             If no convolution leads from the map's beam to the new one, the distance is needed and
-            unknown, or the footprint has another shape.
+            unknown, the footprint has another shape, or lines need a velocity or dispersion.
         """
         gas = GasMap.read(gas)
-        unseen = [name for name in gas.channels if name not in self.channels]
-        gas = gas.replace(
-            **{f"{name}{end}": None for name in unseen for end in ("", "_uncertainty")}
-        )
-        return self._with_noise(self._seen(gas), random_state)
+        seen, spectrometer = self._seen(gas), self._spectrometer()
+        meta = {key: value for key, value in gas.meta.items() if key != "spectra"}
+        if spectrometer is None:
+            observed = self._with_noise(seen, random_state)
+        else:
+            if gas.channels != CHANNELS:
+                msg = f"channel_width needs a map of all channels, got {gas.channels}"
+                raise ValueError(msg)
+            (column, velocity, dispersion), _ = _planes(gas)
+            mean = mean_velocity(velocity, column)
+            velocities, cube = spectrometer.lines(column, velocity - mean, dispersion)
+            _, cube = self._seen_cube(gas, cube, spectrometer.channel_noise, random_state)
+            observed = replaced(seen, *spectrometer.moments(cube, velocities + mean.item()))
+            meta["spectra"] = {name: getattr(self, name) for name in _OF_SPECTRA}
+            meta["spectra"]["observed"] = ~seen.mask
+        return _of_channels(observed, self.channels).replace(meta=meta)
+
+    def _seen_cube(self, gas, cube, noise, random_state):
+        """Return the first channel of a cube as a map, and all of them (n, ny, nx), with noise."""
+        gas = _of_channels(gas.replace(column_density_uncertainty=None), CHANNELS[:1])
+        planes = [self._seen(gas.replace(column_density=one / u.cm**2)) for one in cube]
+        data = np.array([one.column_density.value for one in planes])
+        return planes[0], data + noise * self._random(planes[0], len(data), random_state)
 
     def _seen(self, gas):
         """Return a map as it is seen without noise."""
@@ -297,10 +364,7 @@ class Telescope:
         distance = header["DISTANCE"] * u.pc if "DISTANCE" in header else self.distance
         plain = np.full(cube.shape[1:], 1e22) / u.cm**2
         gas = GasMap(plain, wcs=WCS(header).celestial, distance=distance)
-        planes = [self._seen(gas.replace(column_density=one / u.cm**2)) for one in cube.data]
-        gas = planes[0]
-        data = np.array([one.column_density.value for one in planes])
-        data += noise.to_value(u.K) * self._random(gas, len(data), random_state)
+        gas, data = self._seen_cube(gas, cube.data, noise.to_value(u.K), random_state)
         sky = gas.wcs.to_header()
         del sky["WCSAXES"]
         seen = fits.PrimaryHDU(data.astype(np.float32), header)
@@ -346,7 +410,6 @@ class Telescope:
         generator = np.random.default_rng(random_state)
         seen = _image_footprints(self.footprint, images.shape, generator)
         phases = keyed_generator(len(images), "phases of the pixels").random((len(images), 2))
-        images = keep_channels(images, self.channels)
         plan = _ImagePlan(self, images.shape[2:], size)
         result = np.empty(images.shape, dtype=np.float32)
         batch = 256  # images at once, to limit the memory
@@ -354,19 +417,32 @@ class Telescope:
             part = slice(start, start + batch)
             channels = plan(images[part].astype(np.float64), phases[part], generator)
             result[part] = _to_image(channels, True if seen is None else seen(part))
-        return result
+        return keep_channels(result, self.channels)
 
 
-def _known_around(gas, positions):
-    """Return the channels that most cutouts have, and where they are known."""
+def _of_channels(gas, channels):
+    """Return a map without its other channels."""
+    unseen = [name for name in gas.channels if name not in channels]
+    parts = (f"{name}{end}" for name in unseen for end in ("", "_uncertainty"))
+    return gas.replace(**dict.fromkeys(parts))
+
+
+def _known_around(gas, positions, spectra):
+    """Return the channels that most cutouts have, and where they are known or spectra were taken."""
     cutouts = gas.cutouts(positions, size=STANDARD_WIDTH, shape=STANDARD_SHAPE)
-    cutouts = [c for c in cutouts if not c.mask.all() and "outside" not in c.flags]
-    if not cutouts:
+    kept = [i for i, c in enumerate(cutouts) if not c.mask.all() and "outside" not in c.flags]
+    if not kept:
         msg = "positions: none of them has data around it on the map"
         raise ValueError(msg)
-    images = np.stack([cutout.to_array() for cutout in cutouts])
+    images = np.stack([cutouts[i].to_array() for i in kept])
     found = channels_of(images)
     channels = max(CHANNEL_SETS, key=lambda c: (found.count(c), len(c)))
+    if spectra is not None:  # noise will hide lines of the reference maps as well
+        taken = spectra["observed"] if spectra["observed"].shape == gas.shape else True
+        taken = np.broadcast_to(np.where(taken, 1e22, np.nan), gas.shape)
+        gas = _of_channels(gas, CHANNELS[:1]).replace(column_density=taken / u.cm**2)
+        cutouts = gas.cutouts(positions, size=STANDARD_WIDTH, shape=STANDARD_SHAPE)
+        images[:] = np.stack([cutouts[i].column_density.value for i in kept])[:, None]
     return channels, np.isfinite(images[[set(channels) <= set(names) for names in found]])
 
 
@@ -545,12 +621,16 @@ class _ImagePlan:
                 self.noise_shape = tuple(int(np.ceil(n / self.noise_width)) + 2 for n in shape)
         self.kernel = pixels.kernel("beam", telescope.beam)
         self.filter = pixels.kernel("largest_scale", parse_beam(telescope.largest_scale), step)
+        self.spectrometer = telescope._spectrometer()
         noise_beam = telescope.beam if telescope.correlated else None
         self.noise_kernel = pixels.kernel("beam", noise_beam, self.noise_width)
 
     def __call__(self, batch, phases, generator):
         """Return the channels (n, ny, nx), column density in cm-2."""
         # batch (n, 3, ny, nx); phases (n, 2)
+        if self.spectrometer is not None:
+            found = [self._of_spectra(*one, generator) for one in zip(batch, phases, strict=True)]
+            return np.stack(found, axis=1)
         channels = (10.0 ** batch[:, 0], batch[:, 1], batch[:, 2])
         if self.kernel is not None:
             channels, _ = blurred(channels, self.kernel)
@@ -573,6 +653,28 @@ class _ImagePlan:
         return (
             channels if self.averages is None else transform(*channels, _along(*self.averages[1]))
         )
+
+    def _of_spectra(self, image, phase, generator):
+        """Return the channels (3, ny, nx) of one image as moments of a cube."""
+        spectrometer, back, scale = self.spectrometer, None, 1.0
+        velocities, cube = spectrometer.lines(10.0 ** image[0], *image[1:])
+        if self.kernel is not None:
+            cube = through(cube, convolver(self.kernel))
+        if self.averages is not None:
+            down, back = self.averages
+            cube = through(cube, _along(*down), 0.5)
+        elif self.pixel is not None:
+            sides = list(zip(self.shape, phase, strict=True))
+            back = [_interpolation(n, self.noise_width, one) for n, one in sides]
+            down = [_finer(n, len(one.T), self.noise_width, p) for one, (n, p) in zip(back, sides)]
+            cube = through(cube, _along(*down), 0.5)
+            scale = self.pixel / self.noise_width
+        if self.filter is not None:
+            cube -= through(cube, convolver(self.filter))
+        random = generator.standard_normal(cube.shape, dtype=cube.dtype)
+        cube += spectrometer.channel_noise * scale * correlate(random, self.noise_kernel)
+        channels, _ = spectrometer.moments(cube, velocities)
+        return channels if back is None else transform(*channels, _along(*back))
 
 
 def _along(rows, columns):
@@ -599,3 +701,11 @@ def _interpolation(n, width, phase):
     count = int(np.ceil(n / width)) + 2
     centers = (np.arange(n) - (n - 1) / 2) / width + (count - 1) / 2 + phase
     return overlaps(centers, max(1.0, 1 / width), count)
+
+
+def _finer(n, count, width, phase):
+    """Return the matrix from ``n`` pixels to those that `_interpolation` starts from."""
+    # by splines through the sums up to each border, so that pixels remain averages
+    sums = make_interp_spline(np.arange(n + 1) - 0.5, np.tri(n + 1, n, -1), k=min(n, 3))
+    borders = (np.arange(count + 1) - count / 2 - phase) * width + (n - 1) / 2
+    return np.diff(sums(np.clip(borders, -0.5, n - 0.5)), axis=0) / width

@@ -2,7 +2,6 @@
 
 import numpy as np
 from astropy import units as u
-from scipy import ndimage
 
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import at_least
@@ -33,26 +32,18 @@ def signal_mask(data, noise, snr=4.0):
     with np.errstate(invalid="ignore"):
         core = data > snr * noise
         edge = data > 1.5 * noise
-    seed = np.zeros_like(core)
-    pair = core[1:] & core[:-1]
-    seed[1:] |= pair
-    seed[:-1] |= pair
-    along = np.zeros((3, 3), bool)
-    along[:, 1] = True
-    mask = ndimage.binary_propagation(seed, structure=along, mask=edge | seed)
-    return _widened(mask) & np.isfinite(data)
-
-
-def _widened(mask):
-    """Return the runs of a mask along its first axis, widened by a quarter of their length."""
-    n_channels, n_spectra = mask.shape
-    steps = np.diff(np.pad(mask.T, ((0, 0), (1, 1))).astype(np.int8), axis=1)
-    (spectrum, start), end = np.nonzero(steps == 1), np.nonzero(steps == -1)[1]
+    seed = core[1:] & core[:-1]
+    edge |= core
+    steps = np.diff(np.pad(edge.T, ((0, 0), (1, 1))).view(np.int8), axis=1)
+    (spectrum, start), end = np.nonzero(steps == 1), np.nonzero(steps == -1)[1]  # of runs
+    n_seeds = np.pad(seed.cumsum(axis=0, dtype=np.int32), ((1, 1), (0, 0)))
+    kept = n_seeds[end - 1, spectrum] > n_seeds[start, spectrum]
+    spectrum, start, end = spectrum[kept], start[kept], end[kept]
     pad = np.ceil(0.25 * (end - start)).astype(int)
-    count = np.zeros((n_spectra, n_channels + 1), dtype=np.int32)
-    np.add.at(count, (spectrum, np.maximum(start - pad, 0)), 1)
-    np.add.at(count, (spectrum, np.minimum(end + pad, n_channels)), -1)
-    return (count.cumsum(axis=1)[:, :-1] > 0).T
+    count = np.zeros((len(data) + 1, data.shape[1]), dtype=np.int16)
+    np.add.at(count, (np.maximum(start - pad, 0), spectrum), 1)
+    np.add.at(count, (np.minimum(end + pad, len(data)), spectrum), -1)
+    return (count[:-1].cumsum(axis=0, dtype=np.int16) > 0) & np.isfinite(data)
 
 
 def moments(data, velocity, width, noise, snr, *, use):
@@ -105,7 +96,7 @@ def read_cube(cube, options):
     with line_cube(cube, hdu=options.hdu, unit=options.unit) as spectra:
         if options.beam is not None:
             spectra.beam, spectra.areas = options.beam, None
-        planes = iter(_moments_of(spectra, options))
+        planes, observed = _moments_of(spectra, options)
     channels = {
         name: Channel(next(planes), unit, error=next(planes))
         for name, unit in CHANNEL_UNITS.items()
@@ -113,11 +104,13 @@ def read_cube(cube, options):
     if options.line_width is not None:
         subtract_line_width(channels["dispersion"], options.line_width)
     distance = used_distance(options.distance, spectra.distance)
-    return MapParts(channels, wcs=spectra.wcs, beam=spectra.beam, distance=distance)
+    observed |= {"line_width": options.line_width, "snr": options.snr}
+    meta = {"spectra": observed}
+    return MapParts(channels, wcs=spectra.wcs, beam=spectra.beam, distance=distance, meta=meta)
 
 
 def _moments_of(cube, options):
-    """Return N(H2), v and sigma of a cube, each with its error, from slabs of rows."""
+    """Return N(H2), v and sigma of a cube, each with its error, from slabs of rows, and its channels."""
     n_channels, n_rows, n_columns = cube.shape
     velocity, frequency = cube.velocities(options.column.rest_frequency)
     if n_channels < 3:
@@ -136,24 +129,28 @@ def _moments_of(cube, options):
     # As a map holds them: a wide cube becomes a large one, and little else is in memory.
     columns = np.full((2, n_rows, n_columns), np.nan)
     motions = np.full((4, n_rows, n_columns), np.nan, dtype=np.float32)
-    blank = True
+    level = np.full((n_rows, n_columns), np.nan, dtype=np.float32)
+    observed = np.zeros((n_rows, n_columns), bool)
     for start in progress(range(0, n_rows, chunk_rows), options.progress_bar, desc="cube"):
         rows = slice(start, min(start + chunk_rows, n_rows))
         data = cube.rows(rows)
-        blank = blank and not np.isfinite(data).any()
+        observed[rows] = np.isfinite(data).any(axis=0)
         data = data * factor
         noise = spectrum_noise(data) if rms is None else rms[rows]
         if rms is None and cube.errors is not None:
             noise = _stated_noise(cube.errors(rows) * factor, noise)
         found = moments(data, velocity, width, noise, options.snr, use=use)
-        columns[:, rows], motions[:, rows] = found[:2], found[2:]
-    if blank:
+        columns[:, rows], motions[:, rows], level[rows] = found[:2], found[2:], noise
+    if not observed.any():
         msg = f"cube has no finite value (shape {cube.shape}): all of it is NaN"
         raise ValueError(msg)
     if not np.isfinite(columns[0]).any():
         msg = f"cube has no spectrum with two adjacent channels above snr={options.snr}: lower snr"
         raise ValueError(msg)
-    return [*(columns * per_line), *motions]
+    step = np.median(width)
+    level = np.median(level[np.isfinite(columns[0])]) * per_line * step / u.cm**2
+    channels = {"channel_width": step * _VELOCITY, "channel_noise": level, "observed": observed}
+    return iter([*(columns * per_line), *motions]), channels
 
 
 def _inside(velocity, velocity_range):
