@@ -13,11 +13,12 @@ from astrofractal.encoder import (
     ChannelNormalization,
     FractalEncoder,
     create_backbone,
+    describe_encoder,
+    find_encoder,
     load_weights,
     save_weights,
 )
 from astrofractal.encoder.dense import dense_features
-from astrofractal.encoder.identity import describe_encoder, find_encoder
 from astrofractal.encoder.pooling import pool_tokens
 from tests.factories import make_mapset
 
