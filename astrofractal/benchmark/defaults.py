@@ -13,8 +13,6 @@ from astrofractal.benchmark.scores import paired_rows
 from astrofractal.gasmap.moments import CHANNEL_SETS
 from astrofractal.mass import FeatureSet
 
-__all__ = ["FEATURES", "run_defaults"]
-
 #: The features that are compared.
 FEATURES = {
     "tokens": FeatureSet(),

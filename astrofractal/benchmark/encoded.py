@@ -14,8 +14,6 @@ from astrofractal._utils.atomic import atomic_path
 from astrofractal._utils.progress import progress
 from astrofractal.encoder import FractalEncoder
 
-__all__ = ["FeatureStore", "encoder_makers"]
-
 _CHUNK = 256
 
 _POOLINGS = ("class", "central", "scatter")

@@ -18,16 +18,6 @@ from astrofractal.mass.calibration import default_options
 if TYPE_CHECKING:
     from astrofractal.benchmark.encoded import FeatureStore
 
-__all__ = [
-    "HAND_MADE",
-    "HAND_MADE_FEATURES",
-    "BestRadius",
-    "ClassicalMasses",
-    "Method",
-    "default_method",
-    "list_methods",
-]
-
 _MASSES = {"virial": virial_mass, "aperture": aperture_mass}
 
 
@@ -125,7 +115,10 @@ def default_method(channels: tuple[str, ...]) -> Method:
 def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]:
     """List the methods, the default first; its regressor serves all features."""
     default = default_method(channels)
-    own = {"regressor": default.regressor, "weight_exponent": default.weight_exponent}
+    own: dict[str, Any] = {
+        "regressor": default.regressor,
+        "weight_exponent": default.weight_exponent,
+    }
     methods = [
         default,
         replace(default, name=UNTRAINED, source="random", twin=None),
@@ -158,8 +151,8 @@ def list_methods(store: FeatureStore, channels: tuple[str, ...]) -> list[Method]
         how = {"regressor": "knn", "weight_exponent": 0} if "neighbors" in kind else own
         if "structure" not in features.pooling:
             twin = Method(f"random {kind}", features, source="random", **how)
-            pretrained = {"source": "fractal", "twin": twin.name}
-            methods += [Method(f"fractal {kind}", features, **pretrained, **how), twin]
+            own_name = f"fractal {kind}"
+            methods += [Method(own_name, features, source="fractal", twin=twin.name, **how), twin]
         elif "structure" in heads:  # an untrained network has none
             methods.append(Method(f"fractal {kind}", features, source="fractal", **how))
     return methods

@@ -20,8 +20,6 @@ from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 from astrofractal.mass import FeatureSet
 
-__all__ = ["run_paper"]
-
 #: R2 and RMSE of log10 mass in the paper (Hirashima, Nozaki & Harada 2025, arXiv:2510.24159), whose
 #: encoder is a ViT-L and whose maps, 32,000, are of another simulation.
 _PUBLISHED = {

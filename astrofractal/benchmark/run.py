@@ -31,8 +31,6 @@ from astrofractal.benchmark.studies import (
 from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.mapset import MapSet
 
-__all__ = ["COLUMNS", "PARTS", "Journal", "placed", "row_numbers", "run_clouds"]
-
 logger = logging.getLogger(__name__)
 
 #: What the columns of the tables mean.

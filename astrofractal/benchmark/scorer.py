@@ -17,8 +17,6 @@ from astrofractal.mass.measures import appearance
 from astrofractal.mass.regressors import fit_regressor, takes_weights
 from astrofractal.mass.weights import protostar_weights, scores
 
-__all__ = ["PROTOCOLS", "Prediction", "Protocol", "Scorer", "make_protocol", "scores_of"]
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 

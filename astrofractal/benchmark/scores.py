@@ -7,8 +7,6 @@ import numpy as np
 
 from astrofractal._utils.random import keyed_generator
 
-__all__ = ["Bootstrap", "effective_sample_size", "paired_rows", "score", "with_error"]
-
 
 class Bootstrap:
     """

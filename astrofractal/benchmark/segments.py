@@ -18,8 +18,6 @@ from astrofractal.encoder import FractalEncoder
 from astrofractal.gasmap import GasMap
 from astrofractal.segmentation import FeatureSegmenter
 
-__all__ = ["run_segments"]
-
 _N_SEGMENTS = 8
 _N_TOKENS = 4  # components of the tokens, before the channels next to them
 _LEVEL = 2e21  # cm-2, of the gas that is compared

@@ -15,20 +15,6 @@ from astrofractal.gasmap.moments import CHANNEL_SETS, CHANNELS, STANDARD_SHAPE, 
 from astrofractal.mapset import MapSet
 from astrofractal.observing import Telescope
 
-__all__ = [
-    "DEGRADATIONS",
-    "N_PROTOSTARS",
-    "degradation_rows",
-    "degraded",
-    "interval_table",
-    "label_groups",
-    "learning_rows",
-    "off_center",
-    "paired_with",
-    "score_rows",
-    "with_images",
-]
-
 #: The numbers of labeled protostars of the learning curves; `None`: all.
 N_PROTOSTARS = (4, 8, 16, 32, 64, 128, None)
 

@@ -17,8 +17,6 @@ from astrofractal.benchmark.supervised import run_networks
 from astrofractal.benchmark.telescopes import run_telescopes, run_weights
 from astrofractal.mapset import MapSet
 
-__all__ = ["STUDIES", "run_study"]
-
 #: The studies by name.
 STUDIES: dict[str, Callable[..., None]] = {
     "clouds": run_clouds,

@@ -25,16 +25,6 @@ from astrofractal.mass.fine_tuning import (
     train_network,
 )
 
-__all__ = [
-    "SUPERVISED",
-    "Scratch",
-    "Tuned",
-    "make_network",
-    "run_networks",
-    "supervised_predictions",
-    "train_supervised",
-]
-
 logger = logging.getLogger(__name__)
 
 # The part of the protostars, in whole clouds, on which the best epoch is chosen.

@@ -24,8 +24,6 @@ from astrofractal.mapset import reference_maps
 from astrofractal.mass import StellarMassEstimator
 from astrofractal.observing import Telescope
 
-__all__ = ["run_telescopes", "run_weights", "sinks"]
-
 _PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]
 _DISTANCES = (140, 300, 450) * u.pc
 _LETTERS = dict(zip("Nvs", CHANNELS))

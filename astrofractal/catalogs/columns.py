@@ -14,21 +14,6 @@ from astrofractal._utils.reading import filled, sky_format
 from astrofractal.flags import FLAGS, trust_of
 from astrofractal.gasmap.moments import CHANNELS
 
-__all__ = [
-    "COLUMNS",
-    "Catalog",
-    "carry",
-    "channel_code",
-    "check_level",
-    "closing_lines",
-    "describe",
-    "measured",
-    "need_columns",
-    "positive_masses",
-    "solar_masses",
-    "verdict",
-]
-
 
 class Column(NamedTuple):
     """What a column is, its descriptor (IVOA UCD1+) and format, and whether ``print`` shows it."""

@@ -13,8 +13,6 @@ from astrofractal._utils.reading import filled
 from astrofractal.catalogs import columns
 from astrofractal.catalogs.positions import resolve_positions
 
-__all__ = ["COMMON_ERROR", "combine", "combine_estimates", "match_rows", "names_of"]
-
 #: The correlation of the errors of two maps of one protostar in clouds that are held out: 0.59 to 0.73
 #: (docs/research/studies.rst).
 COMMON_ERROR = 0.7

@@ -14,8 +14,6 @@ from astrofractal.catalogs.columns import check_level, need_columns, positive_ma
 from astrofractal.catalogs.combination import match_rows, names_of
 from astrofractal.catalogs.positions import resolve_positions
 
-__all__ = ["Comparison", "compare"]
-
 if TYPE_CHECKING:
     from typing import Any
 

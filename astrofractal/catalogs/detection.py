@@ -15,8 +15,6 @@ from astrofractal.gasmap.moments import STANDARD_WIDTH
 from astrofractal.gasmap.noise import pixel_noise
 from astrofractal.gasmap.units import to_column_density
 
-__all__ = ["COLUMN_THRESHOLD", "check_detection", "find_protostars", "is_off_center", "peak_offset"]
-
 #: The smallest column density of a peak where the noise is not known, as of a map read part by part.
 COLUMN_THRESHOLD = 3e22 / u.cm**2
 

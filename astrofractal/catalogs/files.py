@@ -18,8 +18,6 @@ from astrofractal._utils.validation import warn
 from astrofractal.catalogs.columns import COLUMNS, solar_masses
 from astrofractal.catalogs.positions import to_icrs
 
-__all__ = ["check_suffix", "write_catalog", "write_hats", "write_regions"]
-
 _FORMATS = {
     ".ecsv": "ascii.ecsv",
     ".vot": "votable",

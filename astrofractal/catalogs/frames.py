@@ -5,8 +5,6 @@ import re
 from astropy.coordinates import FK4, FK5, ICRS, BarycentricMeanEcliptic, Galactic, Supergalactic
 from astropy.time import Time
 
-__all__ = ["frame_of", "mentioned_frame"]
-
 _MENTIONS = {
     "fk4": r"fk4|\bb1950|\(1950|equinox\W*1950|\b1950\.0\b",
     "galactic": r"\bgalactic\b|\bglon\b",

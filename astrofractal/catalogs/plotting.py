@@ -11,8 +11,6 @@ from astrofractal.catalogs.columns import solar_masses
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.plotting import draw_channel, draw_scales, map_figure, sky_axes
 
-__all__ = ["plot_catalog", "plot_intervals"]
-
 if TYPE_CHECKING:
     from typing import Any
 

@@ -21,8 +21,6 @@ from astrofractal.catalogs.regions import (
 )
 from astrofractal.catalogs.sky_columns import NoPositionsError, find_columns
 
-__all__ = ["Places", "nothing_to_measure", "resolve_positions", "to_icrs"]
-
 logger = logging.getLogger(__name__)
 
 

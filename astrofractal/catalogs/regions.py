@@ -15,14 +15,6 @@ from astrofractal._utils.tables import decode
 from astrofractal._utils.validation import warn
 from astrofractal.catalogs.frames import frame_of
 
-__all__ = [
-    "centers_of_objects",
-    "centers_of_table",
-    "is_region_table",
-    "read_regions",
-    "region_kind",
-]
-
 _PIXELS = "pixels"
 
 #: Shapes of DS9 and CASA that have a center, and those that are drawn but are no source.

@@ -13,8 +13,6 @@ from astrofractal._utils.reading import printable
 from astrofractal._utils.tables import UNNAMED
 from astrofractal.catalogs.frames import frame_of, mentioned_frame
 
-__all__ = ["NoPositionsError", "find_columns"]
-
 #: What columns of positions are called, apart from frame and unit.
 _AXES = {
     "ra": "ra|r a|right ?asc(?:ension)?|alpha|s ra|coord ra|position ra|sky ra|mean ra|ra mean",

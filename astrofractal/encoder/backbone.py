@@ -13,15 +13,6 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.reading import reading, reason_of
 
-__all__ = [
-    "BUNDLED_MODEL",
-    "convert_state_dict",
-    "create_backbone",
-    "full_precision",
-    "read_checkpoint",
-    "suit_attention",
-]
-
 #: Name of the bundled architecture, as registered with timm.
 BUNDLED_MODEL = "astrofractal_vit_tiny_patch8_64"
 

@@ -9,8 +9,6 @@ from astropy.nddata import NDData
 from astrofractal._utils.progress import progress
 from astrofractal._utils.validation import positive_int
 
-__all__ = ["DenseFeatures", "dense_features", "principal_components"]
-
 
 @dataclass(frozen=True)
 class DenseFeatures:

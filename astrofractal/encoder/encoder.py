@@ -40,8 +40,6 @@ from astrofractal.mapset.files import is_map_set
 
 Maps: TypeAlias = GasMap | MapSet | PathLike | np.ndarray | list[GasMap]
 
-__all__ = ["BUNDLED_WEIGHTS", "FractalEncoder", "describe_encoder", "find_encoder", "magnify"]
-
 #: Of the passes of the network.
 PRECISIONS = ("float32", "bfloat16")
 

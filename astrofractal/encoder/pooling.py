@@ -2,15 +2,6 @@
 
 import torch
 
-__all__ = [
-    "LATTICE",
-    "POOLINGS",
-    "center_patches",
-    "check_pooling",
-    "mean_and_scatter",
-    "pool_tokens",
-]
-
 #: Token or statistic of tokens, or what a linear map from pretraining makes of them.
 POOLINGS = ("class", "central", "scatter", "structure", "protostar_mass")
 

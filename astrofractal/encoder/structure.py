@@ -11,14 +11,6 @@ import torch.nn.functional as F
 from astrofractal.encoder.backbone import full_precision
 from astrofractal.encoder.pooling import LATTICE, center_patches
 
-__all__ = [
-    "N_CENTER_TARGETS",
-    "N_STRUCTURE_TARGETS",
-    "at_center",
-    "structure_at_center",
-    "structure_targets",
-]
-
 #: Widths (standard deviations) of the Gaussian apertures in pixels.
 APERTURES = (0.7, 1.4, 2.8, 5.6)
 

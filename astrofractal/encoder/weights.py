@@ -18,19 +18,6 @@ from astrofractal._utils.validation import positive_int
 if TYPE_CHECKING:
     import torch
 
-__all__ = [
-    "CONFIG",
-    "HEADS",
-    "HEADS_FILE",
-    "WEIGHTS_FILE",
-    "ChannelNormalization",
-    "find_pretrained",
-    "load_weights",
-    "read_card",
-    "read_folder",
-    "save_weights",
-]
-
 #: Linear maps that are kept with a backbone: the pooling that uses each, and the prefix of its tensors.
 HEADS = {"structure": "structure_readout", "protostar_mass": "hidden_mass_head"}
 

@@ -8,8 +8,6 @@ from astrofractal._utils.compiled import njit
 from astrofractal.fractals._math import cosine, exponential, logarithm, sine
 from astrofractal.fractals._random import derive_key, key_of, uniform
 
-__all__ = ["GasAmplitude", "as_gas", "draw_amplitude"]
-
 _f = np.float32
 _LN10 = _f(2.302585093)
 

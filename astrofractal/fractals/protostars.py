@@ -32,15 +32,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = [
-    "MASS_RANGE",
-    "PIXEL_SCALE",
-    "Protostar",
-    "add_cusps",
-    "add_protostars",
-    "draw_protostar",
-]
-
 #: Masses of the star at the center in solMass, drawn evenly in the logarithm.
 MASS_RANGE = (0.05, 30.0)
 

@@ -14,8 +14,6 @@ from astrofractal.fractals._math import logarithm
 from astrofractal.fractals._random import derive_key, key_of, uniform
 from astrofractal.fractals.systems import FlameSystem, draw_system, system_buffers
 
-__all__ = ["CENTERS", "accumulate", "draw_image", "find_flame", "frame_system", "render", "smooth"]
-
 CENTERS = ("peak", "attractor")
 MAX_ATTEMPTS = 20_000
 

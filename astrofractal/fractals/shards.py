@@ -17,8 +17,6 @@ from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of, positive_int
 from astrofractal.fractals.stream import STREAM_RENDERINGS, FlameStream, Stream
 
-__all__ = ["ShardedFlames", "write_contact_sheet", "write_shards"]
-
 _MANIFEST = "flames.json"
 
 # The layout of the folder, and the version of the generator: the same images for the same number.

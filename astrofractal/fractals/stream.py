@@ -11,8 +11,6 @@ from astrofractal.fractals.gas import as_gas, draw_amplitude
 from astrofractal.fractals.renderer import CENTERS, draw_image, find_flame
 from astrofractal.fractals.systems import FlameSystem, random_system
 
-__all__ = ["STREAM_RENDERINGS", "FlameStream", "RandomFieldStream", "Stream"]
-
 STREAM_RENDERINGS = ("gas", "moments", "palette")
 
 #: The ranges from which slopes of power spectra in the plane are drawn: of the logarithm of the column

@@ -10,8 +10,6 @@ from astrofractal.fractals._math import cosine, exponential, sine
 from astrofractal.fractals._random import key_of, uniform
 from astrofractal.fractals._variations import VARIATIONS
 
-__all__ = ["VARIATIONS", "FlameSystem", "random_system"]
-
 MAX_MAPS = 6
 MAX_BLEND = 3
 

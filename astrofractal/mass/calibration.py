@@ -34,15 +34,6 @@ from astrofractal.mass.weights import (
     weighted_quantile,
 )
 
-__all__ = [
-    "Calibration",
-    "NoSkillWarning",
-    "default_options",
-    "fit_calibrations",
-    "log_solar",
-    "reference_id",
-]
-
 _DOMAIN_QUANTILE = 0.99
 
 _N_CHECKED = 16

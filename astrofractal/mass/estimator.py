@@ -57,8 +57,6 @@ from astrofractal.mass.standard import BATCH_SIZE, at_distance, is_single, stand
 from astrofractal.mass.weights import Prior, as_prior
 from astrofractal.observing import Telescope
 
-__all__ = ["StellarMassEstimator"]
-
 #: What shifts many masses together, with the bundled calibration (docs/research/studies.rst).
 _SYSTEMATIC = (
     "twice the column density: -0.08 dex (median); the sky rotated by other than multiples of 90 deg: "

@@ -19,8 +19,6 @@ from astrofractal.gasmap import moments
 from astrofractal.mass.calibration import Calibration, NoSkillWarning, log_solar
 from astrofractal.mass.weights import LEVELS, scores
 
-__all__ = ["Evaluation", "best_calibration", "evaluate_batch", "warn_of_doubts"]
-
 #: The level of the intervals that estimates are weighed by.
 _COMBINED_LEVEL = 0.68
 

@@ -17,8 +17,6 @@ from astrofractal.mass.standard import is_single, standard_batches, standard_map
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["find_analogs", "measure_sensitivity", "occlude", "plot_explanation"]
-
 #: Pixels by which bicubic magnification reaches beyond what it shows.
 _MARGIN = 2
 

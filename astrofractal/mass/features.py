@@ -14,8 +14,6 @@ from astrofractal.encoder.structure import N_CENTER_TARGETS, structure_at_center
 from astrofractal.gasmap.moments import CHANNELS, keep_channels
 from astrofractal.mass.measures import N_RINGS, PROFILES, batched, radial_profiles
 
-__all__ = ["CONTRASTS", "FeatureSet", "aperture_contrasts"]
-
 #: The channel that each of the contrasts needs.
 CONTRASTS = tuple(
     np.repeat(["column_density", "velocity", "dispersion", "velocity"], N_CENTER_TARGETS // 4)

@@ -13,8 +13,6 @@ from astrofractal.mass.intervals import Scaler
 from astrofractal.mass.regressors import spec_from_json, spec_to_json
 from astrofractal.mass.weights import Prior, as_prior
 
-__all__ = ["read_calibrations", "read_matched", "write_calibrations", "write_matched"]
-
 _VERSION = "calibration-4"
 
 #: The dataclasses among the fields of a calibration.

@@ -28,8 +28,6 @@ from astrofractal.mapset import MapSet
 from astrofractal.mass.features import FeatureSet
 from astrofractal.mass.weights import protostar_weights
 
-__all__ = ["FineTuned", "FreshViews", "fine_tune", "hold_out", "predict_views", "train_network"]
-
 #: Penalties of the linear probe that the head starts from, per view of a protostar.
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 

@@ -8,8 +8,6 @@ from sklearn.neighbors import NearestNeighbors
 
 from astrofractal.mass.weights import weighted_quantile
 
-__all__ = ["ConformalIntervals", "Domain", "Scaler", "Whitener"]
-
 _FARTHEST = 1e6
 
 

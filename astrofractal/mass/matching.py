@@ -25,15 +25,6 @@ from astrofractal.mass.measures import appearance
 from astrofractal.mass.weights import as_prior
 from astrofractal.observing import Telescope
 
-__all__ = [
-    "CANDIDATES",
-    "as_telescope",
-    "describe_choice",
-    "expected_score",
-    "match",
-    "unlike_references",
-]
-
 logger = logging.getLogger(__name__)
 
 _STANDARD_PIXEL = STANDARD_WIDTH / STANDARD_SHAPE[1]

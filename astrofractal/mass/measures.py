@@ -8,17 +8,6 @@ from astropy import constants, units
 from astrofractal.gasmap import column_to_mass
 from astrofractal.gasmap.moments import CHANNELS
 
-__all__ = [
-    "CONTRAST",
-    "N_RINGS",
-    "PROFILES",
-    "aperture_mass",
-    "appearance",
-    "batched",
-    "radial_profiles",
-    "virial_mass",
-]
-
 #: Edges of the rings of the radial profiles, as fractions of half the width of the map: on 64 px
 #: these are 0, 1, 2, 4, 8, 16 and 32 px.
 _RING_EDGES = (0.0, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)

@@ -24,16 +24,6 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-__all__ = [
-    "REGRESSORS",
-    "AveragedRegressor",
-    "GroupRidge",
-    "KernelRidgeRegression",
-    "fit_regressor",
-    "make_regressor",
-    "takes_weights",
-]
-
 _ALPHAS = tuple(float(alpha) for alpha in 10 ** np.arange(-5, 2.1, 0.5))
 
 

@@ -10,8 +10,6 @@ from astrofractal.gasmap.io.registry import is_pair
 from astrofractal.gasmap.moments import CHANNELS, STANDARD_WIDTH
 from astrofractal.mapset.mapset import MapSet
 
-__all__ = ["BATCH_SIZE", "at_distance", "is_single", "standard_batches", "standard_map"]
-
 BATCH_SIZE = 256
 
 _TOLERANCE = 0.02

@@ -12,19 +12,6 @@ from sklearn.model_selection import GroupKFold
 from astrofractal._utils.tables import read_table
 from astrofractal.catalogs.columns import need_columns, solar_masses
 
-__all__ = [
-    "LEVELS",
-    "PRIORS",
-    "Prior",
-    "as_prior",
-    "folds_of",
-    "importance",
-    "protostar_weights",
-    "r2_error",
-    "scores",
-    "weighted_quantile",
-]
-
 
 def protostar_weights(protostars, exponent, represents=None):
     """Return the weight of each map; protostars with many maps do not outweigh the others."""

@@ -47,8 +47,6 @@ from astrofractal.observing.beam import (
 )
 from astrofractal.observing.spectra import Spectrometer, through
 
-__all__ = ["Telescope"]
-
 if TYPE_CHECKING:
     from typing import Self
 

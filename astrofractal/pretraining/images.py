@@ -16,8 +16,6 @@ from astrofractal.gasmap import GasMap
 from astrofractal.mapset import MapSet
 from astrofractal.mapset.files import is_map_set
 
-__all__ = ["CutMaps", "Flames", "StepSampler", "cut_maps", "flame_loader"]
-
 # Subtracted before the images are rounded to 16 bits, which are most precise near zero.
 _OFFSET = np.array(ChannelNormalization().center, np.float32)[:, None, None]
 

@@ -14,17 +14,6 @@ from astrofractal.encoder.encoder import BUNDLED_WEIGHTS
 from astrofractal.encoder.weights import HEADS
 from astrofractal.pretraining.recipe import Recipe
 
-__all__ = [
-    "CHECKPOINT",
-    "RECIPE",
-    "check_fit",
-    "export_run",
-    "origin_of",
-    "read_checkpoint",
-    "read_run",
-    "take_over",
-]
-
 CHECKPOINT, RECIPE = "checkpoint.ckpt", "recipe.json"
 
 #: What the names of the heads that are kept begin with in the module, by their pooling.

@@ -21,8 +21,6 @@ from astrofractal.pretraining.terms import (
 )
 from astrofractal.pretraining.views import MASS_ZOOM, ViewSampler
 
-__all__ = ["DINOv2"]
-
 #: Steps between two measurements of the terms' gradients, and of the features' health.
 _MEASURE_EVERY = 50
 

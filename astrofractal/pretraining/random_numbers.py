@@ -5,8 +5,6 @@ import math
 import numpy as np
 import torch
 
-__all__ = ["Numbers"]
-
 #: The most draws of one view.
 _MAX_DRAWS = 64
 

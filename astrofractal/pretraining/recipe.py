@@ -11,8 +11,6 @@ from astrofractal._utils.annotations import PathLike
 from astrofractal._utils.reading import reading
 from astrofractal._utils.validation import one_of, refuse
 
-__all__ = ["Images", "Optimizer", "Recipe", "Terms", "Views", "recipe_names"]
-
 _RECIPES = Path(__file__).with_name("recipes")
 
 # Names and values of earlier versions, which runs and cards contain.

@@ -36,8 +36,6 @@ from astrofractal.pretraining.lineage import (
 from astrofractal.pretraining.module import DINOv2
 from astrofractal.pretraining.recipe import Recipe
 
-__all__ = ["RunFolder", "fastest_precision", "pretrain"]
-
 log = logging.getLogger(__name__)
 
 _MAPS, _METRICS = "maps.npy", "metrics.csv"

@@ -12,17 +12,6 @@ from astrofractal.encoder.backbone import suit_attention
 from astrofractal.encoder.pooling import mean_and_scatter
 from astrofractal.encoder.structure import at_center
 
-__all__ = [
-    "TERMS",
-    "Predictor",
-    "PrototypeLoss",
-    "Step",
-    "consistency_loss",
-    "effective_rank",
-    "mass_loss",
-    "take",
-]
-
 
 def take(tokens, index):
     """Return the tokens of the given numbers of each image."""

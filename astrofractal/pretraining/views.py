@@ -15,8 +15,6 @@ from astrofractal.encoder import ChannelNormalization
 from astrofractal.encoder.backbone import full_precision
 from astrofractal.pretraining.random_numbers import Numbers
 
-__all__ = ["MASS_ZOOM", "Geometry", "ViewSampler"]
-
 #: The magnification at which masses are estimated.
 MASS_ZOOM = 4.0
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from astrofractal.mass import StellarMassEstimator
     from astrofractal.segmentation import Segmentation
 
-__all__ = ["check_page", "write_report"]
-
 _PACKAGES = ("astrofractal", "astropy", "numpy", "photutils", "scikit-learn", "timm", "torch")
 _MEASURES = {
     "r2": "R² of log mass, each map alike",

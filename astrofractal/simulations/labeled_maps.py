@@ -15,8 +15,6 @@ from astrofractal.simulations.projection import line_of_sight_basis, project
 from astrofractal.simulations.readers import read_snapshot
 from astrofractal.simulations.snapshot import Snapshot
 
-__all__ = ["map_set", "sink_maps"]
-
 
 def sink_maps(
     snapshot: Snapshot,

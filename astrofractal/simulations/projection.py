@@ -14,8 +14,6 @@ from astrofractal.gasmap.moments import STANDARD_SHAPE, STANDARD_WIDTH, line_of_
 from astrofractal.gasmap.units import H2_MEAN_MOLECULAR_WEIGHT, HYDROGEN_MASS
 from astrofractal.simulations.snapshot import Snapshot
 
-__all__ = ["line_of_sight_basis", "project", "thermal_dispersion"]
-
 _AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 #: N(H2) per integrated intensity of a cube, unless given: about that of 13CO.
 X_FACTOR = 1e21 / u.cm**2 / (u.K * u.km / u.s)

@@ -13,8 +13,6 @@ from astrofractal._utils.optional import require
 from astrofractal.simulations._units import code_units
 from astrofractal.simulations.snapshot import Snapshot, sink_table
 
-__all__ = ["find_snapshots", "read_snapshot"]
-
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _PHANTOM_MAGIC = 60769
 _CODES = (

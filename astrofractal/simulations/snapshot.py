@@ -8,8 +8,6 @@ from astropy.table import QTable, Table
 
 from astrofractal._utils.tables import read_table
 
-__all__ = ["Snapshot"]
-
 _SINK_UNITS = {"mass": u.solMass, "x": u.pc, "y": u.pc, "z": u.pc}
 
 

@@ -34,9 +34,6 @@ if TYPE_CHECKING:
     from astrofractal.mass import StellarMassEstimator
 
 
-__all__ = ["survey_catalog"]
-
-
 def survey_catalog(
     estimator: StellarMassEstimator,
     maps: Iterable[GasMap | MapSource] | LazyMap | GasMap | MapSource,

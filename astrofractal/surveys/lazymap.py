@@ -28,8 +28,6 @@ from astrofractal.gasmap.moments import CHANNELS
 from astrofractal.gasmap.units import parse_unit
 from astrofractal.gasmap.wcs import celestial_wcs
 
-__all__ = ["LazyMap", "Tile", "write_zarr"]
-
 _LONGEST_SIDE = 2**20
 
 #: Units of arrays that have none.

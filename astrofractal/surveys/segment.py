@@ -28,9 +28,6 @@ if TYPE_CHECKING:
     from astrofractal.segmentation import FeatureSegmenter
 
 
-__all__ = ["survey_segment"]
-
-
 def survey_segment(
     segmenter: FeatureSegmenter,
     maps: Iterable[GasMap | MapSource] | LazyMap | GasMap | MapSource,

@@ -21,8 +21,6 @@ from astrofractal._utils.validation import warn
 from astrofractal.gasmap import GasMap
 from astrofractal.surveys.lazymap import LazyMap, Tile
 
-__all__ = ["Part", "named_maps", "run_survey", "run_tasks"]
-
 logger = logging.getLogger(__name__)
 
 #: What an unusable map raises; anything else is a fault of the program and stops the survey.
