@@ -105,9 +105,11 @@ def summary(tables):
     header = ["features", "R2 per protostar", "difference from hand-made", "R2 per map",
               "difference from hand-made", "RMSE per protostar (dex)"]  # fmt: skip
     rows = []
-    for name, title in ROWS.items():
-        for row in pick(scores, method=name):
-            cells = [title]
+    order = np.argsort(-np.asarray(scores["r2_protostar"]))
+    for row in scores[order]:
+        name = row["method"]
+        if name in ROWS:
+            cells = [ROWS[name]]
             pair = pick(tables["paired"], method=name, reference=REFERENCE, cloud="all")
             for score in ("r2_protostar", "r2"):
                 cells.append(number(row[score], row[f"{score}_err"]))
@@ -286,8 +288,9 @@ def limits_masses(tables):
 def limits_maps(tables):
     """Return the scores on degraded maps, one map of each protostar."""
     table = tables["degradation"]
-    rows = []
-    for level in dict.fromkeys(zip(table["kind"], table["level"], table["channels"])):
+    rows, kinds = [], list(KINDS)
+    levels = set(zip(table["kind"], table["level"], table["channels"]))
+    for level in sorted(levels, key=lambda x: ((kinds + [x[0]]).index(x[0]), x[1], x[2])):
         part = pick(table, **dict(zip(("kind", "level", "channels"), level)))
         cells = [condition(level) + " only" * (level[0] not in KINDS)]
         for name in LIMITS:
