@@ -255,7 +255,7 @@ class Study(SphinxDirective):
     def run(self):
         folder = Path(self.env.doc2path(self.env.docname)).parent
         path = folder / self.arguments[0]
-        figure = f"{path.stem}.png"
+        figure = str(Path(self.arguments[0]).with_suffix(".png"))
         self.env.note_dependency(str(path))
         lines = [] if path.exists() else ["The table is part of the next release."]
         if (folder / figure).exists():

@@ -67,12 +67,14 @@ def tables(pages):
     intervals["log_mass"] = log_mass
     intervals["predicted"] = 0.7 * log_mass + 0.3 * np.sin(np.arange(12))
     intervals["half_68"], intervals["half_90"] = np.full(12, 0.3) * u.dex, np.full(12, 0.5) * u.dex
+    names = ("flames", "flames_six")
+    flames = {name: QTable.read(FOLDER.parent / "tables" / f"{name}.ecsv") for name in names}
     return {"scores": scores, "paired": paired, "learning": learning, "degradation": degradation,
-            "intervals": intervals}  # fmt: skip
+            "intervals": intervals, **flames}  # fmt: skip
 
 
 @figure_test
-@pytest.mark.parametrize("name", ["paired", "learning", "degradation", "predicted"])
+@pytest.mark.parametrize("name", ["paired", "learning", "degradation", "predicted", "flames"])
 def test_figure_of_the_benchmark(pages, tables, name):
     return pages.FIGURES[name][0](tables)
 

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
@@ -18,6 +19,7 @@ from astrofractal.benchmark.scorer import Scorer, make_protocol
 from astrofractal.benchmark.scores import Bootstrap, with_error
 from astrofractal.benchmark.studies import off_center, with_images
 from astrofractal.encoder import FractalEncoder
+from astrofractal.encoder.pooling import effective_rank
 from astrofractal.gasmap import GasMap
 from astrofractal.gasmap.moments import CHANNELS, STANDARD_SHAPE, STANDARD_WIDTH
 from astrofractal.mapset import reference_maps
@@ -119,10 +121,12 @@ def run_weights(
     maps = maps.limit(n_per_protostar)
     makers = {source: partial(FractalEncoder, weights=source) for source in weights}
     store = FeatureStore(makers, folder=features_cache, progress_bar=progress_bar)
-    rows = {None: {"weights": "hand-made", "images_seen": 0}}
+    rows = {None: {"weights": "hand-made", "images_seen": 0, "rank": np.nan}}
     for source in weights:
         images_seen = store.encoder(source).card["images_seen"]
-        rows[source] = {"weights": Path(source).stem, "images_seen": images_seen}
+        tokens, _ = Scorer(maps, store).features(_method("tokens", source))
+        rank = effective_rank(torch.from_numpy(tokens))
+        rows[source] = {"weights": Path(source).stem, "images_seen": images_seen, "rank": rank}
     for part in parts:
         scorer = Scorer(_observed(maps, _CONDITIONS[part]), store)
         reference = _scores(scorer, HAND_MADE)
@@ -147,10 +151,13 @@ def _observed(maps, condition):
     return one
 
 
+def _method(features, source):
+    return Method(features, FEATURES[features], "kernel_ridge", source, weight_exponent=0.6)
+
+
 def _scores(scorer, features, source=None):
     """Return R2 per protostar by the default's regressor, and that of resampled protostars."""
-    maps = scorer.maps
-    method = Method(features, FEATURES[features], "kernel_ridge", source, weight_exponent=0.6)
+    maps, method = scorer.maps, _method(features, source)
     log_mass = scorer.evaluate(method, make_protocol("leave-cloud-out", maps)).log_mass
     bootstrap = Bootstrap(maps.protostars, maps.clouds, represents=maps.represents)
     return bootstrap.scores(maps.log_masses, log_mass)["r2_protostar"]

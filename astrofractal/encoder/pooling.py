@@ -71,3 +71,13 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
     # tokens (n_images, n_tokens, embed_dim)
     arguments = (tokens, grid, n_prefix_tokens, heads or {})
     return torch.cat([_pool(name, *arguments) for name in check_pooling(pooling)], dim=1)
+
+
+@torch.no_grad()
+def effective_rank(features):
+    """Return the effective rank of a feature matrix, of its variances (after Roy & Vetterli 2007)."""
+    # features (n_samples, n_features)
+    centered = features.float() - features.float().mean(0)
+    power = torch.linalg.svdvals(centered).square()
+    power = power / power.sum().clamp_min(1e-12)
+    return torch.exp(-(power * power.clamp_min(1e-12).log()).sum()).item()

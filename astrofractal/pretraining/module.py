@@ -8,17 +8,10 @@ import torch
 from torch import nn
 
 from astrofractal.encoder.backbone import create_backbone, full_precision, suit_attention
-from astrofractal.encoder.pooling import center_patches, mean_and_scatter
+from astrofractal.encoder.pooling import center_patches, effective_rank, mean_and_scatter
 from astrofractal.encoder.structure import N_CENTER_TARGETS, N_STRUCTURE_TARGETS, structure_targets
 from astrofractal.pretraining.images import recipe_normalization
-from astrofractal.pretraining.terms import (
-    TERMS,
-    Predictor,
-    PrototypeLoss,
-    Step,
-    effective_rank,
-    take,
-)
+from astrofractal.pretraining.terms import TERMS, Predictor, PrototypeLoss, Step, take
 from astrofractal.pretraining.views import MASS_ZOOM, ViewSampler
 
 #: Steps between two measurements of the terms' gradients, and of the features' health.

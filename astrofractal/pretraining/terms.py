@@ -93,16 +93,6 @@ def mass_loss(found, log_mass, asked):
     return (loss * asked).sum() / asked.sum().clamp_min(1)
 
 
-@torch.no_grad()
-def effective_rank(features):
-    """Return the effective rank of a feature matrix (Roy & Vetterli 2007)."""
-    # features (n_samples, n_features)
-    centered = features.float() - features.float().mean(0)
-    power = torch.linalg.svdvals(centered).square()
-    power = power / power.sum().clamp_min(1e-12)
-    return torch.exp(-(power * power.clamp_min(1e-12).log()).sum()).item()
-
-
 class Predictor(nn.Module):
     """A small transformer that predicts the tokens of hidden patches."""
 

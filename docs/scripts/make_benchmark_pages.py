@@ -5,7 +5,8 @@
 
 writes ``*.rst``, which docs/research/benchmark.rst includes, and ``*.png``. Parts of the benchmark
 that were not run are left out. From ``*_segments.fits`` of the study of segments it draws
-``segments.png``, the methods on the first cloud, and ``segments_real.png``.
+``segments.png``, the methods on the first cloud, and ``segments_real.png``; from ``flames.ecsv`` of
+the study of weights, and ``flames_six.ecsv`` with six maps of each protostar, ``flames.png``.
 """
 
 import argparse
@@ -236,6 +237,31 @@ def plot_predicted(tables):
     return figure
 
 
+def plot_flames(tables):
+    """Draw the lead of weights over hand-made features, and the rank of their tokens."""
+    table, six = tables["flames"][1:], tables["flames_six"][1:]
+    images = np.maximum(table["images_seen"] / 1000, 380)  # random weights: at the left
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    lead, rank = figure.subplots(nrows=2, sharex=True, height_ratios=(3, 1))
+    lines = [("sharp maps, six of each", six, "clean", "black")]
+    names = {"clean": "sharp maps", "sn10": "S/N 10", "beam2": "beam 2 px",
+             "beam2_sn10": "beam 2 px, S/N 10", "beam4": "beam 4 px"}  # fmt: skip
+    lines += [(label, table, part, f"C{i}") for i, (part, label) in enumerate(names.items())]
+    for i, (label, rows, part, color) in enumerate(lines):
+        column = f"lead_{part}"
+        lead.errorbar(images + 2.5 * (i - 2.5), rows[column], yerr=rows[f"{column}_err"], fmt="o-",
+                      color=color, ms=4, lw=1, capsize=2, label=label)  # fmt: skip
+    lead.axhline(0, color="gray", lw=1)
+    lead.set_ylabel("R$^2$ per protostar, difference\nfrom hand-made features")
+    rank.plot(images, table["rank"], "o-", color="black", ms=4, lw=1)
+    rank.set(ylim=(0, None), ylabel="effective rank\nof tokens")
+    ticks = (380, *range(440, 1001, 80))
+    rank.set_xticks(ticks, ["random", *map(str, ticks[1:])])
+    rank.set_xlabel("images seen (thousands)")
+    figure.legend(loc="outside lower center", ncols=3)
+    return figure
+
+
 def _shares(table):
     """Return the weights that give each protostar of a table the same total weight."""
     names = np.char.add(np.char.add(table["cloud"].astype(str), "/"), table["sink"].astype(str))
@@ -373,6 +399,7 @@ FIGURES = {
     "learning": (plot_learning, "learning"),
     "degradation": (plot_degradation, "degradation"),
     "predicted": (plot_predicted, "intervals"),
+    "flames": (plot_flames, "flames"),
 }
 
 

@@ -99,6 +99,8 @@ def test_weights(tmp_path, maps, cache):
         assert table[f"lead_{part}_err"][1] > 0
         assert np.isnan(table[f"tokens_{part}"][0])
     assert table["r2_clean"][0] > table["r2_sn10"][0]
+    assert np.isnan(table["rank"][0])
+    assert 1 < table["rank"][1] < 40
     files = {path: path.stat().st_mtime_ns for path in cache.iterdir()}
     again = run_study("weights", maps, tmp_path, parts=["clean"], overwrite=True, **options)
     assert (

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from astrofractal.encoder import ChannelNormalization
-from astrofractal.encoder.pooling import LATTICE
+from astrofractal.encoder.pooling import LATTICE, effective_rank
 from astrofractal.encoder.structure import N_CENTER_TARGETS, at_center, structure_targets
 from astrofractal.pretraining import Recipe
 from astrofractal.pretraining.images import Flames, StepSampler
@@ -13,7 +13,6 @@ from astrofractal.pretraining.terms import (
     Predictor,
     PrototypeLoss,
     consistency_loss,
-    effective_rank,
     mass_loss,
 )
 from astrofractal.pretraining.views import ViewSampler
