@@ -110,7 +110,21 @@ def cutouts(
     size: u.Quantity = STANDARD_WIDTH,
     shape: tuple[int, ...] = STANDARD_SHAPE,
 ) -> list[_Map]:
-    """Return parts of the map around many positions."""
+    """
+    Return parts of the map around many positions, as `cutout` does of one.
+
+    Parameters
+    ----------
+    positions : `~astropy.coordinates.SkyCoord` or array_like, shape (n, 2)
+        The centers: sky positions in any frame, or 0-based pixels (x, y).
+    size, shape : optional
+        As of `cutout`.
+
+    Returns
+    -------
+    cutouts : list of `GasMap`
+        Those of positions that are not on the map have the flag ``"outside"``.
+    """
     if isinstance(positions, SkyCoord):
         positions = positions.reshape(-1)
     else:
@@ -122,12 +136,12 @@ def cutouts(
 
 
 def contains(gas: _Map, positions: SkyCoord | ArrayLike) -> np.ndarray:
-    """Return which positions lie on the map."""
+    """Return which positions, as `to_pixel` takes them, lie on the map: 1D, bool."""
     return on_map(*gas.to_pixel(positions), gas.shape)
 
 
 def to_pixel(gas: _Map, positions: SkyCoord | ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Return positions as pixels."""
+    """Return sky positions in any frame, or pixels (x, y), as 0-based pixels x and y, 1D each."""
     if isinstance(positions, SkyCoord):
         need_wcs(gas, "a position given as SkyCoord")
         return _wcs.sky_to_pixel(gas.wcs, positions.reshape(-1), shape=gas.shape)
@@ -136,7 +150,7 @@ def to_pixel(gas: _Map, positions: SkyCoord | ArrayLike) -> tuple[np.ndarray, np
 
 
 def to_sky(gas: _Map, x: ArrayLike, y: ArrayLike) -> SkyCoord:
-    """Return pixels as sky positions."""
+    """Return 0-based pixels x and y, of the same shape, as sky positions in the frame of the WCS."""
     need_wcs(gas, "a sky position")
     return _wcs.pixel_to_sky(gas.wcs, x, y)
 

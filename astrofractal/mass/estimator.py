@@ -485,7 +485,19 @@ class StellarMassEstimator(Options, BaseEstimator):
         *,
         progress_bar: ProgressBar = False,
     ) -> Evaluation:
-        """Predict masses with intervals, scores and flags, for maps as `predict` takes them."""
+        """
+        Predict masses with intervals, scores and flags.
+
+        Parameters
+        ----------
+        maps, progress_bar : optional
+            As of `predict`.
+
+        Returns
+        -------
+        evaluation : `~astrofractal.mass.Evaluation`
+            An entry for each map, in their order; arrays are 1D.
+        """
         shape = self._shape(maps, self.encoder_)
         batches = standard_batches(maps, shape)
         total = None
@@ -560,10 +572,22 @@ class StellarMassEstimator(Options, BaseEstimator):
         progress_bar: ProgressBar = False,
     ) -> tuple[u.Quantity, u.Quantity]:
         """
-        Predict an interval that contains the mass with a given probability (``level``).
+        Predict an interval that contains the mass with a given probability.
 
         The intervals are conformal: their widths are measured on whole clouds left out of the
         calibration.  They are wider where similar reference maps disagree or there are none.
+
+        Parameters
+        ----------
+        maps, progress_bar : optional
+            As of `predict`.
+        level : float, optional
+            The probability, between 0 and 1.
+
+        Returns
+        -------
+        lower, upper : `~astropy.units.Quantity`
+            The ends in solMass, 1D, or scalar for a single map.
         """
         check_level(level)
         result, single = self.evaluate(maps, progress_bar=progress_bar), is_single(maps)

@@ -204,6 +204,10 @@ class FineTuned:
             Over how many of the sixteen symmetric views the logarithm of the mass is averaged.
         progress_bar : bool or callable, optional
             Whether to show progress.
+
+        Returns
+        -------
+        masses : `~astropy.units.Quantity`, shape (n_maps,)
         """
         positive_int("n_views", n_views)
         images = np.asarray(maps.images if isinstance(maps, MapSet) else maps)
