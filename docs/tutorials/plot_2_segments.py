@@ -11,8 +11,9 @@ labels; the protostars are in the densest one.
 import matplotlib.pyplot as plt
 from astropy import units as u
 from astropy.table import QTable
+from scipy.stats import spearmanr
 
-from astrofractal import FeatureSegmenter, GasMap
+from astrofractal import FeatureSegmenter, FractalEncoder, GasMap
 from astrofractal.data import data_path
 
 path = data_path("example_cloud.fits")
@@ -55,6 +56,36 @@ for row in result.table:
 # on three scales, velocity and dispersion) with quantities that an astronomer would measure:
 
 result.correlations
+
+# %%
+# The picture of the paper
+# ------------------------
+# The paper shows the first three principal components of the patch tokens as red, green and blue.
+# The place of a patch in the window that the network gets is among them, hence the grid on the left.
+# The segmenter covers each pixel by several windows in different orientations and uses what these
+# agree in.
+
+pictures = {
+    "components of the patch tokens": FractalEncoder().components(gas).data,
+    "components of the segmenter": result.rgb.data,
+}
+figure, axes = plt.subplots(1, 2, figsize=(9, 4.8), layout="constrained")
+for ax, (title, picture) in zip(axes, pictures.items()):
+    ax.imshow(picture, origin="lower")
+    ax.set(title=title, xticks=[], yticks=[])
+
+# %%
+# Spearman correlations of red, green and blue with the maps, in the gas that was divided:
+
+use = labels > 0
+for title, picture in pictures.items():
+    print(title)
+    for name in gas.channels:
+        values = getattr(gas, name).value[use]
+        found = [
+            spearmanr(picture[use, i], values).statistic for i in range(3)
+        ]
+        print(f"    {name:15}", *(f"{r:6.2f}" for r in found))
 
 # %%
 # One segment as a map
