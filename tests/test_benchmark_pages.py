@@ -118,3 +118,17 @@ def test_limits_weigh_each_protostar_alike(pages):
     assert [cell.strip() for cell in masses.split("    * - ")[2].split("\n      - ")] == [
         "1 to 3.2", "1", "+0.80", "0.80", "0%"
     ]  # fmt: skip
+
+
+def test_the_table_of_the_paper_is_the_measured_one(pages):
+    table = QTable.read(FOLDER / "paper.ecsv")
+    text = (FOLDER.parent / "paper_table.rst").read_text(encoding="utf-8")
+    names = {"small CNN, n^-1/2": "small CNN, trained on these maps",
+             "ResNet-18": "ResNet-18, trained on these maps"}  # fmt: skip
+    places = {"mhd_slab": "slabs", "mhd": "whole boxes"}
+    for row in table:
+        name = names.get(row["method"], row["method"])
+        if name == "default":
+            name = f"**the package's default**, {places[row['maps']]}"
+        cells = (pages.number(pages.value(row[key])) for key in ("r2", "rmse", "r2_clouds"))
+        assert "\n      - ".join([f"    * - {name}", *cells]) in text, name
