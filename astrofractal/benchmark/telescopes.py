@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from astropy import units as u
 from astropy.coordinates import SkyCoord
 from astropy.table import QTable, Table
@@ -121,20 +120,21 @@ def run_weights(
     maps = maps.limit(n_per_protostar)
     makers = {source: partial(FractalEncoder, weights=source) for source in weights}
     store = FeatureStore(makers, folder=features_cache, progress_bar=progress_bar)
-    rows = {None: {"weights": "hand-made", "images_seen": 0, "rank": np.nan}}
+    rows = {None: {"weights": "hand-made", "images_seen": 0}}
     for source in weights:
         images_seen = store.encoder(source).card["images_seen"]
-        tokens, _ = Scorer(maps, store).features(_method("tokens", source))
-        rank = effective_rank(torch.from_numpy(tokens))
-        rows[source] = {"weights": Path(source).stem, "images_seen": images_seen, "rank": rank}
+        rows[source] = {"weights": Path(source).stem, "images_seen": images_seen}
     for part in parts:
         scorer = Scorer(_observed(maps, _CONDITIONS[part]), store)
         reference = _scores(scorer, HAND_MADE)
         for source, row in rows.items():
-            both, alone = reference, [np.nan]
+            both, alone, rank = reference, [np.nan], np.nan
             if source is not None:
                 both = _scores(scorer, "tokens + contrasts", source)
                 alone = _scores(scorer, "tokens", source)
+                rank = effective_rank(scorer.features(_method("tokens", source))[0])
+            if part == "clean":
+                row["rank"] = rank
             row |= {f"r2_{part}": both[0], f"tokens_{part}": alone[0]}
             row |= with_error(f"lead_{part}", both - reference)
         journal.keep("flames", QTable(rows=list(rows.values())))
@@ -152,6 +152,7 @@ def _observed(maps, condition):
 
 
 def _method(features, source):
+    """Return the method of some features with the default's regressor."""
     return Method(features, FEATURES[features], "kernel_ridge", source, weight_exponent=0.6)
 
 

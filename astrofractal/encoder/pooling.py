@@ -77,7 +77,7 @@ def pool_tokens(tokens, grid, n_prefix_tokens, pooling, heads=None):
 def effective_rank(features):
     """Return the effective rank of a feature matrix, of its variances (after Roy & Vetterli 2007)."""
     # features (n_samples, n_features)
-    centered = features.float() - features.float().mean(0)
-    power = torch.linalg.svdvals(centered).square()
+    features = torch.as_tensor(features).float()
+    power = torch.linalg.svdvals(features - features.mean(0)).square()
     power = power / power.sum().clamp_min(1e-12)
     return torch.exp(-(power * power.clamp_min(1e-12).log()).sum()).item()

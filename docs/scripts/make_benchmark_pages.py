@@ -6,7 +6,7 @@
 writes ``*.rst``, which docs/research/benchmark.rst includes, and ``*.png``. Parts of the benchmark
 that were not run are left out. From ``*_segments.fits`` of the study of segments it draws
 ``segments.png``, the methods on the first cloud, and ``segments_real.png``; from ``flames.ecsv`` of
-the study of weights, and ``flames_six.ecsv`` with six maps of each protostar, ``flames.png``.
+the study of weights and ``flames_six.ecsv``, the same with six maps of each, ``flames.png``.
 """
 
 import argparse
@@ -399,7 +399,7 @@ FIGURES = {
     "learning": (plot_learning, "learning"),
     "degradation": (plot_degradation, "degradation"),
     "predicted": (plot_predicted, "intervals"),
-    "flames": (plot_flames, "flames"),
+    "flames": (plot_flames, "flames_six"),
 }
 
 
